@@ -1,0 +1,1 @@
+"""The placet command, and the embedded stack."""

@@ -1,0 +1,1 @@
+"""The mapper between the workflow's events and the audit contract."""

@@ -1,0 +1,106 @@
+"""Generates the Python stubs of every contract below `protos/` into `src/`, or one descriptor image.
+
+protovalidate's own contract comes from the descriptor in its wheel, so nothing of it is kept here.
+
+    python generate.py                  renew the stubs
+    python generate.py --image FILE     write a FileDescriptorSet with comments, for buf to judge
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE / "src"
+PACKAGES = ("placet", "buf")
+VALIDATE = "buf/validate/validate.proto"
+
+
+def protos_root() -> Path:
+    """The contracts: at the top of the repository, or beside this file in an sdist."""
+    for candidate in (HERE.parent.parent / "protos", HERE / "protos"):
+        if candidate.is_dir():
+            return candidate
+    raise FileNotFoundError("the contracts (protos/) are neither in the repository nor beside generate.py")
+
+
+def validate_descriptor_set() -> bytes:
+    """protovalidate's contract with all that it imports, as a serialized FileDescriptorSet."""
+    from google.protobuf import (
+        descriptor_pb2,
+        duration_pb2,
+        field_mask_pb2,
+        timestamp_pb2,
+    )
+    from protovalidate._gen.buf.validate import validate_pb
+
+    files = descriptor_pb2.FileDescriptorSet()
+    for module in (descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2):
+        module.DESCRIPTOR.CopyToProto(files.file.add())
+    files.file.add().ParseFromString(validate_pb.desc().proto.to_binary())
+    return files.SerializeToString()
+
+
+def run_protoc(*options: str, sources: list[str]) -> None:
+    """Runs protoc over `sources`, given by their paths below the contracts' root."""
+    import grpc_tools
+    from grpc_tools import protoc
+
+    well_known = Path(grpc_tools.__file__).parent / "_proto"
+    with tempfile.NamedTemporaryFile(suffix=".binpb") as validate:
+        validate.write(validate_descriptor_set())
+        validate.flush()
+        command = [
+            "protoc",
+            f"--descriptor_set_in={validate.name}",
+            f"--proto_path={protos_root()}",
+            f"--proto_path={well_known}",
+            *options,
+            *sources,
+        ]
+        if protoc.main(command) != 0:
+            raise RuntimeError("protoc refused the contracts; its messages are above")
+
+
+def contracts() -> list[str]:
+    """Every contract, by its path below the root."""
+    root = protos_root()
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*.proto"))
+
+
+def generate() -> None:
+    """Renews all stubs below `src/`."""
+    for package in PACKAGES:
+        shutil.rmtree(OUT / package, ignore_errors=True)
+    OUT.mkdir(exist_ok=True)
+    messages = [f"--python_out={OUT}", f"--mypy_out={OUT}"]
+    run_protoc(*messages, sources=[*contracts(), VALIDATE])
+    services = [name for name in contracts() if name.endswith("_service.proto")]
+    run_protoc(f"--grpc_python_out={OUT}", f"--mypy_grpc_out=only_async:{OUT}", sources=services)
+    for package in OUT.rglob("v1"):
+        (package / "py.typed").touch()
+    (OUT / "buf" / "validate" / "py.typed").touch()
+
+
+def write_image(path: Path) -> None:
+    """Writes all contracts, with their comments and imports, as one FileDescriptorSet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = (f"--descriptor_set_out={path}", "--include_imports", "--include_source_info")
+    run_protoc(*options, sources=contracts())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--image", type=Path, metavar="FILE", help="write a descriptor image instead of stubs")
+    arguments = parser.parse_args()
+    if arguments.image:
+        write_image(arguments.image)
+    else:
+        generate()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The one gRPC server and client builder of Placet."""

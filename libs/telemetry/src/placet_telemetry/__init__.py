@@ -1,0 +1,1 @@
+"""One call that sets up tracing, metrics and logs."""

@@ -1,0 +1,1 @@
+"""Connects to Temporal and runs a worker: converter, codec, tracing, shutdown."""

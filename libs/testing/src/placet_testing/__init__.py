@@ -1,0 +1,1 @@
+"""Fixtures and in-process servers for the tests of all packages."""

@@ -1,0 +1,1 @@
+"""The approval workflow, its events and its policy model."""

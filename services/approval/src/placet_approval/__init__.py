@@ -1,0 +1,1 @@
+"""ApprovalService: takes requests and decisions, and tells what became of them."""

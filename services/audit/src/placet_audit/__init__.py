@@ -1,0 +1,1 @@
+"""AuditService: the append-only record, and the commit point of every step."""

@@ -1,0 +1,1 @@
+"""DecisionService: what the AI thinks of a request."""

@@ -1,0 +1,1 @@
+"""NotificationService: tells people by mail, and programs by stream."""

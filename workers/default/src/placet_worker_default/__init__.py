@@ -1,0 +1,1 @@
+"""The worker of queue placet-default: workflows, audit, notification, quick pre-screen."""

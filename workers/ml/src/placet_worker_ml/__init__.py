@@ -1,0 +1,1 @@
+"""The worker of queue placet-ml: evaluation of risk scores."""

@@ -1,0 +1,1 @@
+"""The worker of queue placet-openai: deep pre-screens and fallbacks."""
