@@ -9,7 +9,7 @@ protovalidate's own contract comes from the descriptor in its wheel, so nothing 
 from __future__ import annotations
 
 import argparse
-import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -44,8 +44,19 @@ def validate_descriptor_set() -> bytes:
     return files.SerializeToString()
 
 
-def run_protoc(*options: str, sources: list[str]) -> None:
-    """Runs protoc over `sources`, given by their paths below the contracts' root."""
+def plugins() -> list[str]:
+    """Where mypy-protobuf's plugins lie: beside this Python, or else wherever PATH says."""
+    beside = Path(sys.executable).parent
+    names = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+    return [f"--plugin={name}={beside / name}" for name in names if (beside / name).exists()]
+
+
+def run_protoc(*options: str, sources: list[str], root: Path | None = None) -> None:
+    """Runs protoc over `sources`, given by their paths below `root`, by default the contracts' root.
+
+    Raises:
+        RuntimeError: protoc refused them; it has said why.
+    """
     import grpc_tools
     from grpc_tools import protoc
 
@@ -56,8 +67,9 @@ def run_protoc(*options: str, sources: list[str]) -> None:
         command = [
             "protoc",
             f"--descriptor_set_in={validate.name}",
-            f"--proto_path={protos_root()}",
+            f"--proto_path={root or protos_root()}",
             f"--proto_path={well_known}",
+            *plugins(),
             *options,
             *sources,
         ]
@@ -65,36 +77,56 @@ def run_protoc(*options: str, sources: list[str]) -> None:
             raise RuntimeError("protoc refused the contracts; its messages are above")
 
 
-def contracts() -> list[str]:
+def contracts(root: Path | None = None) -> list[str]:
     """Every contract, by its path below the root."""
-    root = protos_root()
+    root = root or protos_root()
     return sorted(str(path.relative_to(root)) for path in root.rglob("*.proto"))
 
 
 def generate() -> None:
-    """Renews all stubs below `src/`."""
+    """Renews all stubs below `src/`; a stub that would not change is left as it is.
+
+    Nothing vanishes while it is renewed, so that programs that run meanwhile keep their imports.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        fresh = Path(scratch)
+        run_protoc(f"--python_out={fresh}", f"--mypy_out=quiet:{fresh}", sources=[*contracts(), VALIDATE])
+        services = [name for name in contracts() if name.endswith("_service.proto")]
+        run_protoc(
+            f"--grpc_python_out={fresh}", f"--mypy_grpc_out=quiet,only_async:{fresh}", sources=services
+        )
+        for stub in list(fresh.rglob("*_pb2.py")):
+            (stub.parent / "py.typed").touch()
+        replace_changed(fresh)
+
+
+def replace_changed(fresh: Path) -> None:
+    """Makes the packages below `src/` equal to those below `fresh`, touching only what differs."""
+    wanted = {path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()}
     for package in PACKAGES:
-        shutil.rmtree(OUT / package, ignore_errors=True)
-    OUT.mkdir(exist_ok=True)
-    messages = [f"--python_out={OUT}", f"--mypy_out={OUT}"]
-    run_protoc(*messages, sources=[*contracts(), VALIDATE])
-    services = [name for name in contracts() if name.endswith("_service.proto")]
-    run_protoc(f"--grpc_python_out={OUT}", f"--mypy_grpc_out=only_async:{OUT}", sources=services)
-    for package in OUT.rglob("v1"):
-        (package / "py.typed").touch()
-    (OUT / "buf" / "validate" / "py.typed").touch()
+        for path in (OUT / package).rglob("*"):
+            if path.is_file() and path.relative_to(OUT) not in wanted and "__pycache__" not in path.parts:
+                path.unlink()
+    for name in wanted:
+        target = OUT / name
+        content = (fresh / name).read_bytes()
+        if not target.exists() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
 
 
-def write_image(path: Path) -> None:
+def write_image(path: Path, root: Path | None = None) -> None:
     """Writes all contracts, with their comments and imports, as one FileDescriptorSet."""
     path.parent.mkdir(parents=True, exist_ok=True)
     options = (f"--descriptor_set_out={path}", "--include_imports", "--include_source_info")
-    run_protoc(*options, sources=contracts())
+    run_protoc(*options, sources=contracts(root), root=root)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--image", type=Path, metavar="FILE", help="write a descriptor image instead of stubs")
+    parser.add_argument(
+        "--image", type=Path, metavar="FILE", help="write a descriptor image instead of stubs"
+    )
     arguments = parser.parse_args()
     if arguments.image:
         write_image(arguments.image)

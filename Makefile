@@ -1,0 +1,44 @@
+# Everything that is done with this repository. `make` alone says what there is.
+# It assumes Python 3.11+, make and git; each target does the set-up that it needs.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: help install lock check test demo bench chaos clean
+
+help: ## say what can be made
+	@echo "Placet: software asks, a human answers, and the record proves it."
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | \
+	    while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@echo
+	@echo "New here? \`make demo\` shows the whole of it in a minute."
+
+install: ## set up .venv: pinned dependencies, stubs, packages
+	@$(PYTHON) tools/install.py
+
+lock: install ## renew requirements.txt (UPGRADE=1: to the newest versions)
+	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+check: install ## format, lint, types, imports, contracts, pins, wheels
+	@$(BIN)/python tools/check.py
+
+test: install ## the whole suite (ARGS='-k name' to choose)
+	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup $(ARGS)
+
+demo: install ## six requests tell the story, live (EXIT=1: end by itself)
+	@$(BIN)/placet demo $(if $(EXIT),--exit)
+
+bench: install ## measure against bare Temporal
+	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+chaos: install ## the long run of random kills
+	@$(BIN)/python tests/chaos/run.py $(ARGS)
+
+clean: ## remove what was made, but no data (.placet stays)
+	@rm -rf .venv .build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find libs services workers tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
