@@ -1,1 +1,8 @@
 """Engines, transactions and migrations for a service's own database."""
+
+from placet_storage.columns import UtcDateTime
+from placet_storage.database import Database
+from placet_storage.errors import DatabaseUnavailable, MigrationFailed
+from placet_storage.migrating import run_migrations_env
+
+__all__ = ["Database", "DatabaseUnavailable", "MigrationFailed", "UtcDateTime", "run_migrations_env"]

@@ -1,0 +1,56 @@
+"""A transaction shows in the trace that it belongs to."""
+
+from __future__ import annotations
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+from placet_storage import Database
+from placet_storage import database as database_module
+from sqlalchemy import text
+
+
+@pytest.fixture
+def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(database_module, "_tracer", provider.get_tracer("test"))
+    return exporter
+
+
+async def test_a_transaction_is_a_child_span_that_names_its_database(
+    database: Database, exporter: InMemorySpanExporter
+) -> None:
+    with TracerProvider().get_tracer("caller").start_as_current_span("call") as parent:
+        async with database.write("append events") as connection:
+            await connection.execute(text("INSERT INTO note (number, body) VALUES (1, '')"))
+        async with database.read():
+            assert trace.get_current_span() is not parent
+        assert trace.get_current_span() is parent
+    write, read = exporter.get_finished_spans()
+    assert (write.name.split()[:2], read.name.split()[0]) == (["append", "events"], "read")
+    assert write.kind is SpanKind.CLIENT
+    assert write.parent == parent.get_span_context()
+    assert write.attributes is not None
+    assert write.attributes["db.system.name"] == database.dialect
+    assert write.name.endswith(str(write.attributes["db.namespace"]))
+
+
+async def test_a_transaction_that_fails_is_marked(database: Database, exporter: InMemorySpanExporter) -> None:
+    with TracerProvider().get_tracer("caller").start_as_current_span("call"), pytest.raises(LookupError):
+        async with database.write():
+            raise LookupError
+    (span,) = exporter.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR
+
+
+async def test_a_transaction_outside_any_trace_starts_none(
+    database: Database, exporter: InMemorySpanExporter
+) -> None:
+    async with database.read():
+        pass
+    assert exporter.get_finished_spans() == ()
