@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
-from sqlalchemy import Connection, event
+from sqlalchemy import AdaptedConnection, Connection, event
 from sqlalchemy.engine import URL, Engine, create_engine, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -79,7 +79,7 @@ def open_for_migration(location: Location) -> Engine:
         return create_engine(location.url, connect_args={"connect_timeout": int(PATIENCE)})
     engine = create_engine(location.url, connect_args=_sqlite_arguments())
     event.listen(engine, "connect", _prepare_migrator)
-    event.listen(engine, "begin", _begin_immediate)
+    event.listen(engine, "begin", _begin_migration)
     return engine
 
 
@@ -104,12 +104,22 @@ def _sqlite_arguments() -> dict[str, object]:
     return {"timeout": PATIENCE, "isolation_level": None}
 
 
-def _begin_immediate(connection: Connection) -> None:
+def _begin_migration(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _begin_immediate(connection: Connection) -> None:
+    _begin(connection, "BEGIN IMMEDIATE")
+
+
 def _begin_deferred(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN DEFERRED")
+    _begin(connection, "BEGIN DEFERRED")
+
+
+def _begin(connection: Connection, statement: str) -> None:
+    # Straight to the driver: as a statement of SQLAlchemy's it would take the driver's thread three turns.
+    adapted = cast(AdaptedConnection, connection.connection.dbapi_connection)
+    adapted.run_async(lambda driver: driver.execute(statement))
 
 
 def _prepare_migrator(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -52,21 +52,20 @@ def translated() -> Iterator[None]:
     except exc.TimeoutError as error:
         raise DatabaseUnavailable("no connection became free in time") from error
     except exc.DBAPIError as error:
-        if not _passes(error):
+        if not _passes(error.orig):
             raise
         raise DatabaseUnavailable(f"the database is unavailable: {error.orig}") from error
-    except (sqlite3.OperationalError, psycopg.OperationalError) as error:
-        # SQLAlchemy leaves what fails while a connection is being made as it is.
+    except (sqlite3.Error, psycopg.Error) as error:
+        # What fails while a connection or a transaction is begun comes as the driver raised it.
+        if not _passes(error):
+            raise
         raise DatabaseUnavailable(f"the database is unavailable: {error}") from error
 
 
-def _passes(error: exc.DBAPIError) -> bool:
-    cause = error.orig
+def _passes(cause: BaseException | None) -> bool:
     if isinstance(cause, psycopg.Error):
         return _passes_in_postgresql(cause)
-    if isinstance(cause, sqlite3.Error):
-        return _passes_in_sqlite(cause)
-    return error.connection_invalidated
+    return isinstance(cause, sqlite3.Error) and _passes_in_sqlite(cause)
 
 
 def _passes_in_postgresql(cause: psycopg.Error) -> bool:
