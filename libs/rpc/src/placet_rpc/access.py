@@ -1,0 +1,87 @@
+"""Which RPCs a server has and who may call them, read once from the contracts' descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from placet.rpc.v1 import access_pb2
+
+
+class ContractError(Exception):
+    """A contract that a server cannot serve safely; it refuses to start."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One RPC, with everything about it that a call needs, so that no call looks at a descriptor."""
+
+    path: str  # "/placet.audit.v1.AuditService/AppendEvents", as on the wire
+    name: str  # the same without the first slash, as in traces
+    area: str  # "audit"
+    roles: frozenset[str]
+    streaming: bool  # answers with a stream
+    decode: Callable[[bytes], Message]
+    encode: Callable[[Message], bytes]
+    approval_field: str  # the request's field that names the approval; "" when there is none
+
+    def approval_id(self, request: bytes) -> str:
+        """The id of the approval that `request` is about; "" when it names none, or nothing like an id."""
+        if not self.approval_field:
+            return ""
+        try:
+            value = str(getattr(self.decode(request), self.approval_field))
+            return str(UUID(value)) if len(value) == 36 else ""
+        except (DecodeError, ValueError):
+            return ""
+
+
+def methods_of(services: Iterable[ServiceDescriptor]) -> dict[str, Method]:
+    """All RPCs of `services` by path. Raises ContractError when one names no role, or streams requests."""
+    methods = (_method(method) for service in services for method in service.methods)
+    return {method.path: method for method in methods}
+
+
+def roles_of(method: MethodDescriptor) -> frozenset[str]:
+    """Who may call `method`: names of Role in lower case without prefix. Raises ContractError if nobody."""
+    roles = method.GetOptions().Extensions[access_pb2.access].roles
+    if not roles:
+        raise ContractError(f"{method.full_name} names no role in option placet.rpc.v1.access")
+    if access_pb2.ROLE_UNSPECIFIED in roles:
+        raise ContractError(f"{method.full_name} names ROLE_UNSPECIFIED in option placet.rpc.v1.access")
+    return frozenset(access_pb2.Role.Name(role).removeprefix("ROLE_").lower() for role in roles)
+
+
+def _method(method: MethodDescriptor) -> Method:
+    if method.client_streaming:
+        raise ContractError(f"{method.full_name} streams its requests, which no interceptor here can check")
+    service = method.containing_service
+    package = service.file.package.split(".")
+    name = f"{service.full_name}/{method.name}"
+    return Method(
+        path=f"/{name}",
+        name=name,
+        area=package[1] if len(package) > 1 else package[0],
+        roles=roles_of(method),
+        streaming=method.server_streaming,
+        decode=GetMessageClass(method.input_type).FromString,
+        encode=GetMessageClass(method.output_type).SerializeToString,
+        approval_field=_approval_field(method),
+    )
+
+
+def _approval_field(method: MethodDescriptor) -> str:
+    """`approval_id` everywhere; `id` too in the approval area, where it means the same."""
+    names = ["approval_id"]
+    if method.containing_service.file.package.startswith("placet.approval."):
+        names.append("id")
+    fields = method.input_type.fields_by_name
+    for name in names:
+        if name in fields and fields[name].type == FieldDescriptor.TYPE_STRING:
+            return name
+    return ""

@@ -1,0 +1,277 @@
+"""The one way to reach a Placet service: a channel that knows who calls, how long, and for which tenant.
+
+Each call gets a client span, a deadline (unary calls), the token and the tenant; its failure is raised as
+the typed error that the service raised. One interceptor per arity, because grpc.aio takes a class for one
+arity only; each returns gRPC's own call, or a thin cover of it, so that cancelling a call cancels it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import grpc
+import grpc.aio
+from opentelemetry import propagate, trace
+
+from placet_rpc import deadlines, identity, status, tracing
+from placet_rpc.tokens import TokenSource
+
+_Result = TypeVar("_Result")
+
+_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    # A service that was restarted is found again at once, not after gRPC's minute of growing patience.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # A long stream whose peer vanished without a word ends after half a minute.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+)
+
+
+def channel(
+    address: str,
+    tokens: TokenSource | None,
+    *,
+    default_timeout: float = 5.0,
+    tls_ca: Path | None = None,
+    options: Sequence[tuple[str, int | str]] = (),
+) -> grpc.aio.Channel:
+    """A channel to the service at `address` (host:port); close it when done. Needs a running loop.
+
+    Unary calls get `default_timeout` seconds unless they say otherwise, and never more than what is left of
+    the call being handled, less a little; streams get no deadline. `tls_ca` is a PEM file of the authority
+    to trust; without it the connection is plain, for trusted networks. Awaiting a call, or reading a
+    stream, raises placet_rpc.errors. Stop reading a stream early with `call.cancel()`.
+    """
+    outgoing = _Outgoing(tokens, default_timeout)
+    interceptors = [
+        _UnaryUnary(outgoing),
+        _UnaryStream(outgoing),
+        _StreamUnary(outgoing),
+        _StreamStream(outgoing),
+    ]
+    merged = [*_OPTIONS, *options]
+    if tls_ca is None:
+        return grpc.aio.insecure_channel(address, merged, interceptors=interceptors)
+    credentials = grpc.ssl_channel_credentials(tls_ca.read_bytes())
+    return grpc.aio.secure_channel(address, credentials, merged, interceptors=interceptors)
+
+
+class _Outgoing:
+    """What every call gets, whatever its arity."""
+
+    def __init__(self, tokens: TokenSource | None, default_timeout: float) -> None:
+        self._tokens = tokens
+        self._default_timeout = default_timeout
+        self._tracer = trace.get_tracer(tracing.INSTRUMENTATION)
+
+    async def invoke(
+        self,
+        begin: Callable[[grpc.aio.ClientCallDetails], Awaitable[_Result]],
+        details: grpc.aio.ClientCallDetails,
+        *,
+        bounded: bool,
+    ) -> _Result:
+        """Begins a call inside its span, which ends when the call does. `bounded`: it needs a deadline."""
+        span = self._tracer.start_span(
+            origin_of(details), None, trace.SpanKind.CLIENT, tracing.attributes(origin_of(details))
+        )
+        try:
+            call = await begin(self._prepared(details, span, bounded=bounded))
+        except BaseException:
+            tracing.finish(span, grpc.StatusCode.CANCELLED, failed=True)
+            raise
+        cast(grpc.aio.Call, call).add_done_callback(partial(_end_span, span))
+        return call
+
+    def _prepared(
+        self, details: grpc.aio.ClientCallDetails, span: trace.Span, *, bounded: bool
+    ) -> grpc.aio.ClientCallDetails:
+        timeout = details.timeout
+        if timeout is not None or bounded:
+            timeout = deadlines.outgoing_timeout(self._default_timeout if timeout is None else timeout)
+        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier, trace.set_span_in_context(span))
+        for key, value in carrier.items():
+            metadata.add(key, value)
+        if self._tokens is not None and metadata.get("authorization") is None:
+            metadata.add("authorization", f"Bearer {self._tokens.token()}")
+        tenant = identity.outgoing_tenant()
+        if tenant is not None and metadata.get(identity.TENANT_METADATA) is None:
+            metadata.add(identity.TENANT_METADATA, tenant)
+        return grpc.aio.ClientCallDetails(
+            details.method, timeout, metadata, details.credentials, details.wait_for_ready
+        )
+
+
+class _UnaryUnary(grpc.aio.UnaryUnaryClientInterceptor):
+    def __init__(self, outgoing: _Outgoing) -> None:
+        self._outgoing = outgoing
+
+    # Any: grpc.aio's interceptors are generic over messages, and these never look at one.
+    async def intercept_unary_unary(
+        self, continuation: Callable[..., Any], client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        begin = partial(_swapped, continuation, request)
+        call = await self._outgoing.invoke(begin, client_call_details, bounded=True)
+        return _TypedUnaryCall(call, origin_of(client_call_details))
+
+
+class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
+    def __init__(self, outgoing: _Outgoing) -> None:
+        self._outgoing = outgoing
+
+    async def intercept_unary_stream(
+        self, continuation: Callable[..., Any], client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        begin = partial(_swapped, continuation, request)
+        call = await self._outgoing.invoke(begin, client_call_details, bounded=False)
+        return _TypedStreamCall(call, origin_of(client_call_details))
+
+
+class _StreamUnary(grpc.aio.StreamUnaryClientInterceptor):
+    """No Placet RPC streams its requests; for others, errors stay gRPC's own."""
+
+    def __init__(self, outgoing: _Outgoing) -> None:
+        self._outgoing = outgoing
+
+    async def intercept_stream_unary(
+        self,
+        continuation: Callable[..., Any],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request_iterator: Any,
+    ) -> Any:
+        begin = partial(_swapped, continuation, request_iterator)
+        return await self._outgoing.invoke(begin, client_call_details, bounded=True)
+
+
+class _StreamStream(grpc.aio.StreamStreamClientInterceptor):
+    """No Placet RPC streams its requests; for others (reflection), errors stay gRPC's own."""
+
+    def __init__(self, outgoing: _Outgoing) -> None:
+        self._outgoing = outgoing
+
+    async def intercept_stream_stream(
+        self,
+        continuation: Callable[..., Any],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request_iterator: Any,
+    ) -> Any:
+        begin = partial(_swapped, continuation, request_iterator)
+        return await self._outgoing.invoke(begin, client_call_details, bounded=False)
+
+
+class _CoveredCall:
+    """All of a call that is not about its answers, as it is."""
+
+    def __init__(self, call: Any, origin: str) -> None:
+        self._call = call
+        self._origin = origin
+
+    def cancel(self) -> bool:
+        return bool(self._call.cancel())
+
+    def cancelled(self) -> bool:
+        return bool(self._call.cancelled())
+
+    def done(self) -> bool:
+        return bool(self._call.done())
+
+    def time_remaining(self) -> float | None:
+        return cast(float | None, self._call.time_remaining())
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self._call.add_done_callback(callback)
+
+    async def initial_metadata(self) -> grpc.aio.Metadata:
+        return cast(grpc.aio.Metadata, await self._call.initial_metadata())
+
+    async def trailing_metadata(self) -> grpc.aio.Metadata:
+        return cast(grpc.aio.Metadata, await self._call.trailing_metadata())
+
+    async def code(self) -> grpc.StatusCode:
+        return cast(grpc.StatusCode, await self._call.code())
+
+    async def details(self) -> str:
+        return cast(str, await self._call.details())
+
+    async def debug_error_string(self) -> str | None:
+        return cast(str | None, await self._call.debug_error_string())
+
+    async def wait_for_connection(self) -> None:
+        try:
+            await self._call.wait_for_connection()
+        except grpc.aio.AioRpcError as error:
+            raise status.from_grpc(error, self._origin) from error
+
+
+class _TypedUnaryCall(_CoveredCall, grpc.aio.UnaryUnaryCall[Any, Any]):
+    """A unary call that raises typed errors."""
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        try:
+            return (yield from self._call.__await__())
+        except grpc.aio.AioRpcError as error:
+            raise status.from_grpc(error, self._origin) from error
+
+
+class _TypedStreamCall(_CoveredCall, grpc.aio.UnaryStreamCall[Any, Any]):
+    """A stream that raises typed errors."""
+
+    async def _answers(self) -> AsyncIterator[Any]:
+        try:
+            async for answer in self._call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise status.from_grpc(error, self._origin) from error
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._answers()
+
+    async def read(self) -> Any:
+        try:
+            return await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise status.from_grpc(error, self._origin) from error
+
+
+def origin_of(details: grpc.aio.ClientCallDetails) -> str:
+    """The RPC's full name, "placet.audit.v1.AuditService/AppendEvents"."""
+    # bytes at run time, whatever the stubs say
+    method: str | bytes = cast(str | bytes, details.method)
+    return (method.decode() if isinstance(method, bytes) else method).removeprefix("/")
+
+
+async def _swapped(
+    continuation: Callable[..., Awaitable[Any]], request: Any, details: grpc.aio.ClientCallDetails
+) -> Any:
+    return await continuation(details, request)
+
+
+def _end_span(span: trace.Span, call: grpc.aio.Call) -> None:
+    """A call's done callback."""
+    code = _result_now(call.code())
+    # Who cancels a call wanted its end.
+    failed = code is not grpc.StatusCode.OK and not call.cancelled()
+    tracing.finish(span, code, failed=failed, end_time=time.time_ns())
+
+
+def _result_now(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
+    """What a coroutine returns that has nothing to wait for: a finished call's code, in a plain callback."""
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        return cast(_Result, finished.value)
+    coroutine.close()
+    raise RuntimeError("a call that is done does not know its code")

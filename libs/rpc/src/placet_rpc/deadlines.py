@@ -1,0 +1,40 @@
+"""How much time the call being handled leaves for the calls that it makes."""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+
+from placet_rpc.errors import DeadlineExceeded
+
+# What a server keeps of its caller's time, so that it can still say what timed out.
+_KEPT_SHARE = 0.1
+_KEPT_AT_MOST = 0.1  # seconds
+
+_incoming: ContextVar[float | None] = ContextVar("placet_incoming_deadline", default=None)
+
+
+def enter(remaining: float | None) -> None:
+    """Notes that the call being handled has `remaining` seconds left; None: no limit."""
+    # Never reset, for the reason given in identity.enter.
+    _incoming.set(None if remaining is None else time.monotonic() + remaining)
+
+
+def remaining() -> float | None:
+    """Seconds left of the call being handled, at least 0; None without a call or a limit."""
+    deadline = _incoming.get()
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def outgoing_timeout(wanted: float) -> float:
+    """Seconds that a call made now may take: `wanted`, or what is left of the incoming one less a little.
+
+    Raises DeadlineExceeded when nothing is left.
+    """
+    left = remaining()
+    if left is None:
+        return wanted
+    usable = left - min(left * _KEPT_SHARE, _KEPT_AT_MOST)
+    if usable <= 0:
+        raise DeadlineExceeded("the time of the call being handled ran out before another service was asked")
+    return min(wanted, usable)

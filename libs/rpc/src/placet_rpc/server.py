@@ -1,0 +1,236 @@
+"""The one way to run a Placet gRPC server: `serve` for a process, `start` inside one.
+
+A graceful stop goes in this order: health says NOT_SERVING; new calls are refused and streams are ended,
+while unary calls in flight finish within the grace; then all handlers' `finally` blocks; then what the
+caller closes (channels, database, telemetry). So nothing is closed under a call that uses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from contextvars import Context
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor import ServiceDescriptor
+
+# Their wheels carry no types.
+from grpc_health.v1 import health as grpc_health  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+from pydantic import BaseModel, ConfigDict, Field
+
+from placet_rpc import tokens
+from placet_rpc.access import methods_of
+from placet_rpc.calls import Calls
+from placet_rpc.interceptors import InterceptorChain, server_interceptors
+from placet_rpc.refusals import OnAccessRefused, Refusals
+
+_LOG = logging.getLogger("placet.rpc.server")
+
+# How long after the grace handlers may take for their `finally`, and queued refusals to be recorded.
+_FINALLY_SECONDS = 5.0
+_REFUSALS_SECONDS = 5.0
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on: taken, forbidden, or none of this machine's."""
+
+
+class TlsFiles(BaseModel):
+    """PEM files of a server that speaks TLS."""
+
+    model_config = ConfigDict(frozen=True)
+
+    certificate: Path
+    private_key: Path
+
+
+class ServerSettings(BaseModel):
+    """What a server needs to know."""
+
+    model_config = ConfigDict(frozen=True)
+
+    listen: str = Field(description="host:port; port 0 lets the system choose")
+    jwks_file: Path = Field(description="public keys that tokens are checked with")
+    issuer: str = tokens.ISSUER
+    audience: str = tokens.AUDIENCE
+    reflection: bool = Field(default=False, description="tell anybody the contracts")
+    grace: float = Field(default=10.0, ge=0, description="seconds for calls in flight at a stop")
+    tls: TlsFiles | None = Field(default=None, description="without it, only for trusted networks")
+    max_message_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
+    max_calls: int = Field(default=10_000, gt=0, description="handled at once; more are refused")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One service of a server.
+
+    `descriptor` is the contract's (`audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]`),
+    `register` the generated `add_…Servicer_to_server`, `servicer` what it gets.
+    """
+
+    descriptor: ServiceDescriptor
+    # Generated: takes the servicer's own type, which differs from endpoint to endpoint.
+    register: Callable[[Any, grpc.aio.Server], None]
+    servicer: object
+
+
+class RunningServer:
+    """A server that answers."""
+
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        port: int,
+        grace: float,
+        health: grpc_health.aio.HealthServicer,
+        calls: Calls,
+        refusals: Refusals,
+    ) -> None:
+        """Made by `start`."""
+        self.port = port
+        self._server = server
+        self._grace = grace
+        self._health = health
+        self._calls = calls
+        self._refusals = refusals
+        self._stop: asyncio.Task[None] | None = None
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Stops in the order that this module's head tells; `grace` in seconds, default the settings'.
+
+        Returns when the last handler has ended, also when somebody else began the stop. A second call
+        with a smaller grace cuts the first one's short.
+        """
+        seconds = self._grace if grace is None else grace
+        if self._stop is None:
+            self._stop = asyncio.create_task(self._stop_in_order(seconds))
+        elif grace is not None:
+            await self._server.stop(seconds)
+        await asyncio.shield(self._stop)
+
+    async def _stop_in_order(self, grace: float) -> None:
+        self._calls.stopping.set()
+        await self._health.enter_graceful_shutdown()
+        stopped = asyncio.create_task(self._server.stop(grace))
+        self._calls.end_streams()
+        await stopped
+        for name in await self._calls.drained(_FINALLY_SECONDS):
+            _LOG.error("%s did not end within %.0f s of being aborted", name, _FINALLY_SECONDS)
+        await self._refusals.stop(_REFUSALS_SECONDS)
+
+
+async def start(
+    settings: ServerSettings,
+    endpoints: Sequence[Endpoint],
+    *,
+    on_access_refused: OnAccessRefused | None = None,
+) -> RunningServer:
+    """Starts to serve `endpoints`, with health, on the running loop.
+
+    `on_access_refused(method, reason, principal, approval_id)` hears, in the background, of each call of a
+    known caller that authority refused. Raises ContractError if an RPC names no role, OSError or ValueError
+    if the JWKS cannot be used, CannotListen if the address cannot.
+    """
+    methods = methods_of(endpoint.descriptor for endpoint in endpoints)
+    verifier = tokens.Verifier(settings.jwks_file, issuer=settings.issuer, audience=settings.audience)
+    calls, refusals = Calls(settings.max_calls), Refusals(on_access_refused)
+    chain = InterceptorChain(server_interceptors(calls, refusals, verifier), methods, calls)
+    server = grpc.aio.server(interceptors=[chain], options=_options(settings))
+    for endpoint in endpoints:
+        endpoint.register(endpoint.servicer, server)
+    health = await _add_health(server, [endpoint.descriptor.full_name for endpoint in endpoints])
+    if settings.reflection:
+        names = [endpoint.descriptor.full_name for endpoint in endpoints]
+        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+    port = _listen(server, settings)
+    refusals.start()
+    # In an empty context: every call's context is a copy of the one that the server was started in.
+    await asyncio.create_task(server.start(), context=Context())
+    return RunningServer(server, port, settings.grace, health, calls, refusals)
+
+
+async def serve(
+    settings: ServerSettings,
+    endpoints: Sequence[Endpoint],
+    *,
+    on_access_refused: OnAccessRefused | None = None,
+    closing: Sequence[Callable[[], Awaitable[object]]] = (),
+    ready: Callable[[RunningServer], None] | None = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT, then stops gracefully and awaits each of `closing`, in their order.
+
+    All of `closing` are called, also when the server cannot start or one of them fails. `ready` is called
+    once the server answers. A second signal cuts the grace short. Raises what `start` raises.
+    """
+    async with AsyncExitStack() as stack:
+        for close in reversed(closing):
+            stack.push_async_callback(_awaited, close)
+        loop = asyncio.get_running_loop()
+        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, signals.put_nowait, number)
+            stack.callback(loop.remove_signal_handler, number)
+        server = await start(settings, endpoints, on_access_refused=on_access_refused)
+        stack.push_async_callback(server.stop)
+        _LOG.info("serving on %s", settings.listen, extra={"port": server.port})
+        if ready is not None:
+            ready(server)
+        received = await signals.get()
+        _LOG.info("stopping after %s", received.name)
+        await _stop_or_cut_short(server, signals)
+
+
+async def _stop_or_cut_short(server: RunningServer, signals: asyncio.Queue[signal.Signals]) -> None:
+    stop, again = asyncio.create_task(server.stop()), asyncio.create_task(signals.get())
+    await asyncio.wait([stop, again], return_when=asyncio.FIRST_COMPLETED)
+    if not stop.done():
+        _LOG.warning("stopping at once, calls in flight are cut")
+        await server.stop(0)
+    again.cancel()
+    await stop
+
+
+async def _awaited(close: Callable[[], Awaitable[object]]) -> None:
+    await close()
+
+
+async def _add_health(server: grpc.aio.Server, names: Sequence[str]) -> grpc_health.aio.HealthServicer:
+    """SERVING for the server as a whole and for each service by its full name."""
+    health = grpc_health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    for name in names:
+        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return health
+
+
+def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
+    """Opens the port and returns its number."""
+    try:
+        if settings.tls is None:
+            return server.add_insecure_port(settings.listen)
+        pair = (settings.tls.private_key.read_bytes(), settings.tls.certificate.read_bytes())
+        return server.add_secure_port(settings.listen, grpc.ssl_server_credentials([pair]))
+    except RuntimeError as error:
+        # gRPC says no more than "failed to bind".
+        raise CannotListen(f"cannot listen on {settings.listen}: taken, or not an address here") from error
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        # Two processes must never share a port by accident: the second one's start fails instead.
+        ("grpc.so_reuseport", 0),
+        # Clients may ask every 10 s whether the connection lives; who pings faster is sent away.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]

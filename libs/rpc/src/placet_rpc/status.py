@@ -1,0 +1,180 @@
+"""The one mapping between Placet's errors and gRPC statuses, in both directions."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from placet_rpc import errors
+from placet_rpc.errors import RPC_DOMAIN, FieldViolation, InvalidArgument, PlacetError
+
+DETAILS_METADATA: Final = "grpc-status-details-bin"
+
+_CODES: Final[dict[str, grpc.StatusCode]] = {
+    "invalid_argument": grpc.StatusCode.INVALID_ARGUMENT,
+    "not_found": grpc.StatusCode.NOT_FOUND,
+    "already_exists": grpc.StatusCode.ALREADY_EXISTS,
+    "failed_precondition": grpc.StatusCode.FAILED_PRECONDITION,
+    "permission_denied": grpc.StatusCode.PERMISSION_DENIED,
+    "unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
+    "unavailable": grpc.StatusCode.UNAVAILABLE,
+    "out_of_range": grpc.StatusCode.OUT_OF_RANGE,
+    "resource_exhausted": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "deadline_exceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "data_loss": grpc.StatusCode.DATA_LOSS,
+    "internal": grpc.StatusCode.INTERNAL,
+}
+
+_KINDS: Final[tuple[type[PlacetError], ...]] = (
+    errors.InvalidArgument,
+    errors.NotFound,
+    errors.AlreadyExists,
+    errors.FailedPrecondition,
+    errors.PermissionDenied,
+    errors.Unauthenticated,
+    errors.Unavailable,
+    errors.OutOfRange,
+    errors.ResourceExhausted,
+    errors.DeadlineExceeded,
+    errors.DataLoss,
+    errors.Internal,
+)
+
+_CLASSES: Final[dict[grpc.StatusCode, type[PlacetError]]] = {
+    **{_CODES[kind.grpc_kind]: kind for kind in _KINDS},
+    # Said by gRPC itself, never by a Placet service: a server that goes away, and a wrong contract.
+    grpc.StatusCode.CANCELLED: errors.Unavailable,
+    grpc.StatusCode.ABORTED: errors.Unavailable,
+    grpc.StatusCode.UNKNOWN: errors.Internal,
+    grpc.StatusCode.UNIMPLEMENTED: errors.Internal,
+}
+
+# What a caller is told when something behind the service fails in a way that it may retry. The failure's
+# own text names addresses and files, so it stays in the log.
+_PASSED_ON: Final[dict[str, tuple[type[PlacetError], str]]] = {
+    "unavailable": (errors.Unavailable, "something that this service needs does not answer; try again"),
+    "deadline_exceeded": (errors.DeadlineExceeded, "the time ran out while another service was asked"),
+    "resource_exhausted": (
+        errors.ResourceExhausted,
+        "something that this service needs is overloaded; try later",
+    ),
+}
+
+# All of a status travels in HTTP/2 headers, which peers refuse beyond 8 KiB: message (percent-encoded: up
+# to 3 bytes each) and details (base64: 4/3) stay below that together.
+_MESSAGE_BYTES: Final = 600
+_VALUE_BYTES: Final = 300
+_DETAILS_BYTES: Final = 3000
+
+
+def public_error(error: Exception) -> PlacetError:
+    """What a caller may be told about `error`, which a handler raised.
+
+    A PlacetError of this process is for the caller. One that another service answered with was not: of
+    those, and of foreign exceptions with a `grpc_kind`, only the kinds that may be retried are passed on,
+    with a text of our own. Anything else is Internal with a fresh reference.
+    """
+    if isinstance(error, PlacetError) and not error.origin:
+        return error
+    kind = getattr(error, "grpc_kind", None)
+    passed_on = _PASSED_ON.get(kind) if isinstance(kind, str) else None
+    if passed_on is not None:
+        told, message = passed_on
+        return told(message, reason=told.grpc_kind.upper(), domain=RPC_DOMAIN)
+    reference = uuid.uuid4().hex[:12]
+    return errors.Internal(
+        f"internal error; the service's log has it under reference {reference}",
+        reason="INTERNAL",
+        metadata={"reference": reference},
+        domain=RPC_DOMAIN,
+    )
+
+
+def code_of(error: PlacetError) -> grpc.StatusCode:
+    """The gRPC status code of `error`."""
+    return _CODES[error.grpc_kind]
+
+
+def to_grpc(error: PlacetError, area: str) -> grpc.Status:
+    """`error` as a status to abort with. `area` ("audit") makes the domain of reasons that name none."""
+    status = status_pb2.Status(code=code_of(error).value[0], message=_clipped(error.message, _MESSAGE_BYTES))
+    if error.reason:
+        info = error_details_pb2.ErrorInfo(
+            reason=error.reason,
+            domain=error.domain or f"{area}.placet",
+            metadata={key: _clipped(value, _VALUE_BYTES) for key, value in error.metadata.items()},
+        )
+        status.details.add().Pack(info)
+    if isinstance(error, InvalidArgument) and error.violations:
+        status.details.add().Pack(_bad_request(error.violations, _DETAILS_BYTES - status.ByteSize()))
+    return cast(grpc.Status, rpc_status.to_status(status))
+
+
+def from_grpc(error: grpc.aio.AioRpcError, origin: str) -> PlacetError:
+    """The typed error behind a failed call to `origin` (an RPC's full name)."""
+    code = error.code()
+    kind = _CLASSES[code]
+    info, violations = _details(error)
+    message = error.details() or code.name
+    if info is None:
+        # gRPC speaks, not a Placet service: say which call it was about.
+        message = f"{origin}: {message}"
+        info = error_details_pb2.ErrorInfo()
+    reason, metadata, domain = info.reason, dict(info.metadata), info.domain
+    if kind is InvalidArgument:
+        return InvalidArgument(
+            message, violations=violations, reason=reason, metadata=metadata, domain=domain, origin=origin
+        )
+    return kind(message, reason=reason, metadata=metadata, domain=domain, origin=origin)
+
+
+def _bad_request(violations: tuple[FieldViolation, ...], room: int) -> error_details_pb2.BadRequest:
+    """As many violations as fit into `room` bytes, and how many did not."""
+    request = error_details_pb2.BadRequest()
+    for position, violation in enumerate(violations):
+        field, description = (
+            _clipped(violation.field, _VALUE_BYTES),
+            _clipped(violation.description, _VALUE_BYTES),
+        )
+        room -= len(field.encode()) + len(description.encode()) + 8
+        if room < 0:
+            request.field_violations.add(description=f"and {len(violations) - position} more")
+            break
+        request.field_violations.add(field=field, description=description)
+    return request
+
+
+def _details(
+    error: grpc.aio.AioRpcError,
+) -> tuple[error_details_pb2.ErrorInfo | None, list[FieldViolation]]:
+    """ErrorInfo and BadRequest of a failed call; None when it carries no readable google.rpc.Status."""
+    status = status_pb2.Status()
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_METADATA and isinstance(value, bytes):
+            break
+    else:
+        return None, []
+    info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    try:
+        status.ParseFromString(value)
+        for detail in status.details:
+            # Unpack parses only a detail of the message's own type.
+            if not detail.Unpack(info):
+                detail.Unpack(bad_request)
+    except DecodeError:
+        return None, []
+    return info, [FieldViolation(item.field, item.description) for item in bad_request.field_violations]
+
+
+def _clipped(text: str, limit: int) -> str:
+    """`text` in at most `limit` bytes of UTF-8, cut between characters."""
+    encoded = text.encode()
+    if len(encoded) <= limit:
+        return text
+    return encoded[: limit - 3].decode(errors="ignore") + "…"
