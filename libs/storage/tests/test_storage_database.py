@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from placet_storage import Database, DatabaseUnavailable, UtcDateTime
-from placet_storage import engines as storage_engines
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, StatementError
 from sqlalchemy.exc import OperationalError as QueryFailed
+
+from placet_storage import Database, DatabaseUnavailable, UtcDateTime
+from placet_storage import engines as storage_engines
 
 note = Table(
     "note",

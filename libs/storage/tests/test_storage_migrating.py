@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_testing.databases import schema_differences
-from sqlalchemy import text
 
 _OPEN = """
 import asyncio, sys

@@ -8,9 +8,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from sqlalchemy import text
+
 from placet_storage import Database
 from placet_storage import database as database_module
-from sqlalchemy import text
 
 
 @pytest.fixture
