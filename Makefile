@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help install lock check test demo bench chaos clean
+.PHONY: help install lock check format test demo bench chaos clean
 
 help: ## say what can be made
 	@echo "Placet: software asks, a human answers, and the record proves it."
@@ -24,8 +24,13 @@ install: ## set up .venv: pinned dependencies, stubs, packages
 lock: install ## renew requirements.txt (UPGRADE=1: to the newest versions)
 	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
 
-check: install ## format, lint, types, imports, contracts, pins, wheels
-	@$(BIN)/python tools/check.py
+check: install ## format, lint, types, imports, contracts, pins, wheels (ARGS=types: one)
+	@$(BIN)/python tools/check.py $(ARGS)
+
+format: install ## bring code and contracts into shape
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+	@$(BIN)/buf format --write protos
 
 test: install ## the whole suite (ARGS='-k name' to choose)
 	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup $(ARGS)
