@@ -1,1 +1,19 @@
 """One call that sets up tracing, metrics and logs."""
+
+from placet_telemetry.logs import configure_logging, log
+from placet_telemetry.telemetry import Telemetry, providers, setup, tracer
+from placet_telemetry.traces import context_from, current_traceparent, derived_span_id, link_to, record_wait
+
+__all__ = [
+    "Telemetry",
+    "configure_logging",
+    "context_from",
+    "current_traceparent",
+    "derived_span_id",
+    "link_to",
+    "log",
+    "providers",
+    "record_wait",
+    "setup",
+    "tracer",
+]
