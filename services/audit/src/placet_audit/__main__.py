@@ -1,0 +1,89 @@
+"""`python -m placet_audit`: AuditService as a process. Wiring only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet_audit.config import Settings
+from placet_audit.feed import Feed
+from placet_audit.leaf import disclose
+from placet_audit.refusals import Refusals
+from placet_audit.sequencer import Sequencer
+from placet_audit.servicer import AuditServicer
+from placet_audit.store import Store
+from placet_rpc.server import CannotListen, Endpoint, serve
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed
+from placet_telemetry import setup
+
+_LOG = logging.getLogger("placet.audit")
+
+
+async def run(settings: Settings) -> None:
+    """Serve until a signal; then the server stops first, the log drains, and the database closes last."""
+    async with opened(settings) as database:
+        store = Store(database)
+        feed = Feed(
+            store,
+            disclose,
+            keep_bytes=settings.tail_bytes,
+            poll_interval=settings.tail_poll,
+            pulse=settings.tail_pulse,
+        )
+        sequencer = Sequencer(
+            store, feed.publish, queue_limit=settings.queue_limit, batch_limit=settings.batch_limit
+        )
+        refusals = Refusals(sequencer.append, per_minute=settings.refusals_per_minute)
+        endpoint = Endpoint(
+            audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+            audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
+            AuditServicer(store, sequencer, feed),
+        )
+        async with running(sequencer, feed):
+            await serve(settings.server(), [endpoint], on_access_refused=refusals.record)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Database]:
+    """The log's database, with its schema up to date."""
+    database = await Database.open(settings.database_url, migrations="placet_audit")
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def running(sequencer: Sequencer, feed: Feed[event_pb2.LogEntry]) -> AsyncIterator[None]:
+    """The log at work. If a part of it fails, the whole process ends: half a log is none."""
+    async with asyncio.TaskGroup() as parts:
+        parts.create_task(sequencer.run())
+        parts.create_task(feed.run())
+        try:
+            yield
+        finally:
+            sequencer.close()
+            feed.close()
+
+
+def main() -> int:
+    """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
+    telemetry = setup("audit")
+    status = 0
+    try:
+        asyncio.run(run(Settings()))
+    except* (CannotListen, DatabaseUnavailable, MigrationFailed, OSError, ValueError) as failures:
+        _LOG.error("AuditService cannot run: %s", "; ".join(str(failure) for failure in failures.exceptions))
+        _LOG.debug("where it failed", exc_info=failures)
+        status = 1
+    finally:
+        telemetry.shutdown()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

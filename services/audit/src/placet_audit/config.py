@@ -1,0 +1,55 @@
+"""AuditService's settings, each with its default and its environment variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from placet_rpc.server import ServerSettings
+
+
+class Settings(BaseSettings):
+    """Read once, at start. A variable is `PLACET_AUDIT_` and the field's name, unless the field says so."""
+
+    model_config = SettingsConfigDict(env_prefix="PLACET_AUDIT_", frozen=True)
+
+    listen: str = "127.0.0.1:7401"
+    """host:port to serve on."""
+
+    jwks_file: Path = Field(default=Path(".placet/keys/jwks.json"), validation_alias="PLACET_JWKS_FILE")
+    """The public keys that callers' tokens are checked with."""
+
+    reflection: bool = False
+    """Whether the contracts can be read from the server."""
+
+    grace: float = Field(default=10, ge=0)
+    """Seconds that calls in flight get when the service stops."""
+
+    database_url: str = "sqlite:///.placet/audit.db"
+    """Where the log is kept: `sqlite:///path` or `postgresql://…`."""
+
+    queue_limit: int = Field(default=2000, ge=1)
+    """Appends that may wait; one more is answered RESOURCE_EXHAUSTED."""
+
+    batch_limit: int = Field(default=200, ge=1)
+    """Appends in one transaction, at most."""
+
+    tail_bytes: int = Field(default=8 << 20, ge=1 << 16)
+    """Bytes of newest entries kept in memory for each tenant that somebody tails."""
+
+    tail_poll: float = Field(default=0.25, gt=0)
+    """Seconds between looks for entries that another replica committed."""
+
+    tail_pulse: float = Field(default=5, gt=0)
+    """Seconds of silence after which a tail says that it is current."""
+
+    refusals_per_minute: int = Field(default=600, ge=0)
+    """Refusals at this service's own door that are recorded for each tenant; more are only counted."""
+
+    def server(self) -> ServerSettings:
+        """What placet_rpc needs of these."""
+        return ServerSettings(
+            listen=self.listen, jwks_file=self.jwks_file, reflection=self.reflection, grace=self.grace
+        )

@@ -1,0 +1,251 @@
+"""The log's tables and queries. Knows where bytes are kept, not what they mean."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from placet_audit.domain import (
+    MAX_PAGE_BYTES,
+    TENANT_LEVEL,
+    Append,
+    Disclosure,
+    Draft,
+    Entry,
+    Heads,
+    Page,
+    Placed,
+    cut_page,
+    place_all,
+    total_size,
+)
+from placet_rpc.errors import FailedPrecondition
+from placet_storage import Database
+
+metadata = sa.MetaData()
+
+entry = sa.Table(
+    "entry",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("approval_id", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("cause_id", sa.Text, nullable=False),
+    sa.Column("leaf", sa.LargeBinary, nullable=False),
+)
+"""Append-only: triggers refuse UPDATE, DELETE, TRUNCATE and SQLite's REPLACE."""
+
+# The literal '' (not a parameter) lets both databases see that these queries fit the partial indexes.
+OF_A_REQUEST = entry.c.approval_id != sa.literal_column("''")
+OF_THE_TENANT = entry.c.approval_id == sa.literal_column("''")
+
+sa.Index(
+    "entry_number",
+    entry.c.tenant,
+    entry.c.approval_id,
+    entry.c.number,
+    unique=True,
+    sqlite_where=OF_A_REQUEST,
+    postgresql_where=OF_A_REQUEST,
+)
+sa.Index(
+    "entry_cause",
+    entry.c.tenant,
+    entry.c.cause_id,
+    unique=True,
+    sqlite_where=OF_THE_TENANT,
+    postgresql_where=OF_THE_TENANT,
+)
+
+disclosure = sa.Table(
+    "disclosure",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("salt", sa.LargeBinary, nullable=False),
+    # Bytes, because PostgreSQL's text cannot hold every string that a person can send.
+    sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.ForeignKeyConstraint(["tenant", "index"], [entry.c.tenant, entry.c.index]),
+)
+"""What opens an entry's commitments, a row per field: erasing a field deletes its row, and only that."""
+
+# The most entries that one query reads, so that a page of large entries never sits in memory whole.
+_CHUNK = 100
+
+# The largest that a column can hold; a uint64 that a caller sends may lie beyond.
+_LAST_INDEX = 2**63 - 1
+# Any constant will do, as long as nothing else on this database takes the same.
+_SEQUENCER_LOCK = 0x706C61636574
+# A replica that is stopped in mid-batch must not stop the others for longer than their callers wait.
+_BATCH_TIMEOUT_MS = 4000
+
+
+class Store:
+    """One log per tenant in one database. All errors of the database come as placet_storage raises them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, batch: Sequence[Append]) -> list[Placed | FailedPrecondition]:
+        """Judge and store a batch in one transaction; what is returned is durable.
+
+        The heads are read inside the transaction and under a lock, so that several processes on one
+        database never fork a log.
+        """
+        async with self._database.write("append") as connection:
+            await self._lock(connection)
+            placed = place_all(await _heads(connection, batch), batch)
+            await _insert(connection, [e for p in placed if isinstance(p, Placed) for e in p.new])
+        return placed
+
+    async def size(self, tenant: str) -> int:
+        """How many entries the tenant's log holds."""
+        async with self._database.read("read size") as connection:
+            return await _size(connection, tenant)
+
+    async def entries(self, tenant: str, from_index: int, limit: int) -> Page:
+        """The tenant's entries from an index on, at most `limit`, in order."""
+        return await self._page(tenant, sa.true(), from_index, limit, entry.c.index)
+
+    async def entries_of_request(
+        self, tenant: str, approval_id: str, *, limit: int, from_index: int = 0, from_number: int = 0
+    ) -> Page:
+        """A request's entries from an index and a number on, at most `limit`, in order."""
+        which = sa.and_(OF_A_REQUEST, entry.c.approval_id == approval_id, entry.c.number >= from_number)
+        # Numbers rise with indexes; ordered by number, the index on it serves the query.
+        return await self._page(tenant, which, from_index, limit, entry.c.number)
+
+    async def entries_by_cause(self, tenant: str, cause_ids: Sequence[str]) -> Page:
+        """The tenant-level entries that have these cause ids, in order."""
+        which = sa.and_(OF_THE_TENANT, entry.c.cause_id.in_(cause_ids))
+        return await self._page(tenant, which, 0, len(cause_ids), entry.c.index)
+
+    async def _lock(self, connection: AsyncConnection) -> None:
+        if self._database.dialect != "postgresql":
+            return  # SQLite's BEGIN IMMEDIATE is the lock
+        timeouts = [
+            sa.func.set_config(name, str(_BATCH_TIMEOUT_MS), sa.true())
+            for name in ("lock_timeout", "idle_in_transaction_session_timeout")
+        ]
+        await connection.execute(sa.select(*timeouts))
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SEQUENCER_LOCK)))
+
+    async def _page(
+        self,
+        tenant: str,
+        which: sa.ColumnElement[bool],
+        from_index: int,
+        limit: int,
+        order: sa.Column[int],
+    ) -> Page:
+        found: list[Entry] = []
+        async with self._database.read("read entries") as connection:
+            while len(found) <= limit and total_size(found) <= MAX_PAGE_BYTES:
+                room = min(_CHUNK, limit + 1 - len(found))
+                after = found[-1].index + 1 if found else min(from_index, _LAST_INDEX)
+                some = sa.and_(entry.c.tenant == tenant, which, entry.c.index >= after)
+                chunk = await _read(connection, sa.select(entry).where(some).order_by(order).limit(room))
+                found += chunk
+                if len(chunk) < room:
+                    break
+        return cut_page(found, limit)
+
+
+async def _heads(connection: AsyncConnection, batch: Sequence[Append]) -> Heads:
+    heads = Heads(sizes={})
+    by_tenant: dict[str, list[Append]] = defaultdict(list)
+    for append in batch:
+        by_tenant[append.tenant].append(append)
+    for tenant, appends in by_tenant.items():
+        heads.sizes[tenant] = await _size(connection, tenant)
+        requests = {append.approval_id for append in appends} - {TENANT_LEVEL}
+        if requests:
+            heads.next_numbers.update(await _next_numbers(connection, tenant, requests))
+        causes = {
+            d.cause_id for append in appends if append.approval_id == TENANT_LEVEL for d in append.drafts
+        }
+        if causes:
+            heads.causes.update(await _known_causes(connection, tenant, causes))
+    return heads
+
+
+async def _size(connection: AsyncConnection, tenant: str) -> int:
+    last = await connection.scalar(sa.select(sa.func.max(entry.c.index)).where(entry.c.tenant == tenant))
+    return 0 if last is None else int(last) + 1
+
+
+async def _next_numbers(
+    connection: AsyncConnection, tenant: str, requests: Iterable[str]
+) -> dict[tuple[str, str], int]:
+    query = (
+        sa.select(entry.c.approval_id, sa.func.max(entry.c.number))
+        .where(entry.c.tenant == tenant, OF_A_REQUEST, entry.c.approval_id.in_(list(requests)))
+        .group_by(entry.c.approval_id)
+    )
+    return {(tenant, approval_id): last + 1 for approval_id, last in await connection.execute(query)}
+
+
+async def _known_causes(
+    connection: AsyncConnection, tenant: str, causes: Iterable[str]
+) -> set[tuple[str, str]]:
+    query = sa.select(entry.c.cause_id).where(
+        entry.c.tenant == tenant, OF_THE_TENANT, entry.c.cause_id.in_(list(causes))
+    )
+    return {(tenant, cause_id) for cause_id in await connection.scalars(query)}
+
+
+async def _insert(connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    if not entries:
+        return
+    rows = [
+        {
+            "tenant": e.tenant,
+            "index": e.index,
+            "approval_id": e.approval_id,
+            "number": e.draft.number,
+            "cause_id": e.draft.cause_id,
+            "leaf": e.draft.leaf,
+        }
+        for e in entries
+    ]
+    await connection.execute(sa.insert(entry), rows)
+    disclosed = [
+        {"tenant": e.tenant, "index": e.index, "path": d.path, "salt": d.salt, "value": d.value.encode()}
+        for e in entries
+        for d in e.draft.disclosures
+    ]
+    if disclosed:
+        await connection.execute(sa.insert(disclosure), disclosed)
+
+
+async def _read(connection: AsyncConnection, query: sa.Select[*tuple[Any, ...]]) -> list[Entry]:
+    # Any: a row of `entry`. Rows are taken apart by position, for a row's own `index` is a method.
+    rows = (await connection.execute(query)).all()
+    opened = await _disclosures(connection, [(tenant, index) for tenant, index, *_ in rows])
+    return [
+        Entry(tenant, index, approval_id, Draft(number, cause_id, leaf, tuple(opened[index])))
+        for tenant, index, approval_id, number, cause_id, leaf in rows
+    ]
+
+
+async def _disclosures(
+    connection: AsyncConnection, places: Sequence[tuple[str, int]]
+) -> defaultdict[int, list[Disclosure]]:
+    """What still opens the entries in these places, all of one tenant, by index."""
+    opened: defaultdict[int, list[Disclosure]] = defaultdict(list)
+    if places:
+        columns = disclosure.c
+        query = (
+            sa.select(columns.index, columns.path, columns.salt, columns.value)
+            .where(columns.tenant == places[0][0], columns.index.in_([index for _, index in places]))
+            .order_by(columns.index, columns.path)
+        )
+        for index, path, salt, value in await connection.execute(query):
+            opened[index].append(Disclosure(path, salt, value.decode()))
+    return opened

@@ -1,0 +1,119 @@
+"""The log on a real database of each kind, without a server around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from placet.audit.v1 import event_pb2
+from placet_audit.domain import TENANT_LEVEL, Append, Draft
+from placet_audit.feed import Feed
+from placet_audit.leaf import disclose, seal
+from placet_audit.sequencer import Sequencer
+from placet_audit.store import Store
+from placet_storage import Database
+
+MakeEvent = Callable[..., event_pb2.Event]
+MakeAppend = Callable[..., Append]
+
+
+@pytest.fixture
+def make_event() -> MakeEvent:
+    """A vote with an erasable actor and reason."""
+
+    def make(
+        cause_id: str = "cause", *, actor: str = "alice@example.com", reason: str = "fine"
+    ) -> event_pb2.Event:
+        event = event_pb2.Event(
+            actor=event_pb2.Actor(
+                kind=event_pb2.ACTOR_KIND_PERSON,
+                name=event_pb2.Erasable(value=actor),
+                authenticated_by="jwt:test",
+            ),
+            cause_id=cause_id,
+            voted=event_pb2.Voted(
+                tier=1, verdict=event_pb2.VERDICT_APPROVE, reason=event_pb2.Erasable(value=reason)
+            ),
+        )
+        event.time.FromMicroseconds(1_700_000_000_123_457)
+        return event
+
+    return make
+
+
+@pytest.fixture
+def make_append(make_event: MakeEvent) -> MakeAppend:
+    """An append of votes, sealed; one event per cause id."""
+
+    def make(approval_id: str, expected_next: int, *cause_ids: str, tenant: str = "default") -> Append:
+        drafts: list[Draft] = []
+        for position, cause_id in enumerate(cause_ids):
+            number = 0 if approval_id == TENANT_LEVEL else expected_next + position
+            event = make_event(cause_id, reason=f"because {cause_id}")
+            drafts.append(
+                seal(event_pb2.Entry(tenant=tenant, approval_id=approval_id, number=number, event=event))
+            )
+        return Append(tenant, approval_id, expected_next, tuple(drafts))
+
+    return make
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The log's database, on SQLite and then on PostgreSQL."""
+    database = await Database.open(database_url, migrations="placet_audit")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    """The store on that database."""
+    return Store(database)
+
+
+@dataclass
+class RunningLog:
+    """Sequencer and feed on one store, as one process runs them."""
+
+    store: Store
+    sequencer: Sequencer
+    feed: Feed[event_pb2.LogEntry]
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def __aenter__(self) -> RunningLog:
+        self.tasks = [asyncio.create_task(part.run()) for part in (self.sequencer, self.feed)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.feed.close()
+        self.sequencer.close()
+        await asyncio.gather(*self.tasks)
+
+
+StartLog = Callable[..., RunningLog]
+
+
+@pytest.fixture
+def start_log() -> StartLog:
+    """Builds a log on a store; `async with` runs it."""
+
+    def build(
+        store: Store, *, queue_limit: int = 1000, keep_bytes: int = 1 << 20, pulse: float = 5
+    ) -> RunningLog:
+        feed = Feed(store, disclose, keep_bytes=keep_bytes, poll_interval=0.05, pulse=pulse)
+        return RunningLog(
+            store, Sequencer(store, feed.publish, queue_limit=queue_limit, batch_limit=100), feed
+        )
+
+    return build
+
+
+@pytest.fixture
+async def running(store: Store, start_log: StartLog) -> AsyncIterator[RunningLog]:
+    """A running log on each kind of database."""
+    async with start_log(store) as log:
+        yield log

@@ -1,0 +1,154 @@
+"""The rules of the log, against a model that is too simple to be wrong."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from placet_audit.domain import (
+    MAX_APPEND_BYTES,
+    MAX_PAGE_BYTES,
+    TENANT_LEVEL,
+    Append,
+    Draft,
+    Entry,
+    Heads,
+    Placed,
+    check_append,
+    check_reach,
+    cut_page,
+    page_token,
+    place_all,
+    read_page_token,
+)
+from placet_rpc.errors import FailedPrecondition, InvalidArgument, OutOfRange
+
+TENANTS = st.sampled_from(["red", "blue"])
+REQUESTS = st.sampled_from(["r1", "r2"])
+
+
+def drafts(expected_next: int, count: int, cause: str = "c") -> tuple[Draft, ...]:
+    return tuple(
+        Draft(expected_next + i if expected_next else 0, f"{cause}{i}", b"leaf") for i in range(count)
+    )
+
+
+REQUEST_APPENDS = st.builds(
+    lambda tenant, request, expected, count: Append(tenant, request, expected, drafts(expected, count)),
+    TENANTS,
+    REQUESTS,
+    st.integers(1, 6),
+    st.integers(1, 3),
+)
+TENANT_APPENDS = st.builds(
+    lambda tenant, cause, count: Append(tenant, TENANT_LEVEL, 0, drafts(0, count, cause)),
+    TENANTS,
+    st.sampled_from(["x", "y"]),
+    st.integers(1, 3),
+)
+
+
+@given(batches=st.lists(st.lists(REQUEST_APPENDS | TENANT_APPENDS, max_size=6), max_size=6))
+def test_compare_and_append_equals_its_model(batches: list[list[Append]]) -> None:
+    model: dict[str, list[tuple[str, int, str]]] = {"red": [], "blue": []}
+    for batch in batches:
+        judged = place_all(heads_of(model), batch)
+        for append, outcome in zip(batch, judged, strict=True):
+            expect(model[append.tenant], append, outcome)
+    for log in model.values():
+        for request in ("r1", "r2"):
+            numbers = [number for approval_id, number, _ in log if approval_id == request]
+            assert numbers == list(range(1, len(numbers) + 1))
+        causes = [cause for approval_id, _, cause in log if approval_id == TENANT_LEVEL]
+        assert len(causes) == len(set(causes))
+
+
+def heads_of(model: dict[str, list[tuple[str, int, str]]]) -> Heads:
+    return Heads(
+        sizes={tenant: len(log) for tenant, log in model.items()},
+        next_numbers={
+            (tenant, request): 1 + max(number for r, number, _ in log if r == request)
+            for tenant, log in model.items()
+            for request in {r for r, _, _ in log if r != TENANT_LEVEL}
+        },
+        causes={(tenant, cause) for tenant, log in model.items() for r, _, cause in log if r == TENANT_LEVEL},
+    )
+
+
+def expect(log: list[tuple[str, int, str]], append: Append, outcome: Placed | FailedPrecondition) -> None:
+    """What the contract says of one append; moves the model on."""
+    if append.approval_id == TENANT_LEVEL:
+        known = {cause for approval_id, _, cause in log if approval_id == TENANT_LEVEL}
+        new = [draft for draft in append.drafts if draft.cause_id not in known]
+    else:
+        next_number = 1 + sum(approval_id == append.approval_id for approval_id, _, _ in log)
+        if append.expected_next > next_number:
+            assert isinstance(outcome, FailedPrecondition)
+            assert outcome.reason == "GAP"
+            assert outcome.metadata == {"expected_next": str(append.expected_next), "next": str(next_number)}
+            return
+        new = list(append.drafts) if append.expected_next == next_number else []
+    assert isinstance(outcome, Placed)
+    assert [entry.draft for entry in outcome.new] == new
+    assert [entry.index for entry in outcome.new] == list(range(len(log), len(log) + len(new)))
+    assert outcome.complete == (len(new) == len(append.drafts))
+    log.extend((append.approval_id, draft.number, draft.cause_id) for draft in new)
+
+
+@given(st.text(max_size=10), st.text(max_size=36), st.integers(0, 2**63 - 1))
+def test_a_page_token_leads_back_to_its_index(tenant: str, approval_id: str, index: int) -> None:
+    token = page_token(tenant, approval_id, index)
+
+    assert read_page_token(token, tenant, approval_id) == index
+    assert len(token) <= 100
+
+
+@pytest.mark.parametrize("token", ["x", "!!!!", "AAAA", "é", page_token("red", "r1", 5)[:-4] + "AAAA"])
+def test_a_page_token_that_nobody_gave_is_refused(token: str) -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        read_page_token(token, "red", "r1")
+
+    assert [violation.field for violation in refusal.value.violations] == ["page_token"]
+
+
+def test_a_page_token_is_good_for_its_own_list_only() -> None:
+    token = page_token("red", "r1", 5)
+
+    for tenant, approval_id in [("blue", "r1"), ("red", "r2"), ("red", TENANT_LEVEL)]:
+        with pytest.raises(InvalidArgument):
+            read_page_token(token, tenant, approval_id)
+
+
+def test_a_tail_may_begin_at_the_end_but_not_beyond() -> None:
+    check_reach(12, 12)
+
+    with pytest.raises(OutOfRange) as refusal:
+        check_reach(13, 12)
+
+    assert refusal.value.reason == "BEYOND_END"
+    assert refusal.value.metadata == {"from_index": "13", "size": "12"}
+
+
+def test_an_append_too_large_for_one_answer_is_refused_before_it_is_stored() -> None:
+    half = Draft(1, "c", b"x" * (MAX_APPEND_BYTES // 2))
+
+    check_append(Append("red", "r1", 1, (half,)))
+    with pytest.raises(InvalidArgument):
+        check_append(Append("red", "r1", 1, (half, half)))
+
+
+def test_a_cause_that_a_database_cannot_hold_is_refused_by_the_name_of_its_field() -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        check_append(Append("red", "r1", 1, (Draft(1, "c", b""), Draft(2, "\0", b""))))
+
+    assert [violation.field for violation in refusal.value.violations] == ["events[1].cause_id"]
+
+
+def test_a_page_of_large_entries_ends_early_and_says_that_more_follow() -> None:
+    large = [Entry("red", i, "r1", Draft(i + 1, "c", b"x" * (MAX_PAGE_BYTES // 3))) for i in range(4)]
+
+    page = cut_page(large, 1000)
+
+    assert [entry.index for entry in page.entries] == [0, 1]
+    assert page.more
