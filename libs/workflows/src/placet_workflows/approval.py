@@ -12,17 +12,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 from temporalio import workflow
-from temporalio.common import Priority as TaskPriority
-from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import FailureError, is_cancelled_exception
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from placet_workflows import machine
+    from placet_workflows import calls, machine, stimuli
     from placet_workflows.commands import Command
     from placet_workflows.events import (
         Actor,
@@ -36,38 +36,20 @@ with workflow.unsafe.imports_passed_through():
         PreScreened,
         ScreenMode,
     )
-    from placet_workflows.machine import Stimulus
-    from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, Activity, TaskQueue
+    from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
     from placet_workflows.state import ApprovalState
     from placet_workflows.steps import (
         AppendInput,
         AppendResult,
         ApprovalInput,
         AssessInput,
-        AssessResult,
         DecideInput,
-        DecideResult,
         NotifyInput,
-        NotifyResult,
         Status,
     )
 
-# One attempt of an append inside the workflow task. Longer would hold the task, and with a hundred such
-# requests the worker; after it a regular activity goes on without holding anything.
-APPEND_BUDGET = timedelta(seconds=1)
-ATTEMPT = timedelta(minutes=1)
-AI_ATTEMPT = timedelta(seconds=90)
 # Stimuli judged in one append; each gives at most four events, and an append takes 200.
 BATCH = 40
-# Within the openai queue a fallback goes before a pre-screen.
-FALLBACK_FIRST = TaskPriority(priority_key=1)
-PRE_SCREEN_LATER = TaskPriority(priority_key=4)
-STEADY = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200),
-    backoff_coefficient=2,
-    maximum_interval=timedelta(seconds=3),
-)
-ONCE = RetryPolicy(maximum_attempts=1)
 
 
 @workflow.defn(name=APPROVAL_WORKFLOW)
@@ -81,7 +63,7 @@ class ApprovalWorkflow:
         self._state = start.state or ApprovalState()
         if start.state is None:
             self._state.fold(start.received)
-        self._queue: deque[Stimulus] = deque()
+        self._queue: deque[stimuli.Stimulus] = deque()
         # Due, but not worth an append of their own: they go with the next one.
         self._unlogged = list(start.unlogged)
         self._notified = set(start.notified)
@@ -93,17 +75,20 @@ class ApprovalWorkflow:
         if start.state is None:
             self._unlogged.append(machine.processed_event(start.processed, workflow.now()))
             if self._policy.pre_screen is None:
-                self._queue.append(machine.Begin())
+                self._queue.append(stimuli.Begin())
 
-    @workflow.signal(name=COMMAND_SIGNAL)
-    def command(self, raw: RawValue) -> None:
-        """Takes a command in; what becomes of it is in the log. The payload is decoded here because the
-        SDK drops silently what it cannot decode at the door."""
-        try:
-            self._queue.append(workflow.payload_converter().from_payload(raw.payload, Command))
-        except Exception:  # noqa: BLE001 - whatever is wrong with the bytes, the answer is a refusal
-            digest = hashlib.sha256(raw.payload.data).hexdigest()
-            self._queue.append(machine.Undecodable(cause_id=f"undecodable-{digest[:32]}", digest=digest))
+    @workflow.signal(dynamic=True)
+    def receive(self, name: str, raws: Sequence[RawValue]) -> None:
+        """Takes a command in; what becomes of it is in the log. Whatever else is signalled becomes a
+        refusal: by name the SDK would drop silently what it cannot decode, and stop the workflow at a
+        signal with no payload or with two."""
+        payloads = [raw.payload for raw in raws]
+        command = _decoded(payloads[0]) if name == COMMAND_SIGNAL and len(payloads) == 1 else None
+        if command is None:
+            digest = hashlib.sha256(b"".join(payload.data for payload in payloads)).hexdigest()
+            self._queue.append(stimuli.Undecodable(cause_id=f"undecodable-{digest[:32]}", digest=digest))
+        else:
+            self._queue.append(command)
 
     @workflow.query(name="get_status")
     def get_status(self) -> Status:
@@ -148,25 +133,26 @@ class ApprovalWorkflow:
     async def _judge(self) -> None:
         """Takes what is queued and appends what follows, in one batch. What the log already holds is
         folded first, and the same stimuli are looked at again: nothing is caused twice."""
-        stimuli = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
-        while batch := self._due(stimuli):
+        taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+        while batch := self._due(taken):
             result = await self._append(batch)
             for stored in result.entries:
                 self._state.fold(stored)
             if result.appended:
-                self._unlogged.clear()
                 return
             if not result.entries:
                 raise AssertionError("the log neither appended nor answered what stands in the way")
 
-    def _due(self, stimuli: list[Stimulus]) -> tuple[Event, ...]:
-        """The events that follow from `stimuli`, each judged in the state that the one before it leaves."""
+    def _due(self, taken: list[stimuli.Stimulus]) -> tuple[Event, ...]:
+        """The events that follow from `taken`, each judged in the state that the one before it leaves."""
         trial = self._state.copy_for_trial()
-        waiting = [event for event in self._unlogged if not trial.knows(event)]
+        # Not cleared after an append: a notice may have joined while the log was answering.
+        self._unlogged = [event for event in self._unlogged if not trial.knows(event)]
+        waiting = tuple(self._unlogged)
         for event in waiting:
             _try_on(trial, event)
         due: list[Event] = []
-        for stimulus in stimuli:
+        for stimulus in taken:
             events = machine.respond(self._policy, trial, stimulus, workflow.now())
             for event in events:
                 _try_on(trial, event)
@@ -174,32 +160,13 @@ class ApprovalWorkflow:
         return (*waiting, *due) if due else ()
 
     async def _append(self, events: tuple[Event, ...]) -> AppendResult:
-        """Compare-and-append. Answers once the events are durable, however long that takes."""
         request = AppendInput(
             tenant=self._state.tenant,
             approval_id=self._state.approval_id,
             expected_next=self._state.last_number + 1,
             events=events,
         )
-        try:
-            result: AppendResult = await workflow.execute_local_activity(
-                Activity.APPEND_EVENTS,
-                request,
-                result_type=AppendResult,
-                schedule_to_close_timeout=APPEND_BUDGET,
-                retry_policy=ONCE,
-            )
-        except FailureError as error:
-            _raise_if_cancelled(error)
-            result = await workflow.execute_activity(
-                Activity.APPEND_EVENTS,
-                request,
-                result_type=AppendResult,
-                task_queue=TaskQueue.DEFAULT,
-                start_to_close_timeout=ATTEMPT,
-                retry_policy=STEADY,
-            )
-        return result
+        return await calls.append(request)
 
     # What the state calls for: timers and calls. Both are derived from the state alone, so that a re-run
     # and a continued run start the same.
@@ -229,10 +196,10 @@ class ApprovalWorkflow:
             return timers
         opened = state.tier_opened
         if opened is not None and opened.due is not None:
-            timeout = machine.TierTimeout(opened.tier)
+            timeout = stimuli.TierTimeout(opened.tier)
             timers[f"tier-{opened.tier}"] = (opened.due, partial(self._queue.append, timeout))
         if state.received is not None and state.received.deadline is not None:
-            passed = partial(self._queue.append, machine.DeadlinePassed())
+            passed = partial(self._queue.append, stimuli.DeadlinePassed())
             timers["deadline"] = (state.received.deadline, passed)
         return timers
 
@@ -269,41 +236,15 @@ class ApprovalWorkflow:
             return
         ends = workflow.now() + pre_screen.time_limit
         try:
-            assessed = await self._assess_quickly(ends)
+            assessed = await calls.assess_quickly(self._assessment(ScreenMode.QUICK), ends)
             if pre_screen.mode is ScreenMode.DEEP and assessed.deep_available:
-                assessed = await self._assess(ScreenMode.DEEP, TaskQueue.OPENAI, ends)
+                deep = self._assessment(ScreenMode.DEEP)
+                assessed = await calls.assess(deep, TaskQueue.OPENAI, ends)
             result = assessed.result
         except FailureError as error:
-            _raise_if_cancelled(error)
+            calls.raise_if_cancelled(error)
             result = PreScreened(result=AiResult.UNAVAILABLE, mode=pre_screen.mode)
-        self._queue.append(machine.PreScreenDone(result))
-
-    async def _assess_quickly(self, ends: datetime) -> AssessResult:
-        try:
-            assessed: AssessResult = await workflow.execute_local_activity(
-                Activity.ASSESS_RISK,
-                self._assessment(ScreenMode.QUICK),
-                result_type=AssessResult,
-                schedule_to_close_timeout=APPEND_BUDGET,
-                retry_policy=ONCE,
-            )
-        except FailureError as error:
-            _raise_if_cancelled(error)
-            assessed = await self._assess(ScreenMode.QUICK, TaskQueue.DEFAULT, ends)
-        return assessed
-
-    async def _assess(self, mode: ScreenMode, queue: TaskQueue, ends: datetime) -> AssessResult:
-        assessed: AssessResult = await workflow.execute_activity(
-            Activity.ASSESS_RISK,
-            self._assessment(mode),
-            result_type=AssessResult,
-            task_queue=queue,
-            schedule_to_close_timeout=max(ends - workflow.now(), timedelta(seconds=1)),
-            start_to_close_timeout=ATTEMPT,
-            retry_policy=STEADY,
-            priority=PRE_SCREEN_LATER,
-        )
-        return assessed
+        self._queue.append(stimuli.PreScreenDone(result))
 
     def _assessment(self, mode: ScreenMode) -> AssessInput:
         received = machine.received_of(self._state)
@@ -322,19 +263,19 @@ class ApprovalWorkflow:
             return
         if self._state.held is None:
             try:
-                result = await self._ask_ai(self._policy.fallback.time_limit)
-                self._queue.append(machine.FallbackDone(result.result))
+                answer = await calls.ask_ai(self._question(), self._policy.fallback.time_limit)
+                self._queue.append(stimuli.FallbackDone(answer.result))
             except FailureError as error:
-                _raise_if_cancelled(error)
-                self._queue.append(machine.FallbackUnavailable())
+                calls.raise_if_cancelled(error)
+                self._queue.append(stimuli.FallbackUnavailable())
             else:
                 return
-        result = await self._ask_ai(None)
-        self._queue.append(machine.FallbackDone(result.result))
+        answer = await calls.until_mended(partial(calls.ask_ai, self._question(), None))
+        self._queue.append(stimuli.FallbackDone(answer.result))
 
-    async def _ask_ai(self, time_limit: timedelta | None) -> DecideResult:
+    def _question(self) -> DecideInput:
         received = machine.received_of(self._state)
-        request = DecideInput(
+        return DecideInput(
             tenant=self._state.tenant,
             approval_id=self._state.approval_id,
             content_digest=received.content_digest,
@@ -343,17 +284,6 @@ class ApprovalWorkflow:
             circumstances=self._state.fell_back.reason if self._state.fell_back else "",
             idempotency_key=f"{self._state.approval_id}/fallback",
         )
-        decided: DecideResult = await workflow.execute_activity(
-            Activity.DECIDE,
-            request,
-            result_type=DecideResult,
-            task_queue=TaskQueue.OPENAI,
-            schedule_to_close_timeout=time_limit,
-            start_to_close_timeout=AI_ATTEMPT,
-            retry_policy=STEADY,
-            priority=FALLBACK_FIRST,
-        )
-        return decided
 
     async def _tell_asked(self, number: int, asked: Asked) -> None:
         """Tells one of the asked. Nothing waits for it; what became of it goes with the next append."""
@@ -361,7 +291,7 @@ class ApprovalWorkflow:
         request = self._notification(f"asked-{number}", asked.person, asked.reason).model_copy(
             update={"tier": asked.tier, "due": opened.due if opened else None}
         )
-        result = await self._notify(request)
+        result = await calls.notify(request)
         notified = Notified(
             notification_id=result.notification_id, delivered=result.delivered, channel=result.channel
         )
@@ -379,7 +309,7 @@ class ApprovalWorkflow:
         request = self._notification("outcome", self._state.requester, decided.reasoning).model_copy(
             update={"state": decided.state, "approver": decided.approver}
         )
-        await self._notify(request)
+        await calls.notify(request)
 
     def _notification(self, step: str, recipient: str, reason: str) -> NotifyInput:
         received = machine.received_of(self._state)
@@ -393,17 +323,6 @@ class ApprovalWorkflow:
             subject_id=received.subject_id,
             reason=reason,
         )
-
-    async def _notify(self, request: NotifyInput) -> NotifyResult:
-        told: NotifyResult = await workflow.execute_activity(
-            Activity.NOTIFY,
-            request,
-            result_type=NotifyResult,
-            task_queue=TaskQueue.DEFAULT,
-            start_to_close_timeout=ATTEMPT,
-            retry_policy=STEADY,
-        )
-        return told
 
     # Going on as new.
 
@@ -443,7 +362,11 @@ async def _ring_at(due: datetime, ring: Callable[[], None]) -> None:
     ring()
 
 
-def _raise_if_cancelled(error: FailureError) -> None:
-    """A step that was stopped because the request no longer calls for it is not a failure of the step."""
-    if is_cancelled_exception(error):
-        raise asyncio.CancelledError from error
+def _decoded(payload: Payload) -> Command | None:
+    """The command in a signal's payload; None when it holds none."""
+    try:
+        command: object = workflow.payload_converter().from_payload(payload, Command)
+    except Exception:  # noqa: BLE001 - whatever is wrong with the bytes, the answer is a refusal
+        return None
+    # Payloads that are not JSON come as what they are, whatever type was asked for.
+    return command if isinstance(command, Command) else None

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Annotated, Literal
 
-from placet_workflows.events import Actor, Dto, Verdict
+from pydantic import Field, model_validator
+
+from placet_workflows.events import Actor, ActorKind, Dto, Verdict
+
+# What an event can hold of a command (the audit contract's bounds). One that exceeds them could be judged
+# but never logged, and would hold its request for ever; so it counts as one that cannot be read.
+_CauseId = Annotated[str, Field(min_length=1, max_length=100)]
+_Traceparent = Annotated[str, Field(max_length=55)]
+_Reason = Annotated[str, Field(max_length=4000)]
+_SENDERS = (ActorKind.PERSON, ActorKind.SERVICE)
 
 
 class Command(Dto):
@@ -16,15 +25,25 @@ class Command(Dto):
     """
 
     type: Literal["decision", "cancel"]
-    id: str
+    id: _CauseId
     actor: Actor
     # W3C trace context of the call that brought it.
-    traceparent: str = ""
+    traceparent: _Traceparent = ""
     verdict: Verdict = Verdict.UNSPECIFIED
     # Hex of the SHA-256 of the content that the sender was shown.
     content_digest: str = ""
-    reason: str = ""
+    reason: _Reason = ""
     operator: bool = False
+
+    @model_validator(mode="after")
+    def _says_who_wants_what(self) -> Command:
+        if self.actor.kind not in _SENDERS or not 0 < len(self.actor.name) <= 254:
+            raise ValueError("a command comes from a person or a service, by name")
+        if len(self.actor.authenticated_by) > 200:
+            raise ValueError("authenticated_by has at most 200 characters")
+        if self.type == "decision" and self.verdict is Verdict.UNSPECIFIED:
+            raise ValueError("a decision approves or rejects")
+        return self
 
     def digest(self) -> str:
         """SHA-256, in hex, of what was commanded and by whom: one id with two digests is a conflict.

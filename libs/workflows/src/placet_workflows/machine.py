@@ -7,7 +7,6 @@ whenever the log holds more than it knew.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from placet_workflows.commands import Command
@@ -40,67 +39,21 @@ from placet_workflows.events import (
 )
 from placet_workflows.policy import Policy, PreScreen, Tier, describe_duration
 from placet_workflows.state import ApprovalState
+from placet_workflows.stimuli import (
+    Begin,
+    DeadlinePassed,
+    FallbackDone,
+    FallbackUnavailable,
+    PreScreenDone,
+    Stimulus,
+    TierTimeout,
+    Undecodable,
+)
 
 CLOCK = Actor(kind=ActorKind.CLOCK)
 FALLBACK_CAUSE = "fallback"
 PRE_SCREEN_CAUSE = "pre-screen"
 PROCESS_CAUSE = "process"
-
-
-@dataclass(frozen=True)
-class Begin:
-    """The workflow started, and no pre-screen comes before the first tier."""
-
-
-@dataclass(frozen=True)
-class PreScreenDone:
-    """The pre-screen gave a result, or could not."""
-
-    result: PreScreened
-
-
-@dataclass(frozen=True)
-class TierTimeout:
-    """A tier's time ran out."""
-
-    tier: int
-
-
-@dataclass(frozen=True)
-class DeadlinePassed:
-    """The request's own deadline passed."""
-
-
-@dataclass(frozen=True)
-class FallbackUnavailable:
-    """The AI could not be reached within the fallback's time."""
-
-
-@dataclass(frozen=True)
-class FallbackDone:
-    """The AI gave its fallback result."""
-
-    result: AiDecided
-
-
-@dataclass(frozen=True)
-class Undecodable:
-    """A command came that nobody could read; `cause_id` and `digest` are derived from its bytes."""
-
-    cause_id: str
-    digest: str
-
-
-Stimulus = (
-    Begin
-    | PreScreenDone
-    | TierTimeout
-    | DeadlinePassed
-    | FallbackUnavailable
-    | FallbackDone
-    | Undecodable
-    | Command
-)
 
 
 def respond(policy: Policy, state: ApprovalState, stimulus: Stimulus, now: datetime) -> list[Event]:
@@ -271,7 +224,8 @@ def _against_threshold(pre_screen: PreScreen, result: PreScreened) -> PreScreene
     """Says low or high where there is a result and a threshold; a risk at the threshold is high."""
     if result.result is not AiResult.DECIDED or pre_screen.approve_below is None:
         return result
-    level = RiskLevel.LOW if result.risk < pre_screen.approve_below else RiskLevel.HIGH
+    # A risk that is no risk (below 0, not a number) is not low.
+    level = RiskLevel.LOW if 0 <= result.risk < pre_screen.approve_below else RiskLevel.HIGH
     return result.model_copy(update={"threshold": pre_screen.approve_below, "level": level})
 
 
@@ -280,7 +234,7 @@ def _on_tier_timeout(policy: Policy, state: ApprovalState, tier: int, now: datet
         return []
     events = [_timed_out(state, now)]
     if tier == len(policy.tiers):
-        return events + _fall_back(policy, state, now)
+        return events + _fall_back(policy, state, _wording(policy.fallback.reason, state), now)
     reason = _wording(policy.tiers[tier].asks, state)
     escalated = Escalated(from_tier=tier, to_tier=tier + 1, reason=reason)
     return [
@@ -291,10 +245,14 @@ def _on_tier_timeout(policy: Policy, state: ApprovalState, tier: int, now: datet
 
 
 def _on_deadline(policy: Policy, state: ApprovalState, now: datetime) -> list[Event]:
+    """The policy's own words for its fallback do not fit here: a tier may not have been asked at all."""
     if state.fell_back is not None:
         return []
-    events = [_timed_out(state, now)] if state.tier else []
-    return events + _fall_back(policy, state, now)
+    if not state.tier:
+        return _fall_back(policy, state, "The request's deadline passed before anybody was asked", now)
+    silent = " and ".join(state.asked)
+    reason = f"The request's deadline passed and {silent} had not responded"
+    return [_timed_out(state, now), *_fall_back(policy, state, reason, now)]
 
 
 def _timed_out(state: ApprovalState, now: datetime) -> Event:
@@ -317,28 +275,27 @@ def _open_tier(policy: Policy, state: ApprovalState, number: int, now: datetime)
     return [_step(f"tier-{number}", by_policy, body, now) for body in bodies]
 
 
-def _fall_back(policy: Policy, state: ApprovalState, now: datetime) -> list[Event]:
+def _fall_back(policy: Policy, state: ApprovalState, reason: str, now: datetime) -> list[Event]:
     by_policy = Actor(kind=ActorKind.POLICY, name=policy.name)
-    fell_back = FellBack(reason=_wording(policy.fallback.reason, state))
-    events = [_step(FALLBACK_CAUSE, by_policy, fell_back, now)]
+    events = [_step(FALLBACK_CAUSE, by_policy, FellBack(reason=reason), now)]
     if policy.fallback.by == "reject":
         events += _reject_by_policy(policy, state, now)
     return events
 
 
 def _on_fallback_unavailable(state: ApprovalState, now: datetime) -> list[Event]:
-    if state.held is not None:
+    if state.fell_back is None or state.held is not None or state.ai_decided is not None:
         return []
     held = Held(step="fallback", reason="the AI service does not answer; it is asked again until it does")
     return [_step(FALLBACK_CAUSE, CLOCK, held, now)]
 
 
 def _on_fallback(policy: Policy, state: ApprovalState, result: AiDecided, now: datetime) -> list[Event]:
-    if state.ai_decided is not None:
+    if state.fell_back is None or state.ai_decided is not None:
         return []
     model = Actor(kind=ActorKind.AI_MODEL, name=result.model)
     events = [_step(FALLBACK_CAUSE, model, result, now)]
-    if result.result is not AiResult.DECIDED:
+    if result.result is not AiResult.DECIDED or result.verdict is Verdict.UNSPECIFIED:
         return events + _reject_by_policy(policy, state, now)
     approved = result.verdict is Verdict.APPROVE
     outcome = State.APPROVED if approved else State.REJECTED

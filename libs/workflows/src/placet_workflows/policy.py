@@ -18,19 +18,24 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from placet_workflows.events import DecisionType, Priority, ScreenMode
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-_WRITTEN = re.compile(r"^(\d+) (s|min|h|d)$")
+_WRITTEN = re.compile(r"^([0-9]{1,12}) (s|min|h|d)\Z")
+_LONGEST = 3650 * _UNITS["d"]
 
 WITHOUT_LIMIT = "without limit"
 
 
 def parse_duration(written: object) -> object:
-    """`"2 h"` → two hours; anything that is not text goes on unchanged."""
-    if not isinstance(written, str):
+    """`"2 h"` → two hours; a timedelta goes on unchanged. Raises ValueError for everything else: a bare
+    number has no unit, and a wait of nothing asks nobody."""
+    if isinstance(written, timedelta):
         return written
-    match = _WRITTEN.match(written)
+    match = _WRITTEN.match(written) if isinstance(written, str) else None
     if match is None:
         raise ValueError(f"{written!r} is not a duration; write for example '30 s', '5 min', '2 h' or '3 d'")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(f"{written!r} is not between 1 s and 3650 d")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(duration: timedelta) -> str:
