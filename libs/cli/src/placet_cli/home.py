@@ -1,0 +1,111 @@
+"""Where an embedded stack keeps everything, and on which ports it listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from placet_cli.problems import Problem
+
+DEFAULT_HOME = ".placet"
+DEFAULT_PORT_BASE = 7400
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports of one stack, all counted from `base`; two stacks need bases at least 20 apart."""
+
+    base: int = DEFAULT_PORT_BASE
+
+    def __post_init__(self) -> None:
+        if not 1024 <= self.base <= 65_500:
+            raise Problem(
+                f"--port-base {self.base} cannot be used",
+                "a stack needs 14 ports from its base on, between 1024 and 65535",
+                tries=(f"placet up --port-base {DEFAULT_PORT_BASE}",),
+            )
+
+    @property
+    def all(self) -> dict[str, int]:
+        """Each port by what listens on it."""
+        offsets = {
+            "approval": 0,
+            "audit": 1,
+            "decision": 2,
+            "notification": 3,
+            "temporal": 10,
+            "temporal-ui": 11,
+            "spans": 12,
+            "mail": 13,
+        }
+        return {name: self.base + offset for name, offset in offsets.items()}
+
+    def address(self, name: str) -> str:
+        """`host:port` of what is called `name` in `all`."""
+        return f"{HOST}:{self.all[name]}"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds all data of one embedded stack, absolute (PLACET_HOME)."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path) -> Home:
+        """The home at `path`, which need not exist yet."""
+        return cls(path.expanduser().absolute())
+
+    @property
+    def keys(self) -> Path:
+        """The signing key and its public half."""
+        return self.path / "keys"
+
+    @property
+    def payload_key(self) -> Path:
+        """32 random bytes: the AES key of Temporal's payloads."""
+        return self.keys / "payload.key"
+
+    @property
+    def lock(self) -> Path:
+        """Locked for as long as a stack runs on this home."""
+        return self.path / "stack.lock"
+
+    @property
+    def state(self) -> Path:
+        """What runs now: the supervisor, its ports, its processes."""
+        return self.path / "stack.json"
+
+    def token(self, name: str) -> Path:
+        """The token file of one service, worker or program."""
+        return self.path / "tokens" / name
+
+    def log(self, name: str) -> Path:
+        """The log file of one process."""
+        return self.path / "logs" / f"{name}.log"
+
+    def ready(self, name: str) -> Path:
+        """The file that a process touches when it is ready."""
+        return self.path / "run" / f"{name}.ready"
+
+    def database(self, name: str) -> Path:
+        """The SQLite file of one process."""
+        return self.path / "data" / f"{name}.db"
+
+    @property
+    def mails(self) -> Path:
+        """What the mail sink took."""
+        return self.path / "mails"
+
+    def prepare(self) -> None:
+        """Makes the folders, readable by their owner only. Raises Problem."""
+        try:
+            for folder in ("", "keys", "tokens", "logs", "run", "data"):
+                (self.path / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Problem(
+                f"cannot keep data in {self.path}",
+                error.strerror or str(error),
+                tries=("placet up --home /a/folder/that/you/own", f"ls -ld {self.path}"),
+            ) from error

@@ -1,0 +1,1 @@
+"""The embedded stack: separate processes under a small supervisor."""

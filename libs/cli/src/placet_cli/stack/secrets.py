@@ -1,0 +1,98 @@
+"""Keys and tokens of the embedded stack. Only the supervisor and the CLI read the signing key."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from placet_cli.home import Home
+from placet_cli.problems import Problem
+from placet_rpc.tokens import KeyFiles, MintingTokenSource, SigningKey, generate_keys, mint, write_token
+
+TENANT = "default"
+TOKEN_SECONDS = 3600.0
+LOOK_EVERY = 20.0
+
+# Who the parts of the stack are. Their token files bear their names.
+IDENTITIES: Mapping[str, frozenset[str]] = {
+    "approval": frozenset({"service"}),
+    "audit": frozenset({"service"}),
+    "decision": frozenset({"service"}),
+    "notification": frozenset({"service"}),
+    "worker-default": frozenset({"worker"}),
+    "worker-openai": frozenset({"worker"}),
+    "worker-ml": frozenset({"worker"}),
+    # For programs that try the SDK on this machine: they ask, and see what they asked.
+    "caller": frozenset({"requester"}),
+}
+
+# Whoever runs the stack owns it: without --as, the CLI asks, decides, reads everything and may cancel.
+OWNER = "you@localhost"
+OWNER_ROLES = frozenset({"requester", "approver", "auditor", "operator"})
+PERSON_ROLES = frozenset({"requester", "approver"})
+
+
+def make_keys(home: Home) -> None:
+    """Makes what keys the home lacks. Keys that are there stay: tokens and stored payloads depend on them."""
+    if not KeyFiles.below(home.keys).private_key.exists():
+        generate_keys(home.keys)
+    if not home.payload_key.exists():
+        temporary = home.payload_key.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(home.payload_key)
+
+
+def signing_key(home: Home) -> SigningKey:
+    """The home's signing key. Raises Problem when there is none, or it is not private."""
+    path = KeyFiles.below(home.keys).private_key
+    try:
+        return SigningKey.load(path)
+    except FileNotFoundError as error:
+        raise Problem(
+            f"there is no Placet in {home.path}", "no stack was ever started there", tries=("placet up",)
+        ) from error
+    except (OSError, ValueError) as error:
+        raise Problem(
+            "the stack's signing key cannot be used", str(error), tries=("placet doctor",)
+        ) from error
+
+
+def person(home: Home, subject: str) -> MintingTokenSource:
+    """Tokens of a person by e-mail address; the owner's hold all roles that people have. Raises Problem."""
+    roles = OWNER_ROLES if subject == OWNER else PERSON_ROLES
+    return MintingTokenSource(signing_key(home), subject, TENANT, roles)
+
+
+@dataclass
+class Tokens:
+    """The token files of the stack's own parts, each renewed when half of its life is over."""
+
+    home: Home
+    _key: SigningKey = field(init=False)
+    _renew_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._key = signing_key(self.home)
+
+    def write_all(self) -> None:
+        """Writes a fresh token for everyone."""
+        for subject, roles in IDENTITIES.items():
+            write_token(self.home.token(subject), mint(self._key, subject, TENANT, roles, TOKEN_SECONDS))
+        self._renew_at = time.time() + TOKEN_SECONDS / 2
+
+    async def keep_fresh(self) -> None:
+        """Renews the tokens for as long as it runs."""
+        while True:
+            # By the wall clock and in short steps: a machine may have slept.
+            await asyncio.sleep(LOOK_EVERY)
+            if time.time() >= self._renew_at:
+                self.write_all()
