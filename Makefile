@@ -33,7 +33,7 @@ format: install ## bring code and contracts into shape
 	@$(BIN)/buf format --write protos
 
 test: install ## the whole suite (ARGS='-k name' to choose)
-	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup $(ARGS)
+	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 demo: install ## six requests tell the story, live (EXIT=1: end by itself)
 	@$(BIN)/placet demo $(if $(EXIT),--exit)
