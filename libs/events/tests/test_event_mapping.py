@@ -9,11 +9,12 @@ import pytest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
+
 from placet.audit.v1 import event_pb2
 from placet_events import from_proto, to_proto
 from placet_events.mapper import BODIES, dto_of, enum_prefix
 from placet_workflows import events
-from pydantic import BaseModel
 
 EVENT = event_pb2.Event.DESCRIPTOR
 PAIRS: list[tuple[Descriptor, type[BaseModel]]] = [

@@ -12,8 +12,9 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from placet_workflows import events
 from pydantic import BaseModel
+
+from placet_workflows import events
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -1,0 +1,86 @@
+"""Runs one worker process on one task queue."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+# Modules that workflows import and that do no I/O of their own: reloading them for every run is waste.
+PASSED_THROUGH = ("placet_workflows", "pydantic", "pydantic_core", "annotated_types", "opentelemetry")
+# After a kill the next task of a cached workflow waits this long for the dead worker.
+STICKY = timedelta(seconds=1)
+
+
+class WorkerSettings(BaseSettings):
+    """Read once, from the environment: PLACET_WORKER_…"""
+
+    model_config = SettingsConfigDict(env_prefix="PLACET_WORKER_", frozen=True, extra="ignore")
+
+    # Workflows kept in memory; each takes about 60 KB, and one that is not there is replayed.
+    max_cached_workflows: int = Field(default=1000, ge=1)
+    # Activities at a time.
+    max_concurrent_activities: int = Field(default=200, ge=1)
+    # Local activities at a time.
+    max_concurrent_local_activities: int = Field(default=400, ge=1)
+    # Whether workflow code is kept from time, files and network while it runs.
+    sandbox: bool = True
+    # How long activities under way may go on after SIGTERM, in seconds.
+    grace: float = Field(default=10, ge=0)
+    # A file that is written once the worker polls. Default: none.
+    ready_file: Path | None = Field(default=None, validation_alias="PLACET_READY_FILE")
+
+
+def workflow_runner(sandbox: bool) -> WorkflowRunner:
+    """The sandbox with our own pure modules passed through, or none."""
+    if not sandbox:
+        return UnsandboxedWorkflowRunner()
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+async def run_worker(
+    client: Client,
+    settings: WorkerSettings,
+    task_queue: str,
+    *,
+    activities: Sequence[Callable[..., Any]],
+    workflows: Sequence[type] = (),
+    closing: AsyncExitStack,
+) -> None:
+    """Polls `task_queue` until SIGTERM or SIGINT; then stops polling, lets what is under way end within
+    the grace, and closes `closing` (channels, telemetry)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    worker = Worker(
+        client,
+        task_queue=task_queue,
+        activities=activities,
+        workflows=workflows,
+        workflow_runner=workflow_runner(settings.sandbox),
+        max_cached_workflows=settings.max_cached_workflows,
+        max_concurrent_activities=settings.max_concurrent_activities,
+        max_concurrent_local_activities=settings.max_concurrent_local_activities,
+        sticky_queue_schedule_to_start_timeout=STICKY,
+        graceful_shutdown_timeout=timedelta(seconds=settings.grace),
+    )
+    async with closing, worker:
+        _say_ready(settings.ready_file)
+        await stop.wait()
+
+
+def _say_ready(path: Path | None) -> None:
+    if path is not None:
+        path.write_text("ready\n")

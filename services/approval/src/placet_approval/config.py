@@ -1,0 +1,66 @@
+"""ApprovalService's settings, each with its default and its environment variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from placet_rpc.server import ServerSettings
+
+
+class Settings(BaseSettings):
+    """Read once, at start; the prefix of each variable is `PLACET_APPROVAL_`."""
+
+    model_config = SettingsConfigDict(env_prefix="PLACET_APPROVAL_", frozen=True, extra="ignore")
+
+    listen: str = "127.0.0.1:7400"
+    """host:port to serve on."""
+
+    jwks_file: Path = Field(default=Path(".placet/keys/jwks.json"), validation_alias="PLACET_JWKS_FILE")
+    """The public keys that callers' tokens are checked with."""
+
+    token_file: Path = Field(
+        default=Path(".placet/keys/approval.token"), validation_alias="PLACET_TOKEN_FILE"
+    )
+    """This service's own token, mode 0600; renewed by whoever issued it."""
+
+    reflection: bool = False
+    """Whether the contracts can be read from the server."""
+
+    grace: float = Field(default=10, ge=0)
+    """Seconds that calls in flight get when the service stops."""
+
+    database_url: str = "sqlite:///.placet/approval.db"
+    """Where requests, contents and the view are kept: `sqlite:///path` or `postgresql://…`."""
+
+    audit_address: str = Field(default="127.0.0.1:7401", validation_alias="PLACET_AUDIT_ADDRESS")
+    """Host and port of AuditService."""
+
+    policy_folder: Path | None = None
+    """A folder with the operator's own policies (`*.toml`). Default: the built-in ones alone."""
+
+    clock_scale: float = Field(default=1, ge=1, le=100_000)
+    """How much faster than written the policies' clocks run. More than 1 is for demonstrations."""
+
+    judge_budget: float = Field(default=1.2, gt=0)
+    """Seconds that a command waits to be judged before it is answered ACCEPTED."""
+
+    await_limit: float = Field(default=60, gt=0)
+    """Seconds that AwaitOutcome waits at most, also when the caller would wait longer."""
+
+    pulse: float = Field(default=5, gt=0)
+    """Seconds of silence after which a watch says that it is alive."""
+
+    sweep_interval: float = Field(default=5, gt=0)
+    """Seconds between looks for requests whose intake was cut short."""
+
+    sweep_after: float = Field(default=10, gt=0)
+    """Seconds after which a request that has only been received is started again."""
+
+    def server(self) -> ServerSettings:
+        """What placet_rpc needs of these."""
+        return ServerSettings(
+            listen=self.listen, jwks_file=self.jwks_file, reflection=self.reflection, grace=self.grace
+        )

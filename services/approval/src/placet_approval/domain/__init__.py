@@ -1,0 +1,1 @@
+"""The rules of intake, reading and deciding; pure: no grpc, no pb2, no database."""

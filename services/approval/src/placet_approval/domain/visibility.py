@@ -1,0 +1,28 @@
+"""Who may see a request: requesters their own, approvers what they were asked, some roles everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from placet_rpc.identity import Principal
+
+SEE_EVERYTHING = frozenset({"auditor", "operator", "service", "worker"})
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a caller may see within its tenant: everything, or what `subject` asked for or was asked."""
+
+    tenant: str
+    subject: str
+    everything: bool
+
+    def covers(self, requester: str, asked: frozenset[str]) -> bool:
+        """Whether a request by `requester`, put to `asked`, may be seen."""
+        return self.everything or self.subject == requester or self.subject in asked
+
+
+def sight_of(principal: Principal) -> Sight:
+    """What this caller may see."""
+    everything = bool(principal.roles & SEE_EVERYTHING)
+    return Sight(tenant=principal.tenant, subject=principal.subject, everything=everything)

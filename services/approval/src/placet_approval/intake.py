@@ -1,0 +1,220 @@
+"""Accepting a request: store it, log it, start it, in this order, so that nothing is accepted that is not
+recorded. Each step may be done again; a crash in between is mended by the caller's retry or the sweeper."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from placet.approval.v1 import approval_service_pb2
+from placet.audit.v1 import event_pb2
+from placet_approval.domain.extraction import Extracted, Unreadable, extract
+from placet_approval.domain.intake import Asking, check
+from placet_approval.log import AuditLog
+from placet_approval.requests import Content, Request, RequestStore
+from placet_approval.temporal import Workflows
+from placet_approval.views import ViewStore
+from placet_events import from_proto
+from placet_rpc.errors import AlreadyExists, FieldViolation, InvalidArgument, PlacetError
+from placet_rpc.identity import Principal
+from placet_storage import DatabaseUnavailable
+from placet_telemetry import current_traceparent
+from placet_workflows.events import LogEntry, Processed
+from placet_workflows.names import approval_id
+from placet_workflows.policy import Policy
+from placet_workflows.steps import ApprovalInput
+
+_LOG = logging.getLogger("placet.approval.intake")
+
+SWEPT_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A request that is in the log and started."""
+
+    id: str
+    content_digest: bytes
+    log_index: int
+
+
+class Intake:
+    """Takes requests in."""
+
+    def __init__(
+        self,
+        requests: RequestStore,
+        views: ViewStore,
+        log: AuditLog,
+        workflows: Workflows,
+        policies: Mapping[str, Policy],
+        clock_scale: float,
+    ) -> None:
+        self._requests = requests
+        self._views = views
+        self._log = log
+        self._workflows = workflows
+        self._policies = policies
+        self._clock_scale = clock_scale
+
+    async def accept(
+        self, message: approval_service_pb2.RequestApprovalRequest, principal: Principal
+    ) -> Accepted:
+        """Accepts a request, or finds the one that the same call made before.
+
+        Raises InvalidArgument, AlreadyExists (ID_REUSED), Unavailable.
+        """
+        its_id = approval_id(principal.tenant, principal.subject, message.request_id)
+        digest = hashlib.sha256(message.content.body).digest()
+        payload_digest = _payload_digest(message, digest)
+        request = await self._requests.get(principal.tenant, its_id)
+        if request is None:
+            request = await self._store(message, principal, its_id, payload_digest)
+        if request.payload_digest != payload_digest:
+            raise AlreadyExists(
+                f"request_id {message.request_id} was used for another request; use a new one",
+                reason="ID_REUSED",
+                metadata={"request_id": message.request_id},
+            )
+        return Accepted(its_id, digest, await self._log_and_start(request))
+
+    async def sweep(self, older_than: timedelta) -> int:
+        """Logs and starts requests whose intake was cut short; answers how many it looked at."""
+        before = datetime.now(UTC) - older_than
+        requests = await self._requests.cut_short(before, SWEPT_AT_ONCE)
+        for request in requests:
+            await self._log_and_start(request)
+        return len(requests)
+
+    async def sweep_for_ever(self, interval: float, older_than: timedelta) -> None:
+        """Sweeps every `interval` seconds; what does not answer now is tried the next time."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self.sweep(older_than)
+            except (PlacetError, DatabaseUnavailable) as error:
+                _LOG.warning("requests whose intake was cut short wait on: %s", error)
+
+    async def _store(
+        self,
+        message: approval_service_pb2.RequestApprovalRequest,
+        principal: Principal,
+        its_id: str,
+        payload_digest: bytes,
+    ) -> Request:
+        now = datetime.now(UTC)
+        policy = check(_asking(message, principal), self._policies, now)
+        extracted = await _extract(message)
+        received = self._received(message, principal, policy, now)
+        request = Request(
+            tenant=principal.tenant,
+            approval_id=its_id,
+            payload_digest=payload_digest,
+            received=received.SerializeToString(deterministic=True),
+            processed=extracted.processed.model_dump_json(),
+            policy=policy.canonical(),
+            labels=dict(message.labels),
+            create_time=now,
+        )
+        content = Content(
+            digest=received.received.content_digest,
+            media_type=message.content.media_type,
+            body=message.content.body,
+            text=extracted.text,
+        )
+        return await self._requests.insert(request, content)
+
+    def _received(
+        self,
+        message: approval_service_pb2.RequestApprovalRequest,
+        principal: Principal,
+        policy: Policy,
+        now: datetime,
+    ) -> event_pb2.Event:
+        received = event_pb2.Received(
+            kind=message.kind or event_pb2.REQUEST_KIND_APPROVAL,
+            title=event_pb2.Erasable(value=message.title),
+            subject_id=message.subject_id,
+            priority=message.priority or event_pb2.PRIORITY_NORMAL,
+            policy=policy.name,
+            policy_version=policy.version,
+            policy_digest=bytes.fromhex(policy.digest()),
+            content_digest=hashlib.sha256(message.content.body).digest(),
+            content_size=len(message.content.body),
+            media_type=message.content.media_type,
+            required_approver=event_pb2.Erasable(value=message.required_approver),
+            manager_approver=event_pb2.Erasable(value=message.manager_approver),
+            clock_scale=self._clock_scale,
+        )
+        if message.HasField("deadline"):
+            received.deadline.CopyFrom(message.deadline)
+        event = event_pb2.Event(
+            actor=requester_actor(principal),
+            cause_id=message.request_id,
+            traceparent=current_traceparent(),
+            received=received,
+        )
+        event.time.FromDatetime(now)
+        return event
+
+    async def _log_and_start(self, request: Request) -> int:
+        """The log index of `received`. Appends and starts only what the view does not know to be under way:
+        Temporal forgets a workflow after its retention, and must not be asked to start it again."""
+        shown = await self._views.get(request.tenant, request.approval_id)
+        if shown is not None and shown.approval.last_number > 1:
+            path = await self._views.path(request.tenant, request.approval_id)
+            return path[0].index
+        event = event_pb2.Event.FromString(request.received)
+        stored = await self._log.append_first(request.tenant, request.approval_id, event)
+        await self._workflows.start(
+            ApprovalInput(
+                received=from_proto(stored, LogEntry),
+                processed=Processed.model_validate_json(request.processed),
+                policy=Policy.model_validate_json(request.policy),
+            )
+        )
+        return stored.index
+
+
+def requester_actor(principal: Principal) -> event_pb2.Actor:
+    """A caller as the log names it: a person by their address, anything else a service."""
+    person = "@" in principal.subject
+    return event_pb2.Actor(
+        kind=event_pb2.ACTOR_KIND_PERSON if person else event_pb2.ACTOR_KIND_SERVICE,
+        name=event_pb2.Erasable(value=principal.subject),
+        authenticated_by=principal.authenticated_by,
+    )
+
+
+def _asking(message: approval_service_pb2.RequestApprovalRequest, principal: Principal) -> Asking:
+    deadline = message.deadline.ToDatetime(tzinfo=UTC) if message.HasField("deadline") else None
+    return Asking(
+        requester=principal.subject,
+        policy=message.policy,
+        required_approver=message.required_approver,
+        manager_approver=message.manager_approver,
+        deadline=deadline,
+    )
+
+
+def _payload_digest(message: approval_service_pb2.RequestApprovalRequest, content_digest: bytes) -> bytes:
+    """SHA-256 of the message, its content by digest."""
+    copy = approval_service_pb2.RequestApprovalRequest()
+    copy.CopyFrom(message)
+    copy.content.body = content_digest
+    return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
+
+
+async def _extract(message: approval_service_pb2.RequestApprovalRequest) -> Extracted:
+    body, media_type = message.content.body, message.content.media_type
+    try:
+        if media_type == "application/pdf":
+            return await asyncio.to_thread(extract, body, media_type)
+        return extract(body, media_type)
+    except Unreadable as error:
+        violation = FieldViolation("content.body", str(error))
+        raise InvalidArgument(f"content.body: {error}", violations=[violation]) from error

@@ -1,0 +1,59 @@
+"""The audit log as this service uses it: three calls, each for one tenant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from placet.audit.v1 import audit_service_pb2, event_pb2
+from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet_rpc.identity import acting_for
+
+PAGE = 1000
+
+
+class AuditLog:
+    """Raises placet_rpc's typed errors; Unavailable while AuditService does not answer."""
+
+    def __init__(self, stub: AuditServiceStub) -> None:
+        self._stub = stub
+
+    async def append_first(self, tenant: str, approval_id: str, event: event_pb2.Event) -> event_pb2.LogEntry:
+        """Appends a request's first event; answers the entry that is stored, by this call or an earlier."""
+        request = audit_service_pb2.AppendEventsRequest(
+            approval_id=approval_id, expected_next=1, events=[event]
+        )
+        with acting_for(tenant):
+            response = await self._stub.AppendEvents(request)
+        return response.entries[0]
+
+    async def append_for_tenant(self, tenant: str, event: event_pb2.Event) -> None:
+        """Appends an event of the tenant itself, once by its cause_id."""
+        with acting_for(tenant):
+            await self._stub.AppendEvents(audit_service_pb2.AppendEventsRequest(events=[event]))
+
+    async def events_of(self, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
+        """All of a request's entries, in order."""
+        entries: list[event_pb2.LogEntry] = []
+        token = ""
+        while True:
+            request = audit_service_pb2.ListEventsRequest(
+                approval_id=approval_id, page_size=PAGE, page_token=token
+            )
+            with acting_for(tenant):
+                response = await self._stub.ListEvents(request)
+            entries += response.entries
+            token = response.next_page_token
+            if not token:
+                return entries
+
+    async def tail(
+        self, tenant: str, from_index: int
+    ) -> AsyncGenerator[audit_service_pb2.TailEventsResponse, None]:
+        """Every entry from an index on, as it becomes durable, until the stream breaks."""
+        with acting_for(tenant):
+            call = self._stub.TailEvents(audit_service_pb2.TailEventsRequest(from_index=from_index))
+        try:
+            async for response in call:
+                yield response
+        finally:
+            call.cancel()

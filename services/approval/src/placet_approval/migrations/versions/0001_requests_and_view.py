@@ -1,0 +1,91 @@
+"""Requests, contents and commands; the view, and the lease of who writes it."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from placet_storage import UtcDateTime
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create what is owned, then what is derived."""
+    _create_owned()
+    _create_view()
+    op.create_table(
+        "lease",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("holder", sa.Text, nullable=False),
+        sa.Column("expires", UtcDateTime, nullable=False),
+    )
+
+
+def _create_owned() -> None:
+    op.create_table(
+        "request",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("approval_id", sa.Text, primary_key=True),
+        sa.Column("payload_digest", sa.LargeBinary, nullable=False),
+        sa.Column("received", sa.LargeBinary, nullable=False),
+        sa.Column("processed", sa.Text, nullable=False),
+        sa.Column("policy", sa.LargeBinary, nullable=False),
+        sa.Column("labels", sa.Text, nullable=False),
+        sa.Column("create_time", UtcDateTime, nullable=False),
+    )
+    op.create_table(
+        "content",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("approval_id", sa.Text, primary_key=True),
+        sa.Column("digest", sa.LargeBinary, primary_key=True),
+        sa.Column("media_type", sa.Text, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "command",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("approval_id", sa.Text, primary_key=True),
+        sa.Column("command_id", sa.Text, primary_key=True),
+        sa.Column("digest", sa.LargeBinary, nullable=False),
+        sa.Column("accept_time", UtcDateTime, nullable=False),
+    )
+
+
+def _create_view() -> None:
+    op.create_table(
+        "view",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("approval_id", sa.Text, primary_key=True),
+        sa.Column("requester", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("policy", sa.Text, nullable=False),
+        sa.Column("subject_id", sa.Text, nullable=False),
+        sa.Column("create_time", UtcDateTime, nullable=False),
+        sa.Column("last_number", sa.Integer, nullable=False),
+        sa.Column("approval", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("view_newest", "view", ["tenant", "create_time", "approval_id"])
+    op.create_index("view_by_requester", "view", ["tenant", "requester", "create_time"])
+    op.create_index("view_by_subject", "view", ["tenant", "subject_id"])
+    op.create_table(
+        "view_asked",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("person", sa.Text, primary_key=True),
+        sa.Column("approval_id", sa.Text, primary_key=True),
+    )
+    op.create_index("view_asked_of", "view_asked", ["tenant", "approval_id"])
+    op.create_table(
+        "view_event",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("log_index", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("approval_id", sa.Text, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("entry", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("view_event_path", "view_event", ["tenant", "approval_id", "number"], unique=True)
+    op.create_table(
+        "view_cursor",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("next_index", sa.BigInteger, nullable=False),
+    )

@@ -1,0 +1,84 @@
+"""A request's folded state as the contract's message."""
+
+from __future__ import annotations
+
+from placet.approval.v1 import approval_pb2
+from placet.audit.v1 import event_pb2
+from placet_events import to_proto
+from placet_workflows.machine import received_of
+from placet_workflows.state import ApprovalState
+
+TRACEPARENT_PARTS = 4
+
+
+def present(state: ApprovalState) -> approval_pb2.Approval:
+    """The Approval of `state`, without path and labels."""
+    received = to_proto(received_of(state), event_pb2.Received)
+    approval = approval_pb2.Approval(
+        id=state.approval_id,
+        kind=received.kind,
+        title=received.title.value,
+        subject_id=received.subject_id,
+        requester=state.requester,
+        state=event_pb2.State.Value(f"STATE_{state.state}"),
+        priority=received.priority,
+        policy=received.policy,
+        policy_version=received.policy_version,
+        policy_digest=received.policy_digest,
+        content_digest=received.content_digest,
+        media_type=received.media_type,
+        content_size=received.content_size,
+        waiting_for_approval=state.waiting_for_approval,
+        tier=state.tier,
+        tier_name=state.tier_opened.name if state.tier_opened else "",
+        asked=list(state.asked),
+        held=state.held.reason if state.held else "",
+        trace_id=trace_id(state.traceparent),
+        last_number=state.last_number,
+        log_index=state.log_index,
+    )
+    if received.HasField("deadline"):
+        approval.deadline.CopyFrom(received.deadline)
+    _add_times(approval, state)
+    if state.pre_screened is not None:
+        approval.pre_screen.CopyFrom(to_proto(state.pre_screened, event_pb2.PreScreened))
+    if state.decided is not None:
+        approval.outcome.CopyFrom(_outcome(state))
+    return approval
+
+
+def trace_id(traceparent: str) -> str:
+    """The trace id of a W3C traceparent (version-traceid-parentid-flags); empty when there is none."""
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) == TRACEPARENT_PARTS else ""
+
+
+def _add_times(approval: approval_pb2.Approval, state: ApprovalState) -> None:
+    if state.create_time is not None:
+        approval.create_time.FromDatetime(state.create_time)
+    due = state.tier_opened.due if state.tier_opened else None
+    if due is not None and state.decided is None and state.fell_back is None:
+        approval.due.FromDatetime(due)
+
+
+def _outcome(state: ApprovalState) -> approval_pb2.Outcome:
+    decided = state.decided
+    if decided is None:
+        raise AssertionError("only a decided request has an outcome")
+    message = to_proto(decided, event_pb2.Decided)
+    outcome = approval_pb2.Outcome(
+        state=message.state,
+        source=message.source,
+        decision_type=message.decision_type,
+        approver=decided.approver,
+        on_behalf_of=decided.on_behalf_of,
+        tier=decided.tier,
+        model=decided.model,
+        confidence=decided.confidence,
+        reasoning=decided.reasoning,
+    )
+    if state.decide_time is not None:
+        outcome.decide_time.FromDatetime(state.decide_time)
+    if state.closed is not None and state.closed.waited is not None:
+        outcome.waited.FromTimedelta(state.closed.waited)
+    return outcome

@@ -1,0 +1,181 @@
+"""Reads: from the view, within what the caller may see."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import event_pb2
+from placet_approval.domain.visibility import Sight
+from placet_approval.door import unknown_approval
+from placet_approval.feed import Feed, Happened
+from placet_approval.log import AuditLog
+from placet_approval.presenting import present
+from placet_approval.requests import Content, Request, RequestStore
+from placet_approval.views import Filter, Shown, ViewStore
+from placet_events import from_proto
+from placet_rpc.errors import NotFound, Unavailable
+from placet_workflows.events import LogEntry
+from placet_workflows.state import ApprovalState
+
+# A request that was just accepted is in the log, and soon in the view.
+SETTLING = 2.0
+
+
+class Reader:
+    """Answers questions about requests. Raises NotFound for what the caller may not see."""
+
+    def __init__(
+        self, requests: RequestStore, views: ViewStore, feed: Feed, log: AuditLog, pulse: float
+    ) -> None:
+        self._requests = requests
+        self._views = views
+        self._feed = feed
+        self._log = log
+        self._pulse = pulse
+
+    async def up_to(self, tenant: str, log_index: int, timeout: float) -> None:
+        """Waits until the view holds everything up to `log_index`. Raises Unavailable (NOT_YET_READ)."""
+        feed = self._feed.of(tenant)
+        if log_index and not await feed.reached(log_index, timeout):
+            raise Unavailable(
+                "the view has not got that far yet; ask again",
+                reason="NOT_YET_READ",
+                metadata={"log_index": str(feed.position - 1), "wanted": str(log_index)},
+            )
+
+    async def get(self, sight: Sight, approval_id: str) -> approval_pb2.Approval:
+        """A request with its path and labels."""
+        shown = await self._shown(sight, approval_id)
+        approval = shown.approval
+        approval.path.extend(await self._views.path(sight.tenant, approval_id))
+        await self._add_labels(sight.tenant, [approval])
+        return approval
+
+    async def page(
+        self, sight: Sight, wanted: Filter, size: int, token: str
+    ) -> tuple[list[approval_pb2.Approval], str]:
+        """One page of requests, and the token of the next."""
+        self._feed.of(sight.tenant)
+        approvals, following = await self._views.page(sight, wanted, size, token)
+        await self._add_labels(sight.tenant, approvals)
+        return approvals, following
+
+    async def outcome(self, sight: Sight, approval_id: str, timeout: float) -> approval_pb2.Approval:
+        """The request once it is closed, or as it is after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        with self._feed.of(sight.tenant).listening(approval_id) as listener:
+            shown = await self._shown(sight, approval_id)
+            while not _closed(shown) and (remaining := deadline - time.monotonic()) > 0:
+                for happened in await listener.next(remaining):
+                    shown = happened.shown
+            if not _closed(shown):
+                shown = await self._shown(sight, approval_id)
+        await self._add_labels(sight.tenant, [shown.approval])
+        return shown.approval
+
+    async def watch(
+        self, sight: Sight, wanted: Filter, from_index: int | None
+    ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
+        """What happens to requests that are wanted and may be seen, for ever."""
+        feed = self._feed.of(sight.tenant)
+        start = feed.position if from_index is None else from_index
+        async for batch, following in feed.since(start, self._pulse):
+            for happened in batch:
+                if _is_wanted(happened, sight, wanted):
+                    yield approval_service_pb2.WatchApprovalsResponse(
+                        approval=happened.shown.approval,
+                        entry=happened.stored,
+                        next_log_index=happened.stored.index + 1,
+                    )
+            if not batch:
+                yield approval_service_pb2.WatchApprovalsResponse(next_log_index=following)
+
+    async def content(self, sight: Sight, approval_id: str, digest: bytes) -> tuple[Content, Request]:
+        """A request's content, and the request."""
+        request = await self._requests.get(sight.tenant, approval_id)
+        content = await self._requests.content(sight.tenant, approval_id, digest)
+        if request is None or content is None:
+            raise unknown_approval(approval_id)
+        if not sight.everything:
+            await self._shown(sight, approval_id)
+        return content, request
+
+    async def command(
+        self, sight: Sight, approval_id: str, command_id: str
+    ) -> approval_service_pb2.GetCommandResponse:
+        """What became of a command. Raises NotFound (UNKNOWN_COMMAND)."""
+        await self._shown(sight, approval_id)
+        state = _folded(await self._views.path(sight.tenant, approval_id))
+        judged = state.judged.get(command_id)
+        if judged is not None:
+            refused = judged.refusal is not None
+            response = approval_service_pb2.GetCommandResponse(
+                status=approval_pb2.COMMAND_STATUS_REFUSED
+                if refused
+                else approval_pb2.COMMAND_STATUS_EFFECTIVE,
+                log_index=judged.log_index,
+                message=judged.message,
+            )
+            if judged.refusal is not None:
+                response.refusal = event_pb2.RefusalReason.Value(f"REFUSAL_REASON_{judged.refusal}")
+            return response
+        if await self._requests.accepted_digest(sight.tenant, approval_id, command_id) is not None:
+            return approval_service_pb2.GetCommandResponse(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
+        raise NotFound(
+            f"no command {command_id} reached request {approval_id}",
+            reason="UNKNOWN_COMMAND",
+            metadata={"command_id": command_id},
+        )
+
+    async def _shown(self, sight: Sight, approval_id: str) -> Shown:
+        shown = await self._views.get(sight.tenant, approval_id)
+        if shown is None:
+            shown = await self._settle(sight, approval_id)
+        if shown is None or not sight.covers(shown.approval.requester, shown.asked):
+            raise unknown_approval(approval_id)
+        return shown
+
+    async def _settle(self, sight: Sight, approval_id: str) -> Shown | None:
+        """A request that was accepted a moment ago: waits until the view has it, at most SETTLING seconds;
+        then tells what the log says."""
+        if await self._requests.get(sight.tenant, approval_id) is None:
+            return None
+        with self._feed.of(sight.tenant).listening(approval_id) as listener:
+            shown = await self._views.get(sight.tenant, approval_id)
+            if shown is not None:
+                return shown
+            heard: list[Happened] = await listener.next(SETTLING)
+            if heard:
+                return heard[-1].shown
+        state = _folded(await self._log.events_of(sight.tenant, approval_id))
+        return Shown(present(state), frozenset(state.asked)) if state.last_number else None
+
+    async def _add_labels(self, tenant: str, approvals: list[approval_pb2.Approval]) -> None:
+        labels = await self._requests.labels(tenant, [approval.id for approval in approvals])
+        for approval in approvals:
+            approval.labels.update(labels.get(approval.id, {}))
+
+
+def _closed(shown: Shown) -> bool:
+    """Closed, not only decided: both are in one append, but the tail may cut between them."""
+    return shown.approval.outcome.HasField("waited")
+
+
+def _folded(path: list[event_pb2.LogEntry]) -> ApprovalState:
+    state = ApprovalState()
+    for stored in path:
+        state.fold(from_proto(stored, LogEntry))
+    return state
+
+
+def _is_wanted(happened: Happened, sight: Sight, wanted: Filter) -> bool:
+    approval, asked = happened.shown.approval, happened.shown.asked
+    if not sight.covers(approval.requester, asked):
+        return False
+    if wanted.states and event_pb2.State.Name(approval.state) not in wanted.states:
+        return False
+    if wanted.policy not in ("", approval.policy) or wanted.subject_id not in ("", approval.subject_id):
+        return False
+    return not wanted.waiting_for or (wanted.waiting_for in asked and approval.waiting_for_approval)

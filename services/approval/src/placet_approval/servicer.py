@@ -1,0 +1,166 @@
+"""ApprovalService: messages in, messages out; the work is done by intake, door and reader."""
+
+# ruff: noqa: N802  # methods carry the names of the contract's RPCs
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc.aio
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
+from placet.audit.v1 import event_pb2
+from placet_approval.domain.visibility import sight_of
+from placet_approval.door import Door, Effect
+from placet_approval.intake import Intake
+from placet_approval.reading import Reader
+from placet_approval.views import Filter
+from placet_rpc.identity import Principal, current
+from placet_telemetry import current_traceparent
+from placet_workflows.commands import Command
+from placet_workflows.events import Actor, ActorKind, Verdict
+
+DEFAULT_PAGE = 50
+# Of the caller's time, kept so that an answer can still be given.
+MARGIN = 0.3
+# How long a call without a deadline may wait for the view.
+VIEW_WAIT = 5.0
+
+# gRPC types a context by its messages, which differ from RPC to RPC; only the time left is read here.
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
+    """See the contract, protos/placet/approval/v1/approval_service.proto."""
+
+    def __init__(self, intake: Intake, door: Door, reader: Reader, await_limit: float) -> None:
+        self._intake = intake
+        self._door = door
+        self._reader = reader
+        self._await_limit = await_limit
+
+    async def RequestApproval(
+        self, request: approval_service_pb2.RequestApprovalRequest, context: _Context
+    ) -> approval_service_pb2.RequestApprovalResponse:
+        accepted = await self._intake.accept(request, current())
+        return approval_service_pb2.RequestApprovalResponse(
+            id=accepted.id, content_digest=accepted.content_digest, log_index=accepted.log_index
+        )
+
+    async def GetApproval(
+        self, request: approval_service_pb2.GetApprovalRequest, context: _Context
+    ) -> approval_service_pb2.GetApprovalResponse:
+        sight = sight_of(current())
+        await self._reader.up_to(sight.tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
+        approval = await self._reader.get(sight, request.id)
+        return approval_service_pb2.GetApprovalResponse(approval=approval)
+
+    async def ListApprovals(
+        self, request: approval_service_pb2.ListApprovalsRequest, context: _Context
+    ) -> approval_service_pb2.ListApprovalsResponse:
+        caller = current()
+        sight = sight_of(caller)
+        await self._reader.up_to(sight.tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
+        approvals, following = await self._reader.page(
+            sight, _filter(request.filter, caller), request.page_size or DEFAULT_PAGE, request.page_token
+        )
+        return approval_service_pb2.ListApprovalsResponse(approvals=approvals, next_page_token=following)
+
+    async def WatchApprovals(
+        self, request: approval_service_pb2.WatchApprovalsRequest, context: _Context
+    ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
+        caller = current()
+        from_index = request.from_log_index if request.HasField("from_log_index") else None
+        async for response in self._reader.watch(
+            sight_of(caller), _filter(request.filter, caller), from_index
+        ):
+            yield response
+
+    async def AwaitOutcome(
+        self, request: approval_service_pb2.AwaitOutcomeRequest, context: _Context
+    ) -> approval_service_pb2.AwaitOutcomeResponse:
+        timeout = _time_left(context, self._await_limit)
+        approval = await self._reader.outcome(sight_of(current()), request.id, timeout)
+        return approval_service_pb2.AwaitOutcomeResponse(approval=approval)
+
+    async def SubmitDecision(
+        self, request: approval_service_pb2.SubmitDecisionRequest, context: _Context
+    ) -> approval_service_pb2.SubmitDecisionResponse:
+        caller = current()
+        command = Command(
+            type="decision",
+            id=request.decision_id,
+            actor=_actor(caller),
+            traceparent=current_traceparent(),
+            verdict=Verdict(event_pb2.Verdict.Name(request.verdict).removeprefix("VERDICT_")),
+            content_digest=request.content_digest.hex(),
+            reason=request.reason,
+        )
+        effect = await self._door.submit(caller.tenant, request.approval_id, command)
+        status, log_index, state = _answer(effect)
+        return approval_service_pb2.SubmitDecisionResponse(status=status, log_index=log_index, state=state)
+
+    async def CancelApproval(
+        self, request: approval_service_pb2.CancelApprovalRequest, context: _Context
+    ) -> approval_service_pb2.CancelApprovalResponse:
+        caller = current()
+        command = Command(
+            type="cancel",
+            id=request.command_id,
+            actor=_actor(caller),
+            traceparent=current_traceparent(),
+            reason=request.reason,
+            operator="operator" in caller.roles,
+        )
+        effect = await self._door.submit(caller.tenant, request.approval_id, command)
+        status, log_index, state = _answer(effect)
+        return approval_service_pb2.CancelApprovalResponse(status=status, log_index=log_index, state=state)
+
+    async def GetCommand(
+        self, request: approval_service_pb2.GetCommandRequest, context: _Context
+    ) -> approval_service_pb2.GetCommandResponse:
+        return await self._reader.command(sight_of(current()), request.approval_id, request.command_id)
+
+    async def GetContent(
+        self, request: approval_service_pb2.GetContentRequest, context: _Context
+    ) -> approval_service_pb2.GetContentResponse:
+        sight = sight_of(current())
+        content, its_request = await self._reader.content(sight, request.approval_id, request.content_digest)
+        event = event_pb2.Event.FromString(its_request.received)
+        return approval_service_pb2.GetContentResponse(
+            content=approval_pb2.Content(body=content.body, media_type=content.media_type),
+            text=content.text,
+            title=event.received.title.value,
+            subject_id=event.received.subject_id,
+            requester=event.actor.name.value,
+        )
+
+
+def _answer(
+    effect: Effect | None,
+) -> tuple[approval_pb2.CommandStatus.ValueType, int, event_pb2.State.ValueType]:
+    if effect is None:
+        return approval_pb2.COMMAND_STATUS_ACCEPTED, 0, event_pb2.STATE_UNSPECIFIED
+    state = event_pb2.State.Value(f"STATE_{effect.state}")
+    return approval_pb2.COMMAND_STATUS_EFFECTIVE, effect.log_index, state
+
+
+def _actor(caller: Principal) -> Actor:
+    kind = ActorKind.PERSON if "@" in caller.subject else ActorKind.SERVICE
+    return Actor(kind=kind, name=caller.subject, authenticated_by=caller.authenticated_by)
+
+
+def _filter(wanted: approval_service_pb2.ApprovalFilter, caller: Principal) -> Filter:
+    return Filter(
+        states=tuple(event_pb2.State.Name(state) for state in wanted.states),
+        policy=wanted.policy,
+        subject_id=wanted.subject_id,
+        waiting_for=caller.subject if wanted.waiting_for_me else "",
+    )
+
+
+def _time_left(context: _Context, limit: float) -> float:
+    """Seconds that this call may wait: what its caller still waits, less a margin, and at most `limit`."""
+    remaining = context.time_remaining()
+    return limit if remaining is None else max(min(limit, remaining - MARGIN), 0)

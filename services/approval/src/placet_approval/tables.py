@@ -1,0 +1,107 @@
+"""The tables. `request`, `content` and `command` are owned; `view…` are derived from the log, and can be
+dropped and rebuilt at any time."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from placet_storage import UtcDateTime
+
+metadata = sa.MetaData()
+
+request = sa.Table(
+    "request",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("approval_id", sa.Text, primary_key=True),
+    # SHA-256 of the caller's message: the same request_id with another payload is an error.
+    sa.Column("payload_digest", sa.LargeBinary, nullable=False),
+    # The `received` event as it was first written down (serialized), so that a retry writes the same.
+    sa.Column("received", sa.LargeBinary, nullable=False),
+    # What intake read from the content, and the policy's canonical body, for the workflow's start.
+    sa.Column("processed", sa.Text, nullable=False),
+    sa.Column("policy", sa.LargeBinary, nullable=False),
+    # The caller's labels as JSON; they are not part of the log.
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+)
+
+# Never shared between requests, so that erasing one's content touches no other.
+content = sa.Table(
+    "content",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("approval_id", sa.Text, primary_key=True),
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+)
+
+# Commands that were answered ACCEPTED, so that GetCommand knows them until the log does.
+command = sa.Table(
+    "command",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("approval_id", sa.Text, primary_key=True),
+    sa.Column("command_id", sa.Text, primary_key=True),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("accept_time", UtcDateTime, nullable=False),
+)
+
+view = sa.Table(
+    "view",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("approval_id", sa.Text, primary_key=True),
+    sa.Column("requester", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("subject_id", sa.Text, nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.Column("last_number", sa.Integer, nullable=False),
+    # The Approval message without its path and labels.
+    sa.Column("approval", sa.LargeBinary, nullable=False),
+    sa.Index("view_newest", "tenant", "create_time", "approval_id"),
+    sa.Index("view_by_requester", "tenant", "requester", "create_time"),
+    sa.Index("view_by_subject", "tenant", "subject_id"),
+)
+
+view_asked = sa.Table(
+    "view_asked",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("person", sa.Text, primary_key=True),
+    sa.Column("approval_id", sa.Text, primary_key=True),
+    sa.Index("view_asked_of", "tenant", "approval_id"),
+)
+
+view_event = sa.Table(
+    "view_event",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("log_index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("approval_id", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("entry", sa.LargeBinary, nullable=False),
+    sa.Index("view_event_path", "tenant", "approval_id", "number", unique=True),
+)
+
+# How far the view has read each tenant's log.
+view_cursor = sa.Table(
+    "view_cursor",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("next_index", sa.BigInteger, nullable=False),
+)
+
+VIEW_TABLES = (view, view_asked, view_event, view_cursor)
+
+# The one process that writes the view of a tenant; taken over when it falls silent.
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("expires", UtcDateTime, nullable=False),
+)

@@ -1,0 +1,45 @@
+"""Runs the worker: configuration, telemetry, channels, activities, poll."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet.decision.v1.decision_service_pb2_grpc import DecisionServiceStub
+from placet.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
+from placet_rpc.client import channel
+from placet_rpc.tokens import FileTokenSource
+from placet_telemetry import setup
+from placet_temporal import TemporalSettings, WorkerSettings, connect, run_worker
+from placet_worker_default.activities import DefaultActivities
+from placet_worker_default.config import Settings
+from placet_workflows.approval import ApprovalWorkflow
+from placet_workflows.names import TaskQueue
+
+
+async def main() -> None:
+    """Until SIGTERM."""
+    settings = Settings()
+    closing = AsyncExitStack()
+    closing.callback(setup("worker-default").shutdown)
+    tokens = FileTokenSource(settings.token_file)
+    audit, decision, notification = [
+        await closing.enter_async_context(channel(address, tokens))
+        for address in (settings.audit_address, settings.decision_address, settings.notification_address)
+    ]
+    activities = DefaultActivities(
+        AuditServiceStub(audit), DecisionServiceStub(decision), NotificationServiceStub(notification)
+    )
+    await run_worker(
+        await connect(TemporalSettings(), "worker-default"),
+        WorkerSettings(),
+        TaskQueue.DEFAULT,
+        activities=[activities.append_events, activities.assess_risk, activities.notify],
+        workflows=[ApprovalWorkflow],
+        closing=closing,
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

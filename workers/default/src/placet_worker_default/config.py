@@ -1,0 +1,20 @@
+"""This worker's settings, read once from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Each field with its default; its variable is PLACET_ and the field's name."""
+
+    model_config = SettingsConfigDict(env_prefix="PLACET_", frozen=True, extra="ignore")
+
+    # Host and port of the services that the activities call.
+    audit_address: str = "127.0.0.1:7401"
+    decision_address: str = "127.0.0.1:7402"
+    notification_address: str = "127.0.0.1:7403"
+    # The worker's own token, mode 0600; renewed by whoever issued it.
+    token_file: Path
