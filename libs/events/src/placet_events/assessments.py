@@ -68,7 +68,7 @@ def decide_result(response: decision_service_pb2.DecideResponse) -> DecideResult
     )
 
 
-def _result(result: event_pb2.AiResult) -> AiResult:
+def _result(result: event_pb2.AiResult.ValueType) -> AiResult:
     return AiResult(event_pb2.AiResult.Name(result).removeprefix("AI_RESULT_"))
 
 

@@ -18,6 +18,6 @@ class TemporalSettings(BaseSettings):
     # The namespace, which must exist.
     temporal_namespace: str = "default"
     # A file with 32 random bytes, mode 0600: the AES-256 key of all payloads.
-    payload_key_file: Path
+    payload_key_file: Path = Path(".placet/keys/payload.key")
     # How long `connect` waits for the frontend, in seconds.
     temporal_connect_timeout: float = Field(default=30, gt=0)

@@ -10,6 +10,8 @@ from placet_rpc.identity import acting_for
 
 PAGE = 1000
 
+Tail = audit_service_pb2.TailEventsResponse
+
 
 class AuditLog:
     """Raises placet_rpc's typed errors; Unavailable while AuditService does not answer."""

@@ -48,7 +48,7 @@ class Workflows:
             raise _unavailable() from error
 
     async def command(self, approval_id: str, command: Command) -> None:
-        """Brings a command to a request's workflow; once this returns it is durable. Raises NoSuchWorkflow."""
+        """Brings a command to a request's workflow; durable once this returns. Raises NoSuchWorkflow."""
         try:
             handle = self._client.get_workflow_handle(approval_id)
             await handle.signal(COMMAND_SIGNAL, command, rpc_timeout=TIMEOUT)

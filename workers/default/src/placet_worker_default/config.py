@@ -17,4 +17,4 @@ class Settings(BaseSettings):
     decision_address: str = "127.0.0.1:7402"
     notification_address: str = "127.0.0.1:7403"
     # The worker's own token, mode 0600; renewed by whoever issued it.
-    token_file: Path
+    token_file: Path = Path(".placet/tokens/worker-default")

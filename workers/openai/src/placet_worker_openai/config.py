@@ -15,4 +15,4 @@ class Settings(BaseSettings):
     # Host and port of the service that the activities call.
     decision_address: str = "127.0.0.1:7402"
     # The worker's own token, mode 0600; renewed by whoever issued it.
-    token_file: Path
+    token_file: Path = Path(".placet/tokens/worker-openai")
