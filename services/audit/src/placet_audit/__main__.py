@@ -25,6 +25,13 @@ _LOG = logging.getLogger("placet.audit")
 
 async def run(settings: Settings) -> None:
     """Serve until a signal; then the server stops first, the log drains, and the database closes last."""
+    async with assembled(settings) as (endpoint, refusals):
+        await serve(settings.server(), [endpoint], on_access_refused=refusals.record)
+
+
+@asynccontextmanager
+async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusals]]:
+    """The service at work, lacking only a server."""
     async with opened(settings) as database:
         store = Store(database)
         feed = Feed(
@@ -37,14 +44,13 @@ async def run(settings: Settings) -> None:
         sequencer = Sequencer(
             store, feed.publish, queue_limit=settings.queue_limit, batch_limit=settings.batch_limit
         )
-        refusals = Refusals(sequencer.append, per_minute=settings.refusals_per_minute)
         endpoint = Endpoint(
             audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
             AuditServicer(store, sequencer, feed),
         )
         async with running(sequencer, feed):
-            await serve(settings.server(), [endpoint], on_access_refused=refusals.record)
+            yield endpoint, Refusals(sequencer.append, per_minute=settings.refusals_per_minute)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from placet_rpc.server import ServerSettings
 class Settings(BaseSettings):
     """Read once, at start. A variable is `PLACET_AUDIT_` and the field's name, unless the field says so."""
 
-    model_config = SettingsConfigDict(env_prefix="PLACET_AUDIT_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="PLACET_AUDIT_", frozen=True, populate_by_name=True)
 
     listen: str = "127.0.0.1:7401"
     """host:port to serve on."""

