@@ -39,7 +39,7 @@ JUDGES = (
         (str(BIN / "lint-imports"), "--no-logo"),
         "the rules are in pyproject.toml, the reasons in docs",
     ),
-    Judge("contracts", (PYTHON, "tools/contracts.py"), ".venv/bin/buf format -w protos mends the format"),
+    Judge("contracts", (PYTHON, "tools/contracts.py"), "buf names the line; make format mends the format"),
     Judge(
         "types", (str(BIN / "mypy"), "libs", "services", "workers", "tools", "tests"), "mypy names the line"
     ),
