@@ -48,9 +48,11 @@ def format_duration(duration: timedelta) -> str:
 
 
 def describe_duration(duration: timedelta) -> str:
-    """A duration for people, by its two largest units: 7203 s → `"2 h"`, 5400 s → `"1 h 30 min"`."""
+    """A duration for people, by its two largest units: 7203 s → `"2 h"`, 5400 s → `"1 h 30 min"`. Days
+    count from two on, as policies write them: `"24 h"`."""
     seconds = round(duration.total_seconds())
-    largest = next((unit for unit in ("d", "h", "min", "s") if seconds >= _UNITS[unit]), "s")
+    units = ("d", "h", "min", "s") if seconds >= 2 * _UNITS["d"] else ("h", "min", "s")
+    largest = next((unit for unit in units if seconds >= _UNITS[unit]), "s")
     smaller = {"d": "h", "h": "min", "min": "s", "s": "s"}[largest]
     rounded = round(seconds / _UNITS[smaller]) * _UNITS[smaller]
     whole, rest = divmod(rounded, _UNITS[largest])

@@ -1,0 +1,163 @@
+"""A request played by the pure rules alone: no server, and a clock in the test's hand."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from placet_workflows.commands import Command
+from placet_workflows.events import (
+    Actor,
+    ActorKind,
+    AiDecided,
+    AiResult,
+    Body,
+    Decided,
+    Entry,
+    Event,
+    LogEntry,
+    PreScreened,
+    Priority,
+    Received,
+    RequestKind,
+    ScreenMode,
+    Verdict,
+)
+from placet_workflows.machine import respond
+from placet_workflows.policy import Policy
+from placet_workflows.state import ApprovalState
+from placet_workflows.stimuli import Stimulus
+
+REQUESTER = "requester@example.com"
+ALICE = "alice@example.com"
+BOB = "bob@example.com"
+TENANT = "default"
+CONTENT = "c0" * 32
+START = datetime(2026, 1, 5, 9, tzinfo=UTC)
+
+
+def person(address: str) -> Actor:
+    """A person as the door authenticates them."""
+    return Actor(kind=ActorKind.PERSON, name=address, authenticated_by="test")
+
+
+def received_event(
+    policy: Policy,
+    time: datetime = START,
+    *,
+    priority: Priority = Priority.NORMAL,
+    deadline: datetime | None = None,
+    clock_scale: float = 1.0,
+) -> Event:
+    """A request's first event."""
+    body = Received(
+        kind=RequestKind.APPROVAL,
+        title="Pay invoice 7",
+        subject_id="invoice-7",
+        priority=priority,
+        policy=policy.name,
+        policy_version=policy.version,
+        policy_digest=policy.digest(),
+        content_digest=CONTENT,
+        content_size=12,
+        media_type="text/plain",
+        required_approver=ALICE,
+        manager_approver=BOB if policy.needs_manager else "",
+        deadline=deadline,
+        clock_scale=clock_scale,
+    )
+    return Event(time=time, actor=person(REQUESTER), cause_id="intake", body=body)
+
+
+def decision(
+    address: str,
+    verdict: Verdict = Verdict.APPROVE,
+    *,
+    reason: str = "looks right",
+    content_digest: str = CONTENT,
+    command_id: str = "",
+) -> Command:
+    """A person's decision, about the right content unless said otherwise."""
+    return Command(
+        type="decision",
+        id=command_id or str(uuid.uuid4()),
+        actor=person(address),
+        verdict=verdict,
+        content_digest=content_digest,
+        reason=reason,
+    )
+
+
+def cancellation(address: str = REQUESTER, *, operator: bool = False) -> Command:
+    """A withdrawal."""
+    return Command(
+        type="cancel",
+        id=str(uuid.uuid4()),
+        actor=person(address),
+        reason="no longer needed",
+        operator=operator,
+    )
+
+
+def screened(risk: float = 0.6, result: AiResult = AiResult.DECIDED) -> PreScreened:
+    """What a quick pre-screen says."""
+    if result is not AiResult.DECIDED:
+        return PreScreened(result=result, mode=ScreenMode.QUICK, model="rules-1", reasoning="cannot say")
+    return PreScreened(
+        result=result, mode=ScreenMode.QUICK, risk=risk, confidence=0.7, model="rules-1", reasoning="seen"
+    )
+
+
+def ai_says(verdict: Verdict = Verdict.APPROVE, result: AiResult = AiResult.DECIDED) -> AiDecided:
+    """What a model says as the fallback."""
+    if result is not AiResult.DECIDED:
+        return AiDecided(result=result, model="model-1", reasoning="cannot say")
+    return AiDecided(
+        result=result, verdict=verdict, confidence=0.8, model="model-1", reasoning="the model's reason"
+    )
+
+
+@dataclass
+class Play:
+    """A request's log, and its state as the fold of it."""
+
+    policy: Policy
+    priority: Priority = Priority.NORMAL
+    clock_scale: float = 1.0
+    now: datetime = START
+    state: ApprovalState = field(default_factory=ApprovalState)
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.log(received_event(self.policy, self.now, priority=self.priority, clock_scale=self.clock_scale))
+
+    def log(self, event: Event) -> None:
+        """Stores an event and folds it."""
+        self.events.append(event)
+        entry = Entry(tenant=TENANT, approval_id="a" * 36, number=len(self.events), event=event)
+        self.state.fold(LogEntry(index=len(self.events) - 1, entry=entry))
+
+    def after(self, wait: timedelta) -> Play:
+        """Lets time pass."""
+        self.now += wait
+        return self
+
+    def on(self, *stimuli: Stimulus) -> list[Body]:
+        """Judges and logs each in turn; answers the bodies of what was logged."""
+        before = len(self.events)
+        for stimulus in stimuli:
+            for event in respond(self.policy, self.state, stimulus, self.now):
+                self.log(event)
+        return [event.body for event in self.events[before:]]
+
+    @property
+    def path(self) -> list[str]:
+        """The types of what was logged, in order."""
+        return [event.body.type for event in self.events]
+
+    @property
+    def outcome(self) -> Decided:
+        """The one outcome."""
+        (decided,) = [event.body for event in self.events if isinstance(event.body, Decided)]
+        return decided

@@ -1,0 +1,85 @@
+"""A command is either one that can be judged and logged, or it cannot be read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from placet_testing.playing import ALICE, BOB, cancellation, decision, person
+from placet_workflows.commands import Command
+from placet_workflows.events import Actor, ActorKind, Verdict
+
+DECISION = decision(ALICE, command_id="7f3c")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": ""},
+        {"id": "x" * 101},
+        {"type": "claim"},
+        {"verdict": "MAYBE"},
+        {"verdict": "UNSPECIFIED"},
+        {"reason": "x" * 4001},
+        {"traceparent": "x" * 56},
+        {"actor": {"kind": "CLOCK"}},
+        {"actor": {"kind": "AI_MODEL", "name": "model-1"}},
+        {"actor": {"kind": "POLICY", "name": "document"}},
+        {"actor": {"kind": "UNSPECIFIED", "name": ALICE}},
+        {"actor": {"kind": "PERSON", "name": ""}},
+        {"actor": {"kind": "PERSON", "name": "x" * 255}},
+        {"actor": {"kind": "PERSON", "name": ALICE, "authenticated_by": "x" * 201}},
+    ],
+)
+def test_what_no_event_could_hold_is_not_a_command(change: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Command.model_validate(DECISION.model_dump(mode="json") | change)
+
+
+def test_a_cancellation_needs_no_verdict() -> None:
+    assert Command.model_validate_json(cancellation().model_dump_json()).verdict is Verdict.UNSPECIFIED
+
+
+def test_a_field_of_a_later_version_does_not_stop_an_older_reader() -> None:
+    later = DECISION.model_dump(mode="json") | {"on_behalf_of": BOB}
+    assert Command.model_validate(later) == DECISION
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"type": "cancel"},
+        {"id": "7f3d"},
+        {"actor": person(BOB)},
+        {"verdict": Verdict.REJECT},
+        {"content_digest": "c1" * 32},
+        {"reason": "looks wrong"},
+    ],
+)
+def test_another_command_under_the_same_id_has_another_digest(change: dict[str, object]) -> None:
+    assert DECISION.model_copy(update=change).digest() != DECISION.digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"},
+        {"actor": Actor(kind=ActorKind.PERSON, name=ALICE, authenticated_by="another way")},
+    ],
+)
+def test_a_retry_has_the_same_digest(change: dict[str, object]) -> None:
+    assert DECISION.model_copy(update=change).digest() == DECISION.digest()
+
+
+short = st.text(alphabet="ab", max_size=3)
+
+
+@given(short, short, short, short)
+def test_no_two_commands_share_a_digest_by_the_way_their_fields_join(
+    reason: str, digest: str, other_reason: str, other_digest: str
+) -> None:
+    one = DECISION.model_copy(update={"reason": reason, "content_digest": digest})
+    two = DECISION.model_copy(update={"reason": other_reason, "content_digest": other_digest})
+    assert (one.digest() == two.digest()) == ((reason, digest) == (other_reason, other_digest))
