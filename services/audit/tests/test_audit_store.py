@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from placet_audit import store as tables
 from placet_audit.domain import MAX_PAGE_BYTES, TENANT_LEVEL, Append, Draft, Placed
 from placet_audit.store import Store
 from placet_rpc.errors import FailedPrecondition
-from placet_storage import Database
+from placet_storage import Database, DatabaseUnavailable
 from placet_testing.databases import schema_differences
 
 MakeAppend = Callable[..., Append]
@@ -225,3 +225,33 @@ async def test_several_processes_on_one_database_never_fork_a_log(
     assert shared == list(range(1, 21))
     for database in databases:
         await database.close()
+
+
+async def test_a_replica_that_hangs_in_mid_batch_does_not_stop_the_others_for_long(
+    postgres_url: str, make_append: MakeAppend
+) -> None:
+    hanging, healthy = [await Database.open(postgres_url, migrations="placet_audit") for _ in range(2)]
+    wish = make_append("r1", 1, "a")
+
+    with pytest.raises((DatabaseUnavailable, DBAPIError)):
+        await hold_the_lock_until(hanging, lambda: append_unless_locked(Store(healthy), wish))
+
+    assert await Store(healthy).size("default") == 1
+    for database in (hanging, healthy):
+        await database.close()
+
+
+async def hold_the_lock_until(hanging: Database, done: Callable[[], Awaitable[bool]]) -> None:
+    async with hanging.write() as connection, asyncio.timeout(30):
+        await Store(hanging)._lock(connection)
+        while not await done():
+            continue
+        await connection.execute(sa.text("SELECT 1"))
+
+
+async def append_unless_locked(store: Store, wish: Append) -> bool:
+    try:
+        await store.append([wish])
+    except DatabaseUnavailable:
+        return False
+    return True
