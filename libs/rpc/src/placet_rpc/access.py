@@ -70,9 +70,20 @@ def _method(method: MethodDescriptor) -> Method:
         roles=roles_of(method),
         streaming=method.server_streaming,
         decode=GetMessageClass(method.input_type).FromString,
-        encode=GetMessageClass(method.output_type).SerializeToString,
+        encode=_encoder(GetMessageClass(method.output_type)),
         approval_field=_approval_field(method),
     )
+
+
+def _encoder(answer_class: type[Message]) -> Callable[[Message], bytes]:
+    """To bytes, for answers of that class only: protobuf would send any message as if it were right."""
+
+    def encode(answer: Message) -> bytes:
+        if not isinstance(answer, answer_class):
+            raise TypeError(f"the handler answered with {type(answer).__name__}, not {answer_class.__name__}")
+        return answer.SerializeToString()
+
+    return encode
 
 
 def _approval_field(method: MethodDescriptor) -> str:

@@ -15,9 +15,13 @@ from typing import Any, Final, TypeVar, cast
 
 import grpc
 import grpc.aio
+
+# Its wheel carries no types.
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from opentelemetry import propagate, trace
 
 from placet_rpc import deadlines, identity, status, tracing
+from placet_rpc.errors import PlacetError
 from placet_rpc.tokens import TokenSource
 
 _Result = TypeVar("_Result")
@@ -29,8 +33,9 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     # A service that was restarted is found again at once, not after gRPC's minute of growing patience.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # In spite of its name, how long one attempt to connect may take.
+    ("grpc.min_reconnect_backoff_ms", 5000),
     # A long stream whose peer vanished without a word ends after half a minute.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -67,6 +72,22 @@ def channel(
     return grpc.aio.secure_channel(address, credentials, merged, interceptors=interceptors)
 
 
+async def serving(
+    address: str, service: str = "", *, timeout: float = 1.0, tls_ca: Path | None = None
+) -> bool:
+    """Whether the server at `address` says SERVING of `service` (full name; "": of itself) in `timeout` s."""
+    probe = channel(address, None, default_timeout=timeout, tls_ca=tls_ca)
+    try:
+        request = health_pb2.HealthCheckRequest(service=service)
+        answer = await health_pb2_grpc.HealthStub(probe).Check(request)
+    except PlacetError:
+        return False
+    else:
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+    finally:
+        await probe.close()
+
+
 class _Outgoing:
     """What every call gets, whatever its arity."""
 
@@ -88,8 +109,9 @@ class _Outgoing:
         )
         try:
             call = await begin(self._prepared(details, span, bounded=bounded))
-        except BaseException:
-            tracing.finish(span, grpc.StatusCode.CANCELLED, failed=True)
+        except BaseException as error:
+            code = status.code_of(error) if isinstance(error, PlacetError) else grpc.StatusCode.CANCELLED
+            tracing.finish(span, code, failed=True)
             raise
         cast(grpc.aio.Call, call).add_done_callback(partial(_end_span, span))
         return call

@@ -7,11 +7,19 @@ the method is first called; `InterceptorChain` is the only one that gRPC sees.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -31,7 +39,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.propagators.textmap import Getter
 
 from placet_rpc import identity, status, tracing
-from placet_rpc.access import Method
+from placet_rpc.access import ContractError, Method
 from placet_rpc.calls import Calls, stopping_error
 from placet_rpc.errors import (
     RPC_DOMAIN,
@@ -61,6 +69,9 @@ class Interceptor:
     """Wraps a method's handler, once per method. `name` is how logs and tests call it."""
 
     name: ClassVar[str]
+
+    def prepare(self, methods: Iterable[Method]) -> None:
+        """Does what can be done before the first call. Raises ContractError for what can never be served."""
 
     def unary(self, method: Method, inner: Unary) -> Unary:
         """`inner`, wrapped, for a method that answers once."""
@@ -312,8 +323,16 @@ class Validation(Interceptor):
     name = "validation"
 
     def __init__(self) -> None:
-        """Rules are compiled at a message's first use, and kept."""
+        """Rules are compiled once per message."""
         self._violations = protovalidate.Validator().collect_violations
+
+    def prepare(self, methods: Iterable[Method]) -> None:
+        """Compiles all rules, so that a wrong one stops the start and no caller waits for it."""
+        for method in methods:
+            try:
+                self._violations(method.decode(b""))
+            except protovalidate.CompilationError as error:
+                raise ContractError(f"{method.name}: a rule of its request is wrong: {error}") from error
 
     def unary(self, method: Method, inner: Unary) -> Unary:
         """See Interceptor."""
@@ -372,12 +391,9 @@ class InterceptorChain(grpc.aio.ServerInterceptor):
     Methods that are not in the table (health, reflection) are open to all and pass by them.
     """
 
-    def __init__(
-        self, interceptors: Sequence[Interceptor], methods: Mapping[str, Method], calls: Calls
-    ) -> None:
-        """`interceptors` outermost first; `methods` by path; `calls` for streams that pass by."""
+    def __init__(self, interceptors: Sequence[Interceptor], methods: Mapping[str, Method]) -> None:
+        """`interceptors` outermost first; `methods` by path."""
         self._interceptors = tuple(reversed(interceptors))
-        self._calls = calls
         self._methods = methods
         self._folded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -394,7 +410,7 @@ class InterceptorChain(grpc.aio.ServerInterceptor):
             if handler is None:
                 return None
             method = self._methods.get(path)
-            folded = self._open(path, handler) if method is None else self._fold(method, handler)
+            folded = handler if method is None else self._fold(method, handler)
             self._folded[path] = folded
         return folded
 
@@ -411,19 +427,6 @@ class InterceptorChain(grpc.aio.ServerInterceptor):
         for interceptor in self._interceptors:
             unary = interceptor.unary(method, unary)
         return grpc.unary_unary_rpc_method_handler(unary)
-
-    def _open(self, path: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
-        """Streams of gRPC's own services are ended by a stop like all others."""
-        if not handler.response_streaming:
-            return handler
-        inner = cast(Any, handler.stream_stream if handler.request_streaming else handler.unary_stream)
-        behaviour = _ending_stream(self._calls, path, inner)
-        make = (
-            grpc.stream_stream_rpc_method_handler
-            if handler.request_streaming
-            else grpc.unary_stream_rpc_method_handler
-        )
-        return make(behaviour, handler.request_deserializer, handler.response_serializer)
 
 
 def closing(answers: AsyncIterator[Any]) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
@@ -458,36 +461,6 @@ class _MetadataGetter(Getter[Metadata]):
 
 
 _METADATA_GETTER = _MetadataGetter()
-
-
-def _ending_stream(calls: Calls, path: str, inner: Any) -> Any:
-    """A stream handler of gRPC's own, in either of grpc.aio's styles, that a stop ends."""
-
-    async def written(request: Any, context: Context) -> None:
-        with calls.track(path, streaming=True, remaining=None):
-            try:
-                await inner(request, context)
-            except asyncio.CancelledError:
-                if not calls.ended_by_stop():
-                    raise
-            else:
-                return
-            await context.abort_with_status(status.to_grpc(stopping_error(), "rpc"))
-
-    async def generated(request: Any, context: Context) -> AsyncGenerator[Any, None]:
-        with calls.track(path, streaming=True, remaining=None):
-            try:
-                async with closing(inner(request, context)) as answers:
-                    async for answer in answers:
-                        yield answer
-            except asyncio.CancelledError:
-                if not calls.ended_by_stop():
-                    raise
-            else:
-                return
-            await context.abort_with_status(status.to_grpc(stopping_error(), "rpc"))
-
-    return generated if inspect.isasyncgenfunction(inner) else written
 
 
 def _metadata(context: Context) -> Metadata:

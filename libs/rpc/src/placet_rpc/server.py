@@ -22,14 +22,14 @@ import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 
 # Their wheels carry no types.
-from grpc_health.v1 import health as grpc_health  # type: ignore[import-untyped]
-from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field
 
 from placet_rpc import tokens
 from placet_rpc.access import methods_of
 from placet_rpc.calls import Calls
+from placet_rpc.health import Health
 from placet_rpc.interceptors import InterceptorChain, server_interceptors
 from placet_rpc.refusals import OnAccessRefused, Refusals
 
@@ -91,7 +91,7 @@ class RunningServer:
         server: grpc.aio.Server,
         port: int,
         grace: float,
-        health: grpc_health.aio.HealthServicer,
+        health: Health,
         calls: Calls,
         refusals: Refusals,
     ) -> None:
@@ -119,7 +119,7 @@ class RunningServer:
 
     async def _stop_in_order(self, grace: float) -> None:
         self._calls.stopping.set()
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         stopped = asyncio.create_task(self._server.stop(grace))
         self._calls.end_streams()
         await stopped
@@ -137,19 +137,23 @@ async def start(
     """Starts to serve `endpoints`, with health, on the running loop.
 
     `on_access_refused(method, reason, principal, approval_id)` hears, in the background, of each call of a
-    known caller that authority refused. Raises ContractError if an RPC names no role, OSError or ValueError
-    if the JWKS cannot be used, CannotListen if the address cannot.
+    known caller that authority refused. Raises ContractError if an RPC names no role or a rule of its request
+    cannot be read, OSError or ValueError if the JWKS cannot be used, CannotListen if the address cannot.
     """
     methods = methods_of(endpoint.descriptor for endpoint in endpoints)
     verifier = tokens.Verifier(settings.jwks_file, issuer=settings.issuer, audience=settings.audience)
     calls, refusals = Calls(settings.max_calls), Refusals(on_access_refused)
-    chain = InterceptorChain(server_interceptors(calls, refusals, verifier), methods, calls)
+    interceptors = server_interceptors(calls, refusals, verifier)
+    for interceptor in interceptors:
+        interceptor.prepare(methods.values())
+    chain = InterceptorChain(interceptors, methods)
     server = grpc.aio.server(interceptors=[chain], options=_options(settings))
     for endpoint in endpoints:
         endpoint.register(endpoint.servicer, server)
-    health = await _add_health(server, [endpoint.descriptor.full_name for endpoint in endpoints])
+    names = [endpoint.descriptor.full_name for endpoint in endpoints]
+    health = Health(names)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if settings.reflection:
-        names = [endpoint.descriptor.full_name for endpoint in endpoints]
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
     port = _listen(server, settings)
     refusals.start()
@@ -171,14 +175,15 @@ async def serve(
     All of `closing` are called, also when the server cannot start or one of them fails. `ready` is called
     once the server answers. A second signal cuts the grace short. Raises what `start` raises.
     """
+    loop = asyncio.get_running_loop()
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     async with AsyncExitStack() as stack:
-        for close in reversed(closing):
-            stack.push_async_callback(_awaited, close)
-        loop = asyncio.get_running_loop()
-        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        # Before anything else, so that a signal interrupts neither the start nor what is closed at the end.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, signals.put_nowait, number)
             stack.callback(loop.remove_signal_handler, number)
+        for close in reversed(closing):
+            stack.push_async_callback(_awaited, close)
         server = await start(settings, endpoints, on_access_refused=on_access_refused)
         stack.push_async_callback(server.stop)
         _LOG.info("serving on %s", settings.listen, extra={"port": server.port})
@@ -201,15 +206,6 @@ async def _stop_or_cut_short(server: RunningServer, signals: asyncio.Queue[signa
 
 async def _awaited(close: Callable[[], Awaitable[object]]) -> None:
     await close()
-
-
-async def _add_health(server: grpc.aio.Server, names: Sequence[str]) -> grpc_health.aio.HealthServicer:
-    """SERVING for the server as a whole and for each service by its full name."""
-    health = grpc_health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    for name in names:
-        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return health
 
 
 def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import tempfile
 import threading
@@ -111,7 +112,7 @@ def mint(
         "tenant": checked_tenant(tenant),
         "roles": sorted(roles),
         "nbf": int(issued) - _CLOCK_SKEW_SECONDS,
-        "exp": issued + ttl,
+        "exp": math.ceil(issued + ttl),
         "jti": uuid.uuid4().hex,
     }
     key = private_key.key
@@ -124,7 +125,7 @@ def write_token(path: Path, token: str) -> None:
 
 
 def revoke(jwks: Path, token: str) -> None:
-    """Makes every service that reads `jwks` refuse `token` within a second, although it has not expired.
+    """Makes every service that reads `jwks` refuse `token` from now on, although it has not expired.
 
     Its id is kept in the file, in a member `revoked` that other readers of a JWKS ignore (RFC 7517,
     section 5), until the token would have expired. Raises ValueError if the token is not of these keys.
@@ -151,11 +152,9 @@ class _Verified:
 class Verifier:
     """Tells who a token is of. Keeps what it verified for at most `cache_seconds` (30 at most).
 
-    The JWKS is read again within a second of its being replaced, and everything verified is then
-    forgotten. `clock` is the wall clock, `ticks` a monotonic one; both in seconds.
+    The JWKS is read again as soon as it is replaced, and everything verified is then forgotten. `clock` is
+    the wall clock, `ticks` a monotonic one; both in seconds.
     """
-
-    _LOOK_EVERY = 1.0  # seconds between looks at the JWKS file
 
     def __init__(
         self,
@@ -185,13 +184,11 @@ class Verifier:
         self._cache: dict[str, _Verified] = {}
         self._stamp = _stamp(jwks)
         self._keys, self._revoked = _read_jwks(jwks)
-        self._next_look = ticks() + self._LOOK_EVERY
 
     def verify(self, token: str) -> Principal:
         """Who `token` is of, with the tenant that it names. Raises Unauthenticated."""
+        self._follow_file()
         ticks = self._ticks()
-        if ticks >= self._next_look:
-            self._look(ticks)
         known = self._cache.get(token)
         if known is not None and ticks < known.recheck and self._clock() < known.expires:
             return known.principal
@@ -227,18 +224,18 @@ class Verifier:
             raise ValueError("claim roles")
         return Principal(subject, checked_tenant(tenant), frozenset(roles), self._authenticated_by)
 
-    def _look(self, ticks: float) -> None:
+    def _follow_file(self) -> None:
         """Reads the JWKS again if it was replaced. Keeps the old keys while the file cannot be read."""
-        self._next_look = ticks + self._LOOK_EVERY
         try:
             stamp = _stamp(self._path)
             if stamp == self._stamp:
                 return
+            # Also when it cannot be read: the same broken file is not read again for every call.
+            self._stamp = stamp
             self._keys, self._revoked = _read_jwks(self._path)
         except (OSError, ValueError) as error:
             _LOG.warning("cannot read the JWKS again, going on with the keys of before: %s", error)
             return
-        self._stamp = stamp
         self._cache.clear()
 
 
