@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -255,17 +254,6 @@ async def test_a_renewed_token_file_is_used_by_the_next_call(
 
         write_token(path, keys.token("auditor").token())
         await stub.ListEvents(pb.ListEventsRequest())
-
-
-async def test_a_call_that_nobody_waits_for_leaves_no_warning(run_audit: Any, eventually: Eventually) -> None:
-    held = Held()
-    async with run_audit(ListEvents=held.unary) as audit:
-        call = audit.stub.ListEvents(pb.ListEventsRequest())
-        await asyncio.wait_for(held.begun.wait(), 10)
-        del call
-        gc.collect()
-
-        await eventually(lambda: held.ended)
 
 
 async def test_a_call_tells_all_that_grpc_s_own_call_tells(run_audit: Any) -> None:

@@ -395,6 +395,23 @@ def with_roles(*roles: int) -> descriptor_pb2.MethodDescriptorProto:
     return method
 
 
+async def test_a_server_whose_servicer_answers_in_another_style_refuses_to_start(settings: Any) -> None:
+    class Written:
+        async def AppendEvents(self, request: Any, context: Any) -> Any: ...
+
+        async def ListEvents(self, request: Any, context: Any) -> Any: ...
+
+        async def TailEvents(self, request: Any, context: Any) -> None:
+            await context.write(pb.TailEventsResponse())
+
+    endpoint = Endpoint(
+        pb.DESCRIPTOR.services_by_name["AuditService"], lambda servicer, server: None, Written()
+    )
+
+    with pytest.raises(ContractError, match="TailEvents must be an async generator"):
+        await start(settings(), [endpoint])
+
+
 @pytest.mark.parametrize(
     ("method", "why"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -14,7 +15,7 @@ from placet.rpc.v1 import access_pb2
 
 
 class ContractError(Exception):
-    """A contract that a server cannot serve safely; it refuses to start."""
+    """A contract, or a servicer of it, that a server cannot serve safely; it refuses to start."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ def methods_of(services: Iterable[ServiceDescriptor]) -> dict[str, Method]:
     """All RPCs of `services` by path. Raises ContractError when one names no role, or streams requests."""
     methods = (_method(method) for service in services for method in service.methods)
     return {method.path: method for method in methods}
+
+
+def check_servicer(service: ServiceDescriptor, servicer: object) -> None:
+    """Raises ContractError unless `servicer` answers each RPC as grpc.aio and the interceptors expect."""
+    for method in service.methods:
+        behaviour = getattr(servicer, method.name, None)
+        if method.server_streaming and not inspect.isasyncgenfunction(behaviour):
+            raise ContractError(f"{method.full_name} must be an async generator, which yields its answers")
+        if not method.server_streaming and not inspect.iscoroutinefunction(behaviour):
+            raise ContractError(f"{method.full_name} must be an async function, which returns its answer")
 
 
 def roles_of(method: MethodDescriptor) -> frozenset[str]:

@@ -65,27 +65,33 @@ def channel(
         _StreamUnary(outgoing),
         _StreamStream(outgoing),
     ]
-    merged = [*_OPTIONS, *options]
-    if tls_ca is None:
-        return grpc.aio.insecure_channel(address, merged, interceptors=interceptors)
-    credentials = grpc.ssl_channel_credentials(tls_ca.read_bytes())
-    return grpc.aio.secure_channel(address, credentials, merged, interceptors=interceptors)
+    return _bare_channel(address, tls_ca, [*_OPTIONS, *options], interceptors)
 
 
 async def serving(
     address: str, service: str = "", *, timeout: float = 1.0, tls_ca: Path | None = None
 ) -> bool:
     """Whether the server at `address` says SERVING of `service` (full name; "": of itself) in `timeout` s."""
-    probe = channel(address, None, default_timeout=timeout, tls_ca=tls_ca)
-    try:
-        request = health_pb2.HealthCheckRequest(service=service)
-        answer = await health_pb2_grpc.HealthStub(probe).Check(request)
-    except PlacetError:
-        return False
-    else:
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-    finally:
-        await probe.close()
+    # Without interceptors: supervisors ask often, and nobody wants to see it in traces.
+    request = health_pb2.HealthCheckRequest(service=service)
+    async with _bare_channel(address, tls_ca, _OPTIONS, ()) as probe:
+        try:
+            answer = await health_pb2_grpc.HealthStub(probe).Check(request, timeout=timeout)
+        except grpc.aio.AioRpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _bare_channel(
+    address: str,
+    tls_ca: Path | None,
+    options: Sequence[tuple[str, int | str]],
+    interceptors: Sequence[grpc.aio.ClientInterceptor],
+) -> grpc.aio.Channel:
+    if tls_ca is None:
+        return grpc.aio.insecure_channel(address, options, interceptors=interceptors)
+    credentials = grpc.ssl_channel_credentials(tls_ca.read_bytes())
+    return grpc.aio.secure_channel(address, credentials, options, interceptors=interceptors)
 
 
 class _Outgoing:

@@ -27,7 +27,7 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field
 
 from placet_rpc import tokens
-from placet_rpc.access import methods_of
+from placet_rpc.access import check_servicer, methods_of
 from placet_rpc.calls import Calls
 from placet_rpc.health import Health
 from placet_rpc.interceptors import InterceptorChain, server_interceptors
@@ -74,7 +74,8 @@ class Endpoint:
     """One service of a server.
 
     `descriptor` is the contract's (`audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]`),
-    `register` the generated `add_…Servicer_to_server`, `servicer` what it gets.
+    `register` the generated `add_…Servicer_to_server`, `servicer` what it gets: async functions, and async
+    generators for RPCs that answer with a stream.
     """
 
     descriptor: ServiceDescriptor
@@ -149,6 +150,7 @@ async def start(
     chain = InterceptorChain(interceptors, methods)
     server = grpc.aio.server(interceptors=[chain], options=_options(settings))
     for endpoint in endpoints:
+        check_servicer(endpoint.descriptor, endpoint.servicer)
         endpoint.register(endpoint.servicer, server)
     names = [endpoint.descriptor.full_name for endpoint in endpoints]
     health = Health(names)
