@@ -1,0 +1,89 @@
+"""`python -m placet_decision`: DecisionService as a process. Wiring only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+from placet.approval.v1 import approval_service_pb2_grpc
+from placet.audit.v1 import audit_service_pb2_grpc
+from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
+from placet_decision.answers import Answers
+from placet_decision.config import Settings
+from placet_decision.content import ApprovalContent
+from placet_decision.providers import Provider
+from placet_decision.providers.embedded import EmbeddedProvider
+from placet_decision.refusals import Refusals
+from placet_decision.servicer import DecisionServicer
+from placet_decision.store import Store
+from placet_rpc.client import channel
+from placet_rpc.server import CannotListen, Endpoint, serve
+from placet_rpc.tokens import FileTokenSource
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed
+from placet_telemetry import setup
+
+_LOG = logging.getLogger("placet.decision")
+
+
+async def run(settings: Settings) -> None:
+    """Serve until a signal; then the server stops first, then connections close, and the database last."""
+    provider = provider_of(settings)
+    _LOG.info("provider %s judges", provider.name)
+    database = await Database.open(settings.database_url, migrations="placet_decision")
+    tokens = FileTokenSource(settings.token_file)
+    approval, audit = channel(settings.approval_address, tokens), channel(settings.audit_address, tokens)
+    contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(approval))
+    refusals = Refusals(
+        audit_service_pb2_grpc.AuditServiceStub(audit), per_minute=settings.refusals_per_minute
+    )
+    endpoint = Endpoint(
+        decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
+        decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,
+        DecisionServicer(Answers(Store(database)), contents, provider),
+    )
+    await serve(
+        settings.server(),
+        [endpoint],
+        on_access_refused=refusals.record,
+        closing=[provider.close, approval.close, audit.close, database.close],
+    )
+
+
+def provider_of(settings: Settings) -> Provider:
+    """The provider that the settings choose. The openai SDK is imported only where it is used."""
+    if settings.chosen_provider == "embedded":
+        return EmbeddedProvider()
+    from placet_decision.providers.openai import OpenAiProvider
+
+    # The SDK refuses to start without a key, and servers of one's own want none.
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else "none"
+    return OpenAiProvider(
+        api_key=key,
+        base_url=settings.openai_base_url,
+        model=settings.openai_model,
+        timeout=settings.openai_timeout,
+        max_input_characters=settings.openai_max_input_characters,
+        max_output_tokens=settings.openai_max_output_tokens,
+    )
+
+
+def main() -> int:
+    """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
+    telemetry = setup("decision")
+    # They log every request; placet_rpc's spans and log lines say it already.
+    for name in ("httpx2", "httpcore2", "openai"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        asyncio.run(run(Settings()))
+    except (CannotListen, DatabaseUnavailable, MigrationFailed, OSError, ValueError) as error:
+        _LOG.error("DecisionService cannot run: %s", error)  # expected kinds: no stack trace
+        return 1
+    else:
+        return 0
+    finally:
+        telemetry.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""One answer per idempotency key, whoever asks how often at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from placet_decision.store import Answer, Store
+from placet_rpc.errors import AlreadyExists
+
+
+@dataclass(frozen=True)
+class Question:
+    """A call, as far as idempotency goes. `payload_digest` is a SHA-256 over everything but the key."""
+
+    tenant: str
+    idempotency_key: str
+    approval_id: str
+    payload_digest: bytes
+
+
+class Answers:
+    """Gives the first answer again.
+
+    In this process a key is worked on once at a time, so that calls that arrive together cost one call of the
+    model. Between processes the first answer that is stored wins, and everybody gets that one.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        # A lock lives as long as somebody holds it or waits for it.
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def once(self, question: Question, work: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The response that is stored under the question's key, by `work` if there is none yet.
+
+        What `work` raises is raised and not stored, so the next call works again. Raises AlreadyExists with
+        reason ID_REUSED when the key belongs to another payload.
+        """
+        lock = self._locks.setdefault((question.tenant, question.idempotency_key), asyncio.Lock())
+        async with lock:
+            found = await self._store.find(question.tenant, question.idempotency_key)
+            if found is None:
+                given = Answer(question.payload_digest, await work())
+                found = await self._store.keep(
+                    question.tenant, question.idempotency_key, question.approval_id, given
+                )
+        if found.payload_digest != question.payload_digest:
+            raise AlreadyExists(
+                "this idempotency key was used for another question; use a new one",
+                reason="ID_REUSED",
+                metadata={"idempotency_key": question.idempotency_key},
+            )
+        return found.response

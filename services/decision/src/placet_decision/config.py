@@ -1,0 +1,92 @@
+"""DecisionService's settings, each with its default and its environment variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from placet_rpc.server import ServerSettings
+
+
+class Settings(BaseSettings):
+    """Read once, at start. Unless a field says otherwise, its variable is `PLACET_DECISION_` and its name."""
+
+    model_config = SettingsConfigDict(env_prefix="PLACET_DECISION_", frozen=True, env_ignore_empty=True)
+
+    listen: str = "127.0.0.1:7402"
+    """host:port to serve on."""
+
+    jwks_file: Path = Field(default=Path(".placet/keys/jwks.json"), validation_alias="PLACET_JWKS_FILE")
+    """The public keys that callers' tokens are checked with."""
+
+    token_file: Path = Field(default=Path(".placet/tokens/decision"), validation_alias="PLACET_TOKEN_FILE")
+    """This service's own token, for ApprovalService and AuditService."""
+
+    reflection: bool = False
+    """Whether the contracts can be read from the server."""
+
+    grace: float = Field(default=10, ge=0)
+    """Seconds that calls in flight get when the service stops."""
+
+    database_url: str = "sqlite:///.placet/decision.db"
+    """Where answers are kept: `sqlite:///path` or `postgresql://…`."""
+
+    approval_address: str = Field(default="127.0.0.1:7400", validation_alias="PLACET_APPROVAL_ADDRESS")
+    """Host and port of ApprovalService, which has the content."""
+
+    audit_address: str = Field(default="127.0.0.1:7401", validation_alias="PLACET_AUDIT_ADDRESS")
+    """Host and port of AuditService, which records refusals of authority."""
+
+    refusals_per_minute: int = Field(default=600, ge=0)
+    """Refusals at this service's own door that are recorded for each tenant; more are only logged."""
+
+    provider: Literal["embedded", "openai"] | None = None
+    """Who judges. Default: `openai` where a key or a base URL is set, else `embedded`."""
+
+    openai_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("PLACET_OPENAI_API_KEY", "OPENAI_API_KEY")
+    )
+    """The key. Servers of one's own usually need none."""
+
+    openai_base_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("PLACET_OPENAI_BASE_URL", "OPENAI_BASE_URL")
+    )
+    """Any OpenAI-compatible address, e.g. `http://127.0.0.1:8080/v1`. Default: OpenAI's own."""
+
+    openai_model: str = Field(default="gpt-5.4-mini", min_length=1, validation_alias="PLACET_OPENAI_MODEL")
+    """Which model is asked."""
+
+    openai_timeout: float = Field(default=60, gt=0, validation_alias="PLACET_OPENAI_TIMEOUT")
+    """Seconds for one call of the model, at most; the deadline of the RPC may leave less."""
+
+    openai_max_input_characters: int = Field(
+        default=200_000, ge=1, validation_alias="PLACET_OPENAI_MAX_INPUT_CHARACTERS"
+    )
+    """Longer text is not judged by the model: it abstains rather than judge a part."""
+
+    openai_max_output_tokens: int = Field(
+        default=4096, ge=64, validation_alias="PLACET_OPENAI_MAX_OUTPUT_TOKENS"
+    )
+    """Tokens of one answer, reasoning included; what is cut off counts as an abstention."""
+
+    @model_validator(mode="after")
+    def _openai_is_reachable(self) -> Self:
+        if self.provider == "openai" and not (self.openai_api_key or self.openai_base_url):
+            raise ValueError("provider openai needs PLACET_OPENAI_API_KEY or PLACET_OPENAI_BASE_URL")
+        return self
+
+    @property
+    def chosen_provider(self) -> Literal["embedded", "openai"]:
+        """Who judges, after the defaults."""
+        if self.provider:
+            return self.provider
+        return "openai" if self.openai_api_key or self.openai_base_url else "embedded"
+
+    def server(self) -> ServerSettings:
+        """What placet_rpc needs of these."""
+        return ServerSettings(
+            listen=self.listen, jwks_file=self.jwks_file, reflection=self.reflection, grace=self.grace
+        )

@@ -1,0 +1,203 @@
+"""What an AI result is, and what makes one usable. Pure: no I/O, no wire types, no database.
+
+Three results, not two: decided, abstained, unavailable. The first two are values of this module; a model
+that cannot be reached has said nothing, so it is the error `Unavailable`, never a result.
+"""
+
+import hashlib
+import json
+import math
+import unicodedata
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+REASONING_LIMIT = 4000
+EVIDENCE_LIMIT = 200
+
+
+class Result(StrEnum):
+    """What an AI step gave."""
+
+    DECIDED = "decided"
+    ABSTAINED = "abstained"
+
+
+class Mode(StrEnum):
+    """How deeply a pre-screen looked: rules in milliseconds, or a language model in seconds."""
+
+    QUICK = "quick"
+    DEEP = "deep"
+
+
+class Verdict(StrEnum):
+    """What was decided in the people's stead."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class Priority(StrEnum):
+    """How urgent the requester says it is. It chooses waiting times; it never lowers the bar."""
+
+    URGENT = "urgent"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+@dataclass(frozen=True)
+class Document:
+    """What is to be judged, as its requester wrote it: untrusted from the first character to the last."""
+
+    title: str
+    text: str
+    media_type: str
+
+
+@dataclass(frozen=True)
+class PreScreen:
+    """An earlier assessment of the same content; `risk` and `confidence` in [0, 1]."""
+
+    risk: float
+    confidence: float
+    model: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that a provider gets to read. `circumstances` carries names that people chose: untrusted too."""
+
+    document: Document
+    priority: Priority = Priority.NORMAL
+    pre_screen: PreScreen | None = None
+    circumstances: str = ""
+
+    def digest(self) -> bytes:
+        """SHA-256 of everything in the case, in one canonical form, so that it can be recomputed."""
+        seen = self.pre_screen
+        return canonical_digest(
+            {
+                "title": self.document.title,
+                "text": self.document.text,
+                "media_type": self.document.media_type,
+                "priority": self.priority,
+                "pre_screen": [seen.risk, seen.confidence, seen.model] if seen else None,
+                "circumstances": self.circumstances,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something in the content that moved a risk by `weight` in [-1, 1]; positive is riskier."""
+
+    name: str
+    weight: float
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a result. Digests are SHA-256: of the prompt's template or the rules, and of the case."""
+
+    provider: str
+    model: str
+    prompt_digest: bytes
+    input_digest: bytes
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """An assessed risk in [0, 1], or an abstention (risk 0)."""
+
+    result: Result
+    mode: Mode
+    risk: float
+    confidence: float
+    reasoning: str
+    provenance: Provenance
+    features: tuple[Feature, ...] = ()
+
+
+@dataclass(frozen=True)
+class AiDecision:
+    """A decision in the people's stead, or an abstention (no verdict)."""
+
+    result: Result
+    verdict: Verdict | None
+    confidence: float
+    reasoning: str
+    provenance: Provenance
+    features: tuple[Feature, ...] = ()
+
+
+def no_assessment(mode: Mode, why: str, provenance: Provenance) -> Assessment:
+    """An abstention: it gives no risk, and says why it gives none."""
+    return Assessment(Result.ABSTAINED, mode, 0.0, 0.0, presentable(why, REASONING_LIMIT), provenance)
+
+
+def no_decision(why: str, provenance: Provenance) -> AiDecision:
+    """An abstention: it gives no verdict, and says why it gives none."""
+    return AiDecision(Result.ABSTAINED, None, 0.0, presentable(why, REASONING_LIMIT), provenance)
+
+
+def is_score(value: float) -> bool:
+    """Whether a number can be a risk or a confidence: finite, and in [0, 1]. Nothing is clamped to fit."""
+    return math.isfinite(value) and 0.0 <= value <= 1.0
+
+
+def presentable(text: str, limit: int) -> str:
+    """`text` as people may see it: no control, direction or invisible characters, at most `limit` long.
+
+    What a model writes is untrusted, too: it may repeat what the content told it to say.
+    """
+    shown = "".join(character if _is_visible(character) else " " for character in text[: 4 * limit])
+    shown = " ".join(shown.split(" ")).strip()
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _is_visible(character: str) -> bool:
+    # Cc, Cf, Cs, Co, Cn: controls, format characters, surrogates, private use, unassigned.
+    return character == "\n" or not unicodedata.category(character).startswith("C")
+
+
+def canonical_digest(value: object) -> bytes:
+    """SHA-256 over the canonical JSON (sorted keys, no spaces, ASCII) of plain values."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).digest()
+
+
+def held_back(decision: AiDecision, tampering: tuple[str, ...]) -> AiDecision:
+    """The same decision, unless it approves content that tries to steer or to deceive its reader.
+
+    A rejection stands. An approval becomes an abstention, so that what follows is the policy's word and not
+    the content's.
+    """
+    if decision.verdict is not Verdict.APPROVE or not tampering:
+        return decision
+    why = (
+        f"The model would have approved, but the content carries {', '.join(tampering)}: "
+        f"it may have steered the model, so this is an abstention. The model said: {decision.reasoning}"
+    )
+    return replace(
+        decision,
+        result=Result.ABSTAINED,
+        verdict=None,
+        confidence=0.0,
+        reasoning=presentable(why, REASONING_LIMIT),
+    )
+
+
+def floored(assessment: Assessment, floor: float, reasons: tuple[str, ...]) -> Assessment:
+    """The same assessment, but never below what firm rules found on their own.
+
+    A language model may raise a risk or clear what rules know nothing about. It cannot talk away an account
+    number that is there, because it may itself have been talked to.
+    """
+    if assessment.result is not Result.DECIDED or assessment.risk >= floor:
+        return assessment
+    why = (
+        f"The model put the risk at {assessment.risk:.2f}; rules that saw {', '.join(reasons)} "
+        f"keep it at {floor:.2f}. The model said: {assessment.reasoning}"
+    )
+    return replace(assessment, risk=floor, reasoning=presentable(why, REASONING_LIMIT))

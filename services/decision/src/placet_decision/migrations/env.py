@@ -1,0 +1,6 @@
+"""What Alembic runs: the schema of the answers."""
+
+from placet_decision.store import metadata
+from placet_storage import run_migrations_env
+
+run_migrations_env(metadata)

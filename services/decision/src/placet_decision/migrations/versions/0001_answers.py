@@ -1,0 +1,21 @@
+"""The answers that were given, one per tenant and idempotency key."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create the table."""
+    op.create_table(
+        "answer",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("idempotency_key", sa.Text, primary_key=True),
+        sa.Column("approval_id", sa.Text, nullable=False),
+        sa.Column("payload_digest", sa.LargeBinary, nullable=False),
+        sa.Column("response", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_index("answer_approval", "answer", ["tenant", "approval_id"])

@@ -1,0 +1,104 @@
+"""The provider that is always there: explainable rules, applied in milliseconds, without any network."""
+
+from __future__ import annotations
+
+import asyncio
+
+from placet_decision.domain import (
+    REASONING_LIMIT,
+    AiDecision,
+    Assessment,
+    Case,
+    Document,
+    Mode,
+    Provenance,
+    Result,
+    Verdict,
+    no_assessment,
+    no_decision,
+    presentable,
+)
+from placet_decision.providers import reading
+from placet_decision.providers.rules import RuleSet, rule_set
+from placet_decision.providers.scoring import Score, explained, score
+
+_NO_TEXT = "The content holds no text that rules could judge."
+# From here on reading takes long enough to be felt by the calls beside it.
+_OFF_LOOP_FROM = 50_000
+
+
+class EmbeddedProvider:
+    """Judges by rules alone. Deep is quick here, and the answer says so."""
+
+    name = "embedded"
+    deep_available = False
+
+    def __init__(self, rules: RuleSet | None = None) -> None:
+        """`rules`: default the built-in ones."""
+        self.rules = rules or rule_set()
+        self._model = f"placet-rules/{self.rules.version}"
+        self._honestly = f"by rules ({self._model}), not by a learned model"
+
+    async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
+        """The rules' risk; an abstention where there is nothing to read. Never unavailable."""
+        if not reading.says_something(case.document.text):
+            return no_assessment(Mode.QUICK, _NO_TEXT, self._provenance(case))
+        scored = await self.score(case.document)
+        why = f"Risk {scored.risk:.2f} {self._honestly}. {explained(scored, self.rules.limits.baseline)}"
+        return Assessment(
+            Result.DECIDED,
+            Mode.QUICK,
+            scored.risk,
+            scored.confidence,
+            presentable(why, REASONING_LIMIT),
+            self._provenance(case),
+            scored.features,
+        )
+
+    async def decide(self, case: Case, budget: float) -> AiDecision:
+        """Approves what is clearly safe, rejects what is clearly risky, abstains on all that lies between.
+
+        Rules that guess in the middle would only lend the policy's own word the look of a judgement. Neither
+        priority nor the people's silence lowers the bar, and an approval must not contradict the pre-screen.
+        """
+        if not reading.says_something(case.document.text):
+            return no_decision(_NO_TEXT, self._provenance(case))
+        scored = await self.score(case.document)
+        verdict, why = self._verdict(scored, case)
+        reasoning = (
+            f"{why} Judged {self._honestly}: risk {scored.risk:.2f}. "
+            f"{explained(scored, self.rules.limits.baseline)}"
+        )
+        return AiDecision(
+            Result.DECIDED if verdict else Result.ABSTAINED,
+            verdict,
+            scored.confidence if verdict else 0.0,
+            presentable(reasoning, REASONING_LIMIT),
+            self._provenance(case),
+            scored.features,
+        )
+
+    async def close(self) -> None:
+        """Holds nothing."""
+
+    async def score(self, document: Document) -> Score:
+        """What the rules see; off the event loop where the document is long."""
+        if len(document.text) < _OFF_LOOP_FROM:
+            return score(document, self.rules)
+        return await asyncio.to_thread(score, document, self.rules)
+
+    def _verdict(self, scored: Score, case: Case) -> tuple[Verdict | None, str]:
+        low, high = self.rules.limits.approve_below, self.rules.limits.reject_from
+        if scored.unread:
+            return None, "Abstained: part of the content cannot be read by rules."
+        if scored.risk >= high:
+            return Verdict.REJECT, f"Rejected: the risk is not below {high:.2f}."
+        if scored.risk >= low:
+            return None, f"Abstained: between {low:.2f} and {high:.2f} rules do not know."
+        if case.pre_screen and case.pre_screen.risk >= low:
+            seen = case.pre_screen.risk
+            return None, f"Abstained: the rules see little risk, but the pre-screen saw {seen:.2f}."
+        return Verdict.APPROVE, f"Approved: the risk is below {low:.2f}."
+
+    def _provenance(self, case: Case) -> Provenance:
+        return Provenance(self.name, self._model, self.rules.digest, case.digest())

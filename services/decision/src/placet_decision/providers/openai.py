@@ -1,0 +1,269 @@
+"""A language model behind any OpenAI-compatible address, kept in its place.
+
+Its input is untrusted, so its output is too: bound to a form, checked, never clamped; an answer that is not
+usable is an abstention. Firm rules are a floor under its risk, and content that tries to steer its reader is
+never approved on its word.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeVar
+
+import openai
+from openai.types.chat import ParsedChatCompletion
+from opentelemetry import trace
+from pydantic import BaseModel, ConfigDict
+
+from placet_decision.domain import (
+    REASONING_LIMIT,
+    AiDecision,
+    Assessment,
+    Case,
+    Mode,
+    Provenance,
+    Result,
+    Verdict,
+    floored,
+    held_back,
+    is_score,
+    no_assessment,
+    no_decision,
+    presentable,
+)
+from placet_decision.providers import prompts, reading
+from placet_decision.providers.embedded import EmbeddedProvider
+from placet_decision.providers.wire import OversizedAnswer, http_client
+from placet_rpc.errors import Unavailable
+
+_LOG = logging.getLogger("placet.decision.openai")
+_tracer = trace.get_tracer("placet.decision.openai")
+
+# Statuses that are about this one input, so that the same call again cannot do better.
+_ABOUT_THE_INPUT = frozenset({413})
+_CODES_ABOUT_THE_INPUT = frozenset({"context_length_exceeded", "content_filter", "content_policy_violation"})
+
+
+class RiskAnswer(BaseModel):
+    """The form of an answer to `prompts.assess`. Ranges are checked after decoding, which ignores them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    result: Literal["assessed", "abstained"]
+    risk: float
+    confidence: float
+    reasoning: str
+
+
+class VerdictAnswer(BaseModel):
+    """The form of an answer to `prompts.decide`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    verdict: Literal["approve", "reject", "abstain"]
+    confidence: float
+    reasoning: str
+
+
+_Answer = TypeVar("_Answer", RiskAnswer, VerdictAnswer)
+
+_ASSESS = prompts.assess(RiskAnswer)
+_DECIDE = prompts.decide(VerdictAnswer)
+
+
+class Unusable(Exception):
+    """The model answered, but with nothing that could be used. Its text says why, for people."""
+
+
+class OpenAiProvider:
+    """Deep assessments and decisions by a model; quick assessments by rules."""
+
+    name = "openai"
+    deep_available = True
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str | None,
+        model: str,
+        timeout: float,
+        max_input_characters: int,
+        max_output_tokens: int,
+    ) -> None:
+        """`base_url` None: OpenAI's own. `timeout`: seconds for one call of the model, at most."""
+        self._client = openai.AsyncOpenAI(
+            api_key=api_key,
+            base_url=base_url,
+            # Temporal retries; a second loop inside would only hide how often.
+            max_retries=0,
+            http_client=http_client(),
+        )
+        self._model = model
+        self._timeout = timeout
+        self._max_input_characters = max_input_characters
+        self._max_output_tokens = max_output_tokens
+        self._embedded = EmbeddedProvider()
+
+    async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
+        """Quick: the rules'. Deep: the model's, never below what firm rules found."""
+        if mode is Mode.QUICK:
+            return await self._embedded.assess(case, mode, budget)
+        scored = await self._embedded.score(case.document)
+        try:
+            self._check_input(case)
+            answer, provenance = await self._ask(_ASSESS, RiskAnswer, case, budget)
+        except Unusable as unusable:
+            return no_assessment(Mode.DEEP, str(unusable), self._provenance(_ASSESS, case))
+        if answer.result == "abstained":
+            return no_assessment(Mode.DEEP, f"The model abstained: {answer.reasoning}", provenance)
+        if not (is_score(answer.risk) and is_score(answer.confidence)):
+            return no_assessment(Mode.DEEP, "The model's numbers do not lie between 0 and 1.", provenance)
+        assessment = Assessment(
+            Result.DECIDED,
+            Mode.DEEP,
+            answer.risk,
+            answer.confidence,
+            presentable(answer.reasoning, REASONING_LIMIT),
+            provenance,
+        )
+        return floored(assessment, scored.floor, scored.firm)
+
+    async def decide(self, case: Case, budget: float) -> AiDecision:
+        """The model's verdict; never an approval of content that tries to steer or deceive its reader."""
+        scored = await self._embedded.score(case.document)
+        try:
+            self._check_input(case)
+            answer, provenance = await self._ask(_DECIDE, VerdictAnswer, case, budget)
+        except Unusable as unusable:
+            return no_decision(str(unusable), self._provenance(_DECIDE, case))
+        if answer.verdict == "abstain":
+            return no_decision(f"The model abstained: {answer.reasoning}", provenance)
+        if not is_score(answer.confidence):
+            return no_decision("The model's confidence does not lie between 0 and 1.", provenance)
+        decision = AiDecision(
+            Result.DECIDED,
+            Verdict(answer.verdict),
+            answer.confidence,
+            presentable(answer.reasoning, REASONING_LIMIT),
+            provenance,
+        )
+        return held_back(decision, scored.tampering)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.close()
+
+    def _check_input(self, case: Case) -> None:
+        if not reading.says_something(case.document.text):
+            raise Unusable("The content holds no text that a model could judge.")
+        if len(case.document.text) > self._max_input_characters:
+            # Judging the beginning alone would leave the rest to whoever wrote it.
+            raise Unusable(
+                f"The text is longer than the {self._max_input_characters} characters that are read whole."
+            )
+
+    async def _ask(
+        self, prompt: prompts.Prompt, form: type[_Answer], case: Case, budget: float
+    ) -> tuple[_Answer, Provenance]:
+        """The model's answer, in its form. Raises Unusable, or Unavailable when there is none."""
+        seconds = min(budget, self._timeout)
+        messages = prompt.messages(case)
+        with self._span() as span, _translated(seconds):
+            # The SDK's timeout is for each read; a model that drips would outlast it.
+            async with asyncio.timeout(seconds):
+                completion = await self._client.chat.completions.parse(
+                    model=self._model,
+                    messages=[
+                        {"role": "system", "content": messages.system},
+                        {"role": "user", "content": messages.user},
+                    ],
+                    response_format=form,
+                    max_completion_tokens=self._max_output_tokens,
+                    timeout=max(seconds, 0.0),
+                )
+            answer = _parsed(completion)
+            span.set_attribute("gen_ai.response.model", presentable(completion.model, 100))
+            return answer, self._provenance(prompt, case, presentable(completion.model, 100))
+
+    def _provenance(self, prompt: prompts.Prompt, case: Case, answered_by: str = "") -> Provenance:
+        # What the server calls itself is a claim; it stands beside what was asked for, not in its place.
+        model = self._model if answered_by in ("", self._model) else f"{self._model} ({answered_by})"
+        return Provenance(self.name, model, prompt.digest(self._embedded.rules.digest), case.digest())
+
+    @contextmanager
+    def _span(self) -> Iterator[trace.Span]:
+        """A client span by OpenTelemetry's GenAI conventions; never with content in it."""
+        attributes = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": "openai",
+            "gen_ai.request.model": self._model,
+            "server.address": self._client.base_url.host,
+        }
+        with _tracer.start_as_current_span(
+            f"chat {self._model}",
+            kind=trace.SpanKind.CLIENT,
+            attributes=attributes,
+            # An exception's text may quote the answer, and so the content.
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield span
+            except (Unusable, Unavailable) as error:
+                span.set_status(trace.StatusCode.ERROR)
+                span.set_attribute("error.type", type(error).__name__)
+                raise
+
+
+def _parsed(completion: ParsedChatCompletion[_Answer]) -> _Answer:
+    if not completion.choices:
+        raise Unusable("The model gave no answer.")
+    message = completion.choices[0].message
+    if message.refusal:
+        raise Unusable("The model refused to answer.")
+    if message.parsed is None:
+        raise Unusable("The model's answer is empty.")
+    if not message.parsed.reasoning.strip():
+        raise Unusable("The model gave no reason.")
+    return message.parsed
+
+
+@contextmanager
+def _translated(seconds: float) -> Iterator[None]:
+    """Raises Unusable for an answer that is none, Unavailable for no answer; no foreign text goes on."""
+    try:
+        yield
+    except (TimeoutError, openai.APITimeoutError) as error:
+        raise _unavailable(f"the model did not answer within {seconds:.1f} s") from error
+    except openai.APIConnectionError as error:
+        raise _unavailable("the model cannot be reached") from error
+    except openai.APIStatusError as error:
+        raise _of_status(error) from error
+    except openai.LengthFinishReasonError as error:
+        raise Unusable("The model's answer was cut off at the limit of its length.") from error
+    except openai.ContentFilterFinishReasonError as error:
+        raise Unusable("The model's provider filtered the answer.") from error
+    except OversizedAnswer as error:
+        raise Unusable("The model's answer is larger than an answer can be.") from error
+    except (openai.OpenAIError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        # The SDK does not check the envelope of an answer: where it is malformed, the SDK itself stumbles.
+        _LOG.warning("the model's answer is malformed (%s)", type(error).__name__)
+        raise Unusable("The model's answer is malformed.") from error
+
+
+def _of_status(error: openai.APIStatusError) -> Unusable | Unavailable:
+    """What an HTTP status means here. The body stays out of it: it may quote the key and the content."""
+    status = error.status_code
+    if status in _ABOUT_THE_INPUT or error.code in _CODES_ABOUT_THE_INPUT:
+        return Unusable("The model's provider does not accept this content.")
+    if 400 <= status < 500 and status not in (408, 409, 429):
+        _LOG.error(
+            "the model's provider refuses our calls with HTTP %d: check key, model and base URL", status
+        )
+    return _unavailable(f"the model's provider answered HTTP {status}")
+
+
+def _unavailable(message: str) -> Unavailable:
+    return Unavailable(message, reason="MODEL_UNAVAILABLE", metadata={"provider": OpenAiProvider.name})

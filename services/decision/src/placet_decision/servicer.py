@@ -1,0 +1,168 @@
+"""pb2 <-> domain: what a call asks, and how the answer reads."""
+
+# ruff: noqa: N802  # methods carry the names of the contract's RPCs
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import TypeAlias
+
+from placet.audit.v1 import event_pb2
+from placet.decision.v1 import decision_pb2, decision_service_pb2, decision_service_pb2_grpc
+from placet_decision.answers import Answers, Question
+from placet_decision.content import ContentSource
+from placet_decision.domain import (
+    AiDecision,
+    Assessment,
+    Case,
+    Feature,
+    Mode,
+    PreScreen,
+    Priority,
+    Provenance,
+    Result,
+    Verdict,
+)
+from placet_decision.providers import Provider
+from placet_rpc import deadlines, identity
+
+Asked: TypeAlias = decision_service_pb2.AssessRiskRequest | decision_service_pb2.DecideRequest
+
+# What is kept of the caller's time to store the answer and to send it.
+_KEPT_SECONDS = 0.25
+# For calls without a deadline, which placet_rpc's clients never make.
+_UNBOUNDED_SECONDS = 300.0
+
+_PRIORITIES = {
+    event_pb2.PRIORITY_UNSPECIFIED: Priority.NORMAL,
+    event_pb2.PRIORITY_URGENT: Priority.URGENT,
+    event_pb2.PRIORITY_HIGH: Priority.HIGH,
+    event_pb2.PRIORITY_NORMAL: Priority.NORMAL,
+    event_pb2.PRIORITY_LOW: Priority.LOW,
+}
+_RESULTS = {
+    Result.DECIDED: event_pb2.AI_RESULT_DECIDED,
+    Result.ABSTAINED: event_pb2.AI_RESULT_ABSTAINED,
+}
+_MODES = {Mode.QUICK: event_pb2.SCREEN_MODE_QUICK, Mode.DEEP: event_pb2.SCREEN_MODE_DEEP}
+_VERDICTS = {
+    None: event_pb2.VERDICT_UNSPECIFIED,
+    Verdict.APPROVE: event_pb2.VERDICT_APPROVE,
+    Verdict.REJECT: event_pb2.VERDICT_REJECT,
+}
+
+
+class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
+    """DecisionService as `decision_service.proto` promises it."""
+
+    def __init__(self, answers: Answers, contents: ContentSource, provider: Provider) -> None:
+        self._answers = answers
+        self._contents = contents
+        self._provider = provider
+
+    async def AssessRisk(
+        self,
+        request: decision_service_pb2.AssessRiskRequest,
+        context: object,
+    ) -> decision_service_pb2.AssessRiskResponse:
+        """The risk, as it was first assessed under this key."""
+
+        async def work() -> bytes:
+            deep = request.mode == event_pb2.SCREEN_MODE_DEEP
+            case = await self._case(request)
+            assessment = await self._provider.assess(case, Mode.DEEP if deep else Mode.QUICK, budget())
+            return decision_service_pb2.AssessRiskResponse(
+                assessment=from_assessment(assessment), deep_available=self._provider.deep_available
+            ).SerializeToString()
+
+        response = await self._answers.once(question(request), work)
+        return decision_service_pb2.AssessRiskResponse.FromString(response)
+
+    async def Decide(
+        self,
+        request: decision_service_pb2.DecideRequest,
+        context: object,
+    ) -> decision_service_pb2.DecideResponse:
+        """The decision, as it was first made under this key."""
+
+        async def work() -> bytes:
+            decision = await self._provider.decide(await self._case(request), budget())
+            return decision_service_pb2.DecideResponse(decision=from_decision(decision)).SerializeToString()
+
+        response = await self._answers.once(question(request), work)
+        return decision_service_pb2.DecideResponse.FromString(response)
+
+    async def _case(self, request: Asked) -> Case:
+        document = await self._contents.fetch(
+            identity.current().tenant, request.approval_id, request.content_digest
+        )
+        priority = _PRIORITIES[request.priority]
+        if isinstance(request, decision_service_pb2.AssessRiskRequest):
+            return Case(document, priority)
+        return Case(document, priority, to_pre_screen(request), request.circumstances)
+
+
+def budget() -> float:
+    """Seconds that a provider may take: what is left of the call, less what storing and sending need."""
+    left = deadlines.remaining()
+    return _UNBOUNDED_SECONDS if left is None else left - _KEPT_SECONDS
+
+
+def question(request: Asked) -> Question:
+    """Who asks under which key, and the SHA-256 of all that is asked: the RPC and its request but the key."""
+    payload = copy.deepcopy(request)
+    payload.ClearField("idempotency_key")
+    asked = payload.DESCRIPTOR.full_name.encode() + b"\0" + payload.SerializeToString(deterministic=True)
+    return Question(
+        identity.current().tenant,
+        request.idempotency_key,
+        request.approval_id,
+        hashlib.sha256(asked).digest(),
+    )
+
+
+def to_pre_screen(request: decision_service_pb2.DecideRequest) -> PreScreen | None:
+    """What the pre-screen said; None when it said nothing. Its reasoning repeats content and is left out."""
+    seen = request.pre_screen
+    if seen.result != event_pb2.AI_RESULT_DECIDED:
+        return None
+    return PreScreen(seen.risk, seen.confidence, seen.model)
+
+
+def from_assessment(assessment: Assessment) -> decision_pb2.Assessment:
+    """The contract's form of an assessment."""
+    return decision_pb2.Assessment(
+        result=_RESULTS[assessment.result],
+        mode=_MODES[assessment.mode],
+        risk=assessment.risk,
+        confidence=assessment.confidence,
+        reasoning=assessment.reasoning,
+        features=[_feature(feature) for feature in assessment.features],
+        provenance=_provenance(assessment.provenance),
+    )
+
+
+def from_decision(decision: AiDecision) -> decision_pb2.AiDecision:
+    """The contract's form of a decision."""
+    return decision_pb2.AiDecision(
+        result=_RESULTS[decision.result],
+        verdict=_VERDICTS[decision.verdict],
+        confidence=decision.confidence,
+        reasoning=decision.reasoning,
+        features=[_feature(feature) for feature in decision.features],
+        provenance=_provenance(decision.provenance),
+    )
+
+
+def _feature(feature: Feature) -> decision_pb2.Feature:
+    return decision_pb2.Feature(name=feature.name, weight=feature.weight, evidence=feature.evidence)
+
+
+def _provenance(provenance: Provenance) -> decision_pb2.Provenance:
+    return decision_pb2.Provenance(
+        provider=provenance.provider,
+        model=provenance.model,
+        prompt_digest=provenance.prompt_digest,
+        input_digest=provenance.input_digest,
+    )

@@ -1,0 +1,76 @@
+"""The table of answers that were given, and its queries. Knows bytes, not what they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from placet_storage import Database, UtcDateTime
+
+metadata = sa.MetaData()
+
+answer = sa.Table(
+    "answer",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("idempotency_key", sa.Text, primary_key=True),
+    sa.Column("approval_id", sa.Text, nullable=False),
+    sa.Column("payload_digest", sa.LargeBinary, nullable=False),
+    sa.Column("response", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index("answer_approval", "tenant", "approval_id"),
+)
+"""One row per idempotency key and tenant; a row is never changed."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered to a payload: its SHA-256, and the response's bytes."""
+
+    payload_digest: bytes
+    response: bytes
+
+
+class Store:
+    """The answers of all tenants. All errors of the database come as placet_storage raises them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, tenant: str, idempotency_key: str) -> Answer | None:
+        """The answer that was given under this key; None when none was."""
+        async with self._database.read("find answer") as connection:
+            return await _find(connection, tenant, idempotency_key)
+
+    async def keep(self, tenant: str, idempotency_key: str, approval_id: str, given: Answer) -> Answer:
+        """Stores `given` unless the key has an answer; returns the one that is stored, which is durable."""
+        row = {
+            "tenant": tenant,
+            "idempotency_key": idempotency_key,
+            "approval_id": approval_id,
+            "payload_digest": given.payload_digest,
+            "response": given.response,
+            "created_at": datetime.now(UTC),
+        }
+        async with self._database.write("keep answer") as connection:
+            inserted = await connection.execute(
+                self._database.insert(answer).values(row).on_conflict_do_nothing()
+            )
+            if inserted.rowcount:
+                return given
+            found = await _find(connection, tenant, idempotency_key)
+        assert found is not None, "a conflict without a row, though rows are never deleted"
+        return found
+
+
+async def _find(connection: AsyncConnection, tenant: str, idempotency_key: str) -> Answer | None:
+    rows = await connection.execute(
+        sa.select(answer.c.payload_digest, answer.c.response).where(
+            answer.c.tenant == tenant, answer.c.idempotency_key == idempotency_key
+        )
+    )
+    row = rows.one_or_none()
+    return Answer(row.payload_digest, row.response) if row else None

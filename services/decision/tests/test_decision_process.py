@@ -1,0 +1,105 @@
+"""DecisionService as a process, and its settings."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from placet_decision.__main__ import provider_of
+from placet_decision.config import Settings
+from placet_rpc.client import serving
+from placet_rpc.tokens import generate_keys
+
+OPENAI_VARIABLES = (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "PLACET_OPENAI_API_KEY",
+    "PLACET_OPENAI_BASE_URL",
+    "PLACET_DECISION_PROVIDER",
+)
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in OPENAI_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_a_key_rules_judge() -> None:
+    assert Settings().chosen_provider == "embedded"
+
+
+@pytest.mark.parametrize("name", OPENAI_VARIABLES[:4])
+async def test_a_key_or_an_address_makes_a_model_judge(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:1/v1")
+    settings = Settings()
+    assert settings.chosen_provider == "openai"
+    provider = provider_of(settings)
+    assert (provider.name, provider.deep_available) == ("openai", True)
+    await provider.close()
+
+
+def test_placets_own_variable_goes_before_the_general_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "general")
+    monkeypatch.setenv("PLACET_OPENAI_API_KEY", "own")
+    key = Settings().openai_api_key
+    assert key is not None
+    assert key.get_secret_value() == "own"
+
+
+def test_rules_can_be_chosen_although_there_is_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    monkeypatch.setenv("PLACET_DECISION_PROVIDER", "embedded")
+    assert Settings().chosen_provider == "embedded"
+
+
+def test_a_model_without_key_and_address_is_an_error_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACET_DECISION_PROVIDER", "openai")
+    with pytest.raises(ValidationError, match="PLACET_OPENAI_API_KEY"):
+        Settings()
+
+
+def test_the_key_is_not_in_what_settings_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACET_OPENAI_API_KEY", "sk-secret-1")
+    assert "sk-secret-1" not in repr(Settings())
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+async def test_the_process_serves_and_stops_on_sigterm(
+    tmp_path: Path, unused_tcp_port: int, with_model: bool
+) -> None:
+    keys = generate_keys(tmp_path / "keys")
+    address = f"127.0.0.1:{unused_tcp_port}"
+    environment = {
+        **os.environ,
+        "PLACET_DECISION_LISTEN": address,
+        "PLACET_DECISION_DATABASE_URL": f"sqlite:///{tmp_path / 'decision.db'}",
+        "PLACET_JWKS_FILE": str(keys.jwks),
+        "PLACET_TOKEN_FILE": str(tmp_path / "token"),
+    }
+    if with_model:
+        environment["PLACET_OPENAI_API_KEY"] = "sk-secret-1"
+        environment["PLACET_LOG_LEVEL"] = "debug"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "placet_decision", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(60):
+            while not await serving(address, "placet.decision.v1.DecisionService"):
+                assert process.returncode is None
+                await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            _, logged = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    assert process.returncode == 0, logged.decode()
+    assert ("openai" if with_model else "embedded") in logged.decode()
+    assert b"sk-secret-1" not in logged
+    assert b"Traceback" not in logged

@@ -1,0 +1,481 @@
+"""DecisionService over gRPC, with all interceptors, and an ApprovalService that a test scripts behind it."""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+from google.protobuf.descriptor import ServiceDescriptor
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
+from placet_decision.answers import Answers
+from placet_decision.content import ApprovalContent
+from placet_decision.domain import AiDecision, Assessment, Case, Mode
+from placet_decision.providers.embedded import EmbeddedProvider
+from placet_decision.refusals import Refusals
+from placet_decision.servicer import DecisionServicer
+from placet_decision.store import Store
+from placet_rpc import identity
+from placet_rpc.client import channel
+from placet_rpc.errors import (
+    AlreadyExists,
+    DataLoss,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
+from placet_rpc.identity import acting_for
+from placet_rpc.server import Endpoint, RunningServer, ServerSettings, start
+from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, generate_keys, mint
+
+PAYMENT = b"Please pay invoice 4711 over EUR 48,000 to IBAN DE89 3704 0044 0532 0130 00."
+TYPO = b"Fix a typo in the README: recieve -> receive."
+ID = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
+
+
+Scripted = TypeVar("Scripted")
+
+
+def others_refuse(service: ServiceDescriptor) -> Callable[[type[Scripted]], type[Scripted]]:
+    """Gives a fake the RPCs of its service that no test here calls."""
+
+    async def unary(self: object, request: object, context: object) -> None:
+        raise AssertionError("not called here")
+
+    async def stream(self: object, request: object, context: object) -> AsyncIterator[None]:
+        for nothing in ():
+            yield nothing
+
+    def complete(fake: type[Scripted]) -> type[Scripted]:
+        for method in service.methods:
+            if not hasattr(fake, method.name):
+                setattr(fake, method.name, stream if method.server_streaming else unary)
+        return fake
+
+    return complete
+
+
+@others_refuse(approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"])
+class ScriptedApproval:
+    """Has contents by tenant and digest; can be told to fail."""
+
+    def __init__(self) -> None:
+        self.contents: dict[tuple[str, bytes], approval_service_pb2.GetContentResponse] = {}
+        self.asked: list[identity.Principal] = []
+        self.failure: Exception | None = None
+
+    def has(self, tenant: str, body: bytes, media_type: str = "text/plain", text: str = "") -> bytes:
+        digest = hashlib.sha256(body).digest()
+        self.contents[tenant, digest] = approval_service_pb2.GetContentResponse(
+            content=approval_pb2.Content(body=body, media_type=media_type),
+            text=text or body.decode(errors="replace"),
+            title="A request",
+        )
+        return digest
+
+    async def GetContent(
+        self, request: approval_service_pb2.GetContentRequest, context: object
+    ) -> approval_service_pb2.GetContentResponse:
+        self.asked.append(identity.current())
+        if self.failure:
+            raise self.failure
+        found = self.contents.get((identity.current().tenant, request.content_digest))
+        if found is None:
+            raise NotFound("no such request", reason="UNKNOWN_APPROVAL")
+        return found
+
+
+@others_refuse(audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"])
+class ScriptedAudit:
+    """Keeps what was appended, and for which tenant."""
+
+    def __init__(self) -> None:
+        self.appended: asyncio.Queue[tuple[str, event_pb2.Event]] = asyncio.Queue()
+
+    async def AppendEvents(
+        self, request: audit_service_pb2.AppendEventsRequest, context: object
+    ) -> audit_service_pb2.AppendEventsResponse:
+        for event in request.events:
+            self.appended.put_nowait((identity.current().tenant, event))
+        return audit_service_pb2.AppendEventsResponse(appended=True)
+
+
+@dataclass
+class ScriptedProvider:
+    """The rules, with a brake and a counter; keeps what it read."""
+
+    name: str = "embedded"
+    deep_available: bool = False
+    failure: Exception | None = None
+    hold: asyncio.Event | None = None
+    cases: list[Case] = field(default_factory=list)
+    budgets: list[float] = field(default_factory=list)
+    rules: EmbeddedProvider = field(default_factory=EmbeddedProvider)
+
+    async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
+        await self._read(case, budget)
+        return await self.rules.assess(case, mode, budget)
+
+    async def decide(self, case: Case, budget: float) -> AiDecision:
+        await self._read(case, budget)
+        return await self.rules.decide(case, budget)
+
+    async def close(self) -> None:
+        """Holds nothing."""
+
+    async def _read(self, case: Case, budget: float) -> None:
+        self.cases.append(case)
+        self.budgets.append(budget)
+        if self.hold:
+            await self.hold.wait()
+        if self.failure:
+            raise self.failure
+
+
+@dataclass
+class Stack:
+    """All that runs, and how to reach it."""
+
+    approval: ScriptedApproval
+    audit: ScriptedAudit
+    provider: ScriptedProvider
+    decision: RunningServer
+    behind: RunningServer
+    signing: SigningKey
+    open: AsyncExitStack
+
+    async def stub(
+        self, *roles: str, subject: str = "worker-openai", tenant: str = "default"
+    ) -> decision_service_pb2_grpc.DecisionServiceStub:
+        token = StaticToken(mint(self.signing, subject, tenant, roles, 600))
+        made = channel(f"127.0.0.1:{self.decision.port}", token, default_timeout=20)
+        self.open.push_async_callback(made.close)
+        return decision_service_pb2_grpc.DecisionServiceStub(made)
+
+
+@pytest.fixture(scope="session")
+def key_files(tmp_path_factory: pytest.TempPathFactory) -> KeyFiles:
+    return generate_keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture
+async def stack(key_files: KeyFiles, sqlite_store: Store) -> AsyncIterator[Stack]:
+    signing = SigningKey.load(key_files.private_key)
+    settings = ServerSettings(listen="127.0.0.1:0", jwks_file=key_files.jwks, grace=0)
+    approval, audit, provider = ScriptedApproval(), ScriptedAudit(), ScriptedProvider()
+    behind = await start(
+        settings,
+        [
+            Endpoint(
+                approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"],
+                approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server,
+                approval,
+            ),
+            Endpoint(
+                audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+                audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
+                audit,
+            ),
+        ],
+    )
+    own = StaticToken(mint(signing, "decision", "default", ["service"], 600))
+    others = channel(f"127.0.0.1:{behind.port}", own, default_timeout=5)
+    contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(others))
+    refusals = Refusals(audit_service_pb2_grpc.AuditServiceStub(others), per_minute=1)
+    endpoint = Endpoint(
+        decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
+        decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,
+        DecisionServicer(Answers(sqlite_store), contents, provider),
+    )
+    decision = await start(settings, [endpoint], on_access_refused=refusals.record)
+    async with AsyncExitStack() as stubs:
+        yield Stack(approval, audit, provider, decision, behind, signing, stubs)
+    await decision.stop(0)
+    await others.close()
+    await behind.stop(0)
+
+
+def assess_request(digest: bytes, key: str = "", **more: Any) -> decision_service_pb2.AssessRiskRequest:
+    return decision_service_pb2.AssessRiskRequest(
+        **{
+            "idempotency_key": key or str(uuid.uuid4()),
+            "approval_id": ID,
+            "content_digest": digest,
+            "mode": event_pb2.SCREEN_MODE_DEEP,
+            "priority": event_pb2.PRIORITY_HIGH,
+            **more,
+        }
+    )
+
+
+def decide_request(digest: bytes, key: str = "", **more: Any) -> decision_service_pb2.DecideRequest:
+    return decision_service_pb2.DecideRequest(
+        **{
+            "idempotency_key": key or str(uuid.uuid4()),
+            "approval_id": ID,
+            "content_digest": digest,
+            "priority": event_pb2.PRIORITY_HIGH,
+            **more,
+        }
+    )
+
+
+async def test_a_payment_is_assessed_as_risky_and_a_typo_as_safe(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    with acting_for("default"):
+        payment = await worker.AssessRisk(assess_request(stack.approval.has("default", PAYMENT)))
+        typo = await worker.AssessRisk(assess_request(stack.approval.has("default", TYPO)))
+    assert payment.assessment.result == event_pb2.AI_RESULT_DECIDED
+    assert payment.assessment.risk > 0.6
+    assert typo.assessment.risk < 0.3
+    assert payment.assessment.mode == event_pb2.SCREEN_MODE_QUICK
+    assert not payment.deep_available
+    assert {feature.name for feature in payment.assessment.features} >= {"payment_instruction", "amount"}
+    assert payment.assessment.provenance.provider == "embedded"
+    assert len(payment.assessment.provenance.prompt_digest) == 32
+    assert len(payment.assessment.provenance.input_digest) == 32
+
+
+async def test_a_decision_carries_verdict_confidence_and_reasoning(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    with acting_for("default"):
+        rejected = await worker.Decide(decide_request(stack.approval.has("default", PAYMENT)))
+        approved = await worker.Decide(decide_request(stack.approval.has("default", TYPO)))
+        abstained = await worker.Decide(decide_request(stack.approval.has("default", b"Figures attached.")))
+    assert rejected.decision.verdict == event_pb2.VERDICT_REJECT
+    assert approved.decision.verdict == event_pb2.VERDICT_APPROVE
+    assert 0 < approved.decision.confidence < 1
+    assert abstained.decision.result == event_pb2.AI_RESULT_ABSTAINED
+    assert abstained.decision.verdict == event_pb2.VERDICT_UNSPECIFIED
+    assert all(answer.decision.reasoning for answer in (rejected, approved, abstained))
+
+
+async def test_the_provider_has_content_pre_screen_priority_and_circumstances_in_hand(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    seen = event_pb2.PreScreened(
+        result=event_pb2.AI_RESULT_DECIDED,
+        mode=event_pb2.SCREEN_MODE_DEEP,
+        risk=0.4,
+        threshold=0.3,
+        confidence=0.6,
+        model="model-1",
+        reasoning=event_pb2.Erasable(value="repeats the content"),
+    )
+    request = decide_request(
+        stack.approval.has("default", TYPO), pre_screen=seen, circumstances="Neither a nor b responded"
+    )
+    with acting_for("default"):
+        await worker.Decide(request)
+    case = stack.provider.cases[0]
+    assert case.document.text == TYPO.decode()
+    assert case.document.title == "A request"
+    assert (case.priority, case.circumstances) == ("high", "Neither a nor b responded")
+    assert case.pre_screen is not None
+    assert (case.pre_screen.risk, case.pre_screen.confidence) == (0.4, 0.6)
+    assert "repeats the content" not in str(case)
+
+
+async def test_a_pre_screen_that_said_nothing_is_none(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    nothing = event_pb2.PreScreened(result=event_pb2.AI_RESULT_ABSTAINED)
+    with acting_for("default"):
+        await worker.Decide(decide_request(stack.approval.has("default", TYPO), pre_screen=nothing))
+    assert stack.provider.cases[0].pre_screen is None
+
+
+async def test_text_is_judged_by_the_bytes_that_the_digest_covers(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    text = stack.approval.has("default", PAYMENT, "text/markdown", text="Lunch menu: soup")
+    pdf = stack.approval.has("default", b"%PDF-1.7 \xff", "application/pdf", text="Pay invoice 4711")
+    with acting_for("default"):
+        await worker.AssessRisk(assess_request(text))
+        await worker.AssessRisk(assess_request(pdf))
+    assert [case.document.text for case in stack.provider.cases] == [PAYMENT.decode(), "Pay invoice 4711"]
+
+
+async def test_the_same_call_again_gives_the_first_answer(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    digest = stack.approval.has("default", PAYMENT)
+    assess, decide = assess_request(digest), decide_request(digest)
+    with acting_for("default"):
+        first_risk, first_decision = await worker.AssessRisk(assess), await worker.Decide(decide)
+        # The first answers stand although the content can no longer be had.
+        stack.approval.failure = Unavailable("down")
+        assert await worker.AssessRisk(assess) == first_risk
+        assert await worker.Decide(decide) == first_decision
+    assert len(stack.provider.cases) == 2
+
+
+async def test_concurrent_calls_with_one_key_ask_the_model_once(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    request = assess_request(stack.approval.has("default", PAYMENT))
+    with acting_for("default"):
+        answers = await asyncio.gather(*(worker.AssessRisk(request) for _ in range(20)))
+    assert len({answer.SerializeToString(deterministic=True) for answer in answers}) == 1
+    assert len(stack.provider.cases) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mode": event_pb2.SCREEN_MODE_QUICK},
+        {"priority": event_pb2.PRIORITY_LOW},
+        {"content_digest": hashlib.sha256(TYPO).digest()},
+        {"approval_id": "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a002"},
+    ],
+    ids=str,
+)
+async def test_the_same_key_with_another_payload_is_refused(stack: Stack, change: dict[str, Any]) -> None:
+    worker = await stack.stub("worker")
+    stack.approval.has("default", TYPO)
+    digest = stack.approval.has("default", PAYMENT)
+    with acting_for("default"):
+        await worker.AssessRisk(assess_request(digest, "key"))
+        with pytest.raises(AlreadyExists) as raised:
+            await worker.AssessRisk(assess_request(digest, "key", **change))
+        assert (raised.value.reason, raised.value.domain) == ("ID_REUSED", "decision.placet")
+
+
+async def test_a_key_belongs_to_one_rpc(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    digest = stack.approval.has("default", PAYMENT)
+    with acting_for("default"):
+        await worker.AssessRisk(assess_request(digest, "key"))
+        with pytest.raises(AlreadyExists):
+            await worker.Decide(decide_request(digest, "key"))
+
+
+async def test_tenants_share_neither_keys_nor_contents(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    payment, typo = stack.approval.has("tenant-a", PAYMENT), stack.approval.has("tenant-b", TYPO)
+    with acting_for("tenant-a"):
+        of_a = await worker.AssessRisk(assess_request(payment, "key"))
+    with acting_for("tenant-b"):
+        of_b = await worker.AssessRisk(assess_request(typo, "key"))
+        with pytest.raises(NotFound) as raised:
+            await worker.AssessRisk(assess_request(payment, "key-2"))
+    assert of_a.assessment.risk > of_b.assessment.risk
+    assert raised.value.reason == "UNKNOWN_CONTENT"
+    assert [asked.tenant for asked in stack.approval.asked] == ["tenant-a", "tenant-b", "tenant-b"]
+    assert {asked.subject for asked in stack.approval.asked} == {"decision"}
+
+
+async def test_other_content_than_the_digest_names_is_never_judged(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    digest = stack.approval.has("default", TYPO)
+    stack.approval.contents["default", digest].content.body = PAYMENT
+    with acting_for("default"), pytest.raises(DataLoss) as raised:
+        await worker.AssessRisk(assess_request(digest))
+    assert raised.value.reason == "CONTENT_MISMATCH"
+    assert raised.value.metadata == {"approval_id": ID}
+    assert stack.provider.cases == []
+
+
+async def test_content_that_cannot_be_had_is_unavailable_until_it_can(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    request = assess_request(stack.approval.has("default", TYPO))
+    stack.approval.failure = Unavailable("its database is away")
+    with acting_for("default"):
+        with pytest.raises(Unavailable) as raised:
+            await worker.AssessRisk(request)
+        assert (raised.value.reason, raised.value.domain) == ("CONTENT_UNAVAILABLE", "decision.placet")
+        stack.approval.failure = None
+        assert (await worker.AssessRisk(request)).assessment.risk < 0.3
+
+
+async def test_approval_service_that_is_down_is_unavailable(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    await stack.behind.stop(0)
+    with acting_for("default"), pytest.raises(Unavailable) as raised:
+        await worker.AssessRisk(assess_request(hashlib.sha256(TYPO).digest()))
+    assert raised.value.reason == "CONTENT_UNAVAILABLE"
+
+
+async def test_a_model_that_is_unavailable_is_asked_again_by_the_next_call(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    request = decide_request(stack.approval.has("default", PAYMENT))
+    stack.provider.failure = Unavailable(
+        "the model cannot be reached", reason="MODEL_UNAVAILABLE", metadata={"provider": "openai"}
+    )
+    with acting_for("default"):
+        with pytest.raises(Unavailable) as raised:
+            await worker.Decide(request)
+        assert (raised.value.reason, raised.value.domain) == ("MODEL_UNAVAILABLE", "decision.placet")
+        stack.provider.failure = None
+        assert (await worker.Decide(request)).decision.verdict == event_pb2.VERDICT_REJECT
+
+
+async def test_the_provider_gets_what_the_callers_deadline_leaves(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    with acting_for("default"):
+        await worker.Decide(decide_request(stack.approval.has("default", TYPO)), timeout=7)
+    assert 0 < stack.provider.budgets[0] < 6.8
+
+
+async def test_a_caller_that_gives_up_frees_the_key(stack: Stack) -> None:
+    worker = await stack.stub("worker")
+    request = decide_request(stack.approval.has("default", PAYMENT))
+    stack.provider.hold = asyncio.Event()
+    with acting_for("default"):
+        with pytest.raises(DeadlineExceeded):
+            await worker.Decide(request, timeout=0.5)
+        stack.provider.hold.set()
+        assert (await worker.Decide(request)).decision.verdict == event_pb2.VERDICT_REJECT
+
+
+@pytest.mark.parametrize("role", ["requester", "approver", "auditor", "operator", "service"])
+async def test_only_workers_may_ask(stack: Stack, role: str) -> None:
+    other = await stack.stub(role, subject="mallory@example.com")
+    digest = stack.approval.has("default", TYPO)
+    with acting_for("default"):
+        with pytest.raises(PermissionDenied):
+            await other.AssessRisk(assess_request(digest))
+        with pytest.raises(PermissionDenied):
+            await other.Decide(decide_request(digest))
+    assert stack.provider.cases == []
+
+
+async def test_a_refusal_of_authority_is_audited_and_bounded(stack: Stack) -> None:
+    other = await stack.stub("approver", subject="mallory@example.com", tenant="tenant-b")
+    for _ in range(3):
+        with pytest.raises(PermissionDenied):
+            await other.Decide(decide_request(hashlib.sha256(TYPO).digest()))
+    async with asyncio.timeout(10):
+        tenant, event = await stack.audit.appended.get()
+    assert tenant == "tenant-b"
+    assert event.actor.name.value == "mallory@example.com"
+    assert event.access_refused.method.endswith("/Decide")
+    # One in a minute was allowed; the others are in the service's own log.
+    await stack.decision.stop(0)
+    assert stack.audit.appended.empty()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"idempotency_key": ""},
+        {"idempotency_key": "k" * 101},
+        {"approval_id": "no-uuid"},
+        {"content_digest": b"short"},
+        {"mode": 0},
+        {"mode": 99},
+        {"priority": 99},
+    ],
+    ids=str,
+)
+async def test_malformed_requests_are_refused_by_field(stack: Stack, change: dict[str, Any]) -> None:
+    worker = await stack.stub("worker")
+    request = assess_request(hashlib.sha256(TYPO).digest())
+    for name, value in change.items():
+        setattr(request, name, value)
+    with acting_for("default"), pytest.raises(InvalidArgument) as raised:
+        await worker.AssessRisk(request)
+    assert [violation.field for violation in raised.value.violations] == list(change)
