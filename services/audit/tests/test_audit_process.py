@@ -29,7 +29,7 @@ from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
 
 MakeEvent = Callable[..., event_pb2.Event]
 Stub: TypeAlias = audit_service_pb2_grpc.AuditServiceStub
-BOUND = 30.0
+BOUND = 60.0
 """Seconds that anything may take before a test gives up."""
 
 

@@ -243,7 +243,7 @@ async def test_a_replica_that_hangs_in_mid_batch_does_not_stop_the_others_for_lo
 
 async def hold_the_lock_until(hanging: Database, done: Callable[[], Awaitable[bool]]) -> None:
     async with hanging.write() as connection, asyncio.timeout(30):
-        await Store(hanging)._lock(connection)
+        await connection.run_sync(tables._lock)
         while not await done():
             continue
         await connection.execute(sa.text("SELECT 1"))

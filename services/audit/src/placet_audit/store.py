@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from placet_audit.domain import (
     MAX_PAGE_BYTES,
@@ -99,15 +98,15 @@ class Store:
         database never fork a log.
         """
         async with self._database.write("append") as connection:
-            await self._lock(connection)
-            placed = place_all(await _heads(connection, batch), batch)
-            await _insert(connection, [e for p in placed if isinstance(p, Placed) for e in p.new])
-        return placed
+            return await connection.run_sync(_append, batch)
 
     async def size(self, tenant: str) -> int:
         """How many entries the tenant's log holds."""
         async with self._database.read("read size") as connection:
-            return await _size(connection, tenant)
+            last = await connection.scalar(
+                sa.select(sa.func.max(entry.c.index)).where(entry.c.tenant == tenant)
+            )
+        return 0 if last is None else int(last) + 1
 
     async def entries(self, tenant: str, from_index: int, limit: int) -> Page:
         """The tenant's entries from an index on, at most `limit`, in order."""
@@ -126,16 +125,6 @@ class Store:
         which = sa.and_(OF_THE_TENANT, entry.c.cause_id.in_(cause_ids))
         return await self._page(tenant, which, 0, len(cause_ids), entry.c.index)
 
-    async def _lock(self, connection: AsyncConnection) -> None:
-        if self._database.dialect != "postgresql":
-            return  # SQLite's BEGIN IMMEDIATE is the lock
-        timeouts = [
-            sa.func.set_config(name, str(_BATCH_TIMEOUT_MS), sa.true())
-            for name in ("lock_timeout", "idle_in_transaction_session_timeout")
-        ]
-        await connection.execute(sa.select(*timeouts))
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SEQUENCER_LOCK)))
-
     async def _page(
         self,
         tenant: str,
@@ -144,27 +133,40 @@ class Store:
         limit: int,
         order: sa.Column[int],
     ) -> Page:
-        found: list[Entry] = []
+        some = sa.select(entry).where(entry.c.tenant == tenant, which).order_by(order)
         async with self._database.read("read entries") as connection:
-            while len(found) <= limit and total_size(found) <= MAX_PAGE_BYTES:
-                room = min(_CHUNK, limit + 1 - len(found))
-                after = found[-1].index + 1 if found else min(from_index, _LAST_INDEX)
-                some = sa.and_(entry.c.tenant == tenant, which, entry.c.index >= after)
-                chunk = await _read(connection, sa.select(entry).where(some).order_by(order).limit(room))
-                found += chunk
-                if len(chunk) < room:
-                    break
-        return cut_page(found, limit)
+            return await connection.run_sync(_read_page, some, from_index, limit)
 
 
-async def _heads(connection: AsyncConnection, batch: Sequence[Append]) -> Heads:
+# From here on a transaction's work, as plain functions on its connection.
+
+
+def _append(connection: sa.Connection, batch: Sequence[Append]) -> list[Placed | FailedPrecondition]:
+    _lock(connection)
+    placed = place_all(_heads(connection, batch), batch)
+    _insert(connection, [e for p in placed if isinstance(p, Placed) for e in p.new])
+    return placed
+
+
+def _lock(connection: sa.Connection) -> None:
+    if connection.dialect.name != "postgresql":
+        return  # SQLite's BEGIN IMMEDIATE is the lock
+    timeouts = [
+        sa.func.set_config(name, str(_BATCH_TIMEOUT_MS), sa.true())
+        for name in ("lock_timeout", "idle_in_transaction_session_timeout")
+    ]
+    connection.execute(sa.select(*timeouts))
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SEQUENCER_LOCK)))
+
+
+def _heads(connection: sa.Connection, batch: Sequence[Append]) -> Heads:
     heads = Heads(sizes={})
     by_tenant: dict[str, list[Append]] = defaultdict(list)
     for append in batch:
         by_tenant[append.tenant].append(append)
     for tenant, appends in by_tenant.items():
         heads.sizes[tenant] = 0
-        for approval_id, cause_id, last in await connection.execute(_heads_query(tenant, appends)):
+        for approval_id, cause_id, last in connection.execute(_heads_query(tenant, appends)):
             if cause_id is not None:
                 heads.causes.add((tenant, cause_id))
             elif approval_id is not None:
@@ -196,12 +198,7 @@ def _heads_query(tenant: str, appends: Sequence[Append]) -> sa.CompoundSelect[st
     return sa.union_all(*parts)
 
 
-async def _size(connection: AsyncConnection, tenant: str) -> int:
-    last = await connection.scalar(sa.select(sa.func.max(entry.c.index)).where(entry.c.tenant == tenant))
-    return 0 if last is None else int(last) + 1
-
-
-async def _insert(connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+def _insert(connection: sa.Connection, entries: Sequence[Entry]) -> None:
     if not entries:
         return
     rows = [
@@ -215,28 +212,43 @@ async def _insert(connection: AsyncConnection, entries: Sequence[Entry]) -> None
         }
         for e in entries
     ]
-    await connection.execute(sa.insert(entry), rows)
+    connection.execute(sa.insert(entry), rows)
     disclosed = [
         {"tenant": e.tenant, "index": e.index, "path": d.path, "salt": d.salt, "value": d.value.encode()}
         for e in entries
         for d in e.draft.disclosures
     ]
     if disclosed:
-        await connection.execute(sa.insert(disclosure), disclosed)
+        connection.execute(sa.insert(disclosure), disclosed)
 
 
-async def _read(connection: AsyncConnection, query: sa.Select[*tuple[Any, ...]]) -> list[Entry]:
-    # Any: a row of `entry`. Rows are taken apart by position, for a row's own `index` is a method.
-    rows = (await connection.execute(query)).all()
-    opened = await _disclosures(connection, [(tenant, index) for tenant, index, *_ in rows])
+def _read_page(
+    connection: sa.Connection, some: sa.Select[*tuple[Any, ...]], from_index: int, limit: int
+) -> Page:
+    # Any: a row of `entry`.
+    found: list[Entry] = []
+    while len(found) <= limit and total_size(found) <= MAX_PAGE_BYTES:
+        room = min(_CHUNK, limit + 1 - len(found))
+        after = found[-1].index + 1 if found else min(from_index, _LAST_INDEX)
+        chunk = _read(connection, some.where(entry.c.index >= after).limit(room))
+        found += chunk
+        if len(chunk) < room:
+            break
+    return cut_page(found, limit)
+
+
+def _read(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list[Entry]:
+    # Rows are taken apart by position, for a row's own `index` is a method.
+    rows = connection.execute(query).all()
+    opened = _disclosures(connection, [(tenant, index) for tenant, index, *_ in rows])
     return [
         Entry(tenant, index, approval_id, Draft(number, cause_id, leaf, tuple(opened[index])))
         for tenant, index, approval_id, number, cause_id, leaf in rows
     ]
 
 
-async def _disclosures(
-    connection: AsyncConnection, places: Sequence[tuple[str, int]]
+def _disclosures(
+    connection: sa.Connection, places: Sequence[tuple[str, int]]
 ) -> defaultdict[int, list[Disclosure]]:
     """What still opens the entries in these places, all of one tenant, by index."""
     opened: defaultdict[int, list[Disclosure]] = defaultdict(list)
@@ -247,6 +259,6 @@ async def _disclosures(
             .where(columns.tenant == places[0][0], columns.index.in_([index for _, index in places]))
             .order_by(columns.index, columns.path)
         )
-        for index, path, salt, value in await connection.execute(query):
+        for index, path, salt, value in connection.execute(query):
             opened[index].append(Disclosure(path, salt, value.decode()))
     return opened
