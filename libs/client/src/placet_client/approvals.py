@@ -1,0 +1,74 @@
+"""A request that was accepted, and the wait for its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
+from placet_client.converging import TRANSIENT, pauses
+from placet_client.outcome import Outcome
+
+# One long poll; the service may answer sooner, that it is still pending.
+_POLL_SECONDS = 30.0
+# A poll that comes back pending at once (a service that is stopping) is not repeated at once.
+_LEAST_SECONDS = 0.2
+
+
+class StillPending(TimeoutError):
+    """There is no outcome yet. The request goes on; ask again whenever you like."""
+
+
+@dataclass(frozen=True)
+class PendingApproval:
+    """A request that was accepted: it is in the log, and nothing loses it any more.
+
+    Pass `log_index` as `min_log_index` to read your write.
+    """
+
+    id: str
+    content_digest: bytes
+    log_index: int
+    _stub: ApprovalServiceStub = field(repr=False, compare=False)
+
+    async def outcome(self, timeout: float | None = None) -> Outcome:
+        """Waits for the outcome, over restarts of anything, for `timeout` seconds; None: without limit.
+
+        Raises StillPending when it is not there in time, and the typed errors of AwaitOutcome except
+        those that pass.
+        """
+        return await await_outcome(self._stub, self.id, timeout)
+
+
+async def await_outcome(stub: ApprovalServiceStub, approval_id: str, timeout: float | None) -> Outcome:
+    """See PendingApproval.outcome."""
+    try:
+        async with asyncio.timeout(timeout):
+            return await _poll_until_closed(stub, approval_id)
+    except TimeoutError as error:
+        raise StillPending(f"no outcome of {approval_id} within {timeout:g} s; it goes on") from error
+
+
+async def _poll_until_closed(stub: ApprovalServiceStub, approval_id: str) -> Outcome:
+    waits = pauses()
+    request = approval_service_pb2.AwaitOutcomeRequest(id=approval_id)
+    while True:
+        begun = time.monotonic()
+        try:
+            approval = (await stub.AwaitOutcome(request, timeout=_POLL_SECONDS)).approval
+        except TRANSIENT:
+            await asyncio.sleep(next(waits))
+            continue
+        waits = pauses()
+        outcome = Outcome.of(approval)
+        if outcome is not None:
+            return outcome
+        await asyncio.sleep(max(0.0, _LEAST_SECONDS - (time.monotonic() - begun)))
+
+
+def content_of(content: str | bytes, media_type: str) -> approval_pb2.Content:
+    """Content for the wire; text goes as UTF-8."""
+    body = content.encode() if isinstance(content, str) else content
+    return approval_pb2.Content(body=body, media_type=media_type)

@@ -1,0 +1,280 @@
+"""The client of ApprovalService."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
+from placet.audit.v1 import event_pb2
+from placet_client.approvals import PendingApproval, await_outcome, content_of
+from placet_client.converging import TRANSIENT, converge, pauses
+from placet_client.outcome import Outcome
+from placet_rpc.client import channel
+from placet_rpc.errors import FieldViolation, InvalidArgument
+from placet_rpc.tokens import FileTokenSource, TokenSource
+
+_Number = TypeVar("_Number", bound=int)
+
+# Seconds after which a call that keeps failing in passing ways is given up.
+PATIENCE = 30.0
+_PAGE = 500
+
+
+class PlacetClient:
+    """Asks for decisions, decides, and tells what became of requests. Made by `connect`, for `async with`.
+
+    Every call that may be sent twice is: with the same id while the service cannot be reached, for `patience`
+    seconds in all. Errors are those of `placet_rpc.errors`.
+    """
+
+    def __init__(
+        self, address: str, tokens: TokenSource, *, patience: float = PATIENCE, tls_ca: Path | None = None
+    ) -> None:
+        """See `connect`."""
+        self._address = address
+        self._tokens = tokens
+        self._patience = patience
+        self._tls_ca = tls_ca
+        self._channel: grpc.aio.Channel | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        address: str | None = None,
+        tokens: TokenSource | Path | None = None,
+        *,
+        patience: float = PATIENCE,
+        tls_ca: Path | None = None,
+    ) -> Self:
+        """A client of the service at `address` (host:port; default PLACET_APPROVAL_ADDRESS).
+
+        `tokens` says who calls: a token source, or the file that holds the token (default PLACET_TOKEN_FILE),
+        which is read again when it is replaced. `tls_ca` is a PEM file; without it the connection is plain.
+        Connects with the first call. Raises ValueError if neither argument nor variable says where or who.
+        """
+        address = address or os.environ.get("PLACET_APPROVAL_ADDRESS")
+        tokens = tokens or _path_from_environment("PLACET_TOKEN_FILE")
+        if not address or tokens is None:
+            raise ValueError("say address and tokens, or set PLACET_APPROVAL_ADDRESS and PLACET_TOKEN_FILE")
+        source = FileTokenSource(tokens) if isinstance(tokens, Path) else tokens
+        return cls(address, source, patience=patience, tls_ca=tls_ca)
+
+    async def __aenter__(self) -> Self:
+        """Opens the connection."""
+        self._channel = channel(self._address, self._tokens, tls_ca=self._tls_ca)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Closes the connection."""
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    @property
+    def stub(self) -> ApprovalServiceStub:
+        """The generated stub behind this client, for what it does not cover. Raises RuntimeError outside."""
+        if self._channel is None:
+            raise RuntimeError("use the client inside `async with`")
+        return ApprovalServiceStub(self._channel)
+
+    async def request_approval(
+        self,
+        *,
+        title: str,
+        content: str | bytes,
+        policy: str,
+        media_type: str = "text/plain",
+        required_approver: str = "",
+        manager_approver: str = "",
+        priority: str = "NORMAL",
+        subject_id: str = "",
+        deadline: datetime | None = None,
+        labels: Mapping[str, str] | None = None,
+        request_id: uuid.UUID | str | None = None,
+    ) -> PendingApproval:
+        """Asks for a decision; when this returns, the request is in the log and cannot be lost.
+
+        `priority` is URGENT, HIGH, NORMAL or LOW; `deadline` is aware of its time zone. `request_id` is your
+        idempotency key: give your own to ask again safely after a crash of your program.
+        """
+        request = approval_service_pb2.RequestApprovalRequest(
+            request_id=str(request_id or uuid.uuid4()),
+            title=title,
+            content=content_of(content, media_type),
+            policy=policy,
+            required_approver=required_approver,
+            manager_approver=manager_approver,
+            priority=enum_value(event_pb2.Priority.Value, event_pb2.Priority.keys(), "priority", priority),
+            subject_id=subject_id,
+            deadline=_timestamp(deadline),
+            labels=dict(labels or {}),
+        )
+        answer = await converge(lambda: self.stub.RequestApproval(request), patience=self._patience)
+        return PendingApproval(answer.id, answer.content_digest, answer.log_index, self.stub)
+
+    async def outcome(self, approval_id: str, timeout: float | None = None) -> Outcome:
+        """Waits for a request's outcome; see PendingApproval.outcome."""
+        return await await_outcome(self.stub, approval_id, timeout)
+
+    async def get(self, approval_id: str, *, min_log_index: int = 0) -> approval_pb2.Approval:
+        """A request with its whole path, read at `min_log_index` or later."""
+        request = approval_service_pb2.GetApprovalRequest(id=approval_id, min_log_index=min_log_index)
+        return (await converge(lambda: self.stub.GetApproval(request), patience=self._patience)).approval
+
+    async def list(
+        self,
+        *,
+        states: Iterable[str] = (),
+        policy: str = "",
+        subject_id: str = "",
+        waiting_for_me: bool = False,
+        limit: int = 50,
+        min_log_index: int = 0,
+    ) -> approval_service_pb2.ListApprovalsResponse:
+        """At most `limit` requests that the caller may see, newest first; with `next_page_token` if more."""
+        found = approval_service_pb2.ListApprovalsResponse()
+        chosen = filter_of(states, policy, subject_id, waiting_for_me=waiting_for_me)
+        while (missing := limit - len(found.approvals)) > 0:
+            request = approval_service_pb2.ListApprovalsRequest(
+                filter=chosen,
+                page_size=min(missing, _PAGE),
+                page_token=found.next_page_token,
+                min_log_index=min_log_index,
+            )
+            page = await self._page(request)
+            found.approvals.extend(page.approvals)
+            found.next_page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+        return found
+
+    async def watch(
+        self,
+        *,
+        states: Iterable[str] = (),
+        policy: str = "",
+        subject_id: str = "",
+        waiting_for_me: bool = False,
+        from_log_index: int | None = None,
+    ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
+        """Each change as it becomes durable, from `from_log_index` on; None: from now.
+
+        A stream that breaks off is resumed where it ended, for as long as the service is not away for longer
+        than `patience` seconds at a time.
+        """
+        request = approval_service_pb2.WatchApprovalsRequest(
+            filter=filter_of(states, policy, subject_id, waiting_for_me=waiting_for_me),
+            from_log_index=from_log_index,
+        )
+        waits, alive = pauses(), time.monotonic()
+        while True:
+            call = self.stub.WatchApprovals(request)
+            try:
+                async for change in call:
+                    waits, alive = pauses(), time.monotonic()
+                    # Signs of life too say where to resume.
+                    request.from_log_index = change.next_log_index
+                    if change.HasField("entry"):
+                        yield change
+            except TRANSIENT:
+                if time.monotonic() - alive > self._patience:
+                    raise
+            finally:
+                call.cancel()
+            # Ended by an error or by a service that stops: both are resumed.
+            await asyncio.sleep(next(waits))
+
+    async def decide(
+        self,
+        approval_id: str,
+        verdict: str,
+        *,
+        reason: str = "",
+        content_digest: bytes | None = None,
+        decision_id: uuid.UUID | str | None = None,
+    ) -> approval_service_pb2.SubmitDecisionResponse:
+        """Decides: `verdict` is APPROVE or REJECT, which needs a reason.
+
+        `content_digest` is of what you were shown; None: of the request as it stands now. Answers EFFECTIVE,
+        or ACCEPTED when it is durable and not yet judged: then the same
+        `decision_id` tells what became of it.
+        """
+        request = approval_service_pb2.SubmitDecisionRequest(
+            approval_id=approval_id,
+            decision_id=str(decision_id or uuid.uuid4()),
+            verdict=enum_value(event_pb2.Verdict.Value, event_pb2.Verdict.keys(), "verdict", verdict),
+            content_digest=content_digest or (await self.get(approval_id)).content_digest,
+            reason=reason,
+        )
+        return await converge(lambda: self.stub.SubmitDecision(request), patience=self._patience)
+
+    async def cancel(
+        self, approval_id: str, *, reason: str = "", command_id: uuid.UUID | str | None = None
+    ) -> approval_service_pb2.CancelApprovalResponse:
+        """Withdraws a request; answers as `decide` does."""
+        request = approval_service_pb2.CancelApprovalRequest(
+            approval_id=approval_id, command_id=str(command_id or uuid.uuid4()), reason=reason
+        )
+        return await converge(lambda: self.stub.CancelApproval(request), patience=self._patience)
+
+    async def _page(
+        self, request: approval_service_pb2.ListApprovalsRequest
+    ) -> approval_service_pb2.ListApprovalsResponse:
+        return await converge(lambda: self.stub.ListApprovals(request), patience=self._patience)
+
+
+def filter_of(
+    states: Iterable[str], policy: str, subject_id: str, *, waiting_for_me: bool
+) -> approval_service_pb2.ApprovalFilter:
+    """The contract's filter. Raises InvalidArgument for a state that does not exist."""
+    value, names = event_pb2.State.Value, event_pb2.State.keys()
+    return approval_service_pb2.ApprovalFilter(
+        states=[enum_value(value, names, "filter.states", state) for state in states],
+        policy=policy,
+        subject_id=subject_id,
+        waiting_for_me=waiting_for_me,
+    )
+
+
+def enum_value(value: Callable[[str], _Number], names: Sequence[str], field: str, name: str) -> _Number:
+    """The number of an enum's value by its `name` without prefix, in any case. Raises InvalidArgument.
+
+    `value` and `names` are the generated enum's `Value` and `keys()`.
+    """
+    prefix = names[0].removesuffix("UNSPECIFIED")
+    known = [full.removeprefix(prefix) for full in names if not full.endswith("UNSPECIFIED")]
+    if name.upper() not in known:
+        choice = ", ".join(known)
+        violation = FieldViolation(field, f"must be one of {choice}")
+        raise InvalidArgument(f"{name!r} is not one of {choice}", violations=[violation])
+    return value(prefix + name.upper())
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        violation = FieldViolation("deadline", "must say its time zone")
+        raise InvalidArgument("the deadline does not say its time zone", violations=[violation])
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
+
+
+def _path_from_environment(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    return Path(value) if value else None

@@ -1,0 +1,44 @@
+"""Calls that are sent again until they converge: every Placet call names an id, so a repeat is safe."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, TypeVar
+
+from placet_rpc.errors import DeadlineExceeded, Unavailable
+
+_Answer = TypeVar("_Answer")
+
+# What leaves open whether the call took effect, or says to come again.
+TRANSIENT: Final = (Unavailable, DeadlineExceeded)
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 2.0
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait before each further attempt: doubling to 2 s, each somewhere in its upper half."""
+    pause = _FIRST_PAUSE
+    while True:
+        yield pause * random.uniform(0.5, 1)  # noqa: S311 (spreads callers out; nothing secret)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+async def converge(call: Callable[[], Awaitable[_Answer]], *, patience: float) -> _Answer:
+    """The first answer of `call`, which is made again while its failure is transient.
+
+    Gives up, raising the last failure, when the next attempt would begin more than `patience` seconds after
+    the first. `call` must do the same each time: same ids, same payload.
+    """
+    deadline = time.monotonic() + patience
+    for pause in pauses():
+        try:
+            return await call()
+        except TRANSIENT:
+            if time.monotonic() + pause > deadline:
+                raise
+        await asyncio.sleep(pause)
+    raise AssertionError("pauses never end")
