@@ -1,0 +1,18 @@
+"""This worker's settings, read once from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Each field with its default; its variable is PLACET_ and the field's name."""
+
+    model_config = SettingsConfigDict(env_prefix="PLACET_", frozen=True, extra="ignore")
+
+    # Host and port of the service that the activities call.
+    audit_address: str = "127.0.0.1:7401"
+    # The worker's own token, mode 0600; renewed by whoever issued it.
+    token_file: Path = Path(".placet/tokens/worker-ml")
