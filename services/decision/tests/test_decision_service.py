@@ -51,8 +51,9 @@ def others_refuse(service: ServiceDescriptor) -> Callable[[type[Scripted]], type
         raise AssertionError("not called here")
 
     async def stream(self: object, request: object, context: object) -> AsyncIterator[None]:
-        for nothing in ():
-            yield nothing
+        nothing: tuple[None, ...] = ()
+        for answer in nothing:
+            yield answer
 
     def complete(fake: type[Scripted]) -> type[Scripted]:
         for method in service.methods:
