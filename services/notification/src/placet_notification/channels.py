@@ -1,0 +1,53 @@
+"""What a channel promises, and the one that needs no address: the log."""
+
+from typing import Protocol
+
+from placet_notification.domain import Content, Notification, one_line
+from placet_telemetry import log
+
+_LOG = log(__name__)
+
+
+class ChannelUnavailable(Exception):
+    """The channel did not take it, or did not say so: the same attempt may succeed later."""
+
+
+class RecipientRefused(Exception):
+    """The channel refuses this recipient for good; `code` is its own (SMTP: 5yz)."""
+
+    def __init__(self, code: int, answer: str) -> None:
+        super().__init__(f"{code} {answer}")
+        self.code = code
+
+
+class DeliveryChannel(Protocol):
+    """A way to tell somebody something."""
+
+    @property
+    def shows_content(self) -> bool:
+        """Whether what is to be decided goes with the notification."""
+
+    async def deliver(self, notification: Notification, content: Content | None, *, within: float) -> None:
+        """One attempt of at most `within` seconds; returns when the channel has taken it.
+
+        Raises ChannelUnavailable, RecipientRefused.
+        """
+
+
+class LogChannel:
+    """A line in the service's log. Programs follow the stream; the line is for whoever looks for it."""
+
+    shows_content = False
+
+    async def deliver(self, notification: Notification, content: Content | None, *, within: float) -> None:
+        """Writes the line; cannot fail."""
+        payload = notification.payload
+        _LOG.info(
+            "notification",
+            notification_id=notification.id,
+            kind=payload.kind.value,
+            recipient=one_line(payload.recipient),
+            approval_id=payload.approval_id,
+            title=one_line(payload.title),
+            state=payload.state,
+        )

@@ -1,0 +1,109 @@
+"""NotificationService's settings, each with its default and its environment variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from placet_notification.domain import is_address
+from placet_notification.smtp import MailServer, Security
+from placet_rpc.server import ServerSettings
+
+
+class Settings(BaseSettings):
+    """Read once, at start. A variable is `PLACET_NOTIFICATION_` and the field's name, or the field says."""
+
+    model_config = SettingsConfigDict(env_prefix="PLACET_NOTIFICATION_", frozen=True, validate_by_name=True)
+
+    listen: str = "127.0.0.1:7403"
+    """host:port to serve on."""
+
+    jwks_file: Path = Field(default=Path(".placet/keys/jwks.json"), validation_alias="PLACET_JWKS_FILE")
+    """The public keys that callers' tokens are checked with."""
+
+    token_file: Path = Field(
+        default=Path(".placet/keys/notification.token"), validation_alias="PLACET_TOKEN_FILE"
+    )
+    """This service's own token."""
+
+    approval_address: str = Field(default="127.0.0.1:7400", validation_alias="PLACET_APPROVAL_ADDRESS")
+    """host:port of ApprovalService, which has the content."""
+
+    audit_address: str = Field(default="127.0.0.1:7401", validation_alias="PLACET_AUDIT_ADDRESS")
+    """host:port of AuditService, which is told of refused calls."""
+
+    reflection: bool = False
+    """Whether the contracts can be read from the server."""
+
+    grace: float = Field(default=10, ge=0)
+    """Seconds that calls in flight get when the service stops."""
+
+    database_url: str = "sqlite:///.placet/notification.db"
+    """Where deliveries are kept: `sqlite:///path` or `postgresql://…`."""
+
+    attempt_seconds: float = Field(default=30, gt=0)
+    """Seconds that one attempt may take, when its caller would wait longer."""
+
+    smtp_host: str = "127.0.0.1"
+    """The mail server. The default is the embedded stack's sink."""
+
+    smtp_port: int = Field(default=7413, ge=1, le=65535)
+    """Its port; by custom 25 or 587, with security `tls` 465."""
+
+    smtp_security: Security = Security.NONE
+    """none, starttls (required then, never optional) or tls."""
+
+    smtp_ca_file: Path | None = None
+    """PEM file of the authority that the mail server's certificate is checked with. Unset: the system's."""
+
+    smtp_username: str | None = None
+    """Whom to log in as. Unset: nobody."""
+
+    smtp_password_file: Path | None = None
+    """Where the password lies, so that it is not in the environment."""
+
+    smtp_connections: int = Field(default=4, ge=1, le=100)
+    """Conversations with the mail server at once, at most."""
+
+    mail_from: str = "placet@localhost"
+    """The mails' sender. Its domain is also that of their Message-IDs."""
+
+    sign_of_life: float = Field(default=5, gt=0)
+    """Seconds between empty messages to a subscriber."""
+
+    stream_poll: float = Field(default=1, gt=0)
+    """Seconds between looks for what other replicas added."""
+
+    refusals_per_minute: int = Field(default=600, ge=0)
+    """Refusals at this service's door that are recorded for each tenant; more are only logged."""
+
+    @model_validator(mode="after")
+    def _mail_settings_fit(self) -> Self:
+        if not is_address(self.mail_from):
+            raise ValueError("PLACET_NOTIFICATION_MAIL_FROM must be an e-mail address")
+        if (self.smtp_username is None) != (self.smtp_password_file is None):
+            raise ValueError("PLACET_NOTIFICATION_SMTP_USERNAME and …_SMTP_PASSWORD_FILE go together")
+        if self.smtp_username is not None and self.smtp_security is Security.NONE:
+            raise ValueError("a password is only sent with PLACET_NOTIFICATION_SMTP_SECURITY=starttls or tls")
+        return self
+
+    def server(self) -> ServerSettings:
+        """What placet_rpc needs of these."""
+        return ServerSettings(
+            listen=self.listen, jwks_file=self.jwks_file, reflection=self.reflection, grace=self.grace
+        )
+
+    def mail_server(self) -> MailServer:
+        """Where mails go, with the password. Raises OSError if that cannot be read."""
+        password = None if self.smtp_password_file is None else self.smtp_password_file.read_text().strip()
+        return MailServer(
+            host=self.smtp_host,
+            port=self.smtp_port,
+            security=self.smtp_security,
+            ca_file=self.smtp_ca_file,
+            username=self.smtp_username,
+            password=password,
+        )

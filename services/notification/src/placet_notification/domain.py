@@ -1,0 +1,229 @@
+"""What a notification is, when two are the same, and how far a delivery may go. Pure."""
+
+import base64
+import hashlib
+import json
+import re
+import struct
+import unicodedata
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from placet_rpc.errors import FieldViolation, InvalidArgument
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "placet:notification")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The HTML standard's pattern for an e-mail address (section "E-mail state"), the one that protovalidate
+# applies to approvers: ASCII, no spaces, no quotes.
+_ADDRESS = re.compile(
+    r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+"
+    r"@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
+)
+# Joiners shape letters and emoji; they cannot hide or reorder text.
+_HARMLESS_FORMAT = {"\u200c", "\u200d"}
+_TOKEN = struct.Struct(">BQ8s")
+_TOKEN_VERSION = 1
+# What both databases can hold.
+MAX_CURSOR = 2**63 - 1
+
+
+class Kind(StrEnum):
+    """Why somebody is told something."""
+
+    ASKED = "ASKED"
+    OUTCOME = "OUTCOME"
+
+
+class Channel(StrEnum):
+    """How it reaches them."""
+
+    EMAIL = "EMAIL"
+    LOG = "LOG"
+
+
+class Status(StrEnum):
+    """How far a delivery got. DELIVERED and FAILED are final."""
+
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+
+
+class State(StrEnum):
+    """How a request ended."""
+
+    APPROVED = "APPROVED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+    ANSWERED = "ANSWERED"
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What is told to whom; two calls with one key must agree in all of it."""
+
+    kind: Kind
+    approval_id: str
+    content_digest: bytes
+    recipient: str
+    title: str
+    subject_id: str
+    reason: str
+    tier: int
+    due: datetime | None
+    state: State | None
+    approver: str
+
+    @property
+    def channel(self) -> Channel:
+        """EMAIL when the recipient is an e-mail address, LOG otherwise."""
+        return Channel.EMAIL if is_address(self.recipient) else Channel.LOG
+
+
+@dataclass(frozen=True)
+class Notification:
+    """A payload with its id and its place (from 1, without gaps) in the tenant's stream. Immutable."""
+
+    id: str
+    cursor: int
+    create_time: datetime
+    payload: Payload
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How far a notification got: `attempts` counts the begun ones, `detail` is the last complaint."""
+
+    notification: Notification
+    channel: Channel
+    status: Status
+    attempts: int
+    detail: str
+    deliver_time: datetime | None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to be decided, as text; `extracted` when the text is not the signed bytes themselves."""
+
+    text: str
+    requester: str
+    extracted: bool
+
+
+def is_address(recipient: str) -> bool:
+    """Whether a mail can be sent there."""
+    return _ADDRESS.fullmatch(recipient) is not None
+
+
+def checked(payload: Payload) -> Payload:
+    """The payload as it may be stored and sent, or InvalidArgument naming each bad field.
+
+    NUL, which PostgreSQL cannot store, becomes U+FFFD in free text; in the recipient, which is an
+    identity, no control character is allowed.
+    """
+    violations = []
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in payload.recipient):
+        violations.append(FieldViolation("recipient", "must not contain control characters"))
+    if payload.kind is Kind.OUTCOME and payload.state is None:
+        violations.append(FieldViolation("state", "an outcome needs the final state"))
+    if payload.kind is Kind.ASKED and payload.state is not None:
+        violations.append(FieldViolation("state", "nobody is asked about a closed request"))
+    if violations:
+        raise InvalidArgument("the notification is not valid", violations=violations)
+    return Payload(
+        kind=payload.kind,
+        approval_id=str(uuid.UUID(payload.approval_id)),
+        content_digest=payload.content_digest,
+        recipient=payload.recipient,
+        title=_storable(payload.title),
+        subject_id=_storable(payload.subject_id),
+        reason=_storable(payload.reason),
+        tier=payload.tier,
+        due=payload.due,
+        state=payload.state,
+        approver=_storable(payload.approver),
+    )
+
+
+def _storable(text: str) -> str:
+    return text.replace("\x00", "\ufffd")
+
+
+def notification_id(tenant: str, idempotency_key: str) -> str:
+    """The notification's id: the same for every attempt, another for every tenant."""
+    return str(uuid.uuid5(_NAMESPACE, json.dumps([tenant, idempotency_key])))
+
+
+def payload_digest(payload: Payload) -> bytes:
+    """SHA-256 over a canonical form of the payload, 32 bytes; equal digests are the same payload."""
+    canonical = {
+        "version": 1,
+        "kind": payload.kind,
+        "approval_id": payload.approval_id,
+        "content_digest": payload.content_digest.hex(),
+        "recipient": payload.recipient,
+        "title": payload.title,
+        "subject_id": payload.subject_id,
+        "reason": payload.reason,
+        "tier": payload.tier,
+        "due": None if payload.due is None else (payload.due - _EPOCH) // timedelta(microseconds=1),
+        "state": payload.state,
+        "approver": payload.approver,
+    }
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def one_line(text: str) -> str:
+    """The text on one line: no controls, single spaces, and what hides or reorders text made visible.
+
+    The result cannot end a header, a log line or a terminal's line.
+    """
+    return " ".join(visible(text).split())
+
+
+def visible(text: str) -> str:
+    """The text with a space for each control character, and what hides or reorders text made visible."""
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in {"Cc", "Zl", "Zp"}:
+        return " "
+    if category == "Cf" and character not in _HARMLESS_FORMAT:
+        return f"<U+{ord(character):04X}>"
+    return character
+
+
+def page_token(tenant: str, approval_id: str, before_cursor: int) -> str:
+    """An opaque token for the deliveries older than `before_cursor` of the same listing."""
+    packed = _TOKEN.pack(_TOKEN_VERSION, before_cursor, _listing_mark(tenant, approval_id))
+    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+def read_page_token(token: str, tenant: str, approval_id: str) -> int:
+    """The cursor that the token stands for; InvalidArgument when it was not made for this listing."""
+    try:
+        packed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        version, cursor, mark = _TOKEN.unpack(packed)
+    except (ValueError, struct.error):
+        raise _bad_token() from None
+    if version != _TOKEN_VERSION or mark != _listing_mark(tenant, approval_id) or cursor > MAX_CURSOR:
+        raise _bad_token()
+    return int(cursor)
+
+
+def _listing_mark(tenant: str, approval_id: str) -> bytes:
+    # Ties a token to its tenant and filter. Not a secret: a forged cursor shows only the caller's own
+    # tenant's rows, which it may list anyway.
+    return hashlib.sha256(json.dumps([tenant, approval_id]).encode()).digest()[:8]
+
+
+def _bad_token() -> InvalidArgument:
+    return InvalidArgument(
+        "page_token is not from an answer to this listing; start again without one",
+        violations=[FieldViolation("page_token", "must come from the answer before, with the same filter")],
+    )

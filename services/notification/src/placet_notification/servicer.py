@@ -1,0 +1,188 @@
+"""pb2 ↔ domain, and who may see what."""
+
+# ruff: noqa: N802  # methods carry the names of the contract's RPCs
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from placet.audit.v1 import event_pb2
+from placet.notification.v1 import notification_pb2 as pb
+from placet.notification.v1 import notification_service_pb2 as service_pb
+from placet.notification.v1 import notification_service_pb2_grpc as service_grpc
+from placet_notification import domain
+from placet_notification.sending import Sender
+from placet_notification.store import Store
+from placet_notification.stream import Step, Stream
+from placet_rpc import deadlines, identity
+from placet_rpc.errors import FieldViolation, InvalidArgument
+
+_DEFAULT_PAGE = 50
+# Who sees all of the tenant's stream; the others see what they were told themselves.
+_SEE_ALL = frozenset({"operator", "service"})
+
+_KINDS = {
+    pb.NOTIFICATION_KIND_ASKED: domain.Kind.ASKED,
+    pb.NOTIFICATION_KIND_OUTCOME: domain.Kind.OUTCOME,
+}
+_CHANNELS = {
+    domain.Channel.EMAIL: pb.CHANNEL_EMAIL,
+    domain.Channel.LOG: pb.CHANNEL_LOG,
+}
+_STATUSES = {
+    domain.Status.PENDING: pb.DELIVERY_STATUS_PENDING,
+    domain.Status.DELIVERED: pb.DELIVERY_STATUS_DELIVERED,
+    domain.Status.FAILED: pb.DELIVERY_STATUS_FAILED,
+}
+_STATES = {
+    event_pb2.STATE_APPROVED: domain.State.APPROVED,
+    event_pb2.STATE_REJECTED: domain.State.REJECTED,
+    event_pb2.STATE_CANCELLED: domain.State.CANCELLED,
+    event_pb2.STATE_ANSWERED: domain.State.ANSWERED,
+}
+_KINDS_OUT = {kind: number for number, kind in _KINDS.items()}
+_STATES_OUT = {state: number for number, state in _STATES.items()}
+
+
+class NotificationServicer(service_grpc.NotificationServiceServicer):
+    """The RPCs of NotificationService."""
+
+    def __init__(self, store: Store, sender: Sender, stream: Stream, *, attempt_seconds: float) -> None:
+        """`attempt_seconds` bounds an attempt whose caller would wait longer."""
+        self._store = store
+        self._sender = sender
+        self._stream = stream
+        self._attempt_seconds = attempt_seconds
+
+    async def SendNotification(
+        self,
+        request: service_pb.SendNotificationRequest,
+        context: object,
+    ) -> service_pb.SendNotificationResponse:
+        """One attempt within what is left of the call's deadline."""
+        delivery = await self._sender.send(
+            identity.current().tenant,
+            request.idempotency_key,
+            domain.checked(_payload(request)),
+            within=deadlines.outgoing_timeout(self._attempt_seconds),
+        )
+        return service_pb.SendNotificationResponse(delivery=_delivery(delivery))
+
+    async def GetDelivery(
+        self,
+        request: service_pb.GetDeliveryRequest,
+        context: object,
+    ) -> service_pb.GetDeliveryResponse:
+        """One delivery of the caller's tenant."""
+        delivery = await self._store.get(identity.current().tenant, str(UUID(request.id)))
+        return service_pb.GetDeliveryResponse(delivery=_delivery(delivery))
+
+    async def ListDeliveries(
+        self,
+        request: service_pb.ListDeliveriesRequest,
+        context: object,
+    ) -> service_pb.ListDeliveriesResponse:
+        """A page, newest first; one more row than asked for tells whether there is another."""
+        tenant = identity.current().tenant
+        approval_id = str(UUID(request.approval_id)) if request.approval_id else ""
+        before = None
+        if request.page_token:
+            before = domain.read_page_token(request.page_token, tenant, approval_id)
+        size = request.page_size or _DEFAULT_PAGE
+        found = await self._store.newest(
+            tenant, approval_id=approval_id or None, before=before, limit=size + 1
+        )
+        page = found[:size]
+        token = ""
+        if len(found) > size:
+            token = domain.page_token(tenant, approval_id, page[-1].notification.cursor)
+        return service_pb.ListDeliveriesResponse(
+            deliveries=[_delivery(delivery) for delivery in page], next_page_token=token
+        )
+
+    async def Subscribe(
+        self,
+        request: service_pb.SubscribeRequest,
+        context: object,
+    ) -> AsyncIterator[service_pb.SubscribeResponse]:
+        """History after the cursor, then live."""
+        principal = identity.current()
+        recipient = None if principal.roles & _SEE_ALL else principal.subject
+        follower = self._stream.follow(principal.tenant, request.after_cursor, recipient=recipient)
+        async with aclosing(follower) as steps:
+            async for step in steps:
+                yield _step(step)
+
+
+def _payload(request: service_pb.SendNotificationRequest) -> domain.Payload:
+    return domain.Payload(
+        kind=_KINDS[request.kind],
+        approval_id=request.approval_id,
+        content_digest=request.content_digest,
+        recipient=request.recipient,
+        title=request.title,
+        subject_id=request.subject_id,
+        reason=request.reason,
+        tier=request.tier,
+        due=_due(request.due) if request.HasField("due") else None,
+        state=_STATES.get(request.state),
+        approver=request.approver,
+    )
+
+
+def _due(timestamp: Timestamp) -> datetime:
+    try:
+        return timestamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidArgument(
+            "due is not a time", violations=[FieldViolation("due", "must lie in the years 1 to 9999")]
+        ) from None
+
+
+def _step(step: Step) -> service_pb.SubscribeResponse:
+    response = service_pb.SubscribeResponse(cursor=step.cursor)
+    if step.notification is not None:
+        response.notification.CopyFrom(_notification(step.notification))
+    return response
+
+
+def _delivery(delivery: domain.Delivery) -> pb.Delivery:
+    return pb.Delivery(
+        notification=_notification(delivery.notification),
+        channel=_CHANNELS[delivery.channel],
+        status=_STATUSES[delivery.status],
+        attempts=delivery.attempts,
+        detail=delivery.detail,
+        deliver_time=_timestamp(delivery.deliver_time),
+    )
+
+
+def _notification(notification: domain.Notification) -> pb.Notification:
+    payload = notification.payload
+    return pb.Notification(
+        id=notification.id,
+        cursor=notification.cursor,
+        kind=_KINDS_OUT[payload.kind],
+        approval_id=payload.approval_id,
+        subject_id=payload.subject_id,
+        title=payload.title,
+        recipient=payload.recipient,
+        reason=payload.reason,
+        tier=payload.tier,
+        due=_timestamp(payload.due),
+        state=event_pb2.STATE_UNSPECIFIED if payload.state is None else _STATES_OUT[payload.state],
+        approver=payload.approver,
+        create_time=_timestamp(notification.create_time),
+        content_digest=payload.content_digest,
+    )
+
+
+def _timestamp(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp

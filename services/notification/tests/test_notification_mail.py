@@ -1,0 +1,267 @@
+"""What mails say, and what they cannot be made to say."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTP, default
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from placet_notification.domain import (
+    Channel,
+    Content,
+    Kind,
+    Notification,
+    Payload,
+    State,
+    checked,
+    is_address,
+    one_line,
+    page_token,
+    read_page_token,
+)
+from placet_notification.mail import EXCERPT_LINES, WIDTH, compose
+from placet_rpc.errors import InvalidArgument
+
+ID = "7d7a3f80-0000-5000-8000-000000000001"
+CONTENT = Content(text="Pay 4,711 EUR.\n\n    indented\n", requester="ci@example.com", extracted=False)
+
+ASKED = """\
+ci@example.com asks for your decision on:
+
+    Release payment 4711
+
+Subject:    invoice-4711
+Why you:    required approver
+Until:      2030-01-02 03:04:05 UTC
+Request:    0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001
+Content:    SHA-256
+{digest}
+
+The whole content, quoted below. It was not written by Placet and is not
+trusted: judge it, and follow no instructions in it.
+
+> Pay 4,711 EUR.
+>
+>     indented
+
+To approve:
+
+placet decide 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 approve --as alice@example.com
+
+To reject:
+
+placet decide 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 reject --reason "…" --as alice@example.com
+
+To see the whole request first:
+
+placet show 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001
+"""
+
+
+def notification(payload: Payload) -> Notification:
+    return Notification(
+        id=ID, cursor=1, create_time=datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC), payload=payload
+    )
+
+
+def mail(payload: Payload, content: Content | None = CONTENT) -> EmailMessage:
+    """The mail as its reader gets it: through bytes."""
+    sent = compose(notification(payload), sender="placet@mail.example.com", content=content)
+    return message_from_bytes(sent.as_bytes(policy=SMTP), policy=default)
+
+
+def text(message: EmailMessage) -> str:
+    return str(message.get_content()).replace("\r\n", "\n")
+
+
+def test_who_is_asked_is_told_everything_that_is_needed_to_decide(
+    make_payload: Callable[..., Payload],
+) -> None:
+    payload = make_payload()
+    message = mail(payload)
+    assert message["Subject"] == "Decision needed: Release payment 4711"
+    assert message["To"] == "alice@example.com"
+    assert message["From"] == "Placet <placet@mail.example.com>"
+    assert text(message) == ASKED.format(digest=payload.content_digest.hex())
+
+
+def test_an_outcome_is_told_as_a_sentence(make_payload: Callable[..., Payload]) -> None:
+    payload = make_payload(
+        kind=Kind.OUTCOME, state=State.REJECTED, approver="bob@example.com", reason="no budget", due=None
+    )
+    message = mail(payload, content=None)
+    assert message["Subject"] == "Rejected: Release payment 4711"
+    assert text(message).startswith('"Release payment 4711" was rejected by bob@example.com.\n')
+    assert "Reason:     no budget\n" in text(message)
+    assert f"placet show {payload.approval_id}\n" in text(message)
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_outcome_has_its_word(make_payload: Callable[..., Payload], state: State) -> None:
+    message = mail(make_payload(kind=Kind.OUTCOME, state=state, approver="AI-Fallback"), content=None)
+    assert message["Subject"] == f"{state.capitalize()}: Release payment 4711"
+    assert f"was {state.lower()} by AI-Fallback." in text(message)
+
+
+def test_without_a_time_limit_the_mail_says_so(make_payload: Callable[..., Payload]) -> None:
+    assert "Until:      no time limit\n" in text(mail(make_payload(due=None)))
+
+
+def test_a_mail_that_is_sent_twice_is_the_same_mail(make_payload: Callable[..., Payload]) -> None:
+    first, second = (
+        compose(notification(make_payload()), sender="placet@example.com", content=CONTENT).as_bytes()
+        for _ in range(2)
+    )
+    assert first == second
+    assert f"Message-ID: <{ID}@example.com>".encode() in first
+
+
+def test_mails_of_one_request_are_one_thread_and_ask_for_no_automatic_answer(
+    make_payload: Callable[..., Payload],
+) -> None:
+    payload = make_payload()
+    message = mail(payload)
+    assert message["References"] == f"<{payload.approval_id}@mail.example.com>"
+    assert message["Auto-Submitted"] == "auto-generated"
+
+
+@pytest.mark.parametrize(
+    "evil",
+    ["x\r\nBcc: eve@example.com", "x\nBcc: eve@example.com", "x\rBcc: e", "x\u2028Bcc: e", "x\x85Bcc: e"],
+)
+def test_no_text_can_add_a_header(make_payload: Callable[..., Payload], evil: str) -> None:
+    message = mail(checked(make_payload(title=evil, subject_id=evil, reason=evil)))
+    assert "Bcc" not in message
+    assert message["Subject"].startswith("Decision needed: x Bcc:")
+
+
+@given(title=st.text(max_size=200), reason=st.text(max_size=300), body=st.text(max_size=3000))
+def test_whatever_callers_write_the_mail_keeps_its_form(title: str, reason: str, body: str) -> None:
+    payload = Payload(
+        kind=Kind.ASKED,
+        approval_id="0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001",
+        content_digest=bytes(32),
+        recipient="alice@example.com",
+        title=title,
+        subject_id=title,
+        reason=reason,
+        tier=1,
+        due=None,
+        state=None,
+        approver="",
+    )
+    content = Content(text=body, requester="ci@example.com", extracted=True)
+    sent = compose(notification(checked(payload)), sender="placet@example.com", content=content)
+    message = message_from_bytes(sent.as_bytes(policy=SMTP), policy=default)
+    names = ["From", "To", "Subject", "Date", "Message-ID", "References", "Auto-Submitted"]
+    assert [name for name in message if not name.startswith(("X-", "Content-", "MIME-"))] == names
+    commands = [line for line in text(message).splitlines() if line.startswith("placet ")]
+    assert len(commands) == 3
+    assert sum(line.startswith(">") for line in text(message).splitlines()) <= EXCERPT_LINES
+    assert all(len(line) <= WIDTH for line in text(message).splitlines() if line not in commands)
+
+
+def test_the_excerpt_ends_after_twenty_lines_and_says_so(make_payload: Callable[..., Payload]) -> None:
+    long = Content(
+        text="\n".join(f"line {n}" for n in range(1, 58)), requester="ci@example.com", extracted=False
+    )
+    lines = text(mail(make_payload(), long)).splitlines()
+    assert [line for line in lines if line.startswith(">")] == [f"> line {n}" for n in range(1, 21)]
+    assert any(line.startswith("The first 20 of 57 lines of the content, quoted below.") for line in lines)
+
+
+def test_a_megabyte_on_one_line_is_cut(make_payload: Callable[..., Payload]) -> None:
+    huge = Content(text="x" * 2**20, requester="ci@example.com", extracted=False)
+    message = mail(make_payload(), huge)
+    assert "The beginning of the content, quoted below." in text(message)
+    assert text(message).count("\n>") == EXCERPT_LINES
+    assert len(message.as_bytes()) < 10_000
+
+
+def test_extracted_text_is_called_so(make_payload: Callable[..., Payload]) -> None:
+    extracted = Content(text="from a PDF", requester="ci@example.com", extracted=True)
+    assert "The whole content, as text extracted from it, quoted below." in text(
+        mail(make_payload(), extracted)
+    )
+
+
+def test_text_that_reorders_or_hides_is_made_visible(make_payload: Callable[..., Payload]) -> None:
+    tricky = Content(text="pay \u202e1174\u202c EUR\u200b", requester="ci@example.com", extracted=False)
+    message = mail(make_payload(title="pay \u202e1174"), tricky)
+    assert message["Subject"] == "Decision needed: pay <U+202E>1174"
+    assert "> pay <U+202E>1174<U+202C> EUR<U+200B>\n" in text(message)
+
+
+def test_content_cannot_pass_for_a_command(make_payload: Callable[..., Payload]) -> None:
+    fake = Content(
+        text="ok\nplacet decide x approve\r\nplacet show y", requester="ci@example.com", extracted=False
+    )
+    body = text(mail(make_payload(reason="fine\n\nplacet decide z approve"), fake))
+    commands = [line for line in body.splitlines() if line.startswith("placet ")]
+    assert all("0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001" in command for command in commands)
+
+
+def test_commands_are_safe_to_paste_whatever_the_address(make_payload: Callable[..., Payload]) -> None:
+    body = text(mail(make_payload(recipient="a`reboot`'$x&b@example.com")))
+    assert "approve --as 'a`reboot`'\"'\"'$x&b@example.com'\n" in body
+
+
+def test_an_odd_address_is_left_as_it_is(make_payload: Callable[..., Payload]) -> None:
+    assert mail(make_payload(recipient="a..b{c}@example.com"))["To"] == "a..b{c}@example.com"
+
+
+@pytest.mark.parametrize("recipient", ["alice@example.com", "a+b.c@sub.example.com", "a@localhost"])
+def test_addresses_are_mailed(make_payload: Callable[..., Payload], recipient: str) -> None:
+    assert is_address(recipient)
+    assert make_payload(recipient=recipient).channel is Channel.EMAIL
+
+
+@pytest.mark.parametrize(
+    "recipient", ["billing-service", "a@b@c", "a b@example.com", "@example.com", "ä@example.com"]
+)
+def test_who_has_no_address_is_told_by_log(make_payload: Callable[..., Payload], recipient: str) -> None:
+    assert make_payload(recipient=recipient).channel is Channel.LOG
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"recipient": "a\nb"}, "recipient"),
+        ({"recipient": "a\x00b"}, "recipient"),
+        ({"kind": Kind.OUTCOME}, "state"),
+        ({"state": State.APPROVED}, "state"),
+    ],
+)
+def test_a_wrong_payload_is_refused_by_field(
+    make_payload: Callable[..., Payload], changes: dict[str, object], field: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        checked(make_payload(**changes))
+    assert [violation.field for violation in caught.value.violations] == [field]
+
+
+def test_what_postgresql_cannot_store_is_replaced(make_payload: Callable[..., Payload]) -> None:
+    assert checked(make_payload(title="a\x00b")).title == "a\ufffdb"
+
+
+@given(st.text())
+def test_one_line_is_one_line(text: str) -> None:
+    assert len(one_line(text).splitlines()) <= 1
+
+
+def test_a_page_token_is_good_for_its_own_listing_only() -> None:
+    token = page_token("default", "request", 42)
+    assert read_page_token(token, "default", "request") == 42
+    for tenant, approval_id in (("other", "request"), ("default", ""), ("default", "another")):
+        with pytest.raises(InvalidArgument):
+            read_page_token(token, tenant, approval_id)
+
+
+@given(st.text(max_size=200))
+def test_anything_else_is_no_page_token(token: str) -> None:
+    with pytest.raises(InvalidArgument):
+        read_page_token(token, "default", "")

@@ -1,0 +1,240 @@
+"""One mail for one key, whatever happens meanwhile."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from placet_notification.channels import ChannelUnavailable, DeliveryChannel, LogChannel, RecipientRefused
+from placet_notification.domain import (
+    Channel,
+    Content,
+    Kind,
+    Notification,
+    Payload,
+    State,
+    Status,
+    notification_id,
+)
+from placet_notification.sending import Sender
+from placet_notification.store import Store
+from placet_rpc.errors import AlreadyExists, FailedPrecondition, Unavailable
+from placet_storage import DatabaseUnavailable
+
+# Of conftest, which tests cannot import by name.
+Contents = Any
+MakePayload = Callable[..., Payload]
+
+
+@dataclass
+class Mailbox:
+    """An e-mail channel in memory. `verdicts` are raised one after the other; then it takes everything."""
+
+    shows_content = True
+    verdicts: list[Exception] = field(default_factory=list)
+    taken: list[tuple[Notification, Content | None]] = field(default_factory=list)
+    attempts: int = 0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event | None = None
+
+    async def deliver(self, notification: Notification, content: Content | None, *, within: float) -> None:
+        """See DeliveryChannel."""
+        self.attempts += 1
+        self.begun.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.verdicts:
+            raise self.verdicts.pop(0)
+        self.taken.append((notification, content))
+
+
+def make_sender(store: Store, mailbox: Mailbox, contents: Contents, **options: Any) -> Sender:
+    channels: dict[Channel, DeliveryChannel] = {Channel.EMAIL: mailbox, Channel.LOG: LogChannel()}
+    return Sender(store, channels, contents, lambda tenant: None, **options)
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture
+def sender(sqlite_store: Store, mailbox: Mailbox, contents: Contents) -> Sender:
+    return make_sender(sqlite_store, mailbox, contents)
+
+
+async def test_a_delivery_says_what_became_of_it(
+    sender: Sender, mailbox: Mailbox, make_payload: MakePayload
+) -> None:
+    delivery = await sender.send("default", "key", make_payload(), within=10)
+    assert (delivery.status, delivery.attempts, delivery.detail) == (Status.DELIVERED, 1, "")
+    assert delivery.deliver_time is not None
+    [(notification, content)] = mailbox.taken
+    assert notification == delivery.notification
+    assert content is not None
+    assert content.text == "Pay 4,711 EUR to Example Ltd.\n"
+
+
+async def test_the_same_key_gives_the_first_answer_and_no_second_mail(
+    sender: Sender, mailbox: Mailbox, make_payload: MakePayload
+) -> None:
+    first = await sender.send("default", "key", make_payload(), within=10)
+    again = await sender.send("default", "key", make_payload(), within=10)
+    assert again == first
+    assert len(mailbox.taken) == 1
+
+
+async def test_the_same_key_with_another_payload_is_an_error(
+    sender: Sender, mailbox: Mailbox, make_payload: MakePayload
+) -> None:
+    await sender.send("default", "key", make_payload(), within=10)
+    with pytest.raises(AlreadyExists):
+        await sender.send("default", "key", make_payload(recipient="bob@example.com"), within=10)
+    assert len(mailbox.taken) == 1
+
+
+async def test_the_same_key_of_another_tenant_is_another_mail(
+    sender: Sender, mailbox: Mailbox, make_payload: MakePayload
+) -> None:
+    await sender.send("default", "key", make_payload(), within=10)
+    await sender.send("other", "key", make_payload(), within=10)
+    assert len(mailbox.taken) == 2
+
+
+async def test_many_at_once_are_one_mail(
+    store: Store, mailbox: Mailbox, contents: Contents, make_payload: MakePayload
+) -> None:
+    # Two replicas on one database, on each kind.
+    mailbox.gate = asyncio.Event()
+    replicas = [make_sender(store, mailbox, contents) for _ in range(2)]
+    calls = [
+        asyncio.create_task(replicas[number % 2].send("default", "key", make_payload(), within=20))
+        for number in range(10)
+    ]
+    await asyncio.wait_for(mailbox.begun.wait(), 10)
+    mailbox.gate.set()
+    deliveries = await asyncio.gather(*calls)
+    assert len(mailbox.taken) == mailbox.attempts == 1
+    assert len(set(deliveries)) == 1
+
+
+async def test_a_call_that_waits_for_another_ones_attempt_gives_up_in_time(
+    sender: Sender, mailbox: Mailbox, make_payload: MakePayload
+) -> None:
+    mailbox.gate = asyncio.Event()
+    first = asyncio.create_task(sender.send("default", "key", make_payload(), within=20))
+    await asyncio.wait_for(mailbox.begun.wait(), 10)
+    with pytest.raises(Unavailable, match="under way") as caught:
+        await sender.send("default", "key", make_payload(), within=0.3)
+    assert caught.value.reason == "CHANNEL_UNAVAILABLE"
+    mailbox.gate.set()
+    assert (await first).status is Status.DELIVERED
+
+
+async def test_what_did_not_go_is_tried_again_by_the_next_call(
+    sender: Sender, mailbox: Mailbox, sqlite_store: Store, make_payload: MakePayload
+) -> None:
+    mailbox.verdicts = [ChannelUnavailable("451 later")]
+    with pytest.raises(Unavailable) as caught:
+        await sender.send("default", "key", make_payload(), within=10)
+    assert (caught.value.reason, caught.value.metadata) == ("CHANNEL_UNAVAILABLE", {"channel": "email"})
+    waiting = await sqlite_store.get("default", notification_id("default", "key"))
+    assert (waiting.status, waiting.attempts, waiting.detail) == (Status.PENDING, 1, "451 later")
+    delivery = await sender.send("default", "key", make_payload(), within=10)
+    assert (delivery.status, delivery.attempts, delivery.detail) == (Status.DELIVERED, 2, "451 later")
+
+
+async def test_a_recipient_that_is_refused_for_good_is_not_tried_again(
+    sender: Sender, mailbox: Mailbox, make_payload: MakePayload
+) -> None:
+    mailbox.verdicts = [RecipientRefused(550, "no such mailbox")]
+    for _ in range(2):
+        with pytest.raises(FailedPrecondition, match="no such mailbox") as caught:
+            await sender.send("default", "key", make_payload(), within=10)
+        assert caught.value.reason == "RECIPIENT_REFUSED"
+        assert caught.value.metadata == {"channel": "email", "code": "550"}
+    assert mailbox.attempts == 1
+
+
+async def test_nobody_is_asked_without_seeing_what_is_to_be_decided(
+    sender: Sender, mailbox: Mailbox, contents: Contents, make_payload: MakePayload
+) -> None:
+    content, contents.content = contents.content, None
+    payload = make_payload()
+    with pytest.raises(Unavailable) as caught:
+        await sender.send("default", "key", payload, within=10)
+    assert caught.value.reason == "CONTENT_UNAVAILABLE"
+    assert caught.value.metadata == {"approval_id": payload.approval_id}
+    assert mailbox.attempts == 0
+    contents.content = content
+    assert (await sender.send("default", "key", payload, within=10)).attempts == 2
+    assert contents.asked[0] == ("default", payload.approval_id, payload.content_digest)
+
+
+async def test_an_outcome_is_told_without_the_content(
+    sender: Sender, mailbox: Mailbox, contents: Contents, make_payload: MakePayload
+) -> None:
+    contents.content = None
+    outcome = make_payload(kind=Kind.OUTCOME, state=State.APPROVED, approver="bob@example.com")
+    assert (await sender.send("default", "key", outcome, within=10)).status is Status.DELIVERED
+    assert mailbox.taken[0][1] is None
+
+
+async def test_a_program_is_told_by_the_log_without_the_content(
+    sender: Sender,
+    mailbox: Mailbox,
+    contents: Contents,
+    make_payload: MakePayload,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    contents.content = None
+    delivery = await sender.send("default", "key", make_payload(recipient="billing"), within=10)
+    assert (delivery.channel, delivery.status) == (Channel.LOG, Status.DELIVERED)
+    assert mailbox.attempts == 0
+    assert "billing" in caplog.text
+
+
+async def test_a_caller_that_hangs_up_does_not_undo_the_attempt(
+    sender: Sender, mailbox: Mailbox, sqlite_store: Store, make_payload: MakePayload
+) -> None:
+    mailbox.gate = asyncio.Event()
+    call = asyncio.create_task(sender.send("default", "key", make_payload(), within=10))
+    await asyncio.wait_for(mailbox.begun.wait(), 10)
+    call.cancel()
+    await asyncio.wait([call])
+    mailbox.gate.set()
+    await sender.close()
+    delivery = await sqlite_store.get("default", notification_id("default", "key"))
+    assert delivery.status is Status.DELIVERED
+
+
+class _Forgetful(Store):
+    """A store whose database is away when the channel's answer is to be recorded."""
+
+    away = True
+
+    async def delivered(self, tenant: str, id: str, *, now: datetime) -> Any:
+        """See Store."""
+        if self.away:
+            raise DatabaseUnavailable("gone")
+        return await super().delivered(tenant, id, now=now)
+
+
+async def test_a_mail_whose_acceptance_was_not_recorded_is_sent_again_as_the_same_mail(
+    sqlite_store: Store, mailbox: Mailbox, contents: Contents, make_payload: MakePayload
+) -> None:
+    # As after a crash between the two: at least once, and recognisable.
+    store = _Forgetful(sqlite_store._database)
+    times = iter([datetime(2026, 1, 1, 0, 0, 0, tzinfo=UTC), datetime(2026, 1, 1, 0, 1, 0, tzinfo=UTC)])
+    late = datetime(2026, 1, 1, 0, 2, 0, tzinfo=UTC)
+    sender = make_sender(store, mailbox, contents, clock=lambda: next(times, late))
+    with pytest.raises(DatabaseUnavailable):
+        await sender.send("default", "key", make_payload(), within=10)
+    store.away = False
+    delivery = await sender.send("default", "key", make_payload(), within=10)
+    assert (delivery.status, delivery.attempts) == (Status.DELIVERED, 2)
+    assert mailbox.taken[0] == mailbox.taken[1]
