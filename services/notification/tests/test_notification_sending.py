@@ -155,7 +155,8 @@ async def test_a_recipient_that_is_refused_for_good_is_not_tried_again(
         with pytest.raises(FailedPrecondition, match="no such mailbox") as caught:
             await sender.send("default", "key", make_payload(), within=10)
         assert caught.value.reason == "RECIPIENT_REFUSED"
-        assert caught.value.metadata == {"channel": "email", "code": "550"}
+        id = notification_id("default", "key")
+        assert caught.value.metadata == {"channel": "email", "code": "550", "id": id}
     assert mailbox.attempts == 1
 
 

@@ -134,7 +134,11 @@ def _settled(delivery: Delivery) -> Delivery:
         f"{delivery.notification.payload.recipient} cannot be reached by {delivery.channel.lower()}: "
         f"{delivery.detail}",
         reason="RECIPIENT_REFUSED",
-        metadata={"channel": delivery.channel.lower(), "code": delivery.detail.split(" ", 1)[0]},
+        metadata={
+            "channel": delivery.channel.lower(),
+            "code": delivery.detail.split(" ", 1)[0],
+            "id": delivery.notification.id,
+        },
     )
 
 
