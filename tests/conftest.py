@@ -18,7 +18,7 @@ class Spread(LoadFileScheduling):  # type: ignore[misc]  # xdist publishes no ty
         return "stack" if nodeid.startswith(ONE_AT_A_TIME) else nodeid.split("::", 1)[0]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist's own, which takes its stock scheduler
+@pytest.hookimpl(tryfirst=True, optionalhook=True)  # before xdist's own, which takes its stock scheduler
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Spread | None:
     """Takes over where `--dist=loadfile` is asked for."""
     return Spread(config, log) if config.getvalue("dist") == "loadfile" else None

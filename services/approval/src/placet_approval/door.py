@@ -28,6 +28,9 @@ from placet_workflows.commands import Command
 from placet_workflows.events import LogEntry, RefusalReason, State
 from placet_workflows.state import ApprovalState, Judged
 
+# Seconds that an effect may wait for the view.
+VIEW_WAIT = 2.0
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -73,7 +76,11 @@ class Door:
         elif await self._requests.get(tenant, approval_id) is None:
             raise unknown_approval(approval_id)
         await self._refuse_reuse(tenant, approval_id, command)
-        return await self._signal(tenant, approval_id, command)
+        effect = await self._signal(tenant, approval_id, command)
+        if effect is not None:
+            # Learned from the log itself, it may be ahead of the view; but the next read must show it.
+            await self._feed.of(tenant).reached(effect.log_index, VIEW_WAIT)
+        return effect
 
     async def _known(self, tenant: str, approval_id: str, command: Command) -> ApprovalState | None:
         """The state to judge the command by; None when none is known well enough, and the workflow judges.

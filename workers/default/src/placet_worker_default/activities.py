@@ -24,6 +24,10 @@ from placet_workflows.steps import (
     NotifyResult,
 )
 
+# An attempt holds the notification for as long as its call may take: short, so that after a crash of
+# NotificationService the next attempt need not wait long for it.
+ATTEMPT_SECONDS = 10.0
+
 
 class DefaultActivities:
     """Holds the stubs that the activities call."""
@@ -63,10 +67,15 @@ class DefaultActivities:
         request = _notification(step)
         with one_call(step.tenant) as timeout:
             try:
-                response = await self._notification.SendNotification(request, timeout=timeout)
+                response = await self._notification.SendNotification(
+                    request, timeout=min(timeout, ATTEMPT_SECONDS)
+                )
             except FailedPrecondition as refused:
                 # The channel refuses this recipient for good: a result, for trying again cannot help.
-                return NotifyResult(notification_id="", delivered=False, channel=refused.metadata["channel"])
+                told = refused.metadata
+                return NotifyResult(
+                    notification_id=told.get("id", ""), delivered=False, channel=told.get("channel", "")
+                )
         delivery = response.delivery
         channel = notification_pb2.Channel.Name(delivery.channel).removeprefix("CHANNEL_").lower()
         return NotifyResult(notification_id=delivery.notification.id, delivered=True, channel=channel)

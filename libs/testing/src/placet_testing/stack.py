@@ -1,0 +1,258 @@
+"""The embedded stack for end-to-end tests: the real server, services and workers, and hands to break them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from temporalio.client import Client
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
+from placet.audit.v1 import audit_service_pb2, event_pb2
+from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet_cli.home import Home, Ports
+from placet_cli.stack import running
+from placet_cli.stack.plan import StackOptions
+from placet_cli.stack.process import ProcessSpec
+from placet_cli.stack.secrets import TENANT, signing_key
+from placet_cli.stack.supervisor import Supervisor
+from placet_rpc.client import channel
+from placet_rpc.tokens import MintingTokenSource
+from placet_temporal import TemporalSettings, connect
+
+T = TypeVar("T")
+
+CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
+AUDITOR = "auditor@example.com"
+# Bounds of waits: generous, because machines differ; nothing waits longer than it must.
+SOON = 30.0
+EVENTUALLY = 90.0
+ROLES = {AUDITOR: frozenset({"auditor", "operator"})}
+PAYMENT = b"Please transfer 50,000 EUR to IBAN DE89 3704 0044 0532 0130 00 today"
+
+
+async def until(ask: Callable[[], Awaitable[T | None]], what: str, within: float = SOON) -> T:
+    """Asks again until the answer is neither None nor False. Raises AssertionError after `within` seconds."""
+    deadline = time.monotonic() + within
+    while True:
+        answer = await ask()
+        if answer is not None and answer is not False:
+            return answer
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+class Stack:
+    """A running stack."""
+
+    def __init__(self, home: Home, ports: Ports, supervisor: Supervisor, channels: AsyncExitStack) -> None:
+        self.home = home
+        self.ports = ports
+        self.supervisor = supervisor
+        self._channels = channels
+        self._stubs: dict[str, ApprovalServiceStub] = {}
+        self._audit: AuditServiceStub | None = None
+        self._temporal: Client | None = None
+
+    # Callers.
+
+    def tokens(self, subject: str) -> MintingTokenSource:
+        """Tokens of a person or program; an address may ask and approve."""
+        roles = ROLES.get(subject, frozenset({"requester", "approver"}))
+        return MintingTokenSource(signing_key(self.home), subject, TENANT, roles)
+
+    async def as_(self, subject: str) -> ApprovalServiceStub:
+        """ApprovalService as `subject` calls it."""
+        if subject not in self._stubs:
+            opened = channel(self.ports.address("approval"), self.tokens(subject))
+            self._stubs[subject] = ApprovalServiceStub(await self._channels.enter_async_context(opened))
+        return self._stubs[subject]
+
+    async def audit(self) -> AuditServiceStub:
+        """AuditService as an auditor calls it."""
+        if self._audit is None:
+            opened = channel(self.ports.address("audit"), self.tokens(AUDITOR))
+            self._audit = AuditServiceStub(await self._channels.enter_async_context(opened))
+        return self._audit
+
+    async def temporal(self) -> Client:
+        """Temporal as the services and workers reach it."""
+        if self._temporal is None:
+            settings = TemporalSettings(
+                temporal_address=self.ports.address("temporal"), payload_key_file=self.home.payload_key
+            )
+            self._temporal = await connect(settings, "test")
+        return self._temporal
+
+    async def request(self, policy: str = "simple", **fields: object) -> str:
+        """Asks for an approval; its id."""
+        request = approval_service_pb2.RequestApprovalRequest(
+            **{  # type: ignore[arg-type]  # tests override fields by name
+                "request_id": str(uuid.uuid4()),
+                "title": "Release the payment",
+                "policy": policy,
+                "required_approver": ALICE,
+                "manager_approver": BOB,
+                "content": approval_pb2.Content(body=PAYMENT, media_type="text/plain"),
+                **fields,
+            }
+        )
+        return (await (await self.as_(CALLER)).RequestApproval(request, timeout=SOON)).id
+
+    async def get(self, approval_id: str) -> approval_pb2.Approval:
+        """The request as its caller sees it."""
+        request = approval_service_pb2.GetApprovalRequest(id=approval_id)
+        return (await (await self.as_(CALLER)).GetApproval(request, timeout=SOON)).approval
+
+    async def waiting(self, approval_id: str) -> approval_pb2.Approval:
+        """The request once it waits for a person."""
+
+        async def ask() -> approval_pb2.Approval | None:
+            approval = await self.get(approval_id)
+            return approval if approval.waiting_for_approval else None
+
+        return await until(ask, f"{approval_id} waits for a person")
+
+    async def outcome(self, approval_id: str, within: float = EVENTUALLY) -> approval_pb2.Outcome:
+        """The outcome, once there is one."""
+        caller = await self.as_(CALLER)
+
+        async def ask() -> approval_pb2.Outcome | None:
+            response = await caller.AwaitOutcome(
+                approval_service_pb2.AwaitOutcomeRequest(id=approval_id), timeout=SOON
+            )
+            return response.approval.outcome if response.approval.HasField("outcome") else None
+
+        return await until(ask, f"{approval_id} is closed", within)
+
+    async def decide(
+        self,
+        approval_id: str,
+        person: str,
+        verdict: event_pb2.Verdict.ValueType = event_pb2.VERDICT_APPROVE,
+        decision_id: str = "",
+        content_digest: bytes = b"",
+        reason: str = "because",
+    ) -> approval_service_pb2.SubmitDecisionResponse:
+        """One decision, by one call. Raises its refusal."""
+        digest = content_digest or (await self.get(approval_id)).content_digest
+        request = approval_service_pb2.SubmitDecisionRequest(
+            approval_id=approval_id,
+            decision_id=decision_id or str(uuid.uuid4()),
+            verdict=verdict,
+            content_digest=digest,
+            reason=reason,
+        )
+        return await (await self.as_(person)).SubmitDecision(request, timeout=SOON)
+
+    async def path(self, approval_id: str) -> list[event_pb2.Event]:
+        """The request's events by the log itself, in order."""
+        request = audit_service_pb2.ListEventsRequest(approval_id=approval_id, page_size=1000)
+        response = await (await self.audit()).ListEvents(request, timeout=SOON)
+        assert [one.entry.number for one in response.entries] == list(range(1, len(response.entries) + 1))
+        return [one.entry.event for one in response.entries]
+
+    # Breaking it.
+
+    def pid(self, name: str) -> int:
+        """The process's id."""
+        return self.supervisor.pids[name]
+
+    def kill(self, name: str) -> None:
+        """kill -9; the supervisor starts it again."""
+        os.kill(self.pid(name), signal.SIGKILL)
+
+    def arm(self, failpoint: str, approval_id: str, body: str) -> None:
+        """Sets a failpoint of `failing_worker`."""
+        (self.failpoints / failpoint).write_text(f"{approval_id} {body}")
+
+    def armed(self, failpoint: str) -> bool:
+        """Whether a failpoint has not fired yet."""
+        return (self.failpoints / failpoint).exists()
+
+    @property
+    def failpoints(self) -> Path:
+        """Where failpoints and gates are."""
+        return failpoints_of(self.home)
+
+    @contextmanager
+    def down(self, *names: str) -> Iterator[None]:
+        """Kills processes and keeps them down until the block ends."""
+        for name in names:
+            (self.failpoints / f"{name}.shut").touch()
+            self.kill(name)
+        try:
+            yield
+        finally:
+            for name in names:
+                (self.failpoints / f"{name}.shut").unlink()
+
+    @contextmanager
+    def stopped(self, name: str) -> Iterator[None]:
+        """A process that neither works nor dies (SIGSTOP)."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def failpoints_of(home: Home) -> Path:
+    """Where a test stack's failpoints and gates are."""
+    return home.path / "failpoints"
+
+
+def free_port_base() -> int:
+    """A base such that all ports of a stack are free now."""
+    for base in range(20_000 + os.getpid() % 500 * 20, 32_000, 20):
+        if all(_is_free(base + offset) for offset in range(20)):
+            return base
+    raise AssertionError("no twenty ports in a row are free")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def breakable(home: Home, specs: Sequence[ProcessSpec]) -> list[ProcessSpec]:
+    """The stack's processes behind gates, and the default worker with failpoints."""
+    folder = failpoints_of(home)
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for spec in specs:
+        command = spec.command
+        if spec.name == "worker-default":
+            command = (sys.executable, "-m", "placet_testing.failing_worker")
+        gate = (sys.executable, "-m", "placet_testing.gate", str(folder / f"{spec.name}.shut"))
+        env = {**spec.env, "PLACET_FAILPOINTS": str(folder)}
+        changed.append(dataclasses.replace(spec, command=(*gate, *command), env=env, start_limit=EVENTUALLY))
+    return changed
+
+
+@asynccontextmanager
+async def running_test_stack(folder: Path, *, clock_scale: float = 1.0) -> AsyncIterator[Stack]:
+    """A stack of its own in `folder`, on free ports, with failpoints; gone when the block ends."""
+    home, ports = Home.at(folder), Ports(free_port_base())
+    plan = running.stack
+    running.stack = lambda *arguments: breakable(home, plan(*arguments))
+    try:
+        entered = running.running_stack(
+            home, ports, StackOptions(clock_scale=clock_scale), tell=lambda _event: None
+        )
+        async with entered as supervisor, AsyncExitStack() as channels:
+            yield Stack(home, ports, supervisor, channels)
+    finally:
+        running.stack = plan

@@ -1,0 +1,125 @@
+"""The same workflow that the path tests play runs on the real server, through all services and workers."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import event_pb2
+from placet_testing.stack import ALICE, BOB, CALLER, SOON, Stack, until
+
+HARMLESS = approval_pb2.Content(
+    body=b"Fix typo in the meeting notes: 'teh' becomes 'the'.", media_type="text/plain"
+)
+
+
+async def kinds(stack: Stack, approval_id: str) -> list[str]:
+    """The path by the names of its events, without notices, which come when they come."""
+    names = [str(event.WhichOneof("body")) for event in await stack.path(approval_id)]
+    return [name for name in names if name != "notified"]
+
+
+async def test_a_person_approves(stack: Stack) -> None:
+    approval_id = await stack.request()
+    await stack.waiting(approval_id)
+    answer = await stack.decide(approval_id, ALICE, reason="checked the invoice")
+    assert answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
+    shown = await stack.get(approval_id)
+    assert shown.outcome.state == event_pb2.STATE_APPROVED
+    assert shown.outcome.source == event_pb2.SOURCE_HUMAN
+    assert shown.outcome.decision_type == event_pb2.DECISION_TYPE_HUMAN
+    assert (shown.outcome.approver, shown.outcome.reasoning) == (ALICE, "checked the invoice")
+    assert not shown.waiting_for_approval
+    assert await kinds(stack, approval_id) == [
+        "received",
+        "processed",
+        "tier_opened",
+        "asked",
+        "voted",
+        "decided",
+        "closed",
+    ]
+
+
+async def test_a_persons_rejection_is_final(stack: Stack) -> None:
+    approval_id = await stack.request("document")
+    await stack.waiting(approval_id)
+    await stack.decide(approval_id, ALICE, event_pb2.VERDICT_REJECT, reason="the account is unknown")
+    outcome = await stack.outcome(approval_id)
+    assert (outcome.state, outcome.source) == (event_pb2.STATE_REJECTED, event_pb2.SOURCE_HUMAN)
+    assert "pre_screened" in await kinds(stack, approval_id)
+
+
+async def test_a_safe_document_is_approved_at_once(stack: Stack) -> None:
+    approval_id = await stack.request("document", title="Minutes", content=HARMLESS)
+    outcome = await stack.outcome(approval_id)
+    assert outcome.state == event_pb2.STATE_APPROVED
+    assert outcome.source == event_pb2.SOURCE_AI_PRESCREEN
+    assert outcome.decision_type == event_pb2.DECISION_TYPE_AUTOMATIC
+    assert (outcome.approver, outcome.reasoning) == ("AI-Auto-Approved", "Low risk document")
+    assert not (await stack.get(approval_id)).asked
+
+
+async def test_silence_goes_to_the_manager_and_then_to_the_ai(stack: Stack) -> None:
+    by_manager, by_ai = await asyncio.gather(
+        stack.request("escalating"), stack.request("document", priority=event_pb2.PRIORITY_HIGH)
+    )
+
+    async def manager_asked() -> bool:
+        return BOB in (await stack.get(by_manager)).asked
+
+    await until(manager_asked, "the manager is asked")
+    await stack.decide(by_manager, BOB)
+    outcome = await stack.outcome(by_manager)
+    assert outcome.decision_type == event_pb2.DECISION_TYPE_MANAGER
+    assert (outcome.source, outcome.tier) == (event_pb2.SOURCE_HUMAN, 2)
+
+    outcome = await stack.outcome(by_ai)
+    assert outcome.decision_type in (event_pb2.DECISION_TYPE_AI_FALLBACK, event_pb2.DECISION_TYPE_AUTOMATIC)
+    path = await stack.path(by_ai)
+    (fell_back,) = [event.fell_back for event in path if event.WhichOneof("body") == "fell_back"]
+    assert fell_back.reason.value == f"Neither {ALICE} nor {BOB} responded"
+    asked = [event.asked for event in path if event.WhichOneof("body") == "asked"]
+    assert asked[1].reason.value == f"Original approver {ALICE} did not respond"
+    decided = [event.ai_decided for event in path if event.WhichOneof("body") == "ai_decided"]
+    assert len(decided) == 1
+
+
+async def test_the_first_of_the_asked_may_still_decide_after_their_tier_timed_out(stack: Stack) -> None:
+    approval_id = await stack.request("escalating")
+
+    async def manager_asked() -> bool:
+        return BOB in (await stack.get(approval_id)).asked
+
+    await until(manager_asked, "the manager is asked")
+    await stack.decide(approval_id, ALICE)
+    outcome = await stack.outcome(approval_id)
+    assert (outcome.approver, outcome.tier) == (ALICE, 1)
+    assert outcome.decision_type == event_pb2.DECISION_TYPE_HUMAN
+
+
+async def test_the_requester_withdraws(stack: Stack) -> None:
+    approval_id = await stack.request()
+    await stack.waiting(approval_id)
+    request = approval_service_pb2.CancelApprovalRequest(
+        approval_id=approval_id, command_id=str(uuid.uuid4()), reason="sent twice"
+    )
+    answer = await (await stack.as_(CALLER)).CancelApproval(request, timeout=SOON)
+    assert answer.state == event_pb2.STATE_CANCELLED
+    outcome = await stack.outcome(approval_id)
+    assert (outcome.source, outcome.approver) == (event_pb2.SOURCE_REQUESTER, CALLER)
+
+
+async def test_the_asked_and_the_requester_get_mail(stack: Stack) -> None:
+    approval_id = await stack.request()
+    await stack.waiting(approval_id)
+
+    async def mailed(words: str) -> bool:
+        mails = [path.read_text(errors="replace") for path in stack.home.mails.rglob("*") if path.is_file()]
+        return any(approval_id in mail and words in mail for mail in mails)
+
+    await until(lambda: mailed(f"To: {ALICE}"), "alice has mail")
+    await until(lambda: mailed(f"placet decide {approval_id} approve --as {ALICE}"), "it says how to decide")
+    await stack.decide(approval_id, ALICE)
+    await until(lambda: mailed(f"To: {CALLER}"), "the requester has mail")
