@@ -1,21 +1,122 @@
-"""The activities of queue placet-ml."""
+"""The activities of queue placet-ml: jobs that read the log for minutes or hours, and outlive a crash."""
 
 from __future__ import annotations
 
-from temporalio import activity
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
 
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from placet.audit.v1 import event_pb2
+from placet.audit.v1.audit_service_pb2 import ListEventsRequest, ListEventsResponse
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
-from placet_workflows.evaluation import EvaluationInput, EvaluationReport
+from placet_events import from_proto
+from placet_temporal.calls import one_call
+from placet_worker_ml import separation
+from placet_worker_ml.tally import COUNTED, REMEMBERED, Tally
+from placet_workflows.evaluation import EvaluationInput, EvaluationProgress, EvaluationReport
+from placet_workflows.events import Body, Event
 from placet_workflows.names import Activity
+
+# Entries asked for at a time; AuditService sends fewer when they are large.
+PAGE: Final = 500
+# For one page, in seconds. Less than the heartbeat timeout: a log that hangs is told by its own name.
+PAGE_TIMEOUT: Final = 5.0
+# Seconds between heartbeats. The SDK passes on the newest every 8 s (0.8 of the heartbeat timeout).
+BEAT: Final = 1.0
 
 
 class MlActivities:
     """Holds the stub that the activities call."""
 
-    def __init__(self, audit: AuditServiceStub) -> None:
+    def __init__(
+        self, audit: AuditServiceStub, *, page_size: int = PAGE, remembered: int = REMEMBERED
+    ) -> None:
+        """See PAGE and `tally.REMEMBERED`."""
         self._audit = audit
+        self._page_size = page_size
+        self._remembered = remembered
 
     @activity.defn(name=Activity.EVALUATE_MODEL)
     async def evaluate_model(self, step: EvaluationInput) -> EvaluationReport:
-        """Reads past outcomes and reports how well the risk score separates them."""
-        return EvaluationReport(tenant=step.tenant, policy=step.policy)
+        """Reads the tenant's log to where it ends now, and reports how well risk scores separate what
+        people approved from what they rejected. Reads on from the last heartbeat of the attempt before."""
+        tally = Tally(step.policy, _progress_of_the_attempt_before(), remembered=self._remembered)
+        async with _heartbeats(tally.progress):
+            while not tally.finished:
+                page = await self._page(step.tenant, from_index=tally.next_index)
+                if tally.log_size == 0:
+                    tally.log_size = page.size
+                if page.size == 0:
+                    break
+                await self._count(step.tenant, tally, page)
+            # In a thread, because importing scikit-learn would hold the heartbeats up.
+            return await asyncio.to_thread(separation.report, step, tally.progress())
+
+    async def _count(self, tenant: str, tally: Tally, page: ListEventsResponse) -> None:
+        if not page.entries:
+            raise ApplicationError(f"the log ends at {page.size}, but it held {tally.log_size} entries")
+        for stored in page.entries:
+            if tally.finished:
+                return
+            approval_id, body = stored.entry.approval_id, _counted_body(stored)
+            if body is not None and body.type == "decided" and tally.forgot(approval_id):
+                await self._bring_again(tenant, tally, approval_id, before=stored.index)
+            tally.take(stored.index, approval_id, body)
+
+    async def _bring_again(self, tenant: str, tally: Tally, approval_id: str, *, before: int) -> None:
+        token = ""
+        while True:
+            page = await self._page(tenant, approval_id=approval_id, page_token=token)
+            for stored in page.entries:
+                body = _counted_body(stored) if stored.index < before else None
+                if body is not None:
+                    tally.remember(approval_id, body)
+            token = page.next_page_token
+            if not token or page.entries[-1].index >= before:
+                return
+
+    async def _page(
+        self, tenant: str, *, approval_id: str = "", from_index: int = 0, page_token: str = ""
+    ) -> ListEventsResponse:
+        request = ListEventsRequest(
+            approval_id=approval_id, from_index=from_index, page_token=page_token, page_size=self._page_size
+        )
+        with one_call(tenant):
+            return await self._audit.ListEvents(request, timeout=PAGE_TIMEOUT)
+
+
+def _counted_body(stored: event_pb2.LogEntry) -> Body | None:
+    if stored.entry.event.WhichOneof("body") not in COUNTED:
+        return None
+    return from_proto(stored.entry.event, Event).body
+
+
+def _progress_of_the_attempt_before() -> EvaluationProgress:
+    details = activity.info().heartbeat_details
+    return EvaluationProgress.model_validate(details[0]) if details else EvaluationProgress()
+
+
+@asynccontextmanager
+async def _heartbeats(progress: Callable[[], EvaluationProgress]) -> AsyncIterator[None]:
+    """Sends `progress()` with a heartbeat now and then, and once more at the end, however that comes.
+
+    The first waits a moment: it goes out at once, and those after it only every few seconds.
+    """
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            activity.heartbeat(progress())
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating
+        activity.heartbeat(progress())
