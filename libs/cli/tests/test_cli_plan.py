@@ -45,7 +45,7 @@ def test_the_stack_is_temporal_four_services_three_workers_mail_and_spans(home: 
 
 
 def test_the_key_of_an_ai_service_reaches_the_decision_service_alone(home: Home) -> None:
-    keys = {"OPENAI_API_KEY": "k", "PLACET_DECISION_OPENAI_API_KEY": "k"}
+    keys = {"OPENAI_API_KEY": "k", "PLACET_OPENAI_API_KEY": "k"}
     for name, spec in plan(home, keys | {"PATH": "/bin"}).items():
         assert spec.env["PATH"] == "/bin"
         assert (keys.keys() <= spec.env.keys()) == (name == "decision")

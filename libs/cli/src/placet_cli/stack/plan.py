@@ -24,7 +24,7 @@ _SHARED = ("PLACET_LOG_LEVEL", "PLACET_WORKER_")
 _OWN = {
     "approval": ("PLACET_APPROVAL_",),
     "audit": ("PLACET_AUDIT_",),
-    "decision": ("PLACET_DECISION_", "OPENAI_"),
+    "decision": ("PLACET_DECISION_", "PLACET_OPENAI_", "OPENAI_"),
     "notification": ("PLACET_NOTIFICATION_",),
 }
 _SECRET = ("OPENAI_", "PLACET_")

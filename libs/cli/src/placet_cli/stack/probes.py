@@ -6,13 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import grpc
-import grpc.aio
+from placet_rpc.client import serving
 
-# Its wheel carries no types.
-from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
-
-# Answers at once, or within PROBE_SECONDS: True when the process is ready to work.
+# Answers within PROBE_SECONDS: True when the process is ready to work.
 Probe = Callable[[], Awaitable[bool]]
 
 PROBE_SECONDS = 1.0
@@ -37,24 +33,15 @@ def grpc_serving(address: str, service: str = "") -> Probe:
     """Ready when the gRPC health service says SERVING for `service`; "" is the server as a whole."""
 
     async def probe() -> bool:
-        # A channel for each look: one that failed would wait longer and longer before it connects again.
-        async with grpc.aio.insecure_channel(
-            address, options=[("grpc.use_local_subchannel_pool", 1)]
-        ) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
-            try:
-                answer = await stub.Check(
-                    health_pb2.HealthCheckRequest(service=service), timeout=PROBE_SECONDS
-                )
-            except grpc.aio.AioRpcError:
-                return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        # A port that refuses is asked no more: gRPC would try again and again for all of the second.
+        host, _, port = address.rpartition(":")
+        return await port_open(host, int(port))() and await serving(address, service, timeout=PROBE_SECONDS)
 
     return probe
 
 
 def file_exists(path: Path) -> Probe:
-    """Ready when the process has touched its file."""
+    """Ready when the process has written its file."""
 
     async def probe() -> bool:
         return path.exists()  # noqa: ASYNC240 (a stat of a local file is quicker than a thread)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from placet_cli.problems import Problem
-from placet_cli.stack.probes import PROBE_SECONDS, Probe
+from placet_cli.stack.probes import Probe
 
 PROBE_EVERY = 0.05
 START_ATTEMPTS = 3
@@ -211,6 +211,3 @@ def _describe(status: int) -> str:
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"
     return f"ended with exit status {status}"
-
-
-__all__ = ["PROBE_SECONDS", "Process", "ProcessSpec", "StackEvent", "Tell", "last_lines", "open_log"]

@@ -1,0 +1,127 @@
+"""What `placet doctor` looks at."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import shutil
+import stat
+import sys
+from dataclasses import dataclass
+
+from placet_cli.home import HOST, Home, Ports
+from placet_cli.problems import Problem
+from placet_cli.stack import temporal
+from placet_cli.stack.claims import Holder, StackState, free_base, holder_of_port, port_free
+from placet_cli.stack.plan import SERVICES, WORKERS
+from placet_cli.stack.probes import Probe, grpc_serving, port_open
+from placet_rpc.tokens import KeyFiles
+
+LEAST_PYTHON = (3, 11)
+LEAST_DISK = 500 << 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `ok`: None where there is nothing to judge. `advice` is the next command."""
+
+    what: str
+    ok: bool | None
+    found: str
+    advice: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """For programs."""
+        return {"what": self.what, "ok": self.ok, "found": self.found, "advice": self.advice}
+
+
+async def checkup(home: Home, ports: Ports) -> list[Finding]:
+    """Everything, in the order in which to mend it."""
+    findings = [_python(), _packages(), await _temporal(), *_home(home)]
+    state = StackState.read(home)
+    if state is None or not state.alive:
+        return [*findings, _not_running(home, state), *_ports(ports)]
+    running = Finding("stack", True, f"runs, process {state.pid}, ports from {state.port_base}")
+    return [*findings, running, *await _parts(home, Ports(state.port_base), state)]
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    ok = sys.version_info >= LEAST_PYTHON
+    return Finding("Python", ok, f"{version}, {sys.executable}", "" if ok else "install Python 3.11 or newer")
+
+
+def _packages() -> Finding:
+    names = [f"placet_{service}" for service in SERVICES] + [f"placet_worker_{worker}" for worker in WORKERS]
+    missing = [name for name in names if importlib.util.find_spec(f"{name}.__main__") is None]
+    if missing:
+        return Finding("packages", False, f"missing: {', '.join(missing)}", "make install")
+    return Finding("packages", True, f"all {len(names)} services and workers are installed")
+
+
+async def _temporal() -> Finding:
+    try:
+        program = temporal.executable()
+    except Problem as problem:
+        return Finding("Temporal server", False, problem.why, problem.tries[0])
+    process = await asyncio.create_subprocess_exec(
+        str(program), "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    version = output.decode(errors="replace").strip()
+    if process.returncode != 0:
+        return Finding("Temporal server", False, f"{program} does not run: {version[:100]}", "make install")
+    return Finding("Temporal server", True, version)
+
+
+def _home(home: Home) -> list[Finding]:
+    if not home.path.exists():
+        return [Finding("home", None, f"{home.path} does not exist yet", "placet up")]
+    findings = []
+    free = shutil.disk_usage(home.path).free
+    roomy = free >= LEAST_DISK
+    advice = "" if roomy else "make room on the disk, or choose another --home"
+    findings.append(Finding("home", roomy, f"{home.path}, {free >> 20:,} MiB free", advice))
+    secrets = [KeyFiles.below(home.keys).private_key, home.payload_key]
+    open_ones = [path for path in secrets if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
+    if open_ones:
+        names = " ".join(map(str, open_ones))
+        findings.append(Finding("keys", False, f"others can read {names}", f"chmod 600 {names}"))
+    elif all(path.exists() for path in secrets):
+        findings.append(Finding("keys", True, "readable by you alone"))
+    else:
+        findings.append(Finding("keys", None, "not made yet", "placet up"))
+    return findings
+
+
+def _not_running(home: Home, state: StackState | None) -> Finding:
+    left = (
+        [] if state is None else [name for name, one in state.processes.items() if Holder.of(one.pid) == one]
+    )
+    if left:
+        found = f"its supervisor was killed and left running: {', '.join(left)}"
+        return Finding("stack", False, found, "placet up  (ends them and starts afresh)")
+    return Finding("stack", None, f"does not run on {home.path}", "placet up")
+
+
+def _ports(ports: Ports) -> list[Finding]:
+    findings = []
+    for name, port in ports.all.items():
+        if not port_free(port):
+            advice = f"placet up --port-base {free_base(ports.base)}"
+            found = f"for {name}; held by {holder_of_port(port) or 'another user'}"
+            findings.append(Finding(f"port {port}", False, found, advice))
+    return findings or [Finding("ports", True, f"{ports.base} and those after it are free")]
+
+
+async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
+    probes: dict[str, Probe] = {name: grpc_serving(ports.address(name)) for name in SERVICES}
+    probes |= {name: port_open(HOST, ports.all[name]) for name in ("temporal", "mail", "spans")}
+    findings = []
+    for name, holder in state.processes.items():
+        alive = Holder.of(holder.pid) is not None
+        answers = await probes[name]() if name in probes else home.ready(name).exists()
+        ok = alive and answers
+        found = f"pid {holder.pid}" if ok else "does not answer; it is started again when it dies"
+        findings.append(Finding(name, ok, found, "" if ok else f"tail {home.log(name)}"))
+    return findings

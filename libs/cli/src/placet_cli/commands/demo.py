@@ -1,0 +1,6 @@
+"""The demonstration."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None: ...

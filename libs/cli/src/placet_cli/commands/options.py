@@ -1,0 +1,81 @@
+"""The options that every command takes, declared once."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE
+from placet_cli.session import Session
+
+HOME = typer.Option(
+    "--home",
+    envvar="PLACET_HOME",
+    help=f"Where all data is kept. [default: {DEFAULT_HOME}]",
+    show_default=False,
+)
+PORT_BASE = typer.Option(
+    "--port-base",
+    envvar="PLACET_PORT_BASE",
+    help=f"The first of the stack's ports. [default: the running stack's, else {DEFAULT_PORT_BASE}]",
+    show_default=False,
+)
+IDENTITY = typer.Option(
+    "--as",
+    metavar="ADDRESS",
+    help="Act as this person. [default: you@localhost, who runs the stack]",
+    show_default=False,
+)
+JSON = typer.Option("--json", help="Print the answer as proto3 JSON.")
+
+_COMMON = {
+    "home": (Annotated[Path | None, HOME], None),
+    "port_base": (Annotated[int | None, PORT_BASE], None),
+    "identity": (Annotated[str | None, IDENTITY], None),
+    "json": (Annotated[bool, JSON], False),
+}
+
+# A command's own parameters are its own affair; the first one is the session.
+Command = Callable[..., Coroutine[Any, Any, None]]
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
+    """Registers an async function as a command that takes the common options, before or after its name.
+
+    The function's first parameter is the Session; the others are typer's.
+    """
+
+    def register(function: Command) -> Command:
+        signature = inspect.signature(function, eval_str=True)
+        own = list(signature.parameters.values())[1:]
+
+        @functools.wraps(function)
+        def run(context: typer.Context, **arguments: Any) -> None:
+            before = context.find_root().obj or {}
+            common = {key: arguments.pop(key) for key in _COMMON}
+            given = {key: value or before.get(key) for key, value in common.items()}
+            session = Session.of(
+                given["home"], given["port_base"], given["identity"], json=bool(given["json"])
+            )
+            asyncio.run(function(session, **arguments))
+
+        context = inspect.Parameter(
+            "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+        )
+        common = [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for key, (annotation, default) in _COMMON.items()
+        ]
+        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        run.__signature__ = inspect.Signature([context, *own, *common])  # type: ignore[attr-defined]  # read by typer
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in [context, *own, *common]}
+        app.command(name)(run)
+        return function
+
+    return register

@@ -1,0 +1,290 @@
+"""Commands about requests: ask, look, decide, withdraw, watch."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import event_pb2
+from placet_cli.commands.options import command
+from placet_cli.documents import read_document
+from placet_cli.problems import Problem
+from placet_cli.screen import Screen, short, since
+from placet_cli.session import Session
+from placet_cli.words import clean, clock_note, clock_scale, row, rows, sentence, span, state_name
+from placet_client import PlacetClient
+from placet_workflows.policy import parse_duration
+
+LIST_WIDTHS = (8, 10, 13, 24, 8, 12)
+
+
+class Verdict(StrEnum):
+    """What `decide` takes."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id, or its first characters.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands."""
+    command(app, "request")(request)
+    command(app, "list")(list_requests)
+    command(app, "show")(show)
+    command(app, "decide")(decide)
+    command(app, "cancel")(cancel)
+    command(app, "watch")(watch)
+
+
+async def request(
+    session: Session,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What is to be decided; -: stdin.")],
+    policy: Annotated[str, typer.Option(help="simple, ai-fallback, escalating, document, …")] = "simple",
+    approver: Annotated[str, typer.Option(metavar="ADDRESS", help="Who is asked first.")] = "",
+    manager: Annotated[str, typer.Option(metavar="ADDRESS", help="Who is asked when they are silent.")] = "",
+    priority: Annotated[str, typer.Option(help="urgent, high, normal or low.")] = "normal",
+    title: Annotated[str, typer.Option(help="One line. [default: the file's heading or name]")] = "",
+    subject: Annotated[str, typer.Option(help="Your own id of the thing.")] = "",
+    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Your own marks.")] = None,
+    deadline: Annotated[
+        str, typer.Option(metavar="WHEN", help="Ends all waiting: '3 h', or 2030-01-31T12:00.")
+    ] = "",
+    request_id: Annotated[str, typer.Option(help="Idempotency key, a UUID. [default: a new one]")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
+) -> None:
+    """Ask for a decision about a file: text, Markdown, a diff, JSON or PDF."""
+    document = read_document(file)
+    asking = {
+        "title": title or document.title,
+        "content": document.body,
+        "media_type": document.media_type,
+        "policy": policy,
+        "required_approver": approver,
+        "manager_approver": manager,
+        "priority": priority,
+        "subject_id": subject,
+    }
+    async with session.client() as client:
+        accepted = await client.request_approval(
+            **asking,  # type: ignore[arg-type]  # all of them are text, and content may be
+            labels=_labels(label or []),
+            deadline=_deadline(deadline),
+            request_id=request_id or None,
+        )
+        if wait:
+            await client.outcome(accepted.id)
+        approval = await client.get(accepted.id, min_log_index=accepted.log_index)
+    if session.json and wait:
+        session.screen.json(approval)
+    elif session.json:
+        answer = approval_service_pb2.RequestApprovalResponse(
+            id=accepted.id, content_digest=accepted.content_digest, log_index=accepted.log_index
+        )
+        session.screen.json(answer)
+    elif wait:
+        tell(session.screen, approval)
+    else:
+        _tell_accepted(session.screen, approval)
+
+
+def _tell_accepted(screen: Screen, approval: approval_pb2.Approval) -> None:
+    screen.say(f"Asked: {clean(approval.title)}", "bold")
+    screen.say(approval.id)
+    screen.paragraph(sentence(approval))
+    screen.say()
+    for person in approval.asked:
+        screen.say(f"  placet decide {short(approval.id)} approve --as {person}", "cyan")
+    screen.say(f"  placet show {short(approval.id)}", "cyan")
+
+
+async def list_requests(
+    session: Session,
+    state: Annotated[list[str] | None, typer.Option(help="pending, approved, rejected, cancelled.")] = None,
+    policy: Annotated[str, typer.Option(help="Only with this policy.")] = "",
+    subject: Annotated[str, typer.Option(help="Only about this subject.")] = "",
+    mine: Annotated[bool, typer.Option("--mine", help="Only those that wait for your own decision.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 50,
+) -> None:
+    """List requests, newest first."""
+    async with session.client() as client:
+        found = await client.list(
+            states=state or [], policy=policy, subject_id=subject, waiting_for_me=mine, limit=limit
+        )
+    if session.json:
+        session.screen.json(found)
+        return
+    if not found.approvals:
+        session.screen.say("No requests.")
+        return
+    now = datetime.now(UTC)
+    lines = [_list_line(one, now) for one in found.approvals]
+    session.screen.table(("id", "state", "policy", "title", "age", "who"), lines, LIST_WIDTHS)
+    if found.next_page_token:
+        session.screen.aside(f"There are more: placet list --limit {limit * 10}")
+
+
+def _list_line(approval: approval_pb2.Approval, now: datetime) -> tuple[str, ...]:
+    who = approval.outcome.approver if approval.HasField("outcome") else " ".join(approval.asked[-1:])
+    age = since(approval.create_time.ToDatetime(tzinfo=UTC), now)
+    return (
+        short(approval.id),
+        state_name(approval.state),
+        approval.policy,
+        clean(approval.title),
+        span(age),
+        clean(who),
+    )
+
+
+async def show(session: Session, request: Id) -> None:
+    """Show a request: how it stands in one sentence, and everything that happened to it."""
+    async with session.client() as client:
+        approval = await client.get(await session.resolve(client, request))
+    if session.json:
+        session.screen.json(approval)
+    else:
+        tell(session.screen, approval)
+
+
+def tell(screen: Screen, approval: approval_pb2.Approval) -> None:
+    """A request as `placet show` tells it."""
+    screen.say(clean(approval.title), "bold")
+    priority = event_pb2.Priority.Name(approval.priority).removeprefix("PRIORITY_").lower()
+    facts = [approval.id, f"policy {approval.policy}", priority]
+    screen.say(" · ".join([*facts, *([clean(approval.subject_id)] if approval.subject_id else [])]), "dim")
+    note = clock_note(clock_scale(approval))
+    if note:
+        screen.say(note, "dim")
+    screen.say()
+    screen.paragraph(sentence(approval), "bold")
+    if approval.HasField("outcome") and approval.outcome.reasoning:
+        screen.paragraph(f"“{clean(approval.outcome.reasoning)}”")
+    screen.say()
+    tell_path(screen, approval.path)
+
+
+def tell_path(screen: Screen, path: Iterable[event_pb2.LogEntry]) -> None:
+    """The events of one request, aligned: elapsed, actor, event, reason."""
+    told = rows(path)
+    for one in told:
+        screen.event(since(told[0].time, one.time), one, whole=True)
+
+
+async def decide(
+    session: Session,
+    request: Id,
+    verdict: Annotated[Verdict, typer.Argument(help="approve or reject.")],
+    reason: Annotated[str, typer.Option(help="Why; needed to reject.")] = "",
+    decision_id: Annotated[str, typer.Option(help="Idempotency key, a UUID. [default: a new one]")] = "",
+) -> None:
+    """Decide a request that you were asked to decide."""
+    command_id = decision_id or str(uuid.uuid4())
+    async with session.client() as client:
+        approval_id = await session.resolve(client, request)
+        answer = await client.decide(approval_id, verdict.value, reason=reason, decision_id=command_id)
+        again = f"placet decide {short(approval_id)} {verdict.value} --decision-id {command_id}"
+        await _tell_effect(session, client, approval_id, answer, again)
+
+
+async def cancel(
+    session: Session,
+    request: Id,
+    reason: Annotated[str, typer.Option(help="Why.")] = "",
+    command_id: Annotated[str, typer.Option(help="Idempotency key, a UUID. [default: a new one]")] = "",
+) -> None:
+    """Withdraw a request."""
+    chosen = command_id or str(uuid.uuid4())
+    async with session.client() as client:
+        approval_id = await session.resolve(client, request)
+        answer = await client.cancel(approval_id, reason=reason, command_id=chosen)
+        again = f"placet cancel {short(approval_id)} --command-id {chosen}"
+        await _tell_effect(session, client, approval_id, answer, again)
+
+
+async def _tell_effect(
+    session: Session,
+    client: PlacetClient,
+    approval_id: str,
+    answer: approval_service_pb2.SubmitDecisionResponse | approval_service_pb2.CancelApprovalResponse,
+    again: str,
+) -> None:
+    if session.json:
+        session.screen.json(answer)
+    elif answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE:
+        approval = await client.get(approval_id, min_log_index=answer.log_index)
+        session.screen.paragraph(sentence(approval), "bold")
+    else:
+        session.screen.paragraph("Received and durable, but not judged yet. What became of it:")
+        session.screen.say(f"  placet show {short(approval_id)}", "cyan")
+        session.screen.say(f"  {again}", "cyan")
+
+
+async def watch(
+    session: Session,
+    request: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this request.")] = None,
+    from_index: Annotated[
+        int | None, typer.Option("--from", min=0, help="From this index of the log on. [default: now]")
+    ] = None,
+) -> None:
+    """Watch what happens as it becomes durable: one request until it is closed, or all until Ctrl-C."""
+    async with session.client() as client:
+        only = await session.resolve(client, request) if request else None
+        if only is not None and from_index is None:
+            approval = await client.get(only)
+            from_index = approval.path[0].index if approval.path else 0
+        starts: dict[str, datetime] = {}
+        async for change in client.watch(from_log_index=from_index):
+            if only is not None and change.entry.entry.approval_id != only:
+                continue
+            _tell_change(session, change, starts)
+            if only is not None and change.entry.entry.event.WhichOneof("body") == "closed":
+                return
+
+
+def _tell_change(
+    session: Session, change: approval_service_pb2.WatchApprovalsResponse, starts: dict[str, datetime]
+) -> None:
+    if session.json:
+        session.screen.json(change, one_line=True)
+        return
+    told = row(change.entry)
+    approval = change.approval
+    start = starts.setdefault(approval.id, approval.create_time.ToDatetime(tzinfo=UTC))
+    session.screen.event(since(start, told.time), told)
+
+
+def _labels(given: list[str]) -> dict[str, str]:
+    labels = {}
+    for one in given:
+        key, equals, value = one.partition("=")
+        if not key or not equals:
+            raise Problem(f"--label {one} is not KEY=VALUE", tries=("--label team=payments",))
+        labels[key] = value
+    return labels
+
+
+def _deadline(given: str) -> datetime | None:
+    if not given:
+        return None
+    spaced = re.sub(r"^(\d+)\s*([a-z]+)$", r"\1 \2", given.strip())
+    try:
+        length = parse_duration(spaced)
+        return datetime.now(UTC) + length if isinstance(length, timedelta) else None
+    except ValueError:
+        pass
+    try:
+        # Without a zone it is meant by the clock on the wall.
+        return datetime.fromisoformat(given).astimezone()
+    except ValueError:
+        raise Problem(
+            f"--deadline {given} is no time", tries=("--deadline '3 h'", "--deadline 2030-01-31T12:00")
+        ) from None

@@ -1,0 +1,76 @@
+"""Files that people want decided: what they are, and what they are called."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from placet_cli.problems import Problem
+
+MAX_BYTES = 1 << 20
+MAX_TITLE = 200
+
+_BY_SUFFIX = {
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".diff": "text/x-diff",
+    ".patch": "text/x-diff",
+    ".json": "application/json",
+    ".pdf": "application/pdf",
+}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file's bytes with their type and a title."""
+
+    title: str
+    body: bytes
+    media_type: str
+
+
+def read_document(name: str) -> Document:
+    """Reads a file, or text from standard input for "-".
+
+    What the suffix does not tell is plain text, if it is UTF-8. Raises Problem.
+    """
+    body = sys.stdin.buffer.read() if name == "-" else _bytes_of(Path(name))
+    if not body:
+        raise Problem(f"{name} is empty", "there is nothing to decide")
+    if len(body) > MAX_BYTES:
+        raise Problem(f"{name} is too large", f"it has {len(body):,} bytes; at most {MAX_BYTES:,} are taken")
+    media_type = _BY_SUFFIX.get(Path(name).suffix.lower(), "text/plain")
+    if media_type != "application/pdf":
+        _check_text(name, body)
+    return Document(_title(name, body, media_type), body, media_type)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Problem(
+            f"cannot read {path}", error.strerror or str(error), tries=(f"ls -l {path}",)
+        ) from error
+
+
+def _check_text(name: str, body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem(
+            f"{name} is not text",
+            f"byte {error.start} is not UTF-8; text, Markdown, diffs, JSON and PDF can be decided",
+            tries=(f"iconv -t UTF-8 {name}",),
+        ) from error
+
+
+def _title(name: str, body: bytes, media_type: str) -> str:
+    """A Markdown file's first heading, else the file's name."""
+    if media_type == "text/markdown":
+        heading = re.search(r"^#{1,6}\s+(.+?)\s*#*\s*$", body.decode(), re.MULTILINE)
+        if heading:
+            return heading[1][:MAX_TITLE]
+    return ("standard input" if name == "-" else Path(name).name)[:MAX_TITLE]

@@ -1,0 +1,120 @@
+"""What every command knows: where the stack is, who acts, how to print."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc.aio
+
+from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports
+from placet_cli.problems import Problem
+from placet_cli.screen import Screen, short
+from placet_cli.stack.claims import StackState, shown
+from placet_cli.stack.secrets import OWNER, person
+from placet_client import PlacetClient
+from placet_rpc.client import channel
+from placet_rpc.tokens import FileTokenSource, TokenSource
+
+# Seconds that a command waits for a service that is away: long enough for a restart, short for a person.
+PATIENCE = 5.0
+LEAST_PREFIX = 4
+_ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A command's surroundings. `given_port_base` and `identity` are None when the user gave none."""
+
+    home: Home
+    given_port_base: int | None = None
+    identity: str | None = None
+    json: bool = False
+    screen: Screen = field(default_factory=Screen)
+
+    @classmethod
+    def of(cls, home: Path | None, port_base: int | None, identity: str | None, *, json: bool) -> Session:
+        """The session of these options. Raises Problem if the identity is no address."""
+        if identity is not None and not _ADDRESS.fullmatch(identity):
+            raise Problem(
+                f"--as {identity} is not an e-mail address",
+                "people are known by their addresses",
+                tries=("--as alice@example.com",),
+            )
+        return cls(Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json)
+
+    @property
+    def ports(self) -> Ports:
+        """The ports as given; else those of the stack that runs on this home; else the default ones."""
+        if self.given_port_base is not None:
+            return Ports(self.given_port_base)
+        state = StackState.read(self.home)
+        return Ports(state.port_base if state is not None else DEFAULT_PORT_BASE)
+
+    @property
+    def options(self) -> str:
+        """What commands in another terminal must add to mean the same stack; "" for the default home."""
+        if self.home == Home.at(Path(DEFAULT_HOME)):
+            return ""
+        return f" --home {shown(self.home.path)}"
+
+    @property
+    def who(self) -> str:
+        """Who acts."""
+        return self.identity or OWNER
+
+    def tokens(self) -> TokenSource:
+        """The tokens of who acts: minted with the home's key, or from PLACET_TOKEN_FILE. Raises Problem."""
+        outside = os.environ.get("PLACET_TOKEN_FILE")
+        if outside and self.identity is None:
+            return FileTokenSource(Path(outside))
+        return person(self.home, self.who)
+
+    def address(self, service: str) -> str:
+        """host:port of a service: PLACET_<SERVICE>_ADDRESS, or this stack's."""
+        return os.environ.get(f"PLACET_{service.upper()}_ADDRESS") or self.ports.address(service)
+
+    def client(self) -> PlacetClient:
+        """The SDK, acting as who acts."""
+        return PlacetClient.connect(self.address("approval"), self.tokens(), patience=PATIENCE)
+
+    @asynccontextmanager
+    async def channel(self, service: str) -> AsyncIterator[grpc.aio.Channel]:
+        """A channel to a service, acting as who acts."""
+        opened = channel(self.address(service), self.tokens())
+        try:
+            yield opened
+        finally:
+            await opened.close()
+
+    async def resolve(self, client: PlacetClient, given: str) -> str:
+        """The id that the user means by an id or its unique beginning. Raises Problem."""
+        try:
+            return str(uuid.UUID(given))
+        except ValueError:
+            pass
+        prefix = given.lower()
+        if not re.fullmatch(rf"[0-9a-f-]{{{LEAST_PREFIX},36}}", prefix):
+            raise Problem(
+                f"{given!r} is not a request's id",
+                f"an id is a UUID; its first {LEAST_PREFIX} or more characters will do while they are unique",
+                tries=("placet list",),
+            )
+        listed = await client.list(limit=1000)
+        found = [one for one in listed.approvals if one.id.startswith(prefix)]
+        if len(found) == 1:
+            return found[0].id
+        if not found:
+            raise Problem(
+                f"no request that {self.who} may see begins with {given}", tries=("placet list --limit 500",)
+            )
+        raise Problem(
+            f"{len(found)} requests begin with {given}",
+            "\n".join(f"{one.id}  {one.title}" for one in found[:5]),
+            tries=(f"use more characters than {short(given)}",),
+        )

@@ -1,0 +1,266 @@
+"""Requests and events in words. Pure: messages in, text out; nothing here knows a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from placet.approval.v1 import approval_pb2
+from placet.audit.v1 import event_pb2
+from placet_workflows.policy import describe_duration
+
+_DONE = {
+    event_pb2.STATE_APPROVED: "Approved",
+    event_pb2.STATE_REJECTED: "Rejected",
+    event_pb2.STATE_CANCELLED: "Cancelled",
+    event_pb2.STATE_ANSWERED: "Answered",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An event for people: when, who, what, and why. `good`: None where it is neither good nor bad."""
+
+    time: datetime
+    actor: str
+    event: str
+    reason: str
+    good: bool | None = None
+
+
+def sentence(approval: approval_pb2.Approval) -> str:
+    """What became of a request, in one sentence: "Approved by bob@example.com, manager, after …"."""
+    return _outcome_sentence(approval) if approval.HasField("outcome") else _pending_sentence(approval)
+
+
+def _outcome_sentence(approval: approval_pb2.Approval) -> str:
+    outcome = approval.outcome
+    done, by = _DONE.get(outcome.state, "Closed"), clean(outcome.approver)
+    silences = _silences(approval)
+    after = f", after {silences}" if silences else ""
+    match outcome.source:
+        case event_pb2.SOURCE_HUMAN:
+            role = ", manager" if outcome.decision_type == event_pb2.DECISION_TYPE_MANAGER else ""
+            who = f"{by}{role}"
+            # A comma closes what one has opened.
+            said = f"{done} by {who}{after if after or not role else ''}"
+        case event_pb2.SOURCE_AI_PRESCREEN:
+            risk = f"risk {approval.pre_screen.risk:.2f}, below {approval.pre_screen.threshold:.2f}"
+            said = f"{done} at once by {by}: {risk}"
+        case event_pb2.SOURCE_AI_FALLBACK:
+            said = f"{done} by {by}, {outcome.confidence:.0%} sure{after}"
+        case event_pb2.SOURCE_POLICY:
+            said = f"{done} by policy {by}{after}"
+        case _:
+            said = f"{done} by {by}"
+    return said + "."
+
+
+def _silences(approval: approval_pb2.Approval) -> str:
+    """ "alice@example.com was silent for 2 h and bob@example.com for 4 h", by the policy's clock."""
+    scale = clock_scale(approval)
+    asked: dict[int, str] = {}
+    silences: list[str] = []
+    for entry in approval.path:
+        event = entry.entry.event
+        if event.WhichOneof("body") == "asked":
+            asked[event.asked.tier] = clean(event.asked.person.value)
+        elif event.WhichOneof("body") == "timed_out":
+            waited = describe_duration(event.timed_out.waited.ToTimedelta() * scale)
+            person = asked.get(event.timed_out.tier) or f"tier {event.timed_out.tier}"
+            silences.append(f"{person} {'was silent ' if not silences else ''}for {waited}")
+    return " and ".join(silences)
+
+
+def _pending_sentence(approval: approval_pb2.Approval) -> str:
+    if approval.held:
+        return f"Paused: {clean(approval.held)}."
+    if not approval.waiting_for_approval:
+        return "Under way: nobody has to be asked yet, or any more."
+    people = " or ".join(clean(person) for person in approval.asked)
+    until = f"until {clock_time(approval.due)}" if approval.HasField("due") else "without limit"
+    silences = _silences(approval)
+    return f"Waiting for {people}, {until}{f'; {silences}' if silences else ''}."
+
+
+def clock_scale(approval: approval_pb2.Approval) -> float:
+    """How much faster than written this request's clocks run: 1 except in demonstrations."""
+    for entry in approval.path:
+        if entry.entry.event.WhichOneof("body") == "received":
+            return entry.entry.event.received.clock_scale or 1.0
+    return 1.0
+
+
+def clock_note(scale: float) -> str:
+    """The label of clocks that run faster: "Demo clocks: 2 h → 6 s"; "" for real ones."""
+    if scale == 1:
+        return ""
+    return f"Demo clocks: 2 h → {describe_duration(timedelta(hours=2) / scale)}"
+
+
+def rows(path: Iterable[event_pb2.LogEntry]) -> list[Row]:
+    """All of a path in words."""
+    return [row(entry) for entry in path]
+
+
+def row(entry: event_pb2.LogEntry) -> Row:
+    """An event in words."""
+    event = entry.entry.event
+    body = event.WhichOneof("body") or ""
+    what, reason, good = _TOLD[body](event) if body in _TOLD else (body or "unknown", "", None)
+    return Row(event.time.ToDatetime(tzinfo=UTC), _actor(event), what, clean(reason), good)
+
+
+def _actor(event: event_pb2.Event) -> str:
+    name = clean(event.actor.name.value)
+    match event.actor.kind:
+        case event_pb2.ACTOR_KIND_CLOCK:
+            return "clock"
+        case event_pb2.ACTOR_KIND_POLICY:
+            return f"policy {name}"
+        case event_pb2.ACTOR_KIND_AI_MODEL:
+            return name or "AI"
+        case _:
+            return name or "(erased)"
+
+
+_Told = tuple[str, str, bool | None]
+
+
+def _received(event: event_pb2.Event) -> _Told:
+    return "received", f"“{event.received.title.value}”", None
+
+
+def _processed(event: event_pb2.Event) -> _Told:
+    processed = event.processed
+    return (
+        "read",
+        f"{processed.words:,} {'word' if processed.words == 1 else 'words'} of {processed.method}",
+        None,
+    )
+
+
+def _pre_screened(event: event_pb2.Event) -> _Told:
+    screened = event.pre_screened
+    if screened.result != event_pb2.AI_RESULT_DECIDED:
+        result = event_pb2.AiResult.Name(screened.result).removeprefix("AI_RESULT_").lower()
+        return "pre-screened", result, None
+    against = ""
+    if screened.threshold:
+        low = screened.level == event_pb2.RISK_LEVEL_LOW
+        against = f", {'below' if low else 'not below'} {screened.threshold:.2f}"
+    return "pre-screened", f"risk {screened.risk:.2f}{against}", None
+
+
+def _tier_opened(event: event_pb2.Event) -> _Told:
+    tier = event.tier_opened
+    until = f"until {clock_time(tier.due)}" if tier.HasField("due") else "without limit"
+    return f"tier {tier.tier} opened", f"{tier.name}, {until}", None
+
+
+def _asked(event: event_pb2.Event) -> _Told:
+    return "asked", f"{event.asked.person.value}: {event.asked.reason.value}", None
+
+
+def _notified(event: event_pb2.Event) -> _Told:
+    notified = event.notified
+    return ("notified" if notified.delivered else "not notified"), f"by {notified.channel}", None
+
+
+def _timed_out(event: event_pb2.Event) -> _Told:
+    return "timed out", event.timed_out.reason.value, None
+
+
+def _escalated(event: event_pb2.Event) -> _Told:
+    return "escalated", event.escalated.reason.value, None
+
+
+def _voted(event: event_pb2.Event) -> _Told:
+    yes = event.voted.verdict == event_pb2.VERDICT_APPROVE
+    return ("said yes" if yes else "said no"), event.voted.reason.value, yes
+
+
+def _refused(event: event_pb2.Event) -> _Told:
+    return "was refused", event.refused.message.value, False
+
+
+def _fell_back(event: event_pb2.Event) -> _Told:
+    return "fell back", event.fell_back.reason.value, None
+
+
+def _ai_decided(event: event_pb2.Event) -> _Told:
+    decided = event.ai_decided
+    if decided.result != event_pb2.AI_RESULT_DECIDED:
+        result = event_pb2.AiResult.Name(decided.result).removeprefix("AI_RESULT_").lower()
+        return f"AI {result}", decided.reasoning.value, None
+    yes = decided.verdict == event_pb2.VERDICT_APPROVE
+    why = f"{decided.confidence:.0%} sure. {decided.reasoning.value}"
+    return ("AI said yes" if yes else "AI said no"), why, yes
+
+
+def _held(event: event_pb2.Event) -> _Told:
+    return "paused", event.held.reason, False
+
+
+def _decided(event: event_pb2.Event) -> _Told:
+    decided = event.decided
+    source = event_pb2.Source.Name(decided.source).removeprefix("SOURCE_")
+    yes = decided.state in (event_pb2.STATE_APPROVED, event_pb2.STATE_ANSWERED)
+    return _DONE.get(decided.state, "Closed").upper(), f"by {decided.approver.value} ({source})", yes
+
+
+def _closed(event: event_pb2.Event) -> _Told:
+    return "closed", f"after {span(event.closed.waited.ToTimedelta())}", None
+
+
+def _access_refused(event: event_pb2.Event) -> _Told:
+    method = event.access_refused.method.rpartition("/")[2]
+    return "access refused", f"{method}: {event.access_refused.reason}", False
+
+
+_TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
+    "received": _received,
+    "processed": _processed,
+    "pre_screened": _pre_screened,
+    "tier_opened": _tier_opened,
+    "asked": _asked,
+    "notified": _notified,
+    "timed_out": _timed_out,
+    "escalated": _escalated,
+    "voted": _voted,
+    "refused": _refused,
+    "fell_back": _fell_back,
+    "ai_decided": _ai_decided,
+    "held": _held,
+    "decided": _decided,
+    "closed": _closed,
+    "access_refused": _access_refused,
+}
+
+
+def state_name(state: event_pb2.State.ValueType) -> str:
+    """A state as people write it: "approved"."""
+    return event_pb2.State.Name(state).removeprefix("STATE_").lower()
+
+
+def span(duration: timedelta) -> str:
+    """A span of time in at most eight columns or so: "0.3 s", "12.4 s", "2 h", "1 h 30 min"."""
+    seconds = duration.total_seconds()
+    return f"{max(seconds, 0):.1f} s" if seconds < 60 else describe_duration(duration)
+
+
+def clock_time(stamp: Timestamp) -> str:
+    """A point in time by this machine's clock: the time of day today, else the date with it."""
+    then = stamp.ToDatetime(tzinfo=UTC).astimezone()
+    today = datetime.now(UTC).astimezone().date() == then.date()
+    return then.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
+
+
+def clean(text: str) -> str:
+    """Text that others wrote, on one line and without what could steer or deceive a terminal."""
+    spaced = " ".join(text.split())
+    return "".join(one if one == " " or unicodedata.category(one)[0] != "C" else "�" for one in spaced)
