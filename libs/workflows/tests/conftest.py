@@ -1,4 +1,4 @@
-"""The servers of the path tests, and one stage for each."""
+"""The servers of the path tests, and a stage for each test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from placet_testing.workflows import Services, Stage, on_stage, real_time, skipping_time
+from placet_testing.fakes import Services
+from placet_testing.workflows import Stage, on_stage, real_time, skipping_time
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,25 @@ async def real_server() -> AsyncIterator[WorkflowEnvironment]:
 
 
 @pytest.fixture
-async def stage(skipping_server: WorkflowEnvironment) -> AsyncIterator[Stage]:
+async def stage(skipping_server: WorkflowEnvironment, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """Time skips; both workers run."""
     async with on_stage(skipping_server, Services()) as stage:
         yield stage
+    await keep_histories(request, stage)
+
+
+@pytest.fixture
+async def stage_without_model(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """Nobody polls the openai queue: what is asked there waits. Time stands still meanwhile, even when its
+    workflow has ended, so the server is this test's own."""
+    async with skipping_time() as server:
+        async with on_stage(server, Services(), openai=False) as stage:
+            yield stage
+        await keep_histories(request, stage)
+
+
+async def keep_histories(request: pytest.FixtureRequest, stage: Stage) -> None:
+    """Hands what happened to the recorder of tests/replay, where that is at work."""
+    recorder = request.config.pluginmanager.get_plugin("histories")
+    if recorder is not None:
+        await recorder.keep(request.node.name, stage)

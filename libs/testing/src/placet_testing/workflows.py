@@ -1,7 +1,6 @@
-"""A stage for `ApprovalWorkflow`: a Temporal server, an in-memory log, and services that do as they are told.
+"""A stage for `ApprovalWorkflow`: a Temporal server, workers on the real queues, and fakes behind them.
 
-The activities are fakes under the real names on the real queues; the log compares and appends as
-AuditService does. A test says what the services answer, lets time pass, and looks at what was logged.
+A test says what the services answer, lets time pass, and looks at what was logged.
 """
 
 from __future__ import annotations
@@ -9,57 +8,47 @@ from __future__ import annotations
 import asyncio
 import sys
 import uuid
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from temporalio import activity
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
 
-from placet_testing.playing import TENANT, ai_says, received_event, screened
+from placet_testing.fakes import Services
+from placet_testing.playing import TENANT, received_event
 from placet_workflows.approval import ApprovalWorkflow
 from placet_workflows.events import (
     Closed,
     Decided,
     Dto,
-    Entry,
     Event,
-    LogEntry,
     Priority,
     Processed,
+    TimedOut,
 )
-from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, Activity, TaskQueue
+from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
 from placet_workflows.policy import Policy
 from placet_workflows.steps import (
-    AppendInput,
-    AppendResult,
     ApprovalInput,
-    AssessInput,
-    AssessResult,
-    DecideInput,
-    DecideResult,
     NotifyInput,
-    NotifyResult,
 )
 
 # How long a test waits, in real seconds, for what must happen.
 PATIENCE = 20.0
+PAUSE = 0.005
 
 _BIN = Path(sys.executable).parent
 _POLICIES = Path(__file__).resolve().parents[4] / "services/approval/src/placet_approval/policies"
 
 B = TypeVar("B", bound=Dto)
-Answer = TypeVar("Answer")
 
 
 def shipped_policy(name: str) -> Policy:
@@ -101,136 +90,11 @@ async def real_time() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
-class FakeLog:
-    """AuditService.AppendEvents in memory: compare-and-append, one request at a time.
-
-    `refuse` attempts fail before anything is stored, `lose` attempts store and fail to say so. `intrude`
-    holds events that somebody else stores just before the next append.
-    """
-
-    def __init__(self) -> None:
-        self.entries: dict[str, list[LogEntry]] = defaultdict(list)
-        self.refuse = 0
-        self.lose = 0
-        self.never = False
-        self.intrude: list[Event] = []
-        self.attempts: list[AppendInput] = []
-        self._size = 0
-
-    async def append(self, request: AppendInput) -> AppendResult:
-        """Appends if `expected_next` is the next number, else answers what is stored from there on."""
-        self.attempts.append(request)
-        if self.never:
-            raise ApplicationError("the log says never", non_retryable=True)
-        if self.refuse > 0:
-            self.refuse -= 1
-            raise ApplicationError("the log does not answer")
-        while self.intrude:
-            self._store(request, self.intrude.pop(0))
-        stored = self.entries[request.approval_id]
-        next_number = len(stored) + 1
-        if request.expected_next > next_number:
-            raise AssertionError(f"event {request.expected_next} would leave a gap after {len(stored)}")
-        appended = request.expected_next == next_number
-        if appended:
-            for event in request.events:
-                self._store(request, event)
-        if self.lose > 0:
-            self.lose -= 1
-            raise ApplicationError("the log's answer was lost")
-        return AppendResult(appended=appended, entries=tuple(stored[request.expected_next - 1 :]))
-
-    def _store(self, request: AppendInput, event: Event) -> None:
-        self.begin(request.tenant, request.approval_id, event)
-
-    def begin(self, tenant: str, approval_id: str, event: Event) -> LogEntry:
-        """Stores an event without a comparison, as intake does with the first."""
-        stored = self.entries[approval_id]
-        entry = Entry(tenant=tenant, approval_id=approval_id, number=len(stored) + 1, event=event)
-        stored.append(LogEntry(index=self._size, entry=entry))
-        self._size += 1
-        return stored[-1]
-
-
 async def until(holds: Callable[[], bool]) -> None:
     """Waits until it holds. Raises TimeoutError."""
     async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110 - the fakes signal nothing of what they are asked
-            await asyncio.sleep(0.005)
-
-
-async def quick_assessment(request: AssessInput) -> AssessResult:
-    """What rules say of a document that is neither safe nor dangerous; there is no model."""
-    return AssessResult(result=screened().model_copy(update={"mode": request.mode}))
-
-
-async def approving_ai(_request: DecideInput) -> DecideResult:
-    """An AI that approves."""
-    return DecideResult(result=ai_says())
-
-
-async def delivering(request: NotifyInput) -> NotifyResult:
-    """A channel that delivers."""
-    return NotifyResult(notification_id=f"n/{request.idempotency_key}", delivered=True, channel="email")
-
-
-def never_answering(
-    attempts: int, then: Callable[[Any], Awaitable[Answer]]
-) -> Callable[[Any], Awaitable[Answer]]:
-    """A service that fails so often before it answers; the attempts are a minute apart."""
-    left = [attempts]
-
-    async def answer(request: Any) -> Answer:  # Any: whatever the service takes
-        if left[0] > 0:
-            left[0] -= 1
-            raise ApplicationError("does not answer", next_retry_delay=timedelta(minutes=1))
-        return await then(request)
-
-    return answer
-
-
-@dataclass
-class Services:
-    """What the services do, and what they were asked."""
-
-    log: FakeLog = field(default_factory=FakeLog)
-    assess: Callable[[AssessInput], Awaitable[AssessResult]] = quick_assessment
-    decide: Callable[[DecideInput], Awaitable[DecideResult]] = approving_ai
-    notify: Callable[[NotifyInput], Awaitable[NotifyResult]] = delivering
-    assessed: list[AssessInput] = field(default_factory=list)
-    asked_ai: list[DecideInput] = field(default_factory=list)
-    notified: list[NotifyInput] = field(default_factory=list)
-    # The queue of each activity that ran, to see that work goes where it belongs.
-    queues: set[tuple[str, str]] = field(default_factory=set)
-
-    @activity.defn(name=Activity.APPEND_EVENTS)
-    async def append_events(self, request: AppendInput) -> AppendResult:
-        """See FakeLog."""
-        return await self.log.append(request)
-
-    @activity.defn(name=Activity.ASSESS_RISK)
-    async def assess_risk(self, request: AssessInput) -> AssessResult:
-        """The pre-screen."""
-        self._note_queue(f"{Activity.ASSESS_RISK} {request.mode.lower()}")
-        self.assessed.append(request)
-        return await self.assess(request)
-
-    @activity.defn(name=Activity.DECIDE)
-    async def ask_ai(self, request: DecideInput) -> DecideResult:
-        """The fallback."""
-        self._note_queue(Activity.DECIDE)
-        self.asked_ai.append(request)
-        return await self.decide(request)
-
-    @activity.defn(name=Activity.NOTIFY)
-    async def tell(self, request: NotifyInput) -> NotifyResult:
-        """A notification."""
-        self._note_queue(Activity.NOTIFY)
-        self.notified.append(request)
-        return await self.notify(request)
-
-    def _note_queue(self, name: str) -> None:
-        self.queues.add((name, activity.info().task_queue))
+            await asyncio.sleep(PAUSE)
 
 
 @dataclass
@@ -264,9 +128,40 @@ class Request:
         """Waits until a type of event was logged so often."""
         await until(lambda: self.path.count(step) >= times)
 
+    async def asks(self, times: int = 1) -> None:
+        """Waits until so many people were asked, and told.
+
+        The time-skipping server refuses a task that cancels an activity which ended while the task ran
+        (the real one does not), and lets it time out; so nothing is sent while somebody is being told.
+        """
+        await self.reaches("asked", times)
+        await until(lambda: sum(notice.tier > 0 for notice in self._notices()) >= times)
+        async with asyncio.timeout(PATIENCE):
+            while (await self.handle.describe()).raw_description.pending_activities:  # noqa: ASYNC110 - remote
+                await asyncio.sleep(PAUSE)
+
+    def _notices(self) -> list[NotifyInput]:
+        return [notice for notice in self.stage.services.delivered if notice.approval_id == self.id]
+
+    def waited(self, tier: int) -> timedelta:
+        """How long a tier that timed out was waited for."""
+        (waited,) = [body.waited for body in self.all_of(TimedOut) if body.tier == tier]
+        assert waited is not None
+        return waited
+
     async def silence(self, duration: timedelta) -> None:
-        """Lets time pass."""
-        await self.stage.environment.sleep(duration)
+        """Lets time pass. Time stands still while a task of any queue waits or runs."""
+        async with asyncio.timeout(PATIENCE):
+            await self.stage.environment.sleep(duration)
+
+    async def silence_until(self, step: str) -> None:
+        """Lets time pass until a type of event was logged."""
+        passing = asyncio.create_task(self.handle.result())
+        try:
+            await self.reaches(step)
+        finally:
+            passing.cancel()
+            await asyncio.wait([passing])
 
     async def send(self, command: object) -> None:
         """Signals a command, as the door does, or something else."""
@@ -274,7 +169,8 @@ class Request:
 
     async def outcome(self) -> Decided:
         """Lets time pass until the workflow ends, and answers the one outcome."""
-        await self.handle.result()
+        async with asyncio.timeout(PATIENCE):
+            await self.handle.result()
         decided, closed = self.only(Decided), self.only(Closed)
         assert decided.state == closed.state
         return decided
@@ -331,6 +227,13 @@ class Stage:
             await request.send(command)
         return request
 
+    async def clear(self) -> None:
+        """Ends what a test left open: its timers would ring in the next one."""
+        for request in self.requests:
+            described = await request.handle.describe()
+            if described.status is WorkflowExecutionStatus.RUNNING:
+                await request.handle.terminate("the test is over")
+
 
 @asynccontextmanager
 async def on_stage(
@@ -342,7 +245,9 @@ async def on_stage(
             await workers.enter_async_context(default_worker(environment.client, services))
         if openai:
             await workers.enter_async_context(openai_worker(environment.client, services))
-        yield Stage(environment, services, environment.client)
+        stage = Stage(environment, services, environment.client)
+        yield stage
+        await stage.clear()
 
 
 def default_worker(client: Client, services: Services, **options: Any) -> Worker:  # Any: the SDK's options

@@ -1,0 +1,176 @@
+"""The services that a workflow calls, as fakes that do what a test says: an in-memory log, and an AI, rules
+and notifications under the real activities' names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from placet_testing.playing import ai_says, screened
+from placet_workflows.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode
+from placet_workflows.names import Activity
+from placet_workflows.steps import (
+    AppendInput,
+    AppendResult,
+    AssessInput,
+    AssessResult,
+    DecideInput,
+    DecideResult,
+    NotifyInput,
+    NotifyResult,
+)
+
+Answer = TypeVar("Answer")
+
+
+class FakeLog:
+    """AuditService.AppendEvents in memory: compare-and-append, one request at a time.
+
+    `refuse` attempts fail before anything is stored, `lose` attempts store and fail to say so. `intrude`
+    holds events that somebody else stores just before the next append.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, list[LogEntry]] = defaultdict(list)
+        self.refuse = 0
+        self.lose = 0
+        self.never = False
+        self.intrude: list[Event] = []
+        self.attempts: list[AppendInput] = []
+        self._size = 0
+
+    async def append(self, request: AppendInput) -> AppendResult:
+        """Appends if `expected_next` is the next number, else answers what is stored from there on."""
+        self.attempts.append(request)
+        if self.never:
+            raise ApplicationError("the log says never", non_retryable=True)
+        if self.refuse > 0:
+            self.refuse -= 1
+            raise ApplicationError("the log does not answer")
+        while self.intrude:
+            self._store(request, self.intrude.pop(0))
+        stored = self.entries[request.approval_id]
+        next_number = len(stored) + 1
+        if request.expected_next > next_number:
+            raise AssertionError(f"event {request.expected_next} would leave a gap after {len(stored)}")
+        appended = request.expected_next == next_number
+        if appended:
+            for event in request.events:
+                self._store(request, event)
+        if self.lose > 0:
+            self.lose -= 1
+            raise ApplicationError("the log's answer was lost")
+        return AppendResult(appended=appended, entries=tuple(stored[request.expected_next - 1 :]))
+
+    def _store(self, request: AppendInput, event: Event) -> None:
+        self.begin(request.tenant, request.approval_id, event)
+
+    def begin(self, tenant: str, approval_id: str, event: Event) -> LogEntry:
+        """Stores an event without a comparison, as intake does with the first."""
+        stored = self.entries[approval_id]
+        entry = Entry(tenant=tenant, approval_id=approval_id, number=len(stored) + 1, event=event)
+        stored.append(LogEntry(index=self._size, entry=entry))
+        self._size += 1
+        return stored[-1]
+
+
+async def quick_assessment(request: AssessInput) -> AssessResult:
+    """What rules say of a document that is neither safe nor dangerous; there is no model."""
+    return AssessResult(result=screened().model_copy(update={"mode": request.mode}))
+
+
+async def approving_ai(_request: DecideInput) -> DecideResult:
+    """An AI that approves."""
+    return DecideResult(result=ai_says())
+
+
+def deep_model(deep: PreScreened) -> Callable[[AssessInput], Awaitable[AssessResult]]:
+    """A pre-screen with a model behind it: rules that are unsure, and what the model then says."""
+
+    async def assess(request: AssessInput) -> AssessResult:
+        said = deep if request.mode is ScreenMode.DEEP else screened()
+        return AssessResult(result=said.model_copy(update={"mode": request.mode}), deep_available=True)
+
+    return assess
+
+
+def saying(result: AiDecided) -> Callable[[DecideInput], Awaitable[DecideResult]]:
+    """An AI that says this."""
+
+    async def decide(_request: DecideInput) -> DecideResult:
+        return DecideResult(result=result)
+
+    return decide
+
+
+async def delivering(request: NotifyInput) -> NotifyResult:
+    """A channel that delivers."""
+    return NotifyResult(notification_id=f"n/{request.idempotency_key}", delivered=True, channel="email")
+
+
+def never_answering(
+    attempts: int, then: Callable[[Any], Awaitable[Answer]]
+) -> Callable[[Any], Awaitable[Answer]]:
+    """A service that fails so often before it answers; the attempts are a minute apart."""
+    left = [attempts]
+
+    async def answer(request: Any) -> Answer:  # Any: whatever the service takes
+        if left[0] > 0:
+            left[0] -= 1
+            raise ApplicationError("does not answer", next_retry_delay=timedelta(minutes=1))
+        return await then(request)
+
+    return answer
+
+
+@dataclass
+class Services:
+    """What the services do, and what they were asked."""
+
+    log: FakeLog = field(default_factory=FakeLog)
+    assess: Callable[[AssessInput], Awaitable[AssessResult]] = quick_assessment
+    decide: Callable[[DecideInput], Awaitable[DecideResult]] = approving_ai
+    notify: Callable[[NotifyInput], Awaitable[NotifyResult]] = delivering
+    assessed: list[AssessInput] = field(default_factory=list)
+    asked_ai: list[DecideInput] = field(default_factory=list)
+    notified: list[NotifyInput] = field(default_factory=list)
+    delivered: list[NotifyInput] = field(default_factory=list)
+    # The queue of each activity that ran, to see that work goes where it belongs.
+    queues: set[tuple[str, str]] = field(default_factory=set)
+
+    @activity.defn(name=Activity.APPEND_EVENTS)
+    async def append_events(self, request: AppendInput) -> AppendResult:
+        """See FakeLog."""
+        return await self.log.append(request)
+
+    @activity.defn(name=Activity.ASSESS_RISK)
+    async def assess_risk(self, request: AssessInput) -> AssessResult:
+        """The pre-screen."""
+        self._note_queue(f"{Activity.ASSESS_RISK} {request.mode.lower()}")
+        self.assessed.append(request)
+        return await self.assess(request)
+
+    @activity.defn(name=Activity.DECIDE)
+    async def ask_ai(self, request: DecideInput) -> DecideResult:
+        """The fallback."""
+        self._note_queue(Activity.DECIDE)
+        self.asked_ai.append(request)
+        return await self.decide(request)
+
+    @activity.defn(name=Activity.NOTIFY)
+    async def tell(self, request: NotifyInput) -> NotifyResult:
+        """A notification."""
+        self._note_queue(Activity.NOTIFY)
+        self.notified.append(request)
+        result = await self.notify(request)
+        self.delivered.append(request)
+        return result
+
+    def _note_queue(self, name: str) -> None:
+        self.queues.add((name, activity.info().task_queue))
