@@ -88,7 +88,7 @@ def event_lines(elapsed: timedelta | None, row: Row, *, label: str, whole: bool)
     when = label if elapsed is None else span(elapsed)
     style = {True: "bold green", False: "bold red", None: ""}[row.good]
     wrapped = textwrap.wrap(row.reason, _REASON, break_on_hyphens=False)
-    reasons = wrapped if whole else [fit(row.reason, _REASON)]
+    reasons = wrapped if whole else [fit(row.brief, _REASON)]
     first = reasons[0].rstrip() if reasons else ""
     lines = [
         Text.assemble(

@@ -23,13 +23,17 @@ _DONE = {
 
 @dataclass(frozen=True)
 class Row:
-    """An event for people: when, who, what, and why. `good`: None where it is neither good nor bad."""
+    """An event for people: when, who, what, and why. `good`: None where it is neither good nor bad.
+
+    `brief` is the reason where there is little room for it.
+    """
 
     time: datetime
     actor: str
     event: str
     reason: str
-    good: bool | None = None
+    good: bool | None
+    brief: str
 
 
 def sentence(approval: approval_pb2.Approval) -> str:
@@ -112,7 +116,8 @@ def row(entry: event_pb2.LogEntry) -> Row:
     event = entry.entry.event
     body = event.WhichOneof("body") or ""
     what, reason, good = _TOLD[body](event) if body in _TOLD else (body or "unknown", "", None)
-    return Row(event.time.ToDatetime(tzinfo=UTC), _actor(event), what, clean(reason), good)
+    brief = _BRIEF[body](event) if body in _BRIEF else reason
+    return Row(event.time.ToDatetime(tzinfo=UTC), _actor(event), what, clean(reason), good, clean(brief))
 
 
 def _actor(event: event_pb2.Event) -> str:
@@ -123,7 +128,7 @@ def _actor(event: event_pb2.Event) -> str:
         case event_pb2.ACTOR_KIND_POLICY:
             return f"policy {name}"
         case event_pb2.ACTOR_KIND_AI_MODEL:
-            return name or "AI"
+            return "AI"
         case _:
             return name or "(erased)"
 
@@ -153,7 +158,7 @@ def _pre_screened(event: event_pb2.Event) -> _Told:
     if screened.threshold:
         low = screened.level == event_pb2.RISK_LEVEL_LOW
         against = f", {'below' if low else 'not below'} {screened.threshold:.2f}"
-    return "pre-screened", f"risk {screened.risk:.2f}{against}", None
+    return "pre-screened", f"risk {screened.risk:.2f}{against}, by {screened.model}", None
 
 
 def _tier_opened(event: event_pb2.Event) -> _Told:
@@ -198,7 +203,7 @@ def _ai_decided(event: event_pb2.Event) -> _Told:
         result = event_pb2.AiResult.Name(decided.result).removeprefix("AI_RESULT_").lower()
         return f"AI {result}", decided.reasoning.value, None
     yes = decided.verdict == event_pb2.VERDICT_APPROVE
-    why = f"{decided.confidence:.0%} sure. {decided.reasoning.value}"
+    why = f"{decided.confidence:.0%} sure, by {decided.model}. {decided.reasoning.value}"
     return ("AI said yes" if yes else "AI said no"), why, yes
 
 
@@ -239,6 +244,23 @@ _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
     "decided": _decided,
     "closed": _closed,
     "access_refused": _access_refused,
+}
+
+
+def _brief_pre_screened(event: event_pb2.Event) -> str:
+    return _pre_screened(event)[1].partition(", by ")[0]
+
+
+def _brief_ai_decided(event: event_pb2.Event) -> str:
+    return f"{event.ai_decided.confidence:.0%} sure: {event.ai_decided.reasoning.value}"
+
+
+_BRIEF: dict[str, Callable[[event_pb2.Event], str]] = {
+    "pre_screened": _brief_pre_screened,
+    "asked": lambda event: event.asked.person.value,
+    "timed_out": lambda event: event.timed_out.reason.value.replace(" did not respond within ", ": silent for "),
+    "fell_back": lambda event: "nobody answered; the AI decides",
+    "ai_decided": _brief_ai_decided,
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Annotated
 
 import typer
@@ -12,14 +11,23 @@ from temporalio.service import RPCError
 
 from placet_cli.commands.options import command
 from placet_cli.problems import Problem
+from placet_cli.screen import Screen
 from placet_cli.session import Session
 from placet_cli.stack.secrets import TENANT, signing_key
+from placet_cli.words import clean
 from placet_temporal import TemporalSettings, connect
-from placet_workflows.evaluation import EvaluationInput, EvaluationReport
-from placet_workflows.names import EVALUATION_WORKFLOW, TaskQueue
+from placet_temporal.evaluations import EvaluationStanding, evaluation_standing, start_evaluation
+from placet_workflows.evaluation import (
+    EvaluationInput,
+    EvaluationReport,
+    EvaluationWorkflow,
+    VersionReport,
+)
 
 CONNECT_SECONDS = 3.0
 PROGRESS_EVERY = 1.0
+
+Handle = WorkflowHandle[EvaluationWorkflow, EvaluationReport]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,20 +44,15 @@ async def evaluate(
 ) -> None:
     """Judge how well risk scores separate what people approved from what they rejected.
 
-    The job runs in the ml worker and survives its death.
+    The job runs in the ml worker and survives its death; asking again joins the one that runs.
     """
     client = await _temporal(session)
     try:
-        handle = await client.start_workflow(
-            EVALUATION_WORKFLOW,
-            EvaluationInput(tenant=TENANT, policy=policy),
-            id=f"evaluation-{uuid.uuid4()}",
-            task_queue=TaskQueue.ML,
-            result_type=EvaluationReport,
-        )
-        session.screen.aside(f"Running as {handle.id}")
+        handle = await start_evaluation(client, EvaluationInput(tenant=TENANT, policy=policy))
         if wait:
-            _tell(session, await _result(session, handle))
+            _tell(session, await _report(session, client, handle))
+        else:
+            session.screen.say(f"Running as {handle.id}; the same command waits for its report.")
     except RPCError as error:
         raise _away(session, error.message) from error
     except WorkflowFailureError as error:
@@ -76,35 +79,54 @@ def _away(session: Session, why: str) -> Problem:
     return Problem(what, why.splitlines()[0][:200], tries=("placet up", "placet doctor"))
 
 
-async def _result(session: Session, handle: WorkflowHandle[object, EvaluationReport]) -> EvaluationReport:
-    """The report; meanwhile, what the job says of its progress."""
+async def _report(session: Session, client: Client, handle: Handle) -> EvaluationReport:
+    """The report; meanwhile, how far the job is."""
     result = asyncio.create_task(handle.result())
     said = ""
     try:
-        while not result.done():
-            await asyncio.wait([result], timeout=PROGRESS_EVERY)
-            progress = "" if result.done() else await _progress(handle)
-            if progress and progress != said:
-                session.screen.aside(progress)
-                said = progress
+        while not (await asyncio.wait([result], timeout=PROGRESS_EVERY))[0]:
+            standing = await evaluation_standing(client, handle.id)
+            words = "" if standing is None else _progress(standing)
+            if words and words != said:
+                session.screen.aside(words)
+                said = words
         return result.result()
     finally:
         result.cancel()
 
 
-async def _progress(handle: WorkflowHandle[object, EvaluationReport]) -> str:
-    """What the job's last heartbeat said; "" when it said nothing yet."""
-    description = await handle.describe()
-    for activity in description.raw_description.pending_activities:
-        details = await description.data_converter.decode(activity.heartbeat_details.payloads)
-        if details:
-            return ", ".join(str(detail) for detail in details)
-    return ""
+def _progress(standing: EvaluationStanding) -> str:
+    progress = standing.progress
+    done = (
+        f"{progress.next_index:,} of {progress.log_size:,} entries read" if progress.log_size else "beginning"
+    )
+    if standing.running:
+        return done if standing.attempt == 1 else f"{done} (attempt {standing.attempt})"
+    return f"{done}; waiting for the ml worker{f': {standing.last_failure}' if standing.last_failure else ''}"
 
 
 def _tell(session: Session, report: EvaluationReport) -> None:
     if session.json:
         session.screen.raw(report.model_dump_json(indent=2))
         return
-    for name, value in report.model_dump(mode="json").items():
-        session.screen.say(f"{name.replace('_', ' '):<20} {value if value != '' else '(all)'}")
+    screen, left_out = session.screen, report.left_out
+    about = f"policy {report.policy}" if report.policy else "all policies"
+    screen.say(f"{report.log_size:,} entries of the log, {about}", "bold")
+    for version in report.versions:
+        _tell_version(screen, version, report)
+    if not report.versions:
+        screen.say("No person decided a request that had a risk score before.")
+    screen.paragraph(
+        f"Left out: {left_out.automatic} approved by the pre-screen, {left_out.unscored} decided by people "
+        f"without a score, {left_out.other + left_out.surplus} others."
+    )
+
+
+def _tell_version(screen: Screen, version: VersionReport, report: EvaluationReport) -> None:
+    screen.say()
+    screen.say(f"{clean(version.model)}: n = {version.approved} approved + {version.rejected} rejected")
+    if version.auc is None or version.low is None or version.high is None:
+        screen.say(f"  too few to say: at least {report.minimum} of each are needed")
+        return
+    interval = f"{report.confidence_level:.0%} interval {version.low:.2f} to {version.high:.2f}"
+    screen.say(f"  AUC {version.auc:.2f} ({interval}); 1 separates perfectly, 0.5 not at all")

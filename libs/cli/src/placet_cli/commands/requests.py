@@ -18,8 +18,10 @@ from placet_cli.documents import read_document
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short, since
 from placet_cli.session import Session
+from placet_cli.tracing import traced
 from placet_cli.words import clean, clock_note, clock_scale, row, rows, sentence, span, state_name
 from placet_client import PlacetClient
+from placet_telemetry import tracer
 from placet_workflows.policy import parse_duration
 
 LIST_WIDTHS = (8, 10, 13, 24, 8, 12)
@@ -74,12 +76,13 @@ async def request(
         "subject_id": subject,
     }
     async with session.client() as client:
-        accepted = await client.request_approval(
-            **asking,  # type: ignore[arg-type]  # all of them are text, and content may be
-            labels=_labels(label or []),
-            deadline=_deadline(deadline),
-            request_id=request_id or None,
-        )
+        with traced(session), tracer("placet.cli").start_as_current_span("placet request"):
+            accepted = await client.request_approval(
+                **asking,  # type: ignore[arg-type]  # all of them are text, and content may be
+                labels=_labels(label or []),
+                deadline=_deadline(deadline),
+                request_id=request_id or None,
+            )
         if wait:
             await client.outcome(accepted.id)
         approval = await client.get(accepted.id, min_log_index=accepted.log_index)
@@ -190,7 +193,8 @@ async def decide(
     command_id = decision_id or str(uuid.uuid4())
     async with session.client() as client:
         approval_id = await session.resolve(client, request)
-        answer = await client.decide(approval_id, verdict.value, reason=reason, decision_id=command_id)
+        with traced(session), tracer("placet.cli").start_as_current_span("placet decide"):
+            answer = await client.decide(approval_id, verdict.value, reason=reason, decision_id=command_id)
         again = f"placet decide {short(approval_id)} {verdict.value} --decision-id {command_id}"
         await _tell_effect(session, client, approval_id, answer, again)
 

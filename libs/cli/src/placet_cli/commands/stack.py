@@ -55,7 +55,7 @@ def tell_addresses(session: Session) -> None:
     screen.say(f"  Temporal  http://{ports.address('temporal-ui')}")
     screen.say(f"  data      {session.home.path}")
     screen.say("In another terminal:")
-    screen.say(f"  placet request FILE --approver you@localhost{session.options}", "cyan")
+    screen.say(f"  placet request FILE --approver alice@example.com{session.options}", "cyan")
     screen.say(f"  placet watch{session.options}", "cyan")
     screen.say()
 

@@ -35,11 +35,12 @@ class StackOptions:
     """How a stack is to run.
 
     `fast`: commits of Temporal are not synced. `clock_scale`: how much faster than written the policies'
-    clocks run; 1 except in demonstrations.
+    clocks run; 1 except in demonstrations. `embedded_ai`: no model outside is asked, whatever is configured.
     """
 
     fast: bool = False
     clock_scale: float = 1.0
+    embedded_ai: bool = False
 
 
 def stack(
@@ -117,6 +118,8 @@ class _Plan:
         }
         if name == "approval":
             own["PLACET_APPROVAL_CLOCK_SCALE"] = repr(self.options.clock_scale)
+        if name == "decision" and self.options.embedded_ai:
+            own["PLACET_DECISION_PROVIDER"] = "embedded"
         if name == "notification":
             own["PLACET_NOTIFICATION_SMTP_HOST"] = HOST
             own["PLACET_NOTIFICATION_SMTP_PORT"] = str(self.ports.all["mail"])

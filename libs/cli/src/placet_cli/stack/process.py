@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
@@ -197,14 +198,25 @@ def open_log(path: Path) -> BinaryIO:
 
 
 def last_lines(path: Path, count: int = SHOWN_LOG_LINES) -> list[str]:
-    """The last lines of a log, each cut to what a terminal shows."""
+    """The last lines of a log for a terminal: what they say, without their form, repeats and stack traces."""
     try:
         with path.open("rb") as log:
-            log.seek(max(0, path.stat().st_size - 8192))
+            log.seek(max(0, path.stat().st_size - 65536))
             text = log.read().decode(errors="replace")
     except OSError:
         return []
-    return [line[:300] for line in text.splitlines() if line.strip()][-count:]
+    said = [_said(line)[:300] for line in text.splitlines() if line.strip()]
+    return list(dict.fromkeys(said[-count:]))
+
+
+def _said(line: str) -> str:
+    """The message of a structured log line, with the error that it carries; any other line as it is."""
+    try:
+        record = json.loads(line)
+        message, trace = str(record["event"]), str(record.get("exception", ""))
+    except (ValueError, KeyError, TypeError):
+        return line
+    return f"{message}: {trace.splitlines()[-1]}" if trace.strip() else message
 
 
 def _describe(status: int) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from placet_cli.home import Home, Ports
 from placet_cli.stack.claims import check_ports, claimed, end_leftovers, write_state
 from placet_cli.stack.plan import StackOptions, stack
-from placet_cli.stack.process import StackEvent, Tell
+from placet_cli.stack.process import ProcessSpec, StackEvent, Tell
 from placet_cli.stack.secrets import Tokens, make_keys
 from placet_cli.stack.supervisor import Supervisor
+
+# Which processes a stack is made of.
+Plan = Callable[[Home, Ports, StackOptions], Sequence[ProcessSpec]]
 
 
 @dataclass
@@ -59,7 +62,13 @@ class Interrupts:
 
 @contextlib.asynccontextmanager
 async def running_stack(
-    home: Home, ports: Ports, options: StackOptions, *, tell: Tell, interrupts: Interrupts | None = None
+    home: Home,
+    ports: Ports,
+    options: StackOptions,
+    *,
+    tell: Tell,
+    interrupts: Interrupts | None = None,
+    plan: Plan = stack,
 ) -> AsyncIterator[Supervisor]:
     """Inside, all of the stack is ready, or a stop was asked for meanwhile; afterwards all of it is gone.
 
@@ -74,7 +83,7 @@ async def running_stack(
         tokens = Tokens(home)
         tokens.write_all()
         supervisor = Supervisor(
-            stack(home, ports, options),
+            plan(home, ports, options),
             tell=tell,
             changed=lambda: write_state(home, ports.base, supervisor.pids),
         )
