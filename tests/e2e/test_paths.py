@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from functools import partial
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
+from placet_cli.mailsink import read_mails
 from placet_testing.stack import ALICE, BOB, CALLER, SOON, Stack, until
 
 HARMLESS = approval_pb2.Content(
@@ -115,11 +117,11 @@ async def test_the_asked_and_the_requester_get_mail(stack: Stack) -> None:
     approval_id = await stack.request()
     await stack.waiting(approval_id)
 
-    async def mailed(words: str) -> bool:
-        mails = [path.read_text(errors="replace") for path in stack.home.mails.rglob("*") if path.is_file()]
-        return any(approval_id in mail and words in mail for mail in mails)
+    async def mailed(recipient: str, words: str) -> bool:
+        mails = read_mails(stack.home.mails)
+        return any(recipient in mail.recipients and words in mail.text for mail in mails)
 
-    await until(lambda: mailed(f"To: {ALICE}"), "alice has mail")
-    await until(lambda: mailed(f"placet decide {approval_id} approve --as {ALICE}"), "it says how to decide")
+    command = f"placet decide {approval_id} approve --as {ALICE}"
+    await until(partial(mailed, ALICE, command), "alice's mail says how to decide")
     await stack.decide(approval_id, ALICE)
-    await until(lambda: mailed(f"To: {CALLER}"), "the requester has mail")
+    await until(partial(mailed, CALLER, f"placet show {approval_id}"), "the requester has mail")
