@@ -1,0 +1,227 @@
+"""Failures and attacks that Placet must survive, on the real stack. Numbers are those of the scenarios."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sqlite3
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.service import RPCError, RPCStatusCode
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import event_pb2
+from placet_rpc.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    PlacetError,
+    Unavailable,
+)
+from placet_testing.stack import ALICE, CALLER, EVENTUALLY, PAYMENT, SOON, Stack, until
+
+RACES = 100
+
+
+def a_request(**fields: object) -> approval_service_pb2.RequestApprovalRequest:
+    """A request that can be sent again."""
+    return approval_service_pb2.RequestApprovalRequest(
+        request_id=str(uuid.uuid4()),
+        title="Release the payment",
+        policy="simple",
+        required_approver=ALICE,
+        content=approval_pb2.Content(body=PAYMENT, media_type="text/plain"),
+        **fields,  # type: ignore[arg-type]  # tests set fields by name
+    )
+
+
+async def kinds(stack: Stack, approval_id: str) -> Counter[str]:
+    """How often each event happened."""
+    return Counter(str(event.WhichOneof("body")) for event in await stack.path(approval_id))
+
+
+async def came_to(stack: Stack, approval_id: str, decision_id: str) -> str | None:
+    """What one decision came to; None when that is not known yet, and the same one is sent again."""
+    try:
+        answer = await stack.decide(approval_id, ALICE, decision_id=decision_id)
+    except FailedPrecondition as refused:
+        return refused.reason
+    except (Unavailable, DeadlineExceeded):
+        return None
+    return None if answer.status == approval_pb2.COMMAND_STATUS_ACCEPTED else "EFFECTIVE"
+
+
+@contextmanager
+def locked(stack: Stack, database: str) -> Iterator[None]:
+    """Somebody else holds the write lock of a service's SQLite file."""
+    connection = sqlite3.connect(stack.home.database(database), isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
+@pytest.mark.timeout(200)
+async def test_5_a_locked_database_is_unavailable_and_then_there_is_one_record(stack: Stack) -> None:
+    caller = await stack.as_(CALLER)
+    request = a_request()
+    with locked(stack, "approval"), pytest.raises((Unavailable, DeadlineExceeded)):
+        await caller.RequestApproval(request, timeout=SOON)
+    approval_id = (await caller.RequestApproval(request, timeout=SOON)).id
+    await stack.waiting(approval_id)
+    decision_id = str(uuid.uuid4())
+    with locked(stack, "audit"):
+        assert await came_to(stack, approval_id, decision_id) is None
+    decided = partial(came_to, stack, approval_id, decision_id)
+    assert await until(decided, "it is decided", EVENTUALLY) == "EFFECTIVE"
+    counted = await kinds(stack, approval_id)
+    assert (counted["received"], counted["voted"], counted["closed"]) == (1, 1, 1)
+
+
+@contextmanager
+def full_disk(stack: Stack, process: str, database: str) -> Iterator[None]:
+    """A process's files cannot grow any more, as on a full disk: its log's next page does not fit."""
+    pid = stack.pid(process)
+    limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    folder = stack.home.database(database).parent
+    largest = min(path.stat().st_size for path in folder.glob(f"{database}.db-wal"))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (min(largest, 1), limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.timeout(200)
+async def test_6_with_the_logs_disk_full_no_decision_takes_effect_and_afterwards_all_do(stack: Stack) -> None:
+    ids = [await stack.request() for _ in range(10)]
+    for approval_id in ids:
+        await stack.waiting(approval_id)
+    decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}
+    with full_disk(stack, "audit", "audit"):
+        for approval_id in ids:
+            assert await came_to(stack, approval_id, decisions[approval_id]) is None
+        assert {(await stack.get(one)).state for one in ids} == {event_pb2.STATE_PENDING}
+    for approval_id in ids:
+        decided = partial(came_to, stack, approval_id, decisions[approval_id])
+        assert await until(decided, "it is decided", EVENTUALLY) == "EFFECTIVE"
+        assert (await kinds(stack, approval_id))["voted"] == 1
+
+
+@pytest.mark.timeout(400)
+async def test_7_a_decision_that_races_the_end_of_the_wait_has_one_outcome_and_the_loser_is_told(
+    stack: Stack,
+) -> None:
+    caller = await stack.as_(CALLER)
+    deadline = datetime.now(UTC) + timedelta(seconds=25)
+    requests = [a_request() for _ in range(RACES)]
+    for request in requests:
+        request.deadline.FromDatetime(deadline)
+    accepted = await asyncio.gather(*(caller.RequestApproval(one, timeout=SOON) for one in requests))
+    ids = [answer.id for answer in accepted]
+    await asyncio.gather(*(stack.waiting(approval_id) for approval_id in ids))
+    assert datetime.now(UTC) < deadline, "the machine is too slow to align the races"
+    decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}
+
+    async def race(approval_id: str, offset: float) -> str:
+        start = deadline + timedelta(seconds=offset)
+        await asyncio.sleep(max((start - datetime.now(UTC)).total_seconds(), 0))
+        decided = partial(came_to, stack, approval_id, decisions[approval_id])
+        return await until(decided, "the decision is judged", EVENTUALLY)
+
+    # Aligned to the deadline, from half a second before it to a quarter after.
+    offsets = [-0.5 + 0.75 * number / RACES for number in range(RACES)]
+    answers = await asyncio.gather(*(race(one, offset) for one, offset in zip(ids, offsets, strict=True)))
+    for approval_id, answer in zip(ids, answers, strict=True):
+        outcome = await stack.outcome(approval_id)
+        counted = await kinds(stack, approval_id)
+        assert counted["closed"] == counted["decided"] == 1
+        won = outcome.source == event_pb2.SOURCE_HUMAN
+        assert answer == ("EFFECTIVE" if won else "CLOSED")
+        assert outcome.state == (event_pb2.STATE_APPROVED if won else event_pb2.STATE_REJECTED)
+        assert counted["voted"] == (1 if won else 0)
+
+
+@pytest.mark.timeout(200)
+async def test_11_a_hundred_identical_requests_at_once_are_one(stack: Stack) -> None:
+    caller = await stack.as_(CALLER)
+    request = a_request()
+
+    async def send() -> str | None:
+        try:
+            return (await caller.RequestApproval(request, timeout=SOON)).id
+        except (Unavailable, DeadlineExceeded):
+            return None
+
+    ids = set(await asyncio.gather(*(until(send, "it is accepted") for _ in range(100))))
+    assert len(ids) == 1
+    (approval_id,) = ids
+    await stack.waiting(approval_id)
+    assert (await kinds(stack, approval_id))["received"] == 1
+
+    other = a_request()
+    other.request_id = request.request_id
+    other.title = "Release another payment"
+    with pytest.raises(AlreadyExists) as refused:
+        await caller.RequestApproval(other, timeout=SOON)
+    assert refused.value.reason == "ID_REUSED"
+
+
+@pytest.mark.timeout(200)
+async def test_11_once_more_after_temporal_forgot_is_still_the_same(stack: Stack) -> None:
+    caller = await stack.as_(CALLER)
+    request = a_request()
+    approval_id = (await caller.RequestApproval(request, timeout=SOON)).id
+    await stack.waiting(approval_id)
+    await stack.decide(approval_id, ALICE)
+    temporal = await stack.temporal()
+    handle = temporal.get_workflow_handle(approval_id)
+    async with asyncio.timeout(EVENTUALLY):
+        await handle.result()
+    forget = DeleteWorkflowExecutionRequest(namespace="default")
+    forget.workflow_execution.workflow_id = approval_id
+    await temporal.workflow_service.delete_workflow_execution(forget)
+
+    async def forgotten() -> bool:
+        try:
+            await handle.describe()
+        except RPCError as error:
+            return error.status is RPCStatusCode.NOT_FOUND
+        return False
+
+    await until(forgotten, "Temporal forgot the workflow", EVENTUALLY)
+    assert (await caller.RequestApproval(request, timeout=SOON)).id == approval_id
+    assert await forgotten()
+    assert (await stack.get(approval_id)).state == event_pb2.STATE_APPROVED
+    # And a late decision is told that it is closed, though the workflow is gone.
+    with pytest.raises(PlacetError) as refused:
+        await stack.decide(approval_id, ALICE)
+    assert refused.value.reason == "CLOSED"
+
+
+@pytest.mark.timeout(200)
+async def test_with_temporal_down_a_request_is_unavailable_and_its_retry_gives_one(stack: Stack) -> None:
+    caller = await stack.as_(CALLER)
+    request = a_request()
+    with stack.down("temporal"), pytest.raises(Unavailable) as refused:
+        await caller.RequestApproval(request, timeout=SOON)
+    assert refused.value.reason == "DEPENDENCY_UNAVAILABLE"
+
+    async def send() -> str | None:
+        try:
+            return (await caller.RequestApproval(request, timeout=SOON)).id
+        except (Unavailable, DeadlineExceeded):
+            return None
+
+    approval_id = await until(send, "it is accepted", EVENTUALLY)
+    await stack.waiting(approval_id)
+    assert (await kinds(stack, approval_id))["received"] == 1
