@@ -7,7 +7,7 @@ whenever the log holds more than it knew.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from placet_workflows.commands import Command
 from placet_workflows.events import (
@@ -258,9 +258,15 @@ def _on_deadline(policy: Policy, state: ApprovalState, now: datetime) -> list[Ev
 def _timed_out(state: ApprovalState, now: datetime) -> Event:
     waited = now - (state.tier_open_time or now)
     silent = ", ".join(person for person, tier in state.asked.items() if tier == state.tier)
-    by_policy_clock = waited * clock_scale(state)
-    reason = f"{silent} did not respond within {describe_duration(by_policy_clock)}"
+    reason = f"{silent} did not respond within {describe_duration(_granted(state, now) * clock_scale(state))}"
     return _step(f"tier-{state.tier}", CLOCK, TimedOut(tier=state.tier, waited=waited, reason=reason), now)
+
+
+def _granted(state: ApprovalState, now: datetime) -> timedelta:
+    """How long the open tier had: what its policy gave it, or less where a deadline cut it short."""
+    began = state.tier_open_time or now
+    due = state.tier_opened.due if state.tier_opened else None
+    return min(due or now, now) - began
 
 
 def _open_tier(policy: Policy, state: ApprovalState, number: int, now: datetime) -> list[Event]:
