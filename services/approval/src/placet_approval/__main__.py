@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
@@ -22,9 +23,12 @@ from placet_approval.policies import BadPolicy, load
 from placet_approval.reading import Reader
 from placet_approval.requests import RequestStore
 from placet_approval.servicer import ApprovalServicer
+from placet_approval.sweeping import Sweeper
 from placet_approval.temporal import Workflows
 from placet_approval.views import ViewStore
 from placet_rpc.client import channel
+from placet_rpc.recording import RefusalRecorder
+from placet_rpc.refusals import OnAccessRefused
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.tokens import FileTokenSource
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
@@ -34,57 +38,82 @@ from placet_temporal import TemporalSettings, connect
 _LOG = logging.getLogger("placet.approval")
 
 
+@dataclass(frozen=True)
+class Service:
+    """What a server needs to serve."""
+
+    endpoint: Endpoint
+    on_access_refused: OnAccessRefused
+
+
 async def run(settings: Settings) -> None:
     """Serve until a signal; then the server stops first, and what it uses is closed after it."""
-    async with AsyncExitStack() as stack:
-        database = await Database.open(settings.database_url, migrations="placet_approval")
-        stack.push_async_callback(database.close)
-        audit = await stack.enter_async_context(
-            channel(settings.audit_address, FileTokenSource(settings.token_file))
-        )
-        log = AuditLog(AuditServiceStub(audit))
-        requests, views = RequestStore(database), ViewStore(database)
-        workflows = Workflows(await connect(TemporalSettings(), "approval", lazy=True))
-        feed = Feed(log, views, holder=f"{socket.gethostname()}/{os.getpid()}")
-        stack.push_async_callback(feed.close)
-        intake = Intake(requests, views, log, workflows, load(settings.policy_folder), settings.clock_scale)
-        door = Door(requests, views, feed, log, workflows, settings.judge_budget)
-        reader = Reader(requests, views, feed, log, settings.pulse)
-        endpoint = Endpoint(
-            approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"],
-            approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server,
-            ApprovalServicer(intake, door, reader, settings.await_limit),
-        )
-        for tenant in await requests.tenants():
-            feed.of(tenant)
-        async with sweeping(intake, settings):
-            await serve(settings.server(), [endpoint])
+    workflows = Workflows(await connect(TemporalSettings(), "approval", lazy=True))
+    async with assembled(settings, workflows) as service:
+        await serve(settings.server(), [service.endpoint], on_access_refused=service.on_access_refused)
 
 
 @asynccontextmanager
-async def sweeping(intake: Intake, settings: Settings) -> AsyncIterator[None]:
+async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[Service]:
+    """The service at work, lacking only a server."""
+    async with AsyncExitStack() as stack:
+        policies = load(settings.policy_folder)
+        database = await Database.open(settings.database_url, migrations="placet_approval")
+        stack.push_async_callback(database.close)
+        tokens = FileTokenSource(settings.token_file)
+        log = AuditLog(
+            AuditServiceStub(await stack.enter_async_context(channel(settings.audit_address, tokens)))
+        )
+        requests, views = RequestStore(database), ViewStore(database)
+        feed = Feed(log, views, requests, holder=f"{socket.gethostname()}/{os.getpid()}")
+        stack.push_async_callback(feed.close)
+        for tenant in await requests.tenants():
+            feed.of(tenant)
+        intake = Intake(requests, views, log, workflows, policies, settings.clock_scale)
+        servicer = ApprovalServicer(
+            intake,
+            Door(requests, views, feed, log, workflows),
+            Reader(requests, views, feed, log, settings.pulse),
+            await_limit=settings.await_limit,
+            judge_budget=settings.judge_budget,
+        )
+        endpoint = Endpoint(
+            approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"],
+            approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server,
+            servicer,
+        )
+        refusals = RefusalRecorder(log.append_for_tenant, per_minute=settings.refusals_per_minute)
+        sweeper = Sweeper(requests, intake, timedelta(seconds=settings.sweep_after))
+        async with sweeping(sweeper, settings.sweep_interval):
+            yield Service(endpoint, refusals.record)
+
+
+@asynccontextmanager
+async def sweeping(sweeper: Sweeper, interval: float) -> AsyncIterator[None]:
     """The sweeper at work; if it fails in a way that it does not expect, the process ends."""
-    after = timedelta(seconds=settings.sweep_after)
     async with asyncio.TaskGroup() as parts:
-        sweeper = parts.create_task(intake.sweep_for_ever(settings.sweep_interval, after))
+        task = parts.create_task(sweeper.run(interval))
         try:
             yield
         finally:
-            sweeper.cancel()
+            task.cancel()
 
 
 def main() -> int:
     """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
     telemetry = setup("approval")
+    # What a stranger's PDF provokes is told to its sender, not to the operator.
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    status = 0
     try:
         asyncio.run(run(Settings()))
-    except (BadPolicy, CannotListen, DatabaseUnavailable, MigrationFailed, OSError, ValueError) as error:
-        _LOG.error("ApprovalService cannot run: %s", error)  # expected kinds: no stack trace
-        return 1
-    else:
-        return 0
+    except* (BadPolicy, CannotListen, DatabaseUnavailable, MigrationFailed, OSError, ValueError) as failures:
+        _LOG.error("ApprovalService cannot run: %s", "; ".join(str(one) for one in failures.exceptions))
+        _LOG.debug("where it failed", exc_info=failures)
+        status = 1
     finally:
         telemetry.shutdown()
+    return status
 
 
 if __name__ == "__main__":

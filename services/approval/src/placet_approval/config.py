@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     sweep_after: float = Field(default=10, gt=0)
     """Seconds after which a request that has only been received is started again."""
 
+    refusals_per_minute: int = Field(default=600, ge=0)
+    """Refusals of authority that are recorded for each tenant; more are only counted."""
+
     def server(self) -> ServerSettings:
         """What placet_rpc needs of these."""
         return ServerSettings(

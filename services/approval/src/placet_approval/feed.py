@@ -10,41 +10,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 from placet.audit.v1 import event_pb2
+from placet_approval.folding import Change, Folding, Happened
 from placet_approval.log import AuditLog
-from placet_approval.presenting import present
+from placet_approval.requests import RequestStore
 from placet_approval.views import CursorMoved, Shown, ViewStore
 from placet_approval.waits import record_waits
-from placet_events import from_proto
 from placet_rpc.errors import PlacetError
 from placet_storage import DatabaseUnavailable
-from placet_workflows.events import LogEntry
-from placet_workflows.state import ApprovalState
 
 _LOG = logging.getLogger("placet.approval.feed")
 
-# Entries kept for watchers, and folded states kept for the next event of the same request.
+# Entries kept for watchers; who resumes from further back reads the view, so many at a time.
 RECENT = 10_000
-STATES = 20_000
-LEASE = timedelta(seconds=15)
-LEASE_RENEWAL = 4.0
+HISTORY_PAGE = 500
+# A projector that dies is followed by another within LEASE, and a moment for the next look.
+LEASE = timedelta(seconds=4)
+RENEWAL_SECONDS = 1.0
 RETRY_SECONDS = 0.2
 # How often a process that does not write the view looks how far it has got.
 CURSOR_POLL = 0.02
-
-
-@dataclass(frozen=True)
-class Happened:
-    """An entry, and the request after it."""
-
-    stored: event_pb2.LogEntry
-    shown: Shown
+# How long a new feed may take to reach the log's head, before "now" is where it stands.
+CATCH_UP_SECONDS = 2.0
 
 
 class Listener:
@@ -63,11 +57,7 @@ class Listener:
         """What has happened since the last call; waits for something, at most `timeout` seconds."""
         if not self._happened:
             self._woken.clear()
-            try:
-                async with asyncio.timeout(max(timeout, 0)):
-                    await self._woken.wait()
-            except TimeoutError:
-                return []
+            await _within(self._woken, timeout)
         heard, self._happened = list(self._happened), deque()
         return heard
 
@@ -75,20 +65,22 @@ class Listener:
 class TenantFeed:
     """One tenant's tail."""
 
-    def __init__(self, tenant: str, log: AuditLog, views: ViewStore, holder: str) -> None:
+    def __init__(self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore) -> None:
         self._tenant = tenant
         self._log = log
         self._views = views
-        self._holder = holder
-        self._states: OrderedDict[str, ApprovalState] = OrderedDict()
+        self._requests = requests
+        self._folding = Folding(tenant, log, views, requests)
         self._listeners: dict[str, set[Listener]] = {}
         self._recent: deque[Happened] = deque(maxlen=RECENT)
         # The index from which `_recent` is complete, and the first index not read yet.
         self._recent_from = 0
         self._position = 0
         self._moved = asyncio.Event()
+        self._caught_up = asyncio.Event()
+        self._elected = asyncio.Event()
         self._leading = False
-        self._lease_checked = 0.0
+        self._following: asyncio.Task[None] | None = None
 
     # For those who wait.
 
@@ -108,11 +100,11 @@ class TenantFeed:
     async def reached(self, log_index: int, timeout: float) -> bool:
         """Waits until the view holds everything up to `log_index`; False when `timeout` seconds passed."""
         deadline = time.monotonic() + timeout
-        while await self._view_position() <= log_index:
+        while await self.view_position() <= log_index:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 return False
-            await self._next_move(min(remaining, 1.0 if self._leading else CURSOR_POLL))
+            await _within(self._moved, min(remaining, 1.0 if self._leading else CURSOR_POLL))
         return True
 
     async def since(self, index: int, pulse: float) -> AsyncIterator[tuple[list[Happened], int]]:
@@ -125,121 +117,94 @@ class TenantFeed:
                 await self._wait_beyond(index, pulse)
             index = following
 
-    @property
-    def position(self) -> int:
-        """The first index that was not read yet."""
+    async def head(self) -> int:
+        """The first index that the log does not hold yet, as far as this process knows; a feed that has
+        just begun is given a moment to find out."""
+        await _within(self._caught_up, CATCH_UP_SECONDS)
         return self._position
 
-    async def _view_position(self) -> int:
+    async def view_position(self) -> int:
+        """The first index that the view does not hold yet."""
         return self._position if self._leading else await self._views.next_index(self._tenant)
 
     async def _wait_beyond(self, index: int, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        while self._position <= index and time.monotonic() < deadline:
-            await self._next_move(deadline - time.monotonic())
-
-    async def _next_move(self, timeout: float) -> None:
-        moved = self._moved
-        try:
-            async with asyncio.timeout(max(timeout, 0)):
-                await moved.wait()
-        except TimeoutError:
-            pass
+        while self._position <= index and (remaining := deadline - time.monotonic()) > 0:
+            await _within(self._moved, remaining)
 
     async def _read(self, index: int) -> tuple[list[Happened], int]:
         if index >= self._recent_from:
-            batch = [one for one in self._recent if one.stored.index >= index]
-            return batch, max(self._position, index)
-        stored = await self._views.events_from(self._tenant, index, RECENT)
-        batch = [Happened(entry, shown) for entry in stored if (shown := await self._current(entry))]
-        if len(stored) == RECENT:
-            return batch, stored[-1].index + 1
-        return batch, max(await self._views.next_index(self._tenant), index)
-
-    async def _current(self, entry: event_pb2.LogEntry) -> Shown | None:
-        return await self._views.get(self._tenant, entry.entry.approval_id)
+            newest_first = takewhile(lambda one: one.stored.index >= index, reversed(self._recent))
+            return list(newest_first)[::-1], max(self._position, index)
+        end = await self._views.next_index(self._tenant)
+        stored = await self._views.events_from(self._tenant, index, HISTORY_PAGE)
+        changes = await Folding(self._tenant, self._log, self._views, self._requests).take(stored)
+        following = stored[-1].index + 1 if len(stored) == HISTORY_PAGE else max(end, index)
+        return [change.happened for change in changes if change.happened.stored.index < following], following
 
     # Following the tail.
 
+    def lead(self, leading: bool) -> None:
+        """Says whether this process is to write the view."""
+        gained = leading and not self._leading
+        self._leading = leading
+        self._elected.set()
+        if gained and self._following is not None:
+            # What it has read before somebody else may not have written: begin where the view stands.
+            self._following.cancel()
+
     async def run(self) -> None:
         """Follows the tail for ever; whatever breaks it, it begins again where the view stands."""
-        while True:
-            try:
-                await self._follow()
-            except CursorMoved:
-                _LOG.info("another process wrote the view of %s; reading on from there", self._tenant)
-            except (PlacetError, DatabaseUnavailable) as error:
-                _LOG.warning("the tail of %s broke off: %s", self._tenant, error)
-            await asyncio.sleep(RETRY_SECONDS)
+        await self._elected.wait()
+        try:
+            while True:
+                self._following = asyncio.create_task(self._follow_to_a_break())
+                await asyncio.wait([self._following])
+        finally:
+            if self._following is not None:
+                self._following.cancel()
+                await asyncio.wait([self._following])
+
+    async def _follow_to_a_break(self) -> None:
+        try:
+            await self._follow()
+        except CursorMoved:
+            _LOG.info("another process wrote the view of %s; reading on from there", self._tenant)
+        except (PlacetError, DatabaseUnavailable) as error:
+            _LOG.warning("the tail of %s broke off: %s", self._tenant, error)
+        except Exception:  # noqa: BLE001  # one tenant's unreadable entry must not stop the others' feeds
+            _LOG.exception("the tail of %s cannot be followed; it is tried again", self._tenant)
+            await asyncio.sleep(RENEWAL_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self) -> None:
-        self._states.clear()
+        self._folding.forget()
+        self._caught_up.clear()
         start = await self._views.next_index(self._tenant)
-        self._leading = await self._hold_lease()
         self._recent.clear()
         self._recent_from = self._position = start
         async with aclosing(self._log.tail(self._tenant, start)) as tail:
             async for response in tail:
-                if await self._leadership_changed():
-                    return
                 if response.entries:
                     await self._take(list(response.entries))
+                else:
+                    await self._check_cursor()
+                if self._position >= response.size:
+                    self._caught_up.set()
 
-    async def _hold_lease(self) -> bool:
-        self._lease_checked = time.monotonic()
-        now = datetime.now(UTC)
-        return await self._views.hold_lease(f"projector/{self._tenant}", self._holder, now, LEASE)
-
-    async def _leadership_changed(self) -> bool:
-        if time.monotonic() - self._lease_checked < LEASE_RENEWAL:
-            return False
-        return await self._hold_lease() != self._leading
+    async def _check_cursor(self) -> None:
+        """In a quiet log nothing else would tell that the view was dropped. Raises CursorMoved."""
+        if self._leading and await self._views.next_index(self._tenant) != self._position:
+            raise CursorMoved(self._tenant)
 
     async def _take(self, entries: list[event_pb2.LogEntry]) -> None:
         """Folds, writes (if this is the projector), then wakes: who is woken can read what happened."""
-        happened: list[Happened] = []
-        changed: dict[str, tuple[Shown, list[str]]] = {}
-        for stored in entries:
-            if not stored.entry.approval_id:
-                continue
-            one, newly_asked = await self._fold(stored)
-            happened.append(one)
-            earlier = changed.get(one.shown.approval.id)
-            changed[one.shown.approval.id] = (one.shown, (earlier[1] if earlier else []) + newly_asked)
-        if self._leading:
-            await self._views.write(self._tenant, self._position, entries, list(changed.values()))
+        leading = self._leading
+        changes = await self._folding.take(entries, record_waits if leading else None)
+        if leading:
+            await self._views.write(self._tenant, self._position, entries, _last_of_each(changes))
         self._position = entries[-1].index + 1
-        self._publish(happened)
-
-    async def _fold(self, stored: event_pb2.LogEntry) -> tuple[Happened, list[str]]:
-        entry = from_proto(stored, LogEntry)
-        state = await self._state_before(entry.entry.approval_id, entry.entry.number)
-        asked = set(state.asked)
-        if self._leading:
-            record_waits(state, entry)
-        state.fold(entry)
-        self._keep(state)
-        shown = Shown(present(state), frozenset(state.asked))
-        return Happened(stored, shown), [person for person in state.asked if person not in asked]
-
-    async def _state_before(self, approval_id: str, number: int) -> ApprovalState:
-        """A request's state just before its event `number`."""
-        state = self._states.get(approval_id)
-        if state is not None and state.last_number == number - 1:
-            return state
-        state = _folded_before(number, await self._views.path(self._tenant, approval_id))
-        if state.last_number < number - 1:
-            state = _folded_before(number, await self._log.events_of(self._tenant, approval_id))
-        return state
-
-    def _keep(self, state: ApprovalState) -> None:
-        if state.closed is not None:
-            self._states.pop(state.approval_id, None)
-            return
-        self._states[state.approval_id] = state
-        self._states.move_to_end(state.approval_id)
-        if len(self._states) > STATES:
-            self._states.popitem(last=False)
+        self._publish([change.happened for change in changes])
 
     def _publish(self, happened: Sequence[Happened]) -> None:
         for one in happened:
@@ -248,36 +213,84 @@ class TenantFeed:
             self._recent.append(one)
             for listener in self._listeners.get(one.shown.approval.id, ()):
                 listener.hear(one)
-        self._moved.set()
-        self._moved = asyncio.Event()
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
 
-def _folded_before(number: int, path: list[event_pb2.LogEntry]) -> ApprovalState:
-    state = ApprovalState()
-    for stored in path:
-        if stored.entry.number < number:
-            state.fold(from_proto(stored, LogEntry))
-    return state
+def _last_of_each(changes: Sequence[Change]) -> list[tuple[Shown, list[str]]]:
+    """Each request as it stands after its last change, with all whom the changes asked first."""
+    latest: dict[str, tuple[Shown, list[str]]] = {}
+    for change in changes:
+        shown = change.happened.shown
+        _, asked = latest.get(shown.approval.id, (shown, []))
+        latest[shown.approval.id] = (shown, [*asked, *change.newly_asked])
+    return list(latest.values())
+
+
+async def _within(event: asyncio.Event, seconds: float) -> None:
+    """Waits for an event, at most so long."""
+    try:
+        async with asyncio.timeout(max(seconds, 0)):
+            await event.wait()
+    except TimeoutError:
+        return
 
 
 class Feed:
-    """The feeds of all tenants, each begun when it is first needed."""
+    """The feeds of all tenants, each begun when it is first needed; and which of them this process leads."""
 
-    def __init__(self, log: AuditLog, views: ViewStore, holder: str) -> None:
-        self._make: Callable[[str], TenantFeed] = lambda tenant: TenantFeed(tenant, log, views, holder)
+    def __init__(self, log: AuditLog, views: ViewStore, requests: RequestStore, holder: str) -> None:
+        self._log = log
+        self._views = views
+        self._requests = requests
+        self._holder = holder
         self._feeds: dict[str, TenantFeed] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._election: asyncio.Task[None] | None = None
+        self._elect_now = asyncio.Event()
 
     def of(self, tenant: str) -> TenantFeed:
         """A tenant's feed."""
         feed = self._feeds.get(tenant)
         if feed is None:
-            feed = self._feeds[tenant] = self._make(tenant)
-            self._tasks.add(asyncio.create_task(feed.run(), name=f"feed-{tenant}"))
+            feed = self._feeds[tenant] = TenantFeed(tenant, self._log, self._views, self._requests)
+            self._tasks.add(_own_task(feed.run(), f"feed-{tenant}"))
+            self._elect_now.set()
+            if self._election is None:
+                self._election = _own_task(self._elect_for_ever(), "election")
         return feed
 
     async def close(self) -> None:
-        """Stops following."""
-        for task in self._tasks:
+        """Stops following, and lets another process lead."""
+        tasks = self._tasks | ({self._election} if self._election is not None else set())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await self._views.release_leases(self._holder)
+        except DatabaseUnavailable as error:
+            _LOG.warning("another process leads only after %s: %s", LEASE, error)
+
+    async def _elect_for_ever(self) -> None:
+        while True:
+            self._elect_now.clear()
+            await self._elect()
+            await _within(self._elect_now, RENEWAL_SECONDS)
+
+    async def _elect(self) -> None:
+        feeds = dict(self._feeds)
+        try:
+            held = await self._views.hold_leases(list(feeds), self._holder, datetime.now(UTC), LEASE)
+        except DatabaseUnavailable as error:
+            _LOG.warning("nobody can be elected to write the view: %s", error)
+            held = set()
+        except Exception:  # noqa: BLE001  # were this loop to end, the view would stand still for ever
+            _LOG.exception("nobody can be elected to write the view; it is tried again")
+            held = set()
+        for tenant, feed in feeds.items():
+            feed.lead(tenant in held)
+
+
+def _own_task(work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
+    """A task that outlives the call that needed it first, without its deadline and its trace."""
+    return asyncio.create_task(work, name=name, context=Context())

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+
+from opentelemetry import context as otel_context
 
 from placet.approval.v1 import approval_service_pb2
 from placet.audit.v1 import event_pb2
@@ -19,18 +22,16 @@ from placet_approval.requests import Content, Request, RequestStore
 from placet_approval.temporal import Workflows
 from placet_approval.views import ViewStore
 from placet_events import from_proto
-from placet_rpc.errors import AlreadyExists, FieldViolation, InvalidArgument, PlacetError
+from placet_rpc.errors import AlreadyExists, FieldViolation, InvalidArgument
 from placet_rpc.identity import Principal
-from placet_storage import DatabaseUnavailable
-from placet_telemetry import current_traceparent
+from placet_telemetry import context_from, current_traceparent
 from placet_workflows.events import LogEntry, Processed
 from placet_workflows.names import approval_id
 from placet_workflows.policy import Policy
 from placet_workflows.steps import ApprovalInput
 
-_LOG = logging.getLogger("placet.approval.intake")
-
-SWEPT_AT_ONCE = 100
+# A PDF takes a core for seconds: more than one at a time would only slow everybody else.
+_pdf_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pdf")
 
 
 @dataclass(frozen=True)
@@ -71,33 +72,41 @@ class Intake:
         its_id = approval_id(principal.tenant, principal.subject, message.request_id)
         digest = hashlib.sha256(message.content.body).digest()
         payload_digest = _payload_digest(message, digest)
-        request = await self._requests.get(principal.tenant, its_id)
-        if request is None:
-            request = await self._store(message, principal, its_id, payload_digest)
+        earlier = await self._requests.get(principal.tenant, its_id)
+        request = earlier or await self._store(message, principal, its_id, payload_digest)
         if request.payload_digest != payload_digest:
             raise AlreadyExists(
                 f"request_id {message.request_id} was used for another request; use a new one",
                 reason="ID_REUSED",
                 metadata={"request_id": message.request_id},
             )
-        return Accepted(its_id, digest, await self._log_and_start(request))
+        log_index = await (self.go_on(request) if earlier else self._log_and_start(request))
+        return Accepted(its_id, digest, log_index)
 
-    async def sweep(self, older_than: timedelta) -> int:
-        """Logs and starts requests whose intake was cut short; answers how many it looked at."""
-        before = datetime.now(UTC) - older_than
-        requests = await self._requests.cut_short(before, SWEPT_AT_ONCE)
-        for request in requests:
-            await self._log_and_start(request)
-        return len(requests)
+    async def go_on(self, request: Request) -> int:
+        """Logs and starts a request that was stored earlier, unless it is under way; the index of
+        `received`. Raises Unavailable."""
+        path = await self._views.path(request.tenant, request.approval_id)
+        if len(path) > 1:
+            return path[0].index
+        return await self._log_and_start(request)
 
-    async def sweep_for_ever(self, interval: float, older_than: timedelta) -> None:
-        """Sweeps every `interval` seconds; what does not answer now is tried the next time."""
-        while True:
-            await asyncio.sleep(interval)
-            try:
-                await self.sweep(older_than)
-            except (PlacetError, DatabaseUnavailable) as error:
-                _LOG.warning("requests whose intake was cut short wait on: %s", error)
+    async def _log_and_start(self, request: Request) -> int:
+        event = event_pb2.Event.FromString(request.received)
+        stored = await self._log.append_first(request.tenant, request.approval_id, event)
+        received = stored[0]
+        # With more in the log than `received`, its workflow has begun. Temporal forgets a workflow after its
+        # retention, and must not be asked to start it again.
+        if len(stored) == 1:
+            with _in_trace_of(event):
+                await self._workflows.start(
+                    ApprovalInput(
+                        received=from_proto(received, LogEntry),
+                        processed=Processed.model_validate_json(request.processed),
+                        policy=Policy.model_validate_json(request.policy),
+                    )
+                )
+        return received.index
 
     async def _store(
         self,
@@ -106,9 +115,9 @@ class Intake:
         its_id: str,
         payload_digest: bytes,
     ) -> Request:
-        now = datetime.now(UTC)
-        policy = check(_asking(message, principal), self._policies, now)
+        policy = check(_asking(message, principal), self._policies, datetime.now(UTC))
         extracted = await _extract(message)
+        now = datetime.now(UTC)
         received = self._received(message, principal, policy, now)
         request = Request(
             tenant=principal.tenant,
@@ -161,24 +170,6 @@ class Intake:
         event.time.FromDatetime(now)
         return event
 
-    async def _log_and_start(self, request: Request) -> int:
-        """The log index of `received`. Appends and starts only what the view does not know to be under way:
-        Temporal forgets a workflow after its retention, and must not be asked to start it again."""
-        shown = await self._views.get(request.tenant, request.approval_id)
-        if shown is not None and shown.approval.last_number > 1:
-            path = await self._views.path(request.tenant, request.approval_id)
-            return path[0].index
-        event = event_pb2.Event.FromString(request.received)
-        stored = await self._log.append_first(request.tenant, request.approval_id, event)
-        await self._workflows.start(
-            ApprovalInput(
-                received=from_proto(stored, LogEntry),
-                processed=Processed.model_validate_json(request.processed),
-                policy=Policy.model_validate_json(request.policy),
-            )
-        )
-        return stored.index
-
 
 def requester_actor(principal: Principal) -> event_pb2.Actor:
     """A caller as the log names it: a person by their address, anything else a service."""
@@ -186,25 +177,45 @@ def requester_actor(principal: Principal) -> event_pb2.Actor:
     return event_pb2.Actor(
         kind=event_pb2.ACTOR_KIND_PERSON if person else event_pb2.ACTOR_KIND_SERVICE,
         name=event_pb2.Erasable(value=principal.subject),
-        authenticated_by=principal.authenticated_by,
+        authenticated_by=principal.authenticated_by if person else "",
     )
 
 
+@contextmanager
+def _in_trace_of(received: event_pb2.Event) -> Iterator[None]:
+    """In the trace that began with the request, whoever goes on with it now."""
+    token = otel_context.attach(context_from(received.traceparent))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+
+
 def _asking(message: approval_service_pb2.RequestApprovalRequest, principal: Principal) -> Asking:
-    deadline = message.deadline.ToDatetime(tzinfo=UTC) if message.HasField("deadline") else None
     return Asking(
         requester=principal.subject,
         policy=message.policy,
         required_approver=message.required_approver,
         manager_approver=message.manager_approver,
-        deadline=deadline,
+        deadline=_deadline(message),
     )
 
 
+def _deadline(message: approval_service_pb2.RequestApprovalRequest) -> datetime | None:
+    if not message.HasField("deadline"):
+        return None
+    try:
+        return message.deadline.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        violation = FieldViolation("deadline", "is not a time between the years 1 and 9999")
+        raise InvalidArgument(f"deadline {violation.description}", violations=[violation]) from error
+
+
 def _payload_digest(message: approval_service_pb2.RequestApprovalRequest, content_digest: bytes) -> bytes:
-    """SHA-256 of the message, its content by digest."""
+    """SHA-256 of the message, its content by digest. One UUID may be written in two ways."""
     copy = approval_service_pb2.RequestApprovalRequest()
     copy.CopyFrom(message)
+    copy.request_id = message.request_id.lower()
     copy.content.body = content_digest
     return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
 
@@ -213,7 +224,8 @@ async def _extract(message: approval_service_pb2.RequestApprovalRequest) -> Extr
     body, media_type = message.content.body, message.content.media_type
     try:
         if media_type == "application/pdf":
-            return await asyncio.to_thread(extract, body, media_type)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(_pdf_reader, extract, body, media_type)
         return extract(body, media_type)
     except Unreadable as error:
         violation = FieldViolation("content.body", str(error))

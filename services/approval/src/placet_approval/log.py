@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from placet.audit.v1 import audit_service_pb2, event_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -19,22 +19,26 @@ class AuditLog:
     def __init__(self, stub: AuditServiceStub) -> None:
         self._stub = stub
 
-    async def append_first(self, tenant: str, approval_id: str, event: event_pb2.Event) -> event_pb2.LogEntry:
-        """Appends a request's first event; answers the entry that is stored, by this call or an earlier."""
+    async def append_first(
+        self, tenant: str, approval_id: str, event: event_pb2.Event
+    ) -> Sequence[event_pb2.LogEntry]:
+        """Appends a request's first event, unless it has one; all of its entries, one or more."""
         request = audit_service_pb2.AppendEventsRequest(
             approval_id=approval_id, expected_next=1, events=[event]
         )
         with acting_for(tenant):
             response = await self._stub.AppendEvents(request)
-        return response.entries[0]
+        return response.entries
 
     async def append_for_tenant(self, tenant: str, event: event_pb2.Event) -> None:
         """Appends an event of the tenant itself, once by its cause_id."""
         with acting_for(tenant):
             await self._stub.AppendEvents(audit_service_pb2.AppendEventsRequest(events=[event]))
 
-    async def events_of(self, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
-        """All of a request's entries, in order."""
+    async def events_of(
+        self, tenant: str, approval_id: str, timeout: float | None = None
+    ) -> list[event_pb2.LogEntry]:
+        """All of a request's entries, in order. `timeout`: seconds for each page; default the channel's."""
         entries: list[event_pb2.LogEntry] = []
         token = ""
         while True:
@@ -42,7 +46,7 @@ class AuditLog:
                 approval_id=approval_id, page_size=PAGE, page_token=token
             )
             with acting_for(tenant):
-                response = await self._stub.ListEvents(request)
+                response = await self._stub.ListEvents(request, timeout=timeout)
             entries += response.entries
             token = response.next_page_token
             if not token:

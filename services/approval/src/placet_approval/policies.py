@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,21 +20,38 @@ def load(folder: Path | None) -> Mapping[str, Policy]:
 
     Raises BadPolicy. Read once at start: a running service's policies do not change under it.
     """
-    texts = {entry.name: entry.read_text() for entry in (files(__package__) / "policies").iterdir()}
-    policies = [_parse(name, text) for name, text in texts.items() if name.endswith(".toml")]
-    if folder is not None:
-        policies += [_parse(str(path), path.read_text()) for path in sorted(folder.glob("*.toml"))]
-    return {policy.name: policy for policy in policies}
+    own = (files(__package__) / "policies").iterdir()
+    built_in = _by_name((entry.name, entry.read_bytes()) for entry in own if entry.name.endswith(".toml"))
+    return built_in if folder is None else {**built_in, **_read(folder)}
 
 
-def _parse(name: str, text: str) -> Policy:
+def _read(folder: Path) -> dict[str, Policy]:
+    if not folder.is_dir():
+        raise BadPolicy(f"{folder} is not a folder with policies")
     try:
-        return Policy.from_toml(text)
+        return _by_name((str(path), path.read_bytes()) for path in sorted(folder.glob("*.toml")))
+    except OSError as error:
+        raise BadPolicy(f"{error.filename}: {error.strerror}") from error
+
+
+def _by_name(texts: Iterable[tuple[str, bytes]]) -> dict[str, Policy]:
+    found: dict[str, Policy] = {}
+    for file, text in texts:
+        policy = _parse(file, text)
+        if policy.name in found:
+            raise BadPolicy(f"{file}: another file of this folder holds policy {policy.name!r} too")
+        found[policy.name] = policy
+    return found
+
+
+def _parse(file: str, text: bytes) -> Policy:
+    try:
+        return Policy.from_toml(text.decode())
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc']) or 'policy'}: {fault['msg']}"
             for fault in error.errors()
         )
-        raise BadPolicy(f"{name}: {faults}") from error
+        raise BadPolicy(f"{file}: {faults}") from error
     except ValueError as error:
-        raise BadPolicy(f"{name}: {error}") from error
+        raise BadPolicy(f"{file}: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
 from placet_events import to_proto
@@ -11,14 +13,15 @@ from placet_workflows.state import ApprovalState
 TRACEPARENT_PARTS = 4
 
 
-def present(state: ApprovalState) -> approval_pb2.Approval:
-    """The Approval of `state`, without path and labels."""
+def present(state: ApprovalState, labels: Mapping[str, str]) -> approval_pb2.Approval:
+    """The Approval of `state`, without its path."""
     received = to_proto(received_of(state), event_pb2.Received)
     approval = approval_pb2.Approval(
         id=state.approval_id,
         kind=received.kind,
         title=received.title.value,
         subject_id=received.subject_id,
+        labels=labels,
         requester=state.requester,
         state=event_pb2.State.Value(f"STATE_{state.state}"),
         priority=received.priority,

@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet_approval.domain.visibility import Sight
-from placet_approval.door import unknown_approval
-from placet_approval.feed import Feed, Happened
+from placet_approval.door import last_index_of
+from placet_approval.feed import Feed
+from placet_approval.folding import Happened, folded
 from placet_approval.log import AuditLog
 from placet_approval.presenting import present
+from placet_approval.refusing import unknown_approval
 from placet_approval.requests import Content, Request, RequestStore
 from placet_approval.views import Filter, Shown, ViewStore
-from placet_events import from_proto
 from placet_rpc.errors import NotFound, Unavailable
-from placet_workflows.events import LogEntry
-from placet_workflows.state import ApprovalState
+from placet_workflows.state import Judged
 
 # A request that was just accepted is in the log, and soon in the view.
 SETTLING = 2.0
@@ -42,15 +42,17 @@ class Reader:
             raise Unavailable(
                 "the view has not got that far yet; ask again",
                 reason="NOT_YET_READ",
-                metadata={"log_index": str(feed.position - 1), "wanted": str(log_index)},
+                metadata={"log_index": str(await feed.view_position() - 1), "wanted": str(log_index)},
             )
 
     async def get(self, sight: Sight, approval_id: str) -> approval_pb2.Approval:
-        """A request with its path and labels."""
-        shown = await self._shown(sight, approval_id)
-        approval = shown.approval
-        approval.path.extend(await self._views.path(sight.tenant, approval_id))
-        await self._add_labels(sight.tenant, [approval])
+        """A request with its path."""
+        approval = (await self._shown(sight, approval_id)).approval
+        path = await self._views.path(sight.tenant, approval_id)
+        if not path:
+            path = await self._log.events_of(sight.tenant, approval_id)
+        # More may have happened since the request was read.
+        approval.path.extend(path[: approval.last_number])
         return approval
 
     async def page(
@@ -58,9 +60,7 @@ class Reader:
     ) -> tuple[list[approval_pb2.Approval], str]:
         """One page of requests, and the token of the next."""
         self._feed.of(sight.tenant)
-        approvals, following = await self._views.page(sight, wanted, size, token)
-        await self._add_labels(sight.tenant, approvals)
-        return approvals, following
+        return await self._views.page(sight, wanted, size, token)
 
     async def outcome(self, sight: Sight, approval_id: str, timeout: float) -> approval_pb2.Approval:
         """The request once it is closed, or as it is after `timeout` seconds."""
@@ -70,9 +70,9 @@ class Reader:
             while not _closed(shown) and (remaining := deadline - time.monotonic()) > 0:
                 for happened in await listener.next(remaining):
                     shown = happened.shown
-            if not _closed(shown):
-                shown = await self._shown(sight, approval_id)
-        await self._add_labels(sight.tenant, [shown.approval])
+        if not _closed(shown):
+            # The tail may be broken here while another process goes on writing the view.
+            shown = await self._shown(sight, approval_id)
         return shown.approval
 
     async def watch(
@@ -80,7 +80,7 @@ class Reader:
     ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
         """What happens to requests that are wanted and may be seen, for ever."""
         feed = self._feed.of(sight.tenant)
-        start = feed.position if from_index is None else from_index
+        start = await feed.head() if from_index is None else from_index
         async for batch, following in feed.since(start, self._pulse):
             for happened in batch:
                 if _is_wanted(happened, sight, wanted):
@@ -107,20 +107,11 @@ class Reader:
     ) -> approval_service_pb2.GetCommandResponse:
         """What became of a command. Raises NotFound (UNKNOWN_COMMAND)."""
         await self._shown(sight, approval_id)
-        state = _folded(await self._views.path(sight.tenant, approval_id))
-        judged = state.judged.get(command_id)
+        path = await self._views.path(sight.tenant, approval_id)
+        state = folded(path)
+        judged = state.judged.get(command_id) if state is not None else None
         if judged is not None:
-            refused = judged.refusal is not None
-            response = approval_service_pb2.GetCommandResponse(
-                status=approval_pb2.COMMAND_STATUS_REFUSED
-                if refused
-                else approval_pb2.COMMAND_STATUS_EFFECTIVE,
-                log_index=judged.log_index,
-                message=judged.message,
-            )
-            if judged.refusal is not None:
-                response.refusal = event_pb2.RefusalReason.Value(f"REFUSAL_REASON_{judged.refusal}")
-            return response
+            return _became(judged, last_index_of(command_id, path))
         if await self._requests.accepted_digest(sight.tenant, approval_id, command_id) is not None:
             return approval_service_pb2.GetCommandResponse(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
         raise NotFound(
@@ -140,34 +131,36 @@ class Reader:
     async def _settle(self, sight: Sight, approval_id: str) -> Shown | None:
         """A request that was accepted a moment ago: waits until the view has it, at most SETTLING seconds;
         then tells what the log says."""
-        if await self._requests.get(sight.tenant, approval_id) is None:
+        request = await self._requests.get(sight.tenant, approval_id)
+        if request is None:
             return None
         with self._feed.of(sight.tenant).listening(approval_id) as listener:
             shown = await self._views.get(sight.tenant, approval_id)
             if shown is not None:
                 return shown
-            heard: list[Happened] = await listener.next(SETTLING)
+            heard = await listener.next(SETTLING)
             if heard:
                 return heard[-1].shown
-        state = _folded(await self._log.events_of(sight.tenant, approval_id))
-        return Shown(present(state), frozenset(state.asked)) if state.last_number else None
+        state = folded(await self._log.events_of(sight.tenant, approval_id))
+        return None if state is None else Shown(present(state, request.labels), frozenset(state.asked))
 
-    async def _add_labels(self, tenant: str, approvals: list[approval_pb2.Approval]) -> None:
-        labels = await self._requests.labels(tenant, [approval.id for approval in approvals])
-        for approval in approvals:
-            approval.labels.update(labels.get(approval.id, {}))
+
+def _became(judged: Judged, log_index: int) -> approval_service_pb2.GetCommandResponse:
+    if judged.refusal is None:
+        return approval_service_pb2.GetCommandResponse(
+            status=approval_pb2.COMMAND_STATUS_EFFECTIVE, log_index=log_index
+        )
+    return approval_service_pb2.GetCommandResponse(
+        status=approval_pb2.COMMAND_STATUS_REFUSED,
+        log_index=log_index,
+        refusal=event_pb2.RefusalReason.Value(f"REFUSAL_REASON_{judged.refusal}"),
+        message=judged.message,
+    )
 
 
 def _closed(shown: Shown) -> bool:
     """Closed, not only decided: both are in one append, but the tail may cut between them."""
     return shown.approval.outcome.HasField("waited")
-
-
-def _folded(path: list[event_pb2.LogEntry]) -> ApprovalState:
-    state = ApprovalState()
-    for stored in path:
-        state.fold(from_proto(stored, LogEntry))
-    return state
 
 
 def _is_wanted(happened: Happened, sight: Sight, wanted: Filter) -> bool:

@@ -12,6 +12,9 @@ import sqlalchemy as sa
 from placet_approval.tables import command, content, request, view
 from placet_storage import Database
 
+# A place in the order of all requests: when they came, and among those of one moment by id.
+Place = tuple[datetime, str]
+
 
 @dataclass(frozen=True)
 class Content:
@@ -92,16 +95,20 @@ class RequestStore:
         async with self._database.read("list tenants") as connection:
             return list(await connection.scalars(sa.select(request.c.tenant).distinct()))
 
-    async def cut_short(self, before: datetime, limit: int) -> list[Request]:
-        """Requests older than `before` of which the view knows nothing but that they were received."""
+    async def cut_short(self, after: Place, before: datetime, limit: int) -> list[Request]:
+        """Requests between a place and a time, oldest first, of which the view knows nothing but that they
+        were received."""
         joined = request.outerjoin(
             view, (view.c.tenant == request.c.tenant) & (view.c.approval_id == request.c.approval_id)
         )
+        place = sa.tuple_(request.c.create_time, request.c.approval_id)
+        start = sa.tuple_(sa.literal(after[0], request.c.create_time.type), sa.literal(after[1]))
         query = (
             sa.select(request)
             .select_from(joined)
-            .where(request.c.create_time < before, sa.func.coalesce(view.c.last_number, 0) <= 1)
-            .order_by(request.c.create_time)
+            .where(place > start, request.c.create_time < before)
+            .where(sa.func.coalesce(view.c.last_number, 0) <= 1)
+            .order_by(request.c.create_time, request.c.approval_id)
             .limit(limit)
         )
         async with self._database.read("find cut short") as connection:
@@ -109,8 +116,9 @@ class RequestStore:
 
     async def accept_command(
         self, tenant: str, approval_id: str, command_id: str, digest: bytes, now: datetime
-    ) -> None:
-        """Notes a command that is durable but not judged yet. Safe to call again."""
+    ) -> bytes:
+        """Notes a command that is durable but not judged yet; the digest of the one that is noted by that id,
+        now or before."""
         row = {
             "tenant": tenant,
             "approval_id": approval_id,
@@ -119,22 +127,31 @@ class RequestStore:
             "accept_time": now,
         }
         async with self._database.write("accept command") as connection:
-            await connection.execute(self._database.insert(command).values(row).on_conflict_do_nothing())
+            noted = await connection.execute(
+                self._database.insert(command).values(row).on_conflict_do_nothing()
+            )
+            if noted.rowcount:
+                return digest
+            query = _command_query(tenant, approval_id, command_id)
+            return (await connection.scalars(query)).one()
 
     async def accepted_digest(self, tenant: str, approval_id: str, command_id: str) -> bytes | None:
         """The digest of a command that was answered ACCEPTED."""
-        query = sa.select(command.c.digest).where(
-            command.c.tenant == tenant,
-            command.c.approval_id == approval_id,
-            command.c.command_id == command_id,
-        )
         async with self._database.read("get command") as connection:
-            digest: bytes | None = await connection.scalar(query)
+            digest: bytes | None = await connection.scalar(_command_query(tenant, approval_id, command_id))
             return digest
 
 
 def _request_query(tenant: str, approval_id: str) -> sa.Select[tuple[object, ...]]:
     return sa.select(request).where(request.c.tenant == tenant, request.c.approval_id == approval_id)
+
+
+def _command_query(tenant: str, approval_id: str, command_id: str) -> sa.Select[bytes]:
+    return sa.select(command.c.digest).where(
+        command.c.tenant == tenant,
+        command.c.approval_id == approval_id,
+        command.c.command_id == command_id,
+    )
 
 
 def _request(row: sa.Row[tuple[object, ...]]) -> Request:

@@ -34,11 +34,15 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     """See the contract, protos/placet/approval/v1/approval_service.proto."""
 
-    def __init__(self, intake: Intake, door: Door, reader: Reader, await_limit: float) -> None:
+    def __init__(
+        self, intake: Intake, door: Door, reader: Reader, *, await_limit: float, judge_budget: float
+    ) -> None:
+        """`await_limit`: seconds that AwaitOutcome waits at most; `judge_budget`: that a command does."""
         self._intake = intake
         self._door = door
         self._reader = reader
         self._await_limit = await_limit
+        self._judge_budget = judge_budget
 
     async def RequestApproval(
         self, request: approval_service_pb2.RequestApprovalRequest, context: _Context
@@ -53,7 +57,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> approval_service_pb2.GetApprovalResponse:
         sight = sight_of(current())
         await self._reader.up_to(sight.tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
-        approval = await self._reader.get(sight, request.id)
+        approval = await self._reader.get(sight, request.id.lower())
         return approval_service_pb2.GetApprovalResponse(approval=approval)
 
     async def ListApprovals(
@@ -81,7 +85,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.AwaitOutcomeRequest, context: _Context
     ) -> approval_service_pb2.AwaitOutcomeResponse:
         timeout = _time_left(context, self._await_limit)
-        approval = await self._reader.outcome(sight_of(current()), request.id, timeout)
+        approval = await self._reader.outcome(sight_of(current()), request.id.lower(), timeout)
         return approval_service_pb2.AwaitOutcomeResponse(approval=approval)
 
     async def SubmitDecision(
@@ -90,14 +94,14 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         caller = current()
         command = Command(
             type="decision",
-            id=request.decision_id,
+            id=request.decision_id.lower(),
             actor=_actor(caller),
             traceparent=current_traceparent(),
             verdict=Verdict(event_pb2.Verdict.Name(request.verdict).removeprefix("VERDICT_")),
             content_digest=request.content_digest.hex(),
             reason=request.reason,
         )
-        effect = await self._door.submit(caller.tenant, request.approval_id, command)
+        effect = await self._submit(caller, request.approval_id, command, context)
         status, log_index, state = _answer(effect)
         return approval_service_pb2.SubmitDecisionResponse(status=status, log_index=log_index, state=state)
 
@@ -107,26 +111,30 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         caller = current()
         command = Command(
             type="cancel",
-            id=request.command_id,
+            id=request.command_id.lower(),
             actor=_actor(caller),
             traceparent=current_traceparent(),
             reason=request.reason,
             operator="operator" in caller.roles,
         )
-        effect = await self._door.submit(caller.tenant, request.approval_id, command)
+        effect = await self._submit(caller, request.approval_id, command, context)
         status, log_index, state = _answer(effect)
         return approval_service_pb2.CancelApprovalResponse(status=status, log_index=log_index, state=state)
 
     async def GetCommand(
         self, request: approval_service_pb2.GetCommandRequest, context: _Context
     ) -> approval_service_pb2.GetCommandResponse:
-        return await self._reader.command(sight_of(current()), request.approval_id, request.command_id)
+        return await self._reader.command(
+            sight_of(current()), request.approval_id.lower(), request.command_id.lower()
+        )
 
     async def GetContent(
         self, request: approval_service_pb2.GetContentRequest, context: _Context
     ) -> approval_service_pb2.GetContentResponse:
         sight = sight_of(current())
-        content, its_request = await self._reader.content(sight, request.approval_id, request.content_digest)
+        content, its_request = await self._reader.content(
+            sight, request.approval_id.lower(), request.content_digest
+        )
         event = event_pb2.Event.FromString(its_request.received)
         return approval_service_pb2.GetContentResponse(
             content=approval_pb2.Content(body=content.body, media_type=content.media_type),
@@ -135,6 +143,12 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
             subject_id=event.received.subject_id,
             requester=event.actor.name.value,
         )
+
+    async def _submit(
+        self, caller: Principal, approval_id: str, command: Command, context: _Context
+    ) -> Effect | None:
+        budget = _time_left(context, self._judge_budget)
+        return await self._door.submit(caller.tenant, approval_id.lower(), command, budget)
 
 
 def _answer(

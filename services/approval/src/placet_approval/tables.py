@@ -24,6 +24,7 @@ request = sa.Table(
     # The caller's labels as JSON; they are not part of the log.
     sa.Column("labels", sa.Text, nullable=False),
     sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.Index("request_oldest", "create_time", "approval_id"),
 )
 
 # Never shared between requests, so that erasing one's content touches no other.
@@ -60,7 +61,7 @@ view = sa.Table(
     sa.Column("subject_id", sa.Text, nullable=False),
     sa.Column("create_time", UtcDateTime, nullable=False),
     sa.Column("last_number", sa.Integer, nullable=False),
-    # The Approval message without its path and labels.
+    # The Approval message without its path.
     sa.Column("approval", sa.LargeBinary, nullable=False),
     sa.Index("view_newest", "tenant", "create_time", "approval_id"),
     sa.Index("view_by_requester", "tenant", "requester", "create_time"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -86,7 +87,9 @@ class ViewStore:
         if token:
             create_time, approval_id = _read_token(token)
             place = sa.tuple_(view.c.create_time, view.c.approval_id)
-            query = query.where(place < sa.tuple_(sa.literal(create_time), sa.literal(approval_id)))
+            # With the column's own type: PostgreSQL would read a plain time in the session's zone.
+            after = sa.tuple_(sa.literal(create_time, view.c.create_time.type), sa.literal(approval_id))
+            query = query.where(place < after)
         async with self._database.read("list view") as connection:
             rows = (await connection.execute(query.limit(size + 1))).all()
         approvals = [approval_pb2.Approval.FromString(row.approval) for row in rows[:size]]
@@ -143,14 +146,27 @@ class ViewStore:
             for table in VIEW_TABLES:
                 await connection.execute(sa.delete(table))
 
-    async def hold_lease(self, name: str, holder: str, now: datetime, duration: timedelta) -> bool:
-        """Takes or keeps a lease; False while another holds it."""
-        row = {"name": name, "holder": holder, "expires": now + duration}
-        statement = self._database.insert(lease).values(row)
-        free = (lease.c.holder == holder) | (lease.c.expires < now)
-        statement = statement.on_conflict_do_update(index_elements=[lease.c.name], set_=row, where=free)
+    async def hold_leases(
+        self, names: Sequence[str], holder: str, now: datetime, duration: timedelta
+    ) -> set[str]:
+        """Takes or keeps the leases of these names; answers those that the holder has now."""
+        if not names:
+            return set()
+        # In one order, so that two processes never wait for each other's rows.
+        rows = [{"name": name, "holder": holder, "expires": now + duration} for name in sorted(names)]
+        statement = self._database.insert(lease).values(rows)
+        statement = statement.on_conflict_do_update(
+            index_elements=[lease.c.name],
+            set_={"holder": statement.excluded.holder, "expires": statement.excluded.expires},
+            where=(lease.c.holder == holder) | (lease.c.expires < now),
+        )
         async with self._database.write("lease") as connection:
-            return bool((await connection.execute(statement)).rowcount)
+            return set(await connection.scalars(statement.returning(lease.c.name)))
+
+    async def release_leases(self, holder: str) -> None:
+        """Gives all of a holder's leases back."""
+        async with self._database.write("release leases") as connection:
+            await connection.execute(sa.delete(lease).where(lease.c.holder == holder))
 
     async def _move_cursor(
         self, connection: AsyncConnection, tenant: str, expected: int, following: int
@@ -236,9 +252,9 @@ def _token(create_time: datetime, approval_id: str) -> str:
 def _read_token(token: str) -> tuple[datetime, str]:
     try:
         written, approval_id = base64.urlsafe_b64decode(token.encode()).decode().split("|")
-        create_time = datetime.fromisoformat(written)
-        create_time.utctimetuple()
-    except (binascii.Error, UnicodeError, ValueError) as error:
+        create_time = datetime.fromisoformat(written).astimezone(UTC)
+        uuid.UUID(approval_id)
+    except (binascii.Error, UnicodeError, ValueError, OverflowError) as error:
         violation = FieldViolation("page_token", "was not given by this service")
         raise InvalidArgument("page_token was not given by this service", violations=[violation]) from error
     return create_time, approval_id

@@ -58,6 +58,7 @@ def _approver_violations(asking: Asking, policy: Policy) -> list[FieldViolation]
     violations += [
         FieldViolation(field, "is the requester; four eyes are needed, so name somebody else")
         for field, address in named
-        if address and address == asking.requester
+        # Mail does not tell upper case from lower; the same person by another spelling is no second pair.
+        if address and address.casefold() == asking.requester.casefold()
     ]
     return violations

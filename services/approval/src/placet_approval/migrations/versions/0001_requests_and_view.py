@@ -33,6 +33,7 @@ def _create_owned() -> None:
         sa.Column("labels", sa.Text, nullable=False),
         sa.Column("create_time", UtcDateTime, nullable=False),
     )
+    op.create_index("request_oldest", "request", ["create_time", "approval_id"])
     op.create_table(
         "content",
         sa.Column("tenant", sa.Text, primary_key=True),

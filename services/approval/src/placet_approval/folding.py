@@ -1,0 +1,121 @@
+"""The fold of a tenant's log, entry by entry: what each one did, and how its request stands after it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from placet.audit.v1 import event_pb2
+from placet_approval.log import AuditLog
+from placet_approval.presenting import present
+from placet_approval.requests import RequestStore
+from placet_approval.views import Shown, ViewStore
+from placet_events import from_proto
+from placet_workflows.events import LogEntry
+from placet_workflows.state import ApprovalState
+
+# Folded states kept for the next event of the same request.
+STATES = 20_000
+
+BeforeFold = Callable[[ApprovalState, LogEntry], None]
+
+
+@dataclass(frozen=True)
+class Happened:
+    """An entry, and the request after it."""
+
+    stored: event_pb2.LogEntry
+    shown: Shown
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened, and whom it asked for the first time."""
+
+    happened: Happened
+    newly_asked: tuple[str, ...]
+
+
+def folded(path: Iterable[event_pb2.LogEntry]) -> ApprovalState | None:
+    """A request's state after these entries, all from its first on; None when there are none."""
+    state = ApprovalState()
+    for stored in path:
+        state.fold(from_proto(stored, LogEntry))
+    return state if state.last_number else None
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A request's state, and its labels, which are not in the log."""
+
+    state: ApprovalState
+    labels: Mapping[str, str]
+
+
+class Folding:
+    """Folds one tenant's entries in the order of the log, from any place in it."""
+
+    def __init__(self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore) -> None:
+        self._tenant = tenant
+        self._log = log
+        self._views = views
+        self._requests = requests
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    def forget(self) -> None:
+        """Begins anew, perhaps elsewhere in the log."""
+        self._known.clear()
+
+    async def take(
+        self, entries: Sequence[event_pb2.LogEntry], before: BeforeFold | None = None
+    ) -> list[Change]:
+        """What these entries did. `before` sees each with the state that it meets. Entries of the tenant
+        itself change no request, and are left out."""
+        of_requests = [stored for stored in entries if stored.entry.approval_id]
+        unknown = {stored.entry.approval_id for stored in of_requests} - self._known.keys()
+        labels = await self._requests.labels(self._tenant, sorted(unknown))
+        return [await self._fold(stored, labels, before) for stored in of_requests]
+
+    async def _fold(
+        self,
+        stored: event_pb2.LogEntry,
+        labels: Mapping[str, Mapping[str, str]],
+        before: BeforeFold | None,
+    ) -> Change:
+        entry = from_proto(stored, LogEntry)
+        known = await self._known_before(stored.entry, labels)
+        state, asked = known.state, set(known.state.asked)
+        if before is not None:
+            before(state, entry)
+        state.fold(entry)
+        self._keep(known)
+        shown = Shown(present(state, known.labels), frozenset(state.asked))
+        newly_asked = tuple(person for person in state.asked if person not in asked)
+        return Change(Happened(stored, shown), newly_asked)
+
+    async def _known_before(self, entry: event_pb2.Entry, labels: Mapping[str, Mapping[str, str]]) -> _Known:
+        """A request just before its event `entry.number`."""
+        known = self._known.get(entry.approval_id)
+        if known is not None and known.state.last_number == entry.number - 1:
+            return known
+        its_labels = known.labels if known is not None else labels.get(entry.approval_id, {})
+        return _Known(await self._state_before(entry), its_labels)
+
+    async def _state_before(self, entry: event_pb2.Entry) -> ApprovalState:
+        if entry.number == 1:
+            return ApprovalState()
+        path = await self._views.path(self._tenant, entry.approval_id)
+        if len(path) < entry.number - 1:
+            path = await self._log.events_of(self._tenant, entry.approval_id)
+        return folded(path[: entry.number - 1]) or ApprovalState()
+
+    def _keep(self, known: _Known) -> None:
+        if known.state.closed is not None:
+            # Little follows, and it can be read again.
+            self._known.pop(known.state.approval_id, None)
+            return
+        self._known[known.state.approval_id] = known
+        self._known.move_to_end(known.state.approval_id)
+        if len(self._known) > STATES:
+            self._known.popitem(last=False)

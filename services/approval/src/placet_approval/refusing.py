@@ -1,0 +1,67 @@
+"""The typed errors that senders of commands get, as the contract's ErrorReason names them."""
+
+from __future__ import annotations
+
+from placet.approval.v1 import approval_pb2
+from placet.audit.v1 import event_pb2
+from placet_rpc.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    FieldViolation,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    PlacetError,
+)
+from placet_workflows.commands import Command
+from placet_workflows.events import RefusalReason
+
+_KINDS: dict[RefusalReason, type[PlacetError]] = {
+    RefusalReason.CLOSED: FailedPrecondition,
+    RefusalReason.CONTENT_CHANGED: FailedPrecondition,
+    RefusalReason.NOT_ASKED: PermissionDenied,
+    RefusalReason.SELF_APPROVAL: PermissionDenied,
+    RefusalReason.NOT_REQUESTER: PermissionDenied,
+}
+
+
+def refused(reason: RefusalReason, message: str, approval: approval_pb2.Approval) -> PlacetError:
+    """A refusal of a command to `approval`."""
+    if reason is RefusalReason.REASON_REQUIRED:
+        violation = FieldViolation("reason", message)
+        return InvalidArgument(message, reason=reason.value, violations=[violation])
+    kind = _KINDS.get(reason, InvalidArgument)
+    return kind(message, reason=reason.value, metadata=_metadata(reason, approval))
+
+
+def reused(command: Command) -> AlreadyExists:
+    """The command's id was used for another."""
+    return AlreadyExists(
+        f"the id {command.id} was used for another command; use a new one",
+        reason="ID_REUSED",
+        metadata={"command_id": command.id},
+    )
+
+
+def unknown_approval(approval_id: str) -> NotFound:
+    """There is no such request, or it is not the caller's to see."""
+    return NotFound(
+        f"there is no request {approval_id}, or it is not yours to see",
+        reason="UNKNOWN_APPROVAL",
+        metadata={"approval_id": approval_id},
+    )
+
+
+def _metadata(reason: RefusalReason, approval: approval_pb2.Approval) -> dict[str, str]:
+    match reason:
+        case RefusalReason.CLOSED:
+            state = event_pb2.State.Name(approval.state).removeprefix("STATE_")
+            return {"state": state, "approver": approval.outcome.approver}
+        case RefusalReason.NOT_ASKED:
+            return {"approval_id": approval.id}
+        case RefusalReason.CONTENT_CHANGED:
+            return {"content_digest": approval.content_digest.hex()}
+        case RefusalReason.SELF_APPROVAL | RefusalReason.NOT_REQUESTER:
+            return {"requester": approval.requester}
+        case _:
+            return {}

@@ -1,0 +1,76 @@
+"""The sweeper: goes on with requests whose intake was cut short and whose caller never came back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from placet_approval.intake import Intake
+from placet_approval.requests import Place, Request, RequestStore
+from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
+from placet_storage import DatabaseUnavailable
+
+_LOG = logging.getLogger("placet.approval.sweeping")
+
+AT_ONCE = 100
+_BEGINNING: Final[Place] = (datetime.min.replace(tzinfo=UTC), "")
+# How far behind its clock another process may still write a request down.
+_LATECOMERS = timedelta(minutes=10)
+
+
+class Sweeper:
+    """Goes through all requests that the view knows only as received, again and again, some at a time: with
+    no worker alive there may be thousands, and the one that needs the sweeper may be the newest.
+    """
+
+    def __init__(self, requests: RequestStore, intake: Intake, older_than: timedelta) -> None:
+        """Younger requests than `older_than` are left to their callers."""
+        self._requests = requests
+        self._intake = intake
+        self._older_than = older_than
+        # Everything before `_start` is under way. `_place` is how far this round has come.
+        self._start = self._place = _BEGINNING
+        self._oldest: Place | None = None
+
+    async def run(self, interval: float) -> None:
+        """Sweeps every `interval` seconds; what does not answer now is tried the next time."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self.sweep()
+            except (PlacetError, DatabaseUnavailable) as error:
+                _LOG.warning("requests whose intake was cut short wait on: %s", error)
+
+    async def sweep(self) -> int:
+        """Goes on with some of the requests that were cut short; answers how many it looked at.
+
+        One that cannot be gone on with fails alone. Raises Unavailable, DeadlineExceeded or
+        DatabaseUnavailable while something that all of them need does not answer.
+        """
+        before = datetime.now(UTC) - self._older_than
+        found = await self._requests.cut_short(self._place, before, AT_ONCE)
+        for request in found:
+            await self._mend(request)
+            self._place = (request.create_time, request.approval_id)
+            self._oldest = self._oldest or self._place
+        if len(found) < AT_ONCE:
+            self._begin_again(before)
+        return len(found)
+
+    async def _mend(self, request: Request) -> None:
+        try:
+            await self._intake.go_on(request)
+        except (Unavailable, DeadlineExceeded):
+            raise
+        except PlacetError as error:
+            _LOG.error("request %s cannot be started: %s", request.approval_id, error)
+
+    def _begin_again(self, before: datetime) -> None:
+        settled = (before - _LATECOMERS, "")
+        if self._oldest is not None:
+            # Just before the oldest, so that the next round finds it if it still waits.
+            settled = min(settled, (self._oldest[0] - timedelta.resolution, ""))
+        self._start = max(self._start, settled)
+        self._place, self._oldest = self._start, None
