@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -22,9 +22,9 @@ from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.audit.v1 import audit_service_pb2, event_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet_cli.home import Home, Ports
-from placet_cli.stack import running
-from placet_cli.stack.plan import StackOptions
+from placet_cli.stack.plan import StackOptions, stack
 from placet_cli.stack.process import ProcessSpec
+from placet_cli.stack.running import running_stack
 from placet_cli.stack.secrets import TENANT, signing_key
 from placet_cli.stack.supervisor import Supervisor
 from placet_rpc.client import channel
@@ -243,16 +243,26 @@ def breakable(home: Home, specs: Sequence[ProcessSpec]) -> list[ProcessSpec]:
 
 
 @asynccontextmanager
-async def running_test_stack(folder: Path, *, clock_scale: float = 1.0) -> AsyncIterator[Stack]:
-    """A stack of its own in `folder`, on free ports, with failpoints; gone when the block ends."""
+async def running_test_stack(
+    folder: Path,
+    *,
+    clock_scale: float = 1.0,
+    failpoints: bool = True,
+    environment: Mapping[str, str] = os.environ,
+) -> AsyncIterator[Stack]:
+    """A stack of its own in `folder`, on free ports; gone when the block ends.
+
+    Without `failpoints` it is exactly what `placet up` runs, and `arm` and `down` do not work on it.
+    `environment` is the outside's, of which each process sees what the plan lets it see.
+    """
     home, ports = Home.at(folder), Ports(free_port_base())
-    plan = running.stack
-    running.stack = lambda *arguments: breakable(home, plan(*arguments))
-    try:
-        entered = running.running_stack(
-            home, ports, StackOptions(clock_scale=clock_scale), tell=lambda _event: None
-        )
-        async with entered as supervisor, AsyncExitStack() as channels:
-            yield Stack(home, ports, supervisor, channels)
-    finally:
-        running.stack = plan
+
+    def plan(home: Home, ports: Ports, options: StackOptions) -> list[ProcessSpec]:
+        specs = stack(home, ports, options, environment)
+        return breakable(home, specs) if failpoints else specs
+
+    entered = running_stack(
+        home, ports, StackOptions(clock_scale=clock_scale), tell=lambda _event: None, plan=plan
+    )
+    async with entered as supervisor, AsyncExitStack() as channels:
+        yield Stack(home, ports, supervisor, channels)

@@ -78,7 +78,7 @@ async def running_stack(
     with claimed(home):
         for name in end_leftovers(home):
             tell(StackEvent(name, "killed", "left behind by a stack that was itself killed", bad=True))
-        check_ports(ports)
+        check_ports(home, ports)
         make_keys(home)
         tokens = Tokens(home)
         tokens.write_all()

@@ -1,0 +1,1 @@
+"""Measures Placet against bare Temporal, on the same server, in paired rounds."""

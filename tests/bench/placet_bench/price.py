@@ -1,0 +1,51 @@
+"""What tracing and the sandbox cost, each against a second stack without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from placet_bench.figures import Report, paired
+from placet_bench.product import product_on
+from placet_bench.setting import Setting
+from placet_bench.throughput import rounds
+
+POLICY = "bench-quick"
+
+
+async def tracing(setting: Setting) -> Report:
+    """Every request traced and exported to the local span store, against no request sampled."""
+    return await _price(setting, "tracing", {"OTEL_TRACES_SAMPLER": "always_off"})
+
+
+async def sandbox(setting: Setting) -> Report:
+    """Workflow code in the SDK's sandbox, as it is by default, against without."""
+    return await _price(setting, "sandbox", {"PLACET_WORKER_SANDBOX": "false"})
+
+
+async def _price(setting: Setting, name: str, without: Mapping[str, str]) -> Report:
+    usual = await setting.shared()
+    async with setting.stack(without) as stack, product_on(stack) as other:
+        runs = await rounds(
+            setting,
+            {
+                f"with {name}": (usual.playing(POLICY), usual.meter),
+                f"without {name}": (other.playing(POLICY), other.meter),
+            },
+        )
+    own, against = runs.values()
+    return Report(
+        (
+            paired(
+                f"with {name} ÷ without: throughput",
+                "/s",
+                [run.per_second for run in own],
+                [run.per_second for run in against],
+            ),
+            paired(
+                f"with {name} ÷ without: CPU each",
+                "ms",
+                [run.cpu_ms() for run in own],
+                [run.cpu_ms() for run in against],
+            ),
+        )
+    )
