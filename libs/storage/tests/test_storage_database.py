@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import threading
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from select import select as select_readable
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, func, select, text
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, StatementError
 from sqlalchemy.exc import OperationalError as QueryFailed
 
@@ -24,137 +28,261 @@ note = Table(
 )
 
 
+class Pause:
+    """Holds a transaction's thread between two points until it is let go."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._begun = asyncio.Event()
+        self._go_on = threading.Event()
+
+    def here(self) -> None:
+        self._loop.call_soon_threadsafe(self._begun.set)
+        assert self._go_on.wait(30)
+
+    async def begun(self) -> None:
+        async with asyncio.timeout(30):
+            await self._begun.wait()
+
+    def end(self) -> None:
+        self._go_on.set()
+
+
+def rows(connection: Connection) -> int:
+    return connection.execute(select(func.count()).select_from(note)).scalar_one()
+
+
+def insert(connection: Connection, *numbers: int) -> None:
+    connection.execute(note.insert(), [{"number": number, "body": "x"} for number in numbers])
+
+
 async def count(database: Database) -> int:
-    async with database.read() as connection:
-        return (await connection.execute(select(func.count()).select_from(note))).scalar_one()
+    return await database.query(rows)
 
 
-async def test_a_write_is_there_after_its_block(database: Database) -> None:
-    async with database.write() as connection:
-        await connection.execute(note.insert(), {"number": 1, "body": "kept"})
+async def test_a_transaction_answers_with_what_its_work_returned_and_is_kept(database: Database) -> None:
+    def work(connection: Connection, number: int, word: str) -> str:
+        insert(connection, number)
+        return f"{word} {number}"
+
+    assert await database.transact(work, 1, "wrote") == "wrote 1"
     assert await count(database) == 1
 
 
-async def write_and_raise(database: Database) -> None:
-    async with database.write() as connection:
-        await connection.execute(note.insert(), {"number": 1, "body": "undone"})
-        raise LookupError
+async def test_a_transaction_whose_work_raises_leaves_nothing(database: Database) -> None:
+    def work(connection: Connection) -> None:
+        insert(connection, 1)
+        raise LookupError("the work's own")
 
-
-async def test_a_write_that_raises_leaves_nothing(database: Database) -> None:
-    with pytest.raises(LookupError):
-        await write_and_raise(database)
+    with pytest.raises(LookupError, match="the work's own"):
+        await database.transact(work)
     assert await count(database) == 0
 
 
-async def test_a_cancelled_write_leaves_nothing_and_frees_its_connection(database: Database) -> None:
-    inside = asyncio.Event()
+async def test_the_work_sees_its_callers_context(database: Database) -> None:
+    told = ContextVar("told", default="nothing")
+    told.set("a trace")
+    assert await database.query(lambda _: told.get()) == "a trace"
 
-    async def write() -> None:
-        async with database.write() as connection:
-            await connection.execute(note.insert(), {"number": 1, "body": "undone"})
-            inside.set()
-            await asyncio.Event().wait()
 
-    task = asyncio.create_task(write())
-    await asyncio.wait_for(inside.wait(), 10)
-    task.cancel()
+async def test_a_transaction_does_not_stop_the_event_loop_or_the_readers(database: Database) -> None:
+    pause = Pause()
+
+    def work(connection: Connection) -> None:
+        insert(connection, 1)
+        pause.here()
+
+    writing = asyncio.create_task(database.transact(work))
+    await pause.begun()
+    assert await count(database) == 0
+    pause.end()
+    await writing
+    assert await count(database) == 1
+
+
+async def test_a_cancelled_caller_leaves_at_once_and_its_transaction_leaves_nothing(
+    database: Database,
+) -> None:
+    pause = Pause()
+
+    def work(connection: Connection) -> None:
+        insert(connection, 1)
+        pause.here()
+
+    writing = asyncio.create_task(database.transact(work))
+    await pause.begun()
+    writing.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
-    async with database.write() as connection:
-        await connection.execute(note.insert(), {"number": 2, "body": "kept"})
+        await writing
+    pause.end()
+    await database.transact(insert, 1)
+    assert await count(database) == 1
+
+
+async def test_a_caller_that_is_cancelled_before_its_turn_has_none(sqlite_url: str, package: str) -> None:
+    database = await Database.open(sqlite_url, migrations=package)
+    pause, turns = Pause(), list[str]()
+    first = asyncio.create_task(database.transact(lambda _: pause.here()))
+    await pause.begun()
+    second = asyncio.create_task(database.transact(lambda _: turns.append("second")))
+    third = asyncio.create_task(database.transact(lambda _: turns.append("third")))
+    await asyncio.sleep(0)  # both have asked for their turns
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    pause.end()
+    await asyncio.gather(first, third)
+    assert turns == ["third"]
+    await database.close()
+
+
+async def test_callers_cancelled_at_any_moment_leave_whole_transactions_only(database: Database) -> None:
+    def work(connection: Connection, number: int) -> None:
+        insert(connection, number)
+        insert(connection, -number)
+
+    for number in range(1, 101):
+        writing = asyncio.create_task(database.transact(work, number))
+        await asyncio.wait([writing], timeout=number / 20_000)
+        writing.cancel()
+        await asyncio.wait([writing])
+    kept = await database.transact(
+        lambda connection: set(connection.execute(select(note.c.number)).scalars())
+    )
+    assert kept == {-number for number in kept}
+    await database.transact(insert, 1000)
+    assert await count(database) == len(kept) + 1
+
+
+async def test_closing_waits_for_a_transaction_that_was_left(
+    sqlite_url: str, package: str, tmp_path: Path
+) -> None:
+    database = await Database.open(sqlite_url, migrations=package)
+    pause = Pause()
+    writing = asyncio.create_task(database.transact(lambda _: pause.here()))
+    await pause.begun()
+    writing.cancel()
+    await asyncio.wait([writing])
+    closing = asyncio.create_task(database.close())
+    await asyncio.wait([closing], timeout=0.05)
+    assert not closing.done()
+    pause.end()
+    await closing
+    assert not any(name.endswith("-wal") for name in os.listdir(tmp_path))
+
+
+async def test_a_commit_that_fails_leaves_nothing_and_the_next_succeeds(database: Database) -> None:
+    def prepare(connection: Connection) -> None:
+        reference = "INTEGER REFERENCES note (number) DEFERRABLE INITIALLY DEFERRED"
+        connection.execute(text(f"CREATE TABLE mention (number {reference})"))
+
+    def mention(connection: Connection) -> None:
+        insert(connection, 1)
+        connection.execute(text("INSERT INTO mention VALUES (2)"))
+
+    await database.transact(prepare)
+    with pytest.raises(IntegrityError):
+        await database.transact(mention)
+    assert await count(database) == 0
+    await database.transact(insert, 1)
     assert await count(database) == 1
 
 
 async def test_writers_that_read_before_they_write_do_not_lose_each_others_rows(database: Database) -> None:
-    async def append() -> None:
+    def append(connection: Connection) -> None:
+        last = connection.execute(select(func.max(note.c.number))).scalar()
+        insert(connection, (last or 0) + 1)
+
+    async def append_at_last() -> None:
         while True:
             try:
-                async with database.write() as connection:
-                    last = (await connection.execute(select(func.max(note.c.number)))).scalar()
-                    await connection.execute(note.insert(), {"number": (last or 0) + 1, "body": "x"})
+                await database.transact(append)
             except IntegrityError:
                 # PostgreSQL lets both read the same maximum; the key then refuses the second.
                 assert database.dialect == "postgresql"
             else:
                 return
 
-    await asyncio.gather(*(append() for _ in range(50)))
+    await asyncio.gather(*(append_at_last() for _ in range(50)))
     assert await count(database) == 50
 
 
-async def test_a_read_sees_one_snapshot(database: Database) -> None:
-    query = select(func.count()).select_from(note)
-    async with database.read() as reader:
-        before = (await reader.execute(query)).scalar_one()
-        async with database.write() as writer:
-            await writer.execute(note.insert(), {"number": 1, "body": "later"})
-        assert (await reader.execute(query)).scalar_one() == before
-    assert await count(database) == before + 1
+async def test_a_query_sees_one_snapshot(database: Database) -> None:
+    pause = Pause()
+
+    def work(connection: Connection) -> tuple[int, int]:
+        before = rows(connection)
+        pause.here()
+        return before, rows(connection)
+
+    reading = asyncio.create_task(database.query(work))
+    await pause.begun()
+    await database.transact(insert, 1)
+    pause.end()
+    assert await reading == (0, 0)
+    assert await count(database) == 1
 
 
-async def test_a_read_refuses_to_write(database: Database) -> None:
+async def test_a_query_refuses_to_write(database: Database) -> None:
     with pytest.raises((DBAPIError, DatabaseUnavailable)):
-        async with database.read() as connection:
-            await connection.execute(note.insert(), {"number": 1, "body": "refused"})
-    async with database.write() as connection:
-        await connection.execute(note.insert(), {"number": 1, "body": "kept"})
+        await database.query(insert, 1)
+    await database.transact(insert, 1)
     assert await count(database) == 1
 
 
 async def test_a_conflict_can_be_ignored_alike_on_both(database: Database) -> None:
     statement = database.insert(note).values(number=1, body="first").on_conflict_do_nothing()
-    async with database.write() as connection:
-        first = await connection.execute(statement)
-        second = await connection.execute(statement)
-    assert (first.rowcount, second.rowcount) == (1, 0)
+
+    def work(connection: Connection) -> tuple[int, int]:
+        return connection.execute(statement).rowcount, connection.execute(statement).rowcount
+
+    assert await database.transact(work) == (1, 0)
 
 
 async def test_a_mistake_in_sql_is_not_called_unavailability(database: Database) -> None:
     with pytest.raises((QueryFailed, ProgrammingError)):
-        async with database.read() as connection:
-            await connection.execute(text("SELECT nothing FROM nowhere"))
+        await database.query(lambda connection: connection.execute(text("SELECT nothing FROM nowhere")))
     with pytest.raises(IntegrityError):
-        async with database.write() as connection:
-            await connection.execute(note.insert(), [{"number": 1, "body": "a"}, {"number": 1, "body": "b"}])
+        await database.transact(insert, 1, 1)
 
 
 async def test_an_instant_comes_back_aware_and_in_utc(database: Database) -> None:
     written = datetime(2026, 3, 1, 23, 30, 0, 123456, tzinfo=timezone(timedelta(hours=-5)))
-    async with database.write() as connection:
-        await connection.execute(
+
+    def write(connection: Connection) -> None:
+        connection.execute(
             note.insert(),
             [{"number": 1, "body": "", "written_at": written}, {"number": 2, "body": "", "written_at": None}],
         )
-    async with database.read() as connection:
-        rows = (await connection.execute(select(note.c.written_at).order_by(note.c.number))).scalars().all()
-        found = (
-            await connection.execute(select(note.c.number).where(note.c.written_at == written))
-        ).scalars()
-        assert list(found) == [1]
-    assert rows == [written, None]
-    assert rows[0].tzinfo is UTC
+
+    def read(connection: Connection) -> tuple[list[datetime | None], list[int]]:
+        instants = connection.execute(select(note.c.written_at).order_by(note.c.number)).scalars()
+        found = connection.execute(select(note.c.number).where(note.c.written_at == written)).scalars()
+        return list(instants), list(found)
+
+    await database.transact(write)
+    instants, found = await database.query(read)
+    assert found == [1]
+    assert instants == [written, None]
+    assert instants[0] is not None
+    assert instants[0].tzinfo is UTC
 
 
 async def test_a_naive_time_is_refused(database: Database) -> None:
+    row = {"number": 1, "body": "", "written_at": datetime(2026, 3, 1)}  # noqa: DTZ001
     with pytest.raises(StatementError, match="no time zone"):
-        async with database.write() as connection:
-            await connection.execute(
-                note.insert(),
-                {"number": 1, "body": "", "written_at": datetime(2026, 3, 1)},  # noqa: DTZ001
-            )
+        await database.transact(lambda connection: connection.execute(note.insert(), row))
 
 
-async def test_a_sqlite_commit_is_synced_and_readers_are_not_blocked(sqlite_url: str, package: str) -> None:
+async def test_a_sqlite_commit_is_synced_and_a_reader_needs_no_lock(sqlite_url: str, package: str) -> None:
+    def pragmas(connection: Connection) -> dict[str, object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names}
+
     database = await Database.open(sqlite_url, migrations=package)
-    async with database.write() as connection:
-        pragmas = {
-            name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
-            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-        }
-        assert await count(database) == 0
+    found = await database.transact(pragmas)
     await database.close()
-    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
 
 
 async def test_a_locked_sqlite_file_is_unavailable_and_then_works(
@@ -165,52 +293,98 @@ async def test_a_locked_sqlite_file_is_unavailable_and_then_works(
     stranger = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     stranger.execute("BEGIN IMMEDIATE")
     with pytest.raises(DatabaseUnavailable, match="locked"):
-        async with database.write():
-            pytest.fail("the lock was not ours")
+        await database.transact(lambda _: pytest.fail("the lock was not ours"))
     stranger.execute("ROLLBACK")
     stranger.close()
-    async with database.write() as connection:
-        await connection.execute(note.insert(), {"number": 1, "body": "kept"})
+    await database.transact(insert, 1)
     assert await count(database) == 1
     await database.close()
 
 
 async def test_a_full_sqlite_disk_is_unavailable_and_then_works(sqlite_url: str, package: str) -> None:
+    def limit(connection: Connection) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+    def lift(connection: Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+
+    def fill(connection: Connection) -> None:
+        connection.execute(note.insert(), {"number": 1, "body": "x" * 100_000})
+
     database = await Database.open(sqlite_url, migrations=package)
-    async with database.write() as connection:
-        pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar()
-        await connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    await database.transact(limit)
     with pytest.raises(DatabaseUnavailable, match="full"):
-        async with database.write() as connection:
-            await connection.execute(note.insert(), {"number": 1, "body": "x" * 100_000})
-    async with database.write() as connection:
-        await connection.exec_driver_sql("PRAGMA max_page_count=1000000")
-        await connection.execute(note.insert(), {"number": 1, "body": "x" * 100_000})
+        await database.transact(fill)
+    await database.transact(lift)
+    await database.transact(fill)
     assert await count(database) == 1
     await database.close()
 
 
-async def write_and_be_disconnected(database: Database) -> None:
-    others = "pid <> pg_backend_pid() AND datname = current_database()"
-    async with database.write() as connection:
-        await connection.execute(note.insert(), {"number": 1, "body": "lost"})
-        async with database.write() as other:
-            await other.execute(
-                text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
-            )
-        await connection.execute(note.insert(), {"number": 2, "body": "lost"})
+async def test_a_row_that_another_has_locked_in_postgresql_is_unavailable_and_then_works(
+    postgres_url: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_engines, "PATIENCE", 0.5)
+    database = await Database.open(postgres_url, migrations=package)
+    pause = Pause()
+
+    def hold(connection: Connection) -> None:
+        connection.execute(note.update().values(body="held"))
+        pause.here()
+
+    def overwrite(connection: Connection) -> None:
+        connection.execute(note.update().values(body="overwritten"))
+
+    await database.transact(insert, 1)
+    holding = asyncio.create_task(database.transact(hold))
+    await pause.begun()
+    with pytest.raises(DatabaseUnavailable, match="lock timeout"):
+        await database.transact(overwrite)
+    pause.end()
+    await holding
+    await database.transact(overwrite)
+    await database.close()
 
 
 async def test_a_lost_postgresql_connection_is_unavailable_and_then_works(
     postgres_url: str, package: str
 ) -> None:
+    def be_disconnected(connection: Connection) -> None:
+        insert(connection, 1)
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
     database = await Database.open(postgres_url, migrations=package)
     with pytest.raises(DatabaseUnavailable):
-        await write_and_be_disconnected(database)
-    async with database.write() as connection:
-        await connection.execute(note.insert(), {"number": 1, "body": "kept"})
+        await database.transact(be_disconnected)
+    await database.transact(insert, 1)
     assert await count(database) == 1
     await database.close()
+
+
+@pytest.mark.parametrize("limit", ["idle_in_transaction_session_timeout", "transaction_timeout"])
+async def test_a_postgresql_transaction_that_took_too_long_is_unavailable_and_then_works(
+    postgres_url: str, package: str, limit: str
+) -> None:
+    def dawdle(connection: Connection) -> None:
+        insert(connection, 1)
+        connection.execute(text(f"SET LOCAL {limit} = '10ms'"))
+        wait_until_ended_by_the_server(connection)
+        connection.execute(text("SELECT 1"))
+
+    database = await Database.open(postgres_url, migrations=package)
+    with pytest.raises(DatabaseUnavailable, match="timeout"):
+        await database.transact(dawdle)
+    await database.transact(insert, 1)
+    assert await count(database) == 1
+    await database.close()
+
+
+def wait_until_ended_by_the_server(connection: Connection) -> None:
+    driver = connection.connection.dbapi_connection
+    assert driver is not None
+    # The server has said its last word and hung up: there is something to read.
+    assert select_readable([driver.fileno()], [], [], 30)[0]
 
 
 async def test_a_postgresql_that_is_not_there_is_unavailable(tmp_path: Path, package: str) -> None:
@@ -218,15 +392,31 @@ async def test_a_postgresql_that_is_not_there_is_unavailable(tmp_path: Path, pac
         await Database.open(f"postgresql://nobody@/nothing?host={tmp_path}", migrations=package)
 
 
-async def test_waiting_for_a_connection_has_an_end(
+async def test_a_postgresql_that_is_gone_without_a_word_is_noticed(postgres_url: str, package: str) -> None:
+    def options(connection: Connection) -> dict[str, str]:
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        return {**driver.info.get_parameters()}
+
+    database = await Database.open(f"{postgres_url}&keepalives_idle=60", migrations=package)
+    found = await database.query(options)
+    await database.close()
+    assert found["tcp_user_timeout"] == "5000"
+    assert found["keepalives_idle"] == "60"  # what the URL says comes first
+
+
+async def test_waiting_for_a_turn_has_an_end(
     sqlite_url: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage_engines, "PATIENCE", 0.1)
     database = await Database.open(sqlite_url, migrations=package)
-    async with database.write():
-        with pytest.raises(DatabaseUnavailable, match="became free"):
-            async with database.write():
-                pytest.fail("there is one writer")
+    pause = Pause()
+    first = asyncio.create_task(database.transact(lambda _: pause.here()))
+    await pause.begun()
+    with pytest.raises(DatabaseUnavailable, match="became free"):
+        await database.transact(lambda _: pytest.fail("there is one writer"))
+    pause.end()
+    await first
     await database.close()
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_testing.databases import schema_differences
@@ -20,12 +20,16 @@ from placet_storage import Database
 
 async def main():
     database = await Database.open(sys.argv[1], migrations=sys.argv[2])
-    async with database.write() as connection:
-        await connection.exec_driver_sql("INSERT INTO note (number, body) VALUES (%s, '')" % sys.argv[3])
+    insert = "INSERT INTO note (number, body) VALUES (%s, '')" % sys.argv[3]
+    await database.transact(lambda connection: connection.exec_driver_sql(insert))
     await database.close()
 
 asyncio.run(main())
 """
+
+
+def rows(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT count(*) FROM note")).scalar_one())
 
 
 async def test_migrations_build_exactly_the_tables_of_the_store(database_url: str, package: str) -> None:
@@ -36,12 +40,11 @@ async def test_migrations_build_exactly_the_tables_of_the_store(database_url: st
 async def test_opening_again_keeps_what_is_there(database_url: str, package: str) -> None:
     for number in (1, 2):
         database = await Database.open(database_url, migrations=package)
-        async with database.write() as connection:
-            await connection.execute(text("INSERT INTO note (number, body) VALUES (:n, '')"), {"n": number})
+        statement = text("INSERT INTO note (number, body) VALUES (:n, '')").bindparams(n=number)
+        await database.transact(Connection.execute, statement)
         await database.close()
     database = await Database.open(database_url, migrations=package)
-    async with database.read() as connection:
-        assert (await connection.execute(text("SELECT count(*) FROM note"))).scalar() == 2
+    assert await database.query(rows) == 2
     await database.close()
 
 
@@ -57,8 +60,7 @@ async def test_many_processes_may_open_a_new_database_at_once(
     ]
     assert await asyncio.gather(*(process.wait() for process in processes)) == [0] * 3
     database = await Database.open(database_url, migrations=package)
-    async with database.read() as connection:
-        assert (await connection.execute(text("SELECT count(*) FROM note"))).scalar() == 3
+    assert await database.query(rows) == 3
     await database.close()
 
 
@@ -66,8 +68,7 @@ async def test_several_databases_may_be_opened_at_once_in_one_process(package: s
     urls = [f"sqlite:///{tmp_path}/folder/{number}.db" for number in range(4)]
     databases = await asyncio.gather(*(Database.open(url, migrations=package) for url in urls))
     for database in databases:
-        async with database.read() as connection:
-            assert (await connection.execute(text("SELECT count(*) FROM note"))).scalar() == 0
+        assert await database.query(rows) == 0
         await database.close()
 
 
@@ -88,8 +89,7 @@ async def test_a_migration_that_fails_leaves_the_schema_as_it_was(
 
 async def test_a_database_of_a_newer_program_is_refused(database_url: str, package: str) -> None:
     database = await Database.open(database_url, migrations=package)
-    async with database.write() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await database.transact(Connection.execute, text("UPDATE alembic_version SET version_num = '9999'"))
     await database.close()
     with pytest.raises(MigrationFailed, match="9999"):
         await Database.open(database_url, migrations=package)

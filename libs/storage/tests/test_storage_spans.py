@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from placet_storage import Database
 from placet_storage import database as database_module
@@ -27,12 +27,12 @@ async def test_a_transaction_is_a_child_span_that_names_its_database(
     database: Database, exporter: InMemorySpanExporter
 ) -> None:
     with TracerProvider().get_tracer("caller").start_as_current_span("call") as parent:
-        async with database.write("append events") as connection:
-            await connection.execute(text("INSERT INTO note (number, body) VALUES (1, '')"))
-        async with database.read():
-            assert trace.get_current_span() is not parent
+        insert = text("INSERT INTO note (number, body) VALUES (1, '')")
+        await database.transact(Connection.execute, insert, operation="append events")
+        seen_by_the_work = await database.query(lambda _: trace.get_current_span())
         assert trace.get_current_span() is parent
     write, read = exporter.get_finished_spans()
+    assert seen_by_the_work.get_span_context() == read.get_span_context()
     assert (write.name.split()[:2], read.name.split()[0]) == (["append", "events"], "read")
     assert write.kind is SpanKind.CLIENT
     assert write.parent == parent.get_span_context()
@@ -42,9 +42,11 @@ async def test_a_transaction_is_a_child_span_that_names_its_database(
 
 
 async def test_a_transaction_that_fails_is_marked(database: Database, exporter: InMemorySpanExporter) -> None:
+    def work(_: Connection) -> None:
+        raise LookupError
+
     with TracerProvider().get_tracer("caller").start_as_current_span("call"), pytest.raises(LookupError):
-        async with database.write():
-            raise LookupError
+        await database.transact(work)
     (span,) = exporter.get_finished_spans()
     assert span.status.status_code is StatusCode.ERROR
 
@@ -52,6 +54,5 @@ async def test_a_transaction_that_fails_is_marked(database: Database, exporter: 
 async def test_a_transaction_outside_any_trace_starts_none(
     database: Database, exporter: InMemorySpanExporter
 ) -> None:
-    async with database.read():
-        pass
+    await database.query(lambda _: None)
     assert exporter.get_finished_spans() == ()

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Self
+from typing import Self, TypeVar, TypeVarTuple
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from placet_storage.engines import Dialect, Engines, Location, locate, open_engines
+from placet_storage.coroutines import AsyncEngines, open_async_engines
+from placet_storage.engines import Dialect, Lanes, Location, locate, open_lanes
 from placet_storage.errors import translated
+from placet_storage.lanes import Lane
 from placet_storage.migrating import upgrade
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _tracer = trace.get_tracer("placet_storage")
 
@@ -23,11 +28,15 @@ _tracer = trace.get_tracer("placet_storage")
 class Database:
     """Connections to one database, made on first use and kept until `close`.
 
+    A transaction's work is a plain function on a connection, which `transact` and `query` run on a thread
+    from its beginning to its end. `write` and `read` are the older form, in which every statement is a turn
+    of the event loop and another of a thread: for those who still use it, and for nobody new.
     Belongs to the event loop that it was opened on.
     """
 
-    def __init__(self, location: Location, engines: Engines) -> None:
+    def __init__(self, location: Location, lanes: Lanes, engines: AsyncEngines) -> None:
         self._location = location
+        self._lanes = lanes
         self._engines = engines
 
     @classmethod
@@ -40,20 +49,47 @@ class Database:
         """
         location = locate(url)
         await asyncio.to_thread(upgrade, location, migrations)
-        return cls(location, open_engines(location, pool_size))
+        return cls(location, open_lanes(location, pool_size), open_async_engines(location, pool_size))
 
     @property
     def dialect(self) -> Dialect:
         """Which of the two databases this is."""
         return self._location.dialect
 
+    async def transact(
+        self, work: Callable[[Connection, *Ts], T], *arguments: *Ts, operation: str = "write"
+    ) -> T:
+        """Runs `work(connection, *arguments)` in one transaction that may write, and returns its result.
+
+        All of it is on the disk when this returns, and none of it if `work` raises. In SQLite all writers of
+        this process take turns, and the lock is taken at the start, so that what `work` has read is still so
+        when it writes. In PostgreSQL the isolation is READ COMMITTED. A cancelled caller leaves at once, and
+        its transaction is undone unless its commit had begun.
+
+        `work` runs on another thread: it must touch nothing that the event loop changes meanwhile, and its
+        result must not need the connection any more. `operation` names the span. Raises DatabaseUnavailable
+        after waiting for 5 s at most, for its turn or for a lock, and whatever `work` raises.
+        """
+        return await self._run(self._lanes.writer, lambda connection: work(connection, *arguments), operation)
+
+    async def query(
+        self, work: Callable[[Connection, *Ts], T], *arguments: *Ts, operation: str = "read"
+    ) -> T:
+        """Runs `work(connection, *arguments)` on one snapshot, and returns its result.
+
+        All reads in `work` see the same state, and the database refuses to write. Otherwise as `transact`.
+        """
+        return await self._run(self._lanes.reader, lambda connection: work(connection, *arguments), operation)
+
+    async def _run(self, lane: Lane, work: Callable[[Connection], T], operation: str) -> T:
+        with self._span(operation), translated():
+            return await lane.run(work)
+
     @asynccontextmanager
     async def write(self, operation: str = "write") -> AsyncIterator[AsyncConnection]:
-        """One transaction that may write: on the disk when the block ends, undone if the block raises.
+        """The older form of `transact`: commits when the block ends, undone if the block raises.
 
-        In SQLite all writers of this process take turns, and the lock is taken at the start, so that what was
-        read in the block is still so when it writes. In PostgreSQL the isolation is READ COMMITTED.
-        `operation` names the span. Raises DatabaseUnavailable after waiting for 5 s at most.
+        Takes turns with others of its form only; with `transact` it contends for SQLite's lock.
         """
         with self._span(operation), translated():
             async with self._engines.writer.begin() as connection:
@@ -61,10 +97,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self, operation: str = "read") -> AsyncIterator[AsyncConnection]:
-        """One snapshot: all reads in the block see the same state, and the database refuses to write.
-
-        `operation` names the span. Raises DatabaseUnavailable after waiting for 5 s at most.
-        """
+        """The older form of `query`: all reads in the block see one snapshot."""
         with self._span(operation), translated():
             async with self._engines.reader.begin() as connection:
                 yield connection
@@ -80,6 +113,8 @@ class Database:
         # The writer last: the last connection to a SQLite file moves the write-ahead log into it.
         await self._engines.reader.dispose()
         await self._engines.writer.dispose()
+        await self._lanes.reader.close()
+        await self._lanes.writer.close()
 
     @contextmanager
     def _span(self, operation: str) -> Iterator[None]:

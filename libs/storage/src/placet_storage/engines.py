@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
-from sqlalchemy import AdaptedConnection, Connection, event
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, Engine, create_engine, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from placet_storage.lanes import Lane
 
 Dialect = Literal["sqlite", "postgresql"]
 
 # Seconds that anything waits: for another writer's lock, for a free connection, for a server to answer.
 PATIENCE = 5.0
-_SQLITE_READERS = 4
+_SQLITE_READERS = 3
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,11 @@ class Location:
 
 
 @dataclass(frozen=True)
-class Engines:
+class Lanes:
     """The two ways to a database: `writer` for transactions that write, `reader` for snapshots."""
 
-    writer: AsyncEngine
-    reader: AsyncEngine
+    writer: Lane
+    reader: Lane
 
 
 def locate(url: str) -> Location:
@@ -57,69 +60,92 @@ def locate(url: str) -> Location:
     raise ValueError(f"{backend} is not supported; use sqlite:///path or postgresql://…")
 
 
-def open_engines(location: Location, pool_size: int) -> Engines:
-    """Engines that connect on first use. `pool_size`: the connections to PostgreSQL, at most."""
+def open_lanes(location: Location, pool_size: int) -> Lanes:
+    """Lanes that connect on first use. `pool_size`: the connections to PostgreSQL, at most."""
     if location.dialect == "sqlite":
-        return Engines(writer=_sqlite(location, "writer"), reader=_sqlite(location, "reader"))
-    writer = create_async_engine(
-        location.url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=PATIENCE,
-        connect_args={"connect_timeout": int(PATIENCE)},
-    )
+        # SQLite has one writer at a time: waiting in a queue is fair, polling for its lock is not.
+        return Lanes(
+            writer=_lane(_sqlite(location, "writer"), _threads("writer", 1)),
+            reader=_lane(_sqlite(location, "reader"), _threads("reader", _SQLITE_READERS)),
+        )
+    engine, threads = _postgresql(location, pool_size), _threads("postgresql", pool_size)
     # A reader sees one snapshot, as it does in SQLite. Both share one pool, and the level is set on BEGIN.
-    reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return Engines(writer=writer, reader=reader)
+    reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return Lanes(writer=_lane(engine, threads), reader=_lane(reader, threads))
 
 
 def open_for_migration(location: Location) -> Engine:
-    """A synchronous engine, because Alembic is."""
+    """An engine whose one transaction no other migrator of the same SQLite file can share."""
     if location.dialect == "postgresql":
-        return create_engine(location.url, connect_args={"connect_timeout": int(PATIENCE)})
-    engine = create_engine(location.url, connect_args=_sqlite_arguments())
+        return create_engine(location.url, connect_args=postgresql_arguments(location))
+    engine = create_engine(location.url, connect_args=sqlite_arguments())
     event.listen(engine, "connect", _prepare_migrator)
-    event.listen(engine, "begin", _begin_migration)
+    event.listen(engine, "begin", _begin_immediate)
     return engine
 
 
-def _sqlite(location: Location, role: Literal["writer", "reader"]) -> AsyncEngine:
-    engine = create_async_engine(
-        location.url.set(drivername="sqlite+aiosqlite"),
-        # SQLite has one writer at a time: waiting in a queue is fair, polling for its lock is not.
+def _lane(engine: Engine, threads: ThreadPoolExecutor) -> Lane:
+    return Lane(engine, threads, PATIENCE)
+
+
+def _threads(role: str, number: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(number, thread_name_prefix=f"placet-storage-{role}")
+
+
+def _postgresql(location: Location, pool_size: int) -> Engine:
+    engine = create_engine(
+        location.url, pool_size=pool_size, max_overflow=0, connect_args=postgresql_arguments(location)
+    )
+    event.listen(engine, "connect", prepare_postgresql)
+    return engine
+
+
+def postgresql_arguments(location: Location) -> Mapping[str, object]:
+    """What bounds the wait for a server that is gone without a word; what the URL says itself comes first.
+
+    See https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
+    """
+    arguments = {
+        "connect_timeout": int(PATIENCE),
+        "keepalives_idle": int(PATIENCE),
+        "keepalives_interval": 1,
+        "keepalives_count": int(PATIENCE),
+        "tcp_user_timeout": int(PATIENCE * 1000),
+    }
+    return {name: value for name, value in arguments.items() if name not in location.url.query}
+
+
+def prepare_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    """Bounds the wait for another transaction's lock, as SQLite's busy timeout does."""
+    _execute(connection, f"SET lock_timeout = {int(PATIENCE * 1000)}")
+    connection.commit()
+
+
+def _sqlite(location: Location, role: Literal["writer", "reader"]) -> Engine:
+    # The pool must go on rolling back what comes back to it: in SQLite a commit that fails ends nothing.
+    engine = create_engine(
+        location.url,
         pool_size=1 if role == "writer" else _SQLITE_READERS,
         max_overflow=0,
-        pool_timeout=PATIENCE,
-        # Each transaction is ended before its connection goes back; a second rollback costs a thread's turn.
-        pool_reset_on_return=None,
-        connect_args=_sqlite_arguments(),
+        connect_args=sqlite_arguments(),
     )
-    event.listen(engine.sync_engine, "connect", _prepare_writer if role == "writer" else _prepare_reader)
-    event.listen(engine.sync_engine, "begin", _begin_immediate if role == "writer" else _begin_deferred)
+    event.listen(engine, "connect", prepare_writer if role == "writer" else prepare_reader)
+    event.listen(engine, "begin", _begin_immediate if role == "writer" else _begin_deferred)
     return engine
 
 
-def _sqlite_arguments() -> dict[str, object]:
+def sqlite_arguments() -> Mapping[str, object]:
+    """How the driver connects to SQLite."""
     # isolation_level None: the driver begins no transactions of its own, which it would do too late to lock.
     return {"timeout": PATIENCE, "isolation_level": None}
 
 
-def _begin_migration(connection: Connection) -> None:
+def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _begin_immediate(connection: Connection) -> None:
-    _begin(connection, "BEGIN IMMEDIATE")
-
-
 def _begin_deferred(connection: Connection) -> None:
-    _begin(connection, "BEGIN DEFERRED")
-
-
-def _begin(connection: Connection, statement: str) -> None:
-    # Straight to the driver: as a statement of SQLAlchemy's it would take the driver's thread three turns.
-    adapted = cast(AdaptedConnection, connection.connection.dbapi_connection)
-    adapted.run_async(lambda driver: driver.execute(statement))
+    connection.exec_driver_sql("BEGIN DEFERRED")
 
 
 def _prepare_migrator(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
@@ -127,12 +153,14 @@ def _prepare_migrator(connection: DBAPIConnection, _entry: ConnectionPoolEntry) 
     _execute(connection, "PRAGMA synchronous=FULL")
 
 
-def _prepare_writer(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+def prepare_writer(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    """Makes commits durable in SQLite, and references checked."""
     # FULL: with NORMAL a commit is not on the disk when it returns (https://sqlite.org/pragma.html).
     _execute(connection, "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 
 
-def _prepare_reader(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+def prepare_reader(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    """Lets SQLite refuse to write."""
     _execute(connection, "PRAGMA query_only=ON")
 
 

@@ -23,10 +23,11 @@ _SQLITE_PASSING = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
-# The same for PostgreSQL, by class of SQLSTATE: connection, rolled back for another's sake, resources,
-# operator intervention, system error; and one single code, a lock that was not available.
+# The same for PostgreSQL (https://www.postgresql.org/docs/current/errcodes-appendix.html), by class of
+# SQLSTATE: connection, rolled back for another's sake, resources, operator intervention, system error; and
+# single codes: a transaction that was idle or open for too long, a lock that was not available.
 _POSTGRESQL_PASSING_CLASSES = frozenset({"08", "40", "53", "57", "58"})
-_POSTGRESQL_PASSING_CODES = frozenset({"55P03"})
+_POSTGRESQL_PASSING_CODES = frozenset({"25P03", "25P04", "55P03"})
 
 
 class DatabaseUnavailable(Exception):
