@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
@@ -103,16 +104,18 @@ async def test_the_database_refuses_to_change_or_delete_an_entry(
     await delete_disclosures(database)  # what refers to entries must not be what protects them
 
     with pytest.raises(DBAPIError, match="append-only"):
-        async with database.write() as connection:
-            await connection.execute(sa.text(statement))
+        await database.transact(execute, sa.text(statement))
 
     after = await store.entries("default", 0, 10)
     assert [entry.draft.leaf for entry in after.entries] == [entry.draft.leaf for entry in before.entries]
 
 
+def execute(connection: sa.Connection, statement: sa.Executable) -> None:
+    connection.execute(statement)
+
+
 async def delete_disclosures(database: Database) -> None:
-    async with database.write() as connection:
-        await connection.execute(sa.delete(tables.disclosure))
+    await database.transact(execute, sa.delete(tables.disclosure))
 
 
 async def test_sqlite_refuses_to_replace_an_entry(sqlite_url: str, make_append: MakeAppend) -> None:
@@ -122,11 +125,9 @@ async def test_sqlite_refuses_to_replace_an_entry(sqlite_url: str, make_append: 
     await delete_disclosures(database)
 
     for row in ["0, 'r9', 9, 'x'", "7, 'r1', 1, 'x'", "7, '', 0, 't'"]:
+        replace = sa.text(f"INSERT OR REPLACE INTO entry VALUES ('default', {row}, x'00')")
         with pytest.raises(DBAPIError, match="append-only"):
-            async with database.write() as connection:
-                await connection.execute(
-                    sa.text(f"INSERT OR REPLACE INTO entry VALUES ('default', {row}, x'00')")
-                )
+            await database.transact(execute, replace)
 
     assert [e.draft.cause_id for e in (await store.entries("default", 0, 10)).entries] == ["a", "t"]
     await database.close()
@@ -138,8 +139,7 @@ async def test_postgresql_refuses_to_truncate_the_log(postgres_url: str, make_ap
     await append(store, make_append("r1", 1, "a"))
 
     with pytest.raises(DBAPIError, match="append-only"):
-        async with database.write() as connection:
-            await connection.execute(sa.text("TRUNCATE entry CASCADE"))
+        await database.transact(execute, sa.text("TRUNCATE entry CASCADE"))
 
     assert await store.size("default") == 1
     await database.close()
@@ -150,10 +150,9 @@ async def test_one_field_can_be_erased_and_the_rest_stays(
 ) -> None:
     (placed,) = await append(store, make_append("r1", 1, "a"))
 
-    async with database.write() as connection:
-        await connection.execute(
-            sa.delete(tables.disclosure).where(tables.disclosure.c.path == "event.voted.reason")
-        )
+    await database.transact(
+        execute, sa.delete(tables.disclosure).where(tables.disclosure.c.path == "event.voted.reason")
+    )
 
     (entry,) = (await store.entries("default", 0, 10)).entries
     assert entry.draft.leaf == placed.new[0].draft.leaf
@@ -233,20 +232,31 @@ async def test_a_replica_that_hangs_in_mid_batch_does_not_stop_the_others_for_lo
     hanging, healthy = [await Database.open(postgres_url, migrations="placet_audit") for _ in range(2)]
     wish = make_append("r1", 1, "a")
 
-    with pytest.raises((DatabaseUnavailable, DBAPIError)):
-        await hold_the_lock_until(hanging, lambda: append_unless_locked(Store(healthy), wish))
+    held, go_on = asyncio.Event(), threading.Event()
+    holding = asyncio.create_task(hold_the_lock(hanging, held, go_on))
+    async with asyncio.timeout(30):
+        await held.wait()
+        while not await append_unless_locked(Store(healthy), wish):
+            continue
+    go_on.set()
+    with pytest.raises(DatabaseUnavailable):
+        await holding
 
     assert await Store(healthy).size("default") == 1
     for database in (hanging, healthy):
         await database.close()
 
 
-async def hold_the_lock_until(hanging: Database, done: Callable[[], Awaitable[bool]]) -> None:
-    async with hanging.write() as connection, asyncio.timeout(30):
-        await connection.run_sync(tables._lock)
-        while not await done():
-            continue
-        await connection.execute(sa.text("SELECT 1"))
+async def hold_the_lock(hanging: Database, held: asyncio.Event, go_on: threading.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def work(connection: sa.Connection) -> None:
+        tables._lock(connection)
+        loop.call_soon_threadsafe(held.set)
+        assert go_on.wait(30)
+        connection.execute(sa.text("SELECT 1"))
+
+    await hanging.transact(work)
 
 
 async def append_unless_locked(store: Store, wish: Append) -> bool:

@@ -97,16 +97,11 @@ class Store:
         The heads are read inside the transaction and under a lock, so that several processes on one
         database never fork a log.
         """
-        async with self._database.write("append") as connection:
-            return await connection.run_sync(_append, batch)
+        return await self._database.transact(_append, batch, operation="append")
 
     async def size(self, tenant: str) -> int:
         """How many entries the tenant's log holds."""
-        async with self._database.read("read size") as connection:
-            last = await connection.scalar(
-                sa.select(sa.func.max(entry.c.index)).where(entry.c.tenant == tenant)
-            )
-        return 0 if last is None else int(last) + 1
+        return await self._database.query(_size, tenant, operation="read size")
 
     async def entries(self, tenant: str, from_index: int, limit: int) -> Page:
         """The tenant's entries from an index on, at most `limit`, in order."""
@@ -134,8 +129,7 @@ class Store:
         order: sa.Column[int],
     ) -> Page:
         some = sa.select(entry).where(entry.c.tenant == tenant, which).order_by(order)
-        async with self._database.read("read entries") as connection:
-            return await connection.run_sync(_read_page, some, from_index, limit)
+        return await self._database.query(_read_page, some, from_index, limit, operation="read entries")
 
 
 # From here on a transaction's work, as plain functions on its connection.
@@ -177,7 +171,7 @@ def _heads(connection: sa.Connection, batch: Sequence[Append]) -> Heads:
 
 
 def _heads_query(tenant: str, appends: Sequence[Append]) -> sa.CompoundSelect[str | None, str | None, int]:
-    """All that a batch must know of one tenant's log, in one statement: each costs a turn of a thread."""
+    """All that a batch must know of one tenant's log, in one statement."""
     none = sa.cast(sa.null(), sa.Text)
     of_tenant = entry.c.tenant == tenant
     parts = [sa.select(none, none, sa.func.max(entry.c.index)).where(of_tenant)]
@@ -220,6 +214,11 @@ def _insert(connection: sa.Connection, entries: Sequence[Entry]) -> None:
     ]
     if disclosed:
         connection.execute(sa.insert(disclosure), disclosed)
+
+
+def _size(connection: sa.Connection, tenant: str) -> int:
+    last = connection.scalar(sa.select(sa.func.max(entry.c.index)).where(entry.c.tenant == tenant))
+    return 0 if last is None else int(last) + 1
 
 
 def _read_page(
