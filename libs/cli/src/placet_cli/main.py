@@ -15,7 +15,6 @@ import typer
 from placet_cli.commands import demo, models, options, record, requests, stack
 from placet_cli.home import DEFAULT_HOME, Home
 from placet_cli.problems import Problem
-from placet_cli.reporting import problem_of
 from placet_cli.screen import Screen
 
 app = typer.Typer(
@@ -58,7 +57,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:  # noqa: BLE001 (the last line before the user's terminal; kept in a file)
-        Screen().problem(problem_of(error) or _unexpected(error))
+        Screen().problem(_unexpected(error))
         sys.exit(1)
 
 

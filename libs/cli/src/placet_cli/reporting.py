@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 
 from placet_cli.problems import Problem
 from placet_client import StillPending
@@ -28,53 +28,53 @@ _NEXT: dict[str, tuple[str, ...]] = {
 }
 
 
-def _next(error: PlacetError, otherwise: str) -> tuple[str, ...]:
-    named = error.metadata.get("approval_id", "")[:8]
-    steps = _NEXT.get(error.reason, (otherwise,))
-    return tuple(step.replace("ID", named) for step in steps) if named else steps
+def problem_of(error: PlacetError | StillPending, about: str = "") -> Problem:
+    """What to tell of an error that a service answered with, or of none answering.
 
-
-def problem_of(error: BaseException) -> Problem | None:
-    """What to tell of an error that a service answered with, or of none answering; None for anything else."""
-    if isinstance(error, BaseExceptionGroup):
-        return problem_of(error.exceptions[0])
+    `about` is the request's id as the user gave it, for the next command.
+    """
     if isinstance(error, StillPending):
-        return Problem(str(error), tries=("placet show ID",))
-    if not isinstance(error, PlacetError):
-        return None
-    for kind, told in _TOLD:
-        if isinstance(error, kind):
-            return told(error)
-    return Problem(_sentence(error.message), tries=_next(error, "placet doctor"))
+        return Problem(str(error), tries=_steps(("placet show ID",), about))
+    if isinstance(error, InvalidArgument):
+        return _invalid(error, about)
+    if isinstance(error, Unavailable):
+        return _unavailable(error)
+    if isinstance(error, Unauthenticated):
+        return _unauthenticated(error)
+    return Problem(_sentence(error.message), tries=_steps(_NEXT.get(error.reason, ("placet doctor",)), about))
 
 
-def _invalid(error: PlacetError) -> Problem:
-    violations = error.violations if isinstance(error, InvalidArgument) else ()
-    why = "\n".join(f"{one.field}: {one.description}" for one in violations if one.field)
+def _steps(steps: tuple[str, ...], about: str) -> tuple[str, ...]:
+    return tuple(step.replace("ID", about[:8]) for step in steps) if about else steps
+
+
+def _invalid(error: InvalidArgument, about: str) -> Problem:
+    why = "\n".join(f"{one.field}: {one.description}" for one in error.violations if one.field)
     # One violation is often the message itself, told twice.
-    why = "" if len(violations) == 1 and violations[0].description in error.message else why
-    return Problem(_sentence(error.message), why, tries=_next(error, "placet request --help"))
+    if len(error.violations) == 1 and error.violations[0].description in error.message:
+        why = ""
+    steps = _NEXT.get(error.reason, ("placet request --help",))
+    return Problem(_sentence(error.message), why, tries=_steps(steps, about))
 
 
-def _unavailable(error: PlacetError) -> Problem:
+def _unavailable(error: Unavailable) -> Problem:
     what = "the stack does not answer" if not error.reason else _sentence(error.message)
-    why = "" if error.reason else error.message.splitlines()[0][:200]
+    why = "" if error.reason else _why_unreachable(error.message)
     return Problem(what, why, tries=("placet up  (in another terminal)", "placet doctor"))
 
 
-def _unauthenticated(error: PlacetError) -> Problem:
+def _why_unreachable(message: str) -> str:
+    """gRPC's words, or plainer ones where it could not connect."""
+    refused = re.search(r"ipv[46]:(\S+): Failed to connect", message)
+    return f"nothing listens at {refused[1]}" if refused else message.splitlines()[0][:200]
+
+
+def _unauthenticated(error: Unauthenticated) -> Problem:
     return Problem(
         _sentence(error.message),
         "the token is not of the stack that answered; another one may run on these ports",
         tries=("placet doctor", "the same command with the --home or --port-base of the stack you mean"),
     )
-
-
-_TOLD: tuple[tuple[type[PlacetError], Callable[[PlacetError], Problem]], ...] = (
-    (InvalidArgument, _invalid),
-    (Unavailable, _unavailable),
-    (Unauthenticated, _unauthenticated),
-)
 
 
 def _sentence(message: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import grpc.aio
 
+from placet.approval.v1 import approval_pb2
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short
@@ -24,6 +25,7 @@ from placet_rpc.tokens import FileTokenSource, TokenSource
 # Seconds that a command waits for a service that is away: long enough for a restart, short for a person.
 PATIENCE = 5.0
 LEAST_PREFIX = 4
+LOOKED_THROUGH = 1000
 _ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 
 
@@ -69,9 +71,9 @@ class Session:
         return self.identity or OWNER
 
     def tokens(self) -> TokenSource:
-        """The tokens of who acts: minted with the home's key, or from PLACET_TOKEN_FILE. Raises Problem."""
+        """The tokens of who acts: minted with the home's key, else PLACET_TOKEN_FILE's. Raises Problem."""
         outside = os.environ.get("PLACET_TOKEN_FILE")
-        if outside and self.identity is None:
+        if outside and self.identity is None and not self.home.keys.exists():
             return FileTokenSource(Path(outside))
         return person(self.home, self.who)
 
@@ -92,6 +94,21 @@ class Session:
         finally:
             await opened.close()
 
+    @asynccontextmanager
+    async def overseer(self, client: PlacetClient) -> AsyncIterator[PlacetClient]:
+        """A client that sees all requests, where the embedded stack's keys allow it; else `client` itself."""
+        if self.identity is None:
+            yield client
+            return
+        tokens = person(self.home, OWNER)
+        async with PlacetClient.connect(self.address("approval"), tokens, patience=PATIENCE) as seeing:
+            yield seeing
+
+    async def look(self, client: PlacetClient, approval_id: str) -> approval_pb2.Approval:
+        """A request, whoever acts."""
+        async with self.overseer(client) as seeing:
+            return await seeing.get(approval_id)
+
     async def resolve(self, client: PlacetClient, given: str) -> str:
         """The id that the user means by an id or its unique beginning. Raises Problem."""
         try:
@@ -105,13 +122,16 @@ class Session:
                 f"an id is a UUID; its first {LEAST_PREFIX} or more characters will do while they are unique",
                 tries=("placet list",),
             )
-        listed = await client.list(limit=1000)
+        async with self.overseer(client) as seeing:
+            listed = await seeing.list(limit=LOOKED_THROUGH)
         found = [one for one in listed.approvals if one.id.startswith(prefix)]
         if len(found) == 1:
             return found[0].id
         if not found:
             raise Problem(
-                f"no request that {self.who} may see begins with {given}", tries=("placet list --limit 500",)
+                f"none of the last {LOOKED_THROUGH:,} requests begins with {given}",
+                "older ones are known by their whole id",
+                tries=("placet list",),
             )
         raise Problem(
             f"{len(found)} requests begin with {given}",

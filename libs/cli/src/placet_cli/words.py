@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
+from placet_client import Outcome
 from placet_workflows.policy import describe_duration
 
 _DONE = {
@@ -38,30 +39,14 @@ class Row:
 
 def sentence(approval: approval_pb2.Approval) -> str:
     """What became of a request, in one sentence: "Approved by bob@example.com, manager, after …"."""
-    return _outcome_sentence(approval) if approval.HasField("outcome") else _pending_sentence(approval)
-
-
-def _outcome_sentence(approval: approval_pb2.Approval) -> str:
-    outcome = approval.outcome
-    done, by = _DONE.get(outcome.state, "Closed"), clean(outcome.approver)
-    silences = _silences(approval)
-    after = f", after {silences}" if silences else ""
-    match outcome.source:
-        case event_pb2.SOURCE_HUMAN:
-            role = ", manager" if outcome.decision_type == event_pb2.DECISION_TYPE_MANAGER else ""
-            who = f"{by}{role}"
-            # A comma closes what one has opened.
-            said = f"{done} by {who}{after if after or not role else ''}"
-        case event_pb2.SOURCE_AI_PRESCREEN:
-            risk = f"risk {approval.pre_screen.risk:.2f}, below {approval.pre_screen.threshold:.2f}"
-            said = f"{done} at once by {by}: {risk}"
-        case event_pb2.SOURCE_AI_FALLBACK:
-            said = f"{done} by {by}, {outcome.confidence:.0%} sure{after}"
-        case event_pb2.SOURCE_POLICY:
-            said = f"{done} by policy {by}{after}"
-        case _:
-            said = f"{done} by {by}"
-    return said + "."
+    outcome = Outcome.of(approval)
+    if outcome is None:
+        return _pending_sentence(approval)
+    screened, silences = approval.pre_screen, _silences(approval)
+    more = f", after {silences}" if silences else ""
+    if outcome.source == "AI_PRESCREEN":
+        more = f": risk {screened.risk:.2f}, below {screened.threshold:.2f}"
+    return clean(outcome.told(more))
 
 
 def _silences(approval: approval_pb2.Approval) -> str:
@@ -251,6 +236,10 @@ def _brief_pre_screened(event: event_pb2.Event) -> str:
     return _pre_screened(event)[1].partition(", by ")[0]
 
 
+def _brief_timed_out(event: event_pb2.Event) -> str:
+    return event.timed_out.reason.value.replace(" did not respond within ", ": silent for ")
+
+
 def _brief_ai_decided(event: event_pb2.Event) -> str:
     return f"{event.ai_decided.confidence:.0%} sure: {event.ai_decided.reasoning.value}"
 
@@ -258,7 +247,9 @@ def _brief_ai_decided(event: event_pb2.Event) -> str:
 _BRIEF: dict[str, Callable[[event_pb2.Event], str]] = {
     "pre_screened": _brief_pre_screened,
     "asked": lambda event: event.asked.person.value,
-    "timed_out": lambda event: event.timed_out.reason.value.replace(" did not respond within ", ": silent for "),
+    "timed_out": lambda event: event.timed_out.reason.value.replace(
+        " did not respond within ", ": silent for "
+    ),
     "fell_back": lambda event: "nobody answered; the AI decides",
     "ai_decided": _brief_ai_decided,
 }
@@ -275,6 +266,15 @@ def span(duration: timedelta) -> str:
     return f"{max(seconds, 0):.1f} s" if seconds < 60 else describe_duration(duration)
 
 
+def age(duration: timedelta) -> str:
+    """A span of time by its largest unit: "12 s", "3 min", "2 d"."""
+    seconds = max(int(duration.total_seconds()), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
 def clock_time(stamp: Timestamp) -> str:
     """A point in time by this machine's clock: the time of day today, else the date with it."""
     then = stamp.ToDatetime(tzinfo=UTC).astimezone()
@@ -284,5 +284,9 @@ def clock_time(stamp: Timestamp) -> str:
 
 def clean(text: str) -> str:
     """Text that others wrote, on one line and without what could steer or deceive a terminal."""
-    spaced = " ".join(text.split())
-    return "".join(one if one == " " or unicodedata.category(one)[0] != "C" else "�" for one in spaced)
+    return visible(" ".join(text.split()))
+
+
+def visible(line: str) -> str:
+    """A line that others wrote, its spaces kept, without what could steer or deceive a terminal."""
+    return "".join(one if unicodedata.category(one)[0] != "C" else "�" for one in line)

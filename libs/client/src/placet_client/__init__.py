@@ -1,6 +1,6 @@
 """The SDK that callers use.
 
-async with PlacetClient.connect("127.0.0.1:7400", Path(".placet/tokens/caller")) as client:
+async with PlacetClient.connect("127.0.0.1:7400", ".placet/tokens/caller") as client:
     approval = await client.request_approval(
         title="Release payment 4711", content="EUR 950 to …", policy="simple",
         required_approver="alice@example.com",

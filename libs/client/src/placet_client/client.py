@@ -53,22 +53,23 @@ class PlacetClient:
     def connect(
         cls,
         address: str | None = None,
-        tokens: TokenSource | Path | None = None,
+        tokens: TokenSource | Path | str | None = None,
         *,
         patience: float = PATIENCE,
         tls_ca: Path | None = None,
     ) -> Self:
         """A client of the service at `address` (host:port; default PLACET_APPROVAL_ADDRESS).
 
-        `tokens` says who calls: a token source, or the file that holds the token (default PLACET_TOKEN_FILE),
-        which is read again when it is replaced. `tls_ca` is a PEM file; without it the connection is plain.
-        Connects with the first call. Raises ValueError if neither argument nor variable says where or who.
+        `tokens` says who calls: a token source, or the path of the file that holds the token (default
+        PLACET_TOKEN_FILE), which is read again when it is replaced. `tls_ca` is a PEM file; without it the
+        connection is plain. Connects with the first call. Raises ValueError if neither argument nor variable
+        says where or who.
         """
         address = address or os.environ.get("PLACET_APPROVAL_ADDRESS")
         tokens = tokens or _path_from_environment("PLACET_TOKEN_FILE")
         if not address or tokens is None:
             raise ValueError("say address and tokens, or set PLACET_APPROVAL_ADDRESS and PLACET_TOKEN_FILE")
-        source = FileTokenSource(tokens) if isinstance(tokens, Path) else tokens
+        source = FileTokenSource(Path(tokens)) if isinstance(tokens, Path | str) else tokens
         return cls(address, source, patience=patience, tls_ca=tls_ca)
 
     async def __aenter__(self) -> Self:

@@ -35,6 +35,28 @@ class Outcome:
         """Whether the answer is yes; everything else is not."""
         return self.state == "APPROVED"
 
+    @property
+    def sentence(self) -> str:
+        """It in words: "Approved by bob@example.com, manager."."""
+        return self.told()
+
+    def told(self, more: str = "") -> str:
+        """It in words, with `more` before the full stop: ", after alice@example.com was silent for 2 h"."""
+        done = self.state.capitalize()
+        match self.source:
+            case "HUMAN":
+                role = ", manager" if self.decision_type == "MANAGER" else ""
+                said = f"{done} by {self.approver}{role}"
+            case "AI_PRESCREEN":
+                said = f"{done} at once by {self.approver}"
+            case "AI_FALLBACK":
+                said = f"{done} by {self.approver}, {self.confidence:.0%} sure"
+            case "POLICY":
+                said = f"{done} by policy {self.approver}"
+            case _:
+                said = f"{done} by {self.approver}"
+        return f"{said}{more}."
+
     @classmethod
     def of(cls, approval: approval_pb2.Approval) -> Outcome | None:
         """The outcome of a request as it stands; None while it is pending."""

@@ -72,7 +72,7 @@ class PlacetClient:
     def connect(
         cls,
         address: str | None = None,
-        tokens: TokenSource | Path | None = None,
+        tokens: TokenSource | Path | str | None = None,
         *,
         patience: float = PATIENCE,
         tls_ca: Path | None = None,

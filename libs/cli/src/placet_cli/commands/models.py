@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.service import RPCError
 
 from placet_cli.commands.options import command
-from placet_cli.problems import Problem
-from placet_cli.screen import Screen
 from placet_cli.session import Session
-from placet_cli.stack.secrets import TENANT, signing_key
-from placet_cli.words import clean
-from placet_temporal import TemporalSettings, connect
-from placet_temporal.evaluations import EvaluationStanding, evaluation_standing, start_evaluation
-from placet_workflows.evaluation import (
-    EvaluationInput,
-    EvaluationReport,
-    EvaluationWorkflow,
-    VersionReport,
-)
-
-CONNECT_SECONDS = 3.0
-PROGRESS_EVERY = 1.0
-
-Handle = WorkflowHandle[EvaluationWorkflow, EvaluationReport]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,87 +26,7 @@ async def evaluate(
 
     The job runs in the ml worker and survives its death; asking again joins the one that runs.
     """
-    client = await _temporal(session)
-    try:
-        handle = await start_evaluation(client, EvaluationInput(tenant=TENANT, policy=policy))
-        if wait:
-            _tell(session, await _report(session, client, handle))
-        else:
-            session.screen.say(f"Running as {handle.id}; the same command waits for its report.")
-    except RPCError as error:
-        raise _away(session, error.message) from error
-    except WorkflowFailureError as error:
-        cause = error.cause.__cause__ or error.cause
-        log = session.home.log("worker-ml")
-        raise Problem("the evaluation failed", str(cause), tries=(f"less {log}",)) from error
+    # Imported late: Temporal's client costs every other command a third of a second.
+    from placet_cli import evaluating
 
-
-async def _temporal(session: Session) -> Client:
-    signing_key(session.home)  # says so when no stack was ever started here
-    settings = TemporalSettings(
-        temporal_address=session.address("temporal"),
-        payload_key_file=session.home.payload_key,
-        temporal_connect_timeout=CONNECT_SECONDS,
-    )
-    try:
-        return await connect(settings, "placet-cli")
-    except (ConnectionError, OSError, ValueError) as error:
-        raise _away(session, str(error)) from error
-
-
-def _away(session: Session, why: str) -> Problem:
-    what = f"Temporal at {session.address('temporal')} does not answer"
-    return Problem(what, why.splitlines()[0][:200], tries=("placet up", "placet doctor"))
-
-
-async def _report(session: Session, client: Client, handle: Handle) -> EvaluationReport:
-    """The report; meanwhile, how far the job is."""
-    result = asyncio.create_task(handle.result())
-    said = ""
-    try:
-        while not (await asyncio.wait([result], timeout=PROGRESS_EVERY))[0]:
-            standing = await evaluation_standing(client, handle.id)
-            words = "" if standing is None else _progress(standing)
-            if words and words != said:
-                session.screen.aside(words)
-                said = words
-        return result.result()
-    finally:
-        result.cancel()
-
-
-def _progress(standing: EvaluationStanding) -> str:
-    progress = standing.progress
-    done = (
-        f"{progress.next_index:,} of {progress.log_size:,} entries read" if progress.log_size else "beginning"
-    )
-    if standing.running:
-        return done if standing.attempt == 1 else f"{done} (attempt {standing.attempt})"
-    return f"{done}; waiting for the ml worker{f': {standing.last_failure}' if standing.last_failure else ''}"
-
-
-def _tell(session: Session, report: EvaluationReport) -> None:
-    if session.json:
-        session.screen.raw(report.model_dump_json(indent=2))
-        return
-    screen, left_out = session.screen, report.left_out
-    about = f"policy {report.policy}" if report.policy else "all policies"
-    screen.say(f"{report.log_size:,} entries of the log, {about}", "bold")
-    for version in report.versions:
-        _tell_version(screen, version, report)
-    if not report.versions:
-        screen.say("No person decided a request that had a risk score before.")
-    screen.paragraph(
-        f"Left out: {left_out.automatic} approved by the pre-screen, {left_out.unscored} decided by people "
-        f"without a score, {left_out.other + left_out.surplus} others."
-    )
-
-
-def _tell_version(screen: Screen, version: VersionReport, report: EvaluationReport) -> None:
-    screen.say()
-    screen.say(f"{clean(version.model)}: n = {version.approved} approved + {version.rejected} rejected")
-    if version.auc is None or version.low is None or version.high is None:
-        screen.say(f"  too few to say: at least {report.minimum} of each are needed")
-        return
-    interval = f"{report.confidence_level:.0%} interval {version.low:.2f} to {version.high:.2f}"
-    screen.say(f"  AUC {version.auc:.2f} ({interval}); 1 separates perfectly, 0.5 not at all")
+    await evaluating.evaluate(session, policy, wait=wait)

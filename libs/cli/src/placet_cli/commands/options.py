@@ -12,7 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE
+from placet_cli.reporting import problem_of
 from placet_cli.session import Session
+from placet_client import StillPending
+from placet_rpc.errors import PlacetError
 
 HOME = typer.Option(
     "--home",
@@ -63,7 +66,11 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
             session = Session.of(
                 given["home"], given["port_base"], given["identity"], json=bool(given["json"])
             )
-            asyncio.run(function(session, **arguments))
+            try:
+                asyncio.run(function(session, **arguments))
+            except (PlacetError, StillPending) as error:
+                about = arguments.get("request")
+                raise problem_of(error, about if isinstance(about, str) else "") from error
 
         context = inspect.Parameter(
             "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context

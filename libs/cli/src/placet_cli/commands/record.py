@@ -20,7 +20,7 @@ from placet_cli.problems import Problem
 from placet_cli.screen import short
 from placet_cli.session import PATIENCE, Session
 from placet_cli.spans import load_trace, render
-from placet_cli.words import clean, row
+from placet_cli.words import clean, row, visible
 from placet_client.converging import TRANSIENT, pauses
 
 SHOWN_AT_FIRST = 20
@@ -133,7 +133,7 @@ async def mail(
     latest: Annotated[bool, typer.Option("--latest", help="Print the newest mail.")] = False,
     to: Annotated[str, typer.Option(metavar="ADDRESS", help="Only mails to this address.")] = "",
 ) -> None:
-    """Show the mails that the embedded stack sent; none of them leaves this machine."""
+    """Show the newest mails that the embedded stack sent; none of them leaves this machine."""
     mails = list(enumerate(read_mails(session.home.mails), start=1))
     chosen = [(place, one) for place, one in mails if not to or to in one.recipients]
     if number is not None:
@@ -146,7 +146,7 @@ async def mail(
     elif number is not None or latest:
         _print_mail(session, chosen[-1][1])
     else:
-        lines = [_mail_line(place, one) for place, one in chosen]
+        lines = [_mail_line(place, one) for place, one in chosen[-SHOWN_AT_FIRST:]]
         session.screen.table(("no", "received", "to", "subject"), lines, MAIL_WIDTHS)
         session.screen.aside("placet mail N prints one, placet mail --latest the newest")
 
@@ -161,9 +161,8 @@ def _print_mail(session: Session, one: Mail) -> None:
     session.screen.say(f"Subject: {clean(one.subject)}", "bold")
     session.screen.say()
     for line in one.text.splitlines():
-        # Leading white space carries meaning in what is quoted.
-        indent = len(line) - len(line.lstrip(" "))
-        session.screen.say(" " * indent + clean(line))
+        # White space carries meaning in what is quoted.
+        session.screen.say(visible(line))
 
 
 def _as_json(place: int, one: Mail) -> dict[str, object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -19,12 +21,15 @@ from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short, since
 from placet_cli.session import Session
 from placet_cli.tracing import traced
-from placet_cli.words import clean, clock_note, clock_scale, row, rows, sentence, span, state_name
+from placet_cli.words import age, clean, clock_note, clock_scale, row, rows, sentence, state_name
 from placet_client import PlacetClient
 from placet_telemetry import tracer
 from placet_workflows.policy import parse_duration
 
-LIST_WIDTHS = (8, 10, 13, 24, 8, 12)
+LIST_WIDTHS = (8, 9, 11, 24, 6, 17)
+
+# After asking, until somebody is asked: milliseconds, unless a model reads the content first.
+SETTLE_SECONDS = 2.0
 
 
 class Verdict(StrEnum):
@@ -85,7 +90,7 @@ async def request(
             )
         if wait:
             await client.outcome(accepted.id)
-        approval = await client.get(accepted.id, min_log_index=accepted.log_index)
+        approval = await _settled(client, accepted.id, accepted.log_index)
     if session.json and wait:
         session.screen.json(approval)
     elif session.json:
@@ -96,17 +101,28 @@ async def request(
     elif wait:
         tell(session.screen, approval)
     else:
-        _tell_accepted(session.screen, approval)
+        _tell_accepted(session, approval)
 
 
-def _tell_accepted(screen: Screen, approval: approval_pb2.Approval) -> None:
+async def _settled(client: PlacetClient, approval_id: str, log_index: int) -> approval_pb2.Approval:
+    """The request once somebody was asked or it is closed, or as it stands after a moment."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        approval = await client.get(approval_id, min_log_index=log_index)
+        if approval.asked or approval.HasField("outcome") or time.monotonic() > deadline:
+            return approval
+        await asyncio.sleep(0.1)
+
+
+def _tell_accepted(session: Session, approval: approval_pb2.Approval) -> None:
+    screen, options = session.screen, session.options
     screen.say(f"Asked: {clean(approval.title)}", "bold")
     screen.say(approval.id)
     screen.paragraph(sentence(approval))
     screen.say()
     for person in approval.asked:
-        screen.say(f"  placet decide {short(approval.id)} approve --as {person}", "cyan")
-    screen.say(f"  placet show {short(approval.id)}", "cyan")
+        screen.say(f"  placet decide {short(approval.id)} approve --as {person}{options}", "cyan")
+    screen.say(f"  placet show {short(approval.id)}{options}", "cyan")
 
 
 async def list_requests(
@@ -137,13 +153,12 @@ async def list_requests(
 
 def _list_line(approval: approval_pb2.Approval, now: datetime) -> tuple[str, ...]:
     who = approval.outcome.approver if approval.HasField("outcome") else " ".join(approval.asked[-1:])
-    age = since(approval.create_time.ToDatetime(tzinfo=UTC), now)
     return (
         short(approval.id),
         state_name(approval.state),
         approval.policy,
         clean(approval.title),
-        span(age),
+        age(now - approval.create_time.ToDatetime(tzinfo=UTC)),
         clean(who),
     )
 
@@ -193,8 +208,12 @@ async def decide(
     command_id = decision_id or str(uuid.uuid4())
     async with session.client() as client:
         approval_id = await session.resolve(client, request)
+        # As whoever runs the stack: somebody who was not asked shall hear just that.
+        digest = (await session.look(client, approval_id)).content_digest
         with traced(session), tracer("placet.cli").start_as_current_span("placet decide"):
-            answer = await client.decide(approval_id, verdict.value, reason=reason, decision_id=command_id)
+            answer = await client.decide(
+                approval_id, verdict.value, reason=reason, content_digest=digest, decision_id=command_id
+            )
         again = f"placet decide {short(approval_id)} {verdict.value} --decision-id {command_id}"
         await _tell_effect(session, client, approval_id, answer, again)
 
@@ -245,25 +264,23 @@ async def watch(
         if only is not None and from_index is None:
             approval = await client.get(only)
             from_index = approval.path[0].index if approval.path else 0
-        starts: dict[str, datetime] = {}
         async for change in client.watch(from_log_index=from_index):
             if only is not None and change.entry.entry.approval_id != only:
                 continue
-            _tell_change(session, change, starts)
+            _tell_change(session, change, alone=only is not None)
             if only is not None and change.entry.entry.event.WhichOneof("body") == "closed":
                 return
 
 
 def _tell_change(
-    session: Session, change: approval_service_pb2.WatchApprovalsResponse, starts: dict[str, datetime]
+    session: Session, change: approval_service_pb2.WatchApprovalsResponse, *, alone: bool
 ) -> None:
     if session.json:
         session.screen.json(change, one_line=True)
         return
-    told = row(change.entry)
-    approval = change.approval
-    start = starts.setdefault(approval.id, approval.create_time.ToDatetime(tzinfo=UTC))
-    session.screen.event(since(start, told.time), told)
+    told, approval = row(change.entry), change.approval
+    elapsed = since(approval.create_time.ToDatetime(tzinfo=UTC), told.time) if alone else None
+    session.screen.event(elapsed, told, label=short(approval.id))
 
 
 def _labels(given: list[str]) -> dict[str, str]:

@@ -125,17 +125,18 @@ def end_leftovers(home: Home) -> list[str]:
     return ended
 
 
-def check_ports(ports: Ports) -> None:
-    """Raises Problem when one of the stack's ports is taken, naming the process that holds it."""
+def check_ports(home: Home, ports: Ports) -> None:
+    """Raises Problem when one of the ports of the home's stack is taken, naming the process that holds it."""
     for name, port in ports.all.items():
         if not port_free(port):
             holder = holder_of_port(port)
             by = f"by {holder}" if holder is not None else "by a process that is not yours to see"
-            stop = (f"kill {holder.pid}",) if holder is not None else (f"sudo lsof -i :{port}",)
+            stop = f"kill {holder.pid}  (if it is not needed)" if holder else f"sudo lsof -i :{port}"
+            beside = f"placet up --home {shown(home.path)} --port-base {free_base(ports.base)}"
             raise Problem(
                 f"port {port}, for {name}, is taken",
                 f"it is held {by}",
-                tries=(*stop, f"placet up --port-base {free_base(ports.base)}"),
+                tries=(beside, stop),
             )
 
 
