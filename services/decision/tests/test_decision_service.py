@@ -18,7 +18,6 @@ from placet_decision.answers import Answers
 from placet_decision.content import ApprovalContent
 from placet_decision.domain import AiDecision, Assessment, Case, Mode
 from placet_decision.providers.embedded import EmbeddedProvider
-from placet_decision.refusals import Refusals
 from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
 from placet_rpc import identity
@@ -33,6 +32,7 @@ from placet_rpc.errors import (
     Unavailable,
 )
 from placet_rpc.identity import acting_for
+from placet_rpc.recording import RefusalRecorder, appending_to
 from placet_rpc.server import Endpoint, RunningServer, ServerSettings, start
 from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, generate_keys, mint
 
@@ -190,7 +190,8 @@ async def stack(key_files: KeyFiles, sqlite_store: Store) -> AsyncIterator[Stack
     own = StaticToken(mint(signing, "decision", "default", ["service"], 600))
     others = channel(f"127.0.0.1:{behind.port}", own, default_timeout=5)
     contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(others))
-    refusals = Refusals(audit_service_pb2_grpc.AuditServiceStub(others), per_minute=1)
+    append = appending_to(audit_service_pb2_grpc.AuditServiceStub(others))
+    refusals = RefusalRecorder(append, per_minute=1)
     endpoint = Endpoint(
         decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
         decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,

@@ -12,10 +12,11 @@ from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
 from placet_audit.config import Settings
 from placet_audit.feed import Feed
 from placet_audit.leaf import disclose
-from placet_audit.refusals import Refusals
+from placet_audit.refusals import appending_by
 from placet_audit.sequencer import Sequencer
 from placet_audit.servicer import AuditServicer
 from placet_audit.store import Store
+from placet_rpc.recording import RefusalRecorder
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_telemetry import setup
@@ -30,7 +31,7 @@ async def run(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusals]]:
+async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, RefusalRecorder]]:
     """The service at work, lacking only a server."""
     async with opened(settings) as database:
         store = Store(database)
@@ -50,7 +51,8 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusal
             AuditServicer(store, sequencer, feed),
         )
         async with running(sequencer, feed):
-            yield endpoint, Refusals(sequencer.append, per_minute=settings.refusals_per_minute)
+            append = appending_by(sequencer.append)
+            yield endpoint, RefusalRecorder(append, per_minute=settings.refusals_per_minute)
 
 
 @asynccontextmanager

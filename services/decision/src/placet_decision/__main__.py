@@ -14,10 +14,10 @@ from placet_decision.config import Settings
 from placet_decision.content import ApprovalContent
 from placet_decision.providers import Provider
 from placet_decision.providers.embedded import EmbeddedProvider
-from placet_decision.refusals import Refusals
 from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
 from placet_rpc.client import channel
+from placet_rpc.recording import RefusalRecorder, appending_to
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.tokens import FileTokenSource
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
@@ -34,9 +34,8 @@ async def run(settings: Settings) -> None:
     tokens = FileTokenSource(settings.token_file)
     approval, audit = channel(settings.approval_address, tokens), channel(settings.audit_address, tokens)
     contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(approval))
-    refusals = Refusals(
-        audit_service_pb2_grpc.AuditServiceStub(audit), per_minute=settings.refusals_per_minute
-    )
+    append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
+    refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
     endpoint = Endpoint(
         decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
         decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,

@@ -13,13 +13,13 @@ from placet_notification.channels import LogChannel
 from placet_notification.config import Settings
 from placet_notification.content import ApprovalContent
 from placet_notification.domain import Channel
-from placet_notification.refusals import Refusals
 from placet_notification.sending import Sender
 from placet_notification.servicer import NotificationServicer
 from placet_notification.smtp import EmailChannel
 from placet_notification.store import Store
 from placet_notification.stream import Stream
 from placet_rpc.client import channel
+from placet_rpc.recording import RefusalRecorder, appending_to
 from placet_rpc.refusals import OnAccessRefused
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.tokens import FileTokenSource
@@ -56,9 +56,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(approval))
         sender = Sender(store, {Channel.EMAIL: email, Channel.LOG: LogChannel()}, contents, stream.ring)
         stack.push_async_callback(sender.close)
-        refusals = Refusals(
-            audit_service_pb2_grpc.AuditServiceStub(audit), per_minute=settings.refusals_per_minute
-        )
+        append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
+        refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
         endpoint = Endpoint(
             notification_service_pb2.DESCRIPTOR.services_by_name["NotificationService"],
             notification_service_pb2_grpc.add_NotificationServiceServicer_to_server,
