@@ -1,0 +1,85 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from placet_testing.stack import EVENTUALLY, Stack, free_port_base, until
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACET = (sys.executable, "-m", "placet_cli.main")
+
+
+def block(language: str, containing: str) -> str:
+    """The README's block in a language that contains some text."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (found,) = [one for one in blocks if containing in one]
+    return found
+
+
+def without_times(line: str) -> str:
+    """A line of the demo without what differs from run to run: elapsed seconds at its beginning or end."""
+    line = re.sub(r"^ *\d+\.\d s ", "", line.rstrip())
+    return re.sub(r" +\d+ s$", "", line)
+
+
+async def run(*command: str, home: Path, port_base: int) -> tuple[int, str]:
+    """Runs a command to its end: exit status and output."""
+    env = {**os.environ, "PLACET_HOME": str(home), "PLACET_PORT_BASE": str(port_base), "NO_COLOR": "1"}
+    process = await asyncio.create_subprocess_exec(
+        *command, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=ROOT
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+@pytest.mark.timeout(400)
+async def test_the_demo_shows_what_the_readme_shows_and_does_so_twice(tmp_path: Path) -> None:
+    port_base = free_port_base()
+    for _ in range(2):
+        status, output = await run(*PLACET, "demo", "--exit", home=tmp_path / "home", port_base=port_base)
+        assert status == 0, output
+        shown = {without_times(line) for line in output.splitlines()}
+        in_readme = block("console", "$ make demo\n").splitlines()
+        assert len(in_readme) <= 15
+        missing = [line for line in in_readme[1:] if without_times(line) not in shown]
+        assert not missing, f"the README shows {missing}; the demo printed:\n{output}"
+        assert all(len(line) <= 80 for line in output.splitlines())
+        assert "Traceback" not in output
+
+
+def test_the_readmes_caller_is_the_example() -> None:
+    assert block("python", "PlacetClient") == (ROOT / "examples" / "caller.py").read_text()
+
+
+async def test_the_readmes_caller_runs(stack: Stack, tmp_path: Path) -> None:
+    source = (ROOT / "examples" / "caller.py").read_text()
+    source = source.replace("127.0.0.1:7400", stack.ports.address("approval"))
+    source = source.replace(".placet/tokens/caller", str(stack.home.token("caller")))
+    program = tmp_path / "caller.py"
+    program.write_text(source)
+    caller = await asyncio.create_subprocess_exec(
+        sys.executable, str(program), stdout=asyncio.subprocess.PIPE, env=dict(os.environ)
+    )
+    assert caller.stdout is not None
+    async with asyncio.timeout(EVENTUALLY):
+        command = (await caller.stdout.readline()).decode().split()
+    assert command[:2] == ["placet", "decide"]
+
+    async def decided() -> bool:
+        # Nobody is asked in the first milliseconds; then the command works as it was printed.
+        status, _ = await run(*PLACET, *command[1:], home=stack.home.path, port_base=stack.ports.base)
+        return status == 0
+
+    await until(decided, "the printed command decides", EVENTUALLY)
+    async with asyncio.timeout(EVENTUALLY):
+        said = (await caller.stdout.read()).decode()
+        assert await caller.wait() == 0
+    assert said.strip() == "APPROVED by alice@example.com"
