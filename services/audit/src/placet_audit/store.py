@@ -132,6 +132,38 @@ class Store:
         return await self._database.query(_read_page, some, from_index, limit, operation="read entries")
 
 
+# Built once, because building a statement costs as much as running it.
+
+
+def _heads_query() -> sa.CompoundSelect[str | None, str | None, int]:
+    """All that a batch must know of one tenant's log: its last index, numbers of requests, known causes."""
+    none = sa.cast(sa.null(), sa.Text)
+    of_tenant = entry.c.tenant == sa.bindparam("tenant")
+    requests = sa.bindparam("requests", type_=sa.Text(), expanding=True)
+    causes = sa.bindparam("causes", type_=sa.Text(), expanding=True)
+    return sa.union_all(
+        sa.select(none, none, sa.func.max(entry.c.index)).where(of_tenant),
+        sa.select(entry.c.approval_id, none, sa.func.max(entry.c.number))
+        .where(of_tenant, OF_A_REQUEST, entry.c.approval_id.in_(requests))
+        .group_by(entry.c.approval_id),
+        sa.select(none, entry.c.cause_id, entry.c.index).where(
+            of_tenant, OF_THE_TENANT, entry.c.cause_id.in_(causes)
+        ),
+    )
+
+
+_HEADS = _heads_query()
+
+_DISCLOSURES = (
+    sa.select(disclosure.c.index, disclosure.c.path, disclosure.c.salt, disclosure.c.value)
+    .where(
+        disclosure.c.tenant == sa.bindparam("tenant"),
+        disclosure.c.index.in_(sa.bindparam("indexes", expanding=True)),
+    )
+    .order_by(disclosure.c.index, disclosure.c.path)
+)
+
+
 # From here on a transaction's work, as plain functions on its connection.
 
 
@@ -159,8 +191,13 @@ def _heads(connection: sa.Connection, batch: Sequence[Append]) -> Heads:
     for append in batch:
         by_tenant[append.tenant].append(append)
     for tenant, appends in by_tenant.items():
+        asked = {
+            "tenant": tenant,
+            "requests": list({append.approval_id for append in appends} - {TENANT_LEVEL}),
+            "causes": list({d.cause_id for a in appends if a.approval_id == TENANT_LEVEL for d in a.drafts}),
+        }
         heads.sizes[tenant] = 0
-        for approval_id, cause_id, last in connection.execute(_heads_query(tenant, appends)):
+        for approval_id, cause_id, last in connection.execute(_HEADS, asked):
             if cause_id is not None:
                 heads.causes.add((tenant, cause_id))
             elif approval_id is not None:
@@ -168,28 +205,6 @@ def _heads(connection: sa.Connection, batch: Sequence[Append]) -> Heads:
             elif last is not None:
                 heads.sizes[tenant] = last + 1
     return heads
-
-
-def _heads_query(tenant: str, appends: Sequence[Append]) -> sa.CompoundSelect[str | None, str | None, int]:
-    """All that a batch must know of one tenant's log, in one statement."""
-    none = sa.cast(sa.null(), sa.Text)
-    of_tenant = entry.c.tenant == tenant
-    parts = [sa.select(none, none, sa.func.max(entry.c.index)).where(of_tenant)]
-    requests = {append.approval_id for append in appends} - {TENANT_LEVEL}
-    if requests:
-        parts.append(
-            sa.select(entry.c.approval_id, none, sa.func.max(entry.c.number))
-            .where(of_tenant, OF_A_REQUEST, entry.c.approval_id.in_(requests))
-            .group_by(entry.c.approval_id)
-        )
-    causes = {d.cause_id for append in appends if append.approval_id == TENANT_LEVEL for d in append.drafts}
-    if causes:
-        parts.append(
-            sa.select(none, entry.c.cause_id, entry.c.index).where(
-                of_tenant, OF_THE_TENANT, entry.c.cause_id.in_(causes)
-            )
-        )
-    return sa.union_all(*parts)
 
 
 def _insert(connection: sa.Connection, entries: Sequence[Entry]) -> None:
@@ -252,12 +267,7 @@ def _disclosures(
     """What still opens the entries in these places, all of one tenant, by index."""
     opened: defaultdict[int, list[Disclosure]] = defaultdict(list)
     if places:
-        columns = disclosure.c
-        query = (
-            sa.select(columns.index, columns.path, columns.salt, columns.value)
-            .where(columns.tenant == places[0][0], columns.index.in_([index for _, index in places]))
-            .order_by(columns.index, columns.path)
-        )
-        for index, path, salt, value in connection.execute(query):
+        asked = {"tenant": places[0][0], "indexes": [index for _, index in places]}
+        for index, path, salt, value in connection.execute(_DISCLOSURES, asked):
             opened[index].append(Disclosure(path, salt, value.decode()))
     return opened
