@@ -19,7 +19,7 @@ PLACET = (sys.executable, "-m", "placet_cli.main")
 def block(language: str, containing: str) -> str:
     """The README's block in a language that contains some text."""
     blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (found,) = [one for one in blocks if containing in one]
+    (found,) = [str(one) for one in blocks if containing in one]
     return found
 
 

@@ -55,5 +55,6 @@ def fires(failpoint: str, step: AppendInput) -> bool:
 
 
 if __name__ == "__main__":
-    worker.DefaultActivities = FailingActivities  # type: ignore[misc]  # the one change to the real worker
+    # The one change to the real worker.
+    vars(worker)["DefaultActivities"] = FailingActivities
     asyncio.run(worker.main())
