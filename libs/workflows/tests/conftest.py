@@ -11,8 +11,10 @@ from placet_testing.fakes import Services
 from placet_testing.workflows import Stage, on_stage, real_time, skipping_time
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 async def skipping_server() -> AsyncIterator[WorkflowEnvironment]:
+    """Each test has its own: the server's clock is one for all workflows, and stands still for a call that
+    nobody takes, even when its workflow has ended."""
     async with skipping_time() as environment:
         yield environment
 
@@ -32,13 +34,13 @@ async def stage(skipping_server: WorkflowEnvironment, request: pytest.FixtureReq
 
 
 @pytest.fixture
-async def stage_without_model(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """Nobody polls the openai queue: what is asked there waits. Time stands still meanwhile, even when its
-    workflow has ended, so the server is this test's own."""
-    async with skipping_time() as server:
-        async with on_stage(server, Services(), openai=False) as stage:
-            yield stage
-        await keep_histories(request, stage)
+async def stage_without_model(
+    skipping_server: WorkflowEnvironment, request: pytest.FixtureRequest
+) -> AsyncIterator[Stage]:
+    """Nobody polls the openai queue: what is asked there waits."""
+    async with on_stage(skipping_server, Services(), openai=False) as stage:
+        yield stage
+    await keep_histories(request, stage)
 
 
 async def keep_histories(request: pytest.FixtureRequest, stage: Stage) -> None:

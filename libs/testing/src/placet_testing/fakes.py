@@ -3,6 +3,7 @@ and notifications under the real activities' names."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -43,11 +44,15 @@ class FakeLog:
         self.never = False
         self.intrude: list[Event] = []
         self.attempts: list[AppendInput] = []
+        # While it is not set, every attempt hangs.
+        self.open = asyncio.Event()
+        self.open.set()
         self._size = 0
 
     async def append(self, request: AppendInput) -> AppendResult:
         """Appends if `expected_next` is the next number, else answers what is stored from there on."""
         self.attempts.append(request)
+        await self.open.wait()
         if self.never:
             raise ApplicationError("the log says never", non_retryable=True)
         if self.refuse > 0:
@@ -112,6 +117,13 @@ def saying(result: AiDecided) -> Callable[[DecideInput], Awaitable[DecideResult]
 async def delivering(request: NotifyInput) -> NotifyResult:
     """A channel that delivers."""
     return NotifyResult(notification_id=f"n/{request.idempotency_key}", delivered=True, channel="email")
+
+
+async def never_telling_the_asked(request: NotifyInput) -> NotifyResult:
+    """A channel that hangs while it tells the asked, and delivers outcomes."""
+    if request.tier > 0:
+        await asyncio.Event().wait()
+    return await delivering(request)
 
 
 def never_answering(

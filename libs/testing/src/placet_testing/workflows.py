@@ -15,7 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -78,6 +80,17 @@ async def skipping_time() -> AsyncIterator[WorkflowEnvironment]:
 
 
 @asynccontextmanager
+async def unlocked(environment: WorkflowEnvironment) -> AsyncIterator[None]:
+    """Time skips while nothing runs."""
+    service = environment.client.test_service
+    await service.unlock_time_skipping(UnlockTimeSkippingRequest())
+    try:
+        yield
+    finally:
+        await service.lock_time_skipping(LockTimeSkippingRequest())
+
+
+@asynccontextmanager
 async def real_time() -> AsyncIterator[WorkflowEnvironment]:
     """The real server, in memory."""
     environment = await WorkflowEnvironment.start_local(
@@ -137,8 +150,13 @@ class Request:
         await self.reaches("asked", times)
         await until(lambda: sum(notice.tier > 0 for notice in self._notices()) >= times)
         async with asyncio.timeout(PATIENCE):
-            while (await self.handle.describe()).raw_description.pending_activities:  # noqa: ASYNC110 - remote
+            while await self.pending():  # noqa: ASYNC110 - the server tells only who asks
                 await asyncio.sleep(PAUSE)
+
+    async def pending(self) -> list[PendingActivityInfo]:
+        """The calls that have not ended."""
+        described = await self.handle.describe()
+        return list(described.raw_description.pending_activities)
 
     def _notices(self) -> list[NotifyInput]:
         return [notice for notice in self.stage.services.delivered if notice.approval_id == self.id]
@@ -156,12 +174,8 @@ class Request:
 
     async def silence_until(self, step: str) -> None:
         """Lets time pass until a type of event was logged."""
-        passing = asyncio.create_task(self.handle.result())
-        try:
+        async with unlocked(self.stage.environment):
             await self.reaches(step)
-        finally:
-            passing.cancel()
-            await asyncio.wait([passing])
 
     async def send(self, command: object) -> None:
         """Signals a command, as the door does, or something else."""
@@ -227,13 +241,6 @@ class Stage:
             await request.send(command)
         return request
 
-    async def clear(self) -> None:
-        """Ends what a test left open: its timers would ring in the next one."""
-        for request in self.requests:
-            described = await request.handle.describe()
-            if described.status is WorkflowExecutionStatus.RUNNING:
-                await request.handle.terminate("the test is over")
-
 
 @asynccontextmanager
 async def on_stage(
@@ -245,9 +252,7 @@ async def on_stage(
             await workers.enter_async_context(default_worker(environment.client, services))
         if openai:
             await workers.enter_async_context(openai_worker(environment.client, services))
-        stage = Stage(environment, services, environment.client)
-        yield stage
-        await stage.clear()
+        yield Stage(environment, services, environment.client)
 
 
 def default_worker(client: Client, services: Services, **options: Any) -> Worker:  # Any: the SDK's options

@@ -43,6 +43,12 @@ STEADY = RetryPolicy(
     backoff_coefficient=2,
     maximum_interval=timedelta(seconds=3),
 )
+# For what thousands of requests may wait for at the same time while nobody waits for it within a second.
+PATIENT = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(seconds=20),
+)
 ONCE = RetryPolicy(maximum_attempts=1)
 # Between two tries of what was refused for good. Each writes to the history, so they are rare.
 MENDING = timedelta(minutes=10)
@@ -119,7 +125,7 @@ async def ask_ai(request: DecideInput, time_limit: timedelta | None) -> DecideRe
         task_queue=TaskQueue.OPENAI,
         schedule_to_close_timeout=time_limit,
         start_to_close_timeout=AI_ATTEMPT,
-        retry_policy=STEADY,
+        retry_policy=PATIENT,
         priority=FALLBACK_FIRST,
     )
     if decided.result.result is AiResult.UNAVAILABLE:
@@ -136,7 +142,7 @@ async def notify(request: NotifyInput) -> NotifyResult:
             result_type=NotifyResult,
             task_queue=TaskQueue.DEFAULT,
             start_to_close_timeout=ATTEMPT,
-            retry_policy=STEADY,
+            retry_policy=PATIENT,
         )
     except FailureError as error:
         raise_if_cancelled(error)

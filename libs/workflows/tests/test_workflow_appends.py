@@ -1,0 +1,175 @@
+"""The log commits: what is lost, late, already there or refused never doubles and never jams."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from placet_testing.fakes import delivering
+from placet_testing.playing import ALICE, BOB, decision
+from placet_testing.workflows import Stage, shipped_policy, until
+from placet_workflows import machine
+from placet_workflows.events import Actor, ActorKind, RefusalReason, Refused, Source, State, Verdict
+from placet_workflows.state import ApprovalState
+from placet_workflows.steps import NotifyInput, NotifyResult
+from placet_workflows.stimuli import Undecodable
+
+HOUR = timedelta(hours=1)
+
+
+def assert_sound(numbers: list[int], path: list[str]) -> None:
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert path.count("decided") == path.count("closed") == 1
+
+
+async def test_an_append_that_failed_in_the_task_goes_on_as_an_activity(stage: Stage) -> None:
+    request = await stage.request("simple")
+    await request.asks()
+    stage.services.log.refuse = 1
+    await request.send(decision(ALICE))
+    assert (await request.outcome()).source is Source.HUMAN
+    assert request.path.count("voted") == 1
+
+
+async def test_a_log_that_is_away_for_hours_delays_the_decision_and_loses_nothing(stage: Stage) -> None:
+    request = await stage.request("simple")
+    await request.asks()
+    stage.services.log.refuse = 50
+    first, second = decision(ALICE), decision(ALICE, Verdict.REJECT, reason="no")
+    await request.send(first)
+    await request.send(second)
+    outcome = await request.outcome()
+    assert outcome.state is State.APPROVED
+    assert [event.cause_id for event in request.events if event.command_digest] == [
+        *[first.id] * 3,
+        second.id,
+    ]
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+async def test_an_append_whose_answer_was_lost_is_not_repeated(stage: Stage, times: int) -> None:
+    stage.services.log.lose = times
+    request = await stage.request("simple")
+    await request.asks()
+    stage.services.log.lose = times
+    command = decision(ALICE)
+    await request.send(command)
+    await request.outcome()
+    assert [kind for kind in request.path if kind != "notified"] == [
+        "received",
+        "processed",
+        "tier_opened",
+        "asked",
+        "voted",
+        "decided",
+        "closed",
+    ]
+    assert request.path.count("notified") <= 1
+
+
+@pytest.mark.parametrize("lose", [False, True])
+async def test_a_log_that_says_never_holds_the_request_until_it_is_mended(stage: Stage, lose: bool) -> None:
+    request = await stage.request("business-timeouts")
+    await request.asks()
+    log = stage.services.log
+    log.never = True
+    log.lose = int(lose)
+    await request.send(decision(ALICE))
+    await request.silence(25 * timedelta(minutes=1))
+    assert "voted" not in request.path
+    log.never = False
+    assert (await request.outcome()).approver == ALICE
+
+
+async def test_what_stands_in_the_log_already_is_folded_and_the_command_judged_again(stage: Stage) -> None:
+    """The manager's vote was stored by a run that was lost; the command that comes now is late."""
+    request = await stage.request("escalating")
+    await request.asks()
+    first = decision(ALICE)
+    stored = ApprovalState()
+    for entry in stage.services.log.entries[request.id]:
+        stored.fold(entry)
+    when = request.events[-1].time + timedelta(seconds=1)
+    stage.services.log.intrude = machine.respond(shipped_policy("escalating"), stored, first, when)
+    late = decision(ALICE, Verdict.REJECT, reason="no")
+    await request.send(late)
+    outcome = await request.outcome()
+    assert (outcome.state, outcome.approver) == (State.APPROVED, ALICE)
+    assert request.only(Refused).reason is RefusalReason.CLOSED
+    decided = next(event for event in request.events if event.body.type == "decided")
+    assert decided.cause_id == first.id
+    assert decided.time == when
+    assert_sound([entry.entry.number for entry in stage.services.log.entries[request.id]], request.path)
+
+
+async def test_an_event_of_somebody_else_does_not_push_the_command_away(stage: Stage) -> None:
+    request = await stage.request("simple")
+    await request.asks()
+    stored = ApprovalState()
+    for entry in stage.services.log.entries[request.id]:
+        stored.fold(entry)
+    when = request.events[-1].time
+    stranger = Undecodable(cause_id="undecodable-ab", digest="ab" * 32)
+    stage.services.log.intrude = machine.respond(shipped_policy("simple"), stored, stranger, when)
+    await request.send(decision(ALICE))
+    assert (await request.outcome()).approver == ALICE
+    assert [kind for kind in request.path if kind != "notified"] == [
+        "received",
+        "processed",
+        "tier_opened",
+        "asked",
+        "refused",
+        "voted",
+        "decided",
+        "closed",
+    ]
+    assert_sound([entry.entry.number for entry in stage.services.log.entries[request.id]], request.path)
+
+
+async def test_a_timer_that_rings_while_the_log_is_away_comes_after_the_command_before_it(
+    stage: Stage,
+) -> None:
+    request = await stage.request("business-timeouts")
+    await request.asks()
+    await request.silence(7 * HOUR)
+    stage.services.log.never = True
+    command = decision(BOB)
+    await request.send(command)
+    await request.silence(HOUR + timedelta(minutes=5))
+    stage.services.log.never = False
+    outcome = await request.outcome()
+    assert outcome.source is Source.AI_FALLBACK
+    assert request.path.index("refused") < request.path.index("timed_out")
+    assert request.waited(1) > 8 * HOUR
+
+
+async def test_a_notice_that_comes_while_the_log_is_slow_is_not_forgotten(stage: Stage) -> None:
+    """The first person's notification ends while the log takes its time with a refusal."""
+    told = asyncio.Event()
+
+    async def slowly(request: NotifyInput) -> NotifyResult:
+        if request.tier > 0:
+            await told.wait()
+        return await delivering(request)
+
+    stage.services.notify = slowly
+    request = await stage.request("simple")
+    await request.reaches("asked")
+    await until(lambda: len(stage.services.notified) == 1)
+    log = stage.services.log
+    log.open.clear()
+    await request.send(decision(BOB))
+    await until(lambda: len(log.attempts) == 2)
+    told.set()
+    # The append in the task gives up after its second; only then the notice can come in.
+    await until(lambda: len(log.attempts) == 3)
+    await until(lambda: len(stage.services.delivered) == 1)
+    log.open.set()
+    await request.reaches("refused")
+    await request.send(decision(ALICE))
+    await request.outcome()
+    (notice,) = [event for event in request.events if event.body.type == "notified"]
+    assert notice.actor == Actor(kind=ActorKind.SERVICE, name="notification")
+    assert request.path.index("refused") < request.path.index("notified")

@@ -1,0 +1,94 @@
+"""Notifications: each once, and none in the way of a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from temporalio.exceptions import ApplicationError
+
+from placet_testing.fakes import delivering, never_answering
+from placet_testing.playing import ALICE, BOB, REQUESTER, decision
+from placet_testing.workflows import Stage, until
+from placet_workflows.events import Notified, Source, State
+from placet_workflows.steps import NotifyInput, NotifyResult
+
+HOUR = timedelta(hours=1)
+
+
+async def test_notifications_that_fail_for_ever_do_not_keep_a_person_from_deciding(stage: Stage) -> None:
+    stage.services.notify = failing_for_the_asked(retryable=True)
+    request = await stage.request("escalating")
+    await request.reaches("asked")
+    await until(lambda: len(stage.services.notified) > 0)
+    await request.silence(HOUR)
+    await request.send(decision(ALICE))
+    assert (await request.outcome()).source is Source.HUMAN
+    assert "notified" not in request.path
+
+
+async def test_notifications_that_fail_for_ever_do_not_stop_the_clock(stage: Stage) -> None:
+    stage.services.notify = failing_for_the_asked(retryable=True)
+    request = await stage.request("escalating")
+    assert (await request.outcome()).source is Source.AI_FALLBACK
+    assert timedelta(0) <= request.waited(1) - 2 * HOUR < timedelta(minutes=1)
+
+
+async def test_a_notification_that_is_refused_for_good_is_logged_and_nothing_stops(stage: Stage) -> None:
+    stage.services.notify = failing_for_the_asked(retryable=False)
+    request = await stage.request("escalating")
+    assert (await request.outcome()).source is Source.AI_FALLBACK
+    notices = request.all_of(Notified)
+    assert len(notices) == 2
+    assert not any(notice.delivered for notice in notices)
+
+
+async def test_an_outcome_that_nobody_can_be_told_closes_the_request_all_the_same(stage: Stage) -> None:
+    async def refusing(_request: NotifyInput) -> NotifyResult:
+        raise ApplicationError("no such mailbox", non_retryable=True)
+
+    stage.services.notify = refusing
+    request = await stage.request("simple")
+    await request.reaches("asked")
+    await until(lambda: len(stage.services.notified) == 1)
+    await request.silence(timedelta(minutes=1))
+    await request.send(decision(ALICE))
+    assert (await request.outcome()).state is State.APPROVED
+
+
+async def test_the_outcome_is_told_when_the_service_is_back_and_told_once(stage: Stage) -> None:
+    request = await stage.request("simple")
+    await request.asks()
+    stage.services.notify = never_answering(10, delivering)
+    await request.send(decision(ALICE))
+    await request.outcome()
+    told = [notice for notice in stage.services.delivered if notice.recipient == REQUESTER]
+    assert len(told) == 1
+    assert len({notice.idempotency_key for notice in stage.services.notified}) == 2
+
+
+async def test_what_became_of_a_notification_goes_with_the_next_append(stage: Stage) -> None:
+    request = await stage.request("escalating")
+    await request.outcome()
+    assert len(stage.services.log.attempts) == 4
+    assert [event.cause_id for event in request.events if event.body.type == "notified"] == [
+        "asked-4",
+        f"asked-{request.path.index('asked', 4) + 1}",
+    ]
+    assert [(notice.recipient, notice.tier) for notice in stage.services.notified] == [
+        (ALICE, 1),
+        (BOB, 2),
+        (REQUESTER, 0),
+    ]
+
+
+def failing_for_the_asked(*, retryable: bool) -> Callable[[NotifyInput], Awaitable[NotifyResult]]:
+    """A channel that reaches requesters only."""
+
+    async def notify(request: NotifyInput) -> NotifyResult:
+        if request.tier > 0:
+            later = timedelta(minutes=20)
+            raise ApplicationError("away", non_retryable=not retryable, next_retry_delay=later)
+        return await delivering(request)
+
+    return notify

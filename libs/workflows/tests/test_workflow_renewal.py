@@ -1,0 +1,115 @@
+"""Going on as new, on the real server (the time-skipping one is not atomic there): nothing is forgotten,
+and what arrives meanwhile counts once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.testing import WorkflowEnvironment
+
+from placet_testing.fakes import Services
+from placet_testing.playing import ALICE, BOB, REQUESTER, decision
+from placet_testing.workflows import PATIENCE, PAUSE, Request, Stage, on_stage
+from placet_workflows.events import RefusalReason, Refused, Source, State, Verdict
+from placet_workflows.steps import Status
+
+SOON = timedelta(seconds=1)
+
+
+@pytest.fixture
+async def live(real_server: WorkflowEnvironment) -> AsyncIterator[Stage]:
+    async with on_stage(real_server, Services()) as stage:
+        yield stage
+
+
+async def renewed(request: Request, times: int = 1) -> None:
+    """Waits until the workflow went on as new so often."""
+    first = request.handle.first_execution_run_id
+    seen = {first}
+    async with asyncio.timeout(PATIENCE):
+        while len(seen) <= times:
+            seen.add((await request.handle.describe()).run_id)
+            await asyncio.sleep(PAUSE)
+
+
+async def test_a_request_goes_on_as_new_and_is_decided_then(live: Stage) -> None:
+    request = await live.request("simple", renew_after=SOON)
+    await request.reaches("asked")
+    await renewed(request, times=2)
+    await request.send(decision(ALICE))
+    outcome = await request.outcome()
+    assert (outcome.source, outcome.approver, outcome.tier) == (Source.HUMAN, ALICE, 1)
+    assert request.path == [
+        "received",
+        "processed",
+        "tier_opened",
+        "asked",
+        "notified",
+        "voted",
+        "decided",
+        "closed",
+    ]
+    assert [notice.recipient for notice in live.services.notified] == [ALICE, REQUESTER]
+
+
+async def test_commands_that_were_judged_before_stay_judged(live: Stage) -> None:
+    request = await live.request("escalating", renew_after=SOON)
+    await request.reaches("asked")
+    refused = decision(BOB)
+    await request.send(refused)
+    await request.reaches("refused")
+    await renewed(request)
+    await request.send(refused)
+    await request.send(decision(ALICE, Verdict.REJECT, reason="no"))
+    assert (await request.outcome()).state is State.REJECTED
+    assert request.path.count("refused") == 1
+
+
+async def test_a_tiers_clock_goes_on_from_where_it_was(live: Stage) -> None:
+    request = await live.request("escalating", renew_after=SOON, clock_scale=2400)
+    outcome = await request.outcome()
+    assert outcome.source is Source.AI_FALLBACK
+    assert timedelta(seconds=3) <= request.waited(1) < timedelta(seconds=5)
+    assert timedelta(seconds=6) <= request.waited(2) < timedelta(seconds=9)
+    assert request.path.count("asked") == 2
+    assert [notice.tier for notice in live.services.notified] == [1, 2, 0]
+
+
+async def test_the_status_survives(live: Stage) -> None:
+    request = await live.request("escalating", renew_after=SOON)
+    await request.reaches("asked")
+    await renewed(request)
+    status = await request.handle.query("get_status", result_type=Status)
+    assert (status.tier, status.waiting_for_approval, status.last_number) == (1, True, 4)
+    await request.handle.terminate()
+
+
+async def test_a_request_that_is_closing_does_not_go_on_as_new(live: Stage) -> None:
+    request = await live.request("simple", renew_after=timedelta(seconds=3))
+    await request.reaches("asked")
+    await request.send(decision(ALICE))
+    await request.outcome()
+    assert (await request.handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+
+
+@pytest.mark.parametrize("race", range(4))
+async def test_a_decision_during_going_on_as_new_counts_once(live: Stage, race: int) -> None:
+    """Refused commands in a steady stream while the runs change every fifth of a second; then the vote."""
+    request = await live.request("escalating", renew_after=timedelta(milliseconds=200))
+    await request.reaches("asked")
+    sent = [decision(BOB) for _ in range(40)]
+    for command in sent:
+        await request.send(command)
+        await asyncio.sleep(0.01 * (race + 1))
+    vote = decision(ALICE)
+    await asyncio.gather(*(request.send(vote) for _ in range(3)))
+    outcome = await request.outcome()
+    assert outcome.approver == ALICE
+    assert (await request.handle.describe()).run_id != request.handle.first_execution_run_id
+    caused = [event.cause_id for event in request.events if event.command_digest]
+    assert caused == [*(command.id for command in sent), *[vote.id] * 3]
+    assert {refused.reason for refused in request.all_of(Refused)} == {RefusalReason.NOT_ASKED}
