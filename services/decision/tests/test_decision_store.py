@@ -52,8 +52,9 @@ async def test_answers_survive_a_restart(database_url: str) -> None:
     await database.close()
     database = await Database.open(database_url, migrations="placet_decision")
     assert await Store(database).find("tenant-a", "key-1") == given
-    async with database.read() as connection:
-        written = (await connection.execute(sa.select(answer.c.created_at))).scalar_one()
+    written = await database.query(
+        lambda connection: connection.execute(sa.select(answer.c.created_at)).scalar_one()
+    )
     assert abs((datetime.now(UTC) - written).total_seconds()) < 300
     await database.close()
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from placet_storage import Database, UtcDateTime
 
@@ -42,8 +41,7 @@ class Store:
 
     async def find(self, tenant: str, idempotency_key: str) -> Answer | None:
         """The answer that was given under this key; None when none was."""
-        async with self._database.read("find answer") as connection:
-            return await _find(connection, tenant, idempotency_key)
+        return await self._database.query(_find, tenant, idempotency_key, operation="find answer")
 
     async def keep(self, tenant: str, idempotency_key: str, approval_id: str, given: Answer) -> Answer:
         """Stores `given` unless the key has an answer; returns the one that is stored, which is durable."""
@@ -55,19 +53,25 @@ class Store:
             "response": given.response,
             "created_at": datetime.now(UTC),
         }
-        async with self._database.write("keep answer") as connection:
-            inserted = await connection.execute(
-                self._database.insert(answer).values(row).on_conflict_do_nothing()
-            )
-            if inserted.rowcount:
-                return given
-            found = await _find(connection, tenant, idempotency_key)
-        assert found is not None, "a conflict without a row, though rows are never deleted"
-        return found
+        insert = self._database.insert(answer).values(row).on_conflict_do_nothing()
+        found = await self._database.transact(_keep, insert, tenant, idempotency_key, operation="keep answer")
+        return given if found is None else found
 
 
-async def _find(connection: AsyncConnection, tenant: str, idempotency_key: str) -> Answer | None:
-    rows = await connection.execute(
+# From here on a transaction's work, as plain functions on its connection.
+
+
+def _keep(connection: sa.Connection, insert: sa.Insert, tenant: str, idempotency_key: str) -> Answer | None:
+    """Inserts, unless the key has an answer: then returns that."""
+    if connection.execute(insert).rowcount:
+        return None
+    found = _find(connection, tenant, idempotency_key)
+    assert found is not None, "a conflict without a row, though rows are never deleted"
+    return found
+
+
+def _find(connection: sa.Connection, tenant: str, idempotency_key: str) -> Answer | None:
+    rows = connection.execute(
         sa.select(answer.c.payload_digest, answer.c.response).where(
             answer.c.tenant == tenant, answer.c.idempotency_key == idempotency_key
         )

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from placet_notification.domain import (
     Channel,
@@ -101,30 +100,9 @@ class Store:
         `key` is the caller's idempotency key. Raises AlreadyExists ID_REUSED when it stands for another
         payload.
         """
-        id, digest = notification_id(tenant, key), payload_digest(payload)
-        async with self._database.write("claim") as connection:
-            row = await _locked(connection, tenant, id)
-            if row is None:
-                await self._lock_stream(connection, tenant)
-                row = await _locked(connection, tenant, id)  # Somebody may have been quicker.
-            if row is None:
-                created = await _create(connection, tenant, id, payload, lease)
-                return Claim(_delivery(created), granted=True, created=True)
-            if row.payload_digest != digest:
-                raise AlreadyExists(
-                    "this idempotency key was used for another notification; use a new key",
-                    reason="ID_REUSED",
-                    metadata={"idempotency_key": key},
-                )
-            if row.status != Status.PENDING or (row.lease is not None and lease.begins < row.lease_until):
-                return Claim(_delivery(row), granted=False)
-            claimed = await connection.execute(
-                sa.update(DELIVERY)
-                .where(_D.tenant == tenant, _D.id == id)
-                .values(lease=lease.id, lease_until=lease.ends, attempts=_D.attempts + 1)
-                .returning(DELIVERY)
-            )
-            return Claim(_delivery(claimed.one()), granted=True)
+        # It adds nothing where the tenant has a stream already.
+        stream = self._database.insert(STREAM).values(tenant=tenant, last_cursor=0).on_conflict_do_nothing()
+        return await self._database.transact(_claim, stream, tenant, key, payload, lease, operation="claim")
 
     async def delivered(self, tenant: str, id: str, *, now: datetime) -> Delivery:
         """Records that the channel took it: whoever's turn it is now, that is the truth."""
@@ -149,28 +127,17 @@ class Store:
         conditions: Sequence[sa.ColumnElement[bool]],
         values: Mapping[str, object],
     ) -> Delivery:
-        async with self._database.write(operation) as connection:
-            result = await connection.execute(
-                sa.update(DELIVERY)
-                .where(_D.tenant == tenant, _D.id == id, *conditions)
-                .values(dict(values))
-                .returning(DELIVERY)
-            )
-            row = result.one_or_none()
-            if row is None:
-                row = await _locked(connection, tenant, id)
-            if row is None:
-                raise _unknown(id)
-            return _delivery(row)
+        change = (
+            sa.update(DELIVERY)
+            .where(_D.tenant == tenant, _D.id == id, *conditions)
+            .values(dict(values))
+            .returning(DELIVERY)
+        )
+        return await self._database.transact(_change, change, tenant, id, operation=operation)
 
     async def get(self, tenant: str, id: str) -> Delivery:
         """One delivery; NotFound UNKNOWN_DELIVERY if the tenant has none with that id."""
-        async with self._database.read("get_delivery") as connection:
-            result = await connection.execute(sa.select(DELIVERY).where(_D.tenant == tenant, _D.id == id))
-            row = result.one_or_none()
-        if row is None:
-            raise _unknown(id)
-        return _delivery(row)
+        return await self._database.query(_get, tenant, id, operation="get_delivery")
 
     async def newest(
         self, tenant: str, *, approval_id: str | None, before: int | None, limit: int
@@ -181,8 +148,7 @@ class Store:
             query = query.where(_D.approval_id == approval_id)
         if before is not None:
             query = query.where(_D.cursor < before)
-        async with self._database.read("list_deliveries") as connection:
-            return [_delivery(row) for row in await connection.execute(query)]
+        return await self._database.query(_deliveries, query, operation="list_deliveries")
 
     async def after(
         self, tenant: str, cursor: int, *, recipient: str | None, limit: int
@@ -199,43 +165,66 @@ class Store:
         )
         if recipient is not None:
             query = query.where(_D.recipient == recipient)
-        async with self._database.read("read_stream") as connection:
-            end = await connection.scalar(sa.select(STREAM.c.last_cursor).where(STREAM.c.tenant == tenant))
-            notifications = [_delivery(row).notification for row in await connection.execute(query)]
-        return notifications, end or 0
+        return await self._database.query(_stream, query, tenant, operation="read_stream")
 
     async def ends(self, tenants: Sequence[str]) -> dict[str, int]:
         """The last cursor of each of these tenants that has one."""
-        query = sa.select(STREAM.c.tenant, STREAM.c.last_cursor).where(STREAM.c.tenant.in_(tenants))
-        async with self._database.read("stream_ends") as connection:
-            return {row.tenant: row.last_cursor for row in await connection.execute(query)}
-
-    async def _lock_stream(self, connection: AsyncConnection, tenant: str) -> None:
-        await connection.execute(
-            self._database.insert(STREAM).values(tenant=tenant, last_cursor=0).on_conflict_do_nothing()
-        )
-        await connection.execute(
-            sa.select(STREAM.c.last_cursor).where(STREAM.c.tenant == tenant).with_for_update()
-        )
+        return await self._database.query(_ends, tenants, operation="stream_ends")
 
 
 # A row's columns are typed by SQLAlchemy as Any; `_delivery` is where they get their types.
 _Row = sa.Row[Any]
 
 
-async def _locked(connection: AsyncConnection, tenant: str, id: str) -> _Row | None:
+# From here on a transaction's work, as plain functions on its connection.
+
+
+def _claim(
+    connection: sa.Connection, stream: sa.Insert, tenant: str, key: str, payload: Payload, lease: Lease
+) -> Claim:
+    id = notification_id(tenant, key)
+    row = _locked(connection, tenant, id)
+    if row is None:
+        _lock_stream(connection, stream, tenant)
+        row = _locked(connection, tenant, id)  # Somebody may have been quicker.
+    if row is None:
+        created = _create(connection, tenant, id, payload, lease)
+        return Claim(_delivery(created), granted=True, created=True)
+    if row.payload_digest != payload_digest(payload):
+        raise AlreadyExists(
+            "this idempotency key was used for another notification; use a new key",
+            reason="ID_REUSED",
+            metadata={"idempotency_key": key},
+        )
+    if row.status != Status.PENDING or (row.lease is not None and lease.begins < row.lease_until):
+        return Claim(_delivery(row), granted=False)
+    claimed = connection.execute(
+        sa.update(DELIVERY)
+        .where(_D.tenant == tenant, _D.id == id)
+        .values(lease=lease.id, lease_until=lease.ends, attempts=_D.attempts + 1)
+        .returning(DELIVERY)
+    )
+    return Claim(_delivery(claimed.one()), granted=True)
+
+
+def _locked(connection: sa.Connection, tenant: str, id: str) -> _Row | None:
     query = sa.select(DELIVERY).where(_D.tenant == tenant, _D.id == id).with_for_update()
-    return (await connection.execute(query)).one_or_none()
+    return connection.execute(query).one_or_none()
 
 
-async def _create(connection: AsyncConnection, tenant: str, id: str, payload: Payload, lease: Lease) -> _Row:
-    advanced = await connection.execute(
+def _lock_stream(connection: sa.Connection, stream: sa.Insert, tenant: str) -> None:
+    connection.execute(stream)
+    connection.execute(sa.select(STREAM.c.last_cursor).where(STREAM.c.tenant == tenant).with_for_update())
+
+
+def _create(connection: sa.Connection, tenant: str, id: str, payload: Payload, lease: Lease) -> _Row:
+    advanced = connection.execute(
         sa.update(STREAM)
         .where(STREAM.c.tenant == tenant)
         .values(last_cursor=STREAM.c.last_cursor + 1)
         .returning(STREAM.c.last_cursor)
     )
-    created = await connection.execute(
+    created = connection.execute(
         sa.insert(DELIVERY)
         .values(
             tenant=tenant,
@@ -255,6 +244,38 @@ async def _create(connection: AsyncConnection, tenant: str, id: str, payload: Pa
     )
     row: _Row = created.one()
     return row
+
+
+def _change(connection: sa.Connection, change: sa.Executable, tenant: str, id: str) -> Delivery:
+    row: _Row | None = connection.execute(change).one_or_none()
+    if row is None:
+        row = _locked(connection, tenant, id)
+    if row is None:
+        raise _unknown(id)
+    return _delivery(row)
+
+
+def _get(connection: sa.Connection, tenant: str, id: str) -> Delivery:
+    row = connection.execute(sa.select(DELIVERY).where(_D.tenant == tenant, _D.id == id)).one_or_none()
+    if row is None:
+        raise _unknown(id)
+    return _delivery(row)
+
+
+def _deliveries(connection: sa.Connection, query: sa.Executable) -> Sequence[Delivery]:
+    return [_delivery(row) for row in connection.execute(query)]
+
+
+def _stream(
+    connection: sa.Connection, query: sa.Executable, tenant: str
+) -> tuple[Sequence[Notification], int]:
+    end = connection.scalar(sa.select(STREAM.c.last_cursor).where(STREAM.c.tenant == tenant))
+    return [delivery.notification for delivery in _deliveries(connection, query)], end or 0
+
+
+def _ends(connection: sa.Connection, tenants: Sequence[str]) -> dict[str, int]:
+    query = sa.select(STREAM.c.tenant, STREAM.c.last_cursor).where(STREAM.c.tenant.in_(tenants))
+    return {row.tenant: row.last_cursor for row in connection.execute(query)}
 
 
 def _delivery(row: _Row) -> Delivery:
