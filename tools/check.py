@@ -41,7 +41,9 @@ JUDGES = (
     ),
     Judge("contracts", (PYTHON, "tools/contracts.py"), "buf names the line; make format mends the format"),
     Judge(
-        "types", (str(BIN / "mypy"), "libs", "services", "workers", "tools", "tests"), "mypy names the line"
+        "types",
+        (str(BIN / "mypy"), "libs", "services", "workers", "tools", "deploy", "tests"),
+        "mypy names the line",
     ),
     Judge("wheels", (PYTHON, "tools/wheels.py"), "declare in its pyproject.toml what a package imports"),
 )

@@ -1,0 +1,162 @@
+"""Every environment variable that Placet reads, as the programs themselves declare them.
+
+python deploy/variables.py    renews the table in docs/operations.md; a test compares it
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "operations.md"
+BEGIN, END = "<!-- variables: begin -->", "<!-- variables: end -->"
+
+# What is read straight from the environment, without settings.
+CLI = "placet"
+OTHERS = (
+    (
+        "PLACET_LOG_LEVEL",
+        "INFO",
+        "all",
+        "The least level that is logged: DEBUG, INFO, WARNING, ERROR, CRITICAL.",
+    ),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "", "all", "Where spans go, by OTLP over gRPC. Unset: nowhere."),
+    ("OTEL_METRICS_EXPORTER", "", "all", "`otlp` sends metrics to the same place."),
+    (
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "1000",
+        "all",
+        "Milliseconds that a finished span waits for company. The other standard OTEL_ variables hold too.",
+    ),
+    ("PLACET_HOME", ".placet", CLI, "The folder that holds all data of an embedded stack."),
+    ("PLACET_PORT_BASE", "7400", CLI, "The first of an embedded stack's ports."),
+    ("NO_COLOR", "", CLI, "Anything: no colours on a terminal."),
+)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One name in the environment, as one program reads it."""
+
+    name: str
+    default: str
+    process: str
+    meaning: str
+    field: FieldInfo | None = None
+
+
+def processes() -> dict[str, str]:
+    """The module of each program that is deployed, by the name that it has there."""
+    services = {path.parent.name: "placet_{}" for path in ROOT.glob("services/*/pyproject.toml")}
+    workers = {path.parent.name: "placet_worker_{}" for path in ROOT.glob("workers/*/pyproject.toml")}
+    found = {name: module.format(name) for name, module in services.items()}
+    found |= {f"worker-{name}": module.format(name) for name, module in workers.items()}
+    return dict(sorted(found.items()))
+
+
+def settings_of(module: str) -> list[type[BaseSettings]]:
+    """The settings that a program reads: those that its `__main__` imports."""
+    wiring = importlib.import_module(f"{module}.__main__")
+    return [
+        value for value in vars(wiring).values() if inspect.isclass(value) and issubclass(value, BaseSettings)
+    ]
+
+
+def names_of(settings: type[BaseSettings], field: str) -> list[str]:
+    """The variables that a field is read from, the first that is set."""
+    alias = settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [alias if isinstance(alias, str) else f"{settings.model_config['env_prefix']}{field}".upper()]
+
+
+def meanings(settings: type[BaseSettings]) -> dict[str, str]:
+    """What the source says of each field: the text below it, else the comment above it or its neighbours."""
+    source = inspect.getsource(settings)
+    lines = source.splitlines()
+    body = ast.parse(source).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    last = ""
+    for statement, following in zip(body.body, [*body.body[1:], None], strict=True):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            last = _below(following) or _above(lines, statement.lineno - 1) or last
+            found[statement.target.id] = last
+    return found
+
+
+def _below(statement: ast.stmt | None) -> str:
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return " ".join(str(statement.value.value).split())
+    return ""
+
+
+def _above(lines: list[str], index: int) -> str:
+    comment: list[str] = []
+    while index > 0 and lines[index - 1].strip().startswith("#"):
+        index -= 1
+        comment.insert(0, lines[index].strip().removeprefix("#").strip())
+    return " ".join(comment)
+
+
+def variables_of(process: str, module: str) -> Iterator[Variable]:
+    """What one program reads from its settings."""
+    for settings in settings_of(module):
+        said = meanings(settings)
+        for name, field in settings.model_fields.items():
+            for variable in names_of(settings, name):
+                yield Variable(variable, _shown(field.default), process, said[name], field)
+
+
+def _shown(default: object) -> str:
+    return "" if default is None else str(default)
+
+
+def everything() -> list[Variable]:
+    """What all programs read."""
+    read = [each for name, module in processes().items() for each in variables_of(name, module)]
+    return [*read, *(Variable(*each) for each in OTHERS)]
+
+
+def table() -> str:
+    """The variables as Markdown, one line each."""
+    by_name: dict[str, list[Variable]] = defaultdict(list)
+    for each in everything():
+        by_name[each.name].append(each)
+    lines = ["| variable | default | read by | what it is |", "|---|---|---|---|"]
+    for name, readers in sorted(by_name.items()):
+        defaults = " ".join(_unique(f"`{each.default}`" if each.default else "–" for each in readers))
+        who = ", ".join(_unique(each.process for each in readers))
+        lines.append(f"| `{name}` | {defaults} | {who} | {readers[0].meaning.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines)
+
+
+def _unique(values: Iterator[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def renewed(page: str) -> str:
+    """The page with today's table between its marks."""
+    head, rest = page.split(BEGIN)
+    _, tail = rest.split(END)
+    return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
+
+
+def main() -> int:
+    PAGE.write_text(renewed(PAGE.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""`python -m placet_rpc.probe host:port`: whether a server there serves, for health checks of containers."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from placet_rpc.client import serving
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 if the server says SERVING within the time, else 1; 2 for wrong arguments."""
+    parser = argparse.ArgumentParser(prog="placet_rpc.probe", description=__doc__)
+    parser.add_argument("address", help="host:port of the server")
+    parser.add_argument("--service", default="", help="full name of one service; default: the whole server")
+    parser.add_argument("--timeout", type=float, default=2.0, help="seconds to wait; default 2")
+    parser.add_argument("--tls-ca", type=Path, help="PEM file of the authority to trust; default: no TLS")
+    asked = parser.parse_args(arguments)
+    probe = serving(asked.address, asked.service, timeout=asked.timeout, tls_ca=asked.tls_ca)
+    return 0 if asyncio.run(probe) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

