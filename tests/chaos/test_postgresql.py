@@ -1,0 +1,84 @@
+"""The whole stack with its services on PostgreSQL, and PostgreSQL taken away."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import event_pb2
+from placet_rpc.errors import DeadlineExceeded, Unavailable
+from placet_testing.databases import OwnPostgres
+from placet_testing.stack import ALICE, CALLER, EVENTUALLY, PAYMENT, SOON, Stack, running_test_stack, until
+
+SERVICES = ("approval", "audit", "decision", "notification")
+
+
+def make_databases(server: str) -> dict[str, str]:
+    """A database for each service, on one server."""
+    url = make_url(server).set(drivername="postgresql+psycopg")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for name in SERVICES:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    own = make_url(server)
+    return {name: own.set(database=name).render_as_string(hide_password=False) for name in SERVICES}
+
+
+async def effective(stack: Stack, approval_id: str, decision_id: str) -> bool:
+    """Sends a decision; whether it took effect."""
+    try:
+        answer = await stack.decide(approval_id, ALICE, decision_id=decision_id)
+    except (Unavailable, DeadlineExceeded):
+        return False
+    return answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
+
+
+async def accepted(stack: Stack, request: approval_service_pb2.RequestApprovalRequest) -> str | None:
+    """Sends a request; its id, or None when it must be sent again."""
+    try:
+        return (await (await stack.as_(CALLER)).RequestApproval(request, timeout=SOON)).id
+    except (Unavailable, DeadlineExceeded):
+        return None
+
+
+@pytest.mark.timeout(400)
+async def test_5_postgresql_stopped_in_mid_decision_is_unavailable_and_then_there_is_one_record(
+    own_postgres: OwnPostgres, tmp_path: Path
+) -> None:
+    databases = make_databases(own_postgres.url)
+    async with running_test_stack(tmp_path, databases=databases) as stack:
+        ids = [await stack.request("simple" if number % 2 else "document") for number in range(20)]
+        for approval_id in ids:
+            await stack.waiting(approval_id)
+        decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}
+        first = asyncio.gather(*(effective(stack, one, decisions[one]) for one in ids))
+        await asyncio.to_thread(own_postgres.stop)
+        await first
+        request = approval_service_pb2.RequestApprovalRequest(
+            request_id=str(uuid.uuid4()),
+            title="Release the payment",
+            policy="simple",
+            required_approver=ALICE,
+            content=approval_pb2.Content(body=PAYMENT, media_type="text/plain"),
+        )
+        assert await accepted(stack, request) is None
+
+        await asyncio.to_thread(own_postgres.start)
+        for approval_id in ids:
+            decide = partial(effective, stack, approval_id, decisions[approval_id])
+            await until(decide, f"{approval_id} is decided", EVENTUALLY)
+        late = await until(partial(accepted, stack, request), "the request is accepted", EVENTUALLY)
+        await stack.waiting(late)
+        for approval_id in ids:
+            assert (await stack.outcome(approval_id)).state == event_pb2.STATE_APPROVED
+            path = Counter(str(event.WhichOneof("body")) for event in await stack.path(approval_id))
+            assert (path["received"], path["voted"], path["closed"]) == (1, 1, 1)
