@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -88,7 +88,7 @@ async def export(
     port: int, request: trace_service_pb2.ExportTraceServiceRequest
 ) -> trace_service_pb2.ExportTraceServiceResponse:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub = trace_service_pb2_grpc.TraceServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = trace_service_pb2_grpc.TraceServiceStub(channel)  # type: ignore[no-untyped-call]  # as generated
         answer: trace_service_pb2.ExportTraceServiceResponse = await stub.Export(request, timeout=20)
         return answer
 

@@ -292,8 +292,9 @@ async def test_a_word_that_the_contract_does_not_know_is_refused_before_anything
 ) -> None:
     with pytest.raises(InvalidArgument, match="URGENT, HIGH, NORMAL, LOW"):
         await client.request_approval(title="t", content="c", policy="simple", priority="soon")
+    naive = datetime(2030, 1, 1)  # noqa: DTZ001 (that is the mistake)
     with pytest.raises(InvalidArgument, match="time zone"):
-        await client.request_approval(title="t", content="c", policy="simple", deadline=datetime(2030, 1, 1))  # noqa: DTZ001
+        await client.request_approval(title="t", content="c", policy="simple", deadline=naive)
     assert service.asked == []
 
 

@@ -199,7 +199,7 @@ BAD: dict[str, Callable[[Hall, Method], Metadata]] = {
     "another tenant's": other_tenant,
     "a program without a tenant": no_tenant,
     **{
-        name: lambda hall, method, make=make: bearer(make(hall, method))  # type: ignore[misc]
+        name: lambda hall, method, make=make: bearer(make(hall, method))  # type: ignore[misc]  # mypy infers no lambda with a default
         for name, make in TOKENS.items()
     },
 }

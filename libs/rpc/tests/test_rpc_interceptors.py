@@ -347,7 +347,7 @@ async def test_health_knows_the_server_and_its_services_only(run_audit: Any) -> 
 
 @pytest.mark.parametrize("asked", [False, True])
 async def test_the_contracts_are_told_only_when_that_was_asked_for(run_audit: Any, asked: bool) -> None:
-    from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
+    from grpc_reflection.v1alpha import (
         reflection_pb2,
         reflection_pb2_grpc,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from placet.audit.v1 import audit_service_pb2 as pb
 from placet.audit.v1 import audit_service_pb2_grpc

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 # psutil publishes no types; what is used of it is typed here at once.
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 # Spans leave a process in batches, once a second: a pause shorter than that is no rest.
 REST_SECONDS = 1.2

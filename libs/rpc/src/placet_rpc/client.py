@@ -15,9 +15,7 @@ from typing import Any, Final, TypeVar, cast
 
 import grpc
 import grpc.aio
-
-# Its wheel carries no types.
-from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry import propagate, trace
 
 from placet_rpc import deadlines, identity, status, tracing

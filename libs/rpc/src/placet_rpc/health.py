@@ -12,14 +12,12 @@ from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
-
-# Their wheel carries no types; hence Any below.
-from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # its wheel carries no types; hence Any below
     """SERVING for the server as a whole ("") and each of its services, until it stops."""
 
     def __init__(self, services: Iterable[str]) -> None:

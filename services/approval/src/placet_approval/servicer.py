@@ -1,7 +1,5 @@
 """ApprovalService: messages in, messages out; the work is done by intake, door and reader."""
 
-# ruff: noqa: N802  # methods carry the names of the contract's RPCs
-
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

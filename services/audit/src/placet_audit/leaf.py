@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.duration_pb2 import Duration
@@ -30,9 +31,10 @@ from placet_rpc.errors import DataLoss, FieldViolation, InvalidArgument
 SALT_BYTES = 16
 
 _ERASABLE = event_pb2.Erasable.DESCRIPTOR.full_name
-_TIMES: Mapping[str, Callable[[Message], object]] = {
-    Timestamp.DESCRIPTOR.full_name: lambda message: message.ToDatetime(),  # type: ignore[attr-defined]
-    Duration.DESCRIPTOR.full_name: lambda message: message.ToJsonString(),  # type: ignore[attr-defined]
+# Each is called with messages of its own kind alone; hence Any.
+_TIMES: Mapping[str, Callable[[Any], object]] = {
+    Timestamp.DESCRIPTOR.full_name: Timestamp.ToDatetime,
+    Duration.DESCRIPTOR.full_name: Duration.ToJsonString,
 }
 
 

@@ -1,7 +1,5 @@
 """pb2 <-> domain: what a call asks, who asks it, and how the answer reads."""
 
-# ruff: noqa: N802  # methods carry the names of the contract's RPCs
-
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

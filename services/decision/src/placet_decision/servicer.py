@@ -1,7 +1,5 @@
 """pb2 <-> domain: what a call asks, and how the answer reads."""
 
-# ruff: noqa: N802  # methods carry the names of the contract's RPCs
-
 from __future__ import annotations
 
 import copy

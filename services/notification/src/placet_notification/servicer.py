@@ -1,7 +1,5 @@
 """pb2 ↔ domain, and who may see what."""
 
-# ruff: noqa: N802  # methods carry the names of the contract's RPCs
-
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime

@@ -64,9 +64,7 @@ class MailSink:
             session.hang_up()
         await self._server.wait_closed()
 
-    # aiosmtpd finds its hooks by these names.
-
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(  # noqa: N802 (the name that aiosmtpd calls)
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Takes any recipient, but not any number of them."""
@@ -76,7 +74,7 @@ class MailSink:
         envelope.rcpt_options.extend(options)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 (the name that aiosmtpd calls)
         """Answers 250 once the mail is on the disk."""
         content = envelope.content
         if not isinstance(content, bytes):
@@ -115,7 +113,7 @@ class _Session(SMTP):
         self._conversing = conversing
 
     @functools.wraps(SMTP.smtp_DATA)
-    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 (the name that aiosmtpd calls)
         """Takes a mail and answers; in a task of its own, so that a stop can wait for the answer."""
         task = asyncio.create_task(super().smtp_DATA(arg))
         self._conversing.add(task)

@@ -133,7 +133,7 @@ def load_trace(database: Path, trace_id: str) -> list[Span]:
     uri = f"{database.resolve().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
         rows = connection.execute(
-            f'SELECT {_COLUMNS} FROM span WHERE trace_id = ? ORDER BY start, "end" DESC, span_id',  # noqa: S608
+            f'SELECT {_COLUMNS} FROM span WHERE trace_id = ? ORDER BY start, "end" DESC, span_id',  # noqa: S608 - our own columns
             (trace_id.lower(),),
         ).fetchall()
     return [_span(row) for row in rows]

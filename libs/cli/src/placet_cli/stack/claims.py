@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # psutil publishes no types; what is used of it is typed here at once.
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from placet_cli.home import DEFAULT_PORT_BASE, HOST, Home, Ports
 from placet_cli.problems import Problem
