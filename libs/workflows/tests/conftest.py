@@ -43,8 +43,17 @@ async def stage_without_model(
     await keep_histories(request, stage)
 
 
+@pytest.fixture
+async def live(real_server: WorkflowEnvironment, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """The real server, where time takes its time."""
+    async with on_stage(real_server, Services()) as stage:
+        yield stage
+    await keep_histories(request, stage)
+
+
 async def keep_histories(request: pytest.FixtureRequest, stage: Stage) -> None:
     """Hands what happened to the recorder of tests/replay, where that is at work."""
     recorder = request.config.pluginmanager.get_plugin("histories")
     if recorder is not None:
-        await recorder.keep(request.node.name, stage)
+        theme = request.path.stem.removeprefix("test_workflow_")
+        await recorder.keep(f"{theme} {request.node.name.removeprefix('test_')}", stage)

@@ -1,0 +1,27 @@
+"""A change of the workflow that no open request would survive. It exists to be refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from placet_workflows.approval import ApprovalWorkflow
+    from placet_workflows.names import APPROVAL_WORKFLOW
+    from placet_workflows.steps import ApprovalInput
+
+
+@workflow.defn(name=APPROVAL_WORKFLOW)
+class ImpatientApprovalWorkflow(ApprovalWorkflow):
+    """Sleeps before it begins, and says so with no `workflow.patched`."""
+
+    @workflow.init
+    def __init__(self, start: ApprovalInput) -> None:
+        super().__init__(start)
+
+    @workflow.run
+    async def run(self, start: ApprovalInput) -> None:
+        """One timer more than before."""
+        await workflow.sleep(timedelta(seconds=1))
+        await super().run(start)
