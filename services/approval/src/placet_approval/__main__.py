@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -65,7 +63,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             AuditServiceStub(await stack.enter_async_context(channel(settings.audit_address, tokens)))
         )
         requests, views = RequestStore(database), ViewStore(database)
-        feed = Feed(log, views, requests, holder=f"{socket.gethostname()}/{os.getpid()}")
+        feed = Feed(log, views, requests, holder=settings.replica)
         stack.push_async_callback(feed.close)
         for tenant in await requests.tenants():
             feed.of(tenant)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 from pydantic import Field
@@ -34,6 +36,9 @@ class Settings(BaseSettings):
 
     database_url: str = "sqlite:///.placet/approval.db"
     """Where requests, contents and the view are kept: `sqlite:///path` or `postgresql://…`."""
+
+    replica: str = Field(default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}", min_length=1)
+    """This process's name among those that share the database; no two that live may have one name."""
 
     audit_address: str = Field(default="127.0.0.1:7401", validation_alias="PLACET_AUDIT_ADDRESS")
     """Host and port of AuditService."""

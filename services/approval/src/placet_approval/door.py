@@ -17,6 +17,7 @@ from placet_approval.refusing import refused, reused, unknown_approval
 from placet_approval.requests import RequestStore
 from placet_approval.temporal import NoSuchWorkflow, Workflows
 from placet_approval.views import ViewStore
+from placet_rpc import deadlines
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_workflows import machine
 from placet_workflows.commands import Command
@@ -27,6 +28,8 @@ from placet_workflows.state import ApprovalState
 LOG_PATIENCE = 0.3
 # How long an effect waits for the view.
 VIEW_PATIENCE = 2.0
+# Of the caller's time, kept so that an effect is told rather than shown.
+ANSWERING = 0.3
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ class Door:
         effect = await self._effect(tenant, approval_id, command, time.monotonic() + budget)
         if effect is not None:
             # Learned from the log itself, it may be ahead of the view; but the next read must show it.
-            await self._feed.of(tenant).reached(effect.log_index, VIEW_PATIENCE)
+            left = deadlines.remaining()
+            patience = VIEW_PATIENCE if left is None else min(VIEW_PATIENCE, left - ANSWERING)
+            await self._feed.of(tenant).reached(effect.log_index, patience)
         return effect
 
     async def _effect(

@@ -196,7 +196,7 @@ class ViewStore:
             "subject_id": approval.subject_id,
             "create_time": approval.create_time.ToDatetime(tzinfo=UTC),
             "last_number": approval.last_number,
-            "approval": approval.SerializeToString(),
+            "approval": approval.SerializeToString(deterministic=True),
         }
         statement = self._database.insert(view).values(row)
         await connection.execute(

@@ -1,0 +1,98 @@
+"""A real AuditService in the test's own process, with hands to take it away and to stall it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import importlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet_rpc.client import channel
+from placet_rpc.identity import acting_for
+from placet_rpc.server import start
+from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint
+
+
+class AuditServer:
+    """AuditService on a port that stays its own, also while it is away."""
+
+    def __init__(self, folder: Path, keys: KeyFiles, database_url: str = "") -> None:
+        """`folder` takes its database, unless `database_url` names another."""
+        self._database_url = database_url or f"sqlite:///{folder / 'audit.db'}"
+        self._keys = keys
+        self._port = 0
+        self._running: AsyncExitStack | None = None
+        self._answering = asyncio.Event()
+        self._answering.set()
+
+    @property
+    def address(self) -> str:
+        """host:port, from the first start on."""
+        return f"127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        """Serves, on what was logged before."""
+        # By name: a library imports no service, and this runs only where the whole workspace is installed.
+        service = importlib.import_module("placet_audit.__main__")
+        settings = importlib.import_module("placet_audit.config").Settings(
+            database_url=self._database_url,
+            listen=f"127.0.0.1:{self._port}",
+            jwks_file=self._keys.jwks,
+            tail_poll=0.05,
+            tail_pulse=0.5,
+        )
+        async with AsyncExitStack() as stack:
+            endpoint, refusals = await stack.enter_async_context(service.assembled(settings))
+            stalled = dataclasses.replace(endpoint, servicer=_Stalling(endpoint.servicer, self._answering))
+            server = await start(settings.server(), [stalled], on_access_refused=refusals.record)
+            stack.push_async_callback(server.stop, 0)
+            self._port = server.port
+            self._running = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Goes away; nothing happens if it is away."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.aclose()
+
+    def stall(self) -> None:
+        """From now on calls are taken and not answered."""
+        self._answering.clear()
+
+    def go_on(self) -> None:
+        """Answers all that it was asked."""
+        self._answering.set()
+
+    async def events(self, tenant: str, approval_id: str = "") -> list[event_pb2.LogEntry]:
+        """What the tenant's log holds, of one request or of all."""
+        request = audit_service_pb2.ListEventsRequest(approval_id=approval_id, page_size=1000)
+        token = StaticToken(mint(SigningKey.load(self._keys.private_key), "test", tenant, ["service"], 60))
+        with acting_for(tenant):
+            async with channel(self.address, token) as opened:
+                response = await audit_service_pb2_grpc.AuditServiceStub(opened).ListEvents(request)
+        return list(response.entries)
+
+
+class _Stalling(audit_service_pb2_grpc.AuditServiceServicer):
+    """A servicer that waits before each answer while it is told to. Any: it looks at no message."""
+
+    def __init__(self, inner: Any, answering: asyncio.Event) -> None:
+        self._inner = inner
+        self._answering = answering
+
+    async def AppendEvents(self, request: Any, context: Any) -> Any:  # noqa: N802 (the contract's name)
+        await self._answering.wait()
+        return await self._inner.AppendEvents(request, context)
+
+    async def ListEvents(self, request: Any, context: Any) -> Any:  # noqa: N802 (the contract's name)
+        await self._answering.wait()
+        return await self._inner.ListEvents(request, context)
+
+    async def TailEvents(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 (the contract's name)
+        async for answer in self._inner.TailEvents(request, context):
+            await self._answering.wait()
+            yield answer

@@ -1,0 +1,329 @@
+"""ApprovalService as its callers see it: real servers, tokens and databases; only Temporal is played."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
+from placet.audit.v1 import audit_service_pb2, event_pb2
+from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet_approval.__main__ import assembled
+from placet_approval.config import Settings
+from placet_approval.temporal import NoSuchWorkflow, Workflows
+from placet_events import from_proto, to_proto
+from placet_rpc.client import channel
+from placet_rpc.errors import PlacetError, Unavailable
+from placet_rpc.identity import acting_for
+from placet_rpc.server import start
+from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, generate_keys, mint
+from placet_storage import Database
+from placet_testing.audit_server import AuditServer
+from placet_workflows import machine
+from placet_workflows.commands import Command
+from placet_workflows.events import Event, LogEntry, Processed
+from placet_workflows.policy import Policy
+from placet_workflows.state import ApprovalState
+from placet_workflows.steps import ApprovalInput
+from placet_workflows.stimuli import Begin, Stimulus
+
+T = TypeVar("T")
+
+HOME, ABROAD = "home", "abroad"
+CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
+SOON = 15.0
+
+
+async def until(ask: Callable[[], Awaitable[T]], within: float = SOON) -> T:
+    """Asks again until the answer is truthy; fails after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not (answer := await ask()):
+        assert time.monotonic() < deadline, f"not within {within} s"
+        await asyncio.sleep(0.01)
+    return answer
+
+
+@dataclass
+class Played:
+    """One request's workflow."""
+
+    policy: Policy
+    state: ApprovalState
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class PlayedWorkflows(Workflows):
+    """Temporal and a worker, played: what is started or signalled is durable, and judged while `working`.
+
+    The log is the real one, and so are the rules.
+    """
+
+    def __init__(self, audit: AuditServer, key: SigningKey) -> None:
+        self._audit = audit
+        self._token = StaticToken(mint(key, "worker-default", HOME, ["worker"], 3600))
+        self._running: dict[str, Played] = {}
+        self._waiting: list[tuple[str, Stimulus]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.starts: Counter[str] = Counter()
+        self.commands: list[Command] = []
+        self.turned_away = 0
+        self.away = False
+        self.working = True
+
+    async def start(self, start: ApprovalInput) -> None:
+        """See Workflows. A second start of a workflow that is not forgotten has no effect."""
+        self._refuse_if_away()
+        await asyncio.sleep(0)
+        entry = start.received.entry
+        if entry.approval_id in self._running:
+            return
+        self.starts[entry.approval_id] += 1
+        state = ApprovalState()
+        state.fold(start.received)
+        self._running[entry.approval_id] = Played(start.policy, state)
+        self._take(entry.approval_id, Begin())
+
+    async def command(self, approval_id: str, command: Command) -> None:
+        """See Workflows."""
+        self._refuse_if_away()
+        played = self._running.get(approval_id)
+        if played is None or played.state.closed is not None:
+            raise NoSuchWorkflow(approval_id)
+        self.commands.append(command)
+        self._take(approval_id, command)
+
+    def forget(self, approval_id: str) -> None:
+        """As after the end of Temporal's retention."""
+        del self._running[approval_id]
+
+    async def work(self) -> None:
+        """A worker comes back, and judges all that waits."""
+        self.working = True
+        waiting, self._waiting = self._waiting, []
+        for approval_id, stimulus in waiting:
+            self._take(approval_id, stimulus)
+        await asyncio.gather(*self._tasks)
+
+    async def happen(self, approval_id: str, *events: Event) -> None:
+        """Something that the workflow logs by itself."""
+        played = self._running[approval_id]
+        async with played.lock:
+            await self._append(played, list(events))
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _refuse_if_away(self) -> None:
+        if self.away:
+            self.turned_away += 1
+            raise Unavailable("Temporal does not answer", reason="DEPENDENCY_UNAVAILABLE")
+
+    def _take(self, approval_id: str, stimulus: Stimulus) -> None:
+        if not self.working:
+            self._waiting.append((approval_id, stimulus))
+            return
+        task = asyncio.create_task(self._judge(self._running[approval_id], stimulus))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _judge(self, played: Played, stimulus: Stimulus) -> None:
+        async with played.lock:
+            now = datetime.now(UTC)
+            events = machine.respond(played.policy, played.state, stimulus, now)
+            if isinstance(stimulus, Begin):
+                processed = Processed(method="text", characters=1, words=1, text_digest="00" * 32)
+                events = [machine.processed_event(processed, now), *events]
+            if events:
+                await self._append(played, events)
+
+    async def _append(self, played: Played, events: list[Event]) -> None:
+        """Until it is done, as the workflow does."""
+        request = audit_service_pb2.AppendEventsRequest(
+            approval_id=played.state.approval_id,
+            expected_next=played.state.last_number + 1,
+            events=[to_proto(event, event_pb2.Event) for event in events],
+        )
+        while True:
+            try:
+                with acting_for(played.state.tenant):
+                    async with channel(self._audit.address, self._token, default_timeout=1) as opened:
+                        response = await AuditServiceStub(opened).AppendEvents(request)
+                break
+            except PlacetError:
+                await asyncio.sleep(0.05)
+        for stored in response.entries:
+            played.state.fold(from_proto(stored, LogEntry))
+
+
+CONTENT = b"Pay 4,711 EUR to Example Ltd.\n"
+DIGEST = hashlib.sha256(CONTENT).digest()
+
+
+def asking(**fields: Any) -> approval_service_pb2.RequestApprovalRequest:
+    """A request that is in order, but for what a test changes."""
+    values: dict[str, Any] = {
+        "request_id": str(uuid.uuid4()),
+        "title": "Release the payment",
+        "policy": "simple",
+        "required_approver": ALICE,
+        "manager_approver": BOB,
+        "content": approval_pb2.Content(body=CONTENT, media_type="text/plain"),
+    }
+    return approval_service_pb2.RequestApprovalRequest(**(values | fields))
+
+
+def deciding(approval_id: str, /, **fields: Any) -> approval_service_pb2.SubmitDecisionRequest:
+    """An approval that is in order, but for what a test changes."""
+    values: dict[str, Any] = {
+        "approval_id": approval_id,
+        "decision_id": str(uuid.uuid4()),
+        "verdict": event_pb2.VERDICT_APPROVE,
+        "content_digest": DIGEST,
+        "reason": "fine",
+    }
+    return approval_service_pb2.SubmitDecisionRequest(**(values | fields))
+
+
+@dataclass
+class Platform:
+    """Everything around ApprovalService, and as many replicas of it as a test starts."""
+
+    folder: Path
+    database_url: str
+    keys: KeyFiles
+    audit: AuditServer
+    workflows: PlayedWorkflows
+    stack: AsyncExitStack
+    address: str = ""
+
+    # Tests cannot import a conftest, so what they share hangs here.
+    asking = staticmethod(asking)
+    deciding = staticmethod(deciding)
+    until = staticmethod(until)
+
+    def settings(self, **changes: Any) -> Settings:
+        """A replica's settings. Any: of each the setting's own type."""
+        token = self.folder / "approval.token"
+        token.write_text(mint(SigningKey.load(self.keys.private_key), "approval", HOME, ["service"], 3600))
+        values: dict[str, Any] = {
+            "listen": "127.0.0.1:0",
+            "PLACET_JWKS_FILE": self.keys.jwks,
+            "PLACET_TOKEN_FILE": token,
+            "PLACET_AUDIT_ADDRESS": self.audit.address,
+            "database_url": self.database_url,
+            "judge_budget": 1.0,
+            "pulse": 0.3,
+            "sweep_interval": 3600,
+            "sweep_after": 0.01,
+        }
+        return Settings(**(values | changes))
+
+    async def serve(self, **changes: Any) -> AsyncExitStack:
+        """Starts a replica, which is the one that is called from now on; closing the stack ends it."""
+        settings = self.settings(**changes)
+        async with AsyncExitStack() as stack:
+            service = await stack.enter_async_context(assembled(settings, self.workflows))
+            server = await start(
+                settings.server(), [service.endpoint], on_access_refused=service.on_access_refused
+            )
+            stack.push_async_callback(server.stop, 0)
+            self.address = f"127.0.0.1:{server.port}"
+            replica = stack.pop_all()
+        self.stack.push_async_callback(replica.aclose)
+        return replica
+
+    async def as_(
+        self, subject: str, *roles: str, tenant: str = HOME, address: str = ""
+    ) -> ApprovalServiceStub:
+        """ApprovalService as somebody calls it; who asks and decides by default."""
+        held = roles or ("requester", "approver")
+        token = StaticToken(mint(SigningKey.load(self.keys.private_key), subject, tenant, held, 3600))
+        opened = channel(address or self.address, token, default_timeout=SOON)
+        return ApprovalServiceStub(await self.stack.enter_async_context(opened))
+
+    async def request(self, *, tenant: str = HOME, by: str = CALLER, **fields: Any) -> str:
+        """Asks; the request's id once it waits for a person in the view."""
+        stub = await self.as_(by, tenant=tenant)
+        approval_id = (await stub.RequestApproval(asking(**fields))).id
+        get = approval_service_pb2.GetApprovalRequest(id=approval_id)
+
+        async def waiting() -> bool:
+            return (await stub.GetApproval(get)).approval.waiting_for_approval
+
+        if self.workflows.working:
+            await until(waiting)
+        return approval_id
+
+    async def get(self, approval_id: str, tenant: str = HOME) -> approval_pb2.Approval:
+        """A request as its caller sees it."""
+        request = approval_service_pb2.GetApprovalRequest(id=approval_id)
+        return (await (await self.as_(CALLER, tenant=tenant)).GetApproval(request)).approval
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFiles:
+    """The keys that all tokens are made and judged with."""
+    return generate_keys(tmp_path_factory.mktemp("keys"))
+
+
+OpenPlatform = Callable[[str], Coroutine[Any, Any, Platform]]
+
+
+@pytest.fixture
+async def open_platform(tmp_path: Path, keys: KeyFiles) -> AsyncIterator[OpenPlatform]:
+    """Builds a platform on a database; it goes with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def build(database_url: str) -> Platform:
+            audit = AuditServer(tmp_path, keys)
+            await audit.start()
+            stack.push_async_callback(audit.stop)
+            workflows = PlayedWorkflows(audit, SigningKey.load(keys.private_key))
+            stack.push_async_callback(workflows.close)
+            return Platform(tmp_path, database_url, keys, audit, workflows, stack)
+
+        yield build
+
+
+@pytest.fixture
+async def bare_platform(open_platform: OpenPlatform, sqlite_url: str) -> Platform:
+    """A platform without a replica of ApprovalService."""
+    return await open_platform(sqlite_url)
+
+
+@pytest.fixture
+async def platform(bare_platform: Platform) -> Platform:
+    """A platform with one replica, on SQLite."""
+    await bare_platform.serve()
+    return bare_platform
+
+
+@pytest.fixture
+async def either_platform(open_platform: OpenPlatform, database_url: str) -> Platform:
+    """A platform with one replica, on SQLite and then on PostgreSQL."""
+    platform = await open_platform(database_url)
+    await platform.serve()
+    return platform
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The service's database, on SQLite and then on PostgreSQL."""
+    database = await Database.open(database_url, migrations="placet_approval")
+    yield database
+    await database.close()

@@ -1,0 +1,107 @@
+"""The rules of intake and of who may see what, without anything around them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from placet_approval.domain.intake import Asking, check
+from placet_approval.domain.visibility import sight_of
+from placet_approval.policies import load
+from placet_rpc.errors import InvalidArgument
+from placet_rpc.identity import Principal
+
+NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+POLICIES = load(None)
+
+
+def asking(**changes: Any) -> Asking:
+    values: dict[str, Any] = {
+        "requester": "ci@example.com",
+        "policy": "document",
+        "required_approver": "alice@example.com",
+        "manager_approver": "bob@example.com",
+        "deadline": None,
+    }
+    return Asking(**(values | changes))
+
+
+def fields_at_fault(wrong: Asking) -> dict[str, str]:
+    with pytest.raises(InvalidArgument) as raised:
+        check(wrong, POLICIES, NOW)
+    for violation in raised.value.violations:
+        assert violation.field in raised.value.message
+    return {violation.field: violation.description for violation in raised.value.violations}
+
+
+def test_a_request_in_order_gets_the_policy_that_it_names() -> None:
+    assert check(asking(), POLICIES, NOW).name == "document"
+
+
+def test_a_policy_without_a_manager_needs_none_named() -> None:
+    assert check(asking(policy="simple", manager_approver=""), POLICIES, NOW).name == "simple"
+
+
+def test_an_unknown_policy_is_answered_with_those_that_there_are() -> None:
+    faults = fields_at_fault(asking(policy="documnet"))
+
+    assert set(faults) == {"policy"}
+    assert "'documnet'" in faults["policy"]
+    assert "ai-fallback, business-timeouts, document, escalating, simple" in faults["policy"]
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_every_policy_needs_the_approver_whom_it_asks(policy: str) -> None:
+    assert "is missing" in fields_at_fault(asking(policy=policy, required_approver=""))["required_approver"]
+
+
+@pytest.mark.parametrize("policy", ["document", "escalating"])
+def test_a_policy_with_a_manager_needs_one_named(policy: str) -> None:
+    assert set(fields_at_fault(asking(policy=policy, manager_approver=""))) == {"manager_approver"}
+
+
+@pytest.mark.parametrize("field", ["required_approver", "manager_approver"])
+@pytest.mark.parametrize("spelling", ["ci@example.com", "CI@Example.com"])
+def test_nobody_is_asked_to_approve_their_own_request(field: str, spelling: str) -> None:
+    assert "four eyes" in fields_at_fault(asking(**{field: spelling}))[field]
+
+
+@pytest.mark.parametrize("before", [timedelta(0), timedelta(microseconds=1), timedelta(days=40)])
+def test_a_deadline_lies_in_the_future(before: timedelta) -> None:
+    assert set(fields_at_fault(asking(deadline=NOW - before))) == {"deadline"}
+
+
+def test_a_deadline_to_come_is_in_order() -> None:
+    check(asking(deadline=NOW + timedelta(microseconds=1)), POLICIES, NOW)
+
+
+def test_all_faults_are_named_at_once() -> None:
+    wrong = asking(required_approver="", manager_approver="ci@example.com", deadline=NOW)
+
+    assert set(fields_at_fault(wrong)) == {"required_approver", "manager_approver", "deadline"}
+
+
+def principal(subject: str, *roles: str) -> Principal:
+    return Principal(subject, "home", frozenset(roles), "jwt:test")
+
+
+def test_requesters_see_their_own_and_approvers_what_they_were_asked() -> None:
+    asked = frozenset({"alice@example.com"})
+
+    def sees(subject: str) -> bool:
+        return sight_of(principal(subject, "requester", "approver")).covers("ci@example.com", asked)
+
+    assert sees("ci@example.com")
+    assert sees("alice@example.com")
+    assert not sees("bob@example.com")
+    assert not sees("")
+
+
+@pytest.mark.parametrize("role", ["auditor", "operator", "service", "worker"])
+def test_these_roles_see_every_request_of_their_tenant(role: str) -> None:
+    sight = sight_of(principal("anybody", role))
+
+    assert sight.tenant == "home"
+    assert sight.covers("ci@example.com", frozenset())

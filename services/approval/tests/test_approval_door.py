@@ -1,0 +1,464 @@
+"""Commands at the door: each refusal typed, each effect told once, nobody who won gets an error."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import event_pb2
+from placet_approval.tables import content, request, view, view_cursor, view_event
+from placet_approval.views import ViewStore
+from placet_rpc.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    PlacetError,
+    Unavailable,
+)
+from placet_storage import Database
+from placet_workflows.events import Actor, ActorKind, Asked, Escalated, Event, TierOpened
+
+if TYPE_CHECKING:
+    from services.approval.tests.conftest import Platform
+
+CALLER, ALICE, BOB, MALLORY = "ci@example.com", "alice@example.com", "bob@example.com", "mallory@example.com"
+HOME, ABROAD = "home", "abroad"
+EFFECTIVE = approval_pb2.COMMAND_STATUS_EFFECTIVE
+ACCEPTED = approval_pb2.COMMAND_STATUS_ACCEPTED
+REFUSED = approval_pb2.COMMAND_STATUS_REFUSED
+REJECT = event_pb2.VERDICT_REJECT
+
+
+def cancelling(approval_id: str, **fields: Any) -> approval_service_pb2.CancelApprovalRequest:
+    values: dict[str, Any] = {"approval_id": approval_id, "command_id": str(uuid.uuid4()), "reason": "moot"}
+    return approval_service_pb2.CancelApprovalRequest(**(values | fields))
+
+
+async def decide(platform: Platform, approval_id: str, by: str = ALICE, **fields: Any) -> Any:
+    """One decision by one call."""
+    return await (await platform.as_(by)).SubmitDecision(platform.deciding(approval_id, **fields))
+
+
+async def refusal(platform: Platform, approval_id: str, by: str = ALICE, **fields: Any) -> PlacetError:
+    """The refusal of a decision, which reached no workflow."""
+    before = len(platform.workflows.commands)
+    with pytest.raises(PlacetError) as raised:
+        await decide(platform, approval_id, by, **fields)
+    assert len(platform.workflows.commands) == before
+    return raised.value
+
+
+async def became(
+    platform: Platform, approval_id: str, command_id: str, by: str = ALICE
+) -> approval_service_pb2.GetCommandResponse:
+    """What GetCommand says."""
+    request = approval_service_pb2.GetCommandRequest(approval_id=approval_id, command_id=command_id)
+    return await (await platform.as_(by)).GetCommand(request)
+
+
+async def escalate(platform: Platform, approval_id: str, person: str) -> None:
+    """The next tier opens, by the workflow's own doing."""
+    clock = Actor(kind=ActorKind.CLOCK)
+    bodies = (
+        Escalated(from_tier=1, to_tier=1, reason="silence"),
+        TierOpened(tier=1, name="approver", quorum=1),
+        Asked(tier=1, person=person, reason="silence"),
+    )
+    now = datetime.now(UTC)
+    await platform.workflows.happen(
+        approval_id, *(Event(time=now, actor=clock, cause_id="tier-1", body=body) for body in bodies)
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state"),
+    [
+        (event_pb2.VERDICT_APPROVE, event_pb2.STATE_APPROVED),
+        (event_pb2.VERDICT_REJECT, event_pb2.STATE_REJECTED),
+    ],
+)
+async def test_a_decision_is_effective_and_the_next_read_shows_it(
+    either_platform: Platform, verdict: event_pb2.Verdict.ValueType, state: event_pb2.State.ValueType
+) -> None:
+    platform = either_platform
+    approval_id = await platform.request()
+
+    answer = await decide(platform, approval_id, verdict=verdict)
+
+    assert (answer.status, answer.state) == (EFFECTIVE, state)
+    approval = await platform.get(approval_id)
+    assert (approval.state, approval.outcome.approver, approval.outcome.reasoning) == (state, ALICE, "fine")
+    assert approval.log_index == answer.log_index
+    assert [stored.entry.event.WhichOneof("body") for stored in approval.path[-3:]] == [
+        "voted",
+        "decided",
+        "closed",
+    ]
+
+
+async def test_the_same_decision_again_gets_the_same_answer(platform: Platform) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    first = await decide(platform, approval_id, decision_id=decision_id)
+
+    assert await decide(platform, approval_id, decision_id=decision_id) == first
+    assert await decide(platform, approval_id.upper(), decision_id=decision_id.upper()) == first
+    assert len(platform.workflows.commands) == 1
+    command = await became(platform, approval_id, decision_id)
+    assert (command.status, command.log_index) == (EFFECTIVE, first.log_index)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"verdict": REJECT}, {"reason": "other"}, {"by": BOB}], ids=["verdict", "reason", "person"]
+)
+async def test_a_decisions_id_is_not_good_for_another_one(
+    platform: Platform, changed: dict[str, Any]
+) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    await decide(platform, approval_id, decision_id=decision_id)
+
+    error = await refusal(platform, approval_id, decision_id=decision_id, **changed)
+
+    assert isinstance(error, AlreadyExists)
+    assert (error.reason, error.metadata) == ("ID_REUSED", {"command_id": decision_id})
+
+
+async def test_who_was_not_asked_cannot_decide_and_it_is_recorded(platform: Platform) -> None:
+    approval_id = await platform.request()
+
+    error = await refusal(platform, approval_id, MALLORY)
+
+    assert isinstance(error, PermissionDenied)
+    assert (error.reason, error.metadata) == ("NOT_ASKED", {"approval_id": approval_id})
+
+    async def recorded() -> list[event_pb2.LogEntry]:
+        return [one for one in await platform.audit.events(HOME) if not one.entry.approval_id]
+
+    (stored,) = await platform.until(recorded)
+    assert stored.entry.event.actor.name.value == MALLORY
+    assert stored.entry.event.access_refused.approval_id == approval_id
+    assert stored.entry.event.access_refused.reason == "NOT_ASKED"
+
+
+async def test_who_asked_cannot_decide(platform: Platform) -> None:
+    error = await refusal(platform, await platform.request(), CALLER)
+
+    assert isinstance(error, PermissionDenied)
+    assert (error.reason, error.metadata) == ("SELF_APPROVAL", {"requester": CALLER})
+
+
+async def test_other_content_is_another_decision(platform: Platform) -> None:
+    approval_id = await platform.request()
+
+    error = await refusal(platform, approval_id, content_digest=b"x" * 32)
+
+    assert isinstance(error, FailedPrecondition)
+    digest = (await platform.get(approval_id)).content_digest.hex()
+    assert (error.reason, error.metadata) == ("CONTENT_CHANGED", {"content_digest": digest})
+
+
+@pytest.mark.parametrize("reason", ["", " \n"])
+async def test_a_rejection_needs_a_reason(platform: Platform, reason: str) -> None:
+    error = await refusal(platform, await platform.request(), verdict=REJECT, reason=reason)
+
+    assert isinstance(error, InvalidArgument)
+    assert error.reason == "REASON_REQUIRED"
+    assert [violation.field for violation in error.violations] == ["reason"]
+
+
+async def test_who_comes_second_is_told_how_it_ended(platform: Platform) -> None:
+    approval_id = await platform.request()
+    await decide(platform, approval_id)
+
+    error = await refusal(platform, approval_id, verdict=REJECT)
+
+    assert isinstance(error, FailedPrecondition)
+    assert (error.reason, error.metadata) == ("CLOSED", {"state": "APPROVED", "approver": ALICE})
+
+
+async def test_a_stranger_is_not_told_how_it_ended(platform: Platform) -> None:
+    approval_id = await platform.request()
+    await decide(platform, approval_id)
+
+    decision = await refusal(platform, approval_id, MALLORY)
+    with pytest.raises(PermissionDenied) as cancel:
+        await (await platform.as_(MALLORY)).CancelApproval(cancelling(approval_id))
+
+    assert (decision.reason, cancel.value.reason) == ("NOT_ASKED", "NOT_REQUESTER")
+    assert "approver" not in decision.metadata | cancel.value.metadata
+    assert ALICE not in decision.message + cancel.value.message
+
+
+@pytest.mark.parametrize("tenant", [HOME, ABROAD])
+async def test_a_request_that_is_not_there_is_unknown(platform: Platform, tenant: str) -> None:
+    elsewhere = await platform.request(tenant=ABROAD if tenant == HOME else HOME)
+    for approval_id in (elsewhere, str(uuid.uuid4())):
+        with pytest.raises(NotFound) as raised:
+            await (await platform.as_(ALICE, tenant=tenant)).SubmitDecision(platform.deciding(approval_id))
+        assert raised.value.reason == "UNKNOWN_APPROVAL"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"approval_id": "4711"}, "approval_id"),
+        ({"decision_id": "4711"}, "decision_id"),
+        ({"content_digest": b"short"}, "content_digest"),
+        ({"verdict": event_pb2.VERDICT_UNSPECIFIED}, "verdict"),
+        ({"reason": "a" * 4001}, "reason"),
+        ({"reason": "nul\0"}, "reason"),
+    ],
+)
+async def test_what_is_wrong_with_a_decision_is_said_by_field(
+    platform: Platform, changes: dict[str, Any], field: str
+) -> None:
+    alice = await platform.as_(ALICE)
+
+    with pytest.raises(InvalidArgument) as raised:
+        await alice.SubmitDecision(platform.deciding(str(uuid.uuid4()), **changes))
+
+    assert [violation.field for violation in raised.value.violations] == [field]
+
+
+async def test_the_requester_and_operators_may_cancel_and_nobody_else(platform: Platform) -> None:
+    own, operators = await platform.request(), await platform.request()
+    with pytest.raises(PermissionDenied) as raised:
+        await (await platform.as_(ALICE)).CancelApproval(cancelling(own))
+    assert (raised.value.reason, raised.value.metadata) == ("NOT_REQUESTER", {"requester": CALLER})
+
+    answer = await (await platform.as_(CALLER)).CancelApproval(cancelling(own))
+    await (await platform.as_("op@example.com", "operator")).CancelApproval(cancelling(operators))
+
+    assert (answer.status, answer.state) == (EFFECTIVE, event_pb2.STATE_CANCELLED)
+    outcome = (await platform.get(operators)).outcome
+    assert (outcome.state, outcome.approver) == (event_pb2.STATE_CANCELLED, "op@example.com")
+
+
+async def test_without_a_worker_a_decision_is_accepted_and_judged_later(platform: Platform) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    platform.workflows.working = False
+
+    began = time.monotonic()
+    answer = await decide(platform, approval_id, decision_id=decision_id)
+
+    assert time.monotonic() - began < 1.5
+    assert (answer.status, answer.log_index) == (ACCEPTED, 0)
+    assert (await became(platform, approval_id, decision_id)).status == ACCEPTED
+    await platform.workflows.work()
+    answer = await decide(platform, approval_id, decision_id=decision_id)
+    assert (answer.status, answer.state) == (EFFECTIVE, event_pb2.STATE_APPROVED)
+    assert (await became(platform, approval_id, decision_id)).status == EFFECTIVE
+
+
+async def test_a_command_that_is_durable_is_not_signalled_again(platform: Platform) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    platform.workflows.working = False
+
+    for _ in range(3):
+        assert (await decide(platform, approval_id, decision_id=decision_id)).status == ACCEPTED
+
+    assert len(platform.workflows.commands) == 1
+
+
+async def test_the_id_of_an_accepted_command_is_taken(platform: Platform) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    platform.workflows.working = False
+    await decide(platform, approval_id, decision_id=decision_id)
+
+    error = await refusal(platform, approval_id, decision_id=decision_id, verdict=REJECT)
+
+    assert (type(error), error.reason) == (AlreadyExists, "ID_REUSED")
+
+
+async def test_an_impatient_caller_is_answered_within_their_time(platform: Platform) -> None:
+    approval_id = await platform.request()
+    platform.workflows.working = False
+    alice = await platform.as_(ALICE)
+
+    answer = await alice.SubmitDecision(platform.deciding(approval_id), timeout=0.7)
+
+    assert answer.status == ACCEPTED
+
+
+async def has_commands(platform: Platform, number: int) -> bool:
+    return len(platform.workflows.commands) == number
+
+
+async def test_who_lost_after_being_accepted_is_told_which_decision_won(platform: Platform) -> None:
+    approval_id = await platform.request()
+    await escalate(platform, approval_id, BOB)
+    platform.workflows.working = False
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    alice = asyncio.create_task(decide(platform, approval_id, decision_id=first))
+    await platform.until(lambda: has_commands(platform, 1))
+    bob = asyncio.create_task(decide(platform, approval_id, BOB, decision_id=second, verdict=REJECT))
+    await platform.until(lambda: has_commands(platform, 2))
+
+    await platform.workflows.work()
+
+    assert (await alice).status == EFFECTIVE
+    with pytest.raises(FailedPrecondition) as raised:
+        await bob
+    assert (raised.value.reason, raised.value.metadata) == (
+        "CLOSED",
+        {"state": "APPROVED", "approver": ALICE},
+    )
+    command = await became(platform, approval_id, second, BOB)
+    assert (command.status, command.refusal) == (REFUSED, event_pb2.REFUSAL_REASON_CLOSED)
+    assert "approved by alice@example.com" in command.message
+    path = await platform.audit.events(HOME, approval_id)
+    assert [one.index for one in path if one.entry.event.HasField("refused")] == [command.log_index]
+
+
+async def test_of_two_commands_with_one_id_at_once_one_is_judged(platform: Platform) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+
+    results = await asyncio.gather(
+        *(decide(platform, approval_id, decision_id=decision_id, reason=f"{n}") for n in range(5)),
+        return_exceptions=True,
+    )
+
+    won = [one for one in results if not isinstance(one, BaseException)]
+    lost = [one for one in results if isinstance(one, BaseException)]
+    assert [one.status for one in won] == [EFFECTIVE]
+    assert {type(one) for one in lost} == {AlreadyExists}
+
+
+async def test_a_winner_gets_no_error_when_the_workflow_has_completed(bare_platform: Platform) -> None:
+    platform = bare_platform
+    await platform.serve()
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    message = platform.deciding(approval_id, decision_id=decision_id)
+    await (await platform.as_(ALICE)).SubmitDecision(message)
+    # A replica whose view stands still knows nothing of the outcome: it signals, and hears "completed".
+    stale = await stale_replica(platform, approval_id)
+
+    answer = await (await platform.as_(ALICE, address=stale)).SubmitDecision(message)
+
+    assert (answer.status, answer.state) == (EFFECTIVE, event_pb2.STATE_APPROVED)
+    with pytest.raises(FailedPrecondition) as raised:
+        await (await platform.as_(ALICE, address=stale)).SubmitDecision(platform.deciding(approval_id))
+    assert raised.value.metadata == {"state": "APPROVED", "approver": ALICE}
+
+
+async def stale_replica(platform: Platform, approval_id: str) -> str:
+    """The address of a replica whose view holds a request as it was before it was decided, for ever."""
+    url = f"sqlite:///{platform.folder / 'stale.db'}"
+    entries = await platform.audit.events(HOME, approval_id)
+    database = await Database.open(url, migrations="placet_approval")
+    await ViewStore(database).hold_leases([HOME], "dead", datetime.now(UTC), timedelta(hours=1))
+    source = await Database.open(platform.database_url, migrations="placet_approval")
+    async with source.read() as connection:
+        rows = {
+            table: [dict(row._mapping) for row in await connection.execute(sa.select(table))]
+            for table in (request, content, view, view_event)
+        }
+    await source.close()
+    asked = next(one.index for one in entries if one.entry.event.HasField("asked"))
+    async with database.write() as connection:
+        for table, found in rows.items():
+            kept = [row for row in found if table is not view_event or row["log_index"] <= asked]
+            await connection.execute(sa.insert(table), kept)
+        await connection.execute(sa.insert(view_cursor), [{"tenant": HOME, "next_index": asked + 1}])
+    await database.close()
+    current = platform.address
+    await platform.serve(database_url=url, replica="stale")
+    address, platform.address = platform.address, current
+    return address
+
+
+async def test_a_stale_view_does_not_refuse_who_was_asked_meanwhile(bare_platform: Platform) -> None:
+    platform = bare_platform
+    await platform.serve()
+    approval_id = await platform.request()
+    stale = await stale_replica(platform, approval_id)
+    await escalate(platform, approval_id, BOB)
+
+    answer = await (await platform.as_(BOB, address=stale)).SubmitDecision(platform.deciding(approval_id))
+
+    assert answer.status == EFFECTIVE
+
+
+@pytest.mark.parametrize("how", ["away", "stalled"])
+async def test_while_the_log_does_not_answer_the_workflow_judges(platform: Platform, how: str) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    if how == "away":
+        await platform.audit.stop()
+    else:
+        platform.audit.stall()
+
+    began = time.monotonic()
+    answer = await decide(platform, approval_id, BOB, decision_id=decision_id)
+
+    # Whether BOB was asked meanwhile nobody can say now, so it is for the workflow to say.
+    assert answer.status == ACCEPTED
+    assert time.monotonic() - began < 2.5
+    platform.audit.go_on()
+    if how == "away":
+        await platform.audit.start()
+
+    async def judged() -> bool:
+        command = await became(platform, approval_id, decision_id, CALLER)
+        return command.status == REFUSED and command.refusal == event_pb2.REFUSAL_REASON_NOT_ASKED
+
+    await platform.until(judged)
+    assert (await platform.get(approval_id)).state == event_pb2.STATE_PENDING
+
+
+async def test_while_temporal_is_away_a_decision_is_unavailable_and_then_converges(
+    platform: Platform,
+) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    platform.workflows.away = True
+    with pytest.raises(Unavailable) as raised:
+        await decide(platform, approval_id, decision_id=decision_id)
+    assert raised.value.reason == "DEPENDENCY_UNAVAILABLE"
+    platform.workflows.away = False
+
+    assert (await decide(platform, approval_id, decision_id=decision_id)).status == EFFECTIVE
+
+
+async def test_a_request_that_is_not_started_yet_is_decided_later(platform: Platform) -> None:
+    caller, message = await platform.as_(CALLER), platform.asking()
+    platform.workflows.away = True
+    with pytest.raises(Unavailable):
+        await caller.RequestApproval(message)
+    platform.workflows.away = False
+
+    async def listed() -> list[approval_pb2.Approval]:
+        return list((await caller.ListApprovals(approval_service_pb2.ListApprovalsRequest())).approvals)
+
+    (approval,) = await platform.until(listed)
+    with pytest.raises(Unavailable) as raised:
+        await caller.CancelApproval(cancelling(approval.id))
+    assert "being started" in raised.value.message
+    await caller.RequestApproval(message)
+
+    assert (await caller.CancelApproval(cancelling(approval.id))).status == EFFECTIVE
+
+
+async def test_a_command_that_nobody_sent_is_unknown(platform: Platform) -> None:
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
+
+    with pytest.raises(NotFound) as raised:
+        await became(platform, approval_id, command_id)
+
+    assert (raised.value.reason, raised.value.metadata) == ("UNKNOWN_COMMAND", {"command_id": command_id})
+
+
+async def test_commands_are_for_those_whom_the_request_concerns(platform: Platform) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    await decide(platform, approval_id, decision_id=decision_id)
+
+    assert (await became(platform, approval_id, decision_id, CALLER)).status == EFFECTIVE
+    with pytest.raises(NotFound) as raised:
+        await became(platform, approval_id, decision_id, MALLORY)
+    assert raised.value.reason == "UNKNOWN_APPROVAL"

@@ -1,0 +1,262 @@
+"""The view follows the log: rebuilt at will, by one projector after another, read by every replica."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from placet.approval.v1 import approval_service_pb2
+from placet.audit.v1 import event_pb2
+from placet_approval.folding import folded
+from placet_approval.tables import VIEW_TABLES
+from placet_approval.views import ViewStore
+from placet_rpc.errors import FailedPrecondition, Unavailable
+from placet_storage import Database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from services.approval.tests.conftest import OpenPlatform, Platform
+
+    from placet_workflows.state import ApprovalState
+
+CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
+HOME, ABROAD = "home", "abroad"
+
+
+@pytest.fixture
+async def views_of_either(either_platform: Platform) -> AsyncIterator[ViewStore]:
+    database = await Database.open(either_platform.database_url, migrations="placet_approval")
+    yield ViewStore(database)
+    await database.close()
+
+
+async def rows(url: str) -> dict[str, list[Any]]:  # Any: rows, whose columns differ from table to table
+    """Everything that the view holds."""
+    database = await Database.open(url, migrations="placet_approval")
+    async with database.read() as connection:
+        found = {
+            table.name: sorted(tuple(row) for row in await connection.execute(sa.select(table)))
+            for table in VIEW_TABLES
+        }
+    await database.close()
+    return found
+
+
+async def story(platform: Platform) -> list[str]:
+    """Requests that went every way, in two tenants."""
+    approved, cancelled, pending, abroad = [
+        await platform.request(tenant=tenant, labels={"team": tenant})
+        for tenant in (HOME, HOME, HOME, ABROAD)
+    ]
+    alice = await platform.as_(ALICE)
+    await alice.SubmitDecision(platform.deciding(approved))
+    with pytest.raises(FailedPrecondition):
+        await alice.SubmitDecision(platform.deciding(approved))
+    caller = await platform.as_(CALLER)
+    await caller.CancelApproval(
+        approval_service_pb2.CancelApprovalRequest(approval_id=cancelled, command_id=str(uuid.uuid4()))
+    )
+    return [approved, cancelled, pending, abroad]
+
+
+async def in_view(platform: Platform) -> bool:
+    """Whether the view has read all there is."""
+    held = await rows(platform.database_url)
+    cursors = dict(held["view_cursor"])
+    ends = {tenant: len(await platform.audit.events(tenant)) for tenant in cursors}
+    return bool(cursors) and cursors == ends
+
+
+async def test_a_view_that_is_dropped_is_rebuilt_from_the_log_as_it_was(
+    either_platform: Platform, views_of_either: ViewStore
+) -> None:
+    platform = either_platform
+    await story(platform)
+    await platform.until(lambda: in_view(platform))
+    before = await rows(platform.database_url)
+    assert len(before["view"]) == 4
+
+    await views_of_either.drop()
+
+    # Nobody asks, and nothing happens that would wake the projector.
+    await asyncio.sleep(0)
+    await platform.until(lambda: has_cursors(platform, before))
+    assert await rows(platform.database_url) == before
+
+
+async def has_cursors(platform: Platform, before: dict[str, list[Any]]) -> bool:
+    return (await rows(platform.database_url))["view_cursor"] == before["view_cursor"]
+
+
+async def test_a_service_that_starts_on_an_empty_view_builds_it(
+    open_platform: OpenPlatform, database_url: str
+) -> None:
+    platform = await open_platform(database_url)
+    replica = await platform.serve()
+    await story(platform)
+    await platform.until(lambda: in_view(platform))
+    before = await rows(database_url)
+    await replica.aclose()
+    database = await Database.open(database_url, migrations="placet_approval")
+    await ViewStore(database).drop()
+    await database.close()
+
+    await platform.serve()
+
+    await platform.until(lambda: has_cursors(platform, before))
+    assert await rows(database_url) == before
+
+
+async def states(platform: Platform, tenant: str) -> dict[str, ApprovalState | None]:
+    """Each request by the log itself."""
+    paths: dict[str, list[event_pb2.LogEntry]] = {}
+    for stored in await platform.audit.events(tenant):
+        if stored.entry.approval_id:
+            paths.setdefault(stored.entry.approval_id, []).append(stored)
+    return {approval_id: folded(path) for approval_id, path in paths.items()}
+
+
+async def test_two_projectors_at_once_do_each_others_view_no_harm(
+    open_platform: OpenPlatform, database_url: str
+) -> None:
+    platform = await open_platform(database_url)
+    # One name for both: each takes the lease for its own.
+    await platform.serve(replica="twin")
+    first = platform.address
+    await platform.serve(replica="twin")
+
+    async def one(number: int) -> str:
+        caller = await platform.as_(CALLER, address=first if number % 2 else "")
+        return (await caller.RequestApproval(platform.asking())).id
+
+    requested = await asyncio.gather(*(one(number) for number in range(30)))
+    await asyncio.gather(*(decide(platform, approval_id) for approval_id in requested[:10]))
+
+    await platform.until(lambda: in_view(platform))
+    by_log = await states(platform, HOME)
+    held = await rows(platform.database_url)
+    assert {row[1] for row in held["view"]} == set(requested)
+    assert [row[1] for row in held["view_event"]] == list(range(len(held["view_event"])))
+    for approval_id in requested:
+        state, approval = by_log[approval_id], await platform.get(approval_id)
+        assert state is not None
+        assert (approval.last_number, approval.log_index) == (state.last_number, state.log_index)
+        assert [stored.entry.number for stored in approval.path] == list(range(1, state.last_number + 1))
+        assert event_pb2.State.Name(approval.state) == f"STATE_{state.state}"
+
+
+async def decide(platform: Platform, approval_id: str) -> None:
+    await platform.until(lambda: waits(platform, approval_id))
+    await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id))
+
+
+async def waits(platform: Platform, approval_id: str) -> bool:
+    return (await platform.get(approval_id)).waiting_for_approval
+
+
+async def test_a_projector_that_stops_is_followed_at_once(bare_platform: Platform) -> None:
+    platform = bare_platform
+    leader = await platform.serve(replica="first")
+    await platform.request()
+    await platform.serve(replica="second")
+    caller = await platform.as_(CALLER)
+    await caller.ListApprovals(approval_service_pb2.ListApprovalsRequest())
+
+    await leader.aclose()
+
+    # Well within the lease, which would last for 4 s.
+    approval_id = (await caller.RequestApproval(platform.asking())).id
+    await platform.until(lambda: waits(platform, approval_id), within=3)
+
+
+async def foreign_lease(platform: Platform, tenant: str, duration: timedelta) -> None:
+    """As a projector leaves it that was killed, or that hangs."""
+    database = await Database.open(platform.database_url, migrations="placet_approval")
+    held = await ViewStore(database).hold_leases([tenant], "dead", datetime.now(UTC), duration)
+    await database.close()
+    assert held
+
+
+async def test_a_projector_that_died_is_followed_when_its_lease_runs_out(bare_platform: Platform) -> None:
+    platform = bare_platform
+    await foreign_lease(platform, HOME, timedelta(seconds=1.5))
+    await platform.serve()
+    caller = await platform.as_(CALLER)
+    accepted = await caller.RequestApproval(platform.asking())
+    # Before that the log itself is asked for what the view does not have.
+    assert (await platform.get(accepted.id)).id == accepted.id
+    assert (await rows(platform.database_url))["view"] == []
+
+    request = approval_service_pb2.GetApprovalRequest(id=accepted.id, min_log_index=accepted.log_index)
+    approval = (await caller.GetApproval(request)).approval
+
+    assert approval.log_index >= accepted.log_index
+    assert len((await rows(platform.database_url))["view"]) == 1
+
+
+async def test_a_replica_that_does_not_lead_shows_what_was_written_by_it(bare_platform: Platform) -> None:
+    platform = bare_platform
+    await platform.serve(replica="leader")
+    await (await platform.as_(CALLER)).ListApprovals(approval_service_pb2.ListApprovalsRequest())
+    await platform.request()
+    await platform.serve(replica="follower")
+    caller, alice = await platform.as_(CALLER), await platform.as_(ALICE)
+
+    for _ in range(5):
+        accepted = await caller.RequestApproval(platform.asking(labels={"team": "red"}))
+        listing = approval_service_pb2.ListApprovalsRequest(page_size=1, min_log_index=accepted.log_index)
+        newest = (await caller.ListApprovals(listing)).approvals
+        assert [(one.id, dict(one.labels)) for one in newest] == [(accepted.id, {"team": "red"})]
+        await platform.until(lambda waiting=accepted.id: waits(platform, waiting))  # type: ignore[misc]  # mypy infers no lambda with a default
+        answer = await alice.SubmitDecision(platform.deciding(accepted.id))
+        # EFFECTIVE promises that the next read shows it, also without an index.
+        assert (await platform.get(accepted.id)).log_index >= answer.log_index
+
+
+async def test_a_read_that_cannot_be_current_in_time_says_how_far_it_is(bare_platform: Platform) -> None:
+    platform = bare_platform
+    await foreign_lease(platform, HOME, timedelta(hours=1))
+    await platform.serve()
+    caller = await platform.as_(CALLER)
+    accepted = await caller.RequestApproval(platform.asking())
+
+    with pytest.raises(Unavailable) as raised:
+        await caller.GetApproval(
+            approval_service_pb2.GetApprovalRequest(id=accepted.id, min_log_index=7), timeout=1
+        )
+
+    assert raised.value.reason == "NOT_YET_READ"
+    assert raised.value.metadata == {"log_index": "-1", "wanted": "7"}
+
+
+async def test_a_tail_that_breaks_goes_on_without_gap_or_repetition(platform: Platform) -> None:
+    before = await platform.request()
+
+    await platform.audit.stop()
+    assert (await platform.get(before)).waiting_for_approval
+    await platform.audit.start()
+
+    after = await platform.request()
+    await platform.until(lambda: in_view(platform))
+    for approval_id in (before, after):
+        path = (await platform.get(approval_id)).path
+        assert [stored.entry.number for stored in path] == list(range(1, len(path) + 1))
+        assert len(path) >= 4
+
+
+async def test_a_feed_does_not_end_with_the_call_that_began_it(platform: Platform) -> None:
+    # The first call of a tenant, with little time: what it begins must outlive its deadline.
+    caller = await platform.as_(CALLER, tenant=ABROAD)
+    await caller.ListApprovals(approval_service_pb2.ListApprovalsRequest(), timeout=0.5)
+    await asyncio.sleep(0.6)  # until that deadline has passed for certain
+
+    approval_id = await platform.request(tenant=ABROAD)
+    await (await platform.as_(ALICE, tenant=ABROAD)).SubmitDecision(platform.deciding(approval_id))
+
+    assert (await platform.get(approval_id, ABROAD)).state == event_pb2.STATE_APPROVED

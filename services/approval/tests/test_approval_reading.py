@@ -1,0 +1,436 @@
+"""Reads: whole, within what the caller may see, and as soon as something happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import event_pb2
+from placet_rpc.errors import InvalidArgument, NotFound, PermissionDenied
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from services.approval.tests.conftest import Platform
+
+    from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
+
+CALLER, ALICE, BOB, MALLORY = "ci@example.com", "alice@example.com", "bob@example.com", "mallory@example.com"
+HOME, ABROAD = "home", "abroad"
+PENDING, APPROVED = event_pb2.STATE_PENDING, event_pb2.STATE_APPROVED
+
+
+async def get(stub: ApprovalServiceStub, approval_id: str) -> approval_pb2.Approval:
+    return (await stub.GetApproval(approval_service_pb2.GetApprovalRequest(id=approval_id))).approval
+
+
+async def decide(platform: Platform, approval_id: str) -> approval_service_pb2.SubmitDecisionResponse:
+    return await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id))
+
+
+async def test_a_request_is_shown_with_its_path_and_labels(either_platform: Platform) -> None:
+    platform = either_platform
+    approval_id = await platform.request(labels={"team": "red"})
+    await decide(platform, approval_id)
+
+    approval = await platform.get(approval_id)
+
+    assert [stored.entry.event.WhichOneof("body") for stored in approval.path] == [
+        "received",
+        "processed",
+        "tier_opened",
+        "asked",
+        "voted",
+        "decided",
+        "closed",
+    ]
+    assert list(approval.path) == await platform.audit.events(HOME, approval_id)
+    assert (approval.state, approval.waiting_for_approval) == (APPROVED, False)
+    assert (approval.requester, list(approval.asked)) == (CALLER, [ALICE])
+    assert (approval.tier, approval.tier_name, approval.outcome.approver) == (1, "approver", ALICE)
+    assert approval.outcome.waited.ToTimedelta().total_seconds() > 0
+    assert dict(approval.labels) == {"team": "red"}
+    assert len(approval.trace_id) in (0, 32)
+
+
+async def test_who_just_asked_sees_the_request_at_once(platform: Platform) -> None:
+    caller = await platform.as_(CALLER)
+    for _ in range(10):
+        accepted = await caller.RequestApproval(platform.asking(labels={"team": "red"}))
+        approval = await get(caller, accepted.id)
+        assert (approval.id, dict(approval.labels)) == (accepted.id, {"team": "red"})
+        assert len(approval.path) == approval.last_number
+
+
+@pytest.mark.parametrize(
+    ("subject", "roles", "tenant", "sees"),
+    [
+        (CALLER, ("requester",), HOME, True),
+        (ALICE, ("approver",), HOME, True),
+        (BOB, ("approver",), HOME, False),
+        (MALLORY, ("requester", "approver"), HOME, False),
+        ("auditor@example.com", ("auditor",), HOME, True),
+        ("op@example.com", ("operator",), HOME, True),
+        ("auditor@example.com", ("auditor",), ABROAD, False),
+        (CALLER, ("requester",), ABROAD, False),
+    ],
+)
+async def test_requests_are_seen_by_those_whom_they_concern(
+    platform: Platform, subject: str, roles: tuple[str, ...], tenant: str, sees: bool
+) -> None:
+    approval_id = await platform.request()
+    stub = await platform.as_(subject, *roles, tenant=tenant)
+
+    listed = (await stub.ListApprovals(approval_service_pb2.ListApprovalsRequest())).approvals
+
+    assert [one.id for one in listed] == ([approval_id] if sees else [])
+    if sees:
+        assert (await get(stub, approval_id)).id == approval_id
+        return
+    with pytest.raises(NotFound) as raised:
+        await get(stub, approval_id)
+    assert (raised.value.reason, raised.value.metadata) == ("UNKNOWN_APPROVAL", {"approval_id": approval_id})
+
+
+@pytest.mark.parametrize(
+    ("subject", "role", "may"),
+    [
+        (CALLER, "requester", True),
+        (ALICE, "approver", True),
+        (MALLORY, "approver", False),
+        ("auditor@example.com", "auditor", True),
+        ("op@example.com", "operator", True),
+        ("decision", "service", True),
+    ],
+)
+async def test_content_goes_to_those_who_may_see_the_request(
+    platform: Platform, subject: str, role: str, may: bool
+) -> None:
+    approval_id = await platform.request(subject_id="order-1")
+    approval = await platform.get(approval_id)
+    request = approval_service_pb2.GetContentRequest(
+        approval_id=approval_id, content_digest=approval.content_digest
+    )
+    stub = await platform.as_(subject, role)
+    metadata = (("placet-tenant", HOME),) if role == "service" else ()
+
+    if not may:
+        with pytest.raises(NotFound):
+            await stub.GetContent(request)
+        return
+    answer = await stub.GetContent(request, metadata=metadata)
+    assert answer.content == platform.asking().content
+    assert answer.text == platform.asking().content.body.decode()
+    assert (answer.title, answer.subject_id, answer.requester) == (approval.title, "order-1", CALLER)
+
+
+async def test_content_is_had_by_its_own_digest_in_its_own_tenant_only(platform: Platform) -> None:
+    approval_id = await platform.request()
+    digest = (await platform.get(approval_id)).content_digest
+    service = await platform.as_("decision", "service")
+
+    for tenant, asked in ((HOME, b"x" * 32), (ABROAD, digest)):
+        request = approval_service_pb2.GetContentRequest(approval_id=approval_id, content_digest=asked)
+        with pytest.raises(NotFound):
+            await service.GetContent(request, metadata=(("placet-tenant", tenant),))
+    with pytest.raises(PermissionDenied):
+        await (await platform.as_("worker", "worker")).GetContent(
+            approval_service_pb2.GetContentRequest(approval_id=approval_id, content_digest=digest),
+            metadata=(("placet-tenant", HOME),),
+        )
+
+
+async def test_a_service_without_the_view_gets_content_before_anybody_is_asked(platform: Platform) -> None:
+    platform.workflows.working = False
+    accepted = await (await platform.as_(CALLER)).RequestApproval(platform.asking())
+
+    answer = await (await platform.as_("decision", "service")).GetContent(
+        approval_service_pb2.GetContentRequest(
+            approval_id=accepted.id, content_digest=accepted.content_digest
+        ),
+        metadata=(("placet-tenant", HOME),),
+    )
+
+    assert answer.requester == CALLER
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"page_size": 501}, "page_size"),
+        ({"page_token": "x"}, "page_token"),
+        ({"page_token": "nul\0"}, "page_token"),
+        ({"filter": {"subject_id": "nul\0"}}, "filter.subject_id"),
+        ({"filter": {"policy": "nul\0"}}, "filter.policy"),
+        ({"filter": {"states": [event_pb2.STATE_UNSPECIFIED]}}, "filter.states"),
+    ],
+)
+async def test_what_is_wrong_with_a_list_is_said_by_field(
+    platform: Platform, changes: dict[str, Any], field: str
+) -> None:
+    filters = changes.pop("filter", {})
+    wanted = approval_service_pb2.ApprovalFilter(**filters)
+
+    with pytest.raises(InvalidArgument) as raised:
+        await (await platform.as_(CALLER)).ListApprovals(
+            approval_service_pb2.ListApprovalsRequest(filter=wanted, **changes)
+        )
+
+    assert [violation.field.split("[")[0] for violation in raised.value.violations] == [field]
+
+
+async def test_a_list_goes_page_by_page_and_says_what_waits_for_me(platform: Platform) -> None:
+    requested = [await platform.request() for _ in range(5)]
+    await decide(platform, requested[0])
+    alice = await platform.as_(ALICE, "approver")
+    mine = approval_service_pb2.ApprovalFilter(waiting_for_me=True)
+    token, found = "", list[str]()
+
+    while True:
+        answer = await alice.ListApprovals(
+            approval_service_pb2.ListApprovalsRequest(filter=mine, page_size=2, page_token=token)
+        )
+        found += [one.id for one in answer.approvals]
+        assert not any(one.path for one in answer.approvals)
+        token = answer.next_page_token
+        if not token:
+            break
+
+    assert found == requested[:0:-1]
+
+
+# Waiting for the outcome.
+
+
+def awaiting(approval_id: str) -> approval_service_pb2.AwaitOutcomeRequest:
+    return approval_service_pb2.AwaitOutcomeRequest(id=approval_id)
+
+
+async def test_all_who_wait_for_an_outcome_hear_it_at_once(platform: Platform) -> None:
+    approval_id = await platform.request(labels={"team": "red"})
+    caller = await platform.as_(CALLER)
+    waiting = [asyncio.create_task(began_and_ended(caller, approval_id)) for _ in range(50)]
+    await asyncio.sleep(0)
+
+    await decide(platform, approval_id)
+
+    decided = time.monotonic()
+    for approval, ended in await asyncio.gather(*waiting):
+        assert (approval.outcome.state, dict(approval.labels)) == (APPROVED, {"team": "red"})
+        assert approval.outcome.HasField("waited")
+        assert ended - decided < 5
+        assert not approval.path
+
+
+async def began_and_ended(stub: ApprovalServiceStub, approval_id: str) -> tuple[approval_pb2.Approval, float]:
+    approval = (await stub.AwaitOutcome(awaiting(approval_id))).approval
+    return approval, time.monotonic()
+
+
+async def test_an_outcome_that_is_there_is_told_without_waiting(platform: Platform) -> None:
+    approval_id = await platform.request()
+    await decide(platform, approval_id)
+
+    assert (await (await platform.as_(CALLER)).AwaitOutcome(awaiting(approval_id))).approval.state == APPROVED
+
+
+async def test_who_waits_in_vain_is_answered_before_their_time_is_over(platform: Platform) -> None:
+    approval_id = await platform.request()
+
+    answer = await (await platform.as_(CALLER)).AwaitOutcome(awaiting(approval_id), timeout=0.8)
+
+    assert answer.approval.state == PENDING
+    assert not answer.approval.HasField("outcome")
+
+
+async def test_nobody_waits_for_what_they_may_not_see(platform: Platform) -> None:
+    approval_id = await platform.request()
+
+    for stub in (await platform.as_(MALLORY), await platform.as_(CALLER, tenant=ABROAD)):
+        with pytest.raises(NotFound):
+            await stub.AwaitOutcome(awaiting(approval_id))
+    with pytest.raises(NotFound):
+        await (await platform.as_(CALLER)).AwaitOutcome(awaiting(str(uuid.uuid4())))
+
+
+# Watching.
+
+Seen = tuple[str, str, str]
+
+
+async def watch(
+    stub: ApprovalServiceStub, from_index: int | None, **wanted: Any
+) -> AsyncGenerator[approval_service_pb2.WatchApprovalsResponse]:
+    """What a watch says."""
+    request = approval_service_pb2.WatchApprovalsRequest(
+        filter=approval_service_pb2.ApprovalFilter(**wanted), from_log_index=from_index
+    )
+    call = stub.WatchApprovals(request)
+    try:
+        async for response in call:
+            yield response
+    finally:
+        call.cancel()
+
+
+async def seen_until(
+    stub: ApprovalServiceStub, last: str, from_index: int | None = 0, **wanted: Any
+) -> list[approval_service_pb2.WatchApprovalsResponse]:
+    """The changes that a watch tells, up to the first event of a kind."""
+    found = []
+    async with asyncio.timeout(15), aclosing(watch(stub, from_index, **wanted)) as responses:
+        async for response in responses:
+            if response.HasField("entry"):
+                found.append(response)
+                if response.entry.entry.event.WhichOneof("body") == last:
+                    return found
+    raise AssertionError("the watch ended")
+
+
+def kinds(found: list[approval_service_pb2.WatchApprovalsResponse]) -> list[str | None]:
+    return [one.entry.entry.event.WhichOneof("body") for one in found]
+
+
+STORY = ["received", "processed", "tier_opened", "asked", "voted", "decided", "closed"]
+
+
+async def test_a_watch_tells_history_as_it_was_and_then_what_happens(platform: Platform) -> None:
+    approval_id = await platform.request(labels={"team": "red"})
+    watching = asyncio.create_task(seen_until(await platform.as_(CALLER), "closed"))
+    await decide(platform, approval_id)
+
+    found = await watching
+
+    assert kinds(found) == STORY
+    assert [one.approval.last_number for one in found] == list(range(1, 8))
+    assert [one.approval.state for one in found] == [PENDING] * 5 + [APPROVED] * 2
+    assert all(dict(one.approval.labels) == {"team": "red"} for one in found)
+    assert [one.next_log_index for one in found] == [one.entry.index + 1 for one in found]
+
+
+async def test_history_from_the_view_is_as_it_was_too(bare_platform: Platform) -> None:
+    platform = bare_platform
+    first = await platform.serve()
+    approval_id = await platform.request(labels={"team": "red"})
+    await decide(platform, approval_id)
+    await first.aclose()
+    # A replica that began after it all keeps none of it in memory.
+    await platform.serve(replica="later")
+
+    found = await seen_until(await platform.as_(CALLER), "closed")
+
+    assert kinds(found) == STORY
+    assert [one.approval.last_number for one in found] == list(range(1, 8))
+    assert [one.approval.waiting_for_approval for one in found] == [False] * 3 + [True] * 2 + [False] * 2
+    assert all(dict(one.approval.labels) == {"team": "red"} for one in found)
+
+
+async def test_a_watch_resumes_without_gap_or_repetition(platform: Platform) -> None:
+    approval_id = await platform.request()
+    caller = await platform.as_(CALLER)
+    first = await seen_until(caller, "tier_opened")
+    await decide(platform, approval_id)
+
+    rest = await seen_until(caller, "closed", first[-1].next_log_index)
+
+    assert kinds(first) + kinds(rest) == STORY
+
+
+async def test_a_watch_from_now_tells_nothing_of_the_past(bare_platform: Platform) -> None:
+    platform = bare_platform
+    first = await platform.serve()
+    before = await platform.request()
+    await first.aclose()
+    # On a replica that has not read anything yet.
+    await platform.serve(replica="later")
+    caller = await platform.as_(CALLER)
+    found = []
+    async with asyncio.timeout(15), aclosing(watch(caller, None)) as responses:
+        # Its first word says that it has caught up.
+        assert not (await anext(responses)).HasField("entry")
+        await decide(platform, before)
+        async for response in responses:
+            if response.HasField("entry"):
+                found.append(response)
+            if len(found) == 3:
+                break
+
+    assert kinds(found) == ["voted", "decided", "closed"]
+
+
+async def test_a_watch_says_that_it_is_alive_and_from_where_to_resume(platform: Platform) -> None:
+    await platform.request()
+    end = len(await platform.audit.events(HOME))
+    signs = []
+    async with asyncio.timeout(15), aclosing(watch(await platform.as_(MALLORY), None)) as responses:
+        async for response in responses:
+            signs.append(response)
+            if len(signs) == 3:
+                break
+
+    assert all(not sign.HasField("entry") and not sign.HasField("approval") for sign in signs)
+    assert [sign.next_log_index for sign in signs] == [end] * 3
+
+
+async def test_a_watch_shows_what_its_reader_may_see(platform: Platform) -> None:
+    others = await platform.request(by=MALLORY, required_approver=BOB)
+    own = await platform.request()
+    await platform.request(tenant=ABROAD)
+    await decide(platform, own)
+
+    for subject, roles, expected in (
+        (CALLER, ("requester",), {own}),
+        (ALICE, ("approver",), {own}),
+        ("auditor@example.com", ("auditor",), {own, others}),
+    ):
+        found = await seen_until(await platform.as_(subject, *roles), "closed")
+        assert {one.approval.id for one in found} == expected
+    # Who is asked sees it from then on.
+    assert kinds(await seen_until(await platform.as_(ALICE, "approver"), "closed")) == STORY[3:]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"policy": "escalating"}, {"escalating"}),
+        ({"subject_id": "order-1"}, {"simple"}),
+        ({"states": [APPROVED]}, {"simple", "escalating"}),
+    ],
+)
+async def test_a_watch_tells_what_is_wanted(
+    platform: Platform, wanted: dict[str, Any], told: set[str]
+) -> None:
+    for fields in ({"subject_id": "order-1"}, {"policy": "escalating"}):
+        await decide(platform, await platform.request(**fields))
+    caller, found, caught_up = await platform.as_(CALLER), list[approval_pb2.Approval](), False
+    async with asyncio.timeout(15), aclosing(watch(caller, 0, **wanted)) as responses:
+        async for response in responses:
+            caught_up = not response.HasField("entry")
+            if caught_up:
+                break
+            found.append(response.approval)
+
+    assert {one.policy for one in found} == told
+    if "states" in wanted:
+        assert {one.state for one in found} == {APPROVED}
+
+
+async def test_a_watch_of_my_own_work_tells_what_waits_for_me(platform: Platform) -> None:
+    approval_id = await platform.request()
+    await decide(platform, approval_id)
+    alice = await platform.as_(ALICE, "approver")
+
+    found = []
+    async with asyncio.timeout(15), aclosing(watch(alice, 0, waiting_for_me=True)) as responses:
+        async for response in responses:
+            if not response.HasField("entry"):
+                break
+            found.append(response)
+
+    assert kinds(found) == ["asked", "voted"]

@@ -1,0 +1,342 @@
+"""What is stored is kept, per tenant, alike on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from placet.approval.v1 import approval_pb2
+from placet.audit.v1 import event_pb2
+from placet_approval.domain.visibility import Sight
+from placet_approval.requests import Content, Place, Request, RequestStore
+from placet_approval.tables import metadata
+from placet_approval.views import CursorMoved, Filter, Shown, ViewStore
+from placet_rpc.errors import InvalidArgument
+from placet_storage import Database
+from placet_testing.databases import schema_differences
+
+NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+HOME, ABROAD = "home", "abroad"
+ALL_AT_HOME = Sight(HOME, "auditor", everything=True)
+BEGINNING: Place = (datetime.min.replace(tzinfo=UTC), "")
+ID = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
+
+
+def request(approval_id: str = ID, tenant: str = HOME, **changes: Any) -> Request:
+    values: dict[str, Any] = {
+        "tenant": tenant,
+        "approval_id": approval_id,
+        "payload_digest": b"p" * 32,
+        "received": b"\x00received",
+        "processed": '{"characters": 1}',
+        "policy": b"{}",
+        "labels": {"team": "a\0ü"},
+        "create_time": NOW,
+    }
+    return Request(**(values | changes))
+
+
+def content(body: bytes = b"\x00body") -> Content:
+    return Content(hashlib.sha256(body).digest(), "text/plain", body, "text\n拳")
+
+
+def approval(approval_id: str, at: datetime = NOW, **changes: Any) -> approval_pb2.Approval:
+    values: dict[str, Any] = {
+        "id": approval_id,
+        "requester": "ci@example.com",
+        "state": event_pb2.STATE_PENDING,
+        "policy": "simple",
+        "subject_id": "order-1",
+        "last_number": 1,
+    }
+    message = approval_pb2.Approval(**(values | changes))
+    message.create_time.FromDatetime(at)
+    return message
+
+
+def entry(index: int, approval_id: str, number: int = 1, tenant: str = HOME) -> event_pb2.LogEntry:
+    inner = event_pb2.Entry(tenant=tenant, approval_id=approval_id, number=number)
+    return event_pb2.LogEntry(index=index, entry=inner)
+
+
+def ids(count: int) -> list[str]:
+    return [str(uuid.uuid4()) for _ in range(count)]
+
+
+@pytest.fixture
+def requests(database: Database) -> RequestStore:
+    return RequestStore(database)
+
+
+@pytest.fixture
+def views(database: Database) -> ViewStore:
+    return ViewStore(database)
+
+
+async def show(
+    views: ViewStore, *approvals: approval_pb2.Approval, tenant: str = HOME, asked: tuple[str, ...] = ()
+) -> None:
+    """Each in the view, with one entry."""
+    start = await views.next_index(tenant)
+    entries = [entry(start + place, one.id, tenant=tenant) for place, one in enumerate(approvals)]
+    changed = [(Shown(one, frozenset(asked)), asked) for one in approvals]
+    await views.write(tenant, start, entries, changed)
+
+
+async def test_the_migrations_make_the_tables_that_the_code_uses(
+    database: Database, database_url: str
+) -> None:
+    assert schema_differences(database_url, metadata) == []
+
+
+async def test_a_request_is_kept_with_its_content(requests: RequestStore) -> None:
+    assert await requests.insert(request(), content()) == request()
+
+    assert await requests.get(HOME, ID) == request()
+    assert await requests.content(HOME, ID, content().digest) == content()
+    assert await requests.content(HOME, ID, b"x" * 32) is None
+    assert await requests.labels(HOME, [ID, str(uuid.uuid4())]) == {ID: {"team": "a\0ü"}}
+
+
+async def test_who_stores_a_request_second_gets_the_first(requests: RequestStore) -> None:
+    await requests.insert(request(), content())
+
+    assert await requests.insert(request(payload_digest=b"q" * 32), content(b"other")) == request()
+    assert await requests.content(HOME, ID, content(b"other").digest) is None
+
+
+async def test_of_many_at_once_one_is_stored(requests: RequestStore) -> None:
+    rivals = [request(payload_digest=bytes([number]) * 32) for number in range(20)]
+
+    stored = await asyncio.gather(*(requests.insert(one, content()) for one in rivals))
+
+    assert len({one.payload_digest for one in stored}) == 1
+    assert await requests.get(HOME, ID) == stored[0]
+
+
+async def test_tenants_share_nothing(requests: RequestStore, views: ViewStore) -> None:
+    await requests.insert(request(), content())
+    await requests.insert(request(tenant=ABROAD, payload_digest=b"q" * 32), content(b"other"))
+    await show(views, approval(ID))
+    await show(views, approval(ID, subject_id="abroad's"), tenant=ABROAD)
+    await requests.accept_command(HOME, ID, "c", b"d" * 32, NOW)
+
+    assert set(await requests.tenants()) == {HOME, ABROAD}
+    assert await requests.content(ABROAD, ID, content().digest) is None
+    assert await requests.accepted_digest(ABROAD, ID, "c") is None
+    found = await views.get(ABROAD, ID)
+    assert found is not None
+    assert found.approval.subject_id == "abroad's"
+    page, _ = await views.page(ALL_AT_HOME, Filter(), 10, "")
+    assert [one.subject_id for one in page] == ["order-1"]
+    assert [one.entry.tenant for one in await views.events_from(ABROAD, 0, 10)] == [ABROAD]
+
+
+async def test_a_commands_first_digest_stays(requests: RequestStore) -> None:
+    assert await requests.accepted_digest(HOME, ID, "c") is None
+    assert await requests.accept_command(HOME, ID, "c", b"d" * 32, NOW) == b"d" * 32
+
+    assert await requests.accept_command(HOME, ID, "c", b"e" * 32, NOW) == b"d" * 32
+    assert await requests.accepted_digest(HOME, ID, "c") == b"d" * 32
+
+
+async def test_cut_short_is_what_the_view_knows_only_as_received(
+    requests: RequestStore, views: ViewStore
+) -> None:
+    unlogged, received, under_way, young = ids(4)
+    for age, one in enumerate((unlogged, received, under_way)):
+        await requests.insert(request(one, create_time=NOW - timedelta(seconds=9 - age)), content())
+    await requests.insert(request(young), content())
+    await show(views, approval(received), approval(under_way, last_number=2))
+
+    found = await requests.cut_short(BEGINNING, NOW, 10)
+
+    assert [one.approval_id for one in found] == [unlogged, received]
+
+
+async def test_cut_short_goes_on_from_a_place(requests: RequestStore) -> None:
+    wanted = sorted(ids(5))
+    for one in wanted:
+        await requests.insert(request(one), content())
+    after, found = BEGINNING, []
+
+    while page := await requests.cut_short(after, NOW + timedelta(seconds=1), 2):
+        found += [one.approval_id for one in page]
+        after = (page[-1].create_time, page[-1].approval_id)
+
+    assert found == wanted
+
+
+async def test_a_view_is_written_with_its_cursor_or_not_at_all(views: ViewStore) -> None:
+    await show(views, approval(ID))
+    assert await views.next_index(HOME) == 1
+
+    for wrong in (0, 2):
+        with pytest.raises(CursorMoved):
+            await views.write(HOME, wrong, [entry(wrong, ID, 2)], [(Shown(approval(ID), frozenset()), [])])
+
+    assert await views.next_index(HOME) == 1
+    assert [one.entry.number for one in await views.path(HOME, ID)] == [1]
+
+
+async def test_of_two_projectors_at_one_place_one_writes(views: ViewStore) -> None:
+    async def project(title: str) -> str:
+        shown = Shown(approval(ID, title=title), frozenset())
+        await views.write(HOME, 0, [entry(0, ID)], [(shown, [])])
+        return title
+
+    results = await asyncio.gather(project("a"), project("b"), return_exceptions=True)
+
+    (winner,) = (one for one in results if isinstance(one, str))
+    assert sum(isinstance(one, CursorMoved) for one in results) == 1
+    found = await views.get(HOME, ID)
+    assert found is not None
+    assert found.approval.title == winner
+
+
+async def test_entries_of_the_tenant_itself_move_the_cursor_only(views: ViewStore) -> None:
+    await views.write(HOME, 0, [entry(0, "", 0), entry(1, "", 0)], [])
+
+    assert await views.next_index(HOME) == 2
+    assert await views.events_from(HOME, 0, 10) == []
+
+
+async def test_a_dropped_view_is_empty_and_may_be_written_again(views: ViewStore) -> None:
+    await show(views, approval(ID), asked=("alice@example.com",))
+
+    await views.drop()
+
+    assert (await views.next_index(HOME), await views.get(HOME, ID), await views.path(HOME, ID)) == (
+        0,
+        None,
+        [],
+    )
+    await show(views, approval(ID), asked=("alice@example.com",))
+    found = await views.get(HOME, ID)
+    assert found is not None
+    assert found.asked == {"alice@example.com"}
+
+
+async def test_pages_are_newest_first_without_gaps_and_repetitions(views: ViewStore) -> None:
+    # Some share a moment, so that the id must tell them apart.
+    moments = [NOW + timedelta(microseconds=number // 3) for number in range(10)]
+    approvals = [approval(one, at) for one, at in zip(ids(10), moments, strict=True)]
+    await show(views, *approvals)
+    token, found, sizes = "", list[str](), list[int]()
+
+    while True:
+        page, token = await views.page(ALL_AT_HOME, Filter(), 4, token)
+        found += [one.id for one in page]
+        sizes.append(len(page))
+        if not token:
+            break
+
+    newest_first = sorted(approvals, key=lambda one: (one.create_time.ToNanoseconds(), one.id), reverse=True)
+    assert found == [one.id for one in newest_first]
+    assert sizes == [4, 4, 2]
+
+
+async def test_a_full_last_page_has_no_next(views: ViewStore) -> None:
+    await show(views, *map(approval, ids(2)))
+
+    _, token = await views.page(ALL_AT_HOME, Filter(), 2, "")
+
+    assert token == ""
+
+
+async def test_a_request_that_comes_while_somebody_pages_moves_nothing(views: ViewStore) -> None:
+    first, second = ids(2)
+    await show(views, approval(first), approval(second, NOW + timedelta(seconds=1)))
+    _, token = await views.page(ALL_AT_HOME, Filter(), 1, "")
+    await show(views, approval(ids(1)[0], NOW + timedelta(seconds=2)))
+
+    page, _ = await views.page(ALL_AT_HOME, Filter(), 1, token)
+
+    assert [one.id for one in page] == [first]
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["x", "====", "bm90IGEgdG9rZW4=", "MjAzMHw=", "OTk5OS0xMi0zMVQyMzo1OTo1OS0yMzowMHww", "\udcff"],
+    ids=["not base64", "padding", "no place", "no id", "out of range", "no text"],
+)
+async def test_a_token_of_somebody_elses_making_is_refused(views: ViewStore, token: str) -> None:
+    with pytest.raises(InvalidArgument) as raised:
+        await views.page(ALL_AT_HOME, Filter(), 10, token)
+
+    assert [violation.field for violation in raised.value.violations] == ["page_token"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Filter(), {"own", "asked", "closed", "other"}),
+        (Filter(states=("STATE_APPROVED",)), {"closed"}),
+        (Filter(states=("STATE_APPROVED", "STATE_PENDING")), {"own", "asked", "closed", "other"}),
+        (Filter(policy="document"), {"other"}),
+        (Filter(subject_id="order-2"), {"asked"}),
+        (Filter(waiting_for="alice@example.com"), {"asked"}),
+        (Filter(policy="document", subject_id="order-2"), set()),
+    ],
+)
+async def test_filters_hold_together(views: ViewStore, wanted: Filter, found: set[str]) -> None:
+    await show(views, approval("own"), approval("other", policy="document"))
+    await show(views, approval("asked", subject_id="order-2"), asked=("alice@example.com",))
+    await show(views, approval("closed", state=event_pb2.STATE_APPROVED), asked=("alice@example.com",))
+
+    page, _ = await views.page(ALL_AT_HOME, wanted, 10, "")
+
+    assert {one.id for one in page} == found
+
+
+@pytest.mark.parametrize(
+    ("subject", "found"),
+    [
+        ("ci@example.com", {"own"}),
+        ("alice@example.com", {"asked"}),
+        ("mallory@example.com", set()),
+    ],
+)
+async def test_a_page_holds_what_its_reader_may_see(views: ViewStore, subject: str, found: set[str]) -> None:
+    await show(views, approval("own"))
+    await show(views, approval("asked", requester="bob@example.com"), asked=("alice@example.com",))
+
+    page, _ = await views.page(Sight(HOME, subject, everything=False), Filter(), 10, "")
+
+    assert {one.id for one in page} == found
+
+
+SECOND = timedelta(seconds=1)
+
+
+async def test_a_lease_has_one_holder_until_it_runs_out(views: ViewStore) -> None:
+    assert await views.hold_leases(["a", "b"], "first", NOW, 4 * SECOND) == {"a", "b"}
+
+    assert await views.hold_leases(["c", "b", "a"], "second", NOW + 3 * SECOND, 4 * SECOND) == {"c"}
+    assert await views.hold_leases(["a"], "first", NOW + 3 * SECOND, 4 * SECOND) == {"a"}
+    assert await views.hold_leases(["a", "b"], "second", NOW + 5 * SECOND, 4 * SECOND) == {"b"}
+    assert await views.hold_leases([], "second", NOW, SECOND) == set()
+
+
+async def test_a_lease_that_is_given_back_is_free_at_once(views: ViewStore) -> None:
+    await views.hold_leases(["a"], "first", NOW, 4 * SECOND)
+    await views.hold_leases(["b"], "other", NOW, 4 * SECOND)
+
+    await views.release_leases("first")
+
+    assert await views.hold_leases(["a", "b"], "second", NOW, 4 * SECOND) == {"a"}
+
+
+async def test_of_many_who_want_a_lease_at_once_one_gets_it(views: ViewStore) -> None:
+    names = ["a", "b", "c"]
+    held = await asyncio.gather(
+        *(views.hold_leases(names, f"holder-{number}", NOW, SECOND) for number in range(8))
+    )
+
+    for name in names:
+        assert sum(name in one for one in held) == 1

@@ -1,0 +1,115 @@
+"""The sweeper gets to every request that was cut short, and is held up by none."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from placet_approval import sweeping
+from placet_approval.intake import Intake
+from placet_approval.requests import Content, Request, RequestStore
+from placet_approval.sweeping import Sweeper
+from placet_rpc.errors import InvalidArgument, Unavailable
+from placet_storage import Database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+MINUTE = timedelta(minutes=1)
+
+
+class RecordingIntake(Intake):
+    """Remembers who was gone on with; some fail."""
+
+    def __init__(self) -> None:
+        self.gone_on: list[str] = []
+        self.failing: dict[str, Exception] = {}
+
+    async def go_on(self, request: Request) -> int:
+        """See Intake."""
+        self.gone_on.append(request.approval_id)
+        if request.approval_id in self.failing:
+            raise self.failing[request.approval_id]
+        return 0
+
+    def seen(self) -> list[str]:
+        """Since it was asked last."""
+        seen, self.gone_on = self.gone_on, []
+        return seen
+
+
+@pytest.fixture
+async def requests(sqlite_url: str) -> AsyncIterator[RequestStore]:
+    database = await Database.open(sqlite_url, migrations="placet_approval")
+    yield RequestStore(database)
+    await database.close()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Pages small enough for a test."""
+    monkeypatch.setattr(sweeping, "AT_ONCE", 3)
+    return 3
+
+
+async def store(requests: RequestStore, age: timedelta) -> str:
+    """A request that the view does not know."""
+    approval_id = str(uuid.uuid4())
+    request = Request("home", approval_id, b"p", b"r", "{}", b"{}", {}, datetime.now(UTC) - age)
+    await requests.insert(request, Content(b"d", "text/plain", b"x", "x"))
+    return approval_id
+
+
+async def test_all_are_reached_also_when_many_wait_and_then_all_over_again(
+    requests: RequestStore, at_once: int
+) -> None:
+    wanted = [await store(requests, (60 - number) * MINUTE) for number in range(7)]
+    intake = RecordingIntake()
+    sweeper = Sweeper(requests, intake, MINUTE)
+
+    assert [await sweeper.sweep() for _ in range(3)] == [at_once, at_once, 1]
+    assert intake.seen() == wanted
+    # With no worker alive they wait on; a request that comes meanwhile is not starved.
+    wanted.append(await store(requests, 2 * MINUTE))
+    for _ in range(3):
+        await sweeper.sweep()
+    assert intake.seen() == wanted
+
+
+async def test_one_that_cannot_be_gone_on_with_fails_alone(requests: RequestStore, at_once: int) -> None:
+    wanted = [await store(requests, (5 - number) * MINUTE) for number in range(3)]
+    intake = RecordingIntake()
+    intake.failing[wanted[0]] = InvalidArgument("nobody can")
+
+    await Sweeper(requests, intake, MINUTE).sweep()
+
+    assert intake.seen() == wanted
+
+
+async def test_while_something_is_away_nothing_is_passed_over(requests: RequestStore, at_once: int) -> None:
+    wanted = [await store(requests, (5 - number) * MINUTE) for number in range(3)]
+    intake = RecordingIntake()
+    intake.failing[wanted[1]] = Unavailable("Temporal is away")
+    sweeper = Sweeper(requests, intake, MINUTE)
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await sweeper.sweep()
+    intake.failing.clear()
+    await sweeper.sweep()
+
+    assert intake.seen() == [wanted[0], wanted[1], wanted[1], wanted[1], wanted[2]]
+
+
+async def test_a_request_that_was_written_down_late_is_found(requests: RequestStore) -> None:
+    intake = RecordingIntake()
+    sweeper = Sweeper(requests, intake, MINUTE)
+    await sweeper.sweep()
+
+    late = await store(requests, 5 * MINUTE)
+    await sweeper.sweep()
+
+    assert intake.seen() == [late]
