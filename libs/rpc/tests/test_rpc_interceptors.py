@@ -153,7 +153,7 @@ async def test_a_broken_rule_names_its_field_and_a_rule_of_the_message_names_non
 
 async def test_a_key_of_a_map_is_named_in_its_field(run_audit: Any) -> None:
     from placet.approval.v1 import approval_service_pb2
-    from placet_rpc.interceptors import Validation
+    from placet_rpc.interceptors.validation import Validation
 
     method = methods_of(approval_service_pb2.DESCRIPTOR.services_by_name.values())[
         "/placet.approval.v1.ApprovalService/RequestApproval"
