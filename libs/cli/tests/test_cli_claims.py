@@ -23,7 +23,7 @@ from placet_cli.stack.claims import (
     write_state,
 )
 
-BASE = 27_400
+BASE = free_base(27_000)
 
 
 def bystander() -> subprocess.Popen[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -148,6 +149,14 @@ async def test_a_process_that_never_starts_ends_the_start_with_its_own_last_word
     assert "exit status 3" in caught.value.what
     assert "the disk is on fire" in caught.value.why
     assert supervisor.pids == {}
+
+
+async def test_a_program_that_does_not_exist_ends_the_start_with_words(stubs: Stubs) -> None:
+    missing = dataclasses.replace(stubs.spec("service"), command=("/no/such/program",))
+    supervisor = stubs.supervisor(missing)
+    with pytest.raises(Problem, match="could not be started"):
+        await supervisor.start()
+    await supervisor.stop()
 
 
 async def test_a_process_that_ignores_the_stop_is_killed_after_its_limit(stubs: Stubs) -> None:

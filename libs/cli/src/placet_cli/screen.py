@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -31,9 +30,8 @@ class Screen:
 
     def __init__(self) -> None:
         """Colours follow NO_COLOR, TERM and whether this is a terminal; the width is 80 at most."""
-        width = WIDTH
-        if sys.stdout.isatty() and "COLUMNS" not in os.environ:
-            width = min(WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns)
+        # Some terminals have no size; then, and in a pipe, it is 80.
+        width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
         self._out = Console(width=width, highlight=False, soft_wrap=True, markup=False, emoji=False)
         self._err = Console(
             width=width, highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=True
@@ -62,7 +60,10 @@ class Screen:
 
     def problem(self, problem: Problem) -> None:
         """What went wrong, why, and what to try, on standard error."""
-        self._err.print(Text.assemble(("✗ ", "bold red"), (problem.what, "bold")))
+        mark = "✗ "
+        for line in textwrap.wrap(problem.what, WIDTH - 2, break_on_hyphens=False, break_long_words=False):
+            self._err.print(Text.assemble((mark, "bold red"), (line, "bold")))
+            mark = "  "
         for line in problem.why.splitlines():
             for part in textwrap.wrap(line, WIDTH - 2, break_on_hyphens=False) or [""]:
                 self._err.print(f"  {part}")

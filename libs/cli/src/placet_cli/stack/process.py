@@ -86,25 +86,35 @@ class Process:
         backoff = FIRST_BACKOFF
         attempts = 0
         while not self._stopping.is_set():
-            begun = time.monotonic()
-            running = await self._start()
-            if running is None:
-                return
-            ready = await self._became_ready(running)
-            if ready:
-                backoff = FIRST_BACKOFF
-                self._note_ready(time.monotonic() - begun)
-            status = await running.wait()
-            self.ready.clear()
-            self.changed()
+            how, was_ready = await self._run_once()
             if self._stopping.is_set():
                 return
             attempts += 1
-            self.tell(StackEvent(self.spec.name, "died", _describe(status), bad=True))
+            self.tell(StackEvent(self.spec.name, "died", how, bad=True))
             if not self.was_ready and attempts >= START_ATTEMPTS:
-                raise self._cannot_start(status)
+                raise self._cannot_start(how)
+            backoff = FIRST_BACKOFF if was_ready else backoff
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, MAX_BACKOFF)
+
+    async def _run_once(self) -> tuple[str, bool]:
+        """From start to death: how it ended, and whether it was ready meanwhile."""
+        begun = time.monotonic()
+        try:
+            running = await self._start()
+        except OSError as error:
+            return f"could not be started: {error}", False
+        if running is None:
+            return "was not started", False
+        ready = await self._became_ready(running)
+        if ready:
+            self._note_ready(time.monotonic() - begun)
+        status = await running.wait()
+        self.ready.clear()
+        self.changed()
+        # What it may have started itself and left behind.
+        self._signal_group(running.pid, signal.SIGKILL)
+        return _describe(status), ready
 
     async def stop(self) -> None:
         """Asks the process to end, kills it if it does not within its limit, and returns when it is gone."""
@@ -126,8 +136,6 @@ class Process:
             self.tell(StackEvent(self.spec.name, "killed", detail, bad=True))
         else:
             self.tell(StackEvent(self.spec.name, "stopped"))
-        # What it may have started itself and left behind.
-        self._signal_group(running.pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """Kills the process and all of its group at once."""
@@ -175,9 +183,9 @@ class Process:
         self.ready.set()
         self.tell(StackEvent(self.spec.name, what, f"{where}{seconds:.1f} s, pid {self.pid}"))
 
-    def _cannot_start(self, status: int) -> Problem:
+    def _cannot_start(self, how: str) -> Problem:
         return Problem(
-            f"{self.spec.name} does not start: it {_describe(status)}, {START_ATTEMPTS} times",
+            f"{self.spec.name} does not start: it {how}, {START_ATTEMPTS} times",
             "\n".join(last_lines(self.spec.log)) or "it wrote nothing to its log",
             tries=(f"less {self.spec.log}", "placet doctor"),
         )

@@ -85,11 +85,11 @@ async def running_stack(
         supervisor = Supervisor(
             plan(home, ports, options),
             tell=tell,
-            changed=lambda: write_state(home, ports.base, supervisor.pids),
+            changed=lambda: _note_state(home, ports, supervisor, tell),
         )
         interrupts = interrupts or Interrupts()
         interrupts.again = supervisor.kill
-        fresh = asyncio.create_task(tokens.keep_fresh())
+        fresh = asyncio.create_task(tokens.keep_fresh(tell))
         try:
             await interrupts.or_stop(asyncio.create_task(supervisor.start()))
             yield supervisor
@@ -97,3 +97,11 @@ async def running_stack(
             await supervisor.stop()
             fresh.cancel()
             home.state.unlink(missing_ok=True)
+
+
+def _note_state(home: Home, ports: Ports, supervisor: Supervisor, tell: Tell) -> None:
+    """Writes down what runs. It informs other commands; a full disk must not keep a process down."""
+    try:
+        write_state(home, ports.base, supervisor.pids)
+    except OSError as error:
+        tell(StackEvent("supervisor", "cannot note", f"{home.state}: {error.strerror}", bad=True))

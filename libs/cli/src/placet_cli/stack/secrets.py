@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from placet_cli.home import Home
 from placet_cli.problems import Problem
+from placet_cli.stack.process import StackEvent, Tell
 from placet_rpc.tokens import KeyFiles, MintingTokenSource, SigningKey, generate_keys, mint, write_token
 
 TENANT = "default"
@@ -89,10 +90,13 @@ class Tokens:
             write_token(self.home.token(subject), mint(self._key, subject, TENANT, roles, TOKEN_SECONDS))
         self._renew_at = time.time() + TOKEN_SECONDS / 2
 
-    async def keep_fresh(self) -> None:
-        """Renews the tokens for as long as it runs."""
+    async def keep_fresh(self, tell: Tell) -> None:
+        """Renews the tokens for as long as it runs; what cannot be written is told and tried again."""
         while True:
             # By the wall clock and in short steps: a machine may have slept.
             await asyncio.sleep(LOOK_EVERY)
             if time.time() >= self._renew_at:
-                self.write_all()
+                try:
+                    self.write_all()
+                except OSError as error:
+                    tell(StackEvent("tokens", "not renewed", str(error), bad=True))

@@ -1,0 +1,251 @@
+"""What a newcomer types, on the real stack: `placet up` in one terminal, everything else in another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from placet_cli.home import Home
+from placet_cli.stack.claims import Holder, StackState
+from placet_testing.stack import ALICE, BOB, EVENTUALLY, free_port_base, until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Terminals:
+    """One that runs the stack, and any number of others."""
+
+    home: Path
+    port_base: int
+    up: asyncio.subprocess.Process
+
+    async def placet(self, *arguments: str, status: int = 0) -> str:
+        """What a command prints; on standard error, where it fails as it should."""
+        process = await start(self.home, *arguments)
+        output, errors = await process.communicate()
+        assert process.returncode == status, errors.decode()
+        assert "Traceback" not in (output + errors).decode()
+        return (errors if status else output).decode()
+
+    async def answer(self, *arguments: str) -> dict[str, object]:
+        """The same as JSON."""
+        parsed: dict[str, object] = json.loads(await self.placet(*arguments, "--json"))
+        return parsed
+
+
+async def start(home: Path, *arguments: str) -> asyncio.subprocess.Process:
+    """A command as a user starts it."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "placet_cli.main", *arguments),
+        env=outside | {"PLACET_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "80"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+
+
+async def read_until(process: asyncio.subprocess.Process, text: str) -> str:
+    """What a process prints up to a line that holds `text`."""
+    assert process.stdout is not None
+    seen = ""
+    async with asyncio.timeout(EVENTUALLY):
+        while text not in seen:
+            line = (await process.stdout.readline()).decode()
+            assert line, f"it ended without {text!r}:\n{seen}"
+            seen += line
+    return seen
+
+
+@pytest.fixture(scope="module")
+async def terminals(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Terminals]:
+    """A stack that runs as users run it."""
+    home, port_base = tmp_path_factory.mktemp("newcomer"), free_port_base()
+    up = await start(home, "up", "--port-base", str(port_base))
+    try:
+        said = await read_until(up, "For programs:")
+        assert all(len(line) <= 80 or "/" in line for line in said.splitlines())
+        yield Terminals(home, port_base, up)
+    finally:
+        if up.returncode is None:
+            up.send_signal(signal.SIGINT)
+        # Read on, or it would wait for room to write.
+        await up.communicate()
+
+
+async def test_a_payment_goes_from_request_to_trace(terminals: Terminals) -> None:
+    placet = terminals.placet
+    asked = await placet(
+        *("request", "examples/payment.md", "--policy", "document", "--priority", "high"),
+        *("--approver", ALICE, "--manager", BOB, "--subject", "payment-4711", "--label", "team=payments"),
+    )
+    assert f"Waiting for {ALICE}" in asked
+    approval_id = asked.splitlines()[1]
+    assert f"placet decide {approval_id[:8]} approve --as {ALICE}" in asked
+
+    assert "four eyes" in await placet("decide", approval_id, "approve", status=1)
+    assert "Only those who were asked" in await placet(
+        "decide", approval_id, "approve", "--as", BOB, status=1
+    )
+    needs_reason = await placet("decide", approval_id[:8], "reject", "--as", ALICE, status=1)
+    assert f"placet decide {approval_id[:8]} reject --reason" in needs_reason
+
+    decided = await placet("decide", approval_id[:8], "approve", "--as", ALICE, "--reason", "Seen the letter")
+    assert decided.strip() == f"Approved by {ALICE}."
+    assert f"approved by {ALICE}" in await placet(
+        "decide", approval_id, "reject", "--reason", "no", "--as", ALICE, status=1
+    )
+
+    shown = await placet("show", approval_id[:8])
+    for part in (
+        f"Approved by {ALICE}.",
+        "“Seen the letter”",
+        "payment-4711",
+        "pre-screened",
+        "said yes",
+        "closed",
+    ):
+        assert part in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert (await terminals.answer("show", approval_id))["id"] == approval_id
+
+    async def traced() -> str | None:
+        drawn = await placet("trace", approval_id)
+        return drawn if "wait for approver" in drawn else None
+
+    drawn = await until(traced, "the wait's span is stored", EVENTUALLY)
+    for service in ("placet-cli", "approval", "audit", "worker-default"):
+        assert service in drawn
+
+
+async def test_a_safe_document_is_answered_while_its_caller_waits(terminals: Terminals) -> None:
+    answer = await terminals.answer(
+        *("request", "examples/lunch-menu.txt", "--policy", "document", "--wait"),
+        *("--approver", ALICE, "--manager", BOB),
+    )
+    assert answer["state"] == "STATE_APPROVED"
+    assert isinstance(answer["outcome"], dict)
+    assert answer["outcome"]["approver"] == "AI-Auto-Approved"
+
+
+async def test_lists_mails_the_log_and_a_watch_tell_of_a_request(terminals: Terminals) -> None:
+    asked = await terminals.answer("request", "examples/typo-fix.diff", "--approver", ALICE)
+    approval_id = str(asked["id"])
+
+    async def told() -> str | None:
+        mail = await terminals.placet("mail", "--latest", "--to", ALICE)
+        return mail if approval_id in mail else None
+
+    mail = await until(told, "alice is told", EVENTUALLY)
+    watching = await start(terminals.home, "watch", approval_id[:8])
+    await read_until(watching, "asked")
+    command = next(line for line in mail.splitlines() if f"decide {approval_id} approve" in line)
+    await terminals.placet(*command.split()[1:])
+    assert "APPROVED" in await read_until(watching, "closed")
+    assert await watching.wait() == 0
+
+    mine = await terminals.answer("list", "--state", "approved", "--limit", "3")
+    assert isinstance(mine["approvals"], list)
+    assert approval_id in [one["id"] for one in mine["approvals"]]
+    assert approval_id[:8] in await terminals.placet("list")
+    tail = await terminals.placet("audit", "tail", "--no-follow")
+    assert f"{approval_id[:8]} {ALICE}" in tail
+    entries = [
+        json.loads(line)
+        for line in (await terminals.placet("audit", "tail", "--no-follow", "--json")).splitlines()
+    ]
+    assert entries[-1]["entry"]["tenant"] == "default"
+
+
+async def test_a_request_can_be_withdrawn_and_sent_twice_without_harm(terminals: Terminals) -> None:
+    key = "11111111-2222-4333-8444-555555555555"
+    request = ("request", "examples/typo-fix.diff", "--approver", ALICE, "--request-id", key)
+    first, second = await terminals.answer(*request), await terminals.answer(*request)
+    assert first["id"] == second["id"]
+    other = await terminals.placet(*request[:1], "examples/lunch-menu.txt", *request[2:], status=1)
+    assert "was used for another request" in other
+    assert "Cancelled by you@localhost" in await terminals.placet(
+        "cancel", str(first["id"]), "--reason", "found it"
+    )
+
+
+BAD = [
+    (("request", "examples/lunch-menu.txt", "--policy", "nosuch", "--approver", ALICE), "no policy"),
+    (("request", "examples/lunch-menu.txt", "--approver", "alice"), "email"),
+    (("request", "examples/lunch-menu.txt", "--policy", "escalating", "--approver", ALICE), "manager"),
+    (("request", "examples/lunch-menu.txt", "--approver", ALICE, "--deadline", "2001-01-01"), "deadline"),
+    (("request", "examples/lunch-menu.txt", "--approver", ALICE, "--deadline", "soon"), "no time"),
+    (("request", "examples/lunch-menu.txt", "--approver", ALICE, "--priority", "soon"), "URGENT"),
+    (("request", "examples/lunch-menu.txt", "--approver", ALICE, "--label", "x"), "KEY=VALUE"),
+    (("show", "11111111-1111-1111-1111-111111111111"), "no request"),
+    (("show", "ffffffff"), "begins with"),
+    (("show", "nonsense!"), "is not a request's id"),
+    (("list", "--state", "odd"), "PENDING"),
+    (("mail", "4000"), "no such mail"),
+    (("audit", "tail", "--from", "10000000"), "does not reach"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "why"), BAD, ids=lambda one: one if isinstance(one, str) else "")
+async def test_bad_input_is_answered_with_what_and_the_next_step(
+    terminals: Terminals, arguments: tuple[str, ...], why: str
+) -> None:
+    said = await terminals.placet(*arguments, status=1)
+    assert why in said
+    assert said.startswith("✗ ")
+    assert all(len(line) <= 80 for line in said.splitlines())
+
+
+async def test_an_evaluation_runs_and_says_how_few_there_are(terminals: Terminals) -> None:
+    assert "entries of the log" in await terminals.placet("models", "evaluate")
+    assert (await terminals.answer("models", "evaluate"))["tenant"] == "default"
+
+
+async def test_doctor_finds_a_running_stack_well(terminals: Terminals) -> None:
+    said = await terminals.placet("doctor")
+    assert "✗" not in said
+    for name in ("temporal", "approval", "worker-ml"):
+        assert name in said
+
+
+async def test_a_second_stack_on_the_same_home_or_ports_is_told_whose_they_are(
+    terminals: Terminals, tmp_path: Path
+) -> None:
+    state = StackState.read(Home.at(terminals.home))
+    assert state is not None
+    said = await terminals.placet("up", status=1)
+    assert f"process {state.pid}" in said
+    assert f"kill {state.pid}" in said
+    said = await terminals.placet(
+        "up", "--home", str(tmp_path / "other"), "--port-base", str(terminals.port_base), status=1
+    )
+    assert f"port {terminals.port_base}" in said
+    assert "--port-base" in said.partition("Try:")[2]
+
+
+# The last one, because it ends the stack.
+async def test_one_ctrl_c_stops_all_of_it_and_what_waits_goes_on(terminals: Terminals) -> None:
+    asked = await terminals.answer("request", "examples/typo-fix.diff", "--approver", ALICE)
+    home = Home.at(terminals.home)
+    state = StackState.read(home)
+    assert state is not None
+    terminals.up.send_signal(signal.SIGINT)
+    output, errors = await terminals.up.communicate()
+    assert terminals.up.returncode == 0, errors.decode()
+    assert "killed" not in output.decode()
+    assert [name for name, one in state.processes.items() if Holder.of(one.pid) == one] == []
+    assert not home.state.exists()
+
+    terminals.up = await start(terminals.home, "up", "--fast", "--port-base", str(terminals.port_base))
+    await read_until(terminals.up, "For programs:")
+    decided = await terminals.placet("decide", str(asked["id"]), "approve", "--as", ALICE)
+    assert decided.strip() == f"Approved by {ALICE}."
