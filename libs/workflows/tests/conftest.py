@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import settings
 from temporalio.testing import WorkflowEnvironment
 
 from placet_testing.fakes import Services
 from placet_testing.workflows import Stage, on_stage, real_time, skipping_time
+
+# An example's time says more about the machine than about the rules.
+settings.register_profile("placet", deadline=None)
+settings.load_profile("placet")
 
 
 @pytest.fixture

@@ -64,11 +64,11 @@ async def test_commands_that_were_judged_before_stay_judged(live: Stage) -> None
 
 
 async def test_a_tiers_clock_goes_on_from_where_it_was(live: Stage) -> None:
-    request = await live.request("escalating", renew_after=SOON, clock_scale=2400)
+    request = await live.request("escalating", renew_after=SOON, clock_scale=4800)
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK
-    assert timedelta(seconds=3) <= request.waited(1) < timedelta(seconds=5)
-    assert timedelta(seconds=6) <= request.waited(2) < timedelta(seconds=9)
+    assert timedelta(seconds=1.5) <= request.waited(1) < timedelta(seconds=4)
+    assert timedelta(seconds=3) <= request.waited(2) < timedelta(seconds=6)
     assert request.path.count("asked") == 2
     assert [notice.tier for notice in live.services.notified] == [1, 2, 0]
 
