@@ -1,12 +1,33 @@
-"""DecisionService's parts on real databases, and documents that the tests share."""
+"""DecisionService's parts on real databases, its neighbours, and documents that the tests share."""
 
+import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from placet_decision.domain import Case, Document
+from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
+from placet_decision.answers import Answers
+from placet_decision.content import ApprovalContent
+from placet_decision.domain import AiDecision, Assessment, Case, Document, Mode
+from placet_decision.providers.embedded import EmbeddedProvider
+from placet_decision.providers.openai import OpenAiProvider
+from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
+from placet_rpc import identity
+from placet_rpc.client import channel
+from placet_rpc.errors import NotFound
+from placet_rpc.recording import RefusalRecorder, appending_to
+from placet_rpc.server import Endpoint, RunningServer, ServerSettings, start
+from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, generate_keys, mint
 from placet_storage import Database
+from placet_testing.model import FakeModel, serving_model
+from placet_testing.scripted import others_refuse
 
 MakeCase = Callable[..., Case]
 
@@ -35,3 +56,189 @@ def make_case() -> MakeCase:
         return Case(Document(title, text, "text/plain"), **more)  # type: ignore[arg-type]  # a test's shorthand
 
     return make
+
+
+@others_refuse(approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"])
+class ScriptedApproval:
+    """Has contents by tenant and digest; can be told to fail."""
+
+    def __init__(self) -> None:
+        self.contents: dict[tuple[str, bytes], approval_service_pb2.GetContentResponse] = {}
+        self.asked: list[identity.Principal] = []
+        self.failure: Exception | None = None
+
+    def has(self, tenant: str, body: bytes, media_type: str = "text/plain", text: str = "") -> bytes:
+        digest = hashlib.sha256(body).digest()
+        self.contents[tenant, digest] = approval_service_pb2.GetContentResponse(
+            content=approval_pb2.Content(body=body, media_type=media_type),
+            text=text or body.decode(errors="replace"),
+            title="A request",
+        )
+        return digest
+
+    async def GetContent(
+        self, request: approval_service_pb2.GetContentRequest, context: object
+    ) -> approval_service_pb2.GetContentResponse:
+        self.asked.append(identity.current())
+        if self.failure:
+            raise self.failure
+        found = self.contents.get((identity.current().tenant, request.content_digest))
+        if found is None:
+            raise NotFound("no such request", reason="UNKNOWN_APPROVAL")
+        return found
+
+
+@others_refuse(audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"])
+class ScriptedAudit:
+    """Keeps what was appended, and for which tenant."""
+
+    def __init__(self) -> None:
+        self.appended: asyncio.Queue[tuple[str, event_pb2.Event]] = asyncio.Queue()
+
+    async def AppendEvents(
+        self, request: audit_service_pb2.AppendEventsRequest, context: object
+    ) -> audit_service_pb2.AppendEventsResponse:
+        for event in request.events:
+            self.appended.put_nowait((identity.current().tenant, event))
+        return audit_service_pb2.AppendEventsResponse(appended=True)
+
+
+@dataclass
+class ScriptedProvider:
+    """The rules, with a brake and a counter; keeps what it read."""
+
+    name: str = "embedded"
+    deep_available: bool = False
+    failure: Exception | None = None
+    hold: asyncio.Event | None = None
+    cases: list[Case] = field(default_factory=list)
+    budgets: list[float] = field(default_factory=list)
+    rules: EmbeddedProvider = field(default_factory=EmbeddedProvider)
+
+    async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
+        await self._read(case, budget)
+        return await self.rules.assess(case, mode, budget)
+
+    async def decide(self, case: Case, budget: float) -> AiDecision:
+        await self._read(case, budget)
+        return await self.rules.decide(case, budget)
+
+    async def close(self) -> None:
+        """Holds nothing."""
+
+    async def _read(self, case: Case, budget: float) -> None:
+        self.cases.append(case)
+        self.budgets.append(budget)
+        if self.hold:
+            await self.hold.wait()
+        if self.failure:
+            raise self.failure
+
+
+@dataclass
+class Stack:
+    """All that runs, and how to reach it."""
+
+    approval: ScriptedApproval
+    audit: ScriptedAudit
+    provider: ScriptedProvider
+    decision: RunningServer
+    behind: RunningServer
+    signing: SigningKey
+    open: AsyncExitStack
+
+    async def stub(
+        self, *roles: str, subject: str = "worker-openai", tenant: str = "default"
+    ) -> decision_service_pb2_grpc.DecisionServiceStub:
+        token = StaticToken(mint(self.signing, subject, tenant, roles, 600))
+        made = channel(f"127.0.0.1:{self.decision.port}", token, default_timeout=20)
+        self.open.push_async_callback(made.close)
+        return decision_service_pb2_grpc.DecisionServiceStub(made)
+
+
+@pytest.fixture(scope="session")
+def key_files(tmp_path_factory: pytest.TempPathFactory) -> KeyFiles:
+    return generate_keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture
+async def stack(key_files: KeyFiles, sqlite_store: Store) -> AsyncIterator[Stack]:
+    signing = SigningKey.load(key_files.private_key)
+    settings = ServerSettings(listen="127.0.0.1:0", jwks_file=key_files.jwks, grace=0)
+    approval, audit, provider = ScriptedApproval(), ScriptedAudit(), ScriptedProvider()
+    behind = await start(
+        settings,
+        [
+            Endpoint(
+                approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"],
+                approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server,
+                approval,
+            ),
+            Endpoint(
+                audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+                audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
+                audit,
+            ),
+        ],
+    )
+    own = StaticToken(mint(signing, "decision", "default", ["service"], 600))
+    others = channel(f"127.0.0.1:{behind.port}", own, default_timeout=5)
+    contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(others))
+    append = appending_to(audit_service_pb2_grpc.AuditServiceStub(others))
+    refusals = RefusalRecorder(append, per_minute=1)
+    endpoint = Endpoint(
+        decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
+        decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,
+        DecisionServicer(Answers(sqlite_store), contents, provider),
+    )
+    decision = await start(settings, [endpoint], on_access_refused=refusals.record)
+    async with AsyncExitStack() as stubs:
+        yield Stack(approval, audit, provider, decision, behind, signing, stubs)
+    await decision.stop(0)
+    await others.close()
+    await behind.stop(0)
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[FakeModel]:
+    """A model that answers as told."""
+    async with serving_model() as model:
+        yield model
+
+
+@pytest.fixture
+def api_key() -> str:
+    """What no log and no error may show."""
+    return "sk-test-4c1d9f0b7e"
+
+
+@pytest.fixture
+def provider_for(api_key: str) -> Callable[..., AbstractAsyncContextManager[OpenAiProvider]]:
+    """Makes a provider that asks the model behind a base URL."""
+
+    @asynccontextmanager
+    async def make(base_url: str, **changes: Any) -> AsyncIterator[OpenAiProvider]:
+        settings: dict[str, Any] = {
+            "api_key": api_key,
+            "base_url": base_url,
+            "model": "model-1",
+            "timeout": 30.0,
+            "max_input_characters": 10_000,
+            "max_output_tokens": 512,
+        }
+        provider = OpenAiProvider(**{**settings, **changes})
+        try:
+            yield provider
+        finally:
+            await provider.close()
+
+    return make
+
+
+@pytest.fixture
+async def provider(
+    model: FakeModel, provider_for: Callable[..., AbstractAsyncContextManager[OpenAiProvider]]
+) -> AsyncIterator[OpenAiProvider]:
+    """A provider that asks that model."""
+    async with provider_for(model.base_url) as made:
+        yield made
