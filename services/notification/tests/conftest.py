@@ -1,25 +1,52 @@
-"""NotificationService's parts on real databases, with mail servers that behave as told."""
+"""NotificationService's parts on real databases, and all of it, with mail servers that behave as told."""
 
 import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.notification.v1 import notification_pb2 as pb
+from placet.notification.v1 import notification_service_pb2 as service_pb
+from placet.notification.v1 import notification_service_pb2_grpc as service_grpc
+from placet_notification.__main__ import assembled
+from placet_notification.config import Settings
 from placet_notification.content import ContentUnavailable
 from placet_notification.domain import Content, Kind, Payload
 from placet_notification.store import Store
+from placet_rpc import identity
+from placet_rpc.client import channel
+from placet_rpc.errors import NotFound
+from placet_rpc.identity import acting_for
+from placet_rpc.server import Endpoint, ServerSettings, start
+from placet_rpc.tokens import (
+    JWKS_FILE,
+    PRIVATE_KEY_FILE,
+    SigningKey,
+    StaticToken,
+    generate_keys,
+    mint,
+    write_token,
+)
 from placet_storage import Database
+from placet_testing.scripted import others_refuse
 
+APPROVAL = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
 CONTENT = b"Pay 4,711 EUR to Example Ltd.\n"
+APPROVAL_SERVICE = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"]
+AUDIT_SERVICE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 MakePayload = Callable[..., Payload]
 
 
@@ -52,7 +79,7 @@ def make_payload() -> MakePayload:
     def make(**changes: object) -> Payload:
         payload = Payload(
             kind=Kind.ASKED,
-            approval_id="0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001",
+            approval_id=APPROVAL,
             content_digest=hashlib.sha256(CONTENT).digest(),
             recipient="alice@example.com",
             title="Release payment 4711",
@@ -163,3 +190,133 @@ async def post_office() -> AsyncIterator[PostOffice]:
     server.close()
     office.hang_up()
     await server.wait_closed()
+
+
+@others_refuse(APPROVAL_SERVICE)
+@others_refuse(AUDIT_SERVICE)
+@dataclass
+class Neighbours:
+    """ApprovalService and AuditService, as far as they are asked."""
+
+    body: bytes = CONTENT
+    missing: bool = False
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    refusals: asyncio.Queue[tuple[str, event_pb2.Event]] = field(default_factory=asyncio.Queue)
+
+    async def GetContent(
+        self, request: approval_service_pb2.GetContentRequest, context: object
+    ) -> approval_service_pb2.GetContentResponse:
+        """The content, whatever its digest."""
+        who = identity.current()
+        self.asked.append((who.subject, who.tenant, request.approval_id))
+        if self.missing:
+            raise NotFound("no such approval", reason="UNKNOWN_APPROVAL")
+        return approval_service_pb2.GetContentResponse(
+            content=approval_pb2.Content(body=self.body, media_type="text/plain"),
+            text="something else",
+            requester="ci@example.com",
+        )
+
+    async def AppendEvents(
+        self, request: audit_service_pb2.AppendEventsRequest, context: object
+    ) -> audit_service_pb2.AppendEventsResponse:
+        """Remembers."""
+        for event in request.events:
+            self.refusals.put_nowait((identity.current().tenant, event))
+        return audit_service_pb2.AppendEventsResponse(appended=True)
+
+
+@dataclass
+class Stack:
+    """The service's address, its neighbours, and tokens for its callers."""
+
+    folder: Path
+    settings: Settings
+    address: str
+    neighbours: Neighbours
+    office: PostOffice
+    closing: AsyncExitStack
+
+    def token(self, subject: str, *roles: str, tenant: str = "default") -> str:
+        """A token for this subject."""
+        return mint(SigningKey.load(self.folder / PRIVATE_KEY_FILE), subject, tenant, roles, 600)
+
+    async def stub(
+        self, subject: str, *roles: str, tenant: str = "default"
+    ) -> service_grpc.NotificationServiceStub:
+        """The service, called by this subject."""
+        source = StaticToken(self.token(subject, *roles, tenant=tenant))
+        opened = await self.closing.enter_async_context(channel(self.address, source, default_timeout=20))
+        return service_grpc.NotificationServiceStub(opened)
+
+    @staticmethod
+    def asked(key: str = "", **changes: Any) -> service_pb.SendNotificationRequest:
+        """Alice is asked, unless told otherwise."""
+        request = service_pb.SendNotificationRequest(
+            idempotency_key=key or str(uuid.uuid4()),
+            kind=pb.NOTIFICATION_KIND_ASKED,
+            approval_id=APPROVAL,
+            content_digest=hashlib.sha256(CONTENT).digest(),
+            recipient="alice@example.com",
+            title="Release payment 4711",
+            subject_id="invoice-4711",
+            reason="required approver",
+            tier=1,
+        )
+        request.due.FromJsonString("2030-01-02T03:04:05.678Z")
+        request.MergeFrom(service_pb.SendNotificationRequest(**changes))
+        return request
+
+    async def send(
+        self, request: service_pb.SendNotificationRequest, *, tenant: str = "default", timeout: float = 20
+    ) -> pb.Delivery:
+        """Sends as a worker that acts for the tenant."""
+        worker = await self.stub("worker-default", "worker")
+        with acting_for(tenant):
+            return (await worker.SendNotification(request, timeout=timeout)).delivery
+
+
+@pytest.fixture
+async def surroundings(tmp_path: Path, post_office: PostOffice, unused_tcp_port: int) -> AsyncIterator[Stack]:
+    """All but the service itself."""
+    generate_keys(tmp_path)
+    neighbours = Neighbours()
+    endpoints = [
+        Endpoint(
+            APPROVAL_SERVICE,
+            approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server,
+            neighbours,
+        ),
+        Endpoint(
+            AUDIT_SERVICE,
+            audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
+            neighbours,
+        ),
+    ]
+    server = await start(ServerSettings(listen="127.0.0.1:0", jwks_file=tmp_path / JWKS_FILE), endpoints)
+    settings = Settings(
+        listen=f"127.0.0.1:{unused_tcp_port}",
+        jwks_file=tmp_path / JWKS_FILE,
+        token_file=tmp_path / "token",
+        approval_address=f"127.0.0.1:{server.port}",
+        audit_address=f"127.0.0.1:{server.port}",
+        database_url=f"sqlite:///{tmp_path / 'notification.db'}",
+        smtp_port=post_office.port,
+        mail_from="placet@example.com",
+    )
+    async with AsyncExitStack() as closing:
+        stack = Stack(tmp_path, settings, settings.listen, neighbours, post_office, closing)
+        write_token(settings.token_file, stack.token("notification", "service"))
+        yield stack
+    await server.stop(0)
+
+
+@pytest.fixture
+async def stack(surroundings: Stack) -> AsyncIterator[Stack]:
+    """The service in this process."""
+    async with assembled(surroundings.settings) as service:
+        server = await start(
+            surroundings.settings.server(), [service.endpoint], on_access_refused=service.on_access_refused
+        )
+        yield surroundings
+        await server.stop(0)
