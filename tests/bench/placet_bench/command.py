@@ -60,7 +60,7 @@ reading the table:
   target    QUALITY's; `×` where it is a bound of the ratio
 
 examples:
-  make bench                                            all of it, about ten minutes
+  make bench                                            all of it, about twelve minutes
   make bench ARGS=--quick                               a look whether it works; its figures mean little
   make bench ARGS='--only decision --only projection'
   make bench ARGS='--full --json bench.json'            memory with 10,000 pending; figures as JSON too
@@ -111,8 +111,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parsing.add_argument
-    add("--rounds", type=_positive, metavar="N", help="paired rounds (default 10; 2 with --quick)")
-    add("--requests", type=_positive, metavar="N", help="requests in a round (default 100; 40)")
+    add("--rounds", type=_positive, metavar="N", help="paired rounds (default 10; 1 with --quick)")
+    add("--requests", type=_positive, metavar="N", help="requests in a round (default 100; 20)")
     add("--concurrency", type=_positive, default=20, metavar="N", help="requests at a time (default 20)")
     add("--only", action="append", choices=MEASUREMENTS, metavar="NAME", help="this one; may be repeated")
     add("--quick", action="store_true", help="little of everything, in two minutes")
@@ -138,8 +138,8 @@ async def measure(asked: argparse.Namespace) -> Result:
         async with AsyncExitStack() as exits:
             setting = Setting(
                 folder=Path(folder),
-                rounds=asked.rounds or (2 if asked.quick else 10),
-                requests=asked.requests or (40 if asked.quick else 100),
+                rounds=asked.rounds or (1 if asked.quick else 10),
+                requests=asked.requests or (20 if asked.quick else 100),
                 concurrency=asked.concurrency,
                 pending=_pending(asked),
                 quick=asked.quick,
@@ -159,7 +159,7 @@ async def measure(asked: argparse.Namespace) -> Result:
 def _pending(asked: argparse.Namespace) -> int:
     if asked.full:
         return memory.MANY
-    return 300 if asked.quick else 1000
+    return 150 if asked.quick else 1000
 
 
 def header(asked: argparse.Namespace) -> str:

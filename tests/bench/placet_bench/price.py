@@ -1,4 +1,4 @@
-"""What tracing and the sandbox cost, each against a second stack without it."""
+"""What tracing and the sandbox cost, each against a second stack without it, in half as many rounds."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ async def _price(setting: Setting, name: str, without: Mapping[str, str]) -> Rep
                 f"with {name}": (usual.playing(POLICY), usual.meter),
                 f"without {name}": (other.playing(POLICY), other.meter),
             },
+            (setting.rounds + 1) // 2,
         )
     own, against = runs.values()
     return Report(

@@ -48,7 +48,7 @@ class Setting:
     @property
     def samples(self) -> int:
         """How often to repeat what is measured one at a time, in each round."""
-        return 4 if self.quick else 8
+        return 4 if self.quick else 6
 
     async def shared(self) -> ProductCallers:
         """The callers of the stack that most measurements share; started when first asked for."""

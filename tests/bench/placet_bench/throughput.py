@@ -37,7 +37,7 @@ async def measure(setting: Setting) -> Report:
             UNTUNED: (untuned.play, untuned.meter),
             **{name: (product.playing(policy), product.meter) for name, policy in POLICIES.items()},
         }
-        runs = await rounds(setting, contest)
+        runs = await rounds(setting, contest, setting.rounds)
     figures = [_alone(TUNED, runs[TUNED]), _alone(UNTUNED, runs[UNTUNED])]
     for name in POLICIES:
         for against in (TUNED, UNTUNED):
@@ -46,19 +46,19 @@ async def measure(setting: Setting) -> Report:
     return Report(tuple(figures), (by_process(setting, runs),))
 
 
-async def rounds(setting: Setting, contest: Contest) -> dict[str, list[Run]]:
+async def rounds(setting: Setting, contest: Contest, times: int) -> dict[str, list[Run]]:
     """All contestants in each round, one after the other, every other round in reverse."""
     for play, meter in contest.values():
         await load.play_all(play, setting.concurrency, setting.concurrency)
         await meter.rest()
     runs: dict[str, list[Run]] = {name: [] for name in contest}
-    for number in range(setting.rounds):
+    for number in range(times):
         names = list(contest)[:: 1 if number % 2 == 0 else -1]
         for name in names:
             play, meter = contest[name]
             runs[name].append(await load.run(play, setting.requests, setting.concurrency, meter))
         told = ", ".join(f"{name} {runs[name][-1].per_second:.1f}/s" for name in contest)
-        setting.say(f"round {number + 1} of {setting.rounds}: {told}")
+        setting.say(f"round {number + 1} of {times}: {told}")
     return runs
 
 
