@@ -150,6 +150,15 @@ def test_without_a_terminal_there_is_no_colour(tmp_path: Path) -> None:
     assert "\x1b" not in finished.stdout
 
 
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m placet_cli.main doctor --port-base {FREE_BASE} | true"
+    env = os.environ | {"PLACET_HOME": str(tmp_path)}
+    finished = subprocess.run(
+        ["bash", "-c", command], env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert finished.stderr == ""
+
+
 ERRORS: list[tuple[PlacetError, str]] = [
     (FailedPrecondition("The request is closed", reason="CLOSED"), "placet show 1c9f0e4a"),
     (InvalidArgument("A rejection needs a reason", reason="REASON_REQUIRED"), "placet decide 1c9f0e4a"),

@@ -40,7 +40,8 @@ async def checkup(home: Home, ports: Ports) -> list[Finding]:
     findings = [_python(), _packages(), await _temporal(), *_home(home)]
     state = StackState.read(home)
     if state is None or not state.alive:
-        return [*findings, _not_running(home, state), *_ports(ports)]
+        left = _left_behind(state)
+        return [*findings, left] if left else [*findings, _not_running(home), *_ports(ports)]
     running = Finding("stack", True, f"runs, process {state.pid}, ports from {state.port_base}")
     return [*findings, running, *await _parts(home, Ports(state.port_base), state)]
 
@@ -94,13 +95,17 @@ def _home(home: Home) -> list[Finding]:
     return findings
 
 
-def _not_running(home: Home, state: StackState | None) -> Finding:
-    left = (
-        [] if state is None else [name for name, one in state.processes.items() if Holder.of(one.pid) == one]
-    )
-    if left:
-        found = f"its supervisor was killed and left running: {', '.join(left)}"
-        return Finding("stack", False, found, "placet up  (ends them and starts afresh)")
+def _left_behind(state: StackState | None) -> Finding | None:
+    """What a supervisor left running that was itself killed; None when nothing is."""
+    processes = {} if state is None else state.processes
+    left = [name for name, one in processes.items() if Holder.of(one.pid) == one]
+    if not left:
+        return None
+    found = f"its supervisor was killed and left running: {', '.join(left)}"
+    return Finding("stack", False, found, "placet up  (ends them and starts afresh)")
+
+
+def _not_running(home: Home) -> Finding:
     return Finding("stack", None, f"does not run on {home.path}", "placet up")
 
 

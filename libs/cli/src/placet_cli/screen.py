@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,20 @@ _INDENT: Final = _ELAPSED + _ACTOR + _EVENT + 3
 _REASON: Final = WIDTH - _INDENT
 
 
+class _Console(Console):
+    """Writes into the void once nobody reads it any more, so that a stack can still be stopped in order."""
+
+    unread = False
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich, which would end the process here and now."""
+        self.unread = True
+        # Also what Python writes when it ends.
+        void = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(void, self.file.fileno())
+        os.close(void)
+
+
 class Screen:
     """Standard output and standard error of a command."""
 
@@ -32,14 +47,19 @@ class Screen:
         """Colours follow NO_COLOR, TERM and whether this is a terminal; the width is 80 at most."""
         # Some terminals have no size; then, and in a pipe, it is 80.
         width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
-        self._out = Console(width=width, highlight=False, soft_wrap=True, markup=False, emoji=False)
-        self._err = Console(
+        self._out = _Console(width=width, highlight=False, soft_wrap=True, markup=False, emoji=False)
+        self._err = _Console(
             width=width, highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=True
         )
 
     def say(self, text: str | Text = "", style: str = "") -> None:
         """A line on standard output."""
         self._out.print(text, style=style or None)
+
+    @property
+    def unread(self) -> bool:
+        """Whether whoever read standard output has gone (`placet watch | head`)."""
+        return self._out.unread
 
     def aside(self, text: str) -> None:
         """A line on standard error, for what is not the answer."""
@@ -52,11 +72,11 @@ class Screen:
 
     def json(self, message: Message, *, one_line: bool = False) -> None:
         """A message in proto3 JSON."""
-        print(MessageToJson(message, indent=None if one_line else 2), flush=True)  # noqa: T201 (never styled)
+        self.raw(MessageToJson(message, indent=None if one_line else 2))
 
     def raw(self, text: str) -> None:
-        """Text for programs, as it is."""
-        print(text, flush=True)  # noqa: T201 (never styled)
+        """Text for programs: neither styled nor wrapped."""
+        self._out.out(text, highlight=False)
 
     def problem(self, problem: Problem) -> None:
         """What went wrong, why, and what to try, on standard error."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 import uuid
 from datetime import timedelta
@@ -14,13 +15,14 @@ from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
 from placet_cli.commands.options import command
 from placet_cli.demo.scenes import CLOCK_SCALE, REQUESTER, SCENES, Scene
-from placet_cli.demo.stage import Stage, as_expected
+from placet_cli.demo.stage import KILLED, Stage, as_expected
+from placet_cli.home import Home, Ports
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
 from placet_cli.spans import Span, load_trace, render
-from placet_cli.stack.plan import StackOptions
-from placet_cli.stack.process import StackEvent
+from placet_cli.stack.plan import StackOptions, stack
+from placet_cli.stack.process import ProcessSpec, StackEvent
 from placet_cli.stack.running import Interrupts, running_stack
 from placet_cli.stack.secrets import OWNER, person
 from placet_cli.stack.supervisor import Supervisor
@@ -31,6 +33,10 @@ from placet_client import PlacetClient
 # Longer than any machine needs; what is not closed by then is a failure.
 STORY_SECONDS = 180.0
 SPAN_SECONDS = 8.0
+# The killed worker is down for longer than a decision waits to be judged.
+DOWN_SECONDS = 2.0
+# As shells say it of a program that Ctrl-C ended.
+INTERRUPTED = 130
 # The trace with two people, two silences and an AI in it.
 TRACED_SCENE = 5
 TRACE_LINES = 22
@@ -57,18 +63,28 @@ async def demo(
         session.screen.say("Starting Temporal, four services and three workers …", "dim")
         begun = time.monotonic()
         async with running_stack(
-            session.home, session.ports, options, tell=listener, interrupts=interrupts
+            session.home, session.ports, options, tell=listener, interrupts=interrupts, plan=_unhurried
         ) as supervisor:
             if interrupts.stop.is_set():
                 return
             session.screen.say(f"Ready in {span(timedelta(seconds=time.monotonic() - begun))}.", "dim")
             show = _Show(session, supervisor, listener)
-            if not await interrupts.or_stop(asyncio.create_task(show.run(your_turn=not ends))):
-                return
+            await interrupts.or_stop(asyncio.create_task(show.run(your_turn=not ends)))
             if not ends:
                 await interrupts.stop.wait()
-    if not show.good:
+            session.screen.say("Stopping …", "dim")
+    if show.good is None and ends:
+        raise typer.Exit(INTERRUPTED)
+    if show.good is False:
         raise Problem("not every outcome is as it should be", tries=(f"ls {session.home.path / 'logs'}",))
+
+
+def _unhurried(home: Home, ports: Ports, options: StackOptions) -> list[ProcessSpec]:
+    """The stack, whose killed worker stays down long enough to be missed."""
+    return [
+        dataclasses.replace(spec, restart_pause=DOWN_SECONDS) if spec.name == KILLED else spec
+        for spec in stack(home, ports, options)
+    ]
 
 
 class _Listener:
@@ -93,7 +109,8 @@ class _Show:
         self._screen = session.screen
         self._supervisor = supervisor
         self._listener = listener
-        self.good = False
+        # None until the story has come to its end.
+        self.good: bool | None = None
 
     async def run(self, *, your_turn: bool) -> None:
         """All of it. Raises Problem if the story does not come to its end."""
@@ -163,11 +180,16 @@ class _Show:
                 required_approver=OWNER,
                 request_id=uuid.uuid4(),
             )
+            self._invite(asked.id)
+            outcome = await asked.outcome()
+        self._screen.say(f"{outcome.sentence} That was you; thank you.", "bold green")
+
+    def _invite(self, approval_id: str) -> None:
         options, screen = self._session.options, self._screen
         screen.say()
         screen.say("Your turn. This one waits for you, without limit. In another terminal:", "bold")
-        screen.say(f"  placet decide {short(asked.id)} approve{options}", "cyan")
-        screen.say(f"  placet show {short(asked.id)}{options}", "cyan")
+        screen.say(f"  placet decide {short(approval_id)} approve{options}", "cyan")
+        screen.say(f"  placet show {short(approval_id)}{options}", "cyan")
         screen.say(f"  placet mail --latest{options}", "cyan")
         ports = self._session.ports
         screen.say(

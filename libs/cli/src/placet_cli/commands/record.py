@@ -76,6 +76,8 @@ async def _follow(session: Session, stub: audit_service_pb2_grpc.AuditServiceStu
                 for entry in some.entries:
                     _print_entry(session, entry)
                     following = entry.index + 1
+                if session.screen.unread:
+                    return
         except TRANSIENT:
             if time.monotonic() - alive > PATIENCE:
                 raise

@@ -268,6 +268,8 @@ async def watch(
             if only is not None and change.entry.entry.approval_id != only:
                 continue
             _tell_change(session, change, alone=only is not None)
+            if session.screen.unread:
+                return
             if only is not None and change.entry.entry.event.WhichOneof("body") == "closed":
                 return
 

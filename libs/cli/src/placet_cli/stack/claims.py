@@ -8,8 +8,9 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 # psutil publishes no types; what is used of it is typed here at once.
@@ -19,6 +20,7 @@ from placet_cli.home import DEFAULT_PORT_BASE, HOST, Home, Ports
 from placet_cli.problems import Problem
 
 PORT_STEP = 100
+GONE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Holder:
 
     pid: int
     created: float
-    command: str
+    command: str = field(compare=False)
 
     @classmethod
     def of(cls, pid: int) -> Holder | None:
@@ -108,21 +110,29 @@ def claimed(home: Home) -> Iterator[None]:
 def end_leftovers(home: Home) -> list[str]:
     """Kills what a supervisor that was itself killed left running on this home; answers their names.
 
+    Waits, bounded, until they are gone and their ports are free again.
     Call with the home claimed. A process is known by its id and its time of creation.
     """
     state = StackState.read(home)
-    ended = []
-    for name, left in {} if state is None else state.processes.items():
-        now = Holder.of(left.pid)
-        if now is None or now.created != left.created:
-            continue
+    processes = {} if state is None else state.processes
+    left = {name: one for name, one in processes.items() if Holder.of(one.pid) == one}
+    for one in left.values():
         # Each process of a stack leads a group of its own.
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(left.pid, signal.SIGKILL)
-            ended.append(name)
-        with contextlib.suppress(psutil.Error):
-            psutil.Process(left.pid).wait(timeout=5)
-    return ended
+            os.killpg(one.pid, signal.SIGKILL)
+    if state is not None and left:
+        _wait_until_gone(list(left.values()), Ports(state.port_base))
+    return list(left)
+
+
+def _wait_until_gone(left: list[Holder], ports: Ports) -> None:
+    # A killed process is a zombie while its last threads still hold its sockets.
+    deadline = time.monotonic() + GONE_SECONDS
+    while time.monotonic() < deadline:
+        alive = any(Holder.of(one.pid) == one for one in left)
+        if not alive and all(port_free(port) for port in ports.all.values()):
+            return
+        time.sleep(0.02)
 
 
 def check_ports(home: Home, ports: Ports) -> None:

@@ -43,6 +43,8 @@ class ProcessSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     start_limit: float = 60.0
     stop_limit: float = 10.0
+    # How long a process that died stays down at first; each death in a row doubles it, to MAX_BACKOFF.
+    restart_pause: float = FIRST_BACKOFF
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Process:
 
         Raises Problem if it dies START_ATTEMPTS times before it was ever ready; later it is started for ever.
         """
-        backoff = FIRST_BACKOFF
+        backoff = self.spec.restart_pause
         attempts = 0
         while not self._stopping.is_set():
             how, was_ready = await self._run_once()
@@ -93,7 +95,7 @@ class Process:
             self.tell(StackEvent(self.spec.name, "died", how, bad=True))
             if not self.was_ready and attempts >= START_ATTEMPTS:
                 raise self._cannot_start(how)
-            backoff = FIRST_BACKOFF if was_ready else backoff
+            backoff = self.spec.restart_pause if was_ready else backoff
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, MAX_BACKOFF)
 
