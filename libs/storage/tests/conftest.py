@@ -1,7 +1,9 @@
-"""A package with two migrations, as a service has them."""
+"""A package with two migrations, as a service has them, and a hand to hold its transactions."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -79,3 +81,34 @@ async def database(database_url: str, package: str) -> AsyncIterator[Database]:
     opened = await Database.open(database_url, migrations=package)
     yield opened
     await opened.close()
+
+
+class Pause:
+    """Holds a transaction's thread between two points until it is let go."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._begun = asyncio.Event()
+        self._go_on = threading.Event()
+
+    def here(self) -> None:
+        """Called in the transaction: says that it has begun, and holds it."""
+        self._loop.call_soon_threadsafe(self._begun.set)
+        assert self._go_on.wait(30)
+
+    async def begun(self) -> None:
+        """Waits until a transaction is held."""
+        async with asyncio.timeout(30):
+            await self._begun.wait()
+
+    def end(self) -> None:
+        """Lets it go on."""
+        self._go_on.set()
+
+
+@pytest.fixture
+async def pause() -> AsyncIterator[Pause]:
+    """Holds a transaction, at the latest until the test ends."""
+    pause = Pause()
+    yield pause
+    pause.end()
