@@ -148,3 +148,32 @@ def eventually() -> Callable[..., Awaitable[Any]]:
 def contents(tmp_path: Path) -> Path:
     """A folder of the test's own."""
     return tmp_path
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    """An RPC that raises."""
+
+    async def handle(request: Any, context: Any) -> Any:
+        raise error
+
+    return handle
+
+
+def _raising_stream(error: Exception) -> Callable[..., Any]:
+    """An RPC that raises after its first answer."""
+
+    async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
+        yield audit_service_pb2.TailEventsResponse(size=1)
+        raise error
+
+    return handle
+
+
+@pytest.fixture(scope="session")
+def raising() -> Callable[[Exception], Callable[..., Any]]:
+    return _raising
+
+
+@pytest.fixture(scope="session")
+def raising_stream() -> Callable[[Exception], Callable[..., Any]]:
+    return _raising_stream
