@@ -249,7 +249,7 @@ async def test_an_instant_comes_back_aware_and_in_utc(database: Database) -> Non
 
 
 async def test_a_naive_time_is_refused(database: Database) -> None:
-    row = {"number": 1, "body": "", "written_at": datetime(2026, 3, 1)}  # noqa: DTZ001
+    row = {"number": 1, "body": "", "written_at": datetime(2026, 3, 1)}  # noqa: DTZ001 (that is the mistake)
     with pytest.raises(StatementError, match="no time zone"):
         await database.transact(lambda connection: connection.execute(note.insert(), row))
 
