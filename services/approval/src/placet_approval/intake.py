@@ -17,6 +17,7 @@ from placet.approval.v1 import approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet_approval.domain.extraction import Extracted, Unreadable, extract
 from placet_approval.domain.intake import Asking, check
+from placet_approval.feed import Feed
 from placet_approval.log import AuditLog
 from placet_approval.requests import Content, Request, RequestStore
 from placet_approval.temporal import Workflows
@@ -50,6 +51,7 @@ class Intake:
         self,
         requests: RequestStore,
         views: ViewStore,
+        feed: Feed,
         log: AuditLog,
         workflows: Workflows,
         policies: Mapping[str, Policy],
@@ -57,6 +59,7 @@ class Intake:
     ) -> None:
         self._requests = requests
         self._views = views
+        self._feed = feed
         self._log = log
         self._workflows = workflows
         self._policies = policies
@@ -80,6 +83,8 @@ class Intake:
                 reason="ID_REUSED",
                 metadata={"request_id": message.request_id},
             )
+        # A tenant's first request begins its feed, so that its view follows its log from now on.
+        self._feed.of(principal.tenant)
         log_index = await (self.go_on(request) if earlier else self._log_and_start(request))
         return Accepted(its_id, digest, log_index)
 
