@@ -8,6 +8,9 @@ from placet_events.mapper import to_proto
 from placet_workflows.events import AiDecided, AiResult, PreScreened, ScreenMode, Verdict
 from placet_workflows.steps import AssessInput, AssessResult, DecideInput, DecideResult
 
+# Characters of a model's name in an event, by the contract. A longer one must not make the event unloggable.
+MODEL_LIMIT = 200
+
 
 def assess_request(step: AssessInput) -> decision_service_pb2.AssessRiskRequest:
     """The RPC's request for activity `assess_risk`."""
@@ -73,4 +76,4 @@ def _result(result: event_pb2.AiResult.ValueType) -> AiResult:
 
 
 def _model(provenance: decision_pb2.Provenance) -> str:
-    return f"{provenance.provider}/{provenance.model}" if provenance.provider else ""
+    return f"{provenance.provider}/{provenance.model}"[:MODEL_LIMIT] if provenance.provider else ""

@@ -50,6 +50,8 @@ with workflow.unsafe.imports_passed_through():
 
 # Stimuli judged in one append; each gives at most four events, and an append takes 200.
 BATCH = 40
+# Characters of a notification's reason, by its contract; an AI's explanation can be longer with the policy's.
+REASON_LIMIT = 4000
 
 
 @workflow.defn(name=APPROVAL_WORKFLOW)
@@ -321,7 +323,7 @@ class ApprovalWorkflow:
             recipient=recipient,
             title=received.title,
             subject_id=received.subject_id,
-            reason=reason,
+            reason=reason[:REASON_LIMIT],
         )
 
     # Going on as new.

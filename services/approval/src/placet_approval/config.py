@@ -23,9 +23,7 @@ class Settings(BaseSettings):
     jwks_file: Path = Field(default=Path(".placet/keys/jwks.json"), validation_alias="PLACET_JWKS_FILE")
     """The public keys that callers' tokens are checked with."""
 
-    token_file: Path = Field(
-        default=Path(".placet/keys/approval.token"), validation_alias="PLACET_TOKEN_FILE"
-    )
+    token_file: Path = Field(default=Path(".placet/tokens/approval"), validation_alias="PLACET_TOKEN_FILE")
     """This service's own token, mode 0600; renewed by whoever issued it."""
 
     reflection: bool = False

@@ -79,6 +79,7 @@ class TenantFeed:
         self._moved = asyncio.Event()
         self._caught_up = asyncio.Event()
         self._elected = asyncio.Event()
+        self._elected_to_lead = False
         self._leading = False
         self._following: asyncio.Task[None] | None = None
 
@@ -146,8 +147,11 @@ class TenantFeed:
 
     def lead(self, leading: bool) -> None:
         """Says whether this process is to write the view."""
-        gained = leading and not self._leading
-        self._leading = leading
+        gained = leading and not self._elected_to_lead
+        self._elected_to_lead = leading
+        # Who is elected leads once it has begun where the view stands: until then its position says nothing
+        # about the view.
+        self._leading = self._leading and leading
         self._elected.set()
         if gained and self._following is not None:
             # What it has read before somebody else may not have written: begin where the view stands.
@@ -183,6 +187,7 @@ class TenantFeed:
         start = await self._views.next_index(self._tenant)
         self._recent.clear()
         self._recent_from = self._position = start
+        self._leading = self._elected_to_lead
         async with aclosing(self._log.tail(self._tenant, start)) as tail:
             async for response in tail:
                 if response.entries:

@@ -64,7 +64,8 @@ class Sweeper:
             await self._intake.go_on(request)
         except (Unavailable, DeadlineExceeded):
             raise
-        except PlacetError as error:
+        except (PlacetError, ValueError) as error:
+            # ValueError: its row was written by a version that this one cannot read.
             _LOG.error("request %s cannot be started: %s", request.approval_id, error)
 
     def _begin_again(self, before: datetime) -> None:

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     """The public keys that callers' tokens are checked with."""
 
     token_file: Path = Field(
-        default=Path(".placet/keys/notification.token"), validation_alias="PLACET_TOKEN_FILE"
+        default=Path(".placet/tokens/notification"), validation_alias="PLACET_TOKEN_FILE"
     )
     """This service's own token."""
 
