@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import sqlalchemy as sa
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
-from placet_approval.tables import content, request, view, view_cursor, view_event
-from placet_approval.views import ViewStore
 from placet_rpc.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -22,9 +19,7 @@ from placet_rpc.errors import (
     NotFound,
     PermissionDenied,
     PlacetError,
-    Unavailable,
 )
-from placet_storage import Database
 from placet_workflows.events import Actor, ActorKind, Asked, Escalated, Event, TierOpened
 
 if TYPE_CHECKING:
@@ -330,135 +325,3 @@ async def test_of_two_commands_with_one_id_at_once_one_is_judged(platform: Platf
     lost = [one for one in results if isinstance(one, BaseException)]
     assert [one.status for one in won] == [EFFECTIVE]
     assert {type(one) for one in lost} == {AlreadyExists}
-
-
-async def test_a_winner_gets_no_error_when_the_workflow_has_completed(bare_platform: Platform) -> None:
-    platform = bare_platform
-    await platform.serve()
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
-    message = platform.deciding(approval_id, decision_id=decision_id)
-    await (await platform.as_(ALICE)).SubmitDecision(message)
-    # A replica whose view stands still knows nothing of the outcome: it signals, and hears "completed".
-    stale = await stale_replica(platform, approval_id)
-
-    answer = await (await platform.as_(ALICE, address=stale)).SubmitDecision(message)
-
-    assert (answer.status, answer.state) == (EFFECTIVE, event_pb2.STATE_APPROVED)
-    with pytest.raises(FailedPrecondition) as raised:
-        await (await platform.as_(ALICE, address=stale)).SubmitDecision(platform.deciding(approval_id))
-    assert raised.value.metadata == {"state": "APPROVED", "approver": ALICE}
-
-
-async def stale_replica(platform: Platform, approval_id: str) -> str:
-    """The address of a replica whose view holds a request as it was before it was decided, for ever."""
-    url = f"sqlite:///{platform.folder / 'stale.db'}"
-    entries = await platform.audit.events(HOME, approval_id)
-    database = await Database.open(url, migrations="placet_approval")
-    await ViewStore(database).hold_leases([HOME], "dead", datetime.now(UTC), timedelta(hours=1))
-    source = await Database.open(platform.database_url, migrations="placet_approval")
-    async with source.read() as connection:
-        rows = {
-            table: [dict(row._mapping) for row in await connection.execute(sa.select(table))]
-            for table in (request, content, view, view_event)
-        }
-    await source.close()
-    asked = next(one.index for one in entries if one.entry.event.HasField("asked"))
-    async with database.write() as connection:
-        for table, found in rows.items():
-            kept = [row for row in found if table is not view_event or row["log_index"] <= asked]
-            await connection.execute(sa.insert(table), kept)
-        await connection.execute(sa.insert(view_cursor), [{"tenant": HOME, "next_index": asked + 1}])
-    await database.close()
-    current = platform.address
-    await platform.serve(database_url=url, replica="stale")
-    address, platform.address = platform.address, current
-    return address
-
-
-async def test_a_stale_view_does_not_refuse_who_was_asked_meanwhile(bare_platform: Platform) -> None:
-    platform = bare_platform
-    await platform.serve()
-    approval_id = await platform.request()
-    stale = await stale_replica(platform, approval_id)
-    await escalate(platform, approval_id, BOB)
-
-    answer = await (await platform.as_(BOB, address=stale)).SubmitDecision(platform.deciding(approval_id))
-
-    assert answer.status == EFFECTIVE
-
-
-@pytest.mark.parametrize("how", ["away", "stalled"])
-async def test_while_the_log_does_not_answer_the_workflow_judges(platform: Platform, how: str) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
-    if how == "away":
-        await platform.audit.stop()
-    else:
-        platform.audit.stall()
-
-    began = time.monotonic()
-    answer = await decide(platform, approval_id, BOB, decision_id=decision_id)
-
-    # Whether BOB was asked meanwhile nobody can say now, so it is for the workflow to say.
-    assert answer.status == ACCEPTED
-    assert time.monotonic() - began < 5
-    platform.audit.go_on()
-    if how == "away":
-        await platform.audit.start()
-
-    async def judged() -> bool:
-        command = await became(platform, approval_id, decision_id, CALLER)
-        return command.status == REFUSED and command.refusal == event_pb2.REFUSAL_REASON_NOT_ASKED
-
-    await platform.until(judged)
-    assert (await platform.get(approval_id)).state == event_pb2.STATE_PENDING
-
-
-async def test_while_temporal_is_away_a_decision_is_unavailable_and_then_converges(
-    platform: Platform,
-) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
-    platform.workflows.away = True
-    with pytest.raises(Unavailable) as raised:
-        await decide(platform, approval_id, decision_id=decision_id)
-    assert raised.value.reason == "DEPENDENCY_UNAVAILABLE"
-    platform.workflows.away = False
-
-    assert (await decide(platform, approval_id, decision_id=decision_id)).status == EFFECTIVE
-
-
-async def test_a_request_that_is_not_started_yet_is_decided_later(platform: Platform) -> None:
-    caller, message = await platform.as_(CALLER), platform.asking()
-    platform.workflows.away = True
-    with pytest.raises(Unavailable):
-        await caller.RequestApproval(message)
-    platform.workflows.away = False
-
-    async def listed() -> list[approval_pb2.Approval]:
-        return list((await caller.ListApprovals(approval_service_pb2.ListApprovalsRequest())).approvals)
-
-    (approval,) = await platform.until(listed)
-    with pytest.raises(Unavailable) as raised:
-        await caller.CancelApproval(cancelling(approval.id))
-    assert "being started" in raised.value.message
-    await caller.RequestApproval(message)
-
-    assert (await caller.CancelApproval(cancelling(approval.id))).status == EFFECTIVE
-
-
-async def test_a_command_that_nobody_sent_is_unknown(platform: Platform) -> None:
-    approval_id, command_id = await platform.request(), str(uuid.uuid4())
-
-    with pytest.raises(NotFound) as raised:
-        await became(platform, approval_id, command_id)
-
-    assert (raised.value.reason, raised.value.metadata) == ("UNKNOWN_COMMAND", {"command_id": command_id})
-
-
-async def test_commands_are_for_those_whom_the_request_concerns(platform: Platform) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
-    await decide(platform, approval_id, decision_id=decision_id)
-
-    assert (await became(platform, approval_id, decision_id, CALLER)).status == EFFECTIVE
-    with pytest.raises(NotFound) as raised:
-        await became(platform, approval_id, decision_id, MALLORY)
-    assert raised.value.reason == "UNKNOWN_APPROVAL"
