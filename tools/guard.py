@@ -19,17 +19,17 @@ from install import ROOT
 
 MOST_LINES = 400
 
-# Written in halves, so that this file does not name what it forbids.
+# Each with one letter in brackets, so that this file does not name what it forbids.
 HOSTS = re.compile(
     "|".join(
-        first + r"\." + last
-        for first, last in (
-            ("pypi", "org"),
-            ("pythonhosted", "org"),
-            ("npmjs", "(?:org|com)"),
-            ("crates", "io"),
-            ("proxy.golang", "org"),
-            ("deb.debian", "org"),
+        (
+            r"p[y]pi\.org",
+            r"python[h]osted\.org",
+            r"npm[j]s\.(?:com|org)",
+            r"y[a]rnpkg\.com",
+            r"d[e]b\.debian\.org",
+            r"c[r]ates\.io",
+            r"proxy\.g[o]lang\.org",
         )
     )
 )
