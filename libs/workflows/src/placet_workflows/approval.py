@@ -176,14 +176,14 @@ class ApprovalWorkflow:
     def _act(self) -> None:
         """Starts what the state calls for and is not under way; stops what it no longer does."""
         timers = self._wanted_timers()
-        calls = self._wanted_calls()
-        for running, wanted in ((self._timers, timers.keys()), (self._calls, calls.keys())):
+        wanted_calls = self._wanted_calls()
+        for running, wanted in ((self._timers, timers.keys()), (self._calls, wanted_calls.keys())):
             for name in [name for name in running if name not in wanted]:
                 running.pop(name).cancel()
         for name, (due, ring) in timers.items():
             if name not in self._timers:
                 self._timers[name] = asyncio.create_task(_ring_at(due, ring), name=name)
-        for name, call in calls.items():
+        for name, call in wanted_calls.items():
             if name not in self._calls:
                 self._calls[name] = asyncio.create_task(call(), name=name)
 
@@ -209,15 +209,15 @@ class ApprovalWorkflow:
         state = self._state
         if state.decided is not None:
             return {"outcome": self._tell_requester} if state.closed is not None else {}
-        calls: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
+        wanted: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
         if self._policy.pre_screen is not None and state.pre_screened is None:
-            calls["pre-screen"] = self._pre_screen
+            wanted["pre-screen"] = self._pre_screen
         if state.fell_back is not None and state.ai_decided is None:
-            calls["fallback"] = self._fall_back
+            wanted["fallback"] = self._fall_back
         for number, asked in state.ask_numbers.items():
             if number not in self._notified:
-                calls[f"asked-{number}"] = partial(self._tell_asked, number, asked)
-        return calls
+                wanted[f"asked-{number}"] = partial(self._tell_asked, number, asked)
+        return wanted
 
     def _running_or_failed(self) -> list[asyncio.Task[None]]:
         tasks = [*self._calls.values(), *self._timers.values()]

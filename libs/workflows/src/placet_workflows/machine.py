@@ -1,7 +1,7 @@
 """What follows from what: the approval policy's interpreter, as pure functions.
 
 Each function looks at a request's state and at something that happened (a stimulus), and returns the
-bodies of the events that are due. Nothing here waits, stores or sends; the workflow does, and asks again
+events that are due. Nothing here waits, stores or sends; the workflow does, and asks again
 whenever the log holds more than it knew.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -25,29 +26,29 @@ Stream: TypeAlias = Callable[[Any, Context], AsyncIterator[Any]]
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 
 
-class Interceptor:
+class Interceptor(ABC):
     """Wraps a method's handler, once per method. `name` is how logs and tests call it."""
 
     name: ClassVar[str]
 
-    def prepare(self, methods: Iterable[Method]) -> None:
+    def prepare(self, methods: Iterable[Method]) -> None:  # noqa: B027  # most have nothing to prepare
         """Does what can be done before the first call. Raises ContractError for what can never be served."""
 
+    @abstractmethod
     def unary(self, method: Method, inner: Unary) -> Unary:
         """`inner`, wrapped, for a method that answers once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stream(self, method: Method, inner: Stream) -> Stream:
         """`inner`, wrapped, for a method that answers with a stream."""
-        raise NotImplementedError
 
 
 class Surrounding(Interceptor):
     """An interceptor that does something before and after each call."""
 
+    @abstractmethod
     def around(self, method: Method, context: Context) -> AbstractContextManager[None]:
         """Entered before the call, left after it with what it raised."""
-        raise NotImplementedError
 
     def unary(self, method: Method, inner: Unary) -> Unary:
         """See Interceptor."""
@@ -73,9 +74,9 @@ class Surrounding(Interceptor):
 class Guard(Interceptor):
     """An interceptor that only lets a call pass or raises a PlacetError. Quick: it cannot wait."""
 
+    @abstractmethod
     def check(self, method: Method, request: bytes, context: Context) -> None:
         """Raises if the call may not pass."""
-        raise NotImplementedError
 
     def unary(self, method: Method, inner: Unary) -> Unary:
         """See Interceptor."""
