@@ -1,19 +1,26 @@
-"""The log on a real database of each kind, without a server around it."""
+"""The log on a real database of each kind, without a server around it and with one."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from placet.audit.v1 import event_pb2
+from placet.audit.v1 import audit_service_pb2_grpc, event_pb2
+from placet_audit.__main__ import assembled
+from placet_audit.config import Settings
 from placet_audit.domain import TENANT_LEVEL, Append, Draft
 from placet_audit.feed import Feed
 from placet_audit.leaf import disclose, seal
 from placet_audit.sequencer import Sequencer
 from placet_audit.store import Store
+from placet_rpc.client import channel
+from placet_rpc.server import start
+from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
 from placet_storage import Database
 
 MakeEvent = Callable[..., event_pb2.Event]
@@ -22,10 +29,14 @@ MakeAppend = Callable[..., Append]
 
 @pytest.fixture
 def make_event() -> MakeEvent:
-    """A vote with an erasable actor and reason."""
+    """A vote with an erasable actor and reason; or an empty event of another kind."""
 
     def make(
-        cause_id: str = "cause", *, actor: str = "alice@example.com", reason: str = "fine"
+        cause_id: str = "cause",
+        *,
+        actor: str = "alice@example.com",
+        reason: str = "fine",
+        kind: str = "voted",
     ) -> event_pb2.Event:
         event = event_pb2.Event(
             actor=event_pb2.Actor(
@@ -39,6 +50,8 @@ def make_event() -> MakeEvent:
             ),
         )
         event.time.FromMicroseconds(1_700_000_000_123_457)
+        if kind != "voted":
+            getattr(event, kind).SetInParent()
         return event
 
     return make
@@ -117,3 +130,59 @@ async def running(store: Store, start_log: StartLog) -> AsyncIterator[RunningLog
     """A running log on each kind of database."""
     async with start_log(store) as log:
         yield log
+
+
+@dataclass
+class Service:
+    """A running AuditService and its callers."""
+
+    address: str
+    key: SigningKey
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    def stub(
+        self, *roles: str, subject: str = "worker-default", tenant: str = "home"
+    ) -> audit_service_pb2_grpc.AuditServiceStub:
+        """A caller in these roles."""
+        token = StaticToken(mint(self.key, subject, tenant, roles, ttl=600))
+        opened = channel(self.address, token)
+        self.stack.push_async_callback(opened.close)
+        return audit_service_pb2_grpc.AuditServiceStub(opened)
+
+
+@pytest.fixture(scope="session")
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the keys lie that all tokens are made and judged with."""
+    folder = tmp_path_factory.mktemp("keys")
+    generate_keys(folder)
+    return folder
+
+
+@pytest.fixture
+async def service(database_url: str, key_folder: Path) -> AsyncIterator[Service]:
+    """AuditService on SQLite and then on PostgreSQL."""
+    async with _serving(database_url, key_folder) as service:
+        yield service
+
+
+@pytest.fixture
+async def sqlite_service(sqlite_url: str, key_folder: Path) -> AsyncIterator[Service]:
+    """AuditService, where the kind of database makes no difference."""
+    async with _serving(sqlite_url, key_folder) as service:
+        yield service
+
+
+@asynccontextmanager
+async def _serving(database_url: str, key_folder: Path) -> AsyncIterator[Service]:
+    settings = Settings(
+        database_url=database_url,
+        listen="127.0.0.1:0",
+        jwks_file=key_folder / "jwks.json",
+        refusals_per_minute=3,
+    )
+    async with assembled(settings) as (endpoint, refusals):
+        server = await start(settings.server(), [endpoint], on_access_refused=refusals.record)
+        service = Service(f"127.0.0.1:{server.port}", SigningKey.load(key_folder / "signing-key.json"))
+        async with service.stack:
+            yield service
+        await server.stop(0)

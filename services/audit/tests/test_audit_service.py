@@ -4,64 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from typing import Protocol
 
 import pytest
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
-from placet_audit.__main__ import assembled
-from placet_audit.config import Settings
 from placet_audit.leaf import commitment
-from placet_rpc.client import channel
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, OutOfRange, PermissionDenied
 from placet_rpc.identity import acting_for
-from placet_rpc.server import start
-from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
 
 MakeEvent = Callable[..., event_pb2.Event]
 
 
-@dataclass
-class Service:
-    """A running AuditService and its callers."""
-
-    address: str
-    key: SigningKey
-    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+class Service(Protocol):
+    """The running AuditService of the tests' conftest."""
 
     def stub(
-        self, *roles: str, subject: str = "worker-default", tenant: str = "home"
+        self, *roles: str, subject: str = ..., tenant: str = ...
     ) -> audit_service_pb2_grpc.AuditServiceStub:
-        token = StaticToken(mint(self.key, subject, tenant, roles, ttl=600))
-        opened = channel(self.address, token)
-        self.stack.push_async_callback(opened.close)
-        return audit_service_pb2_grpc.AuditServiceStub(opened)
-
-
-@pytest.fixture(scope="session")
-def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    generate_keys(folder)
-    return folder
-
-
-@pytest.fixture
-async def service(database_url: str, key_folder: Path) -> AsyncIterator[Service]:
-    settings = Settings(
-        database_url=database_url,
-        listen="127.0.0.1:0",
-        jwks_file=key_folder / "jwks.json",
-        refusals_per_minute=3,
-    )
-    async with assembled(settings) as (endpoint, refusals):
-        server = await start(settings.server(), [endpoint], on_access_refused=refusals.record)
-        service = Service(f"127.0.0.1:{server.port}", SigningKey.load(key_folder / "signing-key.json"))
-        async with service.stack:
-            yield service
-        await server.stop(0)
+        """A caller in these roles."""
+        ...
 
 
 def append_request(
@@ -135,10 +98,11 @@ async def test_an_append_that_would_leave_a_gap_is_refused_with_the_next_number(
 
 async def test_events_of_the_tenant_are_stored_once_by_cause(service: Service, make_event: MakeEvent) -> None:
     stub = service.stub("service")
+    one, other = (make_event(cause, kind="access_refused") for cause in "ab")
     with acting_for("red"):
-        first = await stub.AppendEvents(append_request("", 0, make_event("a")))
-        mixed = await stub.AppendEvents(append_request("", 0, make_event("a"), make_event("b")))
-        again = await stub.AppendEvents(append_request("", 0, make_event("b"), make_event("b")))
+        first = await stub.AppendEvents(append_request("", 0, one))
+        mixed = await stub.AppendEvents(append_request("", 0, one, other))
+        again = await stub.AppendEvents(append_request("", 0, other, other))
 
     assert (first.appended, mixed.appended, again.appended) == (True, True, False)
     assert causes(list(mixed.entries)) == ["a", "b"]

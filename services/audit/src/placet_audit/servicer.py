@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet_audit.authority import check_writer
 from placet_audit.domain import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -37,7 +38,10 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> audit_service_pb2.AppendEventsResponse:
         """Compare and append. Events of the tenant: appended is true if any of them was new."""
-        append = to_append(identity.current().tenant, request)
+        caller = identity.current()
+        kinds = [event.WhichOneof("body") or "" for event in request.events]
+        check_writer(caller.roles, kinds, expected_next=request.expected_next)
+        append = to_append(caller.tenant, request)
         check_append(append)
         placed = await self._sequencer.append(append)
         entries = placed.new if placed.complete else (await self._stored(append)).entries

@@ -1,0 +1,80 @@
+"""Who may append which kind of event, and where it belongs. Pure.
+
+A service that is broken into must not be able to write what only the workflow may conclude: a role may append
+the kinds that name it here, and a kind without a rule is nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from placet_rpc.errors import PermissionDenied
+
+Place = Literal["tenant", "first", "request"]
+_PLACES: Mapping[Place, str] = {
+    "tenant": "to a tenant's own log",
+    "first": "as a request's first event",
+    "request": "to a request",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`role` may append such an event, in `place` only."""
+
+    role: str
+    place: Place
+
+
+_BY_INTAKE = Rule("service", "first")
+_BY_SERVICES = Rule("service", "tenant")
+_BY_THE_WORKFLOW = Rule("worker", "request")
+
+RULES: Mapping[str, Rule] = {
+    "received": _BY_INTAKE,
+    "processed": _BY_THE_WORKFLOW,
+    "pre_screened": _BY_THE_WORKFLOW,
+    "tier_opened": _BY_THE_WORKFLOW,
+    "asked": _BY_THE_WORKFLOW,
+    "notified": _BY_THE_WORKFLOW,
+    "timed_out": _BY_THE_WORKFLOW,
+    "escalated": _BY_THE_WORKFLOW,
+    "voted": _BY_THE_WORKFLOW,
+    "refused": _BY_THE_WORKFLOW,
+    "fell_back": _BY_THE_WORKFLOW,
+    "ai_decided": _BY_THE_WORKFLOW,
+    "held": _BY_THE_WORKFLOW,
+    "decided": _BY_THE_WORKFLOW,
+    "closed": _BY_THE_WORKFLOW,
+    "access_refused": _BY_SERVICES,
+}
+"""By the event's name in the contract's oneof."""
+
+
+def check_writer(roles: Collection[str], kinds: Sequence[str], *, expected_next: int) -> None:
+    """Raise PermissionDenied NOT_THE_WRITER unless one who holds `roles` may append events of these kinds.
+
+    `expected_next` is the number that the first of them would get; 0 for events of the tenant itself.
+    """
+    for position, kind in enumerate(kinds):
+        rule = RULES.get(kind)
+        if rule is None:
+            raise PermissionDenied(f"Nobody may append an event {kind!r} here.", reason="NOT_THE_WRITER")
+        if rule.role not in roles or not _fits(rule.place, expected_next, position):
+            raise PermissionDenied(
+                f"An event {kind!r} is appended by role {rule.role} only, and only {_PLACES[rule.place]}.",
+                reason="NOT_THE_WRITER",
+                metadata={"event": kind, "role": rule.role},
+            )
+
+
+def _fits(place: Place, expected_next: int, position: int) -> bool:
+    match place:
+        case "tenant":
+            return expected_next == 0
+        case "first":
+            return expected_next == 1 and position == 0
+        case "request":
+            return expected_next > 0
