@@ -35,6 +35,11 @@ class Principal:
         """Whether the call's metadata says for which tenant it is made."""
         return not self.roles.isdisjoint(TENANT_FREE_ROLES)
 
+    @property
+    def is_person(self) -> bool:
+        """Whether a person acts: people go by an address, and hold no program's role."""
+        return "@" in self.subject and not self.names_tenant
+
 
 _principal: ContextVar[Principal | None] = ContextVar("placet_principal", default=None)
 _acting_for: ContextVar[str | None] = ContextVar("placet_acting_for", default=None)

@@ -62,12 +62,11 @@ def appending_to(audit: AuditServiceStub) -> AppendForTenant:
 
 def refusal_event(method: str, reason: str, principal: Principal, approval_id: str) -> event_pb2.Event:
     """The event that says who was refused what; its cause id is its own."""
-    is_person = "@" in principal.subject
     event = event_pb2.Event(
         actor=event_pb2.Actor(
-            kind=event_pb2.ACTOR_KIND_PERSON if is_person else event_pb2.ACTOR_KIND_SERVICE,
+            kind=event_pb2.ACTOR_KIND_PERSON if principal.is_person else event_pb2.ACTOR_KIND_SERVICE,
             name=event_pb2.Erasable(value=principal.subject),
-            authenticated_by=principal.authenticated_by[:200] if is_person else "",
+            authenticated_by=principal.authenticated_by[:200] if principal.is_person else "",
         ),
         cause_id=f"refusal-{uuid.uuid4()}",
         access_refused=event_pb2.AccessRefused(

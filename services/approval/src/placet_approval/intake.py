@@ -178,11 +178,10 @@ class Intake:
 
 def requester_actor(principal: Principal) -> event_pb2.Actor:
     """A caller as the log names it: a person by their address, anything else a service."""
-    person = "@" in principal.subject
     return event_pb2.Actor(
-        kind=event_pb2.ACTOR_KIND_PERSON if person else event_pb2.ACTOR_KIND_SERVICE,
+        kind=event_pb2.ACTOR_KIND_PERSON if principal.is_person else event_pb2.ACTOR_KIND_SERVICE,
         name=event_pb2.Erasable(value=principal.subject),
-        authenticated_by=principal.authenticated_by if person else "",
+        authenticated_by=principal.authenticated_by if principal.is_person else "",
     )
 
 

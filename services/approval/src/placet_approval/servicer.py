@@ -159,7 +159,7 @@ def _answer(
 
 
 def _actor(caller: Principal) -> Actor:
-    kind = ActorKind.PERSON if "@" in caller.subject else ActorKind.SERVICE
+    kind = ActorKind.PERSON if caller.is_person else ActorKind.SERVICE
     return Actor(kind=kind, name=caller.subject, authenticated_by=caller.authenticated_by)
 
 
