@@ -89,19 +89,39 @@ async def test_one_that_cannot_be_gone_on_with_fails_alone(requests: RequestStor
     assert intake.seen() == wanted
 
 
-async def test_while_something_is_away_nothing_is_passed_over(requests: RequestStore, at_once: int) -> None:
+async def test_one_for_which_something_is_always_away_holds_up_nobody_and_is_named(
+    requests: RequestStore, at_once: int
+) -> None:
     wanted = [await store(requests, (5 - number) * MINUTE) for number in range(3)]
     intake = RecordingIntake()
     intake.failing[wanted[1]] = Unavailable("Temporal is away")
     sweeper = Sweeper(requests, intake, MINUTE)
 
-    for _ in range(2):
+    with pytest.raises(Unavailable, match=f"{wanted[1]}.*Temporal is away"):
+        await sweeper.sweep()
+    # It may be away for all: the rest is left for the next time.
+    assert intake.seen() == wanted[:2]
+    await sweeper.sweep()
+    assert intake.seen() == wanted[2:]
+
+
+async def test_what_could_not_be_gone_on_with_while_something_was_away_is_come_back_to(
+    requests: RequestStore, at_once: int
+) -> None:
+    wanted = [await store(requests, (5 - number) * MINUTE) for number in range(5)]
+    intake = RecordingIntake()
+    intake.failing = {approval_id: Unavailable("Temporal is away") for approval_id in wanted}
+    sweeper = Sweeper(requests, intake, MINUTE)
+    for _ in range(3):
         with pytest.raises(Unavailable):
             await sweeper.sweep()
-    intake.failing.clear()
-    await sweeper.sweep()
+    assert intake.seen() == wanted[:3]
 
-    assert intake.seen() == [wanted[0], wanted[1], wanted[1], wanted[1], wanted[2]]
+    intake.failing.clear()
+    for _ in range(3):
+        await sweeper.sweep()
+
+    assert intake.seen() == [*wanted[3:], *wanted[:3], *wanted[3:]]
 
 
 async def test_a_request_that_was_written_down_late_is_found(requests: RequestStore) -> None:

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import GrpcStatus
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.client import Client
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -15,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from placet_approval import temporal
 from placet_approval.policies import load
 from placet_approval.temporal import NoSuchWorkflow, Workflows
-from placet_rpc.errors import Unavailable
+from placet_rpc.errors import Internal, Unavailable
 from placet_workflows.commands import Command
 from placet_workflows.events import Actor, ActorKind, Entry, Event, LogEntry, Processed, Received
 from placet_workflows.steps import ApprovalInput
@@ -61,15 +64,27 @@ class FakeClient(Client):
             raise self._error
 
 
-def rpc_error(status: RPCStatusCode) -> RPCError:
-    return RPCError("told by the server", status, b"")
+def rpc_error(status: RPCStatusCode, message: str = "told by the server", *details: Message) -> RPCError:
+    said = GrpcStatus(code=status, message=message)
+    for detail in details:
+        said.details.add().Pack(detail)
+    return RPCError(message, status, said.SerializeToString())
 
 
 AWAY = [
     rpc_error(RPCStatusCode.UNAVAILABLE),
     rpc_error(RPCStatusCode.DEADLINE_EXCEEDED),
-    rpc_error(RPCStatusCode.RESOURCE_EXHAUSTED),
-    RuntimeError("Failed client connect"),
+    rpc_error(RPCStatusCode.RESOURCE_EXHAUSTED, "namespace rate limit exceeded"),
+    rpc_error(RPCStatusCode.UNKNOWN),
+    RuntimeError("Failed client connect: Server connection error"),
+]
+REFUSED = [
+    rpc_error(RPCStatusCode.INVALID_ARGUMENT, "Blob data size exceeds limit."),
+    rpc_error(RPCStatusCode.RESOURCE_EXHAUSTED, "grpc: received message larger than max (5 vs. 4)"),
+    rpc_error(RPCStatusCode.PERMISSION_DENIED, "Request unauthorized."),
+    rpc_error(RPCStatusCode.UNAUTHENTICATED),
+    rpc_error(RPCStatusCode.UNIMPLEMENTED),
+    rpc_error(RPCStatusCode.NOT_FOUND, "Namespace placet is not found.", NamespaceNotFoundFailure()),
 ]
 
 
@@ -83,6 +98,32 @@ async def test_an_error_of_temporals_is_unavailable_and_tells_nothing_of_it(erro
         assert raised.value.reason == "DEPENDENCY_UNAVAILABLE"
         assert raised.value.metadata == {"dependency": "temporal"}
         assert str(error) not in raised.value.message
+
+
+@pytest.mark.parametrize("error", REFUSED, ids=str)
+async def test_what_temporal_refuses_for_good_is_not_called_away_and_is_found_in_the_log(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    workflows = Workflows(FakeClient(error))
+
+    for call in (workflows.start(START), workflows.command(ID, COMMAND)):
+        caplog.clear()
+        with pytest.raises(Internal) as raised:
+            await call
+        assert raised.value.reason == "DEPENDENCY_REFUSED"
+        assert str(error) not in raised.value.message
+        (record,) = caplog.records
+        assert raised.value.metadata["reference"] in record.getMessage()
+        assert str(error) in record.getMessage()
+
+
+async def test_a_mistake_of_ours_is_not_called_temporals_silence() -> None:
+    mistake = RuntimeError("cannot encode")
+
+    with pytest.raises(RuntimeError) as raised:
+        await Workflows(FakeClient(mistake)).start(START)
+
+    assert raised.value is mistake
 
 
 async def test_a_temporal_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,15 +46,17 @@ class Sweeper:
     async def sweep(self) -> int:
         """Goes on with some of the requests that were cut short; answers how many it looked at.
 
-        One that cannot be gone on with fails alone. Raises Unavailable, DeadlineExceeded or
-        DatabaseUnavailable while something that all of them need does not answer.
+        One that cannot be gone on with fails alone. Raises Unavailable or DeadlineExceeded, naming the
+        request, when something does not answer: it may be away for all, so the sweep ends; it may be away for
+        this one alone, so the next sweep begins behind it, and the next round comes back to it. Raises
+        DatabaseUnavailable while the service's own database does not answer.
         """
         before = datetime.now(UTC) - self._older_than
         found = await self._requests.cut_short(self._place, before, AT_ONCE)
         for request in found:
-            await self._mend(request)
             self._place = (request.create_time, request.approval_id)
             self._oldest = self._oldest or self._place
+            await self._mend(request)
         if len(found) < AT_ONCE:
             self._begin_again(before)
         return len(found)
@@ -62,8 +64,8 @@ class Sweeper:
     async def _mend(self, request: Request) -> None:
         try:
             await self._intake.go_on(request)
-        except (Unavailable, DeadlineExceeded):
-            raise
+        except (Unavailable, DeadlineExceeded) as error:
+            raise type(error)(f"request {request.approval_id} is not started: {error}") from error
         except (PlacetError, ValueError) as error:
             # ValueError: its row was written by a version that this one cannot read.
             _LOG.error("request %s cannot be started: %s", request.approval_id, error)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from placet_rpc import deadlines
-from placet_rpc.errors import Unavailable
+from placet_rpc.errors import Internal, PlacetError, Unavailable
 from placet_workflows.commands import Command
 from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
 from placet_workflows.steps import ApprovalInput
@@ -26,6 +28,24 @@ _LOG = logging.getLogger("placet.approval.temporal")
 SECONDS = 3.0
 # A worker killed in mid-task is noticed after this; the default of 10 s would be waited for in full.
 TASK_TIMEOUT = timedelta(seconds=2)
+# What a client raises that could not connect yet; any other RuntimeError is a mistake of ours.
+CANNOT_CONNECT = "Failed client connect"
+# These say that the same call will not do again either, until somebody mends what is wrong.
+_FOR_GOOD = frozenset(
+    {
+        RPCStatusCode.INVALID_ARGUMENT,
+        RPCStatusCode.NOT_FOUND,
+        RPCStatusCode.ALREADY_EXISTS,
+        RPCStatusCode.PERMISSION_DENIED,
+        RPCStatusCode.FAILED_PRECONDITION,
+        RPCStatusCode.OUT_OF_RANGE,
+        RPCStatusCode.UNIMPLEMENTED,
+        RPCStatusCode.DATA_LOSS,
+        RPCStatusCode.UNAUTHENTICATED,
+    }
+)
+# RESOURCE_EXHAUSTED is Temporal's word for "slower, please", and gRPC's for a message that is too large.
+_TOO_LARGE = "message larger than max"
 
 
 class NoSuchWorkflow(Exception):
@@ -33,7 +53,8 @@ class NoSuchWorkflow(Exception):
 
 
 class Workflows:
-    """Raises Unavailable while Temporal does not answer; the same call again converges."""
+    """Raises Unavailable while Temporal does not answer: the same call again converges. Raises Internal
+    (DEPENDENCY_REFUSED) when Temporal refuses for good: the same call again will not do."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -62,22 +83,49 @@ class Workflows:
                 await handle.signal(COMMAND_SIGNAL, command, rpc_timeout=timedelta(seconds=SECONDS))
             except RPCError as error:
                 # A completed workflow answers NOT_FOUND too: "workflow execution already completed".
-                if error.status is not RPCStatusCode.NOT_FOUND:
+                if error.status is not RPCStatusCode.NOT_FOUND or _is_about_namespace(error):
                     raise
                 raise NoSuchWorkflow(approval_id) from error
 
 
 @asynccontextmanager
 async def _answering() -> AsyncIterator[None]:
-    """Turns Temporal's silence and errors into Unavailable, in less than the caller's time."""
+    """Turns Temporal's silence and errors into errors of ours, in less than the caller's time."""
     try:
         async with asyncio.timeout(deadlines.outgoing_timeout(SECONDS)):
             yield
-    except (RPCError, RuntimeError, TimeoutError) as error:
-        # RuntimeError is what a lazy client raises when it cannot connect.
-        _LOG.warning("Temporal does not answer: %s", str(error) or type(error).__name__)
-        raise Unavailable(
-            "Temporal does not answer; send the same call again",
-            reason="DEPENDENCY_UNAVAILABLE",
-            metadata={"dependency": "temporal"},
-        ) from error
+    except (RPCError, TimeoutError) as error:
+        raise _told(error) from error
+    except RuntimeError as error:
+        if not str(error).startswith(CANNOT_CONNECT):
+            raise
+        raise _told(error) from error
+
+
+def _told(error: RPCError | TimeoutError | RuntimeError) -> PlacetError:
+    """What a caller is told of Temporal's error, whose own text stays in the log."""
+    if isinstance(error, RPCError) and _is_for_good(error):
+        reference = uuid.uuid4().hex[:12]
+        _LOG.error("Temporal refuses for good (reference %s): %s: %s", reference, error.status.name, error)
+        return Internal(
+            f"Temporal refuses this, and will again until it is mended; the service's log has the cause under"
+            f" reference {reference}",
+            reason="DEPENDENCY_REFUSED",
+            metadata={"dependency": "temporal", "reference": reference},
+        )
+    _LOG.warning("Temporal does not answer: %s", str(error) or type(error).__name__)
+    return Unavailable(
+        "Temporal does not answer; send the same call again",
+        reason="DEPENDENCY_UNAVAILABLE",
+        metadata={"dependency": "temporal"},
+    )
+
+
+def _is_for_good(error: RPCError) -> bool:
+    too_large = error.status is RPCStatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in error.message
+    return too_large or error.status in _FOR_GOOD
+
+
+def _is_about_namespace(error: RPCError) -> bool:
+    """Whether it is Temporal's namespace that is not found, not the workflow in it."""
+    return any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details)
