@@ -91,6 +91,22 @@ def test_a_token_tells_who_it_is_of(own: Any) -> None:
     assert principal.authenticated_by == "jwt:placet-embedded"
 
 
+@pytest.mark.parametrize(
+    ("written", "subject"),
+    [
+        ("Alice@Example.COM", "alice@example.com"),
+        (" alice@example.com\t", "alice@example.com"),
+        ("Billing-EU", "Billing-EU"),
+    ],
+)
+def test_a_person_is_one_however_their_address_is_written(own: Any, written: str, subject: str) -> None:
+    files, key = own
+
+    token = mint(key, written, "default", ["requester"], 60)
+
+    assert Verifier(files.jwks).verify(token).subject == subject
+
+
 def test_a_token_is_refused_from_the_second_of_its_expiry_even_when_cached(own: Any) -> None:
     files, key = own
     clock, ticks = Clock(), Clock()

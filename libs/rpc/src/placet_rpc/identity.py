@@ -20,9 +20,9 @@ _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 class Principal:
     """An authenticated caller.
 
-    `subject` is a person's e-mail address or a program's name; `tenant` the one that this call is about;
-    `roles` the names of `placet.rpc.v1.Role` in lower case without prefix; `authenticated_by` how the
-    caller was recognised, e.g. `jwt:placet-embedded`.
+    `subject` is a person's e-mail address in its `one_spelling`, or a program's name; `tenant` the one
+    that this call is about; `roles` the names of `placet.rpc.v1.Role` in lower case without prefix;
+    `authenticated_by` how the caller was recognised, e.g. `jwt:placet-embedded`.
     """
 
     subject: str
@@ -43,6 +43,16 @@ class Principal:
 
 _principal: ContextVar[Principal | None] = ContextVar("placet_principal", default=None)
 _acting_for: ContextVar[str | None] = ContextVar("placet_acting_for", default=None)
+
+
+def one_spelling(name: str) -> str:
+    """The one way in which a person's address is written: without blanks around it, in small letters. A
+    program's name is returned as it is.
+
+    RFC 5321, 2.4 leaves it to each host whether the part before the @ knows upper case; none that people use
+    does, and two spellings of one person must not be two people.
+    """
+    return name.strip().lower() if "@" in name else name
 
 
 def current() -> Principal:

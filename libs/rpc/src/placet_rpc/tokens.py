@@ -24,7 +24,7 @@ from joserfc.jwk import KeySet, OKPKey
 from joserfc.jwt import JWTClaimsRegistry
 
 from placet_rpc.errors import RPC_DOMAIN, Unauthenticated
-from placet_rpc.identity import Principal, checked_tenant
+from placet_rpc.identity import Principal, checked_tenant, one_spelling
 
 ISSUER: Final = "placet-embedded"
 AUDIENCE: Final = "placet"
@@ -222,7 +222,9 @@ class Verifier:
             raise ValueError("claim tenant")  # noqa: TRY004 (a wrong token, not a wrong call)
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
             raise ValueError("claim roles")
-        return Principal(subject, checked_tenant(tenant), frozenset(roles), self._authenticated_by)
+        return Principal(
+            one_spelling(subject), checked_tenant(tenant), frozenset(roles), self._authenticated_by
+        )
 
     def _follow_file(self) -> None:
         """Reads the JWKS again if it was replaced. Keeps the old keys while the file cannot be read."""

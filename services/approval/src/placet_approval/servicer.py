@@ -14,7 +14,7 @@ from placet_approval.door import Door, Effect
 from placet_approval.intake import Intake
 from placet_approval.reading import Reader
 from placet_approval.views import Filter
-from placet_rpc.identity import Principal, current
+from placet_rpc.identity import Principal, current, one_spelling
 from placet_telemetry import current_traceparent
 from placet_workflows.commands import Command
 from placet_workflows.events import Actor, ActorKind, Verdict
@@ -45,6 +45,8 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     async def RequestApproval(
         self, request: approval_service_pb2.RequestApprovalRequest, context: _Context
     ) -> approval_service_pb2.RequestApprovalResponse:
+        request.required_approver = one_spelling(request.required_approver)
+        request.manager_approver = one_spelling(request.manager_approver)
         accepted = await self._intake.accept(request, current())
         return approval_service_pb2.RequestApprovalResponse(
             id=accepted.id, content_digest=accepted.content_digest, log_index=accepted.log_index
