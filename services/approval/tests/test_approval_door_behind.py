@@ -88,18 +88,22 @@ async def stale_replica(platform: Platform, approval_id: str) -> str:
     database = await Database.open(url, migrations="placet_approval")
     await ViewStore(database).hold_leases([HOME], "dead", datetime.now(UTC), timedelta(hours=1))
     source = await Database.open(platform.database_url, migrations="placet_approval")
-    async with source.read() as connection:
-        rows = {
-            table: [dict(row._mapping) for row in await connection.execute(sa.select(table))]
+    rows = await source.query(
+        lambda connection: {
+            table: [dict(row._mapping) for row in connection.execute(sa.select(table))]
             for table in (request, content, view, view_event)
         }
+    )
     await source.close()
     asked = next(one.index for one in entries if one.entry.event.HasField("asked"))
-    async with database.write() as connection:
+
+    def write(connection: sa.Connection) -> None:
         for table, found in rows.items():
             kept = [row for row in found if table is not view_event or row["log_index"] <= asked]
-            await connection.execute(sa.insert(table), kept)
-        await connection.execute(sa.insert(view_cursor), [{"tenant": HOME, "next_index": asked + 1}])
+            connection.execute(sa.insert(table), kept)
+        connection.execute(sa.insert(view_cursor), [{"tenant": HOME, "next_index": asked + 1}])
+
+    await database.transact(write)
     await database.close()
     current = platform.address
     await platform.serve(database_url=url, replica="stale")

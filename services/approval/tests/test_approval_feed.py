@@ -43,12 +43,15 @@ async def views_of_either(either_platform: Platform) -> AsyncIterator[ViewStore]
 
 async def rows(url: str) -> dict[str, list[Any]]:  # Any: rows, whose columns differ from table to table
     """Everything that the view holds."""
-    database = await Database.open(url, migrations="placet_approval")
-    async with database.read() as connection:
-        found = {
-            table.name: sorted(tuple(row) for row in await connection.execute(sa.select(table)))
+
+    def read(connection: sa.Connection) -> dict[str, list[Any]]:
+        return {
+            table.name: sorted(tuple(row) for row in connection.execute(sa.select(table)))
             for table in VIEW_TABLES
         }
+
+    database = await Database.open(url, migrations="placet_approval")
+    found = await database.query(read)
     await database.close()
     return found
 

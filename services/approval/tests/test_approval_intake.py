@@ -45,8 +45,7 @@ async def store(platform: Platform) -> AsyncIterator[Database]:
 
 async def count(database: Database, table: Any) -> int:
     """Rows of a table."""
-    async with database.read() as connection:
-        return len((await connection.execute(table.select())).all())
+    return await database.query(lambda connection: len(connection.execute(table.select()).all()))
 
 
 async def test_a_request_is_logged_before_it_is_accepted(either_platform: Platform) -> None:

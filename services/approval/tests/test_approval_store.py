@@ -15,7 +15,7 @@ from placet.audit.v1 import event_pb2
 from placet_approval.domain.visibility import Sight
 from placet_approval.requests import Content, Place, Request, RequestStore
 from placet_approval.tables import metadata
-from placet_approval.views import CursorMoved, Filter, Shown, ViewStore
+from placet_approval.views import CursorMoved, Filter, Shown, Standing, ViewStore
 from placet_rpc.errors import InvalidArgument
 from placet_storage import Database
 from placet_testing.databases import schema_differences
@@ -95,10 +95,10 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(
 
 
 async def test_a_request_is_kept_with_its_content(requests: RequestStore) -> None:
-    assert await requests.insert(request(), content()) == request()
+    assert await requests.insert(request(), content()) == (request(), True)
 
     assert await requests.get(HOME, ID) == request()
-    assert await requests.content(HOME, ID, content().digest) == content()
+    assert await requests.content(HOME, ID, content().digest) == (content(), request())
     assert await requests.content(HOME, ID, b"x" * 32) is None
     assert await requests.labels(HOME, [ID, str(uuid.uuid4())]) == {ID: {"team": "a\0ü"}}
 
@@ -106,7 +106,9 @@ async def test_a_request_is_kept_with_its_content(requests: RequestStore) -> Non
 async def test_who_stores_a_request_second_gets_the_first(requests: RequestStore) -> None:
     await requests.insert(request(), content())
 
-    assert await requests.insert(request(payload_digest=b"q" * 32), content(b"other")) == request()
+    stored = await requests.insert(request(payload_digest=b"q" * 32), content(b"other"))
+
+    assert stored == (request(), False)
     assert await requests.content(HOME, ID, content(b"other").digest) is None
 
 
@@ -115,8 +117,9 @@ async def test_of_many_at_once_one_is_stored(requests: RequestStore) -> None:
 
     stored = await asyncio.gather(*(requests.insert(one, content()) for one in rivals))
 
-    assert len({one.payload_digest for one in stored}) == 1
-    assert await requests.get(HOME, ID) == stored[0]
+    assert len({one.payload_digest for one, _ in stored}) == 1
+    assert sum(is_new for _, is_new in stored) == 1
+    assert await requests.get(HOME, ID) == stored[0][0]
 
 
 async def test_tenants_share_nothing(requests: RequestStore, views: ViewStore) -> None:
@@ -128,21 +131,42 @@ async def test_tenants_share_nothing(requests: RequestStore, views: ViewStore) -
 
     assert set(await requests.tenants()) == {HOME, ABROAD}
     assert await requests.content(ABROAD, ID, content().digest) is None
-    assert await requests.accepted_digest(ABROAD, ID, "c") is None
+    assert await views.standing(ABROAD, ID, "d") == Standing([entry(0, ID, tenant=ABROAD)], None, known=True)
     found = await views.get(ABROAD, ID)
-    assert found is not None
+    assert isinstance(found, Shown)
     assert found.approval.subject_id == "abroad's"
     page, _ = await views.page(ALL_AT_HOME, Filter(), 10, "")
     assert [one.subject_id for one in page] == ["order-1"]
-    assert [one.entry.tenant for one in await views.events_from(ABROAD, 0, 10)] == [ABROAD]
+    events, _ = await views.events_from(ABROAD, 0, 10)
+    assert [one.entry.tenant for one in events] == [ABROAD]
 
 
-async def test_a_commands_first_digest_stays(requests: RequestStore) -> None:
-    assert await requests.accepted_digest(HOME, ID, "c") is None
+async def test_a_commands_first_digest_stays(requests: RequestStore, views: ViewStore) -> None:
+    assert (await views.standing(HOME, ID, "c")).accepted is None
     assert await requests.accept_command(HOME, ID, "c", b"d" * 32, NOW) == b"d" * 32
 
     assert await requests.accept_command(HOME, ID, "c", b"e" * 32, NOW) == b"d" * 32
-    assert await requests.accepted_digest(HOME, ID, "c") == b"d" * 32
+    assert (await views.standing(HOME, ID, "c")).accepted == b"d" * 32
+
+
+async def test_a_command_meets_what_the_view_knows_of_its_request(
+    requests: RequestStore, views: ViewStore
+) -> None:
+    assert await views.standing(HOME, ID, "c") == Standing([], None, known=False)
+    await requests.insert(request(), content())
+    assert await views.standing(HOME, ID, "c") == Standing([], None, known=True)
+    await show(views, approval(ID))
+    assert await views.standing(HOME, ID, "c") == Standing([entry(0, ID)], None, known=True)
+
+
+async def test_a_request_that_the_view_does_not_know_yet_is_shown_as_it_was_accepted(
+    requests: RequestStore, views: ViewStore
+) -> None:
+    assert await views.get(HOME, ID) is None
+    await requests.insert(request(), content())
+    assert await views.get(HOME, ID) == request()
+    await show(views, approval(ID), asked=("alice@example.com",))
+    assert await views.get(HOME, ID) == Shown(approval(ID), frozenset({"alice@example.com"}))
 
 
 async def test_cut_short_is_what_the_view_knows_only_as_received(
@@ -195,7 +219,7 @@ async def test_of_two_projectors_at_one_place_one_writes(views: ViewStore) -> No
     (winner,) = (one for one in results if isinstance(one, str))
     assert sum(isinstance(one, CursorMoved) for one in results) == 1
     found = await views.get(HOME, ID)
-    assert found is not None
+    assert isinstance(found, Shown)
     assert found.approval.title == winner
 
 
@@ -203,7 +227,7 @@ async def test_entries_of_the_tenant_itself_move_the_cursor_only(views: ViewStor
     await views.write(HOME, 0, [entry(0, "", 0), entry(1, "", 0)], [])
 
     assert await views.next_index(HOME) == 2
-    assert await views.events_from(HOME, 0, 10) == []
+    assert await views.events_from(HOME, 0, 10) == ([], 2)
 
 
 async def test_a_dropped_view_is_empty_and_may_be_written_again(views: ViewStore) -> None:
@@ -218,7 +242,7 @@ async def test_a_dropped_view_is_empty_and_may_be_written_again(views: ViewStore
     )
     await show(views, approval(ID), asked=("alice@example.com",))
     found = await views.get(HOME, ID)
-    assert found is not None
+    assert isinstance(found, Shown)
     assert found.asked == {"alice@example.com"}
 
 

@@ -16,7 +16,7 @@ from placet_approval.presenting import present
 from placet_approval.refusing import refused, reused, unknown_approval
 from placet_approval.requests import RequestStore
 from placet_approval.temporal import NoSuchWorkflow, Workflows
-from placet_approval.views import ViewStore
+from placet_approval.views import Standing, ViewStore
 from placet_rpc import deadlines
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_workflows import machine
@@ -79,12 +79,13 @@ class Door:
     ) -> Effect | None:
         # The listener before the view: what the view does not know yet is heard.
         with self._feed.of(tenant).listening(approval_id) as listener:
-            known = await self._known(tenant, approval_id, command)
+            standing = await self._views.standing(tenant, approval_id, command.id)
+            known = await self._known(tenant, approval_id, command, standing)
             if known is not None:
                 if command.id in known.state.judged:
                     return _effect_in(known, command)
                 _check(known.state, command)
-            noted = await self._requests.accepted_digest(tenant, approval_id, command.id)
+            noted = standing.accepted
             _refuse_reuse(noted, command)
             if noted is None:
                 try:
@@ -94,15 +95,17 @@ class Door:
             effect = await heard(listener, command, deadline)
         return effect or await self._late(tenant, approval_id, command, noted)
 
-    async def _known(self, tenant: str, approval_id: str, command: Command) -> Known | None:
+    async def _known(
+        self, tenant: str, approval_id: str, command: Command, standing: Standing
+    ) -> Known | None:
         """What to judge the command by; None when nothing is known well enough, and the workflow judges.
 
         The view may be behind the log. What it says of closing, content and requester stays true; that
         somebody was not asked may have changed since, so for that the log itself is asked.
         """
-        seen = _known_from(await self._views.path(tenant, approval_id))
-        if seen is None and await self._requests.get(tenant, approval_id) is None:
+        if not standing.known:
             raise unknown_approval(approval_id)
+        seen = _known_from(standing.path)
         if seen is not None and machine.refusal_of(seen.state, command) is not RefusalReason.NOT_ASKED:
             return seen
         try:

@@ -137,8 +137,7 @@ class TenantFeed:
         if index >= self._recent_from:
             newest_first = takewhile(lambda one: one.stored.index >= index, reversed(self._recent))
             return list(newest_first)[::-1], max(self._position, index)
-        end = await self._views.next_index(self._tenant)
-        stored = await self._views.events_from(self._tenant, index, HISTORY_PAGE)
+        stored, end = await self._views.events_from(self._tenant, index, HISTORY_PAGE)
         changes = await Folding(self._tenant, self._log, self._views, self._requests).take(stored)
         following = stored[-1].index + 1 if len(stored) == HISTORY_PAGE else max(end, index)
         return [change.happened for change in changes if change.happened.stored.index < following], following

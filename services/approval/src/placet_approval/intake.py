@@ -75,8 +75,7 @@ class Intake:
         its_id = approval_id(principal.tenant, principal.subject, message.request_id)
         digest = hashlib.sha256(message.content.body).digest()
         payload_digest = _payload_digest(message, digest)
-        earlier = await self._requests.get(principal.tenant, its_id)
-        request = earlier or await self._store(message, principal, its_id, payload_digest)
+        request, is_new = await self._stored(message, principal, its_id, payload_digest)
         if request.payload_digest != payload_digest:
             raise AlreadyExists(
                 f"request_id {message.request_id} was used for another request; use a new one",
@@ -85,7 +84,7 @@ class Intake:
             )
         # A tenant's first request begins its feed, so that its view follows its log from now on.
         self._feed.of(principal.tenant)
-        log_index = await (self.go_on(request) if earlier else self._log_and_start(request))
+        log_index = await (self._log_and_start(request) if is_new else self.go_on(request))
         return Accepted(its_id, digest, log_index)
 
     async def go_on(self, request: Request) -> int:
@@ -113,13 +112,32 @@ class Intake:
                 )
         return received.index
 
-    async def _store(
+    async def _stored(
         self,
         message: approval_service_pb2.RequestApprovalRequest,
         principal: Principal,
         its_id: str,
         payload_digest: bytes,
-    ) -> Request:
+    ) -> tuple[Request, bool]:
+        """The request as it is stored now, and whether it was stored by this call."""
+        try:
+            request, its_content = await self._understood(message, principal, its_id, payload_digest)
+        except InvalidArgument:
+            # What was once in order stays accepted, though its deadline has passed or its policy is gone.
+            earlier = await self._requests.get(principal.tenant, its_id)
+            if earlier is None:
+                raise
+            return earlier, False
+        return await self._requests.insert(request, its_content)
+
+    async def _understood(
+        self,
+        message: approval_service_pb2.RequestApprovalRequest,
+        principal: Principal,
+        its_id: str,
+        payload_digest: bytes,
+    ) -> tuple[Request, Content]:
+        """What the call asks for. Raises InvalidArgument."""
         policy = check(_asking(message, principal), self._policies, datetime.now(UTC))
         extracted = await _extract(message)
         now = datetime.now(UTC)
@@ -134,13 +152,13 @@ class Intake:
             labels=dict(message.labels),
             create_time=now,
         )
-        content = Content(
+        its_content = Content(
             digest=received.received.content_digest,
             media_type=message.content.media_type,
             body=message.content.body,
             text=extracted.text,
         )
-        return await self._requests.insert(request, content)
+        return request, its_content
 
     def _received(
         self,

@@ -9,7 +9,7 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet_approval.domain.visibility import Sight
 from placet_approval.door import last_index_of
-from placet_approval.feed import Feed
+from placet_approval.feed import Feed, Listener
 from placet_approval.folding import Happened, folded
 from placet_approval.log import AuditLog
 from placet_approval.presenting import present
@@ -94,25 +94,24 @@ class Reader:
 
     async def content(self, sight: Sight, approval_id: str, digest: bytes) -> tuple[Content, Request]:
         """A request's content, and the request."""
-        request = await self._requests.get(sight.tenant, approval_id)
-        content = await self._requests.content(sight.tenant, approval_id, digest)
-        if request is None or content is None:
+        found = await self._requests.content(sight.tenant, approval_id, digest)
+        if found is None:
             raise unknown_approval(approval_id)
         if not sight.everything:
             await self._shown(sight, approval_id)
-        return content, request
+        return found
 
     async def command(
         self, sight: Sight, approval_id: str, command_id: str
     ) -> approval_service_pb2.GetCommandResponse:
         """What became of a command. Raises NotFound (UNKNOWN_COMMAND)."""
         await self._shown(sight, approval_id)
-        path = await self._views.path(sight.tenant, approval_id)
-        state = folded(path)
+        standing = await self._views.standing(sight.tenant, approval_id, command_id)
+        state = folded(standing.path)
         judged = state.judged.get(command_id) if state is not None else None
         if judged is not None:
-            return _became(judged, last_index_of(command_id, path))
-        if await self._requests.accepted_digest(sight.tenant, approval_id, command_id) is not None:
+            return _became(judged, last_index_of(command_id, standing.path))
+        if standing.accepted is not None:
             return approval_service_pb2.GetCommandResponse(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
         raise NotFound(
             f"no command {command_id} reached request {approval_id}",
@@ -121,27 +120,21 @@ class Reader:
         )
 
     async def _shown(self, sight: Sight, approval_id: str) -> Shown:
-        shown = await self._views.get(sight.tenant, approval_id)
-        if shown is None:
-            shown = await self._settle(sight, approval_id)
+        # The listener before the view: what the view does not know yet is heard.
+        with self._feed.of(sight.tenant).listening(approval_id) as listener:
+            found = await self._views.get(sight.tenant, approval_id)
+            shown = await self._settled(found, listener) if isinstance(found, Request) else found
         if shown is None or not sight.covers(shown.approval.requester, shown.asked):
             raise unknown_approval(approval_id)
         return shown
 
-    async def _settle(self, sight: Sight, approval_id: str) -> Shown | None:
+    async def _settled(self, request: Request, listener: Listener) -> Shown | None:
         """A request that was accepted a moment ago: waits until the view has it, at most SETTLING seconds;
         then tells what the log says."""
-        request = await self._requests.get(sight.tenant, approval_id)
-        if request is None:
-            return None
-        with self._feed.of(sight.tenant).listening(approval_id) as listener:
-            shown = await self._views.get(sight.tenant, approval_id)
-            if shown is not None:
-                return shown
-            heard = await listener.next(SETTLING)
-            if heard:
-                return heard[-1].shown
-        state = folded(await self._log.events_of(sight.tenant, approval_id))
+        heard = await listener.next(SETTLING)
+        if heard:
+            return heard[-1].shown
+        state = folded(await self._log.events_of(request.tenant, request.approval_id))
         return None if state is None else Shown(present(state, request.labels), frozenset(state.asked))
 
 

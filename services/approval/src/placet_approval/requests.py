@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -45,115 +46,160 @@ class Request:
 
 
 class RequestStore:
-    """The queries. Each write is one transaction."""
+    """The queries. Each method is one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._insert_request = database.insert(request).on_conflict_do_nothing()
+        self._insert_command = database.insert(command).on_conflict_do_nothing()
 
-    async def insert(self, new: Request, its_content: Content) -> Request:
-        """Stores a request with its content, unless one with its id is there; answers what is stored."""
-        row = {**vars(new), "labels": json.dumps(dict(new.labels), sort_keys=True)}
-        async with self._database.write("insert request") as connection:
-            inserted = await connection.execute(
-                self._database.insert(request).values(row).on_conflict_do_nothing()
-            )
-            if inserted.rowcount:
-                keys = {"tenant": new.tenant, "approval_id": new.approval_id}
-                await connection.execute(sa.insert(content).values(**keys, **vars(its_content)))
-                return new
-            found = await connection.execute(_request_query(new.tenant, new.approval_id))
-            return _request(found.one())
+    async def insert(self, new: Request, its_content: Content) -> tuple[Request, bool]:
+        """Stores a request with its content, unless one with its id is there.
+
+        Answers what is stored, and whether it was stored now.
+        """
+        return await self._database.transact(
+            _insert, self._insert_request, new, its_content, operation="insert request"
+        )
 
     async def get(self, tenant: str, approval_id: str) -> Request | None:
         """A request, if there is one."""
-        async with self._database.read("get request") as connection:
-            row = (await connection.execute(_request_query(tenant, approval_id))).one_or_none()
-        return None if row is None else _request(row)
+        return await self._database.query(request_in, tenant, approval_id, operation="get request")
 
     async def labels(self, tenant: str, approval_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """The labels of some requests, by id."""
         if not approval_ids:
             return {}
-        query = sa.select(request.c.approval_id, request.c.labels).where(
-            request.c.tenant == tenant, request.c.approval_id.in_(approval_ids)
-        )
-        async with self._database.read("get labels") as connection:
-            rows = (await connection.execute(query)).all()
-        return {row.approval_id: json.loads(row.labels) for row in rows}
+        return await self._database.query(_labels, tenant, approval_ids, operation="get labels")
 
-    async def content(self, tenant: str, approval_id: str, digest: bytes) -> Content | None:
-        """A request's content, if it has one with that digest."""
-        query = sa.select(content.c.digest, content.c.media_type, content.c.body, content.c.text).where(
-            content.c.tenant == tenant, content.c.approval_id == approval_id, content.c.digest == digest
-        )
-        async with self._database.read("get content") as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else Content(row.digest, row.media_type, row.body, row.text)
+    async def content(self, tenant: str, approval_id: str, digest: bytes) -> tuple[Content, Request] | None:
+        """A request's content and the request, if it has content with that digest."""
+        return await self._database.query(_content, tenant, approval_id, digest, operation="get content")
 
     async def tenants(self) -> list[str]:
         """Every tenant that ever asked."""
-        async with self._database.read("list tenants") as connection:
-            return list(await connection.scalars(sa.select(request.c.tenant).distinct()))
+        return await self._database.query(_tenants, operation="list tenants")
 
     async def cut_short(self, after: Place, before: datetime, limit: int) -> list[Request]:
         """Requests between a place and a time, oldest first, of which the view knows nothing but that they
         were received."""
-        joined = request.outerjoin(
-            view, (view.c.tenant == request.c.tenant) & (view.c.approval_id == request.c.approval_id)
-        )
-        place = sa.tuple_(request.c.create_time, request.c.approval_id)
-        start = sa.tuple_(sa.literal(after[0], request.c.create_time.type), sa.literal(after[1]))
-        query = (
-            sa.select(request)
-            .select_from(joined)
-            .where(place > start, request.c.create_time < before)
-            .where(sa.func.coalesce(view.c.last_number, 0) <= 1)
-            .order_by(request.c.create_time, request.c.approval_id)
-            .limit(limit)
-        )
-        async with self._database.read("find cut short") as connection:
-            return [_request(row) for row in (await connection.execute(query)).all()]
+        return await self._database.query(_cut_short, after, before, limit, operation="find cut short")
 
     async def accept_command(
         self, tenant: str, approval_id: str, command_id: str, digest: bytes, now: datetime
     ) -> bytes:
         """Notes a command that is durable but not judged yet; the digest of the one that is noted by that id,
         now or before."""
-        row = {
-            "tenant": tenant,
-            "approval_id": approval_id,
-            "command_id": command_id,
-            "digest": digest,
-            "accept_time": now,
-        }
-        async with self._database.write("accept command") as connection:
-            noted = await connection.execute(
-                self._database.insert(command).values(row).on_conflict_do_nothing()
-            )
-            if noted.rowcount:
-                return digest
-            query = _command_query(tenant, approval_id, command_id)
-            return (await connection.scalars(query)).one()
-
-    async def accepted_digest(self, tenant: str, approval_id: str, command_id: str) -> bytes | None:
-        """The digest of a command that was answered ACCEPTED."""
-        async with self._database.read("get command") as connection:
-            digest: bytes | None = await connection.scalar(_command_query(tenant, approval_id, command_id))
-            return digest
+        keys = {"tenant": tenant, "approval_id": approval_id, "command_id": command_id}
+        row = {**keys, "digest": digest, "accept_time": now}
+        return await self._database.transact(
+            _accept, self._insert_command, row, keys, operation="accept command"
+        )
 
 
-def _request_query(tenant: str, approval_id: str) -> sa.Select[tuple[object, ...]]:
-    return sa.select(request).where(request.c.tenant == tenant, request.c.approval_id == approval_id)
+# Built once, because building a statement costs as much as running it.
 
-
-def _command_query(tenant: str, approval_id: str, command_id: str) -> sa.Select[bytes]:
-    return sa.select(command.c.digest).where(
-        command.c.tenant == tenant,
-        command.c.approval_id == approval_id,
-        command.c.command_id == command_id,
+_OF_REQUEST = (
+    request.c.tenant == sa.bindparam("tenant"),
+    request.c.approval_id == sa.bindparam("approval_id"),
+)
+_REQUEST = sa.select(request).where(*_OF_REQUEST)
+_CONTENT = (
+    sa.select(content.c.digest, content.c.media_type, content.c.body, content.c.text, request)
+    .join_from(
+        content,
+        request,
+        (request.c.tenant == content.c.tenant) & (request.c.approval_id == content.c.approval_id),
     )
+    .where(*_OF_REQUEST, content.c.digest == sa.bindparam("digest"))
+)
+_INSERT_CONTENT = sa.insert(content)
+_LABELS = sa.select(request.c.approval_id, request.c.labels).where(
+    request.c.tenant == sa.bindparam("tenant"),
+    request.c.approval_id.in_(sa.bindparam("approval_ids", expanding=True)),
+)
+_COMMAND = sa.select(command.c.digest).where(
+    command.c.tenant == sa.bindparam("tenant"),
+    command.c.approval_id == sa.bindparam("approval_id"),
+    command.c.command_id == sa.bindparam("command_id"),
+)
+
+
+# From here on a transaction's work, as plain functions on its connection.
+
+
+def request_in(connection: sa.Connection, tenant: str, approval_id: str) -> Request | None:
+    """A request, if there is one."""
+    row = connection.execute(_REQUEST, {"tenant": tenant, "approval_id": approval_id}).one_or_none()
+    return None if row is None else _request(row)
+
+
+def accepted_in(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> bytes | None:
+    """The digest of a command that was answered ACCEPTED."""
+    keys = {"tenant": tenant, "approval_id": approval_id, "command_id": command_id}
+    return connection.execute(_COMMAND, keys).scalar_one_or_none()
+
+
+def _insert(
+    connection: sa.Connection, insertion: sa.Insert, new: Request, its_content: Content
+) -> tuple[Request, bool]:
+    row = {**vars(new), "labels": json.dumps(dict(new.labels), sort_keys=True)}
+    keys = {"tenant": new.tenant, "approval_id": new.approval_id}
+    if connection.execute(insertion, row).rowcount:
+        connection.execute(_INSERT_CONTENT, {**keys, **vars(its_content)})
+        return new, True
+    return _request(connection.execute(_REQUEST, keys).one()), False
+
+
+def _labels(connection: sa.Connection, tenant: str, approval_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    rows = connection.execute(_LABELS, {"tenant": tenant, "approval_ids": approval_ids})
+    return {approval_id: json.loads(labels) for approval_id, labels in rows}
+
+
+def _content(
+    connection: sa.Connection, tenant: str, approval_id: str, digest: bytes
+) -> tuple[Content, Request] | None:
+    keys = {"tenant": tenant, "approval_id": approval_id, "digest": digest}
+    row = connection.execute(_CONTENT, keys).one_or_none()
+    if row is None:
+        return None
+    values = dict(row._mapping)
+    its_content = Content(**{name: values.pop(name) for name in ("digest", "media_type", "body", "text")})
+    return its_content, _request_of(values)
+
+
+def _tenants(connection: sa.Connection) -> list[str]:
+    return list(connection.scalars(sa.select(request.c.tenant).distinct()))
+
+
+def _cut_short(connection: sa.Connection, after: Place, before: datetime, limit: int) -> list[Request]:
+    joined = request.outerjoin(
+        view, (view.c.tenant == request.c.tenant) & (view.c.approval_id == request.c.approval_id)
+    )
+    place = sa.tuple_(request.c.create_time, request.c.approval_id)
+    start = sa.tuple_(sa.literal(after[0], request.c.create_time.type), sa.literal(after[1]))
+    query = (
+        sa.select(request)
+        .select_from(joined)
+        .where(place > start, request.c.create_time < before)
+        .where(sa.func.coalesce(view.c.last_number, 0) <= 1)
+        .order_by(request.c.create_time, request.c.approval_id)
+        .limit(limit)
+    )
+    return [_request(row) for row in connection.execute(query)]
+
+
+def _accept(
+    connection: sa.Connection, insertion: sa.Insert, row: Mapping[str, object], keys: Mapping[str, object]
+) -> bytes:
+    connection.execute(insertion, row)
+    digest: bytes = connection.execute(_COMMAND, keys).scalar_one()
+    return digest
 
 
 def _request(row: sa.Row[tuple[object, ...]]) -> Request:
-    values = dict(row._mapping)
+    return _request_of(dict(row._mapping))
+
+
+def _request_of(values: Mapping[str, Any]) -> Request:  # Any: columns, each of its field's type
     return Request(**{**values, "labels": json.loads(values["labels"])})

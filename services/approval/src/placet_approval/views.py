@@ -5,16 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
 from placet_approval.domain.visibility import Sight
+from placet_approval.requests import Request, accepted_in, request_in
 from placet_approval.tables import VIEW_TABLES, lease, view, view_asked, view_cursor, view_event
 from placet_rpc.errors import FieldViolation, InvalidArgument
 from placet_storage import Database
@@ -26,6 +26,16 @@ class Shown:
 
     approval: approval_pb2.Approval
     asked: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a command meets: its request's entries in the view, the digest of the command that was accepted
+    by its id before, and whether there is such a request at all."""
+
+    path: Sequence[event_pb2.LogEntry]
+    accepted: bytes | None
+    known: bool
 
 
 @dataclass(frozen=True)
@@ -43,38 +53,27 @@ class CursorMoved(Exception):
 
 
 class ViewStore:
-    """The queries."""
+    """The queries. Each method is one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._statements = _Statements(database)
 
     # Reading.
 
-    async def get(self, tenant: str, approval_id: str) -> Shown | None:
-        """A request, if the view knows it."""
-        async with self._database.read("get view") as connection:
-            query = sa.select(view.c.approval).where(
-                view.c.tenant == tenant, view.c.approval_id == approval_id
-            )
-            found: bytes | None = await connection.scalar(query)
-            if found is None:
-                return None
-            asked = await connection.scalars(
-                sa.select(view_asked.c.person).where(
-                    view_asked.c.tenant == tenant, view_asked.c.approval_id == approval_id
-                )
-            )
-            return Shown(approval_pb2.Approval.FromString(found), frozenset(asked))
+    async def get(self, tenant: str, approval_id: str) -> Shown | Request | None:
+        """A request as the view has it; as it was accepted, while the view knows nothing of it."""
+        return await self._database.query(_get, tenant, approval_id, operation="get view")
+
+    async def standing(self, tenant: str, approval_id: str, command_id: str) -> Standing:
+        """What a command meets."""
+        return await self._database.query(
+            _standing, tenant, approval_id, command_id, operation="get standing"
+        )
 
     async def path(self, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
         """A request's entries, in order."""
-        query = (
-            sa.select(view_event.c.entry)
-            .where(view_event.c.tenant == tenant, view_event.c.approval_id == approval_id)
-            .order_by(view_event.c.number)
-        )
-        async with self._database.read("get path") as connection:
-            return [event_pb2.LogEntry.FromString(entry) for entry in await connection.scalars(query)]
+        return await self._database.query(_path, tenant, approval_id, operation="get path")
 
     async def page(
         self, sight: Sight, wanted: Filter, size: int, token: str
@@ -90,28 +89,17 @@ class ViewStore:
             # With the column's own type: PostgreSQL would read a plain time in the session's zone.
             after = sa.tuple_(sa.literal(create_time, view.c.create_time.type), sa.literal(approval_id))
             query = query.where(place < after)
-        async with self._database.read("list view") as connection:
-            rows = (await connection.execute(query.limit(size + 1))).all()
-        approvals = [approval_pb2.Approval.FromString(row.approval) for row in rows[:size]]
-        if len(rows) <= size:
-            return approvals, ""
-        return approvals, _token(rows[size - 1].create_time, rows[size - 1].approval_id)
+        return await self._database.query(_page, query, size, operation="list view")
 
-    async def events_from(self, tenant: str, log_index: int, limit: int) -> list[event_pb2.LogEntry]:
-        """Requests' entries from an index of the log on."""
-        query = (
-            sa.select(view_event.c.entry)
-            .where(view_event.c.tenant == tenant, view_event.c.log_index >= log_index)
-            .order_by(view_event.c.log_index)
-            .limit(limit)
-        )
-        async with self._database.read("list events") as connection:
-            return [event_pb2.LogEntry.FromString(entry) for entry in await connection.scalars(query)]
+    async def events_from(
+        self, tenant: str, log_index: int, limit: int
+    ) -> tuple[list[event_pb2.LogEntry], int]:
+        """Requests' entries from an index of the log on, and the first index that the view has not read."""
+        return await self._database.query(_events_from, tenant, log_index, limit, operation="list events")
 
     async def next_index(self, tenant: str) -> int:
         """The first index of the tenant's log that the view has not read."""
-        async with self._database.read("get cursor") as connection:
-            return await _cursor(connection, tenant)
+        return await self._database.query(_cursor, tenant, operation="get cursor")
 
     # Writing.
 
@@ -127,24 +115,22 @@ class ViewStore:
         `changed` holds each request with those of its asked that are new. Raises CursorMoved when the view
         has not read exactly up to `expected`.
         """
-        async with self._database.write("project") as connection:
-            await self._move_cursor(connection, tenant, expected, entries[-1].index + 1)
-            rows = [_event_row(tenant, entry) for entry in entries if entry.entry.approval_id]
-            if rows:
-                await connection.execute(sa.insert(view_event), rows)
-            for shown, newly_asked in changed:
-                await self._upsert(connection, tenant, shown.approval)
-                if newly_asked:
-                    keys = {"tenant": tenant, "approval_id": shown.approval.id}
-                    await connection.execute(
-                        sa.insert(view_asked), [{**keys, "person": person} for person in newly_asked]
-                    )
+        rows = _Rows(
+            events=[_event_row(tenant, entry) for entry in entries if entry.entry.approval_id],
+            requests=[_view_row(tenant, shown.approval) for shown, _ in changed],
+            asked=[
+                {"tenant": tenant, "approval_id": shown.approval.id, "person": person}
+                for shown, newly_asked in changed
+                for person in newly_asked
+            ],
+        )
+        await self._database.transact(
+            _write, self._statements, tenant, expected, entries[-1].index + 1, rows, operation="project"
+        )
 
     async def drop(self) -> None:
         """Empties the view; the projector builds it again from the log."""
-        async with self._database.write("drop view") as connection:
-            for table in VIEW_TABLES:
-                await connection.execute(sa.delete(table))
+        await self._database.transact(_drop, operation="drop view")
 
     async def hold_leases(
         self, names: Sequence[str], holder: str, now: datetime, duration: timedelta
@@ -160,54 +146,145 @@ class ViewStore:
             set_={"holder": statement.excluded.holder, "expires": statement.excluded.expires},
             where=(lease.c.holder == holder) | (lease.c.expires < now),
         )
-        async with self._database.write("lease") as connection:
-            return set(await connection.scalars(statement.returning(lease.c.name)))
+        return await self._database.transact(_names, statement.returning(lease.c.name), operation="lease")
 
     async def release_leases(self, holder: str) -> None:
         """Gives all of a holder's leases back."""
-        async with self._database.write("release leases") as connection:
-            await connection.execute(sa.delete(lease).where(lease.c.holder == holder))
+        await self._database.transact(_release, holder, operation="release leases")
 
-    async def _move_cursor(
-        self, connection: AsyncConnection, tenant: str, expected: int, following: int
-    ) -> None:
-        row = {"tenant": tenant, "next_index": following}
-        statement = self._database.insert(view_cursor).values(row)
-        if expected == 0:
-            statement = statement.on_conflict_do_nothing()
-            moved = (await connection.execute(statement)).rowcount
-        else:
-            update = sa.update(view_cursor).where(
-                view_cursor.c.tenant == tenant, view_cursor.c.next_index == expected
-            )
-            moved = (await connection.execute(update.values(next_index=following))).rowcount
-        if not moved:
-            raise CursorMoved(tenant)
 
-    async def _upsert(
-        self, connection: AsyncConnection, tenant: str, approval: approval_pb2.Approval
-    ) -> None:
-        row = {
-            "tenant": tenant,
-            "approval_id": approval.id,
-            "requester": approval.requester,
-            "state": event_pb2.State.Name(approval.state),
-            "policy": approval.policy,
-            "subject_id": approval.subject_id,
-            "create_time": approval.create_time.ToDatetime(tzinfo=UTC),
-            "last_number": approval.last_number,
-            "approval": approval.SerializeToString(deterministic=True),
-        }
-        statement = self._database.insert(view).values(row)
-        await connection.execute(
-            statement.on_conflict_do_update(index_elements=[view.c.tenant, view.c.approval_id], set_=row)
+# Built once, because building a statement costs as much as running it.
+
+_TENANT, _ID = sa.bindparam("tenant", type_=sa.Text), sa.bindparam("approval_id", type_=sa.Text)
+_VIEW = sa.select(view.c.approval).where(view.c.tenant == _TENANT, view.c.approval_id == _ID)
+_ASKED = sa.select(view_asked.c.person).where(view_asked.c.tenant == _TENANT, view_asked.c.approval_id == _ID)
+_PATH = (
+    sa.select(view_event.c.entry)
+    .where(view_event.c.tenant == _TENANT, view_event.c.approval_id == _ID)
+    .order_by(view_event.c.number)
+)
+_EVENTS = (
+    sa.select(view_event.c.entry)
+    .where(view_event.c.tenant == _TENANT, view_event.c.log_index >= sa.bindparam("from_index"))
+    .order_by(view_event.c.log_index)
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+)
+_CURSOR = sa.select(view_cursor.c.next_index).where(view_cursor.c.tenant == _TENANT)
+_MOVE_CURSOR = (
+    sa.update(view_cursor)
+    .where(view_cursor.c.tenant == sa.bindparam("of"), view_cursor.c.next_index == sa.bindparam("expected"))
+    .values(next_index=sa.bindparam("following"))
+)
+_INSERT_EVENTS, _INSERT_ASKED = sa.insert(view_event), sa.insert(view_asked)
+
+
+class _Statements:
+    """Those that each kind of database spells in its own way."""
+
+    def __init__(self, database: Database) -> None:
+        self.begin_cursor = database.insert(view_cursor).on_conflict_do_nothing()
+        insertion = database.insert(view)
+        self.upsert = insertion.on_conflict_do_update(
+            index_elements=list(view.primary_key),
+            set_={
+                column.name: insertion.excluded[column.name] for column in view.c if not column.primary_key
+            },
         )
 
 
-async def _cursor(connection: AsyncConnection, tenant: str) -> int:
-    query = sa.select(view_cursor.c.next_index).where(view_cursor.c.tenant == tenant)
-    found: int | None = await connection.scalar(query)
+@dataclass(frozen=True)
+class _Rows:
+    """What a batch of entries adds to the view."""
+
+    events: Sequence[Mapping[str, object]]
+    requests: Sequence[Mapping[str, object]]
+    asked: Sequence[Mapping[str, object]]
+
+
+# From here on a transaction's work, as plain functions on its connection.
+
+
+def _get(connection: sa.Connection, tenant: str, approval_id: str) -> Shown | Request | None:
+    keys = {"tenant": tenant, "approval_id": approval_id}
+    found: bytes | None = connection.scalar(_VIEW, keys)
+    if found is None:
+        return request_in(connection, tenant, approval_id)
+    asked = connection.scalars(_ASKED, keys)
+    return Shown(approval_pb2.Approval.FromString(found), frozenset(asked))
+
+
+def _standing(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> Standing:
+    path = _path(connection, tenant, approval_id)
+    return Standing(
+        path,
+        accepted=accepted_in(connection, tenant, approval_id, command_id),
+        known=bool(path) or request_in(connection, tenant, approval_id) is not None,
+    )
+
+
+def _path(connection: sa.Connection, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
+    entries = connection.scalars(_PATH, {"tenant": tenant, "approval_id": approval_id})
+    return [event_pb2.LogEntry.FromString(entry) for entry in entries]
+
+
+def _page(
+    connection: sa.Connection, query: sa.Select[tuple[datetime, str, bytes]], size: int
+) -> tuple[list[approval_pb2.Approval], str]:
+    rows = connection.execute(query.limit(size + 1)).all()
+    approvals = [approval_pb2.Approval.FromString(row.approval) for row in rows[:size]]
+    if len(rows) <= size:
+        return approvals, ""
+    return approvals, _token(rows[size - 1].create_time, rows[size - 1].approval_id)
+
+
+def _events_from(
+    connection: sa.Connection, tenant: str, log_index: int, limit: int
+) -> tuple[list[event_pb2.LogEntry], int]:
+    found = connection.scalars(_EVENTS, {"tenant": tenant, "from_index": log_index, "limit": limit})
+    return [event_pb2.LogEntry.FromString(entry) for entry in found], _cursor(connection, tenant)
+
+
+def _cursor(connection: sa.Connection, tenant: str) -> int:
+    found: int | None = connection.scalar(_CURSOR, {"tenant": tenant})
     return found or 0
+
+
+def _write(
+    connection: sa.Connection,
+    statements: _Statements,
+    tenant: str,
+    expected: int,
+    following: int,
+    rows: _Rows,
+) -> None:
+    if expected == 0:
+        first = {"tenant": tenant, "next_index": following}
+        moved = connection.execute(statements.begin_cursor, first).rowcount
+    else:
+        move = {"of": tenant, "expected": expected, "following": following}
+        moved = connection.execute(_MOVE_CURSOR, move).rowcount
+    if not moved:
+        raise CursorMoved(tenant)
+    for statement, added in (
+        (_INSERT_EVENTS, rows.events),
+        (statements.upsert, rows.requests),
+        (_INSERT_ASKED, rows.asked),
+    ):
+        if added:
+            connection.execute(statement, added)
+
+
+def _drop(connection: sa.Connection) -> None:
+    for table in VIEW_TABLES:
+        connection.execute(sa.delete(table))
+
+
+def _names(connection: sa.Connection, statement: sa.Executable) -> set[str]:
+    return set(connection.scalars(statement))
+
+
+def _release(connection: sa.Connection, holder: str) -> None:
+    connection.execute(sa.delete(lease).where(lease.c.holder == holder))
 
 
 def _event_row(tenant: str, entry: event_pb2.LogEntry) -> dict[str, object]:
@@ -217,6 +294,20 @@ def _event_row(tenant: str, entry: event_pb2.LogEntry) -> dict[str, object]:
         "approval_id": entry.entry.approval_id,
         "number": entry.entry.number,
         "entry": entry.SerializeToString(),
+    }
+
+
+def _view_row(tenant: str, approval: approval_pb2.Approval) -> dict[str, object]:
+    return {
+        "tenant": tenant,
+        "approval_id": approval.id,
+        "requester": approval.requester,
+        "state": event_pb2.State.Name(approval.state),
+        "policy": approval.policy,
+        "subject_id": approval.subject_id,
+        "create_time": approval.create_time.ToDatetime(tzinfo=UTC),
+        "last_number": approval.last_number,
+        "approval": approval.SerializeToString(deterministic=True),
     }
 
 
