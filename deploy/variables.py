@@ -82,7 +82,16 @@ def names_of(settings: type[BaseSettings], field: str) -> list[str]:
 
 
 def meanings(settings: type[BaseSettings]) -> dict[str, str]:
-    """What the source says of each field: the text below it, else the comment above it or its neighbours."""
+    """What the source says of each field, also of those that it has from others."""
+    found: dict[str, str] = {}
+    for kind in reversed(settings.__mro__):
+        if issubclass(kind, BaseSettings) and kind.__module__.startswith("placet_"):
+            found |= {name: said for name, said in _said(kind).items() if said}
+    return found
+
+
+def _said(settings: type[BaseSettings]) -> dict[str, str]:
+    """The text below each field, else the comment above it or its neighbours."""
     source = inspect.getsource(settings)
     lines = source.splitlines()
     body = ast.parse(source).body[0]

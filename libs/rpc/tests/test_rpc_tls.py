@@ -2,68 +2,87 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from placet.audit.v1 import audit_service_pb2 as pb
 from placet.audit.v1 import audit_service_pb2_grpc
 from placet_rpc import errors
-from placet_rpc.client import channel, serving
-
-
-def self_signed(folder: Path) -> dict[str, Path]:
-    """A key and its own certificate for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "placet test")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    folder.mkdir()
-    files = {"certificate": folder / "certificate.pem", "private_key": folder / "key.pem"}
-    files["certificate"].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files["private_key"].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return files
+from placet_rpc.caller_settings import CallerSettings
+from placet_rpc.client import ClientTls, channel, serving
+from placet_rpc.service_settings import ServiceSettings
+from placet_testing.certificates import Authority
 
 
 async def empty(request: Any, context: Any) -> pb.ListEventsResponse:
     return pb.ListEventsResponse(size=1)
 
 
+async def size_seen(address: str, token: Any, tls: ClientTls | None) -> int:
+    async with channel(address, token, tls=tls) as opened:
+        answer = await audit_service_pb2_grpc.AuditServiceStub(opened).ListEvents(pb.ListEventsRequest())
+    return int(answer.size)
+
+
 async def test_a_tls_server_is_reached_by_who_trusts_it_and_by_nobody_else(
     run_audit: Any, keys: Any, tmp_path: Path
 ) -> None:
-    files, other = self_signed(tmp_path / "own"), self_signed(tmp_path / "other")
+    ours, other = Authority(tmp_path / "ours"), Authority(tmp_path / "other")
     token = keys.token("auditor")
-    async with run_audit(changes={"tls": files}, ListEvents=empty) as audit:
-        async with channel(audit.address, token, tls_ca=files["certificate"]) as trusting:
-            stub = audit_service_pb2_grpc.AuditServiceStub(trusting)
-            assert (await stub.ListEvents(pb.ListEventsRequest())).size == 1
-        assert await serving(audit.address, tls_ca=files["certificate"])
+    async with run_audit(changes={"tls": vars(ours.issue("audit"))}, ListEvents=empty) as audit:
+        assert await size_seen(audit.address, token, ClientTls(ours.certificate)) == 1
+        assert await serving(audit.address, tls=ClientTls(ours.certificate))
 
-        for tls_ca in (other["certificate"], None):
-            async with channel(audit.address, token, tls_ca=tls_ca) as stranger:
-                stub = audit_service_pb2_grpc.AuditServiceStub(stranger)
-                with pytest.raises(errors.Unavailable):
-                    await stub.ListEvents(pb.ListEventsRequest())
+        for tls in (ClientTls(other.certificate), None):
+            with pytest.raises(errors.Unavailable):
+                await size_seen(audit.address, token, tls)
+
+
+async def test_a_server_that_wants_a_certificate_is_reached_by_nobody_without_one_of_its_authority(
+    run_audit: Any, keys: Any, tmp_path: Path
+) -> None:
+    ours, other = Authority(tmp_path / "ours"), Authority(tmp_path / "other")
+    token, trusted = keys.token("auditor"), ours.certificate
+    files = {**vars(ours.issue("audit")), "client_ca": ours.certificate}
+    async with run_audit(changes={"tls": files}, ListEvents=empty) as audit:
+        caller, stranger = ours.issue("caller"), other.issue("stranger")
+        own = ClientTls(trusted, caller.certificate, caller.private_key)
+        assert await size_seen(audit.address, token, own) == 1
+
+        for tls in (ClientTls(trusted), ClientTls(trusted, stranger.certificate, stranger.private_key)):
+            with pytest.raises(errors.Unavailable):
+                await size_seen(audit.address, token, tls)
+
+
+class Door(ServiceSettings):
+    """As each service extends them."""
+
+    listen: str = "127.0.0.1:0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables", "missing"),
+    [
+        (Door, ["PLACET_TLS_CERTIFICATE_FILE"], "PLACET_TLS_KEY_FILE"),
+        (Door, ["PLACET_TLS_KEY_FILE"], "PLACET_TLS_CERTIFICATE_FILE"),
+        (Door, ["PLACET_TLS_CLIENT_CA_FILE"], "PLACET_TLS_CERTIFICATE_FILE"),
+        (CallerSettings, ["PLACET_TLS_CA_FILE", "PLACET_TLS_CLIENT_KEY_FILE"], "_CLIENT_CERTIFICATE_FILE"),
+        (
+            CallerSettings,
+            ["PLACET_TLS_CLIENT_CERTIFICATE_FILE", "PLACET_TLS_CLIENT_KEY_FILE"],
+            "PLACET_TLS_CA_FILE",
+        ),
+    ],
+)
+def test_half_of_a_tls_configuration_is_refused_by_the_name_of_the_other_half(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: type[Door | CallerSettings],
+    variables: list[str],
+    missing: str,
+) -> None:
+    for variable in variables:
+        monkeypatch.setenv(variable, "some.pem")
+    with pytest.raises(ValueError, match=missing):
+        settings()

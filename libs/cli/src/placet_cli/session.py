@@ -19,7 +19,7 @@ from placet_cli.screen import Screen, short
 from placet_cli.stack.claims import StackState, shown
 from placet_cli.stack.secrets import OWNER, person
 from placet_client import PlacetClient
-from placet_rpc.client import channel
+from placet_rpc.client import channel, tls_from_environment
 from placet_rpc.tokens import FileTokenSource, TokenSource
 
 # Seconds that a command waits for a service that is away: long enough for a restart, short for a person.
@@ -88,7 +88,7 @@ class Session:
     @asynccontextmanager
     async def channel(self, service: str) -> AsyncIterator[grpc.aio.Channel]:
         """A channel to a service, acting as who acts."""
-        opened = channel(self.address(service), self.tokens())
+        opened = channel(self.address(service), self.tokens(), tls=tls_from_environment())
         try:
             yield opened
         finally:

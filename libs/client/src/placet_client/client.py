@@ -21,7 +21,7 @@ from placet.audit.v1 import event_pb2
 from placet_client.approvals import PendingApproval, await_outcome, content_of
 from placet_client.converging import TRANSIENT, converge, pauses
 from placet_client.outcome import Outcome
-from placet_rpc.client import channel
+from placet_rpc.client import ClientTls, channel, tls_from_environment
 from placet_rpc.errors import FieldViolation, InvalidArgument
 from placet_rpc.tokens import FileTokenSource, TokenSource
 
@@ -40,13 +40,13 @@ class PlacetClient:
     """
 
     def __init__(
-        self, address: str, tokens: TokenSource, *, patience: float = PATIENCE, tls_ca: Path | None = None
+        self, address: str, tokens: TokenSource, *, patience: float = PATIENCE, tls: ClientTls | None = None
     ) -> None:
         """See `connect`."""
         self._address = address
         self._tokens = tokens
         self._patience = patience
-        self._tls_ca = tls_ca
+        self._tls = tls
         self._channel: grpc.aio.Channel | None = None
 
     @classmethod
@@ -56,25 +56,25 @@ class PlacetClient:
         tokens: TokenSource | Path | str | None = None,
         *,
         patience: float = PATIENCE,
-        tls_ca: Path | None = None,
+        tls: ClientTls | None = None,
     ) -> Self:
         """A client of the service at `address` (host:port; default PLACET_APPROVAL_ADDRESS).
 
         `tokens` says who calls: a token source, or the path of the file that holds the token (default
-        PLACET_TOKEN_FILE), which is read again when it is replaced. `tls_ca` is a PEM file; without it the
-        connection is plain. Connects with the first call. Raises ValueError if neither argument nor variable
-        says where or who.
+        PLACET_TOKEN_FILE), which is read again when it is replaced. `tls` names PEM files (default
+        PLACET_TLS_CA_FILE and the other variables of callers); without any the connection is plain. Connects
+        with the first call. Raises ValueError if neither argument nor variable says where or who.
         """
         address = address or os.environ.get("PLACET_APPROVAL_ADDRESS")
         tokens = tokens or _path_from_environment("PLACET_TOKEN_FILE")
         if not address or tokens is None:
             raise ValueError("say address and tokens, or set PLACET_APPROVAL_ADDRESS and PLACET_TOKEN_FILE")
         source = FileTokenSource(Path(tokens)) if isinstance(tokens, Path | str) else tokens
-        return cls(address, source, patience=patience, tls_ca=tls_ca)
+        return cls(address, source, patience=patience, tls=tls or tls_from_environment())
 
     async def __aenter__(self) -> Self:
         """Opens the connection."""
-        self._channel = channel(self._address, self._tokens, tls_ca=self._tls_ca)
+        self._channel = channel(self._address, self._tokens, tls=self._tls)
         return self
 
     async def __aexit__(

@@ -16,6 +16,7 @@ import placet_client
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_client.client import PATIENCE
 from placet_client.outcome import Outcome
+from placet_rpc.client import ClientTls
 from placet_rpc.tokens import TokenSource
 
 _Answer = TypeVar("_Answer")
@@ -75,10 +76,10 @@ class PlacetClient:
         tokens: TokenSource | Path | str | None = None,
         *,
         patience: float = PATIENCE,
-        tls_ca: Path | None = None,
+        tls: ClientTls | None = None,
     ) -> Self:
         """See placet_client.PlacetClient.connect."""
-        return cls(placet_client.PlacetClient.connect(address, tokens, patience=patience, tls_ca=tls_ca))
+        return cls(placet_client.PlacetClient.connect(address, tokens, patience=patience, tls=tls))
 
     def __enter__(self) -> Self:
         """Opens the connection."""

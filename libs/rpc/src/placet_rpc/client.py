@@ -7,8 +7,10 @@ arity only; each returns gRPC's own call, or a thin cover of it, so that cancell
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -41,20 +43,46 @@ _OPTIONS: Final = (
 )
 
 
+@dataclass(frozen=True)
+class ClientTls:
+    """PEM files of a caller that speaks TLS: whom it trusts, and its own proof where one is wanted."""
+
+    ca: Path
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """What gRPC needs of these. Raises OSError if they cannot be read."""
+        key, chain = (
+            None if file is None else file.read_bytes() for file in (self.private_key, self.certificate)
+        )
+        return grpc.ssl_channel_credentials(self.ca.read_bytes(), key, chain)
+
+
+def tls_from_environment() -> ClientTls | None:
+    """What the environment says to all callers (see `caller_settings`); None: plain. Raises ValueError."""
+    if not os.environ.get("PLACET_TLS_CA_FILE"):
+        return None
+    # Imported late: it takes longer than a call, and a command that speaks plain does without.
+    from placet_rpc.caller_settings import CallerSettings
+
+    return CallerSettings().tls()
+
+
 def channel(
     address: str,
     tokens: TokenSource | None,
     *,
     default_timeout: float = 5.0,
-    tls_ca: Path | None = None,
+    tls: ClientTls | None = None,
     options: Sequence[tuple[str, int | str]] = (),
 ) -> grpc.aio.Channel:
     """A channel to the service at `address` (host:port); close it when done. Needs a running loop.
 
     Unary calls get `default_timeout` seconds unless they say otherwise, and never more than what is left of
-    the call being handled, less a little; streams get no deadline. `tls_ca` is a PEM file of the authority
-    to trust; without it the connection is plain, for trusted networks. Awaiting a call, or reading a
-    stream, raises placet_rpc.errors. Stop reading a stream early with `call.cancel()`.
+    the call being handled, less a little; streams get no deadline. Without `tls` the connection is plain, for
+    trusted networks. Awaiting a call, or reading a stream, raises placet_rpc.errors. Stop reading a stream
+    early with `call.cancel()`. Raises OSError if a file of `tls` cannot be read.
     """
     outgoing = _Outgoing(tokens, default_timeout)
     interceptors = [
@@ -63,16 +91,16 @@ def channel(
         _StreamUnary(outgoing),
         _StreamStream(outgoing),
     ]
-    return _bare_channel(address, tls_ca, [*_OPTIONS, *options], interceptors)
+    return _bare_channel(address, tls, [*_OPTIONS, *options], interceptors)
 
 
 async def serving(
-    address: str, service: str = "", *, timeout: float = 1.0, tls_ca: Path | None = None
+    address: str, service: str = "", *, timeout: float = 1.0, tls: ClientTls | None = None
 ) -> bool:
     """Whether the server at `address` says SERVING of `service` (full name; "": of itself) in `timeout` s."""
     # Without interceptors: supervisors ask often, and nobody wants to see it in traces.
     request = health_pb2.HealthCheckRequest(service=service)
-    async with _bare_channel(address, tls_ca, _OPTIONS, ()) as probe:
+    async with _bare_channel(address, tls, _OPTIONS, ()) as probe:
         try:
             answer = await health_pb2_grpc.HealthStub(probe).Check(request, timeout=timeout)
         except grpc.aio.AioRpcError:
@@ -82,14 +110,13 @@ async def serving(
 
 def _bare_channel(
     address: str,
-    tls_ca: Path | None,
+    tls: ClientTls | None,
     options: Sequence[tuple[str, int | str]],
     interceptors: Sequence[grpc.aio.ClientInterceptor],
 ) -> grpc.aio.Channel:
-    if tls_ca is None:
+    if tls is None:
         return grpc.aio.insecure_channel(address, options, interceptors=interceptors)
-    credentials = grpc.ssl_channel_credentials(tls_ca.read_bytes())
-    return grpc.aio.secure_channel(address, credentials, options, interceptors=interceptors)
+    return grpc.aio.secure_channel(address, tls.credentials(), options, interceptors=interceptors)
 
 
 class _Outgoing:

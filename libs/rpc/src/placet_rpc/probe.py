@@ -1,4 +1,7 @@
-"""`python -m placet_rpc.probe host:port`: whether a server there serves, for health checks of containers."""
+"""`python -m placet_rpc.probe host:port`: whether a server there serves, for health checks of containers.
+
+Speaks TLS where the environment says so to all callers (PLACET_TLS_CA_FILE).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,8 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from placet_rpc.client import serving
+from placet_rpc.client import serving, tls_from_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,9 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("address", help="host:port of the server")
     parser.add_argument("--service", default="", help="full name of one service; default: the whole server")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds to wait; default 2")
-    parser.add_argument("--tls-ca", type=Path, help="PEM file of the authority to trust; default: no TLS")
     asked = parser.parse_args(arguments)
-    probe = serving(asked.address, asked.service, timeout=asked.timeout, tls_ca=asked.tls_ca)
+    probe = serving(asked.address, asked.service, timeout=asked.timeout, tls=tls_from_environment())
     return 0 if asyncio.run(probe) else 1
 
 

@@ -49,6 +49,7 @@ class TlsFiles(BaseModel):
 
     certificate: Path
     private_key: Path
+    client_ca: Path | None = Field(default=None, description="whose certificate callers must show")
 
 
 class ServerSettings(BaseModel):
@@ -213,11 +214,17 @@ def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
     try:
         if settings.tls is None:
             return server.add_insecure_port(settings.listen)
-        pair = (settings.tls.private_key.read_bytes(), settings.tls.certificate.read_bytes())
-        return server.add_secure_port(settings.listen, grpc.ssl_server_credentials([pair]))
+        return server.add_secure_port(settings.listen, _credentials(settings.tls))
     except RuntimeError as error:
         # gRPC says no more than "failed to bind".
         raise CannotListen(f"cannot listen on {settings.listen}: taken, or not an address here") from error
+
+
+def _credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    """Read once: a renewed certificate is shown after the next start. Raises OSError."""
+    pair = (files.private_key.read_bytes(), files.certificate.read_bytes())
+    authority = None if files.client_ca is None else files.client_ca.read_bytes()
+    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:

@@ -7,30 +7,21 @@ import socket
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from placet_rpc.server import ServerSettings
+from placet_rpc.caller_settings import CallerSettings
+from placet_rpc.service_settings import ServiceSettings
 
 
-class Settings(BaseSettings):
+class Settings(ServiceSettings, CallerSettings):
     """Read once, at start; the prefix of each variable is `PLACET_APPROVAL_`."""
 
     model_config = SettingsConfigDict(env_prefix="PLACET_APPROVAL_", frozen=True, extra="ignore")
 
     listen: str = "127.0.0.1:7400"
-    """host:port to serve on."""
-
-    jwks_file: Path = Field(default=Path(".placet/keys/jwks.json"), validation_alias="PLACET_JWKS_FILE")
-    """The public keys that callers' tokens are checked with."""
 
     token_file: Path = Field(default=Path(".placet/tokens/approval"), validation_alias="PLACET_TOKEN_FILE")
     """This service's own token, mode 0600; renewed by whoever issued it."""
-
-    reflection: bool = False
-    """Whether the contracts can be read from the server."""
-
-    grace: float = Field(default=10, ge=0)
-    """Seconds that calls in flight get when the service stops."""
 
     database_url: str = "sqlite:///.placet/approval.db"
     """Where requests, contents and the view are kept: `sqlite:///path` or `postgresql://…`."""
@@ -64,9 +55,3 @@ class Settings(BaseSettings):
 
     refusals_per_minute: int = Field(default=600, ge=0)
     """Refusals of authority that are recorded for each tenant; more are only counted."""
-
-    def server(self) -> ServerSettings:
-        """What placet_rpc needs of these."""
-        return ServerSettings(
-            listen=self.listen, jwks_file=self.jwks_file, reflection=self.reflection, grace=self.grace
-        )

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from placet_rpc.server import ServerSettings
+from placet_rpc.service_settings import ServiceSettings
 
 
-class Settings(BaseSettings):
+class Settings(ServiceSettings):
     """Read once, at start. A variable is `PLACET_AUDIT_` and the field's name, unless the field says so."""
 
     model_config = SettingsConfigDict(env_prefix="PLACET_AUDIT_", frozen=True, populate_by_name=True)
 
     listen: str = "127.0.0.1:7401"
-    """host:port to serve on."""
-
-    jwks_file: Path = Field(default=Path(".placet/keys/jwks.json"), validation_alias="PLACET_JWKS_FILE")
-    """The public keys that callers' tokens are checked with."""
-
-    reflection: bool = False
-    """Whether the contracts can be read from the server."""
-
-    grace: float = Field(default=10, ge=0)
-    """Seconds that calls in flight get when the service stops."""
 
     database_url: str = "sqlite:///.placet/audit.db"
     """Where the log is kept: `sqlite:///path` or `postgresql://…`."""
@@ -47,9 +35,3 @@ class Settings(BaseSettings):
 
     refusals_per_minute: int = Field(default=600, ge=0)
     """Refusals at this service's own door that are recorded for each tenant; more are only counted."""
-
-    def server(self) -> ServerSettings:
-        """What placet_rpc needs of these."""
-        return ServerSettings(
-            listen=self.listen, jwks_file=self.jwks_file, reflection=self.reflection, grace=self.grace
-        )

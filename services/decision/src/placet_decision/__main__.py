@@ -32,7 +32,10 @@ async def run(settings: Settings) -> None:
     _LOG.info("provider %s judges", provider.name)
     database = await Database.open(settings.database_url, migrations="placet_decision")
     tokens = FileTokenSource(settings.token_file)
-    approval, audit = channel(settings.approval_address, tokens), channel(settings.audit_address, tokens)
+    approval, audit = (
+        channel(address, tokens, tls=settings.tls())
+        for address in (settings.approval_address, settings.audit_address)
+    )
     contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(approval))
     append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
     refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)

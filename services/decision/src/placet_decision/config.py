@@ -6,30 +6,21 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from placet_rpc.server import ServerSettings
+from placet_rpc.caller_settings import CallerSettings
+from placet_rpc.service_settings import ServiceSettings
 
 
-class Settings(BaseSettings):
+class Settings(ServiceSettings, CallerSettings):
     """Read once, at start. Unless a field says otherwise, its variable is `PLACET_DECISION_` and its name."""
 
     model_config = SettingsConfigDict(env_prefix="PLACET_DECISION_", frozen=True, env_ignore_empty=True)
 
     listen: str = "127.0.0.1:7402"
-    """host:port to serve on."""
-
-    jwks_file: Path = Field(default=Path(".placet/keys/jwks.json"), validation_alias="PLACET_JWKS_FILE")
-    """The public keys that callers' tokens are checked with."""
 
     token_file: Path = Field(default=Path(".placet/tokens/decision"), validation_alias="PLACET_TOKEN_FILE")
     """This service's own token, for ApprovalService and AuditService."""
-
-    reflection: bool = False
-    """Whether the contracts can be read from the server."""
-
-    grace: float = Field(default=10, ge=0)
-    """Seconds that calls in flight get when the service stops."""
 
     database_url: str = "sqlite:///.placet/decision.db"
     """Where answers are kept: `sqlite:///path` or `postgresql://…`."""
@@ -84,9 +75,3 @@ class Settings(BaseSettings):
         if self.provider:
             return self.provider
         return "openai" if self.openai_api_key or self.openai_base_url else "embedded"
-
-    def server(self) -> ServerSettings:
-        """What placet_rpc needs of these."""
-        return ServerSettings(
-            listen=self.listen, jwks_file=self.jwks_file, reflection=self.reflection, grace=self.grace
-        )

@@ -25,7 +25,7 @@ async def main() -> None:
     closing.callback(setup("worker-default").shutdown)
     tokens = FileTokenSource(settings.token_file)
     audit, decision, notification = [
-        await closing.enter_async_context(channel(address, tokens))
+        await closing.enter_async_context(channel(address, tokens, tls=settings.tls()))
         for address in (settings.audit_address, settings.decision_address, settings.notification_address)
     ]
     activities = DefaultActivities(

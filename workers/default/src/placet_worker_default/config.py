@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from placet_rpc.caller_settings import CallerSettings
 
 
-class Settings(BaseSettings):
+class Settings(CallerSettings):
     """Each field with its default; its variable is PLACET_ and the field's name."""
 
     model_config = SettingsConfigDict(env_prefix="PLACET_", frozen=True, extra="ignore")

@@ -22,7 +22,7 @@ async def main() -> None:
     closing = AsyncExitStack()
     closing.callback(setup("worker-ml").shutdown)
     audit = await closing.enter_async_context(
-        channel(settings.audit_address, FileTokenSource(settings.token_file))
+        channel(settings.audit_address, FileTokenSource(settings.token_file), tls=settings.tls())
     )
     activities = MlActivities(AuditServiceStub(audit))
     await run_worker(

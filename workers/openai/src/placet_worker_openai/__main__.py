@@ -21,7 +21,7 @@ async def main() -> None:
     closing = AsyncExitStack()
     closing.callback(setup("worker-openai").shutdown)
     decision = await closing.enter_async_context(
-        channel(settings.decision_address, FileTokenSource(settings.token_file))
+        channel(settings.decision_address, FileTokenSource(settings.token_file), tls=settings.tls())
     )
     activities = OpenAiActivities(DecisionServiceStub(decision))
     await run_worker(
