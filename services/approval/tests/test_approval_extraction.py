@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import zlib
 
 import pytest
 
-from placet_approval.domain import extraction
-from placet_approval.domain.extraction import MAX_TEXT_BYTES, Unreadable, extract
+from placet_approval.domain.extraction import extract
+from placet_approval.domain.pdf import MAX_TEXT_BYTES, text_of
+from placet_approval.domain.unreadable import Unreadable
+from placet_approval.extracting import Extractor, Limits
 
 PDF = "application/pdf"
+FONT = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
+RESOURCES = f"/Resources << /Font << /F1 {FONT} >> >>"
 
 
 def pdf(*pages: str, compress: bool = False) -> bytes:
     """A PDF with a page for each text, in Helvetica (ISO 32000-1, 7.5)."""
     kids = " ".join(f"{3 + 2 * number} 0 R" for number in range(len(pages)))
-    font = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode(),
@@ -28,11 +32,23 @@ def pdf(*pages: str, compress: bool = False) -> bytes:
         how = "/Filter /FlateDecode " if compress else ""
         page = (
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {4 + 2 * number} 0 R"
-            f" /Resources << /Font << /F1 {font} >> >> >>"
+            f" {RESOURCES} >>"
         )
         objects.append(page.encode())
         objects.append(f"<< {how}/Length {len(stream)} >>\nstream\n".encode() + stream + b"\nendstream")
     return _with_cross_references(objects)
+
+
+def _pdf_with_content(compressed: bytes) -> bytes:
+    page = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R {RESOURCES} >>"
+    return _with_cross_references(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R >>",
+            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            page.encode(),
+            b"<< /Filter /FlateDecode /Length %d >>\nstream\n%s\nendstream" % (len(compressed), compressed),
+        ]
+    )
 
 
 def _with_cross_references(objects: list[bytes]) -> bytes:
@@ -66,8 +82,8 @@ def test_text_is_taken_as_it_is_and_described(media_type: str, method: str) -> N
     assert extracted.processed.text_digest == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_a_pdf_is_its_text_page_by_page() -> None:
-    extracted = extract(pdf("Pay 4,711 EUR", "to Example Ltd."), PDF)
+async def test_a_pdf_is_its_text_page_by_page() -> None:
+    extracted = await Extractor().extracted(pdf("Pay 4,711 EUR", "to Example Ltd."), PDF)
 
     assert extracted.text == "Pay 4,711 EUR\n\nto Example Ltd."
     assert extracted.processed.method == "pdf"
@@ -108,13 +124,13 @@ def test_json_that_is_none_is_refused(body: bytes) -> None:
 )
 def test_a_broken_pdf_is_refused(body: bytes) -> None:
     with pytest.raises(Unreadable, match="PDF"):
-        extract(body, PDF)
+        text_of(body)
 
 
 @pytest.mark.parametrize("body", [pdf(""), pdf("   ", ""), pdf()], ids=["no text", "spaces", "no pages"])
 def test_a_pdf_without_text_is_refused_with_what_to_do(body: bytes) -> None:
     with pytest.raises(Unreadable, match=r"without text.*send its text instead"):
-        extract(body, PDF)
+        text_of(body)
 
 
 def test_no_damage_to_a_pdf_provokes_anything_but_a_refusal() -> None:
@@ -125,14 +141,14 @@ def test_no_damage_to_a_pdf_provokes_anything_but_a_refusal() -> None:
         for _ in range(chance.randint(1, 8)):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
         try:
-            extracted = extract(bytes(damaged[: chance.randint(1, len(damaged))]), PDF)
+            text = text_of(bytes(damaged[: chance.randint(1, len(damaged))]))
         except Unreadable:
             continue
-        assert extracted.text.strip()
+        assert text.strip()
 
 
 def test_nul_in_a_pdf_is_replaced_because_no_database_must_refuse_it() -> None:
-    assert extract(pdf("a\\000b"), PDF).text == "a?b"
+    assert text_of(pdf("a\\000b")) == "a?b"
 
 
 def test_a_pdf_that_unpacks_to_too_much_text_is_refused() -> None:
@@ -141,16 +157,70 @@ def test_a_pdf_that_unpacks_to_too_much_text_is_refused() -> None:
     assert len(bomb) < 1 << 20
 
     with pytest.raises(Unreadable, match=f"more than {MAX_TEXT_BYTES} bytes"):
-        extract(bomb, PDF)
+        text_of(bomb)
+
+
+def test_a_pdf_that_unpacks_to_more_than_pypdf_takes_is_refused_as_such() -> None:
+    content = b"BT /F1 12 Tf [" + b"(a) " * 200_000 + b"] TJ ET"
+
+    with pytest.raises(Unreadable, match="holds more than can be read; send its text instead"):
+        text_of(_pdf_with_content(zlib.compress(content)))
 
 
 def test_a_pdf_with_too_many_pages_is_refused() -> None:
     with pytest.raises(Unreadable, match="has 501 pages; the most is 500"):
-        extract(pdf(*["x"] * 501), PDF)
+        text_of(pdf(*["x"] * 501))
 
 
-def test_a_pdf_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "MAX_SECONDS", 0.0)
+# A page of eight million letters, each written by an operator of its own: minutes, and gigabytes.
+ENDLESS = _pdf_with_content(zlib.compress(b"BT /F1 12 Tf " + b"(a) Tj " * 8_000_000 + b"ET", 9))
 
-    with pytest.raises(Unreadable, match="to read"):
-        extract(pdf("text"), PDF)
+
+async def test_a_page_that_takes_for_ever_is_killed_and_the_next_pdf_is_read() -> None:
+    assert len(ENDLESS) < 1 << 20
+    extractor = Extractor(Limits(cpu_seconds=1), at_once=1)
+    hanging = asyncio.create_task(extractor.extracted(ENDLESS, PDF))
+    waiting = asyncio.create_task(extractor.extracted(pdf("Pay"), PDF))
+
+    with pytest.raises(Unreadable, match="takes too long to read; send its text instead"):
+        await hanging
+
+    assert (await waiting).text == "Pay"
+
+
+async def test_a_pdf_that_waits_is_killed_too() -> None:
+    with pytest.raises(Unreadable, match="takes too long"):
+        await Extractor(Limits(seconds=0.2)).extracted(ENDLESS, PDF)
+
+
+async def test_a_pdf_that_takes_all_memory_is_refused() -> None:
+    with pytest.raises(Unreadable, match="takes too much memory to read; send its text instead"):
+        await Extractor(Limits(cpu_seconds=60, seconds=60, mebibytes=128)).extracted(ENDLESS, PDF)
+
+
+async def test_a_caller_who_goes_away_takes_the_reading_of_their_pdf_along() -> None:
+    extractor = Extractor(at_once=1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await extractor.extracted(ENDLESS, PDF)
+
+    assert (await extractor.extracted(pdf("Pay"), PDF)).text == "Pay"
+
+
+@pytest.mark.parametrize("body", [pdf(""), b"not a PDF"])
+async def test_a_pdfs_own_process_refuses_in_the_same_words(body: bytes) -> None:
+    with pytest.raises(Unreadable) as here:
+        text_of(body)
+    with pytest.raises(Unreadable) as there:
+        await Extractor().extracted(body, PDF)
+
+    assert str(there.value) == str(here.value)
+
+
+async def test_what_a_pdfs_process_cannot_do_itself_is_not_the_pdfs_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(RuntimeError, match="no PDF may bring about"):
+        await Extractor(Limits(mebibytes=1 << 60)).extracted(pdf("Pay"), PDF)
+
+    assert "Error" in caplog.text

@@ -3,10 +3,8 @@ recorded. Each step may be done again; a crash in between is mended by the calle
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +13,10 @@ from opentelemetry import context as otel_context
 
 from placet.approval.v1 import approval_service_pb2
 from placet.audit.v1 import event_pb2
-from placet_approval.domain.extraction import Extracted, Unreadable, extract
+from placet_approval.domain.extraction import Extracted
 from placet_approval.domain.intake import Asking, check
+from placet_approval.domain.unreadable import Unreadable
+from placet_approval.extracting import Extractor
 from placet_approval.feed import Feed
 from placet_approval.log import AuditLog
 from placet_approval.requests import Content, Request, RequestStore
@@ -30,9 +30,6 @@ from placet_workflows.events import LogEntry, Processed
 from placet_workflows.names import approval_id
 from placet_workflows.policy import Policy
 from placet_workflows.steps import ApprovalInput
-
-# A PDF takes a core for seconds: more than one at a time would only slow everybody else.
-_pdf_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pdf")
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,7 @@ class Intake:
         self._workflows = workflows
         self._policies = policies
         self._clock_scale = clock_scale
+        self._extractor = Extractor()
 
     async def accept(
         self, message: approval_service_pb2.RequestApprovalRequest, principal: Principal
@@ -139,7 +137,7 @@ class Intake:
     ) -> tuple[Request, Content]:
         """What the call asks for. Raises InvalidArgument."""
         policy = check(_asking(message, principal), self._policies, datetime.now(UTC))
-        extracted = await _extract(message)
+        extracted = await _extract(self._extractor, message)
         now = datetime.now(UTC)
         received = self._received(message, principal, policy, now)
         request = Request(
@@ -242,13 +240,9 @@ def _payload_digest(message: approval_service_pb2.RequestApprovalRequest, conten
     return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
 
 
-async def _extract(message: approval_service_pb2.RequestApprovalRequest) -> Extracted:
-    body, media_type = message.content.body, message.content.media_type
+async def _extract(extractor: Extractor, message: approval_service_pb2.RequestApprovalRequest) -> Extracted:
     try:
-        if media_type == "application/pdf":
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(_pdf_reader, extract, body, media_type)
-        return extract(body, media_type)
+        return await extractor.extracted(message.content.body, message.content.media_type)
     except Unreadable as error:
         violation = FieldViolation("content.body", str(error))
         raise InvalidArgument(f"content.body: {error}", violations=[violation]) from error
