@@ -135,6 +135,10 @@ class PostOffice:
     rcpt_answer: str = "250 OK"
     mail_answer: str = "250 OK"
     data_answer: str = "250 OK"
+    # Said once instead of an answer to MAIL, before hanging up.
+    last_words: str = ""
+    # Set when somebody said goodbye.
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     # What happens before a mail's data is answered.
     before_answer: Callable[[SMTP], "asyncio.Future[None] | None"] = lambda server: None
     protocols: list[SMTP] = field(default_factory=list)
@@ -156,8 +160,19 @@ class PostOffice:
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Judges the sender."""
+        if self.last_words:
+            said, self.last_words = self.last_words, ""
+            await server.push(said)
+            assert server.transport is not None
+            server.transport.close()
+            return said
         envelope.mail_from = address
         return self.mail_answer
+
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        """Sees somebody off."""
+        self.left.set()
+        return "221 Bye"
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -200,6 +215,7 @@ class Neighbours:
 
     body: bytes = CONTENT
     missing: bool = False
+    gate: asyncio.Event | None = None
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     refusals: asyncio.Queue[tuple[str, event_pb2.Event]] = field(default_factory=asyncio.Queue)
 
@@ -209,6 +225,8 @@ class Neighbours:
         """The content, whatever its digest."""
         who = identity.current()
         self.asked.append((who.subject, who.tenant, request.approval_id))
+        if self.gate is not None:
+            await self.gate.wait()
         if self.missing:
             raise NotFound("no such approval", reason="UNKNOWN_APPROVAL")
         return approval_service_pb2.GetContentResponse(

@@ -1,10 +1,11 @@
 """What mails say, and what they cannot be made to say."""
 
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
-from email.policy import SMTP, default
+from email.policy import default
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from placet_notification.domain import (
     one_line,
     page_token,
     read_page_token,
+    visible,
 )
 from placet_notification.mail import EXCERPT_LINES, WIDTH, compose
 from placet_rpc.errors import InvalidArgument
@@ -71,7 +73,7 @@ def notification(payload: Payload) -> Notification:
 def mail(payload: Payload, content: Content | None = CONTENT) -> EmailMessage:
     """The mail as its reader gets it: through bytes."""
     sent = compose(notification(payload), sender="placet@mail.example.com", content=content)
-    return message_from_bytes(sent.as_bytes(policy=SMTP), policy=default)
+    return message_from_bytes(sent, policy=default)
 
 
 def text(message: EmailMessage) -> str:
@@ -113,8 +115,7 @@ def test_without_a_time_limit_the_mail_says_so(make_payload: Callable[..., Paylo
 
 def test_a_mail_that_is_sent_twice_is_the_same_mail(make_payload: Callable[..., Payload]) -> None:
     first, second = (
-        compose(notification(make_payload()), sender="placet@example.com", content=CONTENT).as_bytes()
-        for _ in range(2)
+        compose(notification(make_payload()), sender="placet@example.com", content=CONTENT) for _ in range(2)
     )
     assert first == second
     assert f"Message-ID: <{ID}@example.com>".encode() in first
@@ -141,7 +142,7 @@ def test_no_text_can_add_a_header(make_payload: Callable[..., Payload], evil: st
 
 @given(title=st.text(max_size=200), reason=st.text(max_size=300), body=st.text(max_size=3000))
 def test_whatever_callers_write_the_mail_keeps_its_form(title: str, reason: str, body: str) -> None:
-    payload = Payload(
+    written = Payload(
         kind=Kind.ASKED,
         approval_id="0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001",
         content_digest=bytes(32),
@@ -154,15 +155,51 @@ def test_whatever_callers_write_the_mail_keeps_its_form(title: str, reason: str,
         state=None,
         approver="",
     )
+    payload = checked(written)
     content = Content(text=body, requester="ci@example.com", extracted=True)
-    sent = compose(notification(checked(payload)), sender="placet@example.com", content=content)
-    message = message_from_bytes(sent.as_bytes(policy=SMTP), policy=default)
+    sent = compose(notification(payload), sender="placet@example.com", content=content)
+    message = message_from_bytes(sent, policy=default)
+    head, _, encoded = sent.decode("ascii").partition("\r\n\r\n")
+    assert max(map(len, head.split("\r\n"))) <= 998
+    assert max(map(len, encoded.split("\r\n"))) <= 76
+    assert b"\n" not in sent.replace(b"\r\n", b"")
+    assert not any(part.defects for part in (message, *message.values()))
+    assert message["Subject"] == f"Decision needed: {one_line(payload.title) or payload.approval_id}"
     names = ["From", "To", "Subject", "Date", "Message-ID", "References", "Auto-Submitted"]
     assert [name for name in message if not name.startswith(("X-", "Content-", "MIME-"))] == names
     commands = [line for line in text(message).splitlines() if line.startswith("placet ")]
     assert len(commands) == 3
     assert sum(line.startswith(">") for line in text(message).splitlines()) <= EXCERPT_LINES
     assert all(len(line) <= WIDTH for line in text(message).splitlines() if line not in commands)
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "=?utf-8?q?Bcc=3A_eve=40example=2Ecom?=",
+        "=?utf-8?b?DQpCY2M6IGV2ZQ==?= and more",
+        "word " * 39 + "word",
+        "x" * 200,
+        "größer " * 25,
+        "🙂" * 200,
+    ],
+)
+def test_a_title_is_read_as_it_was_written(make_payload: Callable[..., Payload], title: str) -> None:
+    message = mail(checked(make_payload(title=title)))
+    assert message["Subject"] == f"Decision needed: {title.strip()}"
+    assert "Bcc" not in message
+
+
+@given(st.text())
+def test_what_may_be_seen_stays_and_what_hides_does_not(text: str) -> None:
+    shown = visible(text)
+    assert not any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in shown)
+    assert {character for character in shown if unicodedata.category(character) == "Cf"} <= {
+        "\u200c",
+        "\u200d",
+    }
+    if shown != text:
+        assert any(unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} for character in text)
 
 
 def test_the_excerpt_ends_after_twenty_lines_and_says_so(make_payload: Callable[..., Payload]) -> None:
@@ -179,7 +216,7 @@ def test_a_megabyte_on_one_line_is_cut(make_payload: Callable[..., Payload]) -> 
     message = mail(make_payload(), huge)
     assert "The beginning of the content, quoted below." in text(message)
     assert text(message).count("\n>") == EXCERPT_LINES
-    assert len(message.as_bytes()) < 10_000
+    assert len(bytes(message)) < 10_000
 
 
 def test_extracted_text_is_called_so(make_payload: Callable[..., Payload]) -> None:

@@ -25,6 +25,7 @@ async def process(surroundings: Stack) -> AsyncIterator[asyncio.subprocess.Proce
     settings = surroundings.settings
     environment = {
         "PATH": os.environ["PATH"],
+        "PLACET_NOTIFICATION_ATTEMPT_SECONDS": "2",
         "PLACET_NOTIFICATION_LISTEN": settings.listen,
         "PLACET_NOTIFICATION_DATABASE_URL": settings.database_url,
         "PLACET_NOTIFICATION_SMTP_PORT": str(settings.smtp_port),
@@ -79,7 +80,7 @@ async def test_a_crash_after_the_mail_was_taken_sends_the_same_mail_again_and_te
             await surroundings.send(surroundings.asked("key"), timeout=2)
     surroundings.office.before_answer = lambda server: None
     async with process(surroundings):
-        # The crashed attempt's lease runs out, bounded by the time that its caller gave it.
+        # The crashed attempt's lease runs out, bounded by the time that an attempt may take.
         delivery = await surroundings.send(surroundings.asked("key"), timeout=30)
         assert (delivery.status, delivery.attempts) == (pb.DELIVERY_STATUS_DELIVERED, 2)
         assert delivery.notification.cursor == 1

@@ -12,6 +12,7 @@ from placet_notification.channels import ChannelUnavailable, DeliveryChannel, Lo
 from placet_notification.domain import (
     Channel,
     Content,
+    Delivery,
     Kind,
     Notification,
     Payload,
@@ -40,7 +41,9 @@ class Mailbox:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None
 
-    async def deliver(self, notification: Notification, content: Content | None, *, within: float) -> None:
+    async def deliver(
+        self, tenant: str, notification: Notification, content: Content | None, *, within: float
+    ) -> None:
         """See DeliveryChannel."""
         self.attempts += 1
         self.begun.set()
@@ -134,6 +137,62 @@ async def test_a_call_that_waits_for_another_ones_attempt_gives_up_in_time(
     assert (await first).status is Status.DELIVERED
 
 
+async def test_a_hurried_call_is_answered_in_time_and_the_next_one_gets_the_result_at_once(
+    sender: Sender, mailbox: Mailbox, make_payload: MakePayload
+) -> None:
+    mailbox.gate = asyncio.Event()
+    with pytest.raises(Unavailable, match="still under way"):
+        await sender.send("default", "key", make_payload(), within=0.05)
+    again = asyncio.create_task(sender.send("default", "key", make_payload(), within=60))
+    mailbox.gate.set()
+    # Long before the lease ends.
+    delivery = await asyncio.wait_for(again, 5)
+    assert (delivery.status, delivery.attempts) == (Status.DELIVERED, 1)
+    assert len(mailbox.taken) == 1
+
+
+async def test_a_hurried_call_is_answered_in_time_by_every_replica(
+    store: Store, mailbox: Mailbox, contents: Contents, make_payload: MakePayload
+) -> None:
+    mailbox.gate = asyncio.Event()
+    hurried, other = (make_sender(store, mailbox, contents) for _ in range(2))
+    with pytest.raises(Unavailable, match="still under way"):
+        await hurried.send("default", "key", make_payload(), within=0.05)
+    await asyncio.wait_for(mailbox.begun.wait(), 10)
+    with pytest.raises(Unavailable, match="still under way"):
+        await other.send("default", "key", make_payload(), within=0.05)
+    again = asyncio.create_task(other.send("default", "key", make_payload(), within=60))
+    mailbox.gate.set()
+    delivery = await asyncio.wait_for(again, 5)
+    assert (delivery.status, delivery.attempts) == (Status.DELIVERED, 1)
+    assert mailbox.attempts == 1
+    await asyncio.gather(hurried.close(), other.close())
+
+
+async def test_an_attempt_that_failed_after_its_caller_left_does_not_hold_up_the_next(
+    sender: Sender, mailbox: Mailbox, make_payload: MakePayload
+) -> None:
+    mailbox.gate, mailbox.verdicts = asyncio.Event(), [ChannelUnavailable("451 later")]
+    with pytest.raises(Unavailable, match="still under way"):
+        await sender.send("default", "key", make_payload(), within=0.05)
+    mailbox.gate.set()
+    await sender.close()
+    delivery = await asyncio.wait_for(sender.send("default", "key", make_payload(), within=60), 5)
+    assert (delivery.status, delivery.attempts) == (Status.DELIVERED, 2)
+
+
+async def test_another_payload_does_not_join_the_attempt_of_the_first(
+    sender: Sender, mailbox: Mailbox, make_payload: MakePayload
+) -> None:
+    mailbox.gate = asyncio.Event()
+    first = asyncio.create_task(sender.send("default", "key", make_payload(), within=60))
+    await asyncio.wait_for(mailbox.begun.wait(), 10)
+    with pytest.raises(AlreadyExists):
+        await sender.send("default", "key", make_payload(title="another"), within=60)
+    mailbox.gate.set()
+    assert (await first).status is Status.DELIVERED
+
+
 async def test_what_did_not_go_is_tried_again_by_the_next_call(
     sender: Sender, mailbox: Mailbox, sqlite_store: Store, make_payload: MakePayload
 ) -> None:
@@ -218,11 +277,11 @@ class _Forgetful(Store):
 
     away = True
 
-    async def delivered(self, tenant: str, id: str, *, now: datetime) -> Any:
+    async def delivered(self, tenant: str, delivery: Delivery, *, now: datetime) -> Delivery:
         """See Store."""
         if self.away:
             raise DatabaseUnavailable("gone")
-        return await super().delivered(tenant, id, now=now)
+        return await super().delivered(tenant, delivery, now=now)
 
 
 async def test_a_mail_whose_acceptance_was_not_recorded_is_sent_again_as_the_same_mail(

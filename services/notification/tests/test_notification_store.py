@@ -112,11 +112,13 @@ async def test_an_attempt_that_lost_its_turn_changes_nothing_by_failing(
 async def test_what_the_channel_took_is_delivered_whoever_has_the_turn(
     store: Store, make_payload: Callable[..., Payload]
 ) -> None:
-    id = (await claimed(store, "default", "key", make_payload())).notification.id
+    first = await claimed(store, "default", "key", make_payload())
+    id = first.notification.id
     await store.claim("default", "key", make_payload(), lease("second", begins=NOW + timedelta(seconds=20)))
-    delivered = await store.delivered("default", id, now=NOW)
-    assert (delivered.status, delivered.deliver_time) == (Status.DELIVERED, NOW)
-    again = await store.delivered("default", id, now=NOW + timedelta(seconds=9))
+    delivered = await store.delivered("default", first, now=NOW)
+    assert (delivered.status, delivered.attempts, delivered.deliver_time) == (Status.DELIVERED, 2, NOW)
+    assert await store.get("default", id) == delivered
+    again = await store.delivered("default", first, now=NOW + timedelta(seconds=9))
     assert again == delivered
     refused = await store.refused("default", id, lease=lease("second"), detail="550 no")
     assert refused == delivered
@@ -151,7 +153,7 @@ async def test_tenants_see_nothing_of_each_other(store: Store, make_payload: Cal
             await store.get(tenant, foreign.notification.id)
         assert caught.value.reason == "UNKNOWN_DELIVERY"
         with pytest.raises(NotFound):
-            await store.delivered(tenant, foreign.notification.id, now=NOW)
+            await store.delivered(tenant, foreign, now=NOW)
         assert await store.newest(tenant, approval_id=None, before=None, limit=10) == [own]
         assert await store.after(tenant, 0, recipient=None, limit=10) == ([own.notification], 1)
     assert await store.ends(["default", "other", "nobody"]) == {"default": 1, "other": 1}

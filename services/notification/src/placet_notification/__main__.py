@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from placet.approval.v1 import approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2_grpc
 from placet.notification.v1 import notification_service_pb2, notification_service_pb2_grpc
-from placet_notification.channels import LogChannel
+from placet_notification.channels import DeliveryChannel, LogChannel
 from placet_notification.config import Settings
 from placet_notification.content import ApprovalContent
 from placet_notification.domain import Channel
@@ -44,24 +44,30 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         database = await Database.open(settings.database_url, migrations="placet_notification")
         stack.push_async_callback(database.close)
         tokens = FileTokenSource(settings.token_file)
-        approval = await stack.enter_async_context(channel(settings.approval_address, tokens))
-        audit = await stack.enter_async_context(channel(settings.audit_address, tokens))
+        approval, audit = [
+            await stack.enter_async_context(channel(address, tokens, tls=settings.tls()))
+            for address in (settings.approval_address, settings.audit_address)
+        ]
         store = Store(database)
         stream = Stream(store, sign_of_life=settings.sign_of_life, poll=settings.stream_poll)
         stack.push_async_callback(stream.close)
         email = EmailChannel(
-            settings.mail_server(), sender=settings.mail_from, connections=settings.smtp_connections
+            settings.mail_server(),
+            sender=settings.mail_from,
+            connections=settings.smtp_connections,
+            idle_seconds=settings.smtp_idle_seconds,
         )
         stack.push_async_callback(email.close)
         contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(approval))
-        sender = Sender(store, {Channel.EMAIL: email, Channel.LOG: LogChannel()}, contents, stream.ring)
+        channels: dict[Channel, DeliveryChannel] = {Channel.EMAIL: email, Channel.LOG: LogChannel()}
+        sender = Sender(store, channels, contents, stream.ring, attempt_seconds=settings.attempt_seconds)
         stack.push_async_callback(sender.close)
         append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
         refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
         endpoint = Endpoint(
             notification_service_pb2.DESCRIPTOR.services_by_name["NotificationService"],
             notification_service_pb2_grpc.add_NotificationServiceServicer_to_server,
-            NotificationServicer(store, sender, stream, attempt_seconds=settings.attempt_seconds),
+            NotificationServicer(store, sender, stream),
         )
         yield Service(endpoint, refusals.record)
 

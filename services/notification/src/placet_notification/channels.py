@@ -27,7 +27,9 @@ class DeliveryChannel(Protocol):
     def shows_content(self) -> bool:
         """Whether what is to be decided goes with the notification."""
 
-    async def deliver(self, notification: Notification, content: Content | None, *, within: float) -> None:
+    async def deliver(
+        self, tenant: str, notification: Notification, content: Content | None, *, within: float
+    ) -> None:
         """One attempt of at most `within` seconds; returns when the channel has taken it.
 
         Raises ChannelUnavailable, RecipientRefused.
@@ -39,11 +41,14 @@ class LogChannel:
 
     shows_content = False
 
-    async def deliver(self, notification: Notification, content: Content | None, *, within: float) -> None:
+    async def deliver(
+        self, tenant: str, notification: Notification, content: Content | None, *, within: float
+    ) -> None:
         """Writes the line; cannot fail."""
         payload = notification.payload
         _LOG.info(
             "notification",
+            tenant=tenant,
             notification_id=notification.id,
             kind=payload.kind.value,
             recipient=one_line(payload.recipient),

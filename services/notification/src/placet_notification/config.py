@@ -6,23 +6,20 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from placet_notification.connections import MailServer, Security
 from placet_notification.domain import is_address
-from placet_notification.smtp import MailServer, Security
-from placet_rpc.server import ServerSettings
+from placet_rpc.caller_settings import CallerSettings
+from placet_rpc.service_settings import ServiceSettings
 
 
-class Settings(BaseSettings):
+class Settings(ServiceSettings, CallerSettings):
     """Read once, at start. A variable is `PLACET_NOTIFICATION_` and the field's name, or the field says."""
 
     model_config = SettingsConfigDict(env_prefix="PLACET_NOTIFICATION_", frozen=True, validate_by_name=True)
 
     listen: str = "127.0.0.1:7403"
-    """host:port to serve on."""
-
-    jwks_file: Path = Field(default=Path(".placet/keys/jwks.json"), validation_alias="PLACET_JWKS_FILE")
-    """The public keys that callers' tokens are checked with."""
 
     token_file: Path = Field(
         default=Path(".placet/tokens/notification"), validation_alias="PLACET_TOKEN_FILE"
@@ -35,17 +32,12 @@ class Settings(BaseSettings):
     audit_address: str = Field(default="127.0.0.1:7401", validation_alias="PLACET_AUDIT_ADDRESS")
     """host:port of AuditService, which is told of refused calls."""
 
-    reflection: bool = False
-    """Whether the contracts can be read from the server."""
-
-    grace: float = Field(default=10, ge=0)
-    """Seconds that calls in flight get when the service stops."""
-
     database_url: str = "sqlite:///.placet/notification.db"
     """Where deliveries are kept: `sqlite:///path` or `postgresql://…`."""
 
-    attempt_seconds: float = Field(default=30, gt=0)
-    """Seconds that one attempt may take, when its caller would wait longer."""
+    attempt_seconds: float = Field(default=10, gt=0)
+    """Seconds that one attempt may take, however long its caller waits. After a crash in the midst of one the
+    next begins a little after that time."""
 
     smtp_host: str = "127.0.0.1"
     """The mail server. The default is the embedded stack's sink."""
@@ -66,7 +58,10 @@ class Settings(BaseSettings):
     """Where the password lies, so that it is not in the environment."""
 
     smtp_connections: int = Field(default=4, ge=1, le=100)
-    """Conversations with the mail server at once, at most."""
+    """Conversations with the mail server at once, at most; of several, one recipient never has all."""
+
+    smtp_idle_seconds: float = Field(default=30, gt=0)
+    """How long a connection to the mail server is kept when there is nothing to send."""
 
     mail_from: str = "placet@localhost"
     """The mails' sender. Its domain is also that of their Message-IDs."""
@@ -89,12 +84,6 @@ class Settings(BaseSettings):
         if self.smtp_username is not None and self.smtp_security is Security.NONE:
             raise ValueError("a password is only sent with PLACET_NOTIFICATION_SMTP_SECURITY=starttls or tls")
         return self
-
-    def server(self) -> ServerSettings:
-        """What placet_rpc needs of these."""
-        return ServerSettings(
-            listen=self.listen, jwks_file=self.jwks_file, reflection=self.reflection, grace=self.grace
-        )
 
     def mail_server(self) -> MailServer:
         """Where mails go, with the password. Raises OSError if that cannot be read."""

@@ -186,6 +186,8 @@ def one_line(text: str) -> str:
 
 def visible(text: str) -> str:
     """The text with a space for each control character, and what hides or reorders text made visible."""
+    if text.isprintable():  # The common case, a hundred times as fast: no C?, Zl or Zp is printable.
+        return text
     return "".join(_visible(character) for character in text)
 
 

@@ -3,17 +3,22 @@
 The order is: claim the delivery (a committed row with a lease), hand it to the channel, record the answer.
 A crash between the channel's yes and the record of it lets the next attempt send again: delivery is at
 least once, and a mail's Message-ID is derived from tenant and key, so that the second is recognisable.
+
+An attempt has its own time, whatever its caller's: a conversation that is broken off because its caller is
+in a hurry may be one whose mail was just taken. A caller whose time runs out is told so, and its next call
+joins the attempt that is still under way.
 """
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from placet_notification.channels import ChannelUnavailable, DeliveryChannel, RecipientRefused
 from placet_notification.content import ContentSource, ContentUnavailable
 from placet_notification.domain import Channel, Content, Delivery, Kind, Payload, Status
 from placet_notification.store import Lease, Store
+from placet_rpc import deadlines
 from placet_rpc.errors import FailedPrecondition, PlacetError, Unavailable
 from placet_telemetry import log
 
@@ -26,7 +31,11 @@ _LOOK_AGAIN_SECONDS = 0.1
 
 
 class Sender:
-    """Makes attempts; each runs to its end even when the caller hangs up, so that its result is recorded."""
+    """Makes attempts; each runs to its end even when the caller hangs up, so that its result is recorded.
+
+    All calls for one notification in this process share one attempt. Between processes the lease in the
+    database lets one attempt run; the others look again until it has ended.
+    """
 
     def __init__(
         self,
@@ -35,6 +44,7 @@ class Sender:
         contents: ContentSource,
         on_created: Callable[[str], None],
         *,
+        attempt_seconds: float = 10,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`on_created` is called with the tenant when a notification has been added to its stream."""
@@ -42,58 +52,73 @@ class Sender:
         self._channels = channels
         self._contents = contents
         self._on_created = on_created
+        self._attempt_seconds = attempt_seconds
         self._clock = clock
-        self._running: set[asyncio.Task[Delivery]] = set()
+        self._under_way: dict[tuple[str, str, Payload], asyncio.Task[Delivery]] = {}
 
     async def send(self, tenant: str, key: str, payload: Payload, *, within: float) -> Delivery:
-        """The DELIVERED delivery, by one attempt of at most `within` seconds or by an earlier one.
+        """The DELIVERED delivery, by one attempt or by an earlier one; waits for `within` seconds at most.
 
         Raises AlreadyExists ID_REUSED, FailedPrecondition RECIPIENT_REFUSED, Unavailable CHANNEL_UNAVAILABLE
         or CONTENT_UNAVAILABLE.
         """
-        return await self._uninterrupted(self._send(tenant, key, payload, within))
+        call = (tenant, key, payload)
+        attempt = self._under_way.get(call)
+        if attempt is None:
+            attempt = asyncio.create_task(self._send(tenant, key, payload))
+            self._under_way[call] = attempt
+            attempt.add_done_callback(lambda ended: self._ended(call, ended))
+        await asyncio.wait([attempt], timeout=within)
+        if not attempt.done():
+            raise _unavailable(payload.channel, "the attempt is still under way")
+        return attempt.result()
 
     async def close(self) -> None:
-        """Waits until the attempts that are under way have been recorded; each is bounded by its `within`."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+        """Waits until the attempts that are under way have been recorded; each is bounded by its time."""
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
-    async def _uninterrupted(self, attempt: Coroutine[None, None, Delivery]) -> Delivery:
-        task = asyncio.create_task(attempt)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
-
-    def _ended(self, task: asyncio.Task[Delivery]) -> None:
-        self._running.discard(task)
-        # Reading the exception also tells asyncio that it was seen, in case that the caller is gone.
-        error = None if task.cancelled() else task.exception()
+    def _ended(self, call: tuple[str, str, Payload], attempt: asyncio.Task[Delivery]) -> None:
+        del self._under_way[call]
+        # Reading the exception also tells asyncio that it was seen, in case that all callers are gone.
+        error = None if attempt.cancelled() else attempt.exception()
         if error is not None and not isinstance(error, PlacetError):
             _LOG.warning("attempt failed", error=repr(error))
 
-    async def _send(self, tenant: str, key: str, payload: Payload, within: float) -> Delivery:
-        deadline = asyncio.get_running_loop().time() + within
-        attempt = uuid.uuid4().hex
-        while True:
-            left = deadline - asyncio.get_running_loop().time()
-            now = self._clock()
-            lease = Lease(attempt, begins=now, ends=now + timedelta(seconds=left) + LEASE_MARGIN)
-            claim = await self._store.claim(tenant, key, payload, lease)
-            if claim.created:
-                self._on_created(tenant)
-            if claim.granted:
-                return await self._attempt(tenant, claim.delivery, lease, deadline)
+    async def _send(self, tenant: str, key: str, payload: Payload) -> Delivery:
+        lease = self._lease()
+        claim = await self._store.claim(tenant, key, payload, lease)
+        if claim.created:
+            self._on_created(tenant)
+        # Longer than any lease lasts.
+        patience = self._deadline() + LEASE_MARGIN.total_seconds() + _LOOK_AGAIN_SECONDS
+        while not claim.granted:
             if claim.delivery.status is not Status.PENDING:
                 return _settled(claim.delivery)
-            if left <= _LOOK_AGAIN_SECONDS:
-                raise _unavailable(claim.delivery, "another attempt for the same notification is under way")
+            # Another replica's attempt, or one whose process is gone and whose lease runs out.
+            if _left(patience) == 0:
+                raise _unavailable(payload.channel, "another attempt for the same notification is under way")
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            lease = self._lease()
+            claim = await self._store.take_turn(tenant, key, payload, lease)
+        return await self._attempt(tenant, claim.delivery, lease)
 
-    async def _attempt(self, tenant: str, delivery: Delivery, lease: Lease, deadline: float) -> Delivery:
+    def _lease(self) -> Lease:
+        now = self._clock()
+        ends = now + timedelta(seconds=self._attempt_seconds) + LEASE_MARGIN
+        return Lease(uuid.uuid4().hex, begins=now, ends=ends)
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._attempt_seconds
+
+    async def _attempt(self, tenant: str, delivery: Delivery, lease: Lease) -> Delivery:
+        # In place of the caller's deadline, for the calls that this one makes.
+        deadlines.enter(self._attempt_seconds)
+        deadline = self._deadline()
         id = delivery.notification.id
         channel = self._channels[delivery.channel]
         try:
             content = await self._content(tenant, delivery, channel, deadline)
-            await channel.deliver(delivery.notification, content, within=_left(deadline))
+            await channel.deliver(tenant, delivery.notification, content, within=_left(deadline))
         except RecipientRefused as refusal:
             settled = await self._store.refused(tenant, id, lease=lease, detail=str(refusal))
             return _settled(settled)
@@ -106,8 +131,8 @@ class Sender:
             ) from error
         except ChannelUnavailable as error:
             await self._store.not_taken(tenant, id, lease=lease, detail=str(error))
-            raise _unavailable(delivery, str(error)) from error
-        return await self._store.delivered(tenant, id, now=self._clock())
+            raise _unavailable(delivery.channel, str(error)) from error
+        return await self._store.delivered(tenant, delivery, now=self._clock())
 
     async def _content(
         self, tenant: str, delivery: Delivery, channel: DeliveryChannel, deadline: float
@@ -129,7 +154,7 @@ def _settled(delivery: Delivery) -> Delivery:
     if delivery.status is Status.DELIVERED:
         return delivery
     if delivery.status is Status.PENDING:
-        raise _unavailable(delivery, "the attempt took so long that another one has begun")
+        raise _unavailable(delivery.channel, "the attempt took so long that another one has begun")
     raise FailedPrecondition(
         f"{delivery.notification.payload.recipient} cannot be reached by {delivery.channel.lower()}: "
         f"{delivery.detail}",
@@ -142,10 +167,10 @@ def _settled(delivery: Delivery) -> Delivery:
     )
 
 
-def _unavailable(delivery: Delivery, why: str) -> Unavailable:
-    channel = delivery.channel.lower()
+def _unavailable(channel: Channel, why: str) -> Unavailable:
     return Unavailable(
-        f"the notification could not be handed over by {channel}: {why}; the same call again converges",
+        f"the notification could not be handed over by {channel.lower()}: {why}; the same call again "
+        "converges",
         reason="CHANNEL_UNAVAILABLE",
-        metadata={"channel": channel},
+        metadata={"channel": channel.lower()},
     )

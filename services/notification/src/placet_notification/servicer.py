@@ -19,6 +19,8 @@ from placet_rpc import deadlines, identity
 from placet_rpc.errors import FieldViolation, InvalidArgument
 
 _DEFAULT_PAGE = 50
+# For calls without a deadline, which placet_rpc's clients never make.
+_LONGEST_WAIT_SECONDS = 300.0
 # Who sees all of the tenant's stream; the others see what they were told themselves.
 _SEE_ALL = frozenset({"operator", "service"})
 
@@ -48,24 +50,22 @@ _STATES_OUT = {state: number for number, state in _STATES.items()}
 class NotificationServicer(service_grpc.NotificationServiceServicer):
     """The RPCs of NotificationService."""
 
-    def __init__(self, store: Store, sender: Sender, stream: Stream, *, attempt_seconds: float) -> None:
-        """`attempt_seconds` bounds an attempt whose caller would wait longer."""
+    def __init__(self, store: Store, sender: Sender, stream: Stream) -> None:
         self._store = store
         self._sender = sender
         self._stream = stream
-        self._attempt_seconds = attempt_seconds
 
     async def SendNotification(
         self,
         request: service_pb.SendNotificationRequest,
         context: object,
     ) -> service_pb.SendNotificationResponse:
-        """One attempt within what is left of the call's deadline."""
+        """One attempt, or the one that is under way, waited for until shortly before the call's deadline."""
         delivery = await self._sender.send(
             identity.current().tenant,
             request.idempotency_key,
             domain.checked(_payload(request)),
-            within=deadlines.outgoing_timeout(self._attempt_seconds),
+            within=deadlines.outgoing_timeout(_LONGEST_WAIT_SECONDS),
         )
         return service_pb.SendNotificationResponse(delivery=_delivery(delivery))
 

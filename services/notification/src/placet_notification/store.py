@@ -1,9 +1,9 @@
 """The tables of NotificationService and their queries. Every one is scoped by tenant."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -93,6 +93,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._inserts = _Inserts.on(database)
 
     async def claim(self, tenant: str, key: str, payload: Payload, lease: Lease) -> Claim:
         """Takes the turn to try a delivery, creating it if it is new; nobody else gets it during the lease.
@@ -100,40 +101,27 @@ class Store:
         `key` is the caller's idempotency key. Raises AlreadyExists ID_REUSED when it stands for another
         payload.
         """
-        # It adds nothing where the tenant has a stream already.
-        stream = self._database.insert(STREAM).values(tenant=tenant, last_cursor=0).on_conflict_do_nothing()
-        return await self._database.transact(_claim, stream, tenant, key, payload, lease, operation="claim")
+        return await self._database.transact(
+            _claim, self._inserts, tenant, key, payload, lease, operation="claim"
+        )
 
-    async def delivered(self, tenant: str, id: str, *, now: datetime) -> Delivery:
+    async def take_turn(self, tenant: str, key: str, payload: Payload, lease: Lease) -> Claim:
+        """As `claim`, for a delivery that is known to exist."""
+        return await self._database.transact(_take_turn, tenant, key, payload, lease, operation="take_turn")
+
+    async def delivered(self, tenant: str, delivery: Delivery, *, now: datetime) -> Delivery:
         """Records that the channel took it: whoever's turn it is now, that is the truth."""
-        values = {"status": Status.DELIVERED, "deliver_time": now, "lease": None, "lease_until": None}
-        return await self._settle("delivered", tenant, id, [_D.status != Status.DELIVERED], values)
+        return await self._database.transact(_delivered, tenant, delivery, now, operation="delivered")
 
     async def refused(self, tenant: str, id: str, *, lease: Lease, detail: str) -> Delivery:
         """Records that the channel refused it for good, unless the turn has passed to another attempt."""
-        values = {"status": Status.FAILED, "detail": detail, "lease": None, "lease_until": None}
-        return await self._settle("refused", tenant, id, [_D.lease == lease.id], values)
+        end = _End(tenant, id, lease, Status.FAILED, detail)
+        return await self._database.transact(_end, end, operation="refused")
 
     async def not_taken(self, tenant: str, id: str, *, lease: Lease, detail: str) -> Delivery:
         """Records an attempt that failed for now and gives the turn back, unless it has passed to another."""
-        values = {"detail": detail, "lease": None, "lease_until": None}
-        return await self._settle("not_taken", tenant, id, [_D.lease == lease.id], values)
-
-    async def _settle(
-        self,
-        operation: str,
-        tenant: str,
-        id: str,
-        conditions: Sequence[sa.ColumnElement[bool]],
-        values: Mapping[str, object],
-    ) -> Delivery:
-        change = (
-            sa.update(DELIVERY)
-            .where(_D.tenant == tenant, _D.id == id, *conditions)
-            .values(dict(values))
-            .returning(DELIVERY)
-        )
-        return await self._database.transact(_change, change, tenant, id, operation=operation)
+        end = _End(tenant, id, lease, Status.PENDING, detail)
+        return await self._database.transact(_end, end, operation="not_taken")
 
     async def get(self, tenant: str, id: str) -> Delivery:
         """One delivery; NotFound UNKNOWN_DELIVERY if the tenant has none with that id."""
@@ -176,87 +164,147 @@ class Store:
 _Row = sa.Row[Any]
 
 
+# Statements are built once: to build one anew takes longer than to run it.
+
+_THIS = (_D.tenant == sa.bindparam("this_tenant"), _D.id == sa.bindparam("this_id"))
+_SELECT = sa.select(DELIVERY).where(*_THIS)
+_LOCK = _SELECT.with_for_update()
+_CLAIM = (
+    sa.update(DELIVERY)
+    .where(*_THIS)
+    .values(
+        lease=sa.bindparam("new_lease"),
+        lease_until=sa.bindparam("new_lease_until"),
+        attempts=_D.attempts + 1,
+    )
+)
+_DELIVER = (
+    sa.update(DELIVERY)
+    .where(*_THIS, _D.status != Status.DELIVERED)
+    .values(status=Status.DELIVERED, deliver_time=sa.bindparam("now"), lease=None, lease_until=None)
+    .returning(_D.attempts, _D.detail)
+)
+_END = (
+    sa.update(DELIVERY)
+    .where(*_THIS, _D.lease == sa.bindparam("this_lease"))
+    .values(
+        status=sa.bindparam("new_status"), detail=sa.bindparam("new_detail"), lease=None, lease_until=None
+    )
+    .returning(DELIVERY)
+)
+_RETREAT = (
+    sa.update(STREAM)
+    .where(STREAM.c.tenant == sa.bindparam("this_tenant"))
+    .values(last_cursor=STREAM.c.last_cursor - 1)
+)
+
+
+@dataclass(frozen=True)
+class _Inserts:
+    """What differs by database. `advance` locks the tenant's stream and gives its next cursor."""
+
+    advance: sa.Executable
+    create: sa.Insert
+
+    @classmethod
+    def on(cls, database: Database) -> Self:
+        advance = (
+            database.insert(STREAM)
+            .values(tenant=sa.bindparam("this_tenant"), last_cursor=1)
+            .on_conflict_do_update(
+                index_elements=[STREAM.c.tenant], set_={"last_cursor": STREAM.c.last_cursor + 1}
+            )
+            .returning(STREAM.c.last_cursor)
+        )
+        return cls(
+            advance, database.insert(DELIVERY).on_conflict_do_nothing(index_elements=[_D.tenant, _D.id])
+        )
+
+
+@dataclass(frozen=True)
+class _End:
+    """How an attempt ended that was not delivered."""
+
+    tenant: str
+    id: str
+    lease: Lease
+    status: Status
+    detail: str
+
+
 # From here on a transaction's work, as plain functions on its connection.
 
 
 def _claim(
-    connection: sa.Connection, stream: sa.Insert, tenant: str, key: str, payload: Payload, lease: Lease
+    connection: sa.Connection, inserts: _Inserts, tenant: str, key: str, payload: Payload, lease: Lease
 ) -> Claim:
-    id = notification_id(tenant, key)
-    row = _locked(connection, tenant, id)
-    if row is None:
-        _lock_stream(connection, stream, tenant)
-        row = _locked(connection, tenant, id)  # Somebody may have been quicker.
-    if row is None:
-        created = _create(connection, tenant, id, payload, lease)
-        return Claim(_delivery(created), granted=True, created=True)
+    # As if it were new, which it mostly is.
+    cursor: int = connection.execute(inserts.advance, {"this_tenant": tenant}).scalar_one()
+    notification = Notification(notification_id(tenant, key), cursor, lease.begins, payload)
+    row = {
+        "tenant": tenant,
+        "cursor": cursor,
+        "id": notification.id,
+        "payload_digest": payload_digest(payload),
+        "create_time": lease.begins,
+        **{field.name: getattr(payload, field.name) for field in fields(payload)},
+        "channel": payload.channel,
+        "status": Status.PENDING,
+        "attempts": 1,
+        "detail": "",
+        "lease": lease.id,
+        "lease_until": lease.ends,
+    }
+    if connection.execute(inserts.create, row).rowcount:
+        created = Delivery(notification, payload.channel, Status.PENDING, 1, "", None)
+        return Claim(created, granted=True, created=True)
+    connection.execute(_RETREAT, {"this_tenant": tenant})
+    return _take_turn(connection, tenant, key, payload, lease)
+
+
+def _take_turn(connection: sa.Connection, tenant: str, key: str, payload: Payload, lease: Lease) -> Claim:
+    this = {"this_tenant": tenant, "this_id": notification_id(tenant, key)}
+    row = connection.execute(_LOCK, this).one()
     if row.payload_digest != payload_digest(payload):
         raise AlreadyExists(
             "this idempotency key was used for another notification; use a new key",
             reason="ID_REUSED",
             metadata={"idempotency_key": key},
         )
+    delivery = _delivery(row)
     if row.status != Status.PENDING or (row.lease is not None and lease.begins < row.lease_until):
-        return Claim(_delivery(row), granted=False)
-    claimed = connection.execute(
-        sa.update(DELIVERY)
-        .where(_D.tenant == tenant, _D.id == id)
-        .values(lease=lease.id, lease_until=lease.ends, attempts=_D.attempts + 1)
-        .returning(DELIVERY)
-    )
-    return Claim(_delivery(claimed.one()), granted=True)
+        return Claim(delivery, granted=False)
+    connection.execute(_CLAIM, {**this, "new_lease": lease.id, "new_lease_until": lease.ends})
+    return Claim(replace(delivery, attempts=delivery.attempts + 1), granted=True)
 
 
-def _locked(connection: sa.Connection, tenant: str, id: str) -> _Row | None:
-    query = sa.select(DELIVERY).where(_D.tenant == tenant, _D.id == id).with_for_update()
-    return connection.execute(query).one_or_none()
-
-
-def _lock_stream(connection: sa.Connection, stream: sa.Insert, tenant: str) -> None:
-    connection.execute(stream)
-    connection.execute(sa.select(STREAM.c.last_cursor).where(STREAM.c.tenant == tenant).with_for_update())
-
-
-def _create(connection: sa.Connection, tenant: str, id: str, payload: Payload, lease: Lease) -> _Row:
-    advanced = connection.execute(
-        sa.update(STREAM)
-        .where(STREAM.c.tenant == tenant)
-        .values(last_cursor=STREAM.c.last_cursor + 1)
-        .returning(STREAM.c.last_cursor)
-    )
-    created = connection.execute(
-        sa.insert(DELIVERY)
-        .values(
-            tenant=tenant,
-            cursor=advanced.scalar_one(),
-            id=id,
-            payload_digest=payload_digest(payload),
-            create_time=lease.begins,
-            **{field.name: getattr(payload, field.name) for field in fields(payload)},
-            channel=payload.channel,
-            status=Status.PENDING,
-            attempts=1,
-            detail="",
-            lease=lease.id,
-            lease_until=lease.ends,
-        )
-        .returning(DELIVERY)
-    )
-    row: _Row = created.one()
-    return row
-
-
-def _change(connection: sa.Connection, change: sa.Executable, tenant: str, id: str) -> Delivery:
-    row: _Row | None = connection.execute(change).one_or_none()
+def _delivered(connection: sa.Connection, tenant: str, delivery: Delivery, now: datetime) -> Delivery:
+    this = {"this_tenant": tenant, "this_id": delivery.notification.id}
+    # Another attempt may have begun since, and have said something.
+    row = connection.execute(_DELIVER, {**this, "now": now}).one_or_none()
     if row is None:
-        row = _locked(connection, tenant, id)
-    if row is None:
-        raise _unknown(id)
-    return _delivery(row)
+        return _get(connection, tenant, delivery.notification.id)
+    return replace(
+        delivery, status=Status.DELIVERED, attempts=row.attempts, detail=row.detail, deliver_time=now
+    )
+
+
+def _end(connection: sa.Connection, end: _End) -> Delivery:
+    row = connection.execute(
+        _END,
+        {
+            "this_tenant": end.tenant,
+            "this_id": end.id,
+            "this_lease": end.lease.id,
+            "new_status": end.status,
+            "new_detail": end.detail,
+        },
+    ).one_or_none()
+    return _get(connection, end.tenant, end.id) if row is None else _delivery(row)
 
 
 def _get(connection: sa.Connection, tenant: str, id: str) -> Delivery:
-    row = connection.execute(sa.select(DELIVERY).where(_D.tenant == tenant, _D.id == id)).one_or_none()
+    row = connection.execute(_SELECT, {"this_tenant": tenant, "this_id": id}).one_or_none()
     if row is None:
         raise _unknown(id)
     return _delivery(row)
