@@ -13,6 +13,7 @@ from placet_events import from_proto, to_proto
 from placet_events.assessments import assess_request, assess_result
 from placet_rpc.errors import FailedPrecondition
 from placet_temporal.calls import one_call
+from placet_worker_default.hurry import Hurry
 from placet_workflows.events import LogEntry, State
 from placet_workflows.names import Activity
 from placet_workflows.steps import (
@@ -41,6 +42,7 @@ class DefaultActivities:
         self._audit = audit
         self._decision = decision
         self._notification = notification
+        self._hurry = Hurry()
 
     @activity.defn(name=Activity.APPEND_EVENTS)
     async def append_events(self, step: AppendInput) -> AppendResult:
@@ -63,12 +65,20 @@ class DefaultActivities:
 
     @activity.defn(name=Activity.NOTIFY)
     async def notify(self, step: NotifyInput) -> NotifyResult:
-        """NotificationService.SendNotification: one attempt."""
+        """NotificationService.SendNotification: one attempt; a short one within a workflow task."""
+        if activity.info().is_local:
+            with self._hurry.attempt():
+                return await self._tell(step)
+        return await self._tell(step)
+
+    async def _tell(self, step: NotifyInput) -> NotifyResult:
         request = _notification(step)
-        with one_call(step.tenant) as timeout:
+        with one_call(step.tenant) as limit:
             try:
+                # Who stops waiting does not stop the attempt there: the next call is answered by what became
+                # of it, and no mail is sent twice.
                 response = await self._notification.SendNotification(
-                    request, timeout=min(timeout, ATTEMPT_SECONDS)
+                    request, timeout=min(limit, ATTEMPT_SECONDS)
                 )
             except FailedPrecondition as refused:
                 # The channel refuses this recipient for good: a result, for trying again cannot help.
