@@ -35,6 +35,7 @@ THEMES = (
     "appends",
     "notices",
     "renewal",
+    "restart",
 )
 LEFT_OUT = ("stackTrace", "identity", "binaryChecksum", "sdkMetadata", "workerVersion")
 

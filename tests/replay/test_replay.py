@@ -29,6 +29,7 @@ THEMES = (
     "appends",
     "notices",
     "renewal",
+    "restart",
 )
 
 

@@ -11,7 +11,6 @@ from placet_testing.workflows import shipped_policy
 from placet_workflows import machine
 from placet_workflows.commands import Command
 from placet_workflows.events import (
-    Asked,
     Body,
     Closed,
     Decided,
@@ -166,9 +165,25 @@ def test_nobody_can_decide_before_being_asked() -> None:
 def test_after_the_outcome_every_command_is_refused_and_told_what_it_was(first: Command, words: str) -> None:
     play = asked_alice()
     play.on(first)
-    for late in (decision(ALICE, Verdict.REJECT, reason="no"), decision(BOB), cancellation()):
+    operator = cancellation("root@example.com", operator=True)
+    for late in (decision(ALICE, Verdict.REJECT, reason="no"), cancellation(), operator):
         refused = refusal(play.on(late))
         assert (refused.reason, refused.message) == (RefusalReason.CLOSED, words)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [(decision(BOB), RefusalReason.NOT_ASKED), (cancellation(BOB), RefusalReason.NOT_REQUESTER)],
+)
+def test_a_stranger_is_told_the_same_before_the_outcome_and_after_it(
+    command: Command, reason: RefusalReason
+) -> None:
+    play = asked_alice()
+    before = refusal(play.on(command.model_copy(update={"id": "before"})))
+    play.on(decision(ALICE))
+    after = refusal(play.on(command))
+    assert before == after
+    assert after.reason is reason
 
 
 def test_the_same_command_is_judged_once() -> None:
@@ -256,5 +271,4 @@ def test_everyone_who_was_asked_is_known_by_the_tier_they_were_asked_in() -> Non
     play = asked_alice()
     play.on(TierTimeout(1))
     assert play.state.asked == {ALICE: 1, BOB: 2}
-    assert [body.person for body in play.state.ask_numbers.values()] == [ALICE, BOB]
-    assert all(isinstance(body, Asked) for body in play.state.ask_numbers.values())
+    assert [ask.asked.person for ask in play.state.asks.values()] == [ALICE, BOB]

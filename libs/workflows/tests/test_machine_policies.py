@@ -8,6 +8,7 @@ import pytest
 
 from placet_testing.playing import ALICE, BOB, START, Play, ai_says, decision, screened
 from placet_testing.workflows import shipped_policy
+from placet_workflows import questions
 from placet_workflows.events import (
     ActorKind,
     AiResult,
@@ -247,10 +248,20 @@ def test_the_deadline_during_the_pre_screen_accuses_nobody(policy: str) -> None:
     assert play.on(DeadlinePassed()) == [
         FellBack(reason="The request's deadline passed before anybody was asked")
     ]
-    (late,) = play.on(PreScreenDone(screened(0.1)))
-    assert late.type == "pre_screened"
     play.on(FallbackDone(ai_says()))
     assert play.outcome.source is Source.AI_FALLBACK
+
+
+@pytest.mark.parametrize("policy", ["document", "ai-fallback"])
+def test_a_pre_screen_that_ends_after_the_fallback_was_asked_changes_no_question(
+    policy: str,
+) -> None:
+    play = Play(shipped_policy(policy))
+    play.on(DeadlinePassed())
+    asked = questions.fallback(play.state)
+    assert play.on(PreScreenDone(screened(0.1))) == []
+    play.on(FallbackUnavailable())
+    assert questions.fallback(play.state) == asked
 
 
 def test_the_deadline_of_a_simple_request_rejects_it_by_the_policys_word() -> None:

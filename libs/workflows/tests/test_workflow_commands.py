@@ -8,12 +8,13 @@ from datetime import timedelta
 
 import pytest
 from temporalio.api.common.v1 import Payload
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import RawValue
 from temporalio.testing import WorkflowEnvironment
 
 from placet_testing.fakes import Services, delivering, never_telling_the_asked
 from placet_testing.playing import ALICE, BOB, REQUESTER, cancellation, decision
-from placet_testing.workflows import Stage, default_worker, on_stage
+from placet_testing.workflows import Stage, default_worker, on_stage, until
 from placet_workflows.events import RefusalReason, Refused, Source, State, Verdict
 from placet_workflows.names import COMMAND_SIGNAL
 from placet_workflows.steps import NotifyInput, NotifyResult, Status
@@ -180,6 +181,28 @@ async def test_a_decision_after_the_close_is_refused_while_the_requester_is_bein
     assert request.only(Refused).message == f"The request is closed: approved by {ALICE}"
     telling.set()
     assert (await request.outcome()).state is State.APPROVED
+
+
+async def test_who_cancels_the_workflow_in_temporal_decides_nothing(stage: Stage) -> None:
+    request = await stage.request("simple")
+    await request.handle.cancel()
+    await request.asks()
+    await request.send(decision(ALICE))
+    assert (await request.outcome()).state is State.APPROVED
+    described = await request.handle.describe()
+    assert described.status is WorkflowExecutionStatus.COMPLETED
+
+
+async def test_a_workflow_cancelled_while_the_log_answers_keeps_what_it_appends(stage: Stage) -> None:
+    request = await stage.request("simple")
+    await request.asks()
+    stage.services.log.open.clear()
+    await request.send(decision(ALICE))
+    await until(lambda: len(stage.services.log.attempts) == 2)
+    await request.handle.cancel()
+    stage.services.log.open.set()
+    assert (await request.outcome()).approver == ALICE
+    assert request.path.count("voted") == 1
 
 
 async def test_the_status_says_where_it_stands(stage: Stage) -> None:

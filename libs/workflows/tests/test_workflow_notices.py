@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.exceptions import ApplicationError
 
 from placet_testing.fakes import delivering, never_answering
@@ -41,6 +42,28 @@ async def test_a_notification_that_is_refused_for_good_is_logged_and_nothing_sto
     notices = request.all_of(Notified)
     assert len(notices) == 2
     assert not any(notice.delivered for notice in notices)
+
+
+async def test_a_person_who_cannot_be_told_is_in_the_log_at_once(stage: Stage) -> None:
+    stage.services.notify = failing_for_the_asked(retryable=False)
+    request = await stage.request("simple")
+    await request.reaches("notified")
+    assert request.path[-2:] == ["asked", "notified"]
+    assert not request.only(Notified).delivered
+    await request.send(decision(ALICE))
+    assert (await request.outcome()).approver == ALICE
+    assert len(stage.services.log.attempts) == 3
+
+
+async def test_who_is_told_quickly_takes_no_activity(stage: Stage) -> None:
+    request = await stage.request("simple")
+    await request.asks()
+    await request.send(decision(ALICE))
+    await request.outcome()
+    kinds = [event.event_type for event in (await request.handle.fetch_history()).events]
+    assert EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED not in kinds
+    assert kinds.count(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED) == 2
+    assert kinds.count(EventType.EVENT_TYPE_TIMER_CANCELED) == 0
 
 
 async def test_an_outcome_that_nobody_can_be_told_closes_the_request_all_the_same(stage: Stage) -> None:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from operator import itemgetter
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -22,13 +23,12 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from placet_workflows import calls, machine, stimuli
+    from placet_workflows import calls, machine, questions, stimuli
     from placet_workflows.commands import Command
     from placet_workflows.events import (
         Actor,
         ActorKind,
         AiResult,
-        Asked,
         Entry,
         Event,
         LogEntry,
@@ -37,21 +37,16 @@ with workflow.unsafe.imports_passed_through():
         ScreenMode,
     )
     from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
-    from placet_workflows.state import ApprovalState
+    from placet_workflows.state import ApprovalState, Ask
     from placet_workflows.steps import (
         AppendInput,
         AppendResult,
         ApprovalInput,
-        AssessInput,
-        DecideInput,
-        NotifyInput,
         Status,
     )
 
 # Stimuli judged in one append; each gives at most four events, and an append takes 200.
 BATCH = 40
-# Characters of a notification's reason, by its contract; an AI's explanation can be longer with the policy's.
-REASON_LIMIT = 4000
 
 
 @workflow.defn(name=APPROVAL_WORKFLOW)
@@ -65,19 +60,20 @@ class ApprovalWorkflow:
         self._state = start.state or ApprovalState()
         if start.state is None:
             self._state.fold(start.received)
-        self._queue: deque[stimuli.Stimulus] = deque()
+        self._queue: deque[stimuli.Stimulus | stimuli.Unlogged] = deque()
         # Due, but not worth an append of their own: they go with the next one.
         self._unlogged = list(start.unlogged)
         self._notified = set(start.notified)
-        self._timers: dict[str, asyncio.Task[None]] = {}
         self._calls: dict[str, asyncio.Task[None]] = {}
-        self._renew = False
+        self._alarm: asyncio.Task[None] | None = None
+        self._alarm_time = workflow.now()
+        self._rung: set[str] = set()
         self._renew_time = workflow.now() + start.renew_after
-        # First in the queue, before any command that came with the first task.
-        if start.state is None:
+        if self._state.processed is None:
             self._unlogged.append(machine.processed_event(start.processed, workflow.now()))
-            if self._policy.pre_screen is None:
-                self._queue.append(stimuli.Begin())
+        # First in the queue, before any command that came with the first task; stale where a tier is open.
+        if self._policy.pre_screen is None:
+            self._queue.append(stimuli.Begin())
 
     @workflow.signal(dynamic=True)
     def receive(self, name: str, raws: Sequence[RawValue]) -> None:
@@ -109,7 +105,25 @@ class ApprovalWorkflow:
 
     @workflow.run
     async def run(self, _start: ApprovalInput) -> None:
-        """Ends when the outcome is in the log, every command is judged and the requester is told."""
+        """Ends when the outcome is in the log, every command is judged and the requester is told.
+
+        Who cancels the workflow in Temporal is nobody that was authenticated here, so it decides nothing:
+        the request goes on, and whoever asked is told the way that counts.
+        """
+        life = asyncio.create_task(self._live(), name="life")
+        while not life.done():
+            try:
+                await asyncio.shield(life)
+            except asyncio.CancelledError:
+                if workflow.cancellation_reason() is None:
+                    raise
+                workflow.logger.warning("cancelled in Temporal, which decides nothing; call CancelApproval")
+        life.result()
+        if self._state.closed is None:
+            self._continue_as_new()
+
+    async def _live(self) -> None:
+        """Until the request is finished, or may go on as new."""
         self._act()
         while True:
             await workflow.wait_condition(self._has_something_to_do)
@@ -117,10 +131,8 @@ class ApprovalWorkflow:
             if self._queue:
                 await self._judge()
                 self._act()
-            elif self._is_finished():
+            elif self._is_finished() or self._may_renew():
                 return
-            elif self._may_renew():
-                self._continue_as_new()
 
     def _has_something_to_do(self) -> bool:
         failed = any(task.done() and task.exception() for task in self._running_or_failed())
@@ -145,7 +157,7 @@ class ApprovalWorkflow:
             if not result.entries:
                 raise AssertionError("the log neither appended nor answered what stands in the way")
 
-    def _due(self, taken: list[stimuli.Stimulus]) -> tuple[Event, ...]:
+    def _due(self, taken: Sequence[stimuli.Stimulus | stimuli.Unlogged]) -> tuple[Event, ...]:
         """The events that follow from `taken`, each judged in the state that the one before it leaves."""
         trial = self._state.copy_for_trial()
         # Not cleared after an append: a notice may have joined while the log was answering.
@@ -155,11 +167,13 @@ class ApprovalWorkflow:
             _try_on(trial, event)
         due: list[Event] = []
         for stimulus in taken:
+            if isinstance(stimulus, stimuli.Unlogged):
+                continue
             events = machine.respond(self._policy, trial, stimulus, workflow.now())
             for event in events:
                 _try_on(trial, event)
             due += events
-        return (*waiting, *due) if due else ()
+        return (*waiting, *due) if due or stimuli.Unlogged() in taken else ()
 
     async def _append(self, events: tuple[Event, ...]) -> AppendResult:
         request = AppendInput(
@@ -170,57 +184,79 @@ class ApprovalWorkflow:
         )
         return await calls.append(request)
 
-    # What the state calls for: timers and calls. Both are derived from the state alone, so that a re-run
+    # What the state calls for: calls and an alarm. Both are derived from the state alone, so that a re-run
     # and a continued run start the same.
 
     def _act(self) -> None:
         """Starts what the state calls for and is not under way; stops what it no longer does."""
-        timers = self._wanted_timers()
-        wanted_calls = self._wanted_calls()
-        for running, wanted in ((self._timers, timers.keys()), (self._calls, wanted_calls.keys())):
-            for name in [name for name in running if name not in wanted]:
-                running.pop(name).cancel()
-        for name, (due, ring) in timers.items():
-            if name not in self._timers:
-                self._timers[name] = asyncio.create_task(_ring_at(due, ring), name=name)
-        for name, call in wanted_calls.items():
+        wanted = self._wanted_calls()
+        for name in [name for name in self._calls if name not in wanted]:
+            self._calls.pop(name).cancel()
+        for name, call in wanted.items():
             if name not in self._calls:
                 self._calls[name] = asyncio.create_task(call(), name=name)
-
-    def _wanted_timers(self) -> dict[str, tuple[datetime, Callable[[], None]]]:
-        state = self._state
-        if state.decided is not None:
-            return {}
-        timers: dict[str, tuple[datetime, Callable[[], None]]] = {
-            "renew": (self._renew_time, self._ask_to_renew)
-        }
-        if state.fell_back is not None:
-            return timers
-        opened = state.tier_opened
-        if opened is not None and opened.due is not None:
-            timeout = stimuli.TierTimeout(opened.tier)
-            timers[f"tier-{opened.tier}"] = (opened.due, partial(self._queue.append, timeout))
-        if state.received is not None and state.received.deadline is not None:
-            passed = partial(self._queue.append, stimuli.DeadlinePassed())
-            timers["deadline"] = (state.received.deadline, passed)
-        return timers
+        self._set_alarm()
 
     def _wanted_calls(self) -> dict[str, Callable[[], Coroutine[object, object, None]]]:
         state = self._state
         if state.decided is not None:
             return {"outcome": self._tell_requester} if state.closed is not None else {}
         wanted: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
-        if self._policy.pre_screen is not None and state.pre_screened is None:
+        if state.fell_back is not None:
+            if state.ai_decided is None:
+                wanted["fallback"] = self._fall_back
+        elif self._policy.pre_screen is not None and state.pre_screened is None:
             wanted["pre-screen"] = self._pre_screen
-        if state.fell_back is not None and state.ai_decided is None:
-            wanted["fallback"] = self._fall_back
-        for number, asked in state.ask_numbers.items():
-            if number not in self._notified:
-                wanted[f"asked-{number}"] = partial(self._tell_asked, number, asked)
+        for number, ask in state.asks.items():
+            step = f"asked-{number}"
+            if number not in self._notified and step not in state.notices:
+                wanted[step] = partial(self._tell_asked, number, step, ask)
         return wanted
 
+    def _set_alarm(self) -> None:
+        """One timer, for what is due first. One that rings too early costs less than another one."""
+        first = min((due for _, due, _ in self._dues()), default=None)
+        if first is None:
+            return
+        if self._alarm is not None:
+            if self._alarm_time <= first:
+                return
+            self._alarm.cancel()
+        self._alarm_time = first
+        self._alarm = asyncio.create_task(self._ring_at(first), name="alarm")
+
+    def _dues(self) -> list[tuple[str, datetime, stimuli.Stimulus | None]]:
+        """What comes by the clock and has not come yet: its name, its time, what it is to the machine."""
+        state = self._state
+        dues: list[tuple[str, datetime, stimuli.Stimulus | None]] = []
+        if state.decided is not None:
+            return dues
+        if state.fell_back is None:
+            opened = state.tier_opened
+            if opened is not None and opened.due is not None:
+                dues.append((f"tier-{opened.tier}", opened.due, stimuli.TierTimeout(opened.tier)))
+            if state.received is not None and state.received.deadline is not None:
+                dues.append(("deadline", state.received.deadline, stimuli.DeadlinePassed()))
+        # A pre-screen ends by itself, and before that nothing could go on as new.
+        if state.tier or state.fell_back is not None:
+            dues.append(("renewal", self._renew_time, None))
+        return [due for due in dues if due[0] not in self._rung]
+
+    async def _ring_at(self, time: datetime) -> None:
+        """Rings at `time`, or at once when that is past, for all that is due then."""
+        remaining = time - workflow.now()
+        if remaining > timedelta(0):
+            await workflow.sleep(remaining)
+        for name, due, stimulus in sorted(self._dues(), key=itemgetter(1)):
+            if due <= time:
+                self._rung.add(name)
+                if stimulus is not None:
+                    self._queue.append(stimulus)
+        self._alarm = None
+        self._set_alarm()
+
     def _running_or_failed(self) -> list[asyncio.Task[None]]:
-        tasks = [*self._calls.values(), *self._timers.values()]
+        tasks = [*self._calls.values(), *([self._alarm] if self._alarm else [])]
         return [task for task in tasks if not task.cancelled()]
 
     def _raise_what_a_call_raised(self) -> None:
@@ -238,9 +274,10 @@ class ApprovalWorkflow:
             return
         ends = workflow.now() + pre_screen.time_limit
         try:
-            assessed = await calls.assess_quickly(self._assessment(ScreenMode.QUICK), ends)
+            quick = questions.assessment(self._state, ScreenMode.QUICK)
+            assessed = await calls.assess_quickly(quick, ends)
             if pre_screen.mode is ScreenMode.DEEP and assessed.deep_available:
-                deep = self._assessment(ScreenMode.DEEP)
+                deep = questions.assessment(self._state, ScreenMode.DEEP)
                 assessed = await calls.assess(deep, TaskQueue.OPENAI, ends)
             result = assessed.result
         except FailureError as error:
@@ -248,92 +285,45 @@ class ApprovalWorkflow:
             result = PreScreened(result=AiResult.UNAVAILABLE, mode=pre_screen.mode)
         self._queue.append(stimuli.PreScreenDone(result))
 
-    def _assessment(self, mode: ScreenMode) -> AssessInput:
-        received = machine.received_of(self._state)
-        return AssessInput(
-            tenant=self._state.tenant,
-            approval_id=self._state.approval_id,
-            content_digest=received.content_digest,
-            mode=mode,
-            priority=received.priority,
-            idempotency_key=f"{self._state.approval_id}/pre-screen/{mode.lower()}",
-        )
-
     async def _fall_back(self) -> None:
         """Asks the AI to decide. When it does not answer in time the request is held, and asked on."""
         if self._policy.fallback.by != "ai":
             return
+        question = questions.fallback(self._state)
         if self._state.held is None:
             try:
-                answer = await calls.ask_ai(self._question(), self._policy.fallback.time_limit)
+                answer = await calls.ask_ai(question, self._policy.fallback.time_limit)
                 self._queue.append(stimuli.FallbackDone(answer.result))
             except FailureError as error:
                 calls.raise_if_cancelled(error)
                 self._queue.append(stimuli.FallbackUnavailable())
             else:
                 return
-        answer = await calls.until_mended(partial(calls.ask_ai, self._question(), None))
+        answer = await calls.until_mended(partial(calls.ask_ai, question, None))
         self._queue.append(stimuli.FallbackDone(answer.result))
 
-    def _question(self) -> DecideInput:
-        received = machine.received_of(self._state)
-        return DecideInput(
-            tenant=self._state.tenant,
-            approval_id=self._state.approval_id,
-            content_digest=received.content_digest,
-            priority=received.priority,
-            pre_screened=self._state.pre_screened,
-            circumstances=self._state.fell_back.reason if self._state.fell_back else "",
-            idempotency_key=f"{self._state.approval_id}/fallback",
-        )
-
-    async def _tell_asked(self, number: int, asked: Asked) -> None:
-        """Tells one of the asked. Nothing waits for it; what became of it goes with the next append."""
-        opened = self._state.tier_opened
-        request = self._notification(f"asked-{number}", asked.person, asked.reason).model_copy(
-            update={"tier": asked.tier, "due": opened.due if opened else None}
-        )
-        result = await calls.notify(request)
+    async def _tell_asked(self, number: int, step: str, ask: Ask) -> None:
+        """Tells one of the asked. That it worked goes with the next append; that nobody can be told so is
+        logged at once, for somebody may have to act on it."""
+        result = await calls.notify(questions.notice_to_asked(self._state, step, ask))
         notified = Notified(
             notification_id=result.notification_id, delivered=result.delivered, channel=result.channel
         )
         service = Actor(kind=ActorKind.SERVICE, name="notification")
-        self._unlogged.append(
-            Event(time=workflow.now(), actor=service, cause_id=f"asked-{number}", body=notified)
-        )
+        self._unlogged.append(Event(time=workflow.now(), actor=service, cause_id=step, body=notified))
         self._notified.add(number)
+        if not result.delivered:
+            self._queue.append(stimuli.Unlogged())
 
     async def _tell_requester(self) -> None:
         """Step "finalize", its second half: the outcome is in the log, now the requester is told."""
-        decided = self._state.decided
-        if decided is None:
-            return
-        request = self._notification("outcome", self._state.requester, decided.reasoning).model_copy(
-            update={"state": decided.state, "approver": decided.approver}
-        )
-        await calls.notify(request)
-
-    def _notification(self, step: str, recipient: str, reason: str) -> NotifyInput:
-        received = machine.received_of(self._state)
-        return NotifyInput(
-            tenant=self._state.tenant,
-            approval_id=self._state.approval_id,
-            content_digest=received.content_digest,
-            idempotency_key=f"{self._state.approval_id}/{step}",
-            recipient=recipient,
-            title=received.title,
-            subject_id=received.subject_id,
-            reason=reason[:REASON_LIMIT],
-        )
+        await calls.notify(questions.notice_of_outcome(self._state))
 
     # Going on as new.
 
-    def _ask_to_renew(self) -> None:
-        self._renew = True
-
     def _may_renew(self) -> bool:
-        """A request goes on as new only while nothing but timers is under way."""
-        due = self._renew or workflow.info().is_continue_as_new_suggested()
+        """A request goes on as new only while nothing but the alarm is under way."""
+        due = "renewal" in self._rung or workflow.info().is_continue_as_new_suggested()
         idle = all(task.done() for task in self._calls.values())
         return due and idle and not self._queue and self._state.decided is None
 
@@ -354,14 +344,6 @@ def _try_on(trial: ApprovalState, event: Event) -> None:
         tenant=trial.tenant, approval_id=trial.approval_id, number=trial.last_number + 1, event=event
     )
     trial.fold(LogEntry(index=trial.log_index, entry=entry))
-
-
-async def _ring_at(due: datetime, ring: Callable[[], None]) -> None:
-    """Rings at `due`, or at once when that is past."""
-    remaining = due - workflow.now()
-    if remaining > timedelta(0):
-        await workflow.sleep(remaining)
-    ring()
 
 
 def _decoded(payload: Payload) -> Command | None:

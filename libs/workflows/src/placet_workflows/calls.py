@@ -33,6 +33,8 @@ from placet_workflows.steps import (
 # One attempt of an append inside the workflow task. Longer would hold the task, and with a hundred such
 # requests the worker; after it a regular activity goes on without holding anything.
 APPEND_BUDGET = timedelta(seconds=1)
+# The same for a notice: most are handed over within milliseconds, which saves an activity and a task.
+NOTICE_BUDGET = timedelta(milliseconds=500)
 ATTEMPT = timedelta(minutes=1)
 AI_ATTEMPT = timedelta(seconds=90)
 # Within the openai queue a fallback goes before a pre-screen.
@@ -135,6 +137,21 @@ async def ask_ai(request: DecideInput, time_limit: timedelta | None) -> DecideRe
 
 async def notify(request: NotifyInput) -> NotifyResult:
     """Tells somebody, however long that takes. A refusal for good is a result: nobody was told."""
+    try:
+        told: NotifyResult = await workflow.execute_local_activity(
+            Activity.NOTIFY,
+            request,
+            result_type=NotifyResult,
+            schedule_to_close_timeout=NOTICE_BUDGET,
+            retry_policy=ONCE,
+        )
+    except FailureError as error:
+        raise_if_cancelled(error)
+        told = await _notify_however_long(request)
+    return told
+
+
+async def _notify_however_long(request: NotifyInput) -> NotifyResult:
     try:
         told: NotifyResult = await workflow.execute_activity(
             Activity.NOTIFY,

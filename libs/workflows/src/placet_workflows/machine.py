@@ -84,13 +84,22 @@ def respond(policy: Policy, state: ApprovalState, stimulus: Stimulus, now: datet
 
 
 def refusal_of(state: ApprovalState, command: Command) -> RefusalReason | None:
-    """Why this command must be refused in this state; None when it may take effect."""
-    if state.decided is not None:
+    """Why this command must be refused in this state; None when it may take effect.
+
+    That it is closed, and so how it ended, is told to those whom it concerns; a stranger hears what
+    strangers hear of an open one.
+    """
+    if state.decided is not None and _concerns(state, command):
         return RefusalReason.CLOSED
     if command.type == "cancel":
         allowed = command.operator or command.actor.name == state.requester
         return None if allowed else RefusalReason.NOT_REQUESTER
     return _refusal_of_decision(state, command)
+
+
+def _concerns(state: ApprovalState, command: Command) -> bool:
+    """Whether the sender has to do with the request: asked for it, was asked, or runs the place."""
+    return command.operator or command.actor.name == state.requester or command.actor.name in state.asked
 
 
 def explain_refusal(state: ApprovalState, reason: RefusalReason) -> str:
@@ -198,12 +207,13 @@ def _on_begin(policy: Policy, state: ApprovalState, now: datetime) -> list[Event
 
 
 def _on_pre_screen(policy: Policy, state: ApprovalState, result: PreScreened, now: datetime) -> list[Event]:
-    if policy.pre_screen is None or state.pre_screened is not None:
+    """After the fallback was asked it is too late: the question must not change under the AI's hands."""
+    if policy.pre_screen is None or state.pre_screened is not None or state.fell_back is not None:
         return []
     judged = _against_threshold(policy.pre_screen, result)
     model = Actor(kind=ActorKind.AI_MODEL, name=result.model)
     events = [_step(PRE_SCREEN_CAUSE, model, judged, now)]
-    if state.tier or state.fell_back:
+    if state.tier:
         return events
     if judged.level is not RiskLevel.LOW or policy.pre_screen.approve_below is None:
         return events + _open_tier(policy, state, 1, now)
@@ -344,6 +354,13 @@ def received_of(state: ApprovalState) -> Received:
     if state.received is None:
         raise AssertionError("a request's first event is `received`")
     return state.received
+
+
+def decided_of(state: ApprovalState) -> Decided:
+    """How a closed request ended."""
+    if state.decided is None:
+        raise AssertionError("a request that is not decided has no outcome")
+    return state.decided
 
 
 def _approver_of(tier: Tier, received: Received) -> str:

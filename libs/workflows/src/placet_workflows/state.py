@@ -35,6 +35,13 @@ class Judged(BaseModel):
     message: str = ""
 
 
+class Ask(BaseModel):
+    """Somebody was asked, and until when an answer was hoped for: what they are told of it, whenever."""
+
+    asked: Asked
+    due: datetime | None = None
+
+
 class ApprovalState(BaseModel):
     """Where a request stands after its last event. Starts empty; `fold` is the only writer."""
 
@@ -54,8 +61,8 @@ class ApprovalState(BaseModel):
     tier_open_time: datetime | None = None
     # Everyone who was asked, in order, with the tier in which they were asked last.
     asked: dict[str, int] = {}
-    # The event number of each `asked`, so that each is notified once.
-    ask_numbers: dict[int, Asked] = {}
+    # By the event number of each `asked`, so that each is notified once.
+    asks: dict[int, Ask] = {}
     fell_back: FellBack | None = None
     ai_decided: AiDecided | None = None
     held: Held | None = None
@@ -97,7 +104,7 @@ class ApprovalState(BaseModel):
         """A copy on which events may be tried that are not stored yet. The events themselves are shared."""
         trial = self.model_copy()
         trial.asked = dict(self.asked)
-        trial.ask_numbers = dict(self.ask_numbers)
+        trial.asks = dict(self.asks)
         trial.judged = dict(self.judged)
         trial.notices = set(self.notices)
         return trial
@@ -129,7 +136,8 @@ class ApprovalState(BaseModel):
                 self.tier, self.tier_opened, self.tier_open_time = event.body.tier, event.body, event.time
             case Asked():
                 self.asked[event.body.person] = event.body.tier
-                self.ask_numbers[stored.entry.number] = event.body
+                due = self.tier_opened.due if self.tier_opened else None
+                self.asks[stored.entry.number] = Ask(asked=event.body, due=due)
             case Notified():
                 self.notices.add(event.cause_id)
             case _:

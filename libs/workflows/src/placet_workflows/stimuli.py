@@ -62,3 +62,8 @@ Stimulus = (
     | Undecodable
     | Command
 )
+
+
+@dataclass(frozen=True)
+class Unlogged:
+    """What is due in the log must not wait for the next append. It is for the writer, not for the machine."""

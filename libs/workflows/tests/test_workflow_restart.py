@@ -1,0 +1,88 @@
+"""A workflow that begins where its request stands: wherever that is, it ends the same."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from placet_testing.playing import ALICE, REQUESTER, TENANT, decision
+from placet_testing.workflows import Request, Stage
+from placet_workflows.events import Event, Notified, Source
+from placet_workflows.names import APPROVAL_WORKFLOW, TaskQueue
+from placet_workflows.state import ApprovalState
+from placet_workflows.steps import ApprovalInput, NotifyInput
+
+# After which event of its log a path is cut off; appends are atomic, so these are all that a log can hold.
+CUTS = {"received": 1, "asked": 4, "asked the manager": 9, "fell back": 12, "closed": 15}
+
+
+async def lived(stage: Stage) -> list[Event]:
+    """A request that went through all its tiers to the AI's outcome."""
+    request = await stage.request("escalating")
+    await request.outcome()
+    return request.events
+
+
+async def restarted(stage: Stage, events: list[Event]) -> Request:
+    """A workflow that begins in the state that these events leave."""
+    approval_id = str(uuid.uuid4())
+    log = stage.services.log
+    state = ApprovalState()
+    first = None
+    for event in events:
+        stored = log.begin(TENANT, approval_id, event)
+        first = first or stored
+        state.fold(stored)
+    assert first is not None
+    template = (await stage.requests[0].handle.fetch_history()).events[0]
+    (payload,) = template.workflow_execution_started_event_attributes.input.payloads
+    start = stage.client.data_converter.payload_converter.from_payload(payload, ApprovalInput)
+    handle = await stage.client.start_workflow(
+        APPROVAL_WORKFLOW,
+        start.model_copy(update={"received": first, "state": state}),
+        id=approval_id,
+        task_queue=TaskQueue.DEFAULT,
+    )
+    request = Request(approval_id, stage, handle)
+    stage.requests.append(request)
+    return request
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [event.body.type for event in events if not isinstance(event.body, Notified)]
+
+
+def told(stage: Stage, request: Request) -> list[NotifyInput]:
+    return [notice for notice in stage.services.delivered if notice.approval_id == request.id]
+
+
+@pytest.mark.parametrize("number", CUTS.values(), ids=CUTS.keys())
+async def test_a_workflow_that_begins_anywhere_ends_as_it_would_have(stage: Stage, number: int) -> None:
+    whole = await lived(stage)
+    request = await restarted(stage, whole[:number])
+    outcome = await request.outcome()
+    assert outcome.source is Source.AI_FALLBACK
+    # A tier whose time is over by now does not wait until somebody was told.
+    assert kinds(request.events) == kinds(whole)
+    assert {notice.recipient for notice in told(stage, request)} >= {REQUESTER}
+
+
+async def test_who_was_asked_and_perhaps_not_told_is_told_the_same_again(stage: Stage) -> None:
+    whole = await lived(stage)
+    first = next(notice for notice in stage.services.delivered if notice.tier == 1)
+    asked_twice = [event for event in whole[:10] if not isinstance(event.body, Notified)]
+    request = await restarted(stage, asked_twice)
+    await request.send(decision(ALICE))
+    await request.outcome()
+    again = next(notice for notice in told(stage, request) if notice.tier == 1)
+    key = first.idempotency_key.replace(first.approval_id, request.id)
+    assert again == first.model_copy(update={"approval_id": request.id, "idempotency_key": key})
+
+
+async def test_a_deadline_that_passed_meanwhile_is_noticed(stage: Stage) -> None:
+    whole = await lived(stage)
+    request = await restarted(stage, whole[:4])
+    assert (await request.outcome()).source is Source.AI_FALLBACK
+    assert request.waited(1) >= timedelta(hours=2)
