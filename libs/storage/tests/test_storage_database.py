@@ -19,6 +19,9 @@ from placet_storage import Database, DatabaseUnavailable, UtcDateTime
 # Of conftest, which tests cannot import by name.
 Pause = Any
 
+# The level at which SQLite syncs each commit, as it tells it.
+FULL = 2
+
 note = Table(
     "note",
     MetaData(),
@@ -262,7 +265,34 @@ async def test_a_sqlite_commit_is_synced_and_a_reader_needs_no_lock(sqlite_url: 
     database = await Database.open(sqlite_url, migrations=package)
     found = await database.transact(pragmas)
     await database.close()
-    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+    assert found == {"journal_mode": "wal", "synchronous": FULL, "foreign_keys": 1, "busy_timeout": 5000}
+
+
+async def test_only_a_transaction_that_says_so_does_not_wait_for_the_disk(database: Database) -> None:
+    def waits_for_the_disk(connection: Connection) -> bool:
+        if connection.dialect.name == "sqlite":
+            return connection.exec_driver_sql("PRAGMA synchronous").scalar() == FULL
+        return connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+
+    async def asked() -> tuple[bool, bool]:
+        return await database.transact(waits_for_the_disk), await database.transact_unsynced(
+            waits_for_the_disk
+        )
+
+    assert [await asked() for _ in range(2)] == [(True, False), (True, False)]
+
+
+async def test_a_transaction_that_does_not_wait_for_the_disk_is_whole_or_not_at_all(
+    database: Database,
+) -> None:
+    def work(connection: Connection) -> None:
+        insert(connection, 2)
+        raise LookupError
+
+    await database.transact_unsynced(insert, 1)
+    with pytest.raises(LookupError):
+        await database.transact_unsynced(work)
+    assert await count(database) == 1
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://localhost/x"])

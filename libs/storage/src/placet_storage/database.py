@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self, TypeVar, TypeVarTuple
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from placet_storage.coroutines import AsyncEngines, open_async_engines
 from placet_storage.engines import Dialect, Lanes, Location, locate, open_lanes
 from placet_storage.errors import translated
 from placet_storage.lanes import Lane
@@ -29,15 +27,12 @@ class Database:
     """Connections to one database, made on first use and kept until `close`.
 
     A transaction's work is a plain function on a connection, which `transact` and `query` run on a thread
-    from its beginning to its end. `write` and `read` are the older form, in which every statement is a turn
-    of the event loop and another of a thread: for those who still use it, and for nobody new.
-    Belongs to the event loop that it was opened on.
+    from its beginning to its end: coroutines would cost two turns of threads for every statement.
     """
 
-    def __init__(self, location: Location, lanes: Lanes, engines: AsyncEngines) -> None:
+    def __init__(self, location: Location, lanes: Lanes) -> None:
         self._location = location
         self._lanes = lanes
-        self._engines = engines
 
     @classmethod
     async def open(cls, url: str, migrations: str, *, pool_size: int = 10) -> Self:
@@ -49,7 +44,7 @@ class Database:
         """
         location = locate(url)
         await asyncio.to_thread(upgrade, location, migrations)
-        return cls(location, open_lanes(location, pool_size), open_async_engines(location, pool_size))
+        return cls(location, open_lanes(location, pool_size))
 
     @property
     def dialect(self) -> Dialect:
@@ -72,6 +67,18 @@ class Database:
         """
         return await self._run(self._lanes.writer, lambda connection: work(connection, *arguments), operation)
 
+    async def transact_unsynced(
+        self, work: Callable[[Connection, *Ts], T], *arguments: *Ts, operation: str = "write"
+    ) -> T:
+        """As `transact`, but does not wait for the disk: for what can be made again.
+
+        A crash of this process loses nothing. A crash of the machine (or of PostgreSQL) may undo the latest
+        of these transactions, whole and newest first, but none that `transact` has followed.
+        """
+        return await self._run(
+            self._lanes.unsynced, lambda connection: work(connection, *arguments), operation
+        )
+
     async def query(
         self, work: Callable[[Connection, *Ts], T], *arguments: *Ts, operation: str = "read"
     ) -> T:
@@ -85,23 +92,6 @@ class Database:
         with self._span(operation), translated():
             return await lane.run(work)
 
-    @asynccontextmanager
-    async def write(self, operation: str = "write") -> AsyncIterator[AsyncConnection]:
-        """The older form of `transact`: commits when the block ends, undone if the block raises.
-
-        Takes turns with others of its form only; with `transact` it contends for SQLite's lock.
-        """
-        with self._span(operation), translated():
-            async with self._engines.writer.begin() as connection:
-                yield connection
-
-    @asynccontextmanager
-    async def read(self, operation: str = "read") -> AsyncIterator[AsyncConnection]:
-        """The older form of `query`: all reads in the block see one snapshot."""
-        with self._span(operation), translated():
-            async with self._engines.reader.begin() as connection:
-                yield connection
-
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT that also has `on_conflict_do_nothing` and `on_conflict_do_update`, alike on both."""
         statement = sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
@@ -111,8 +101,6 @@ class Database:
     async def close(self) -> None:
         """Closes all connections; no transaction may be under way. Safe to call twice."""
         # The writer last: the last connection to a SQLite file moves the write-ahead log into it.
-        await self._engines.reader.dispose()
-        await self._engines.writer.dispose()
         await self._lanes.reader.close()
         await self._lanes.writer.close()
 

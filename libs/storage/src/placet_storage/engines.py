@@ -20,6 +20,8 @@ Dialect = Literal["sqlite", "postgresql"]
 # Seconds that anything waits: for another writer's lock, for a free connection, for a server to answer.
 PATIENCE = 5.0
 _SQLITE_READERS = 3
+# The execution option of transactions whose commit need not wait for the disk.
+_UNSYNCED = {"placet_unsynced": True}
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,11 @@ class Location:
 
 @dataclass(frozen=True)
 class Lanes:
-    """The two ways to a database: `writer` for transactions that write, `reader` for snapshots."""
+    """The ways to a database: `writer` for transactions that write, `reader` for snapshots, and `unsynced`
+    for writing what can be made again, which shares connections and threads with `writer`."""
 
     writer: Lane
+    unsynced: Lane
     reader: Lane
 
 
@@ -64,22 +68,27 @@ def open_lanes(location: Location, pool_size: int) -> Lanes:
     """Lanes that connect on first use. `pool_size`: the connections to PostgreSQL, at most."""
     if location.dialect == "sqlite":
         # SQLite has one writer at a time: waiting in a queue is fair, polling for its lock is not.
+        writer, one_thread = _sqlite(location, "writer"), _threads("writer", 1)
         return Lanes(
-            writer=_lane(_sqlite(location, "writer"), _threads("writer", 1)),
+            writer=_lane(writer, one_thread),
+            unsynced=_lane(writer.execution_options(**_UNSYNCED), one_thread),
             reader=_lane(_sqlite(location, "reader"), _threads("reader", _SQLITE_READERS)),
         )
     engine, threads = _postgresql(location, pool_size), _threads("postgresql", pool_size)
-    # A reader sees one snapshot, as it does in SQLite. Both share one pool, and the level is set on BEGIN.
+    # A reader sees one snapshot, as it does in SQLite. All share one pool, and the level is set on BEGIN.
     reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return Lanes(writer=_lane(engine, threads), reader=_lane(reader, threads))
+    unsynced = engine.execution_options(**_UNSYNCED)
+    return Lanes(
+        writer=_lane(engine, threads), unsynced=_lane(unsynced, threads), reader=_lane(reader, threads)
+    )
 
 
 def open_for_migration(location: Location) -> Engine:
     """An engine whose one transaction no other migrator of the same SQLite file can share."""
     if location.dialect == "postgresql":
-        return create_engine(location.url, connect_args=postgresql_arguments(location))
-    engine = create_engine(location.url, connect_args=sqlite_arguments())
-    event.listen(engine, "connect", _prepare_migrator)
+        return create_engine(location.url, connect_args=_postgresql_arguments(location))
+    engine = create_engine(location.url, connect_args=_sqlite_arguments())
+    # No foreign keys: a migration that rebuilds a table must be able to drop the old one.
     event.listen(engine, "begin", _begin_immediate)
     return engine
 
@@ -94,13 +103,14 @@ def _threads(role: str, number: int) -> ThreadPoolExecutor:
 
 def _postgresql(location: Location, pool_size: int) -> Engine:
     engine = create_engine(
-        location.url, pool_size=pool_size, max_overflow=0, connect_args=postgresql_arguments(location)
+        location.url, pool_size=pool_size, max_overflow=0, connect_args=_postgresql_arguments(location)
     )
-    event.listen(engine, "connect", prepare_postgresql)
+    event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
-def postgresql_arguments(location: Location) -> Mapping[str, object]:
+def _postgresql_arguments(location: Location) -> Mapping[str, object]:
     """What bounds the wait for a server that is gone without a word; what the URL says itself comes first.
 
     See https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
@@ -115,10 +125,15 @@ def postgresql_arguments(location: Location) -> Mapping[str, object]:
     return {name: value for name, value in arguments.items() if name not in location.url.query}
 
 
-def prepare_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+def _prepare_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     """Bounds the wait for another transaction's lock, as SQLite's busy timeout does."""
     _execute(connection, f"SET lock_timeout = {int(PATIENCE * 1000)}")
     connection.commit()
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if _is_unsynced(connection):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 
 def _sqlite(location: Location, role: Literal["writer", "reader"]) -> Engine:
@@ -127,39 +142,47 @@ def _sqlite(location: Location, role: Literal["writer", "reader"]) -> Engine:
         location.url,
         pool_size=1 if role == "writer" else _SQLITE_READERS,
         max_overflow=0,
-        connect_args=sqlite_arguments(),
+        connect_args=_sqlite_arguments(),
     )
-    event.listen(engine, "connect", prepare_writer if role == "writer" else prepare_reader)
+    event.listen(engine, "connect", _prepare_writer if role == "writer" else _prepare_reader)
     event.listen(engine, "begin", _begin_immediate if role == "writer" else _begin_deferred)
     return engine
 
 
-def sqlite_arguments() -> Mapping[str, object]:
-    """How the driver connects to SQLite."""
+def _sqlite_arguments() -> Mapping[str, object]:
     # isolation_level None: the driver begins no transactions of its own, which it would do too late to lock.
     return {"timeout": PATIENCE, "isolation_level": None}
 
 
 def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # FULL: with NORMAL a commit is not on the disk when it returns (https://sqlite.org/pragma.html), but in
+    # its place in the write-ahead log, of which a crash of the machine may take the end.
+    level = "NORMAL" if _is_unsynced(connection) else "FULL"
+    _execute(_driver(connection), f"PRAGMA synchronous={level}", "BEGIN IMMEDIATE")
 
 
 def _begin_deferred(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN DEFERRED")
+    _execute(_driver(connection), "BEGIN DEFERRED")
 
 
-def _prepare_migrator(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    # No foreign keys: a migration that rebuilds a table must be able to drop the old one.
-    _execute(connection, "PRAGMA synchronous=FULL")
+def _is_unsynced(connection: Connection) -> bool:
+    return _UNSYNCED.items() <= connection.get_execution_options().items()
 
 
-def prepare_writer(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Makes commits durable in SQLite, and references checked."""
-    # FULL: with NORMAL a commit is not on the disk when it returns (https://sqlite.org/pragma.html).
-    _execute(connection, "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
+def _driver(connection: Connection) -> DBAPIConnection:
+    # Straight to the driver: as statements of SQLAlchemy's these would cost more than the transaction.
+    driver = connection.connection.dbapi_connection
+    if driver is None:
+        raise AssertionError("a transaction begins on a connection")
+    return driver
 
 
-def prepare_reader(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+def _prepare_writer(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    """Lets SQLite check references."""
+    _execute(connection, "PRAGMA foreign_keys=ON")
+
+
+def _prepare_reader(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     """Lets SQLite refuse to write."""
     _execute(connection, "PRAGMA query_only=ON")
 

@@ -37,7 +37,7 @@ def upgrade(location: Location, package: str) -> None:
     try:
         with _alembic, translated(), _locked_connection(location, package) as connection:
             _upgrade(connection, package)
-    except (CommandError, DBAPIError) as error:
+    except (CommandError, DBAPIError, sqlite3.Error) as error:
         raise MigrationFailed(f"the database of {package} cannot be migrated: {error}") from error
 
 

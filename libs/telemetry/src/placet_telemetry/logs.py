@@ -20,7 +20,7 @@ from placet_telemetry.redaction import redact
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 # They narrate each step, some with the values of queries, which may be what people wrote.
-_TALKATIVE = ("aiosqlite", "alembic", "asyncio", "httpcore2", "httpx2", "openai", "psycopg")
+_TALKATIVE = ("alembic", "asyncio", "httpcore2", "httpx2", "openai", "psycopg")
 # While a backend is away the exporters say so at every attempt.
 _EXPORTERS = ("opentelemetry.exporter", "opentelemetry.sdk")
 _QUIET_SECONDS = 60.0

@@ -113,7 +113,7 @@ class ViewStore:
         """Writes the next entries and the requests that they changed, with the cursor, in one transaction.
 
         `changed` holds each request with those of its asked that are new. Raises CursorMoved when the view
-        has not read exactly up to `expected`.
+        has not read exactly up to `expected`. Not synced: the log has it all, and the cursor says from where.
         """
         rows = _Rows(
             events=[_event_row(tenant, entry) for entry in entries if entry.entry.approval_id],
@@ -124,7 +124,7 @@ class ViewStore:
                 for person in newly_asked
             ],
         )
-        await self._database.transact(
+        await self._database.transact_unsynced(
             _write, self._statements, tenant, expected, entries[-1].index + 1, rows, operation="project"
         )
 
@@ -135,7 +135,10 @@ class ViewStore:
     async def hold_leases(
         self, names: Sequence[str], holder: str, now: datetime, duration: timedelta
     ) -> set[str]:
-        """Takes or keeps the leases of these names; answers those that the holder has now."""
+        """Takes or keeps the leases of these names; answers those that the holder has now.
+
+        Not synced: a lease that is lost lets another process begin, which the cursor keeps from harm.
+        """
         if not names:
             return set()
         # In one order, so that two processes never wait for each other's rows.
@@ -146,7 +149,9 @@ class ViewStore:
             set_={"holder": statement.excluded.holder, "expires": statement.excluded.expires},
             where=(lease.c.holder == holder) | (lease.c.expires < now),
         )
-        return await self._database.transact(_names, statement.returning(lease.c.name), operation="lease")
+        return await self._database.transact_unsynced(
+            _names, statement.returning(lease.c.name), operation="lease"
+        )
 
     async def release_leases(self, holder: str) -> None:
         """Gives all of a holder's leases back."""
