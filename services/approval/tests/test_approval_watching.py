@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from collections import Counter
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
+from placet_approval.views import ViewStore
+from placet_storage import Database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from services.approval.tests.conftest import Platform
 
@@ -202,3 +206,46 @@ async def test_a_watch_of_my_own_work_tells_what_waits_for_me(platform: Platform
             found.append(response)
 
     assert kinds(found) == ["asked", "voted"]
+
+
+async def test_a_watch_behind_a_view_that_stands_still_waits(
+    bare_platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = bare_platform
+    first = await platform.serve()
+    await decide(platform, await platform.request())
+    await first.aclose()
+    database = await Database.open(platform.database_url, migrations="placet_approval")
+    view = ViewStore(database)
+    # Whoever writes the view hangs; and what a watch needs that resumes on this replica is only there.
+    await view.hold_leases([HOME], "dead", datetime.now(UTC), timedelta(hours=1))
+    await platform.serve(replica="later")
+    async with aclosing(watch(await platform.as_(CALLER), None)) as responses:
+        # Its first word says that it has caught up.
+        await anext(responses)
+    reads = Counter[str]()
+    for name in ("events_from", "next_index"):
+        monkeypatch.setattr(ViewStore, name, counted(getattr(ViewStore, name), reads))
+    await view.drop()
+
+    caller, signs = await platform.as_(CALLER), Counter[int]()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(2), aclosing(watch(caller, 0)) as responses:
+            async for response in responses:
+                signs[response.next_log_index] += 1
+    await database.close()
+
+    # One look for each sign of life, at 0.3 s; and a few between them at where the view stands, at 0.2 s.
+    assert signs.keys() == {0}
+    assert signs[0] <= reads["events_from"] <= 8
+    assert reads["next_index"] <= 40
+
+
+def counted(method: Callable[..., Any], calls: Counter[str]) -> Callable[..., Any]:
+    """A method that counts how often it is called. Any: whatever it takes and answers."""
+
+    async def call(*args: Any) -> Any:
+        calls[method.__name__] += 1
+        return await method(*args)
+
+    return call

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
 from placet.audit.v1 import event_pb2
+from placet_approval.ahead import read_ahead
 from placet_approval.folding import Change, Folding, Happened
 from placet_approval.log import AuditLog
 from placet_approval.requests import RequestStore
@@ -35,6 +36,9 @@ HISTORY_PAGE = 500
 LEASE = timedelta(seconds=4)
 RENEWAL_SECONDS = 1.0
 RETRY_SECONDS = 0.2
+# Answers of the tail that may come while the view is written; they are written together then. Each holds
+# what one commit of the log's added, or a page of its history.
+AHEAD = 16
 # How often a process that does not write the view looks how far it has got.
 CURSOR_POLL = 0.02
 # How long a new feed may take to reach the log's head, before "now" is where it stands.
@@ -51,6 +55,10 @@ class Listener:
     def hear(self, happened: Happened) -> None:
         """Takes it and wakes whoever waits."""
         self._happened.append(happened)
+        self.wake()
+
+    def wake(self) -> None:
+        """Whoever waits waits no longer, although nothing has happened."""
         self._woken.set()
 
     async def next(self, timeout: float) -> list[Happened]:
@@ -129,9 +137,18 @@ class TenantFeed:
         return self._position if self._leading else await self._views.next_index(self._tenant)
 
     async def _wait_beyond(self, index: int, timeout: float) -> None:
+        """Waits until there is more to read than was found at `index`, at most `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        while self._position <= index and (remaining := deadline - time.monotonic()) > 0:
-            await _within(self._moved, remaining)
+        while (remaining := deadline - time.monotonic()) > 0:
+            if index >= self._recent_from:
+                if self._position > index:
+                    return
+                await _within(self._moved, remaining)
+            elif await self.view_position() > index:
+                return
+            else:
+                # Only the view can tell what comes next, and whoever writes it stands still.
+                await asyncio.sleep(min(remaining, RETRY_SECONDS))
 
     async def _read(self, index: int) -> tuple[list[Happened], int]:
         if index >= self._recent_from:
@@ -187,13 +204,17 @@ class TenantFeed:
         self._recent.clear()
         self._recent_from = self._position = start
         self._leading = self._elected_to_lead
-        async with aclosing(self._log.tail(self._tenant, start)) as tail:
-            async for response in tail:
-                if response.entries:
-                    await self._take(list(response.entries))
+        async with (
+            aclosing(self._log.tail(self._tenant, start)) as tail,
+            aclosing(read_ahead(tail, AHEAD)) as batches,
+        ):
+            async for responses in batches:
+                entries = [entry for response in responses for entry in response.entries]
+                if entries:
+                    await self._take(entries)
                 else:
                     await self._check_cursor()
-                if self._position >= response.size:
+                if self._position >= responses[-1].size:
                     self._caught_up.set()
 
     async def _check_cursor(self) -> None:
