@@ -230,6 +230,7 @@ class Platform:
             "pulse": 0.3,
             "sweep_interval": 3600,
             "sweep_after": 0.01,
+            "grace": 0,
         }
         return Settings(**(values | changes))
 
@@ -241,7 +242,7 @@ class Platform:
             server = await start(
                 settings.server(), [service.endpoint], on_access_refused=service.on_access_refused
             )
-            stack.push_async_callback(server.stop, 0)
+            stack.push_async_callback(server.stop, settings.grace)
             self.address = f"127.0.0.1:{server.port}"
             replica = stack.pop_all()
         self.stack.push_async_callback(replica.aclose)

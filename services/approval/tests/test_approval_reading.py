@@ -11,6 +11,8 @@ import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
+from placet_approval.domain.visibility import Sight
+from placet_approval.reading import Reader
 from placet_rpc.errors import InvalidArgument, NotFound, PermissionDenied
 
 if TYPE_CHECKING:
@@ -244,6 +246,34 @@ async def test_who_waits_in_vain_is_answered_before_their_time_is_over(platform:
 
     assert answer.approval.state == PENDING
     assert not answer.approval.HasField("outcome")
+
+
+async def test_who_waits_while_the_service_stops_is_answered_at_once(
+    bare_platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform, waits, outcome = bare_platform, list[str](), Reader.outcome
+
+    async def observed(reader: Reader, sight: Sight, approval_id: str, timeout: float) -> Any:
+        waits.append(approval_id)
+        return await outcome(reader, sight, approval_id, timeout)
+
+    async def all_wait() -> bool:
+        return len(waits) == 20
+
+    monkeypatch.setattr(Reader, "outcome", observed)
+    replica = await platform.serve(grace=60)
+    approval_id = await platform.request()
+    caller = await platform.as_(CALLER)
+    waiting = [asyncio.create_task(began_and_ended(caller, approval_id)) for _ in range(20)]
+    await platform.until(all_wait)
+
+    began = time.monotonic()
+    await replica.aclose()
+
+    assert time.monotonic() - began < 10
+    for approval, _ in await asyncio.gather(*waiting):
+        assert approval.id == approval_id
+        assert not approval.HasField("outcome")
 
 
 async def test_nobody_waits_for_what_they_may_not_see(platform: Platform) -> None:

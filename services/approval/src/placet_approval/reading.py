@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
@@ -16,6 +18,7 @@ from placet_approval.presenting import present
 from placet_approval.refusing import unknown_approval
 from placet_approval.requests import Content, Request, RequestStore
 from placet_approval.views import Filter, Shown, ViewStore
+from placet_rpc.calls import stopping
 from placet_rpc.errors import NotFound, Unavailable
 from placet_workflows.state import Judged
 
@@ -63,11 +66,11 @@ class Reader:
         return await self._views.page(sight, wanted, size, token)
 
     async def outcome(self, sight: Sight, approval_id: str, timeout: float) -> approval_pb2.Approval:
-        """The request once it is closed, or as it is after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        with self._feed.of(sight.tenant).listening(approval_id) as listener:
+        """The request once it is closed, or as it is after `timeout` seconds, or when the server stops."""
+        deadline, stop = time.monotonic() + timeout, stopping()
+        with self._feed.of(sight.tenant).listening(approval_id) as listener, _when(stop, listener.wake):
             shown = await self._shown(sight, approval_id)
-            while not _closed(shown) and (remaining := deadline - time.monotonic()) > 0:
+            while not (_closed(shown) or stop.is_set()) and (remaining := deadline - time.monotonic()) > 0:
                 for happened in await listener.next(remaining):
                     shown = happened.shown
         if not _closed(shown):
@@ -149,6 +152,17 @@ def _became(judged: Judged, log_index: int) -> approval_service_pb2.GetCommandRe
         refusal=event_pb2.RefusalReason.Value(f"REFUSAL_REASON_{judged.refusal}"),
         message=judged.message,
     )
+
+
+@contextmanager
+def _when(event: asyncio.Event, act: Callable[[], None]) -> Iterator[None]:
+    """Acts when an event is set meanwhile."""
+    task = asyncio.ensure_future(event.wait())
+    task.add_done_callback(lambda _: act())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def _closed(shown: Shown) -> bool:
