@@ -12,10 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
+from placet.audit.v1 import audit_service_pb2, event_pb2
 from placet_approval.door import Effect, heard
-from placet_approval.feed import Listener
+from placet_approval.feed import Listener, TenantFeed
 from placet_approval.folding import Folding, Happened, folded
+from placet_approval.log import AuditLog
+from placet_approval.requests import RequestStore
 from placet_approval.tables import VIEW_TABLES
 from placet_approval.views import Shown, ViewStore
 from placet_rpc.errors import FailedPrecondition, Unavailable
@@ -24,7 +26,7 @@ from placet_workflows.commands import Command
 from placet_workflows.events import Actor, ActorKind, State, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from services.approval.tests.conftest import OpenPlatform, Platform
 
@@ -243,6 +245,56 @@ async def test_a_read_that_cannot_be_current_in_time_says_how_far_it_is(bare_pla
 
     assert raised.value.reason == "NOT_YET_READ"
     assert raised.value.metadata == {"log_index": "-1", "wanted": "7"}
+
+
+class HeldViews(ViewStore):
+    """Tells of each write, and holds the first."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.written: list[list[int]] = []
+        self.holding, self.go_on, self.done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def write(self, tenant: str, expected: int, entries: Any, changed: Any) -> None:
+        self.written.append([entry.index for entry in entries])
+        if expected == 0:
+            self.holding.set()
+            await self.go_on.wait()
+        await super().write(tenant, expected, entries, changed)
+        if entries[-1].index == 3:
+            self.done.set()
+
+
+class GivenLog(AuditLog):
+    """A log whose tail tells of the second to fourth commit while the view is held at the first."""
+
+    def __init__(self, views: HeldViews) -> None:
+        self._views = views
+
+    async def tail(
+        self, tenant: str, from_index: int
+    ) -> AsyncGenerator[audit_service_pb2.TailEventsResponse, None]:
+        for index in range(4):
+            entry = event_pb2.LogEntry(index=index, entry=event_pb2.Entry(tenant=tenant))
+            yield audit_service_pb2.TailEventsResponse(entries=[entry], size=4)
+            await self._views.holding.wait()
+        self._views.go_on.set()
+        await asyncio.Event().wait()
+
+
+async def test_commits_that_come_while_the_view_is_written_are_written_together(database: Database) -> None:
+    views = HeldViews(database)
+    feed = TenantFeed(HOME, GivenLog(views), views, RequestStore(database))
+    feed.lead(leading=True)
+    following = asyncio.create_task(feed.run())
+    async with asyncio.timeout(15):
+        await views.done.wait()
+        assert await feed.reached(3, 15)
+    following.cancel()
+    await asyncio.wait([following])
+
+    assert views.written == [[0], [1, 2, 3]]
+    assert await views.next_index(HOME) == 4
 
 
 async def test_a_tail_that_breaks_goes_on_without_gap_or_repetition(platform: Platform) -> None:
