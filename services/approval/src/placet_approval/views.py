@@ -214,8 +214,8 @@ def _get(connection: sa.Connection, tenant: str, approval_id: str) -> Shown | Re
     found: bytes | None = connection.scalar(_VIEW, keys)
     if found is None:
         return request_in(connection, tenant, approval_id)
-    asked = connection.scalars(_ASKED, keys)
-    return Shown(approval_pb2.Approval.FromString(found), frozenset(asked))
+    asked = frozenset(person for (person,) in connection.execute(_ASKED, keys))
+    return Shown(approval_pb2.Approval.FromString(found), asked)
 
 
 def _standing(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> Standing:
@@ -228,8 +228,8 @@ def _standing(connection: sa.Connection, tenant: str, approval_id: str, command_
 
 
 def _path(connection: sa.Connection, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
-    entries = connection.scalars(_PATH, {"tenant": tenant, "approval_id": approval_id})
-    return [event_pb2.LogEntry.FromString(entry) for entry in entries]
+    rows = connection.execute(_PATH, {"tenant": tenant, "approval_id": approval_id})
+    return [event_pb2.LogEntry.FromString(entry) for (entry,) in rows]
 
 
 def _page(
@@ -245,8 +245,8 @@ def _page(
 def _events_from(
     connection: sa.Connection, tenant: str, log_index: int, limit: int
 ) -> tuple[list[event_pb2.LogEntry], int]:
-    found = connection.scalars(_EVENTS, {"tenant": tenant, "from_index": log_index, "limit": limit})
-    return [event_pb2.LogEntry.FromString(entry) for entry in found], _cursor(connection, tenant)
+    rows = connection.execute(_EVENTS, {"tenant": tenant, "from_index": log_index, "limit": limit})
+    return [event_pb2.LogEntry.FromString(entry) for (entry,) in rows], _cursor(connection, tenant)
 
 
 def _cursor(connection: sa.Connection, tenant: str) -> int:
