@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet_approval.tables import content, request, view, view_cursor, view_event
-from placet_approval.views import ViewStore
+from placet_approval.views import Standing, ViewStore
 from placet_rpc.errors import (
     FailedPrecondition,
     NotFound,
@@ -75,10 +75,30 @@ async def test_a_winner_gets_no_error_when_the_workflow_has_completed(bare_platf
 
     answer = await (await platform.as_(ALICE, address=stale)).SubmitDecision(message)
 
-    assert (answer.status, answer.state) == (EFFECTIVE, event_pb2.STATE_APPROVED)
+    # It took effect, but the next read here would not show it.
+    assert (answer.status, answer.state) == (ACCEPTED, event_pb2.STATE_UNSPECIFIED)
     with pytest.raises(FailedPrecondition) as raised:
         await (await platform.as_(ALICE, address=stale)).SubmitDecision(platform.deciding(approval_id))
     assert raised.value.metadata == {"state": "APPROVED", "approver": ALICE}
+
+
+async def test_an_effect_that_the_view_has_in_pieces_is_told_when_it_has_it_whole(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    whole, paths = ViewStore.path, list[int]()
+    first = await decide(platform, approval_id, decision_id=decision_id)
+
+    async def standing(*arguments: Any) -> Standing:
+        path = await whole(*arguments[:3])
+        voted = next(place for place, one in enumerate(path, 1) if one.entry.event.HasField("voted"))
+        paths.append(voted)
+        return Standing(path[:voted], None, known=True)
+
+    monkeypatch.setattr(ViewStore, "standing", standing)
+
+    assert await decide(platform, approval_id, decision_id=decision_id) == first
+    assert paths
 
 
 async def stale_replica(platform: Platform, approval_id: str) -> str:
@@ -120,7 +140,8 @@ async def test_a_stale_view_does_not_refuse_who_was_asked_meanwhile(bare_platfor
 
     answer = await (await platform.as_(BOB, address=stale)).SubmitDecision(platform.deciding(approval_id))
 
-    assert answer.status == EFFECTIVE
+    assert answer.status == ACCEPTED
+    assert (await platform.get(approval_id)).outcome.approver == BOB
 
 
 @pytest.mark.parametrize("how", ["away", "stalled"])

@@ -349,26 +349,34 @@ async def test_an_entry_that_cannot_be_read_holds_up_its_own_tenant_only(
     await platform.until(shown)
 
 
+VOTE = Command(
+    type="decision", id="d", actor=Actor(kind=ActorKind.PERSON, name=ALICE), verdict=Verdict.APPROVE
+)
+
+
+# Any: whichever body an event has.
+def hear(listener: Listener, index: int, state: event_pb2.State.ValueType, **body: Any) -> None:
+    event = event_pb2.Event(cause_id="d", command_digest=bytes.fromhex(VOTE.digest()), **body)
+    stored = event_pb2.LogEntry(index=index, entry=event_pb2.Entry(event=event))
+    listener.hear(Happened(stored, Shown(approval_pb2.Approval(state=state), frozenset())))
+
+
 async def test_what_one_append_stored_is_one_effect_though_the_tail_brings_it_in_pieces() -> None:
-    command = Command(
-        type="decision",
-        id="d",
-        actor=Actor(kind=ActorKind.PERSON, name=ALICE),
-        verdict=Verdict.APPROVE,
-    )
     listener = Listener()
-
-    def hear(index: int, state: event_pb2.State.ValueType, **body: Any) -> None:
-        event = event_pb2.Event(cause_id="d", command_digest=bytes.fromhex(command.digest()), **body)
-        stored = event_pb2.LogEntry(index=index, entry=event_pb2.Entry(event=event))
-        listener.hear(Happened(stored, Shown(approval_pb2.Approval(state=state), frozenset())))
-
-    hear(4, event_pb2.STATE_PENDING, voted=event_pb2.Voted())
-    waiting = asyncio.create_task(heard(listener, command, time.monotonic() + 15))
+    hear(listener, 4, event_pb2.STATE_PENDING, voted=event_pb2.Voted())
+    waiting = asyncio.create_task(heard(listener, VOTE, time.monotonic() + 15))
     await asyncio.sleep(0)
-    hear(5, event_pb2.STATE_APPROVED, decided=event_pb2.Decided())
+    hear(listener, 5, event_pb2.STATE_APPROVED, decided=event_pb2.Decided())
     await asyncio.sleep(0)
     assert not waiting.done()
-    hear(6, event_pb2.STATE_APPROVED, closed=event_pb2.Closed())
+    hear(listener, 6, event_pb2.STATE_APPROVED, closed=event_pb2.Closed())
 
     assert await waiting == Effect(6, State.APPROVED)
+
+
+async def test_a_piece_of_an_effect_is_none_because_it_would_tell_a_state_that_nobody_left() -> None:
+    listener = Listener()
+    hear(listener, 4, event_pb2.STATE_PENDING, voted=event_pb2.Voted())
+    hear(listener, 5, event_pb2.STATE_APPROVED, decided=event_pb2.Decided())
+
+    assert await heard(listener, VOTE, time.monotonic()) is None

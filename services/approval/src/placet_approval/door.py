@@ -61,39 +61,51 @@ class Door:
         self._workflows = workflows
 
     async def submit(self, tenant: str, approval_id: str, command: Command, budget: float) -> Effect | None:
-        """The command's effect; None when it is durable but was not judged within `budget` seconds.
+        """The command's effect, which the next read shows; None when it is durable but was not judged within
+        `budget` seconds, or is not shown a moment later.
 
         Raises its refusal: NotFound, AlreadyExists, FailedPrecondition, PermissionDenied or InvalidArgument;
         and Unavailable while Temporal does not answer.
         """
-        effect = await self._effect(tenant, approval_id, command, time.monotonic() + budget)
-        if effect is not None:
-            # Learned from the log itself, it may be ahead of the view; but the next read must show it.
-            left = deadlines.remaining()
-            patience = VIEW_PATIENCE if left is None else min(VIEW_PATIENCE, left - ANSWERING)
-            await self._feed.of(tenant).reached(effect.log_index, patience)
-        return effect
-
-    async def _effect(
-        self, tenant: str, approval_id: str, command: Command, deadline: float
-    ) -> Effect | None:
         # The listener before the view: what the view does not know yet is heard.
         with self._feed.of(tenant).listening(approval_id) as listener:
             standing = await self._views.standing(tenant, approval_id, command.id)
-            known = await self._known(tenant, approval_id, command, standing)
-            if known is not None:
-                if command.id in known.state.judged:
-                    return _effect_in(known, command)
-                _check(known.state, command)
-            noted = standing.accepted
-            _refuse_reuse(noted, command)
-            if noted is None:
-                try:
-                    await self._workflows.command(approval_id, command)
-                except NoSuchWorkflow:
-                    return await self._without_workflow(tenant, approval_id, command)
-            effect = await heard(listener, command, deadline)
-        return effect or await self._late(tenant, approval_id, command, noted)
+            effect = await self._effect(tenant, approval_id, command, standing, listener, budget)
+        effect = effect or await self._late(tenant, approval_id, command)
+        if effect is not None and await self._shows(tenant, effect):
+            return effect
+        if standing.accepted is None:
+            await self._note(tenant, approval_id, command)
+        return None
+
+    async def _shows(self, tenant: str, effect: Effect) -> bool:
+        """Waits until the view holds an effect: learned from the log itself, it may be ahead of the view."""
+        left = deadlines.remaining()
+        patience = VIEW_PATIENCE if left is None else min(VIEW_PATIENCE, left - ANSWERING)
+        return await self._feed.of(tenant).reached(effect.log_index, patience)
+
+    async def _effect(
+        self,
+        tenant: str,
+        approval_id: str,
+        command: Command,
+        standing: Standing,
+        listener: Listener,
+        budget: float,
+    ) -> Effect | None:
+        deadline = time.monotonic() + budget
+        known = await self._known(tenant, approval_id, command, standing)
+        if known is not None:
+            if command.id in known.state.judged:
+                return _effect_in(known, command) or await heard(listener, command, deadline)
+            _check(known.state, command)
+        _refuse_reuse(standing.accepted, command)
+        if standing.accepted is None:
+            try:
+                await self._workflows.command(approval_id, command)
+            except NoSuchWorkflow:
+                return await self._without_workflow(tenant, approval_id, command)
+        return await heard(listener, command, deadline)
 
     async def _known(
         self, tenant: str, approval_id: str, command: Command, standing: Standing
@@ -113,20 +125,19 @@ class Door:
         except (Unavailable, DeadlineExceeded):
             return None
 
-    async def _late(
-        self, tenant: str, approval_id: str, command: Command, noted: bytes | None
-    ) -> Effect | None:
-        """A command that was not heard of in time is noted, unless another replica wrote what it did."""
+    async def _late(self, tenant: str, approval_id: str, command: Command) -> Effect | None:
+        """What the view says of a command that was not heard of in time; another replica may have written
+        it."""
         seen = _known_from(await self._views.path(tenant, approval_id))
-        if seen is not None and command.id in seen.state.judged:
-            return _effect_in(seen, command)
-        if noted is None:
-            digest, now = bytes.fromhex(command.digest()), datetime.now(UTC)
-            noted = await self._requests.accept_command(tenant, approval_id, command.id, digest, now)
-            _refuse_reuse(noted, command)
-        return None
+        judged = seen is not None and command.id in seen.state.judged
+        return _effect_in(seen, command) if seen is not None and judged else None
 
-    async def _without_workflow(self, tenant: str, approval_id: str, command: Command) -> Effect:
+    async def _note(self, tenant: str, approval_id: str, command: Command) -> None:
+        digest, now = bytes.fromhex(command.digest()), datetime.now(UTC)
+        noted = await self._requests.accept_command(tenant, approval_id, command.id, digest, now)
+        _refuse_reuse(noted, command)
+
+    async def _without_workflow(self, tenant: str, approval_id: str, command: Command) -> Effect | None:
         """The workflow has ended, perhaps by this very command; or it was not started yet."""
         known = _known_from(await self._log.events_of(tenant, approval_id))
         if known is not None:
@@ -148,15 +159,8 @@ def _known_from(path: Sequence[event_pb2.LogEntry]) -> Known | None:
 def _check(state: ApprovalState, command: Command) -> None:
     """Raises the command's refusal, if it must be refused in this state."""
     refusal = machine.refusal_of(state, command)
-    if refusal is RefusalReason.CLOSED and not _concerns(state, command):
-        # How a request ended is told to those whom it concerns.
-        refusal = RefusalReason.NOT_ASKED if command.type == "decision" else RefusalReason.NOT_REQUESTER
     if refusal is not None:
         raise refused(refusal, machine.explain_refusal(state, refusal), present(state, {}))
-
-
-def _concerns(state: ApprovalState, command: Command) -> bool:
-    return command.operator or command.actor.name == state.requester or command.actor.name in state.asked
 
 
 def _refuse_reuse(noted: bytes | None, command: Command) -> None:
@@ -165,38 +169,42 @@ def _refuse_reuse(noted: bytes | None, command: Command) -> None:
 
 
 async def heard(listener: Listener, command: Command, deadline: float) -> Effect | None:
-    """What the tail says became of the command; None when the deadline passed first."""
-    effect: Effect | None = None
+    """What the tail says became of the command; None when it has not said all of it at the deadline."""
     while True:
         for happened in await listener.next(deadline - time.monotonic()):
-            if happened.stored.entry.event.cause_id != command.id:
-                continue
             effect = _effect_of(happened, command)
-            # What one append stored may come in pieces: the last of a decision's entries closes the request.
-            if happened.stored.entry.event.WhichOneof("body") == "closed":
+            if effect is not None:
                 return effect
         if time.monotonic() >= deadline:
-            return effect
+            return None
 
 
-def _effect_of(happened: Happened, command: Command) -> Effect:
+def _effect_of(happened: Happened, command: Command) -> Effect | None:
+    """What this entry says became of the command: nothing, unless it is the last that the command made."""
     event = happened.stored.entry.event
+    if event.cause_id != command.id:
+        return None
     if event.command_digest.hex() != command.digest():
         raise reused(command)
     if event.WhichOneof("body") == "refused":
         reason = event_pb2.RefusalReason.Name(event.refused.reason).removeprefix("REFUSAL_REASON_")
         raise refused(RefusalReason(reason), event.refused.message.value, happened.shown.approval)
+    # What one append stored may come in pieces; the last of a command's entries closes the request.
+    if event.WhichOneof("body") != "closed":
+        return None
     state = State(event_pb2.State.Name(happened.shown.approval.state).removeprefix("STATE_"))
     return Effect(happened.stored.index, state)
 
 
-def _effect_in(known: Known, command: Command) -> Effect:
-    """What became of a command that was judged."""
+def _effect_in(known: Known, command: Command) -> Effect | None:
+    """What became of a command that was judged; None while not all of it is known here."""
     judged = known.state.judged[command.id]
     if judged.digest != command.digest():
         raise reused(command)
     if judged.refusal is not None:
         raise refused(judged.refusal, judged.message, present(known.state, {}))
+    if known.state.closed is None:
+        return None
     return Effect(last_index_of(command.id, known.path), known.state.state)
 
 
