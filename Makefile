@@ -41,7 +41,7 @@ demo: install ## six requests tell the story, live (EXIT=1: end by itself)
 bench: install ## measure against bare Temporal
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
-chaos: install ## the long run of random kills
+chaos: install ## the long run: random kills, crowds and races (ARGS=--help teaches)
 	@$(BIN)/python tests/chaos/run.py $(ARGS)
 
 clean: ## remove what was made, but no data (.placet stays)

@@ -9,9 +9,8 @@ from functools import partial
 
 import pytest
 
-from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
-from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
+from placet_rpc.errors import PlacetError
 from placet_testing.stack import ALICE, EVENTUALLY, Stack, until
 
 PENDING = 10
@@ -31,11 +30,8 @@ PROCESSES = (
 
 async def effective(stack: Stack, approval_id: str, decision_id: str) -> bool:
     """Sends a decision; whether it took effect. What is unknown is sent again with the same id."""
-    try:
-        answer = await stack.decide(approval_id, ALICE, decision_id=decision_id)
-    except (Unavailable, DeadlineExceeded):
-        return False
-    return answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
+    judged = await stack.judged(approval_id, ALICE, decision_id)
+    return judged is not None and judged.refusal is None
 
 
 @pytest.mark.timeout(300)

@@ -12,11 +12,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
-from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_testing.databases import OwnPostgres
-from placet_testing.stack import ALICE, CALLER, EVENTUALLY, PAYMENT, SOON, Stack, running_test_stack, until
+from placet_testing.stack import ALICE, EVENTUALLY, Stack, a_request, running_test_stack, until
 
 SERVICES = ("approval", "audit", "decision", "notification")
 
@@ -35,19 +33,8 @@ def make_databases(server: str) -> dict[str, str]:
 
 async def effective(stack: Stack, approval_id: str, decision_id: str) -> bool:
     """Sends a decision; whether it took effect."""
-    try:
-        answer = await stack.decide(approval_id, ALICE, decision_id=decision_id)
-    except (Unavailable, DeadlineExceeded):
-        return False
-    return answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
-
-
-async def accepted(stack: Stack, request: approval_service_pb2.RequestApprovalRequest) -> str | None:
-    """Sends a request; its id, or None when it must be sent again."""
-    try:
-        return (await (await stack.as_(CALLER)).RequestApproval(request, timeout=SOON)).id
-    except (Unavailable, DeadlineExceeded):
-        return None
+    judged = await stack.judged(approval_id, ALICE, decision_id)
+    return judged is not None and judged.refusal is None
 
 
 @pytest.mark.timeout(400)
@@ -63,20 +50,14 @@ async def test_5_postgresql_stopped_in_mid_decision_is_unavailable_and_then_ther
         first = asyncio.gather(*(effective(stack, one, decisions[one]) for one in ids))
         await asyncio.to_thread(own_postgres.stop)
         await first
-        request = approval_service_pb2.RequestApprovalRequest(
-            request_id=str(uuid.uuid4()),
-            title="Release the payment",
-            policy="simple",
-            required_approver=ALICE,
-            content=approval_pb2.Content(body=PAYMENT, media_type="text/plain"),
-        )
-        assert await accepted(stack, request) is None
+        request = a_request()
+        assert await stack.sent(request) is None
 
         await asyncio.to_thread(own_postgres.start)
         for approval_id in ids:
             decide = partial(effective, stack, approval_id, decisions[approval_id])
             await until(decide, f"{approval_id} is decided", EVENTUALLY)
-        late = await until(partial(accepted, stack, request), "the request is accepted", EVENTUALLY)
+        late = await until(partial(stack.sent, request), "the request is accepted", EVENTUALLY)
         await stack.waiting(late)
         for approval_id in ids:
             assert (await stack.outcome(approval_id)).state == event_pb2.STATE_APPROVED

@@ -9,37 +9,20 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.service import RPCError, RPCStatusCode
 
-from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet_rpc.errors import (
     AlreadyExists,
     DeadlineExceeded,
-    FailedPrecondition,
     PlacetError,
     Unavailable,
 )
-from placet_testing.stack import ALICE, CALLER, EVENTUALLY, PAYMENT, SOON, Stack, until
-
-RACES = 100
-
-
-def a_request(**fields: object) -> approval_service_pb2.RequestApprovalRequest:
-    """A request that can be sent again."""
-    return approval_service_pb2.RequestApprovalRequest(
-        request_id=str(uuid.uuid4()),
-        title="Release the payment",
-        policy="simple",
-        required_approver=ALICE,
-        content=approval_pb2.Content(body=PAYMENT, media_type="text/plain"),
-        **fields,  # type: ignore[arg-type]  # tests set fields by name
-    )
+from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, a_request, until
 
 
 async def kinds(stack: Stack, approval_id: str) -> Counter[str]:
@@ -49,13 +32,8 @@ async def kinds(stack: Stack, approval_id: str) -> Counter[str]:
 
 async def came_to(stack: Stack, approval_id: str, decision_id: str) -> str | None:
     """What one decision came to; None when that is not known yet, and the same one is sent again."""
-    try:
-        answer = await stack.decide(approval_id, ALICE, decision_id=decision_id)
-    except FailedPrecondition as refused:
-        return refused.reason
-    except (Unavailable, DeadlineExceeded):
-        return None
-    return None if answer.status == approval_pb2.COMMAND_STATUS_ACCEPTED else "EFFECTIVE"
+    judged = await stack.judged(approval_id, ALICE, decision_id)
+    return None if judged is None else judged.word
 
 
 @contextmanager
@@ -117,63 +95,17 @@ async def test_6_with_the_logs_disk_full_no_decision_takes_effect_and_afterwards
         assert (await kinds(stack, approval_id))["voted"] == 1
 
 
-@pytest.mark.timeout(400)
-async def test_7_a_decision_that_races_the_end_of_the_wait_has_one_outcome_and_the_loser_is_told(
-    stack: Stack,
-) -> None:
-    caller = await stack.as_(CALLER)
-    deadline = datetime.now(UTC) + timedelta(seconds=25)
-    requests = [a_request() for _ in range(RACES)]
-    for request in requests:
-        request.deadline.FromDatetime(deadline)
-    accepted = await asyncio.gather(*(caller.RequestApproval(one, timeout=SOON) for one in requests))
-    ids = [answer.id for answer in accepted]
-    await asyncio.gather(*(stack.waiting(approval_id) for approval_id in ids))
-    assert datetime.now(UTC) < deadline, "the machine is too slow to align the races"
-    decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}
-
-    async def race(approval_id: str, offset: float) -> str:
-        start = deadline + timedelta(seconds=offset)
-        await asyncio.sleep(max((start - datetime.now(UTC)).total_seconds(), 0))
-        decided = partial(came_to, stack, approval_id, decisions[approval_id])
-        return await until(decided, "the decision is judged", EVENTUALLY)
-
-    # Aligned to the deadline, from half a second before it to a quarter after.
-    offsets = [-0.5 + 0.75 * number / RACES for number in range(RACES)]
-    answers = await asyncio.gather(*(race(one, offset) for one, offset in zip(ids, offsets, strict=True)))
-    for approval_id, answer in zip(ids, answers, strict=True):
-        outcome = await stack.outcome(approval_id)
-        counted = await kinds(stack, approval_id)
-        assert counted["closed"] == counted["decided"] == 1
-        won = outcome.source == event_pb2.SOURCE_HUMAN
-        assert answer == ("EFFECTIVE" if won else "CLOSED")
-        assert outcome.state == (event_pb2.STATE_APPROVED if won else event_pb2.STATE_REJECTED)
-        assert counted["voted"] == (1 if won else 0)
-
-
-@pytest.mark.timeout(200)
-async def test_11_a_hundred_identical_requests_at_once_are_one(stack: Stack) -> None:
+async def test_11_the_same_id_with_another_body_is_refused(stack: Stack) -> None:
     caller = await stack.as_(CALLER)
     request = a_request()
-
-    async def send() -> str | None:
-        try:
-            return (await caller.RequestApproval(request, timeout=SOON)).id
-        except (Unavailable, DeadlineExceeded):
-            return None
-
-    ids = set(await asyncio.gather(*(until(send, "it is accepted") for _ in range(100))))
-    assert len(ids) == 1
-    (approval_id,) = ids
-    await stack.waiting(approval_id)
-    assert (await kinds(stack, approval_id))["received"] == 1
-
+    approval_id = (await caller.RequestApproval(request, timeout=SOON)).id
     other = a_request()
     other.request_id = request.request_id
     other.title = "Release another payment"
     with pytest.raises(AlreadyExists) as refused:
         await caller.RequestApproval(other, timeout=SOON)
     assert refused.value.reason == "ID_REUSED"
+    assert (await stack.get(approval_id)).title == request.title
 
 
 @pytest.mark.timeout(200)
@@ -216,12 +148,6 @@ async def test_with_temporal_down_a_request_is_unavailable_and_its_retry_gives_o
         await caller.RequestApproval(request, timeout=SOON)
     assert refused.value.reason == "DEPENDENCY_UNAVAILABLE"
 
-    async def send() -> str | None:
-        try:
-            return (await caller.RequestApproval(request, timeout=SOON)).id
-        except (Unavailable, DeadlineExceeded):
-            return None
-
-    approval_id = await until(send, "it is accepted", EVENTUALLY)
+    approval_id = await until(partial(stack.sent, request), "it is accepted", EVENTUALLY)
     await stack.waiting(approval_id)
     assert (await kinds(stack, approval_id))["received"] == 1

@@ -105,9 +105,9 @@ def verdict(
 
 
 @asynccontextmanager
-async def serving_model() -> AsyncIterator[FakeModel]:
-    """A model on a free port of this machine, for as long as the context lasts."""
-    fake = FakeModel()
+async def serving_model(fake: FakeModel | None = None) -> AsyncIterator[FakeModel]:
+    """A model on a free port of this machine, for as long as the context lasts: `fake`, or a plain one."""
+    fake = fake or FakeModel()
     server = await asyncio.start_server(fake.handle, "127.0.0.1", 0)
     fake.port = server.sockets[0].getsockname()[1]
     yield fake

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ from placet_cli.stack.running import running_stack
 from placet_cli.stack.secrets import TENANT, signing_key
 from placet_cli.stack.supervisor import Supervisor
 from placet_rpc.client import channel
+from placet_rpc.errors import DeadlineExceeded, FailedPrecondition, PlacetError, Unavailable
 from placet_rpc.tokens import MintingTokenSource
 from placet_temporal import TemporalSettings, connect
 
@@ -42,7 +44,9 @@ ROLES = {AUDITOR: frozenset({"auditor", "operator"})}
 PAYMENT = b"Please transfer 50,000 EUR to IBAN DE89 3704 0044 0532 0130 00 today"
 
 
-async def until(ask: Callable[[], Awaitable[T | None]], what: str, within: float = SOON) -> T:
+async def until(
+    ask: Callable[[], Awaitable[T | None]], what: str, within: float = SOON, *, pause: float = 0.02
+) -> T:
     """Asks again until the answer is neither None nor False. Raises AssertionError after `within` seconds."""
     deadline = time.monotonic() + within
     while True:
@@ -50,7 +54,33 @@ async def until(ask: Callable[[], Awaitable[T | None]], what: str, within: float
         if answer is not None and answer is not False:
             return answer
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(pause)
+
+
+def a_request(policy: str = "simple", **fields: object) -> approval_service_pb2.RequestApprovalRequest:
+    """A request that can be sent again: alice is asked about a payment."""
+    return approval_service_pb2.RequestApprovalRequest(
+        **{  # type: ignore[arg-type]  # tests override fields by name
+            "request_id": str(uuid.uuid4()),
+            "title": "Release the payment",
+            "policy": policy,
+            "required_approver": ALICE,
+            "content": approval_pb2.Content(body=PAYMENT, media_type="text/plain"),
+            **fields,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a decision came to: `refusal` is None when it took effect."""
+
+    refusal: PlacetError | None = None
+
+    @property
+    def word(self) -> str:
+        """EFFECTIVE, or the refusal's reason."""
+        return "EFFECTIVE" if self.refusal is None else self.refusal.reason
 
 
 class Stack:
@@ -97,18 +127,15 @@ class Stack:
 
     async def request(self, policy: str = "simple", **fields: object) -> str:
         """Asks for an approval; its id."""
-        request = approval_service_pb2.RequestApprovalRequest(
-            **{  # type: ignore[arg-type]  # tests override fields by name
-                "request_id": str(uuid.uuid4()),
-                "title": "Release the payment",
-                "policy": policy,
-                "required_approver": ALICE,
-                "manager_approver": BOB,
-                "content": approval_pb2.Content(body=PAYMENT, media_type="text/plain"),
-                **fields,
-            }
-        )
+        request = a_request(policy, manager_approver=BOB, **fields)
         return (await (await self.as_(CALLER)).RequestApproval(request, timeout=SOON)).id
+
+    async def sent(self, request: approval_service_pb2.RequestApprovalRequest) -> str | None:
+        """Sends a request, by one call; its id, or None when the same one must be sent again."""
+        try:
+            return (await (await self.as_(CALLER)).RequestApproval(request, timeout=SOON)).id
+        except (Unavailable, DeadlineExceeded):
+            return None
 
     async def get(self, approval_id: str) -> approval_pb2.Approval:
         """The request as its caller sees it."""
@@ -155,6 +182,21 @@ class Stack:
             reason=reason,
         )
         return await (await self.as_(person)).SubmitDecision(request, timeout=SOON)
+
+    async def judged(
+        self, approval_id: str, person: str, decision_id: str, content_digest: bytes = b""
+    ) -> Judged | None:
+        """Sends an approval, by one call; what it came to, or None when that is not known yet and the same
+        one must be sent again."""
+        try:
+            answer = await self.decide(
+                approval_id, person, decision_id=decision_id, content_digest=content_digest
+            )
+        except FailedPrecondition as refused:
+            return Judged(refused)
+        except (Unavailable, DeadlineExceeded):
+            return None
+        return None if answer.status == approval_pb2.COMMAND_STATUS_ACCEPTED else Judged()
 
     async def path(self, approval_id: str) -> list[event_pb2.Event]:
         """The request's events by the log itself, in order."""

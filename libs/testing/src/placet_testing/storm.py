@@ -6,13 +6,14 @@ import asyncio
 import random
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
-from placet_rpc.errors import DeadlineExceeded, FailedPrecondition, Unavailable
-from placet_testing.stack import ALICE, CALLER, PAYMENT, SOON, Stack, until
+from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
+from placet_testing.stack import ALICE, Stack, a_request, until
 
 VICTIMS = ("temporal", "audit", "approval", "decision", "notification", "worker-default")
 AT_ONCE = 10
@@ -28,9 +29,17 @@ class Damage:
     faults: list[str] = field(default_factory=list)
 
 
-async def storm(stack: Stack, *, decisions: int, kills: int, seed: int) -> Damage:
+async def storm(
+    stack: Stack,
+    *,
+    decisions: int,
+    kills: int,
+    seed: int,
+    progress: Callable[[Damage], None] = lambda _damage: None,
+) -> Damage:
     """Takes `decisions` requests to their end, each retried by the same ids until it is answered, while at
-    least `kills` processes are killed. Then compares answers, log and view."""
+    least `kills` processes are killed. Then compares answers, log and view. A request that never ends is a
+    fault, and the others go on."""
     damage = Damage()
     # Not for secrets: the storm shall be the same again.
     chance = random.Random(seed)  # noqa: S311 - see above
@@ -38,8 +47,12 @@ async def storm(stack: Stack, *, decisions: int, kills: int, seed: int) -> Damag
 
     async def one() -> None:
         async with bound:
-            await _to_its_end(stack, damage)
+            try:
+                await _to_its_end(stack, damage)
+            except (AssertionError, PlacetError) as error:
+                damage.faults.append(f"{type(error).__name__}: {error}")
             damage.decisions += 1
+            progress(damage)
 
     requests = [asyncio.create_task(one()) for _ in range(decisions)]
     while kills > damage.kills.total():
@@ -53,33 +66,19 @@ async def storm(stack: Stack, *, decisions: int, kills: int, seed: int) -> Damag
 
 
 async def _to_its_end(stack: Stack, damage: Damage) -> None:
-    request = approval_service_pb2.RequestApprovalRequest(
-        request_id=str(uuid.uuid4()),
-        title="Release the payment",
-        policy="simple",
-        required_approver=ALICE,
-        content=approval_pb2.Content(body=PAYMENT, media_type="text/plain"),
-    )
-    approval_id = await until(partial(_requested, stack, request), "it is accepted", PATIENCE)
+    sent = partial(stack.sent, a_request())
+    approval_id = await until(sent, "it is accepted", PATIENCE)
     digest = await until(partial(_asked, stack, approval_id), "somebody is asked", PATIENCE)
-    decision_id = str(uuid.uuid4())
-    decide = partial(_decided, stack, approval_id, decision_id, digest)
+    decide = partial(stack.judged, approval_id, ALICE, str(uuid.uuid4()), digest)
     answer = await until(decide, "the decision is judged", PATIENCE)
     path = await until(partial(_path, stack, approval_id), "the log answers", PATIENCE)
     counted = Counter(str(event.WhichOneof("body")) for event in path)
     once = ("received", "processed", "tier_opened", "voted", "decided", "closed")
-    if answer != "EFFECTIVE" or any(counted[kind] != 1 for kind in once) or counted["refused"]:
-        damage.faults.append(f"{approval_id}: answered {answer}, logged {dict(counted)}")
+    if answer.refusal is not None or any(counted[kind] != 1 for kind in once) or counted["refused"]:
+        damage.faults.append(f"{approval_id}: answered {answer.word}, logged {dict(counted)}")
     shown = await until(partial(_shown, stack, approval_id), "the view answers", PATIENCE)
     if shown.outcome.state != event_pb2.STATE_APPROVED:
         damage.faults.append(f"{approval_id}: the view says {shown.outcome}")
-
-
-async def _requested(stack: Stack, request: approval_service_pb2.RequestApprovalRequest) -> str | None:
-    try:
-        return (await (await stack.as_(CALLER)).RequestApproval(request, timeout=SOON)).id
-    except (Unavailable, DeadlineExceeded):
-        return None
 
 
 async def _shown(stack: Stack, approval_id: str) -> approval_pb2.Approval | None:
@@ -92,16 +91,6 @@ async def _shown(stack: Stack, approval_id: str) -> approval_pb2.Approval | None
 async def _asked(stack: Stack, approval_id: str) -> bytes | None:
     shown = await _shown(stack, approval_id)
     return shown.content_digest if shown is not None and shown.waiting_for_approval else None
-
-
-async def _decided(stack: Stack, approval_id: str, decision_id: str, digest: bytes) -> str | None:
-    try:
-        answer = await stack.decide(approval_id, ALICE, decision_id=decision_id, content_digest=digest)
-    except FailedPrecondition as refused:
-        return refused.reason
-    except (Unavailable, DeadlineExceeded):
-        return None
-    return None if answer.status == approval_pb2.COMMAND_STATUS_ACCEPTED else "EFFECTIVE"
 
 
 async def _path(stack: Stack, approval_id: str) -> list[event_pb2.Event] | None:

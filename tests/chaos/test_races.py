@@ -1,0 +1,32 @@
+"""Scenario 7: a decision that races the end of the wait has one outcome, and its loser is told which."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from placet_testing import racing
+from placet_testing.racing import Arena, Rival, races
+
+# The long run (`make chaos`) holds a thousand of each.
+RACES = 150
+
+
+@pytest.fixture(scope="module")
+async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
+    """The real stack with fast clocks, and an AI that answers when it is told to."""
+    async with racing.arena(tmp_path_factory.mktemp("arena")) as running:
+        yield running
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("rival", Rival)
+async def test_7_a_decision_that_races_the_end_has_one_outcome_and_the_loser_is_told_which(
+    arena: Arena, rival: Rival
+) -> None:
+    held = await races(arena, rival, RACES)
+    assert held.faults == []
+    assert held.run == RACES
+    # Else they were not aligned, and proved nothing.
+    assert min(held.won_by_person, held.won_by_rival) >= RACES // 10, held
