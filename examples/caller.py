@@ -1,19 +1,16 @@
-import asyncio
+from placet_client import PlacetError
+from placet_client.sync import PlacetClient
 
-from placet_client import PlacetClient
-
-
-async def main() -> None:
-    async with PlacetClient.connect("127.0.0.1:7400", ".placet/tokens/caller") as client:
-        approval = await client.request_approval(
+try:
+    with PlacetClient.connect("127.0.0.1:7400", ".placet/tokens/caller", patience=5) as client:
+        approval = client.request_approval(
             title="Pay invoice 4711",
             content="EUR 950 to ACME",
             policy="simple",
             required_approver="alice@example.com",
         )
         print(f"placet decide {approval.id} approve --as alice@example.com", flush=True)
-        outcome = await approval.outcome()
+        outcome = approval.outcome()
         print(f"{outcome.state} by {outcome.approver}")
-
-
-asyncio.run(main())
+except PlacetError as error:
+    raise SystemExit(f"{error}\nIs the stack up? `placet up` starts it.") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -46,17 +47,40 @@ async def test_the_demo_shows_what_the_readme_shows_and_does_so_twice(tmp_path: 
     for _ in range(2):
         status, output = await run(*PLACET, "demo", "--exit", home=tmp_path / "home", port_base=port_base)
         assert status == 0, output
-        shown = {without_times(line) for line in output.splitlines()}
-        in_readme = block("console", "$ make demo\n").splitlines()
+        shown = [without_times(line) for line in output.splitlines()]
+        in_readme = block("console", "$ make demo ").splitlines()
         assert len(in_readme) <= 15
         missing = [line for line in in_readme[1:] if without_times(line) not in shown]
         assert not missing, f"the README shows {missing}; the demo printed:\n{output}"
+        told = [shown.index(without_times(line)) for line in in_readme[1:]]
+        assert told == sorted(told), f"the README's order is not the demo's:\n{output}"
         assert all(len(line) <= 80 for line in output.splitlines())
         assert "Traceback" not in output
 
 
 def test_the_readmes_caller_is_the_example() -> None:
     assert block("python", "PlacetClient") == (ROOT / "examples" / "caller.py").read_text()
+
+
+async def test_the_readmes_caller_says_plainly_that_no_stack_is_there(tmp_path: Path) -> None:
+    caller = ROOT / "examples" / "caller.py"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(caller), stderr=asyncio.subprocess.PIPE, cwd=tmp_path
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 1
+    first, second = said.decode().splitlines()
+    assert first.startswith("there is no token in .placet/tokens/caller")
+    assert "placet up" in second
+
+
+def test_the_table_of_commands_names_all_that_there_are() -> None:
+    readme = (ROOT / "README.md").read_text()
+    table = readme[readme.index("| command |") : readme.index("```console\n$ placet request")]
+    named = set(re.findall(r"`placet ([a-z]+)", table))
+    listed = subprocess.run([*PLACET, "--help"], check=True, capture_output=True, text=True).stdout
+    known = set(re.findall(r"^  ([a-z]+) {2,}", listed.partition("Commands:")[2], re.MULTILINE))
+    assert named == known
 
 
 async def test_the_readmes_caller_runs(stack: Stack, tmp_path: Path) -> None:
