@@ -19,7 +19,7 @@ PENDING = [
         ("approval", "placet.audit.v1.AuditService/AppendEvents"),
         ("audit", "placet.audit.v1.AuditService/AppendEvents"),
     ),
-    (("audit", "audit.commit"), ("audit", "append audit")),
+    (("audit", "placet.audit.v1.AuditService/AppendEvents"), ("audit", "audit.commit")),
     (REQUEST, START),
     (START, ("worker-default", "RunWorkflow:ApprovalWorkflow")),
     (

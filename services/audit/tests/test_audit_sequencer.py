@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -208,7 +209,7 @@ async def test_a_stop_settles_what_waits_and_takes_no_more(make_append: MakeAppe
     assert all(placed.complete for placed in await asyncio.gather(*calls))
 
 
-async def test_an_appends_span_links_to_the_commit_that_it_shared(
+async def test_a_commit_is_one_span_below_its_first_caller_and_linked_with_the_others(
     make_append: MakeAppend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exporter = InMemorySpanExporter()
@@ -221,18 +222,18 @@ async def test_an_appends_span_links_to_the_commit_that_it_shared(
 
     async with sequencing(watched) as sequencer:
         calls = await start(sequencer, make_append("r0", 1, "a"))
-        for i in (1, 2, 3):
-            with tracer.start_as_current_span(f"caller {i}"):
+        with ExitStack() as callers:
+            for i in (1, 2, 3):
+                callers.enter_context(tracer.start_as_current_span(f"caller {i}", Context()))
                 calls += await start(sequencer, make_append(f"r{i}", 1, "a"))
-        watched.gate.set()
-        await asyncio.gather(*calls)
+            watched.gate.set()
+            await asyncio.gather(*calls)
 
     spans = exporter.get_finished_spans()
-    commit = next(span for span in spans if span.name == "audit.commit" and attribute(span) == 3)
-    first, *others = [span for span in spans if span.name == "audit.append" and span.parent]
+    commit = next(span for span in spans if attribute(span) == 3)
+    assert {span.name for span in spans} == {"audit.commit", "caller 1", "caller 2", "caller 3"}
+    first, *others = [named(spans, f"caller {i}") for i in (1, 2, 3)]
     assert commit.parent == first.context
-    assert commit.context is not None
-    assert commit.context.trace_id == named(spans, "caller 1").context.trace_id
     assert [link.context for link in commit.links] == [span.context for span in others]
     assert [[link.context for link in span.links] for span in others] == [[commit.context]] * 2
 

@@ -70,6 +70,12 @@ class Feed(Generic[Answer]):
         for tenant in {entry.tenant for entry in tailed}:
             self._recent[tenant].extend([entry for entry in tailed if entry.tenant == tenant])
 
+    def answer(self, entry: Entry) -> Answer:
+        """What readers get of an entry; a published one that somebody tails is rendered only once."""
+        recent = self._recent.get(entry.tenant)
+        kept = None if recent is None else recent.kept(entry.index)
+        return self._render(entry) if kept is None else kept.answer(self._render)
+
     async def tail(self, tenant: str, from_index: int) -> AsyncGenerator[Stretch[Answer], None]:
         """The tenant's entries from an index on, without gaps, without end.
 
@@ -186,6 +192,10 @@ class _Recent(Generic[Answer]):
         self.end += len(fresh)
         self._forget()
         self._wake()
+
+    def kept(self, index: int) -> _Kept[Answer] | None:
+        """The entry at an index, while it is kept."""
+        return self._kept[index - self.start] if self.start <= index < self.end else None
 
     def since(self, position: int, render: Callable[[Entry], Answer]) -> list[Answer] | None:
         """Some entries from a position on; none at the end; None if that far back nothing is kept."""

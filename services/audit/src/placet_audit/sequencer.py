@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -69,10 +70,9 @@ class Sequencer:
             raise Unavailable("The log is shutting down; send the same again.")
         if self._queue.qsize() >= self._queue_limit:
             raise ResourceExhausted("Too many appends are waiting; send the same again later.")
-        with _tracer.start_as_current_span("audit.append", attributes={"placet.events": len(append.drafts)}):
-            waiting = _Waiting(append, asyncio.get_running_loop().create_future())
-            self._queue.put_nowait(waiting)
-            return await waiting.done
+        waiting = _Waiting(append, asyncio.get_running_loop().create_future())
+        self._queue.put_nowait(waiting)
+        return await waiting.done
 
     async def run(self) -> None:
         """Commit batch after batch until `close`, and then what still waits."""
@@ -99,7 +99,8 @@ class Sequencer:
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         try:
-            judged = await self._commit(batch)
+            with _commit_span(batch):
+                judged = await self._log.append([waiting.append for waiting in batch])
         except DatabaseUnavailable as error:
             _fail(batch, error)
         except Exception as error:  # noqa: BLE001  # whatever a batch fails of, only the bad item may fail
@@ -113,18 +114,30 @@ class Sequencer:
                 waiting.resolve(outcome)
             self._publish([entry for placed in judged if isinstance(placed, Placed) for entry in placed.new])
 
-    async def _commit(self, batch: Sequence[_Waiting]) -> list[Placed | FailedPrecondition]:
-        """One transaction, whose span is in the first caller's trace; the others' spans link to it."""
-        first, *others = batch
-        with _tracer.start_as_current_span(
-            "audit.commit",
-            context=first.context,
-            links=[trace.Link(waiting.span.get_span_context()) for waiting in others],
-            attributes={"placet.batch": len(batch)},
-        ) as span:
-            for waiting in others:
-                waiting.span.add_link(span.get_span_context())
-            return await self._log.append([waiting.append for waiting in batch])
+
+@contextmanager
+def _commit_span(batch: Sequence[_Waiting]) -> Iterator[None]:
+    """One transaction's span, below the first caller's; the other callers' spans and it link to each other.
+
+    It is not made the current one, so that the database below adds no second span of the same length.
+    """
+    first, *others = batch
+    span = _tracer.start_span(
+        "audit.commit",
+        context=first.context,
+        links=[trace.Link(waiting.span.get_span_context()) for waiting in others],
+        attributes={"placet.batch": len(batch)},
+    )
+    for waiting in others:
+        waiting.span.add_link(span.get_span_context())
+    try:
+        yield
+    except Exception as error:
+        span.record_exception(error)
+        span.set_status(trace.StatusCode.ERROR)
+        raise
+    finally:
+        span.end()
 
 
 def _fail(batch: Sequence[_Waiting], cause: DatabaseUnavailable) -> None:

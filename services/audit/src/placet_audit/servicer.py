@@ -46,7 +46,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         placed = await self._sequencer.append(append)
         entries = placed.new if placed.complete else (await self._stored(append)).entries
         return audit_service_pb2.AppendEventsResponse(
-            appended=bool(placed.new), entries=[disclose(entry) for entry in entries]
+            appended=bool(placed.new), entries=[self._feed.answer(entry) for entry in entries]
         )
 
     async def ListEvents(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from placet_audit.domain import (
     MAX_PAGE_BYTES,
@@ -135,24 +136,30 @@ class Store:
 # Built once, because building a statement costs as much as running it.
 
 
-def _heads_query() -> sa.CompoundSelect[str | None, str | None, int]:
+def _among(column: sa.Column[str], values: str, dialect: str) -> sa.ColumnElement[bool]:
+    """Whether a column's value is in the list `values`: one statement for lists of every length."""
+    if dialect == "postgresql":
+        return column == sa.any_(sa.bindparam(values, type_=postgresql.ARRAY(sa.Text)))
+    listed = sa.func.json_each(sa.bindparam(values, type_=sa.JSON()))
+    return column.in_(sa.select(listed.table_valued("value").c.value))
+
+
+def _heads_query(dialect: str) -> sa.CompoundSelect[str | None, str | None, int]:
     """All that a batch must know of one tenant's log: its last index, numbers of requests, known causes."""
     none = sa.cast(sa.null(), sa.Text)
     of_tenant = entry.c.tenant == sa.bindparam("tenant")
-    requests = sa.bindparam("requests", type_=sa.Text(), expanding=True)
-    causes = sa.bindparam("causes", type_=sa.Text(), expanding=True)
     return sa.union_all(
         sa.select(none, none, sa.func.max(entry.c.index)).where(of_tenant),
         sa.select(entry.c.approval_id, none, sa.func.max(entry.c.number))
-        .where(of_tenant, OF_A_REQUEST, entry.c.approval_id.in_(requests))
+        .where(of_tenant, OF_A_REQUEST, _among(entry.c.approval_id, "requests", dialect))
         .group_by(entry.c.approval_id),
         sa.select(none, entry.c.cause_id, entry.c.index).where(
-            of_tenant, OF_THE_TENANT, entry.c.cause_id.in_(causes)
+            of_tenant, OF_THE_TENANT, _among(entry.c.cause_id, "causes", dialect)
         ),
     )
 
 
-_HEADS = _heads_query()
+_HEADS = {dialect: _heads_query(dialect) for dialect in ("sqlite", "postgresql")}
 
 _DISCLOSURES = (
     sa.select(disclosure.c.index, disclosure.c.path, disclosure.c.salt, disclosure.c.value)
@@ -186,7 +193,7 @@ def _lock(connection: sa.Connection) -> None:
 
 
 def _heads(connection: sa.Connection, batch: Sequence[Append]) -> Heads:
-    heads = Heads(sizes={})
+    heads, query = Heads(sizes={}), _HEADS[connection.dialect.name]
     by_tenant: dict[str, list[Append]] = defaultdict(list)
     for append in batch:
         by_tenant[append.tenant].append(append)
@@ -197,7 +204,7 @@ def _heads(connection: sa.Connection, batch: Sequence[Append]) -> Heads:
             "causes": list({d.cause_id for a in appends if a.approval_id == TENANT_LEVEL for d in a.drafts}),
         }
         heads.sizes[tenant] = 0
-        for approval_id, cause_id, last in connection.execute(_HEADS, asked):
+        for approval_id, cause_id, last in connection.execute(query, asked):
             if cause_id is not None:
                 heads.causes.add((tenant, cause_id))
             elif approval_id is not None:
