@@ -219,7 +219,7 @@ def provider_for(api_key: str) -> Callable[..., AbstractAsyncContextManager[Open
     @asynccontextmanager
     async def make(base_url: str, **changes: Any) -> AsyncIterator[OpenAiProvider]:
         settings: dict[str, Any] = {
-            "api_key": api_key,
+            "api_key": lambda: api_key,
             "base_url": base_url,
             "model": "model-1",
             "timeout": 30.0,

@@ -66,6 +66,17 @@ async def test_a_models_verdict_is_given(model: FakeModel, provider: OpenAiProvi
     assert decision.reasoning == "I looked at it."
 
 
+async def test_every_call_carries_the_key_of_its_moment(
+    model: FakeModel, provider_for: Callable[..., Any]
+) -> None:
+    model.says(verdict())
+    keys = iter(["first", "second"])
+    async with provider_for(model.base_url, api_key=lambda: next(keys)) as provider:
+        await decide(provider, case())
+        await decide(provider, case())
+    assert [seen["authorization"] for seen in model.seen_headers] == ["Bearer first", "Bearer second"]
+
+
 async def test_a_quick_assessment_asks_no_model(model: FakeModel, provider: OpenAiProvider) -> None:
     assessment = await provider.assess(case(), Mode.QUICK, 1)
     assert assessment.mode is Mode.QUICK

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from placet_decision.__main__ import provider_of
+from placet_decision.__main__ import api_key_of, provider_of
+from placet_decision.api_key import ApiKeyFile
 from placet_decision.config import Settings
 from placet_rpc.client import serving
 from placet_rpc.tokens import generate_keys
@@ -18,6 +19,7 @@ OPENAI_VARIABLES = (
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
     "PLACET_OPENAI_API_KEY",
+    "PLACET_OPENAI_API_KEY_FILE",
     "PLACET_OPENAI_BASE_URL",
     "PLACET_DECISION_PROVIDER",
 )
@@ -33,9 +35,12 @@ def test_without_a_key_rules_judge() -> None:
     assert Settings().chosen_provider == "embedded"
 
 
-@pytest.mark.parametrize("name", OPENAI_VARIABLES[:4])
-async def test_a_key_or_an_address_makes_a_model_judge(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(name, "http://127.0.0.1:1/v1")
+@pytest.mark.parametrize("name", OPENAI_VARIABLES[:5])
+async def test_a_key_or_an_address_makes_a_model_judge(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "key").write_text("sk-secret-1\n")
+    monkeypatch.setenv(name, str(tmp_path / "key") if name.endswith("_FILE") else "http://127.0.0.1:1/v1")
     settings = Settings()
     assert settings.chosen_provider == "openai"
     provider = provider_of(settings)
@@ -49,6 +54,53 @@ def test_placets_own_variable_goes_before_the_general_one(monkeypatch: pytest.Mo
     key = Settings().openai_api_key
     assert key is not None
     assert key.get_secret_value() == "own"
+
+
+def test_the_key_in_a_file_goes_before_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("  in-file\n")
+    monkeypatch.setenv("PLACET_OPENAI_API_KEY", "in-variable")
+    monkeypatch.setenv("PLACET_OPENAI_API_KEY_FILE", str(tmp_path / "key"))
+    assert api_key_of(Settings())() == "in-file"
+
+
+def test_a_new_key_in_the_file_is_used_at_once_and_a_bad_one_never(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-secret-1")
+    file.chmod(0o600)
+    key = ApiKeyFile(file)
+    assert key() == "sk-secret-1"
+    file.write_text("sk-secret-2\n")
+    assert key() == "sk-secret-2"
+    assert caplog.text == ""
+    for bad in ("", "sk-secret-3\r\nX-Evil: yes", "sk-secret-ß"):
+        file.write_text(bad)
+        assert key() == "sk-secret-2"
+    file.unlink()
+    assert key() == "sk-secret-2"
+    assert "read before" in caplog.text
+    assert "sk-secret" not in caplog.text
+
+
+def test_a_key_that_others_may_read_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-secret-1")
+    file.chmod(0o644)
+    ApiKeyFile(file)
+    assert "chmod 600" in caplog.text
+    assert "sk-secret" not in caplog.text
+
+
+@pytest.mark.parametrize("content", [None, "", "two words"])
+def test_a_file_without_a_key_is_an_error_at_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "key").write_text(content)
+    monkeypatch.setenv("PLACET_OPENAI_API_KEY_FILE", str(tmp_path / "key"))
+    with pytest.raises((OSError, ValueError), match="key"):
+        api_key_of(Settings())
 
 
 def test_rules_can_be_chosen_although_there_is_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,9 +120,9 @@ def test_the_key_is_not_in_what_settings_print(monkeypatch: pytest.MonkeyPatch) 
     assert "sk-secret-1" not in repr(Settings())
 
 
-@pytest.mark.parametrize("with_model", [False, True])
+@pytest.mark.parametrize("with_model", ["", "PLACET_OPENAI_API_KEY", "PLACET_OPENAI_API_KEY_FILE"])
 async def test_the_process_serves_and_stops_on_sigterm(
-    tmp_path: Path, unused_tcp_port: int, with_model: bool
+    tmp_path: Path, unused_tcp_port: int, with_model: str
 ) -> None:
     keys = generate_keys(tmp_path / "keys")
     address = f"127.0.0.1:{unused_tcp_port}"
@@ -82,7 +134,8 @@ async def test_the_process_serves_and_stops_on_sigterm(
         "PLACET_TOKEN_FILE": str(tmp_path / "token"),
     }
     if with_model:
-        environment["PLACET_OPENAI_API_KEY"] = "sk-secret-1"
+        (tmp_path / "key").write_text("sk-secret-1")
+        environment[with_model] = str(tmp_path / "key") if with_model.endswith("_FILE") else "sk-secret-1"
         environment["PLACET_LOG_LEVEL"] = "debug"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "placet_decision", env=environment, stderr=asyncio.subprocess.PIPE

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 
 from placet.approval.v1 import approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2_grpc
 from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
 from placet_decision.answers import Answers
+from placet_decision.api_key import ApiKeyFile
 from placet_decision.config import Settings
 from placet_decision.content import ApprovalContent
 from placet_decision.providers import Provider
@@ -58,16 +60,23 @@ def provider_of(settings: Settings) -> Provider:
         return EmbeddedProvider()
     from placet_decision.providers.openai import OpenAiProvider
 
-    # The SDK refuses to start without a key, and servers of one's own want none.
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else "none"
     return OpenAiProvider(
-        api_key=key,
+        api_key=api_key_of(settings),
         base_url=settings.openai_base_url,
         model=settings.openai_model,
         timeout=settings.openai_timeout,
         max_input_characters=settings.openai_max_input_characters,
         max_output_tokens=settings.openai_max_output_tokens,
     )
+
+
+def api_key_of(settings: Settings) -> Callable[[], str]:
+    """Gives the key, now and later. Raises OSError or ValueError for a file that holds none."""
+    if settings.openai_api_key_file is not None:
+        return ApiKeyFile(settings.openai_api_key_file)
+    # The SDK does nothing without a key, and servers of one's own want none.
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else "none"
+    return lambda: key
 
 
 def main() -> int:

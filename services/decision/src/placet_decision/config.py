@@ -35,12 +35,15 @@ class Settings(ServiceSettings, CallerSettings):
     """Refusals at this service's own door that are recorded for each tenant; more are only logged."""
 
     provider: Literal["embedded", "openai"] | None = None
-    """Who judges. Default: `openai` where a key or a base URL is set, else `embedded`."""
+    """Who judges. Default: `openai` where a key, its file or a base URL is set, else `embedded`."""
 
     openai_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("PLACET_OPENAI_API_KEY", "OPENAI_API_KEY")
     )
-    """The key. Servers of one's own usually need none."""
+    """The key. Servers of one's own usually need none. In a file it is better kept."""
+
+    openai_api_key_file: Path | None = Field(default=None, validation_alias="PLACET_OPENAI_API_KEY_FILE")
+    """A file with the key, mode 0600; it goes before the variable, and a new key in it is used at once."""
 
     openai_base_url: str | None = Field(
         default=None, validation_alias=AliasChoices("PLACET_OPENAI_BASE_URL", "OPENAI_BASE_URL")
@@ -65,8 +68,11 @@ class Settings(ServiceSettings, CallerSettings):
 
     @model_validator(mode="after")
     def _openai_is_reachable(self) -> Self:
-        if self.provider == "openai" and not (self.openai_api_key or self.openai_base_url):
-            raise ValueError("provider openai needs PLACET_OPENAI_API_KEY or PLACET_OPENAI_BASE_URL")
+        if self.provider == "openai" and not self._names_a_model:
+            raise ValueError(
+                "provider openai needs PLACET_OPENAI_API_KEY_FILE, PLACET_OPENAI_API_KEY or "
+                "PLACET_OPENAI_BASE_URL"
+            )
         return self
 
     @property
@@ -74,4 +80,8 @@ class Settings(ServiceSettings, CallerSettings):
         """Who judges, after the defaults."""
         if self.provider:
             return self.provider
-        return "openai" if self.openai_api_key or self.openai_base_url else "embedded"
+        return "openai" if self._names_a_model else "embedded"
+
+    @property
+    def _names_a_model(self) -> bool:
+        return bool(self.openai_api_key or self.openai_api_key_file or self.openai_base_url)

@@ -8,6 +8,7 @@ what it reads; it makes the boundary clear. What must not depend on a model is h
 import json
 import secrets
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 from pydantic import BaseModel
 
@@ -78,9 +79,21 @@ class Prompt:
             ),
         )
 
+    @cached_property
+    def response_format(self) -> dict[str, object]:
+        """The form, as a server is asked to hold the model to."""
+        schema = {"name": self.form.__name__, "strict": True, "schema": self.form.model_json_schema()}
+        return {"type": "json_schema", "json_schema": schema}
+
     def digest(self, rules: bytes) -> bytes:
         """SHA-256 of all that shapes an answer besides the case: instructions, frame, form, rules."""
-        return canonical_digest([self.task, _BOUNDARY, _FRAME, self.form.model_json_schema(), rules.hex()])
+        return _digest(self, rules)
+
+
+@cache
+def _digest(prompt: Prompt, rules: bytes) -> bytes:
+    form = prompt.form.model_json_schema()
+    return canonical_digest([prompt.task, _BOUNDARY, _FRAME, form, rules.hex()])
 
 
 def assess(form: type[BaseModel]) -> Prompt:

@@ -1,0 +1,145 @@
+"""The openai provider and whatever may come over its wire: an abstention or unavailable, and nothing else."""
+
+import asyncio
+import json
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from placet_decision.domain import Case, Document, Mode, Result
+from placet_decision.providers.openai import OpenAiProvider
+from placet_decision.providers.wire import MAX_ANSWER_BYTES
+from placet_rpc.errors import Unavailable
+from placet_testing.model import FakeModel, completion, risk, serving_model, verdict
+
+CASE = Case(Document("Figures", "The quarterly figures are attached.", "text/plain"))
+
+NUMBERS = st.integers() | st.floats() | st.just(10**400)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+# The envelope's own words in any arrangement, so that the search gets beyond the first missing one.
+WORDS = st.sampled_from(
+    [
+        "choices",
+        "message",
+        "content",
+        "refusal",
+        "finish_reason",
+        "model",
+        "error",
+        "code",
+        "index",
+        "tool_calls",
+        "reasoning",
+    ]
+)
+ENVELOPES = st.recursive(
+    JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4), max_leaves=12
+)
+# A sound envelope with one thing put in place of another.
+PLACES = st.sampled_from(
+    [
+        ("choices",),
+        ("choices", 0),
+        ("choices", 0, "message"),
+        ("choices", 0, "message", "content"),
+        ("choices", 0, "message", "refusal"),
+        ("choices", 0, "finish_reason"),
+        ("choices", 0, "index"),
+        ("model",),
+        ("usage",),
+        ("id",),
+    ]
+)
+FORMS = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(("verdict", "result", "risk", "confidence", "reasoning", "more"), JSON),
+)
+DEEP = b'{"error": {"code": ' + b"[" * 950 + b"]" * 950 + b"}}"
+# Each example is a server, a provider and two calls.
+FEW = settings(max_examples=60, deadline=None)
+
+
+async def ask_both(body: bytes, status: int = 200) -> list[object]:
+    """What becomes of an assessment and of a decision, when the model answers so."""
+    outcomes: list[object] = []
+    async with serving_model(FakeModel(status=status, body=body)) as model:
+        provider = OpenAiProvider(
+            api_key=lambda: "key",
+            base_url=model.base_url,
+            model="model-1",
+            timeout=30.0,
+            max_input_characters=10_000,
+            max_output_tokens=512,
+        )
+        for asked in (provider.assess(CASE, Mode.DEEP, 20), provider.decide(CASE, 20)):
+            try:
+                outcomes.append((await asked).result)
+            except Unavailable as unavailable:
+                outcomes.append(unavailable.reason)
+        await provider.close()
+    return outcomes
+
+
+@FEW
+@given(ENVELOPES)
+def test_any_json_in_place_of_an_answer_is_an_abstention(body: object) -> None:
+    assert asyncio.run(ask_both(json.dumps(body).encode())) == [Result.ABSTAINED, Result.ABSTAINED]
+
+
+@FEW
+@given(PLACES, ENVELOPES)
+@example(("model",), [1])
+@example(("choices",), {"a": 1})
+@example(("choices", 0, "message", "content"), {"verdict": "approve"})
+def test_any_json_in_any_place_of_an_answer_is_an_abstention_or_does_not_matter(
+    place: tuple[str | int, ...], value: object
+) -> None:
+    body = json.loads(completion(json.dumps(verdict())))
+    inner = body
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    outcomes = asyncio.run(ask_both(json.dumps(body).encode()))
+    assert outcomes[0] is Result.ABSTAINED  # A verdict is no risk.
+    assert outcomes[1] in (Result.ABSTAINED, Result.DECIDED)
+
+
+@FEW
+@given(FORMS)
+def test_any_json_in_the_form_is_an_abstention_unless_it_is_sound(form: dict[str, object]) -> None:
+    sound = {
+        **risk(),
+        **form,
+    }
+    outcomes = asyncio.run(ask_both(completion(json.dumps(sound))))
+    assert set(outcomes) <= {Result.ABSTAINED, Result.DECIDED}
+
+
+@FEW
+@given(st.sampled_from([400, 401, 403, 404, 422]), ENVELOPES)
+@example(400, {"error": {"code": {}}})
+@example(400, {"error": {"code": ["content_filter"]}})
+@example(400, {"code": 7})
+def test_a_refusal_of_any_shape_is_unavailable_or_an_abstention(status: int, body: object) -> None:
+    outcomes = asyncio.run(ask_both(json.dumps(body).encode(), status))
+    assert set(outcomes) <= {"MODEL_UNAVAILABLE", Result.ABSTAINED}
+
+
+@FEW
+@given(
+    st.sampled_from([301, 408, 429, 500, 503, 599]), ENVELOPES.map(json.dumps).map(str.encode) | st.binary()
+)
+@example(500, DEEP)
+@example(503, b"")
+def test_a_provider_in_trouble_is_unavailable_whatever_it_says(status: int, body: bytes) -> None:
+    outcomes = asyncio.run(ask_both(body, status))
+    assert outcomes == ["MODEL_UNAVAILABLE", "MODEL_UNAVAILABLE"]
+
+
+def test_a_provider_in_trouble_that_floods_is_unavailable() -> None:
+    outcomes = asyncio.run(ask_both(b" " * (2 * MAX_ANSWER_BYTES), 500))
+    assert outcomes == ["MODEL_UNAVAILABLE", "MODEL_UNAVAILABLE"]
