@@ -18,22 +18,24 @@ async def tracing(setting: Setting) -> Report:
 
 
 async def sandbox(setting: Setting) -> Report:
-    """Workflow code in the SDK's sandbox, as it is by default, against without."""
-    return await _price(setting, "sandbox", {"PLACET_WORKER_SANDBOX": "false"})
+    """Workflow code in the SDK's sandbox, against without, as it is by default."""
+    return await _price(setting, "sandbox", {"PLACET_WORKER_SANDBOX": "true"}, usual="without")
 
 
-async def _price(setting: Setting, name: str, without: Mapping[str, str]) -> Report:
-    usual = await setting.shared()
-    async with setting.stack(without) as stack, product_on(stack) as other:
+async def _price(setting: Setting, name: str, extra: Mapping[str, str], usual: str = "with") -> Report:
+    """`extra` makes the second stack the one without it, or with it where the usual one is without."""
+    shared = await setting.shared()
+    unusual = "without" if usual == "with" else "with"
+    async with setting.stack(extra) as stack, product_on(stack) as other:
         runs = await rounds(
             setting,
             {
-                f"with {name}": (usual.playing(POLICY), usual.meter),
-                f"without {name}": (other.playing(POLICY), other.meter),
+                f"{usual} {name}": (shared.playing(POLICY), shared.meter),
+                f"{unusual} {name}": (other.playing(POLICY), other.meter),
             },
             (setting.rounds + 1) // 2,
         )
-    own, against = runs.values()
+    own, against = runs[f"with {name}"], runs[f"without {name}"]
     return Report(
         (
             paired(

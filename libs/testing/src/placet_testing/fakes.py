@@ -71,7 +71,10 @@ class FakeLog:
         if self.lose > 0:
             self.lose -= 1
             raise ApplicationError("the log's answer was lost")
-        return AppendResult(appended=appended, entries=tuple(stored[request.expected_next - 1 :]))
+        placed = stored[request.expected_next - 1 :]
+        if appended:
+            return AppendResult(appended=True, indexes=tuple(entry.index for entry in placed))
+        return AppendResult(appended=False, entries=tuple(placed))
 
     def _store(self, request: AppendInput, event: Event) -> None:
         self.begin(request.tenant, request.approval_id, event)

@@ -40,7 +40,6 @@ with workflow.unsafe.imports_passed_through():
     from placet_workflows.state import ApprovalState, Ask
     from placet_workflows.steps import (
         AppendInput,
-        AppendResult,
         ApprovalInput,
         Status,
     )
@@ -149,12 +148,19 @@ class ApprovalWorkflow:
         folded first, and the same stimuli are looked at again: nothing is caused twice."""
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
         while batch := self._due(taken):
-            result = await self._append(batch)
-            for stored in result.entries:
-                self._state.fold(stored)
+            request = AppendInput(
+                tenant=self._state.tenant,
+                approval_id=self._state.approval_id,
+                expected_next=self._state.last_number + 1,
+                events=batch,
+            )
+            result = await calls.append(request)
+            stored = result.stored(request)
+            for entry in stored:
+                self._state.fold(entry)
             if result.appended:
                 return
-            if not result.entries:
+            if not stored:
                 raise AssertionError("the log neither appended nor answered what stands in the way")
 
     def _due(self, taken: Sequence[stimuli.Stimulus | stimuli.Unlogged]) -> tuple[Event, ...]:
@@ -174,15 +180,6 @@ class ApprovalWorkflow:
                 _try_on(trial, event)
             due += events
         return (*waiting, *due) if due or stimuli.Unlogged() in taken else ()
-
-    async def _append(self, events: tuple[Event, ...]) -> AppendResult:
-        request = AppendInput(
-            tenant=self._state.tenant,
-            approval_id=self._state.approval_id,
-            expected_next=self._state.last_number + 1,
-            events=events,
-        )
-        return await calls.append(request)
 
     # What the state calls for: calls and an alarm. Both are derived from the state alone, so that a re-run
     # and a continued run start the same.

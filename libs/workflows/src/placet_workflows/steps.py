@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from placet_workflows.events import (
     AiDecided,
     Dto,
+    Entry,
     Event,
     LogEntry,
     PreScreened,
@@ -48,10 +49,27 @@ class AppendInput(Dto):
 
 
 class AppendResult(Dto):
-    """See AuditService.AppendEvents."""
+    """See AuditService.AppendEvents. It is kept in the history, so it says nothing that the workflow knows:
+    of what was appended the places in the log, else what stands there already."""
 
     appended: bool
-    entries: tuple[LogEntry, ...]
+    indexes: tuple[int, ...] = ()
+    entries: tuple[LogEntry, ...] = ()
+
+    def stored(self, request: AppendInput) -> tuple[LogEntry, ...]:
+        """The entries from `expected_next` on, as the log holds them."""
+        if not self.appended:
+            return self.entries
+        numbers = range(request.expected_next, request.expected_next + len(request.events))
+        return tuple(
+            LogEntry(
+                index=index,
+                entry=Entry(
+                    tenant=request.tenant, approval_id=request.approval_id, number=number, event=event
+                ),
+            )
+            for index, number, event in zip(self.indexes, numbers, request.events, strict=True)
+        )
 
 
 class AssessInput(Dto):

@@ -54,8 +54,10 @@ class DefaultActivities:
         )
         with one_call(step.tenant) as timeout:
             response = await self._audit.AppendEvents(request, timeout=timeout)
+        if response.appended:
+            return AppendResult(appended=True, indexes=tuple(entry.index for entry in response.entries))
         entries = tuple(from_proto(entry, LogEntry) for entry in response.entries)
-        return AppendResult(appended=response.appended, entries=entries)
+        return AppendResult(appended=False, entries=entries)
 
     @activity.defn(name=Activity.ASSESS_RISK)
     async def assess_risk(self, step: AssessInput) -> AssessResult:
