@@ -311,17 +311,3 @@ async def test_who_lost_after_being_accepted_is_told_which_decision_won(platform
     assert "approved by alice@example.com" in command.message
     path = await platform.audit.events(HOME, approval_id)
     assert [one.index for one in path if one.entry.event.HasField("refused")] == [command.log_index]
-
-
-async def test_of_two_commands_with_one_id_at_once_one_is_judged(platform: Platform) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
-
-    results = await asyncio.gather(
-        *(decide(platform, approval_id, decision_id=decision_id, reason=f"{n}") for n in range(5)),
-        return_exceptions=True,
-    )
-
-    won = [one for one in results if not isinstance(one, BaseException)]
-    lost = [one for one in results if isinstance(one, BaseException)]
-    assert [one.status for one in won] == [EFFECTIVE]
-    assert {type(one) for one in lost} == {AlreadyExists}

@@ -93,7 +93,7 @@ async def test_an_effect_that_the_view_has_in_pieces_is_told_when_it_has_it_whol
         path = await whole(*arguments[:3])
         voted = next(place for place, one in enumerate(path, 1) if one.entry.event.HasField("voted"))
         paths.append(voted)
-        return Standing(path[:voted], None, known=True)
+        return Standing(path[:voted], (), known=True)
 
     monkeypatch.setattr(ViewStore, "standing", standing)
 

@@ -13,12 +13,15 @@ import pytest
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
 from placet_approval.domain.visibility import Sight
+from placet_approval.noting import Notes
 from placet_approval.requests import Content, Place, Request, RequestStore
 from placet_approval.tables import metadata
 from placet_approval.views import CursorMoved, Filter, Shown, Standing, ViewStore
 from placet_rpc.errors import InvalidArgument
 from placet_storage import Database
 from placet_testing.databases import schema_differences
+from placet_workflows.commands import Command
+from placet_workflows.events import Actor, ActorKind, Verdict
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 HOME, ABROAD = "home", "abroad"
@@ -66,6 +69,11 @@ def entry(index: int, approval_id: str, number: int = 1, tenant: str = HOME) -> 
 
 def ids(count: int) -> list[str]:
     return [str(uuid.uuid4()) for _ in range(count)]
+
+
+@pytest.fixture
+def notes(database: Database) -> Notes:
+    return Notes(database)
 
 
 @pytest.fixture
@@ -122,16 +130,17 @@ async def test_of_many_at_once_one_is_stored(requests: RequestStore) -> None:
     assert await requests.get(HOME, ID) == stored[0][0]
 
 
-async def test_tenants_share_nothing(requests: RequestStore, views: ViewStore) -> None:
+async def test_tenants_share_nothing(requests: RequestStore, views: ViewStore, notes: Notes) -> None:
     await requests.insert(request(), content())
     await requests.insert(request(tenant=ABROAD, payload_digest=b"q" * 32), content(b"other"))
     await show(views, approval(ID))
     await show(views, approval(ID, subject_id="abroad's"), tenant=ABROAD)
-    await requests.accept_command(HOME, ID, "c", b"d" * 32, NOW)
+    await notes.add(HOME, ID, deciding("c"), NOW)
 
     assert set(await requests.tenants()) == {HOME, ABROAD}
     assert await requests.content(ABROAD, ID, content().digest) is None
-    assert await views.standing(ABROAD, ID, "d") == Standing([entry(0, ID, tenant=ABROAD)], None, known=True)
+    assert await views.standing(ABROAD, ID) == Standing([entry(0, ID, tenant=ABROAD)], (), known=True)
+    assert await notes.commands(ABROAD, ID) == []
     found = await views.get(ABROAD, ID)
     assert isinstance(found, Shown)
     assert found.approval.subject_id == "abroad's"
@@ -141,22 +150,35 @@ async def test_tenants_share_nothing(requests: RequestStore, views: ViewStore) -
     assert [one.entry.tenant for one in events] == [ABROAD]
 
 
-async def test_a_commands_first_digest_stays(requests: RequestStore, views: ViewStore) -> None:
-    assert (await views.standing(HOME, ID, "c")).accepted is None
-    assert await requests.accept_command(HOME, ID, "c", b"d" * 32, NOW) == b"d" * 32
+def deciding(command_id: str, reason: str = "fine") -> Command:
+    actor = Actor(kind=ActorKind.PERSON, name="alice@example.com", authenticated_by="jwt:placet")
+    return Command(type="decision", id=command_id, actor=actor, verdict=Verdict.APPROVE, reason=reason)
 
-    assert await requests.accept_command(HOME, ID, "c", b"e" * 32, NOW) == b"d" * 32
-    assert (await views.standing(HOME, ID, "c")).accepted == b"d" * 32
+
+async def test_commands_are_noted_until_they_are_judged(notes: Notes, views: ViewStore) -> None:
+    first, rival, later = deciding("c"), deciding("c", "other"), deciding("d")
+    for hours, one in enumerate((first, rival, first, later)):
+        await notes.add(HOME, ID, one, NOW + timedelta(hours=hours))
+
+    assert await notes.commands(HOME, ID) == [first, rival, later]
+    assert {one.digest.hex() for one in (await views.standing(HOME, ID)).noted if one.command_id == "c"} == {
+        first.digest(),
+        rival.digest(),
+    }
+
+    await notes.add(HOME, ID, deciding("e"), NOW, judged={"c"})
+
+    assert {one.command_id for one in (await views.standing(HOME, ID)).noted} == {"d", "e"}
 
 
 async def test_a_command_meets_what_the_view_knows_of_its_request(
     requests: RequestStore, views: ViewStore
 ) -> None:
-    assert await views.standing(HOME, ID, "c") == Standing([], None, known=False)
+    assert await views.standing(HOME, ID) == Standing([], (), known=False)
     await requests.insert(request(), content())
-    assert await views.standing(HOME, ID, "c") == Standing([], None, known=True)
+    assert await views.standing(HOME, ID) == Standing([], (), known=True)
     await show(views, approval(ID))
-    assert await views.standing(HOME, ID, "c") == Standing([entry(0, ID)], None, known=True)
+    assert await views.standing(HOME, ID) == Standing([entry(0, ID)], (), known=True)
 
 
 async def test_a_request_that_the_view_does_not_know_yet_is_shown_as_it_was_accepted(

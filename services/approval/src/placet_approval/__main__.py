@@ -17,6 +17,7 @@ from placet_approval.door import Door
 from placet_approval.feed import Feed
 from placet_approval.intake import Intake
 from placet_approval.log import AuditLog
+from placet_approval.noting import Notes
 from placet_approval.policies import BadPolicy, load
 from placet_approval.reading import Reader
 from placet_approval.requests import RequestStore
@@ -60,7 +61,9 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         stack.push_async_callback(database.close)
         tokens = FileTokenSource(settings.token_file)
         log = AuditLog(
-            AuditServiceStub(await stack.enter_async_context(channel(settings.audit_address, tokens)))
+            AuditServiceStub(
+                await stack.enter_async_context(channel(settings.audit_address, tokens, tls=settings.tls()))
+            )
         )
         requests, views = RequestStore(database), ViewStore(database)
         feed = Feed(log, views, requests, holder=settings.replica)
@@ -70,7 +73,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         intake = Intake(requests, views, feed, log, workflows, policies, settings.clock_scale)
         servicer = ApprovalServicer(
             intake,
-            Door(requests, views, feed, log, workflows),
+            Door(Notes(database), views, feed, log, workflows),
             Reader(requests, views, feed, log, settings.pulse),
             await_limit=settings.await_limit,
             judge_budget=settings.judge_budget,
@@ -100,8 +103,6 @@ async def sweeping(sweeper: Sweeper, interval: float) -> AsyncIterator[None]:
 def main() -> int:
     """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
     telemetry = setup("approval")
-    # What a stranger's PDF provokes is told to its sender, not to the operator.
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     status = 0
     try:
         asyncio.run(run(Settings()))

@@ -4,7 +4,7 @@ workflow as a signal, and the log's tail tells what became of it."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,9 +12,10 @@ from placet.audit.v1 import event_pb2
 from placet_approval.feed import Feed, Listener
 from placet_approval.folding import Happened, folded
 from placet_approval.log import AuditLog
+from placet_approval.noting import Notes
+from placet_approval.passing import Passage, Passages
 from placet_approval.presenting import present
 from placet_approval.refusing import refused, reused, unknown_approval
-from placet_approval.requests import RequestStore
 from placet_approval.temporal import NoSuchWorkflow, Workflows
 from placet_approval.views import Standing, ViewStore
 from placet_rpc import deadlines
@@ -48,34 +49,75 @@ class Known:
     state: ApprovalState
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """A command as it was sent."""
+
+    tenant: str
+    approval_id: str
+    command: Command
+    # By time.monotonic, until when its sender waits for it to be judged.
+    deadline: float
+    listener: Listener
+    standing: Standing
+
+
 class Door:
     """Brings commands to workflows."""
 
     def __init__(
-        self, requests: RequestStore, views: ViewStore, feed: Feed, log: AuditLog, workflows: Workflows
+        self, notes: Notes, views: ViewStore, feed: Feed, log: AuditLog, workflows: Workflows
     ) -> None:
-        self._requests = requests
+        self._notes = notes
         self._views = views
         self._feed = feed
         self._log = log
         self._workflows = workflows
+        self._passages = Passages()
 
     async def submit(self, tenant: str, approval_id: str, command: Command, budget: float) -> Effect | None:
         """The command's effect, which the next read shows; None when it is durable but was not judged within
         `budget` seconds, or is not shown a moment later.
 
         Raises its refusal: NotFound, AlreadyExists, FailedPrecondition, PermissionDenied or InvalidArgument;
-        and Unavailable while Temporal does not answer.
+        ResourceExhausted when too many of its sender's are not judged yet; and what `Workflows` raises.
         """
         # The listener before the view: what the view does not know yet is heard.
         with self._feed.of(tenant).listening(approval_id) as listener:
-            standing = await self._views.standing(tenant, approval_id, command.id)
-            effect = await self._effect(tenant, approval_id, command, standing, listener, budget)
-        effect = effect or await self._late(tenant, approval_id, command)
-        if effect is not None and await self._shows(tenant, effect):
+            deadline = time.monotonic() + budget
+            standing = await self._views.standing(tenant, approval_id)
+            sent = _Sent(tenant, approval_id, command, deadline, listener, standing)
+            known = await self._known(sent)
+            judged = known.state.judged.keys() if known is not None else frozenset[str]()
+            if known is not None and command.id in judged:
+                effect = _effect_in(known, command) or await self._heard(sent)
+                return await self._answer(sent, effect, judged)
+            if known is not None:
+                _check(known.state, command)
+            unjudged = [noted for noted in standing.noted if noted.command_id not in judged]
+            with self._passages.entered(tenant, approval_id, command, unjudged) as passage:
+                effect = await self._effect(sent, passage)
+                return await self._answer(sent, effect, judged)
+
+    async def _effect(self, sent: _Sent, passage: Passage) -> Effect | None:
+        """Brings a command, unless that was done; and hears what became of it."""
+        async with passage.turn:
+            if not passage.brought:
+                try:
+                    await self._workflows.command(sent.approval_id, sent.command)
+                except NoSuchWorkflow:
+                    return await self._without_workflow(sent)
+                passage.brought = True
+        return await self._heard(sent)
+
+    async def _answer(self, sent: _Sent, effect: Effect | None, judged: Collection[str]) -> Effect | None:
+        """An effect once the view shows it; else None, and the command is noted."""
+        if effect is not None and await self._shows(sent.tenant, effect):
             return effect
-        if standing.accepted is None:
-            await self._note(tenant, approval_id, command)
+        noted = {(one.command_id, one.digest.hex()) for one in sent.standing.noted}
+        if (sent.command.id, sent.command.digest()) not in noted:
+            settled = {command_id for command_id, _ in noted} & set(judged)
+            await self._notes.add(sent.tenant, sent.approval_id, sent.command, datetime.now(UTC), settled)
         return None
 
     async def _shows(self, tenant: str, effect: Effect) -> bool:
@@ -84,66 +126,40 @@ class Door:
         patience = VIEW_PATIENCE if left is None else min(VIEW_PATIENCE, left - ANSWERING)
         return await self._feed.of(tenant).reached(effect.log_index, patience)
 
-    async def _effect(
-        self,
-        tenant: str,
-        approval_id: str,
-        command: Command,
-        standing: Standing,
-        listener: Listener,
-        budget: float,
-    ) -> Effect | None:
-        deadline = time.monotonic() + budget
-        known = await self._known(tenant, approval_id, command, standing)
-        if known is not None:
-            if command.id in known.state.judged:
-                return _effect_in(known, command) or await heard(listener, command, deadline)
-            _check(known.state, command)
-        _refuse_reuse(standing.accepted, command)
-        if standing.accepted is None:
-            try:
-                await self._workflows.command(approval_id, command)
-            except NoSuchWorkflow:
-                return await self._without_workflow(tenant, approval_id, command)
-        return await heard(listener, command, deadline)
-
-    async def _known(
-        self, tenant: str, approval_id: str, command: Command, standing: Standing
-    ) -> Known | None:
+    async def _known(self, sent: _Sent) -> Known | None:
         """What to judge the command by; None when nothing is known well enough, and the workflow judges.
 
         The view may be behind the log. What it says of closing, content and requester stays true; that
         somebody was not asked may have changed since, so for that the log itself is asked.
         """
-        if not standing.known:
-            raise unknown_approval(approval_id)
-        seen = _known_from(standing.path)
-        if seen is not None and machine.refusal_of(seen.state, command) is not RefusalReason.NOT_ASKED:
+        if not sent.standing.known:
+            raise unknown_approval(sent.approval_id)
+        seen = _known_from(sent.standing.path)
+        if seen is not None and machine.refusal_of(seen.state, sent.command) is not RefusalReason.NOT_ASKED:
             return seen
         try:
-            return _known_from(await self._log.events_of(tenant, approval_id, LOG_PATIENCE))
+            return _known_from(await self._log.events_of(sent.tenant, sent.approval_id, LOG_PATIENCE))
         except (Unavailable, DeadlineExceeded):
             return None
 
-    async def _late(self, tenant: str, approval_id: str, command: Command) -> Effect | None:
-        """What the view says of a command that was not heard of in time; another replica may have written
-        it."""
-        seen = _known_from(await self._views.path(tenant, approval_id))
-        judged = seen is not None and command.id in seen.state.judged
-        return _effect_in(seen, command) if seen is not None and judged else None
+    async def _heard(self, sent: _Sent) -> Effect | None:
+        """What the tail says became of a command; or at last the view, which another replica may have
+        written."""
+        effect = await heard(sent.listener, sent.command, sent.deadline)
+        if effect is not None:
+            return effect
+        seen = _known_from(await self._views.path(sent.tenant, sent.approval_id))
+        if seen is None or sent.command.id not in seen.state.judged:
+            return None
+        return _effect_in(seen, sent.command)
 
-    async def _note(self, tenant: str, approval_id: str, command: Command) -> None:
-        digest, now = bytes.fromhex(command.digest()), datetime.now(UTC)
-        noted = await self._requests.accept_command(tenant, approval_id, command.id, digest, now)
-        _refuse_reuse(noted, command)
-
-    async def _without_workflow(self, tenant: str, approval_id: str, command: Command) -> Effect | None:
+    async def _without_workflow(self, sent: _Sent) -> Effect | None:
         """The workflow has ended, perhaps by this very command; or it was not started yet."""
-        known = _known_from(await self._log.events_of(tenant, approval_id))
+        known = _known_from(await self._log.events_of(sent.tenant, sent.approval_id))
         if known is not None:
-            if command.id in known.state.judged:
-                return _effect_in(known, command)
-            _check(known.state, command)
+            if sent.command.id in known.state.judged:
+                return _effect_in(known, sent.command)
+            _check(known.state, sent.command)
         raise Unavailable(
             "The request is being started; send the same call again",
             reason="DEPENDENCY_UNAVAILABLE",
@@ -161,11 +177,6 @@ def _check(state: ApprovalState, command: Command) -> None:
     refusal = machine.refusal_of(state, command)
     if refusal is not None:
         raise refused(refusal, machine.explain_refusal(state, refusal), present(state, {}))
-
-
-def _refuse_reuse(noted: bytes | None, command: Command) -> None:
-    if noted is not None and noted != bytes.fromhex(command.digest()):
-        raise reused(command)
 
 
 async def heard(listener: Listener, command: Command, deadline: float) -> Effect | None:

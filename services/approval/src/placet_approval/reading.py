@@ -109,12 +109,12 @@ class Reader:
     ) -> approval_service_pb2.GetCommandResponse:
         """What became of a command. Raises NotFound (UNKNOWN_COMMAND)."""
         await self._shown(sight, approval_id)
-        standing = await self._views.standing(sight.tenant, approval_id, command_id)
+        standing = await self._views.standing(sight.tenant, approval_id)
         state = folded(standing.path)
         judged = state.judged.get(command_id) if state is not None else None
         if judged is not None:
             return _became(judged, last_index_of(command_id, standing.path))
-        if standing.accepted is not None:
+        if any(noted.command_id == command_id for noted in standing.noted):
             return approval_service_pb2.GetCommandResponse(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
         raise NotFound(
             f"no command {command_id} reached request {approval_id}",

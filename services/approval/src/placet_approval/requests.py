@@ -1,4 +1,4 @@
-"""What ApprovalService owns: requests, their contents, and commands that are not judged yet."""
+"""What ApprovalService owns: requests, and their contents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from placet_approval.tables import command, content, request, view
+from placet_approval.tables import content, request, view
 from placet_storage import Database
 
 # A place in the order of all requests: when they came, and among those of one moment by id.
@@ -51,7 +51,6 @@ class RequestStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._insert_request = database.insert(request).on_conflict_do_nothing()
-        self._insert_command = database.insert(command).on_conflict_do_nothing()
 
     async def insert(self, new: Request, its_content: Content) -> tuple[Request, bool]:
         """Stores a request with its content, unless one with its id is there.
@@ -85,17 +84,6 @@ class RequestStore:
         were received."""
         return await self._database.query(_cut_short, after, before, limit, operation="find cut short")
 
-    async def accept_command(
-        self, tenant: str, approval_id: str, command_id: str, digest: bytes, now: datetime
-    ) -> bytes:
-        """Notes a command that is durable but not judged yet; the digest of the one that is noted by that id,
-        now or before."""
-        keys = {"tenant": tenant, "approval_id": approval_id, "command_id": command_id}
-        row = {**keys, "digest": digest, "accept_time": now}
-        return await self._database.transact(
-            _accept, self._insert_command, row, keys, operation="accept command"
-        )
-
 
 # Built once, because building a statement costs as much as running it.
 
@@ -118,11 +106,6 @@ _LABELS = sa.select(request.c.approval_id, request.c.labels).where(
     request.c.tenant == sa.bindparam("tenant"),
     request.c.approval_id.in_(sa.bindparam("approval_ids", expanding=True)),
 )
-_COMMAND = sa.select(command.c.digest).where(
-    command.c.tenant == sa.bindparam("tenant"),
-    command.c.approval_id == sa.bindparam("approval_id"),
-    command.c.command_id == sa.bindparam("command_id"),
-)
 
 
 # From here on a transaction's work, as plain functions on its connection.
@@ -132,12 +115,6 @@ def request_in(connection: sa.Connection, tenant: str, approval_id: str) -> Requ
     """A request, if there is one."""
     row = connection.execute(_REQUEST, {"tenant": tenant, "approval_id": approval_id}).one_or_none()
     return None if row is None else _request(row)
-
-
-def accepted_in(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> bytes | None:
-    """The digest of a command that was answered ACCEPTED."""
-    keys = {"tenant": tenant, "approval_id": approval_id, "command_id": command_id}
-    return connection.execute(_COMMAND, keys).scalar_one_or_none()
 
 
 def _insert(
@@ -187,14 +164,6 @@ def _cut_short(connection: sa.Connection, after: Place, before: datetime, limit:
         .limit(limit)
     )
     return [_request(row) for row in connection.execute(query)]
-
-
-def _accept(
-    connection: sa.Connection, insertion: sa.Insert, row: Mapping[str, object], keys: Mapping[str, object]
-) -> bytes:
-    connection.execute(insertion, row)
-    digest: bytes = connection.execute(_COMMAND, keys).scalar_one()
-    return digest
 
 
 def _request(row: sa.Row[tuple[object, ...]]) -> Request:

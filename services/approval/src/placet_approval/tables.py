@@ -39,14 +39,18 @@ content = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
 )
 
-# Commands that were answered ACCEPTED, so that GetCommand knows them until the log does.
+# Commands that were answered ACCEPTED, until they are judged. One id may be noted with two digests when both
+# were brought by different processes at once; the log tells which was judged.
 command = sa.Table(
     "command",
     metadata,
     sa.Column("tenant", sa.Text, primary_key=True),
     sa.Column("approval_id", sa.Text, primary_key=True),
     sa.Column("command_id", sa.Text, primary_key=True),
-    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("actor", sa.Text, nullable=False),
+    # The whole of it as JSON.
+    sa.Column("command", sa.Text, nullable=False),
     sa.Column("accept_time", UtcDateTime, nullable=False),
 )
 

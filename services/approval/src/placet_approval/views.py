@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
 from placet_approval.domain.visibility import Sight
-from placet_approval.requests import Request, accepted_in, request_in
+from placet_approval.noting import Noted, noted_in
+from placet_approval.requests import Request, request_in
 from placet_approval.tables import VIEW_TABLES, lease, view, view_asked, view_cursor, view_event
 from placet_rpc.errors import FieldViolation, InvalidArgument
 from placet_storage import Database
@@ -30,11 +31,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Standing:
-    """What a command meets: its request's entries in the view, the digest of the command that was accepted
-    by its id before, and whether there is such a request at all."""
+    """What a command meets: its request's entries in the view, the commands that are noted, and whether there
+    is such a request at all."""
 
     path: Sequence[event_pb2.LogEntry]
-    accepted: bytes | None
+    noted: Sequence[Noted]
     known: bool
 
 
@@ -65,11 +66,9 @@ class ViewStore:
         """A request as the view has it; as it was accepted, while the view knows nothing of it."""
         return await self._database.query(_get, tenant, approval_id, operation="get view")
 
-    async def standing(self, tenant: str, approval_id: str, command_id: str) -> Standing:
+    async def standing(self, tenant: str, approval_id: str) -> Standing:
         """What a command meets."""
-        return await self._database.query(
-            _standing, tenant, approval_id, command_id, operation="get standing"
-        )
+        return await self._database.query(_standing, tenant, approval_id, operation="get standing")
 
     async def path(self, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
         """A request's entries, in order."""
@@ -218,11 +217,11 @@ def _get(connection: sa.Connection, tenant: str, approval_id: str) -> Shown | Re
     return Shown(approval_pb2.Approval.FromString(found), asked)
 
 
-def _standing(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> Standing:
+def _standing(connection: sa.Connection, tenant: str, approval_id: str) -> Standing:
     path = _path(connection, tenant, approval_id)
     return Standing(
         path,
-        accepted=accepted_in(connection, tenant, approval_id, command_id),
+        noted=noted_in(connection, tenant, approval_id),
         known=bool(path) or request_in(connection, tenant, approval_id) is not None,
     )
 

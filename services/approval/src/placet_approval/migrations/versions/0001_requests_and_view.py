@@ -48,7 +48,9 @@ def _create_owned() -> None:
         sa.Column("tenant", sa.Text, primary_key=True),
         sa.Column("approval_id", sa.Text, primary_key=True),
         sa.Column("command_id", sa.Text, primary_key=True),
-        sa.Column("digest", sa.LargeBinary, nullable=False),
+        sa.Column("digest", sa.LargeBinary, primary_key=True),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("command", sa.Text, nullable=False),
         sa.Column("accept_time", UtcDateTime, nullable=False),
     )
 

@@ -1,0 +1,144 @@
+"""Many commands at once, or one many times: each is brought once, one id is one command, nobody floods."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import event_pb2
+from placet_approval.passing import UNJUDGED
+from placet_rpc.errors import AlreadyExists, FailedPrecondition, ResourceExhausted, Unavailable
+
+if TYPE_CHECKING:
+    from services.approval.tests.conftest import Platform
+
+CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
+EFFECTIVE = approval_pb2.COMMAND_STATUS_EFFECTIVE
+ACCEPTED = approval_pb2.COMMAND_STATUS_ACCEPTED
+
+
+async def decide(platform: Platform, approval_id: str, address: str = "", **fields: Any) -> Any:
+    """One decision by one call."""
+    stub = await platform.as_(ALICE, address=address)
+    return await stub.SubmitDecision(platform.deciding(approval_id, **fields))
+
+
+@pytest.fixture
+async def hasty(bare_platform: Platform) -> Platform:
+    """A platform whose door answers ACCEPTED soon."""
+    await bare_platform.serve(judge_budget=0.2)
+    return bare_platform
+
+
+async def test_of_two_commands_with_one_id_at_once_one_is_judged(platform: Platform) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+
+    results = await asyncio.gather(
+        *(decide(platform, approval_id, decision_id=decision_id, reason=f"{n}") for n in range(5)),
+        return_exceptions=True,
+    )
+
+    won = [one for one in results if not isinstance(one, BaseException)]
+    lost = [one for one in results if isinstance(one, BaseException)]
+    assert [one.status for one in won] == [EFFECTIVE]
+    assert {type(one) for one in lost} == {AlreadyExists}
+    assert len(platform.workflows.commands) == 1
+
+
+async def test_of_two_commands_with_one_id_on_two_replicas_the_winner_gets_its_effect(
+    hasty: Platform,
+) -> None:
+    platform, first = hasty, hasty.address
+    await platform.serve(judge_budget=0.6, replica="second")
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    platform.workflows.working = False
+
+    # The one that comes first waits longer, so that the other is the first to be noted.
+    early = asyncio.create_task(decide(platform, approval_id, decision_id=decision_id, reason="early"))
+    await platform.until(lambda: has_commands(platform, 1))
+    late = await decide(platform, approval_id, address=first, decision_id=decision_id, reason="late")
+    assert (late.status, (await early).status) == (ACCEPTED, ACCEPTED)
+    await platform.workflows.work()
+
+    for address in (first, platform.address):
+        again = await decide(platform, approval_id, address, decision_id=decision_id, reason="early")
+        assert again.status == EFFECTIVE
+        with pytest.raises(AlreadyExists) as raised:
+            await decide(platform, approval_id, address, decision_id=decision_id, reason="late")
+        assert raised.value.reason == "ID_REUSED"
+
+
+async def has_commands(platform: Platform, number: int) -> bool:
+    return len(platform.workflows.commands) == number
+
+
+async def test_one_command_sent_fifty_times_at_once_is_brought_once(platform: Platform) -> None:
+    approval_id, message = await platform.request(), str(uuid.uuid4())
+    alice = await platform.as_(ALICE)
+
+    answers = await asyncio.gather(
+        *(alice.SubmitDecision(platform.deciding(approval_id, decision_id=message)) for _ in range(50))
+    )
+
+    assert {(one.status, one.log_index) for one in answers} == {(EFFECTIVE, answers[0].log_index)}
+    assert len(platform.workflows.commands) == 1
+
+
+async def test_a_command_that_could_not_be_brought_is_brought_by_the_next(platform: Platform) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    platform.workflows.away = True
+    with pytest.raises(Unavailable):
+        await decide(platform, approval_id, decision_id=decision_id)
+    platform.workflows.away = False
+
+    # Its id is not taken either: nobody has it.
+    assert (await decide(platform, approval_id, decision_id=decision_id, reason="other")).status == EFFECTIVE
+
+
+async def flood(platform: Platform, approval_id: str, count: int) -> list[Any]:
+    """Decisions with ids of their own, at once: what each came to."""
+    alice = await platform.as_(ALICE)
+    sent = (alice.SubmitDecision(platform.deciding(approval_id)) for _ in range(count))
+    return await asyncio.gather(*sent, return_exceptions=True)
+
+
+async def test_while_no_worker_judges_nobody_can_grow_a_history_without_end(hasty: Platform) -> None:
+    platform = hasty
+    approval_id, other = await platform.request(), await platform.request()
+    platform.workflows.working = False
+
+    answers = [*await flood(platform, approval_id, 60), *await flood(platform, approval_id, 5)]
+
+    refused = [one for one in answers if isinstance(one, ResourceExhausted)]
+    accepted = [one for one in answers if not isinstance(one, BaseException)]
+    assert (len(accepted), len(refused)) == (UNJUDGED, 65 - UNJUDGED)
+    assert len(platform.workflows.commands) == UNJUDGED
+    assert {(one.reason, one.metadata["limit"]) for one in refused} == {("TOO_MANY_COMMANDS", str(UNJUDGED))}
+    assert "GetCommand" in refused[0].message
+    # Another person, and another request, have their own.
+    cancel = approval_service_pb2.CancelApprovalRequest(approval_id=approval_id, command_id=str(uuid.uuid4()))
+    assert (await (await platform.as_(CALLER)).CancelApproval(cancel)).status == ACCEPTED
+    assert (await decide(platform, other)).status == ACCEPTED
+
+
+async def test_who_has_too_many_can_still_send_the_same_again_and_goes_on_when_they_are_judged(
+    hasty: Platform,
+) -> None:
+    platform = hasty
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    platform.workflows.working = False
+    await decide(platform, approval_id, decision_id=decision_id)
+    await flood(platform, approval_id, UNJUDGED)
+
+    assert (await decide(platform, approval_id, decision_id=decision_id)).status == ACCEPTED
+    await platform.workflows.work()
+
+    assert (await decide(platform, approval_id, decision_id=decision_id)).status == EFFECTIVE
+    with pytest.raises(FailedPrecondition) as raised:
+        await decide(platform, approval_id)
+    assert raised.value.reason == "CLOSED"
+    assert (await platform.get(approval_id)).state == event_pb2.STATE_APPROVED
