@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from placet_approval.policies import BadPolicy, load
+from placet_rpc.errors import AlreadyExists, InvalidArgument
 from placet_workflows.events import DecisionType, Priority, ScreenMode
 from placet_workflows.policy import Policy
+
+if TYPE_CHECKING:
+    from services.approval.tests.conftest import Platform
 
 HOUR = timedelta(hours=1)
 PRIORITIES = (Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW)
@@ -159,3 +165,24 @@ def test_two_files_for_one_policy_are_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadPolicy, match="nowhere is not a folder"):
         load(tmp_path / "nowhere")
+
+
+async def test_a_retry_finds_its_request_though_its_policy_is_gone(bare_platform: Platform) -> None:
+    platform = bare_platform
+    folder = platform.folder / "policies"
+    folder.mkdir()
+    simple = (files("placet_approval") / "policies" / "simple.toml").read_text()
+    (folder / "seasonal.toml").write_text(simple.replace('name = "simple"', 'name = "seasonal"'))
+    replica = await platform.serve(policy_folder=folder)
+    message = platform.asking(policy="seasonal")
+    first = await (await platform.as_("ci@example.com")).RequestApproval(message)
+    await replica.aclose()
+    await platform.serve()
+    caller = await platform.as_("ci@example.com")
+
+    assert await caller.RequestApproval(message) == first
+    message.title = "Another"
+    with pytest.raises(AlreadyExists):
+        await caller.RequestApproval(message)
+    with pytest.raises(InvalidArgument):
+        await caller.RequestApproval(platform.asking(policy="seasonal"))

@@ -33,6 +33,7 @@ class Database:
     def __init__(self, location: Location, lanes: Lanes) -> None:
         self._location = location
         self._lanes = lanes
+        self._namespace = location.namespace
 
     @classmethod
     async def open(cls, url: str, migrations: str, *, pool_size: int = 10) -> Self:
@@ -112,10 +113,10 @@ class Database:
             return
         attributes = {
             "db.system.name": self._location.dialect,
-            "db.namespace": self._location.namespace,
+            "db.namespace": self._namespace,
             "db.operation.name": operation,
         }
         with _tracer.start_as_current_span(
-            f"{operation} {self._location.namespace}", kind=SpanKind.CLIENT, attributes=attributes
+            f"{operation} {self._namespace}", kind=SpanKind.CLIENT, attributes=attributes
         ):
             yield

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -34,24 +33,24 @@ class Lane:
         thread is free again when the statement under way ends. Raises DatabaseUnavailable if no thread
         became free in time, and whatever `work` and the driver raise.
         """
-        abandoned = threading.Event()
-        turn = self._threads.submit(copy_context().run, self._transact, work, abandoned)
-        answer = asyncio.wrap_future(turn)
+        caller = _Caller()
+        turn = self._threads.submit(copy_context().run, self._transact, work, caller)
+        # This bounds the wait for a turn only: what has begun cannot be cancelled, and has bounds of its own.
+        patience = asyncio.get_running_loop().call_later(self._patience, caller.give_up, turn)
         try:
-            # This bounds the wait for a turn only: what has begun has bounds of its own.
-            await asyncio.wait([answer], timeout=self._patience)
-            if not answer.done() and turn.cancel():
-                raise DatabaseUnavailable("no connection became free in time")
-            return await answer
-        except asyncio.CancelledError:
-            abandoned.set()
-            answer.cancel()  # and with it the turn, if it has not come yet
+            return await asyncio.wrap_future(turn)
+        except asyncio.CancelledError as cancelled:
+            if caller.gave_up and not _is_cancelled():
+                raise DatabaseUnavailable("no connection became free in time") from cancelled
+            caller.is_gone = True
             raise
+        finally:
+            patience.cancel()
 
-    def _transact(self, work: Callable[[Connection], T], abandoned: threading.Event) -> T:
+    def _transact(self, work: Callable[[Connection], T], caller: _Caller) -> T:
         with self._engine.begin() as connection:
             result = work(connection)
-            if abandoned.is_set():
+            if caller.is_gone:
                 raise _Abandoned
         return result
 
@@ -62,6 +61,25 @@ class Lane:
     def _close(self) -> None:
         self._threads.shutdown()
         self._engine.dispose()
+
+
+class _Caller:
+    """Whoever waits for a transaction. Each of its fields is only ever set, and by one thread."""
+
+    __slots__ = ("gave_up", "is_gone")
+
+    def __init__(self) -> None:
+        self.gave_up = False
+        self.is_gone = False
+
+    def give_up(self, turn: Future[T]) -> None:
+        """Waits no longer, if the turn has not come; whoever waits for it then sees it cancelled."""
+        self.gave_up = turn.cancel()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _Abandoned(Exception):

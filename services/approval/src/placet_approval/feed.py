@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -105,6 +105,10 @@ class TenantFeed:
             listeners.discard(listener)
             if not listeners:
                 self._listeners.pop(approval_id, None)
+
+    def expect(self, approval_id: str, labels: Mapping[str, str]) -> None:
+        """See Folding."""
+        self._folding.expect(approval_id, labels)
 
     async def reached(self, log_index: int, timeout: float) -> bool:
         """Waits until the view holds everything up to `log_index`; False when `timeout` seconds passed."""

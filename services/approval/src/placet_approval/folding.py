@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from placet.audit.v1 import event_pb2
@@ -17,6 +17,8 @@ from placet_workflows.state import ApprovalState
 
 # Folded states kept for the next event of the same request.
 STATES = 20_000
+# Requests that were just stored here, and whose first event has not come yet.
+EXPECTED = 1_000
 
 BeforeFold = Callable[[ApprovalState, LogEntry], None]
 
@@ -62,6 +64,13 @@ class Folding:
         self._views = views
         self._requests = requests
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._expected: OrderedDict[str, Mapping[str, str]] = OrderedDict()
+
+    def expect(self, approval_id: str, labels: Mapping[str, str]) -> None:
+        """Tells the labels of a request whose first event will come; those of others are read."""
+        self._expected[approval_id] = labels
+        if len(self._expected) > EXPECTED:
+            self._expected.popitem(last=False)
 
     def forget(self) -> None:
         """Begins anew, perhaps elsewhere in the log."""
@@ -73,9 +82,12 @@ class Folding:
         """What these entries did. `before` sees each with the state that it meets. Entries of the tenant
         itself change no request, and are left out."""
         of_requests = [stored for stored in entries if stored.entry.approval_id]
-        unknown = {stored.entry.approval_id for stored in of_requests} - self._known.keys()
-        labels = await self._requests.labels(self._tenant, sorted(unknown))
+        labels = await self._labels({stored.entry.approval_id for stored in of_requests} - self._known.keys())
         return [await self._fold(stored, labels, before) for stored in of_requests]
+
+    async def _labels(self, unknown: Set[str]) -> dict[str, Mapping[str, str]]:
+        expected = {one: self._expected.pop(one) for one in unknown & self._expected.keys()}
+        return {**expected, **await self._requests.labels(self._tenant, sorted(unknown - expected.keys()))}
 
     async def _fold(
         self,

@@ -60,6 +60,8 @@ class Intake:
         self._log = log
         self._workflows = workflows
         self._policies = policies
+        # They do not change while this runs, and writing one out takes longer than storing a request.
+        self._bodies = {name: policy.canonical() for name, policy in policies.items()}
         self._clock_scale = clock_scale
         self._extractor = Extractor()
 
@@ -81,7 +83,7 @@ class Intake:
                 metadata={"request_id": message.request_id},
             )
         # A tenant's first request begins its feed, so that its view follows its log from now on.
-        self._feed.of(principal.tenant)
+        self._feed.of(principal.tenant).expect(its_id, request.labels)
         log_index = await (self._log_and_start(request) if is_new else self.go_on(request))
         return Accepted(its_id, digest, log_index)
 
@@ -146,7 +148,7 @@ class Intake:
             payload_digest=payload_digest,
             received=received.SerializeToString(deterministic=True),
             processed=extracted.processed.model_dump_json(),
-            policy=policy.canonical(),
+            policy=self._bodies[policy.name],
             labels=dict(message.labels),
             create_time=now,
         )
@@ -172,7 +174,7 @@ class Intake:
             priority=message.priority or event_pb2.PRIORITY_NORMAL,
             policy=policy.name,
             policy_version=policy.version,
-            policy_digest=bytes.fromhex(policy.digest()),
+            policy_digest=hashlib.sha256(self._bodies[policy.name]).digest(),
             content_digest=hashlib.sha256(message.content.body).digest(),
             content_size=len(message.content.body),
             media_type=message.content.media_type,
