@@ -24,6 +24,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
 
+from placet_cli.stack.temporal import TUNING
 from placet_testing.fakes import Services
 from placet_testing.playing import TENANT, received_event
 from placet_workflows.approval import ApprovalWorkflow
@@ -92,12 +93,13 @@ async def unlocked(environment: WorkflowEnvironment) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def real_time() -> AsyncIterator[WorkflowEnvironment]:
-    """The real server, in memory."""
+    """The real server as the embedded stack tunes it, in memory."""
     environment = await WorkflowEnvironment.start_local(
         data_converter=pydantic_data_converter,
         identity="stage",
         dev_server_existing_path=str(_BIN / "temporal"),
         dev_server_log_level="error",
+        dev_server_extra_args=[part for value in TUNING for part in ("--dynamic-config-value", value)],
     )
     async with environment:
         yield environment

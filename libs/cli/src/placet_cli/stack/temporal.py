@@ -20,6 +20,10 @@ POLL_LIMITS = (
     "history.visibilityProcessorMaxPollRPS",
     "history.visibilityProcessorMaxPollHostRPS",
 )
+# A queue in several partitions keeps the order of priorities in each of them only, and one partition serves
+# more than a machine can ask for.
+PARTITIONS = ("matching.numTaskqueueReadPartitions", "matching.numTaskqueueWritePartitions")
+TUNING = (*(f"{limit}={POLLS_A_SECOND}" for limit in POLL_LIMITS), *(f"{name}=1" for name in PARTITIONS))
 
 
 def executable() -> Path:
@@ -49,7 +53,7 @@ def server_command(program: Path, *, port: int, ui_port: int, database: Path, fa
         *("--db-filename", str(database)),
         *("--sqlite-pragma", "journal_mode=WAL"),
         *("--sqlite-pragma", f"synchronous={'NORMAL' if fast else 'FULL'}"),
-        *(part for limit in POLL_LIMITS for part in ("--dynamic-config-value", f"{limit}={POLLS_A_SECOND}")),
+        *(part for value in TUNING for part in ("--dynamic-config-value", value)),
         # Nothing outside of Placet changes how it runs, and it asks nobody for news.
         *("--ui-disable-news-fetch", "--disable-config-file", "--disable-config-env"),
         *("--log-level", "warn", "--log-format", "json"),
