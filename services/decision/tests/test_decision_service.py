@@ -125,10 +125,13 @@ async def test_text_is_judged_by_the_bytes_that_the_digest_covers(stack: Stack) 
     assert [case.document.text for case in stack.provider.cases] == [PAYMENT.decode(), "Pay invoice 4711"]
 
 
-async def test_the_same_call_again_gives_the_first_answer(stack: Stack) -> None:
+@pytest.mark.parametrize("mode", [event_pb2.SCREEN_MODE_QUICK, event_pb2.SCREEN_MODE_DEEP])
+async def test_the_same_call_again_gives_the_first_answer(
+    stack: Stack, mode: event_pb2.ScreenMode.ValueType
+) -> None:
     worker = await stack.stub("worker")
     digest = stack.approval.has("default", PAYMENT)
-    assess, decide = assess_request(digest), decide_request(digest)
+    assess, decide = assess_request(digest, mode=mode), decide_request(digest)
     with acting_for("default"):
         first_risk, first_decision = await worker.AssessRisk(assess), await worker.Decide(decide)
         # The first answers stand although the content can no longer be had.

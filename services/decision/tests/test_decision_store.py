@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from placet_decision.answers import Answers, Question
 from placet_decision.store import Answer, Store, answer, metadata
-from placet_rpc.errors import AlreadyExists, Unavailable
+from placet_rpc.errors import AlreadyExists, NotFound, Unavailable
 from placet_storage import Database
 from placet_testing.databases import schema_differences
 
@@ -121,6 +121,32 @@ async def test_the_same_key_with_another_payload_is_an_error(store: Store) -> No
     assert raised.value.metadata == {"idempotency_key": "key-1"}
     assert await answers.once(A, work) == b"answer 1"
     assert work.begun == 1
+
+
+async def test_cheap_work_is_done_again_and_the_first_answer_stands(store: Store) -> None:
+    answers, work = Answers(store), Work()
+    work.go.set()
+    for _ in range(2):
+        assert await answers.once(A, work, cheap=True) == b"answer 1"
+    assert work.begun == 2
+    with pytest.raises(AlreadyExists):
+        await answers.once(Question("tenant-a", "key-1", "approval-1", b"z" * 32), work, cheap=True)
+
+
+@pytest.mark.parametrize("cheap", [False, True])
+async def test_the_first_answer_stands_although_the_work_can_no_longer_be_done(
+    sqlite_store: Store, cheap: bool
+) -> None:
+    answers, work = Answers(sqlite_store), Work()
+    work.go.set()
+
+    async def fails() -> bytes:
+        raise NotFound("erased", reason="UNKNOWN_CONTENT")
+
+    with pytest.raises(NotFound):
+        await answers.once(A, fails, cheap=cheap)
+    assert await answers.once(A, work, cheap=cheap) == b"answer 1"
+    assert await answers.once(A, fails, cheap=cheap) == b"answer 1"
 
 
 async def test_a_failure_is_not_stored(store: Store) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from placet_decision.store import Answer, Store
-from placet_rpc.errors import AlreadyExists
+from placet_rpc.errors import AlreadyExists, PlacetError
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Question:
 class Answers:
     """Gives the first answer again.
 
-    In this process a key is worked on once at a time, so that calls that arrive together cost one call of the
+    In this process a key is worked on once at a time, so that calls that arrive together cost one call of a
     model. Between processes the first answer that is stored wins, and everybody gets that one.
     """
 
@@ -33,20 +33,20 @@ class Answers:
         # A lock lives as long as somebody holds it or waits for it.
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    async def once(self, question: Question, work: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def once(
+        self, question: Question, work: Callable[[], Awaitable[bytes]], *, cheap: bool = False
+    ) -> bytes:
         """The response that is stored under the question's key, by `work` if there is none yet.
 
+        `cheap`: work that costs less than to look first whether there is one; it is then done in any case.
         What `work` raises is raised and not stored, so the next call works again. Raises AlreadyExists with
         reason ID_REUSED when the key belongs to another payload.
         """
         lock = self._locks.setdefault((question.tenant, question.idempotency_key), asyncio.Lock())
         async with lock:
-            found = await self._store.find(question.tenant, question.idempotency_key)
+            found = None if cheap else await self._find(question)
             if found is None:
-                given = Answer(question.payload_digest, await work())
-                found = await self._store.keep(
-                    question.tenant, question.idempotency_key, question.approval_id, given
-                )
+                found = await self._worked(question, work)
         if found.payload_digest != question.payload_digest:
             raise AlreadyExists(
                 "this idempotency key was used for another question; use a new one",
@@ -54,3 +54,17 @@ class Answers:
                 metadata={"idempotency_key": question.idempotency_key},
             )
         return found.response
+
+    async def _worked(self, question: Question, work: Callable[[], Awaitable[bytes]]) -> Answer:
+        try:
+            given = Answer(question.payload_digest, await work())
+        except PlacetError:
+            # The first answer stands, although what it was made from may be gone.
+            found = await self._find(question)
+            if found is None:
+                raise
+            return found
+        return await self._store.keep(question.tenant, question.idempotency_key, question.approval_id, given)
+
+    async def _find(self, question: Question) -> Answer | None:
+        return await self._store.find(question.tenant, question.idempotency_key)

@@ -151,8 +151,10 @@ def presentable(text: str, limit: int) -> str:
 
     What a model writes is untrusted, too: it may repeat what the content told it to say.
     """
-    shown = "".join(character if _is_visible(character) else " " for character in text[: 4 * limit])
-    shown = " ".join(shown.split(" ")).strip()
+    shown = text[: 4 * limit]
+    if not shown.isprintable():  # Of what is printable, all is visible; it is the common case.
+        shown = "".join(character if _is_visible(character) else " " for character in shown)
+    shown = shown.strip()
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

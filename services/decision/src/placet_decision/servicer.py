@@ -66,15 +66,16 @@ class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
     ) -> decision_service_pb2.AssessRiskResponse:
         """The risk, as it was first assessed under this key."""
 
+        deep = request.mode == event_pb2.SCREEN_MODE_DEEP
+
         async def work() -> bytes:
-            deep = request.mode == event_pb2.SCREEN_MODE_DEEP
             case = await self._case(request)
             assessment = await self._provider.assess(case, Mode.DEEP if deep else Mode.QUICK, budget())
             return decision_service_pb2.AssessRiskResponse(
                 assessment=from_assessment(assessment), deep_available=self._provider.deep_available
             ).SerializeToString()
 
-        response = await self._answers.once(question(request), work)
+        response = await self._answers.once(question(request), work, cheap=not deep)
         return decision_service_pb2.AssessRiskResponse.FromString(response)
 
     async def Decide(
@@ -109,7 +110,7 @@ def budget() -> float:
 
 def question(request: Asked) -> Question:
     """Who asks under which key, and the SHA-256 of all that is asked: the RPC and its request but the key."""
-    payload = copy.deepcopy(request)
+    payload = copy.copy(request)  # which in protobuf is a deep one
     payload.ClearField("idempotency_key")
     asked = payload.DESCRIPTOR.full_name.encode() + b"\0" + payload.SerializeToString(deterministic=True)
     return Question(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -38,6 +39,8 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Built once: to build a statement anew takes longer than to run it.
+        self._insert = database.insert(answer).on_conflict_do_nothing()
 
     async def find(self, tenant: str, idempotency_key: str) -> Answer | None:
         """The answer that was given under this key; None when none was."""
@@ -53,28 +56,27 @@ class Store:
             "response": given.response,
             "created_at": datetime.now(UTC),
         }
-        insert = self._database.insert(answer).values(row).on_conflict_do_nothing()
-        found = await self._database.transact(_keep, insert, tenant, idempotency_key, operation="keep answer")
+        found = await self._database.transact(_keep, self._insert, row, operation="keep answer")
         return given if found is None else found
 
 
 # From here on a transaction's work, as plain functions on its connection.
 
 
-def _keep(connection: sa.Connection, insert: sa.Insert, tenant: str, idempotency_key: str) -> Answer | None:
+_FIND = sa.select(answer.c.payload_digest, answer.c.response).where(
+    answer.c.tenant == sa.bindparam("this_tenant"), answer.c.idempotency_key == sa.bindparam("this_key")
+)
+
+
+def _keep(connection: sa.Connection, insert: sa.Insert, row: Mapping[str, object]) -> Answer | None:
     """Inserts, unless the key has an answer: then returns that."""
-    if connection.execute(insert).rowcount:
+    if connection.execute(insert, row).rowcount:
         return None
-    found = _find(connection, tenant, idempotency_key)
+    found = _find(connection, str(row["tenant"]), str(row["idempotency_key"]))
     assert found is not None, "a conflict without a row, though rows are never deleted"
     return found
 
 
 def _find(connection: sa.Connection, tenant: str, idempotency_key: str) -> Answer | None:
-    rows = connection.execute(
-        sa.select(answer.c.payload_digest, answer.c.response).where(
-            answer.c.tenant == tenant, answer.c.idempotency_key == idempotency_key
-        )
-    )
-    row = rows.one_or_none()
+    row = connection.execute(_FIND, {"this_tenant": tenant, "this_key": idempotency_key}).one_or_none()
     return Answer(row.payload_digest, row.response) if row else None
