@@ -22,9 +22,28 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "operations.md"
 BEGIN, END = "<!-- variables: begin -->", "<!-- variables: end -->"
 
+# Programs of one's own that use placet_client, and the command, which uses it too.
+CALLERS = "SDK, placet"
 # What is read straight from the environment, without settings.
 CLI = "placet"
 OTHERS = (
+    (
+        "PLACET_APPROVAL_ADDRESS",
+        "",
+        CALLERS,
+        "The SDK has no default; that of `placet` is the stack that runs in its home.",
+    ),
+    ("PLACET_AUDIT_ADDRESS", "", CLI, "`placet audit`: by default the stack that runs in its home."),
+    ("PLACET_TEMPORAL_ADDRESS", "", CLI, "`placet models`: by default the stack that runs in its home."),
+    (
+        "PLACET_TOKEN_FILE",
+        "",
+        CALLERS,
+        "Callers have no default; `placet` reads it in a home without keys, and without `--as`.",
+    ),
+    ("PLACET_TLS_CA_FILE", "", CALLERS, "The health probe reads it too."),
+    ("PLACET_TLS_CLIENT_CERTIFICATE_FILE", "", CALLERS, "The health probe reads it too."),
+    ("PLACET_TLS_CLIENT_KEY_FILE", "", CALLERS, "The health probe reads it too."),
     (
         "PLACET_LOG_LEVEL",
         "INFO",
@@ -125,11 +144,14 @@ def variables_of(process: str, module: str) -> Iterator[Variable]:
         said = meanings(settings)
         for name, field in settings.model_fields.items():
             for variable in names_of(settings, name):
-                yield Variable(variable, _shown(field.default), process, said[name], field)
+                yield Variable(variable, _shown(field), process, said[name], field)
 
 
-def _shown(default: object) -> str:
-    return "" if default is None else str(default)
+def _shown(field: FieldInfo) -> str:
+    """The default; of one that is made at start there is only what the text says of it."""
+    if field.is_required():
+        return "required"
+    return "" if field.default_factory is not None or field.default is None else str(field.default)
 
 
 def everything() -> list[Variable]:
@@ -145,10 +167,16 @@ def table() -> str:
         by_name[each.name].append(each)
     lines = ["| variable | default | read by | what it is |", "|---|---|---|---|"]
     for name, readers in sorted(by_name.items()):
-        defaults = " ".join(_unique(f"`{each.default}`" if each.default else "–" for each in readers))
+        defaults = " ".join(_unique(f"`{each.default}`" for each in readers if each.default)) or "–"
         who = ", ".join(_unique(each.process for each in readers))
-        lines.append(f"| `{name}` | {defaults} | {who} | {readers[0].meaning.replace('|', chr(92) + '|')} |")
+        meaning = " ".join(_unique(each.meaning for each in readers if _adds(each, readers)))
+        lines.append(f"| `{name}` | {defaults} | {who} | {meaning.replace('|', chr(92) + '|')} |")
     return "\n".join(lines)
+
+
+def _adds(reader: Variable, readers: list[Variable]) -> bool:
+    """Whether what is said of a variable for this reader is told: all services mean the same by it."""
+    return reader is readers[0] or reader.process in (CALLERS, CLI)
 
 
 def _unique(values: Iterator[str]) -> list[str]:

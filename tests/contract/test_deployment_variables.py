@@ -26,6 +26,17 @@ def test_every_variable_that_the_code_names_is_in_the_table() -> None:
     assert named - known == set()
 
 
+def test_what_the_sdk_reads_is_told_as_its() -> None:
+    sources = (ROOT / "libs" / "client" / "src").glob("**/*.py")
+    named = {name for path in sources for name in NAME.findall(path.read_text())}
+    assert named <= {each.name for each in variables.everything() if "SDK" in each.process}
+    assert "PLACET_TOKEN_FILE" in named
+
+
+def test_a_default_is_one() -> None:
+    assert "Undefined" not in variables.table()
+
+
 @pytest.mark.parametrize("each", variables.everything(), ids=lambda each: f"{each.process}-{each.name}")
 def test_every_variable_is_explained(each: variables.Variable) -> None:
     assert each.meaning.endswith(".")

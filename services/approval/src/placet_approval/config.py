@@ -27,7 +27,8 @@ class Settings(ServiceSettings, CallerSettings):
     """Where requests, contents and the view are kept: `sqlite:///path` or `postgresql://…`."""
 
     replica: str = Field(default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}", min_length=1)
-    """This process's name among those that share the database; no two that live may have one name."""
+    """This process's name among those that share the database; no two that live may have one name. Default:
+    the host's name and the process's number."""
 
     audit_address: str = Field(default="127.0.0.1:7401", validation_alias="PLACET_AUDIT_ADDRESS")
     """Host and port of AuditService."""
@@ -52,6 +53,9 @@ class Settings(ServiceSettings, CallerSettings):
 
     sweep_after: float = Field(default=10, gt=0)
     """Seconds after which a request that has only been received is started again."""
+
+    revive_interval: float = Field(default=15, gt=0)
+    """Seconds between looks, at 100 open requests each, for those whose workflow Temporal does not run."""
 
     refusals_per_minute: int = Field(default=600, ge=0)
     """Refusals of authority that are recorded for each tenant; more are only counted."""
