@@ -41,6 +41,11 @@ def test_rounds_that_are_not_paired_are_refused() -> None:
         paired("speed", "/s", [1, 2], [1])
 
 
+def test_a_target_says_its_unit() -> None:
+    assert at_most(150).written("MB") == "≤ 150 MB"
+    assert ratio_at_most(1.3).written("MB") == "≤ 1.3 ×"
+
+
 def test_a_target_judges_the_ratio_or_the_figure_itself() -> None:
     assert Figure("p50", 3.0, "ms", target=at_most(3)).verdict == "met"
     assert Figure("size", 200, "MB", ratio=1.2, target=ratio_at_most(1.3)).verdict == "met"
@@ -65,7 +70,7 @@ def test_the_table_is_aligned() -> None:
     ]
     head, first, second = table.figures(lines).splitlines()
     assert head.split() == ["what", "figure", "against", "ratio", "(low–high)", "target"]
-    assert first.split() == ["short", "1.23", "ms", "≤", "3", "met"]
+    assert first.split() == ["short", "1.23", "ms", "≤", "3", "ms", "met"]
     assert second.split() == ["rather", "long", "12,345", "/s", "12.3", "1.50", "(1.00–2.00)"]
     assert first.index("1.23 ms") + len("1.23 ms") == second.index("12,345 /s") + len("12,345 /s")
 

@@ -57,7 +57,7 @@ reading the table:
   against   the same of what it is compared with
   ratio     the median of the rounds' own ratios, with the lowest and the highest; of CPU it is against ÷
             figure, so that more than 1 is better in both; of prices and latencies it is figure ÷ against
-  target    QUALITY's; `×` where it is a bound of the ratio
+  target    the quality goal, in the figure's unit; `×` where it is a bound of the ratio
 
 examples:
   make bench                                            all of it, about twelve minutes

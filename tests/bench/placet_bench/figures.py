@@ -1,4 +1,4 @@
-"""Figures: medians, percentiles, ratios of paired rounds, and whether QUALITY's target is met. Pure."""
+"""Figures: medians, percentiles, ratios of paired rounds, and whether a quality goal is met. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Target:
-    """A bound from QUALITY.md, on a figure's ratio or on the figure itself."""
+    """A quality goal: a bound on a figure's ratio, or on the figure itself in its own unit."""
 
     bound: float
     at_least: bool = False
@@ -23,8 +23,9 @@ class Target:
             raise ValueError(f"{figure.what} has no ratio")
         return judged >= self.bound if self.at_least else judged <= self.bound
 
-    def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.bound:g}{' ×' if self.on_ratio else ''}"
+    def written(self, unit: str) -> str:
+        """For people, where the figure's unit is `unit`: "≤ 150 MB", or "≥ 1.2 ×" of a ratio."""
+        return f"{'≥' if self.at_least else '≤'} {self.bound:g} {'×' if self.on_ratio else unit}"
 
 
 def ratio_at_least(bound: float) -> Target:
@@ -65,7 +66,7 @@ class Figure:
 
     def as_json(self) -> dict[str, object]:
         """For `--json`."""
-        target = None if self.target is None else str(self.target)
+        target = None if self.target is None else self.target.written(self.unit)
         return {**asdict(self), "target": target, "verdict": self.verdict}
 
 

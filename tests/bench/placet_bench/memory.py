@@ -9,7 +9,7 @@ from placet_bench.product import ProductCallers, product_on
 from placet_bench.setting import Setting
 
 FEW = 100
-# QUALITY.md sets its bounds for this many.
+# The quality goals are for this many.
 MANY = 10_000
 
 

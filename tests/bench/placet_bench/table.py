@@ -49,6 +49,6 @@ def _cells(figure: Figure) -> tuple[str, ...]:
         "" if figure.against is None else number(figure.against),
         "" if figure.ratio is None else f"{figure.ratio:.2f}",
         spread,
-        "" if figure.target is None else str(figure.target),
+        "" if figure.target is None else figure.target.written(figure.unit),
         figure.verdict,
     )

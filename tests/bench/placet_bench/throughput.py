@@ -18,7 +18,7 @@ POLICIES = {
     "quick pre-screen": "bench-quick",
     "pre-screen on openai": "bench-deep",
 }
-# QUALITY.md, "Fast".
+# The quality goals of the whole product (docs/benchmarks.md).
 TARGETS = {
     ("quick pre-screen", TUNED): ratio_at_least(1.2),
     ("pre-screen on openai", TUNED): ratio_at_least(0.95),
