@@ -16,7 +16,7 @@ help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | \
 	    while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 	@echo
-	@echo "New here? \`make demo\` shows the whole of it in a minute."
+	@echo "New here? \`make demo\` shows the whole of it; after \`. .venv/bin/activate\` there is \`placet\`."
 
 install: ## set up .venv: pinned dependencies, stubs, packages
 	@$(PYTHON) tools/install.py
@@ -32,16 +32,16 @@ format: install ## bring code and contracts into shape
 	@$(BIN)/ruff format .
 	@$(BIN)/buf format --write protos
 
-test: install ## the whole suite (ARGS='-k name' to choose)
+test: install ## the whole suite, a quarter of an hour (ARGS='-k name': a part)
 	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
-demo: install ## six requests tell the story, live (EXIT=1: end by itself)
+demo: install ## six requests tell the story in a minute (EXIT=1: end by itself)
 	@$(BIN)/placet demo $(if $(EXIT),--exit)
 
-bench: install ## measure against bare Temporal
+bench: install ## measure against bare Temporal, twelve minutes (ARGS=--help)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
-chaos: install ## the long run: random kills, crowds and races (ARGS=--help teaches)
+chaos: install ## random kills, crowds and races, half an hour (ARGS=--help)
 	@$(BIN)/python tests/chaos/run.py $(ARGS)
 
 clean: ## remove what was made, but no data (.placet stays)
