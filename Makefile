@@ -16,7 +16,7 @@ help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | \
 	    while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 	@echo
-	@echo "New here? \`make demo\` shows the whole of it; after \`. .venv/bin/activate\` there is \`placet\`."
+	@echo "New here? \`make demo\`; then \`. .venv/bin/activate\` and \`placet --help\`."
 
 install: ## set up .venv: pinned dependencies, stubs, packages
 	@$(PYTHON) tools/install.py
@@ -24,7 +24,7 @@ install: ## set up .venv: pinned dependencies, stubs, packages
 lock: install ## renew requirements.txt (UPGRADE=1: to the newest versions)
 	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
 
-check: install ## format, lint, types, imports, contracts, pins, wheels (ARGS=types: one)
+check: install ## judge code, contracts, pins and wheels (ARGS=types: one of them)
 	@$(BIN)/python tools/check.py $(ARGS)
 
 format: install ## bring code and contracts into shape
@@ -35,7 +35,7 @@ format: install ## bring code and contracts into shape
 test: install ## the whole suite, a quarter of an hour (ARGS='-k name': a part)
 	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
-demo: install ## six requests tell the story in a minute (EXIT=1: end by itself)
+demo: install ## six requests tell the story, a minute (EXIT=1: end by itself)
 	@$(BIN)/placet demo $(if $(EXIT),--exit)
 
 bench: install ## measure against bare Temporal, twelve minutes (ARGS=--help)
