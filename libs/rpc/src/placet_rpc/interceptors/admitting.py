@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from placet_rpc import identity
 from placet_rpc.access import Method
@@ -90,6 +91,7 @@ def _bearer_token(metadata: Metadata) -> str:
     return token
 
 
+@lru_cache(maxsize=1024)
 def _in_tenant(principal: Principal, wanted: str | None) -> Principal:
     """A worker or service, acting for the tenant that its call names."""
     if wanted is None:

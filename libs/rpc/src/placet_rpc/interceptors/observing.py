@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import cast
 
@@ -18,7 +18,7 @@ from opentelemetry.propagators.textmap import Getter
 from placet_rpc import identity, tracing
 from placet_rpc.access import Method
 from placet_rpc.calls import Calls
-from placet_rpc.interceptors.kinds import Context, Metadata, Surrounding, metadata_of
+from placet_rpc.interceptors.kinds import Context, Surrounding, metadata_of
 
 _REQUESTS = logging.getLogger("placet.rpc.requests")
 
@@ -49,9 +49,7 @@ class Tracing(Surrounding):
     @contextmanager
     def around(self, method: Method, context: Context) -> Iterator[None]:
         """See Surrounding."""
-        parent = propagate.extract(
-            metadata_of(context), context=otel_context.Context(), getter=_METADATA_GETTER
-        )
+        parent = propagate.extract(dict(metadata_of(context)), _NO_CONTEXT, _METADATA_GETTER)
         span = self._tracer.start_span(
             method.name, parent, trace.SpanKind.SERVER, tracing.attributes(method.name)
         )
@@ -100,20 +98,21 @@ def code_after(error: BaseException, context: Context) -> grpc.StatusCode:
     return grpc.StatusCode.UNKNOWN
 
 
-class _MetadataGetter(Getter[Metadata]):
+class _MetadataGetter(Getter[Mapping[str, str | bytes]]):
     """Reads trace context from a call's metadata."""
 
-    def get(self, carrier: Metadata, key: str) -> list[str] | None:
-        """All values of `key`."""
-        values = [value for name, value in carrier if name == key and isinstance(value, str)]
-        return values or None
+    def get(self, carrier: Mapping[str, str | bytes], key: str) -> list[str] | None:
+        """The value of `key`, the last one if there are several."""
+        value = carrier.get(key)
+        return [value] if isinstance(value, str) else None
 
-    def keys(self, carrier: Metadata) -> list[str]:
+    def keys(self, carrier: Mapping[str, str | bytes]) -> list[str]:
         """All keys."""
-        return [name for name, _ in carrier]
+        return list(carrier)
 
 
 _METADATA_GETTER = _MetadataGetter()
+_NO_CONTEXT = otel_context.Context()
 
 
 def _level(code: grpc.StatusCode) -> int:
