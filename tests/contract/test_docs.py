@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from deployment import ROOT
 from placet_approval.policies import load
@@ -15,7 +16,7 @@ from placet_workflows.policy import WITHOUT_LIMIT, Fallback, Policy, PreScreen, 
 
 POLICIES = (ROOT / "docs" / "policies.md").read_text()
 PRIORITIES = (Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW)
-PARTS = {"pre_screen": PreScreen, "tiers": Tier, "fallback": Fallback}
+PARTS: dict[str, type[BaseModel]] = {"pre_screen": PreScreen, "tiers": Tier, "fallback": Fallback}
 NOTES = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 PAGES = sorted(
     subprocess.run(
