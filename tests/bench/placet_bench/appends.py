@@ -27,7 +27,7 @@ async def measure(setting: Setting) -> Report:
     stack = (await setting.shared()).stack
     seconds = 3 if setting.quick else 15
     bare = await asyncio.to_thread(fdatasyncs, setting.folder / "fdatasync", 50 if setting.quick else 200)
-    tokens = MintingTokenSource(signing_key(stack.home), "worker-default", TENANT, ["worker"])
+    tokens = MintingTokenSource(signing_key(stack.home), "approval", TENANT, ["service"])
     async with channel(stack.ports.address("audit"), tokens) as opened:
         audit = AuditServiceStub(opened)
         with acting_for(LOG):
