@@ -106,13 +106,3 @@ async def test_a_notice_within_a_workflow_task_takes_half_a_second_at_most() -> 
     await attempt(local=True).run(told.notify, NOTICE)
     await attempt(local=False).run(told.notify, NOTICE)
     assert service.timeouts[0] < 0.5 < service.timeouts[1]
-
-
-async def test_while_notices_fail_they_go_by_the_queue_and_none_is_tried_within_a_task() -> None:
-    service = Refusing([errors.Unavailable("slow"), None])
-    told = activities(service)
-    for expected in ("Unavailable", "NOT_NOW", "NOT_NOW"):
-        with pytest.raises(ApplicationError) as failed:
-            await attempt(local=True).run(told.notify, NOTICE)
-        assert (failed.value.type, failed.value.non_retryable) == (expected, False)
-    assert (await attempt(local=False).run(told.notify, NOTICE)).delivered

@@ -13,7 +13,6 @@ from placet_events import from_proto, to_proto
 from placet_events.assessments import assess_request, assess_result
 from placet_rpc.errors import FailedPrecondition
 from placet_temporal.calls import one_call
-from placet_worker_default.hurry import Hurry
 from placet_workflows.events import LogEntry, State
 from placet_workflows.names import Activity
 from placet_workflows.steps import (
@@ -25,8 +24,7 @@ from placet_workflows.steps import (
     NotifyResult,
 )
 
-# An attempt holds the notification for as long as its call may take: short, so that after a crash of
-# NotificationService the next attempt need not wait long for it.
+# How long one call waits for the service's own attempt; the next call joins one that is under way.
 ATTEMPT_SECONDS = 10.0
 
 
@@ -42,7 +40,6 @@ class DefaultActivities:
         self._audit = audit
         self._decision = decision
         self._notification = notification
-        self._hurry = Hurry()
 
     @activity.defn(name=Activity.APPEND_EVENTS)
     async def append_events(self, step: AppendInput) -> AppendResult:
@@ -68,12 +65,6 @@ class DefaultActivities:
     @activity.defn(name=Activity.NOTIFY)
     async def notify(self, step: NotifyInput) -> NotifyResult:
         """NotificationService.SendNotification: one attempt; a short one within a workflow task."""
-        if activity.info().is_local:
-            with self._hurry.attempt():
-                return await self._tell(step)
-        return await self._tell(step)
-
-    async def _tell(self, step: NotifyInput) -> NotifyResult:
         request = _notification(step)
         with one_call(step.tenant) as limit:
             try:
