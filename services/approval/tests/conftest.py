@@ -7,7 +7,7 @@ import hashlib
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -90,8 +90,9 @@ class PlayedWorkflows(Workflows):
         if entry.approval_id in self._running:
             return
         self.starts[entry.approval_id] += 1
-        state = ApprovalState()
-        state.fold(start.received)
+        state = start.state or ApprovalState()
+        if start.state is None:
+            state.fold(start.received)
         self._running[entry.approval_id] = Played(start.policy, state)
         self._take(entry.approval_id, Begin())
 
@@ -103,6 +104,17 @@ class PlayedWorkflows(Workflows):
             raise NoSuchWorkflow(approval_id)
         self.commands.append(command)
         self._take(approval_id, command)
+
+    async def running(self, approval_ids: Sequence[str]) -> set[str]:
+        """See Workflows."""
+        self._refuse_if_away()
+        played = ((approval_id, self._running.get(approval_id)) for approval_id in approval_ids)
+        return {approval_id for approval_id, one in played if one is not None and one.state.closed is None}
+
+    def terminate(self, approval_id: str) -> None:
+        """As an operator does in Temporal's own UI: what was signalled and not judged is gone with it."""
+        self.forget(approval_id)
+        self._waiting = [(one, stimulus) for one, stimulus in self._waiting if one != approval_id]
 
     def forget(self, approval_id: str) -> None:
         """As after the end of Temporal's retention."""
@@ -145,7 +157,7 @@ class PlayedWorkflows(Workflows):
         async with played.lock:
             now = datetime.now(UTC)
             events = machine.respond(played.policy, played.state, stimulus, now)
-            if isinstance(stimulus, Begin):
+            if isinstance(stimulus, Begin) and played.state.processed is None:
                 processed = Processed(method="text", characters=1, words=1, text_digest="00" * 32)
                 events = [machine.processed_event(processed, now), *events]
             if events:
@@ -229,6 +241,7 @@ class Platform:
             "judge_budget": 1.0,
             "pulse": 0.3,
             "sweep_interval": 3600,
+            "revive_interval": 3600,
             "sweep_after": 0.01,
             "grace": 0,
         }

@@ -183,7 +183,7 @@ async def test_while_temporal_is_away_a_decision_is_unavailable_and_then_converg
     assert (await decide(platform, approval_id, decision_id=decision_id)).status == EFFECTIVE
 
 
-async def test_a_request_that_is_not_started_yet_is_decided_later(platform: Platform) -> None:
+async def test_a_request_that_is_not_started_yet_is_started_by_a_command(platform: Platform) -> None:
     caller, message = await platform.as_(CALLER), platform.asking()
     platform.workflows.away = True
     with pytest.raises(Unavailable):
@@ -194,12 +194,9 @@ async def test_a_request_that_is_not_started_yet_is_decided_later(platform: Plat
         return list((await caller.ListApprovals(approval_service_pb2.ListApprovalsRequest())).approvals)
 
     (approval,) = await platform.until(listed)
-    with pytest.raises(Unavailable) as raised:
-        await caller.CancelApproval(cancelling(approval.id))
-    assert "being started" in raised.value.message
-    await caller.RequestApproval(message)
 
     assert (await caller.CancelApproval(cancelling(approval.id))).status == EFFECTIVE
+    assert platform.workflows.starts == {approval.id: 1}
 
 
 async def test_a_command_that_nobody_sent_is_unknown(platform: Platform) -> None:

@@ -14,7 +14,7 @@ from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
 from placet_approval.domain.visibility import Sight
 from placet_approval.noting import Notes
-from placet_approval.requests import Content, Place, Request, RequestStore
+from placet_approval.requests import BEGINNING, Content, Request, RequestStore
 from placet_approval.tables import metadata
 from placet_approval.views import CursorMoved, Filter, Shown, Standing, ViewStore
 from placet_rpc.errors import InvalidArgument
@@ -26,7 +26,6 @@ from placet_workflows.events import Actor, ActorKind, Verdict
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 HOME, ABROAD = "home", "abroad"
 ALL_AT_HOME = Sight(HOME, "auditor", everything=True)
-BEGINNING: Place = (datetime.min.replace(tzinfo=UTC), "")
 ID = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
 
 
@@ -128,6 +127,28 @@ async def test_of_many_at_once_one_is_stored(requests: RequestStore) -> None:
     assert len({one.payload_digest for one, _ in stored}) == 1
     assert sum(is_new for _, is_new in stored) == 1
     assert await requests.get(HOME, ID) == stored[0][0]
+
+
+async def test_open_requests_are_found_oldest_first_across_tenants(
+    requests: RequestStore, views: ViewStore
+) -> None:
+    wanted = ids(4)
+    for hours, approval_id in enumerate(wanted):
+        at = NOW + timedelta(hours=hours)
+        tenant = ABROAD if hours % 2 else HOME
+        await requests.insert(request(approval_id, tenant, create_time=at), content())
+        await show(views, approval(approval_id, at, last_number=4), tenant=tenant)
+    decided, begun = ids(2)
+    await requests.insert(request(decided), content())
+    await show(views, approval(decided, state=event_pb2.STATE_APPROVED, last_number=7))
+    await requests.insert(request(begun), content())
+    await show(views, approval(begun, last_number=1))
+
+    first = await requests.open(BEGINNING, NOW + timedelta(hours=3), 2)
+    place = (first[-1].create_time, first[-1].approval_id)
+    rest = await requests.open(place, NOW + timedelta(hours=3), 2)
+
+    assert [one.approval_id for one in (*first, *rest)] == wanted[:3]
 
 
 async def test_tenants_share_nothing(requests: RequestStore, views: ViewStore, notes: Notes) -> None:

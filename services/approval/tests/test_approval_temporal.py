@@ -53,6 +53,11 @@ class FakeClient(Client):
         self.ids.append(workflow_id)
         return self
 
+    async def list_workflows(self, *args: Any, **options: Any) -> Any:
+        """As an iterator that asks when it is read."""
+        await self._answer()
+        yield
+
     async def signal(self, *args: Any, **options: Any) -> None:
         """As a handle's."""
         await self._answer()
@@ -92,7 +97,7 @@ REFUSED = [
 async def test_an_error_of_temporals_is_unavailable_and_tells_nothing_of_it(error: Exception) -> None:
     workflows = Workflows(FakeClient(error))
 
-    for call in (workflows.start(START), workflows.command(ID, COMMAND)):
+    for call in (workflows.start(START), workflows.command(ID, COMMAND), workflows.running([ID])):
         with pytest.raises(Unavailable) as raised:
             await call
         assert raised.value.reason == "DEPENDENCY_UNAVAILABLE"
@@ -106,7 +111,7 @@ async def test_what_temporal_refuses_for_good_is_not_called_away_and_is_found_in
 ) -> None:
     workflows = Workflows(FakeClient(error))
 
-    for call in (workflows.start(START), workflows.command(ID, COMMAND)):
+    for call in (workflows.start(START), workflows.command(ID, COMMAND), workflows.running([ID])):
         caplog.clear()
         with pytest.raises(Internal) as raised:
             await call
@@ -130,7 +135,7 @@ async def test_a_temporal_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(temporal, "SECONDS", 0.1)
     workflows = Workflows(FakeClient(None))
 
-    for call in (workflows.start(START), workflows.command(ID, COMMAND)):
+    for call in (workflows.start(START), workflows.command(ID, COMMAND), workflows.running([ID])):
         began = time.monotonic()
         with pytest.raises(Unavailable):
             await call
@@ -148,3 +153,7 @@ async def test_a_workflow_that_was_started_before_is_started() -> None:
 async def test_a_workflow_that_is_over_takes_no_command() -> None:
     with pytest.raises(NoSuchWorkflow):
         await Workflows(FakeClient(rpc_error(RPCStatusCode.NOT_FOUND))).command(ID, COMMAND)
+
+
+async def test_nobody_asks_temporal_about_no_workflows() -> None:
+    assert await Workflows(FakeClient(AWAY[0])).running([]) == set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,8 +21,9 @@ from placet_approval.noting import Notes
 from placet_approval.policies import BadPolicy, load
 from placet_approval.reading import Reader
 from placet_approval.requests import RequestStore
+from placet_approval.reviving import Reviver
 from placet_approval.servicer import ApprovalServicer
-from placet_approval.sweeping import Sweeper
+from placet_approval.sweeping import Sweeper, again_and_again
 from placet_approval.temporal import Workflows
 from placet_approval.views import ViewStore
 from placet_rpc.client import channel
@@ -65,15 +66,18 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
                 await stack.enter_async_context(channel(settings.audit_address, tokens, tls=settings.tls()))
             )
         )
-        requests, views = RequestStore(database), ViewStore(database)
+        requests, views, notes = RequestStore(database), ViewStore(database), Notes(database)
         feed = Feed(log, views, requests, holder=settings.replica)
         stack.push_async_callback(feed.close)
         for tenant in await requests.tenants():
             feed.of(tenant)
         intake = Intake(requests, views, feed, log, workflows, policies, settings.clock_scale)
+        patience = timedelta(seconds=settings.sweep_after)
+        sweeper = Sweeper(requests, intake, patience)
+        reviver = Reviver(requests, notes, log, workflows, patience)
         servicer = ApprovalServicer(
             intake,
-            Door(Notes(database), views, feed, log, workflows),
+            Door(notes, views, feed, log, workflows, reviver),
             Reader(requests, views, feed, log, settings.pulse),
             await_limit=settings.await_limit,
             judge_budget=settings.judge_budget,
@@ -84,20 +88,25 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             servicer,
         )
         refusals = RefusalRecorder(log.append_for_tenant, per_minute=settings.refusals_per_minute)
-        sweeper = Sweeper(requests, intake, timedelta(seconds=settings.sweep_after))
-        async with sweeping(sweeper, settings.sweep_interval):
+        looks = (
+            again_and_again(sweeper.sweep, settings.sweep_interval, "requests that were cut short wait on"),
+            again_and_again(reviver.look, settings.revive_interval, "requests that Temporal lost wait on"),
+        )
+        async with at_work(looks):
             yield Service(endpoint, refusals.record)
 
 
 @asynccontextmanager
-async def sweeping(sweeper: Sweeper, interval: float) -> AsyncIterator[None]:
-    """The sweeper at work; if it fails in a way that it does not expect, the process ends."""
+async def at_work(looks: Iterable[Coroutine[object, object, None]]) -> AsyncIterator[None]:
+    """Those who look after requests, at work; if one fails in a way that it does not expect, the process
+    ends."""
     async with asyncio.TaskGroup() as parts:
-        task = parts.create_task(sweeper.run(interval))
+        tasks = [parts.create_task(look) for look in looks]
         try:
             yield
         finally:
-            task.cancel()
+            for task in tasks:
+                task.cancel()
 
 
 def main() -> int:

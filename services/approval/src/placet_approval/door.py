@@ -16,6 +16,7 @@ from placet_approval.noting import Notes
 from placet_approval.passing import Passage, Passages
 from placet_approval.presenting import present
 from placet_approval.refusing import refused, reused, unknown_approval
+from placet_approval.reviving import Reviver
 from placet_approval.temporal import NoSuchWorkflow, Workflows
 from placet_approval.views import Standing, ViewStore
 from placet_rpc import deadlines
@@ -66,13 +67,20 @@ class Door:
     """Brings commands to workflows."""
 
     def __init__(
-        self, notes: Notes, views: ViewStore, feed: Feed, log: AuditLog, workflows: Workflows
+        self,
+        notes: Notes,
+        views: ViewStore,
+        feed: Feed,
+        log: AuditLog,
+        workflows: Workflows,
+        reviver: Reviver,
     ) -> None:
         self._notes = notes
         self._views = views
         self._feed = feed
         self._log = log
         self._workflows = workflows
+        self._reviver = reviver
         self._passages = Passages()
 
     async def submit(self, tenant: str, approval_id: str, command: Command, budget: float) -> Effect | None:
@@ -106,7 +114,9 @@ class Door:
                 try:
                     await self._workflows.command(sent.approval_id, sent.command)
                 except NoSuchWorkflow:
-                    return await self._without_workflow(sent)
+                    known = await self._without_workflow(sent)
+                    if known is not None:
+                        return _effect_in(known, sent.command)
                 passage.brought = True
         return await self._heard(sent)
 
@@ -153,18 +163,24 @@ class Door:
             return None
         return _effect_in(seen, sent.command)
 
-    async def _without_workflow(self, sent: _Sent) -> Effect | None:
-        """The workflow has ended, perhaps by this very command; or it was not started yet."""
+    async def _without_workflow(self, sent: _Sent) -> Known | None:
+        """The workflow has ended, perhaps by this very command: then its request, in which it was judged. Or
+        it was not started yet, or was lost: then it is brought back, and the command to it."""
         known = _known_from(await self._log.events_of(sent.tenant, sent.approval_id))
         if known is not None:
             if sent.command.id in known.state.judged:
-                return _effect_in(known, sent.command)
+                return known
             _check(known.state, sent.command)
-        raise Unavailable(
-            "The request is being started; send the same call again",
-            reason="DEPENDENCY_UNAVAILABLE",
-            metadata={"dependency": "temporal"},
-        )
+        try:
+            await self._reviver.revive(sent.tenant, sent.approval_id)
+            await self._workflows.command(sent.approval_id, sent.command)
+        except NoSuchWorkflow as error:
+            raise Unavailable(
+                "The request is being started; send the same call again",
+                reason="DEPENDENCY_UNAVAILABLE",
+                metadata={"dependency": "temporal"},
+            ) from error
+        return None
 
 
 def _known_from(path: Sequence[event_pb2.LogEntry]) -> Known | None:

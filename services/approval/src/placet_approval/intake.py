@@ -4,12 +4,9 @@ recorded. Each step may be done again; a crash in between is mended by the calle
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-
-from opentelemetry import context as otel_context
 
 from placet.approval.v1 import approval_service_pb2
 from placet.audit.v1 import event_pb2
@@ -20,16 +17,14 @@ from placet_approval.extracting import Extractor
 from placet_approval.feed import Feed
 from placet_approval.log import AuditLog
 from placet_approval.requests import Content, Request, RequestStore
+from placet_approval.starting import Starter
 from placet_approval.temporal import Workflows
 from placet_approval.views import ViewStore
-from placet_events import from_proto
 from placet_rpc.errors import AlreadyExists, FieldViolation, InvalidArgument
 from placet_rpc.identity import Principal
-from placet_telemetry import context_from, current_traceparent
-from placet_workflows.events import LogEntry, Processed
+from placet_telemetry import current_traceparent
 from placet_workflows.names import approval_id
 from placet_workflows.policy import Policy
-from placet_workflows.steps import ApprovalInput
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class Intake:
         self._views = views
         self._feed = feed
         self._log = log
-        self._workflows = workflows
+        self._starter = Starter(workflows)
         self._policies = policies
         # They do not change while this runs, and writing one out takes longer than storing a request.
         self._bodies = {name: policy.canonical() for name, policy in policies.items()}
@@ -98,19 +93,10 @@ class Intake:
     async def _log_and_start(self, request: Request) -> int:
         event = event_pb2.Event.FromString(request.received)
         stored = await self._log.append_first(request.tenant, request.approval_id, event)
-        received = stored[0]
-        # With more in the log than `received`, its workflow has begun. Temporal forgets a workflow after its
-        # retention, and must not be asked to start it again.
+        # With more in the log, its workflow has begun; that it still runs is the care of the reviver.
         if len(stored) == 1:
-            with _in_trace_of(event):
-                await self._workflows.start(
-                    ApprovalInput(
-                        received=from_proto(received, LogEntry),
-                        processed=Processed.model_validate_json(request.processed),
-                        policy=Policy.model_validate_json(request.policy),
-                    )
-                )
-        return received.index
+            await self._starter.start(request, stored)
+        return stored[0].index
 
     async def _stored(
         self,
@@ -201,16 +187,6 @@ def requester_actor(principal: Principal) -> event_pb2.Actor:
         name=event_pb2.Erasable(value=principal.subject),
         authenticated_by=principal.authenticated_by if principal.is_person else "",
     )
-
-
-@contextmanager
-def _in_trace_of(received: event_pb2.Event) -> Iterator[None]:
-    """In the trace that began with the request, whoever goes on with it now."""
-    token = otel_context.attach(context_from(received.traceparent))
-    try:
-        yield
-    finally:
-        otel_context.detach(token)
 
 
 def _asking(message: approval_service_pb2.RequestApprovalRequest, principal: Principal) -> Asking:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from placet_approval.tables import content, request, view
+from placet_approval.tables import IS_OPEN, content, request, view
 from placet_storage import Database
 
 # A place in the order of all requests: when they came, and among those of one moment by id.
 Place = tuple[datetime, str]
+BEGINNING: Final[Place] = (datetime.min.replace(tzinfo=UTC), "")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ class RequestStore:
         """Requests between a place and a time, oldest first, of which the view knows nothing but that they
         were received."""
         return await self._database.query(_cut_short, after, before, limit, operation="find cut short")
+
+    async def open(self, after: Place, before: datetime, limit: int) -> list[Request]:
+        """Requests between a place and a time, oldest first, that the view knows as begun and not decided."""
+        return await self._database.query(_open, after, before, limit, operation="find open")
 
 
 # Built once, because building a statement costs as much as running it.
@@ -153,17 +158,39 @@ def _cut_short(connection: sa.Connection, after: Place, before: datetime, limit:
     joined = request.outerjoin(
         view, (view.c.tenant == request.c.tenant) & (view.c.approval_id == request.c.approval_id)
     )
-    place = sa.tuple_(request.c.create_time, request.c.approval_id)
-    start = sa.tuple_(sa.literal(after[0], request.c.create_time.type), sa.literal(after[1]))
     query = (
         sa.select(request)
         .select_from(joined)
-        .where(place > start, request.c.create_time < before)
+        .where(_place(request) > _literal(after), request.c.create_time < before)
         .where(sa.func.coalesce(view.c.last_number, 0) <= 1)
         .order_by(request.c.create_time, request.c.approval_id)
         .limit(limit)
     )
     return [_request(row) for row in connection.execute(query)]
+
+
+def _open(connection: sa.Connection, after: Place, before: datetime, limit: int) -> list[Request]:
+    joined = view.join(
+        request, (view.c.tenant == request.c.tenant) & (view.c.approval_id == request.c.approval_id)
+    )
+    # Both tables have the time of `received`; that of the view is in the index of open requests.
+    query = (
+        sa.select(request)
+        .select_from(joined)
+        .where(IS_OPEN, view.c.last_number > 1)
+        .where(_place(view) > _literal(after), view.c.create_time < before)
+        .order_by(view.c.create_time, view.c.approval_id)
+        .limit(limit)
+    )
+    return [_request(row) for row in connection.execute(query)]
+
+
+def _place(table: sa.Table) -> sa.Tuple:
+    return sa.tuple_(table.c.create_time, table.c.approval_id)
+
+
+def _literal(place: Place) -> sa.Tuple:
+    return sa.tuple_(sa.literal(place[0], request.c.create_time.type), sa.literal(place[1]))
 
 
 def _request(row: sa.Row[tuple[object, ...]]) -> Request:

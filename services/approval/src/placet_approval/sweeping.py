@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from placet_approval.intake import Intake
-from placet_approval.requests import Place, Request, RequestStore
+from placet_approval.requests import BEGINNING, Place, Request, RequestStore
 from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
 from placet_storage import DatabaseUnavailable
 
 _LOG = logging.getLogger("placet.approval.sweeping")
 
 AT_ONCE = 100
-_BEGINNING: Final[Place] = (datetime.min.replace(tzinfo=UTC), "")
 # How far behind its clock another process may still write a request down.
 _LATECOMERS = timedelta(minutes=10)
+
+
+async def again_and_again(look: Callable[[], Awaitable[int]], interval: float, waits: str) -> None:
+    """Looks every `interval` seconds; what does not answer now is tried the next time, and the log says what
+    waits for it."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await look()
+        except (PlacetError, DatabaseUnavailable) as error:
+            _LOG.warning("%s: %s", waits, error)
 
 
 class Sweeper:
@@ -31,17 +41,8 @@ class Sweeper:
         self._intake = intake
         self._older_than = older_than
         # Everything before `_start` is under way. `_place` is how far this round has come.
-        self._start = self._place = _BEGINNING
+        self._start = self._place = BEGINNING
         self._oldest: Place | None = None
-
-    async def run(self, interval: float) -> None:
-        """Sweeps every `interval` seconds; what does not answer now is tried the next time."""
-        while True:
-            await asyncio.sleep(interval)
-            try:
-                await self.sweep()
-            except (PlacetError, DatabaseUnavailable) as error:
-                _LOG.warning("requests whose intake was cut short wait on: %s", error)
 
     async def sweep(self) -> int:
         """Goes on with some of the requests that were cut short; answers how many it looked at.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -60,7 +60,8 @@ class Workflows:
         self._client = client
 
     async def start(self, start: ApprovalInput) -> None:
-        """Starts a request's workflow, unless it was started before."""
+        """Starts a request's workflow, unless it runs or has completed. One that was terminated, or that
+        Temporal does not have any more, is started again."""
         async with _answering():
             try:
                 await self._client.start_workflow(
@@ -68,7 +69,7 @@ class Workflows:
                     start,
                     id=start.received.entry.approval_id,
                     task_queue=TaskQueue.DEFAULT,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
                     task_timeout=TASK_TIMEOUT,
                     rpc_timeout=timedelta(seconds=SECONDS),
                 )
@@ -86,6 +87,16 @@ class Workflows:
                 if error.status is not RPCStatusCode.NOT_FOUND or _is_about_namespace(error):
                     raise
                 raise NoSuchWorkflow(approval_id) from error
+
+    async def running(self, approval_ids: Sequence[str]) -> set[str]:
+        """Those of these requests whose workflow runs. Temporal lists a workflow a moment after it begins."""
+        if not approval_ids:
+            return set()
+        ids = ", ".join(f"'{approval_id}'" for approval_id in approval_ids)
+        query = f"WorkflowId IN ({ids}) AND ExecutionStatus = 'Running'"
+        async with _answering():
+            listed = self._client.list_workflows(query, rpc_timeout=timedelta(seconds=SECONDS))
+            return {workflow.id async for workflow in listed}
 
 
 @asynccontextmanager

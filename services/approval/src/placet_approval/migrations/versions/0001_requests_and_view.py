@@ -71,6 +71,10 @@ def _create_view() -> None:
     op.create_index("view_newest", "view", ["tenant", "create_time", "approval_id"])
     op.create_index("view_by_requester", "view", ["tenant", "requester", "create_time"])
     op.create_index("view_by_subject", "view", ["tenant", "subject_id"])
+    is_open = sa.text("state = 'STATE_PENDING'")
+    op.create_index(
+        "view_open", "view", ["create_time", "approval_id"], sqlite_where=is_open, postgresql_where=is_open
+    )
     op.create_table(
         "view_asked",
         sa.Column("tenant", sa.Text, primary_key=True),

@@ -1,0 +1,140 @@
+"""A request whose workflow is gone, by an operator's hand or with Temporal's data, comes back."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import event_pb2
+from placet_approval import reviving
+from placet_approval.starting import Starter
+from placet_rpc.errors import FailedPrecondition
+
+if TYPE_CHECKING:
+    from services.approval.tests.conftest import Platform
+
+CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
+HOME = "home"
+EFFECTIVE = approval_pb2.COMMAND_STATUS_EFFECTIVE
+ACCEPTED = approval_pb2.COMMAND_STATUS_ACCEPTED
+
+
+async def decide(platform: Platform, approval_id: str, **fields: Any) -> Any:
+    """One decision by one call."""
+    return await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id, **fields))
+
+
+async def kinds(platform: Platform, approval_id: str) -> list[str | None]:
+    """What the log has of a request."""
+    path = await platform.audit.events(HOME, approval_id)
+    return [stored.entry.event.WhichOneof("body") for stored in path]
+
+
+async def runs(platform: Platform, *approval_ids: str) -> bool:
+    return await platform.workflows.running(approval_ids) == set(approval_ids)
+
+
+STORY = ["received", "processed", "tier_opened", "asked", "voted", "decided", "closed"]
+
+
+async def test_a_decision_brings_its_request_back_and_takes_effect_once(platform: Platform) -> None:
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    platform.workflows.terminate(approval_id)
+
+    answer = await decide(platform, approval_id, decision_id=decision_id)
+
+    assert (answer.status, answer.state) == (EFFECTIVE, event_pb2.STATE_APPROVED)
+    assert await decide(platform, approval_id, decision_id=decision_id) == answer
+    assert await kinds(platform, approval_id) == STORY
+
+
+async def test_who_was_not_asked_brings_nothing_back(platform: Platform) -> None:
+    approval_id = await platform.request()
+    await decide(platform, approval_id)
+    platform.workflows.terminate(approval_id)
+
+    with pytest.raises(FailedPrecondition):
+        await decide(platform, approval_id)
+
+    assert not await runs(platform, approval_id)
+
+
+async def test_open_requests_come_back_although_nobody_asks_some_at_a_time(
+    bare_platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = bare_platform
+    monkeypatch.setattr(reviving, "AT_ONCE", 2)
+    await platform.serve(revive_interval=0.05)
+    open_ones = [await platform.request() for _ in range(5)]
+    closed = await platform.request()
+    await decide(platform, closed)
+    for approval_id in (*open_ones[1:], closed):
+        platform.workflows.terminate(approval_id)
+
+    await platform.until(lambda: runs(platform, *open_ones))
+
+    assert not await runs(platform, closed)
+    starts = platform.workflows.starts
+    assert [starts[approval_id] for approval_id in (*open_ones, closed)] == [1, 2, 2, 2, 2, 1]
+    # Each where it stood.
+    assert {tuple(await kinds(platform, one)) for one in open_ones} == {tuple(STORY[:4])}
+
+
+async def test_a_command_that_was_accepted_comes_back_with_its_request(bare_platform: Platform) -> None:
+    platform = bare_platform
+    await platform.serve(judge_budget=0.1, revive_interval=0.1)
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    platform.workflows.working = False
+    assert (await decide(platform, approval_id, decision_id=decision_id)).status == ACCEPTED
+
+    platform.workflows.terminate(approval_id)
+    await platform.until(lambda: runs(platform, approval_id))
+    await platform.workflows.work()
+
+    async def is_effective() -> bool:
+        answer = await decide(platform, approval_id, decision_id=decision_id)
+        return bool(answer.status == EFFECTIVE)
+
+    await platform.until(is_effective)
+    assert await kinds(platform, approval_id) == STORY
+
+
+async def test_one_that_cannot_come_back_holds_up_nobody(
+    bare_platform: Platform, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform = bare_platform
+    await platform.serve(revive_interval=0.05)
+    broken, sound = await platform.request(), await platform.request()
+    start = Starter.start
+
+    async def started(starter: Starter, request: Any, path: Any) -> None:
+        if request.approval_id == broken:
+            raise ValueError("its policy cannot be read")
+        await start(starter, request, path)
+
+    monkeypatch.setattr(Starter, "start", started)
+    for approval_id in (broken, sound):
+        platform.workflows.terminate(approval_id)
+
+    await platform.until(lambda: runs(platform, sound))
+
+    assert f"request {broken} cannot be brought back" in caplog.text
+
+
+async def test_a_request_that_was_terminated_before_its_first_step_is_begun_again(platform: Platform) -> None:
+    platform.workflows.working = False
+    caller, message = await platform.as_(CALLER), platform.asking()
+    accepted = await caller.RequestApproval(message)
+    platform.workflows.terminate(accepted.id)
+    platform.workflows.working = True
+
+    assert await caller.RequestApproval(message) == accepted
+
+    async def waiting() -> bool:
+        get = approval_service_pb2.GetApprovalRequest(id=accepted.id)
+        return (await caller.GetApproval(get)).approval.waiting_for_approval
+
+    await platform.until(waiting)
