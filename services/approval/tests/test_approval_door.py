@@ -227,7 +227,7 @@ async def test_the_requester_and_operators_may_cancel_and_nobody_else(platform: 
     own, operators = await platform.request(), await platform.request()
     with pytest.raises(PermissionDenied) as raised:
         await (await platform.as_(ALICE)).CancelApproval(cancelling(own))
-    assert (raised.value.reason, raised.value.metadata) == ("NOT_REQUESTER", {"requester": CALLER})
+    assert (raised.value.reason, raised.value.metadata) == ("NOT_REQUESTER", {"approval_id": own})
 
     answer = await (await platform.as_(CALLER)).CancelApproval(cancelling(own))
     await (await platform.as_("op@example.com", "operator")).CancelApproval(cancelling(operators))

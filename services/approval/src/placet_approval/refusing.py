@@ -57,11 +57,12 @@ def _metadata(reason: RefusalReason, approval: approval_pb2.Approval) -> dict[st
         case RefusalReason.CLOSED:
             state = event_pb2.State.Name(approval.state).removeprefix("STATE_")
             return {"state": state, "approver": approval.outcome.approver}
-        case RefusalReason.NOT_ASKED:
+        case RefusalReason.NOT_ASKED | RefusalReason.NOT_REQUESTER:
+            # To a stranger nothing that the request says, not even whose it is.
             return {"approval_id": approval.id}
         case RefusalReason.CONTENT_CHANGED:
             return {"content_digest": approval.content_digest.hex()}
-        case RefusalReason.SELF_APPROVAL | RefusalReason.NOT_REQUESTER:
+        case RefusalReason.SELF_APPROVAL:
             return {"requester": approval.requester}
         case _:
             return {}
