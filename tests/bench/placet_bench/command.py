@@ -18,6 +18,7 @@ from pathlib import Path
 from placet_bench import (
     appends,
     decision,
+    intake,
     memory,
     price,
     projection,
@@ -45,6 +46,7 @@ MEASUREMENTS: dict[str, tuple[str, Measure]] = {
     "tracing": ("the price of tracing", price.tracing),
     "sandbox": ("the price of the workflow sandbox", price.sandbox),
     "audit": ("appends with fsync, alone and at 200/s", appends.measure),
+    "intake": ("intake against a bare grpc.aio server", intake.measure),
     "recovery": ("kill -9 of a worker → next decision effective", recovery.measure),
 }
 
