@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
@@ -24,6 +26,14 @@ from placet_workflows.evaluation import (
 CONNECT_SECONDS = 3.0
 PROGRESS_EVERY = 1.0
 
+# Why an outcome says nothing about the scores, by the report's field.
+LEFT_OUT = {
+    "automatic": "approved by the pre-screen, so that no person saw them",
+    "unscored": "decided by people, but without a risk score",
+    "other": "decided by the fallback or the policy, or withdrawn",
+    "surplus": "scored by one of too many versions of the model to keep apart",
+}
+
 Handle = WorkflowHandle[EvaluationWorkflow, EvaluationReport]
 
 
@@ -34,6 +44,8 @@ async def evaluate(session: Session, policy: str, *, wait: bool) -> None:
         handle = await start_evaluation(client, EvaluationInput(tenant=TENANT, policy=policy))
         if wait:
             _tell(session, await _report(session, client, handle))
+        elif session.json:
+            session.screen.raw(json.dumps({"id": handle.id}))
         else:
             session.screen.say(f"Running as {handle.id}; the same command waits for its report.")
     except RPCError as error:
@@ -74,6 +86,9 @@ async def _report(session: Session, client: Client, handle: Handle) -> Evaluatio
                 session.screen.aside(words)
                 said = words
         return result.result()
+    except asyncio.CancelledError:
+        session.screen.aside("The job goes on; the same command waits for its report.")
+        raise
     finally:
         result.cancel()
 
@@ -90,26 +105,44 @@ def _progress(standing: EvaluationStanding) -> str:
 
 def _tell(session: Session, report: EvaluationReport) -> None:
     if session.json:
-        session.screen.raw(report.model_dump_json(indent=2))
+        session.screen.raw(_as_json(report))
         return
-    screen, left_out = session.screen, report.left_out
+    screen = session.screen
     about = f"policy {report.policy}" if report.policy else "all policies"
     screen.say(f"{report.log_size:,} entries of the log, {about}", "bold")
     for version in report.versions:
         _tell_version(screen, version, report)
     if not report.versions:
-        screen.say("No person decided a request that had a risk score before.")
-    screen.paragraph(
-        f"Left out: {left_out.automatic} approved by the pre-screen, {left_out.unscored} decided by people "
-        f"without a score, {left_out.other + left_out.surplus} others."
-    )
+        screen.say()
+        screen.say("Nothing can be said: no person decided a request that had a risk score before.")
+    _tell_left_out(screen, report)
 
 
 def _tell_version(screen: Screen, version: VersionReport, report: EvaluationReport) -> None:
     screen.say()
     screen.say(f"{clean(version.model)}: n = {version.approved} approved + {version.rejected} rejected")
     if version.auc is None or version.low is None or version.high is None:
-        screen.say(f"  too few to say: at least {report.minimum} of each are needed")
+        screen.say(f"  n is too small to say anything: at least {report.minimum} of each are needed")
         return
     interval = f"{report.confidence_level:.0%} interval {version.low:.2f} to {version.high:.2f}"
     screen.say(f"  AUC {version.auc:.2f} ({interval}); 1 separates perfectly, 0.5 not at all")
+
+
+def _tell_left_out(screen: Screen, report: EvaluationReport) -> None:
+    counts = [(getattr(report.left_out, name), why) for name, why in LEFT_OUT.items()]
+    screen.say()
+    screen.say(f"Outcomes left out: {sum(count for count, _ in counts):,}")
+    for count, why in counts:
+        if count:
+            screen.say(f"{count:>7,}  {why}")
+
+
+def _as_json(report: EvaluationReport) -> str:
+    """As proto3 JSON would have it, for the report is no message of the contracts."""
+    return json.dumps(_camel(report.model_dump(mode="json")), indent=2)
+
+
+def _camel(value: object) -> object:
+    if isinstance(value, dict):
+        return {re.sub(r"_([a-z])", lambda one: one[1].upper(), key): _camel(v) for key, v in value.items()}
+    return [_camel(one) for one in value] if isinstance(value, list) else value
