@@ -174,10 +174,10 @@ def test_every_error_names_the_next_command(error: PlacetError, step: str) -> No
     assert any(one.startswith(step) for one in problem.tries)
 
 
-def test_each_broken_rule_is_named() -> None:
+def test_each_broken_rule_is_named_as_it_was_given() -> None:
     violations = [FieldViolation("title", "must not be empty"), FieldViolation("policy", "is unknown")]
     problem = problem_of(InvalidArgument("2 rules are broken", violations=violations))
-    assert problem.why == "title: must not be empty\npolicy: is unknown"
+    assert problem.why == "--title: must not be empty\n--policy: is unknown"
 
 
 def test_an_identity_that_is_no_address_is_refused() -> None:

@@ -36,11 +36,16 @@ def read_document(name: str) -> Document:
 
     What the suffix does not tell is plain text, if it is UTF-8. Raises Problem.
     """
-    body = sys.stdin.buffer.read() if name == "-" else _bytes_of(Path(name))
+    body = sys.stdin.buffer.read(MAX_BYTES + 1) if name == "-" else _bytes_of(Path(name))
+    called = "standard input" if name == "-" else name
     if not body:
-        raise Problem(f"{name} is empty", "there is nothing to decide")
+        raise Problem(f"{called} is empty", "there is nothing to decide", tries=("placet request --help",))
     if len(body) > MAX_BYTES:
-        raise Problem(f"{name} is too large", f"it has {len(body):,} bytes; at most {MAX_BYTES:,} are taken")
+        raise Problem(
+            f"{called} is too large",
+            f"at most {MAX_BYTES:,} bytes are taken",
+            tries=(f"sha256sum {name}  (ask about a summary that names this digest)",),
+        )
     media_type = _BY_SUFFIX.get(Path(name).suffix.lower(), "text/plain")
     if media_type != "application/pdf":
         _check_text(name, body)
@@ -49,7 +54,9 @@ def read_document(name: str) -> Document:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            # No more than shows that it is too large: it may be endless.
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise Problem(
             f"cannot read {path}", error.strerror or str(error), tries=(f"ls -l {path}",)
@@ -57,6 +64,9 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _check_text(name: str, body: bytes) -> None:
+    if b"\0" in body:
+        why = "it holds zero bytes, as programs and images do; text, diffs, JSON and PDF can be decided"
+        raise Problem(f"{name} is not text", why, tries=(f"file {name}",))
     try:
         body.decode()
     except UnicodeDecodeError as error:

@@ -1,79 +1,25 @@
-"""The `placet` command."""
+"""The `placet` command, which Ctrl-C ends without a stack trace from the first moment on."""
 
 from __future__ import annotations
 
 import os
-import sys
-import traceback
-import uuid
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated
+import signal
 
-import typer
-
-from placet_cli.commands import demo, models, options, record, requests, stack
-from placet_cli.home import DEFAULT_HOME, Home
-from placet_cli.problems import Problem
-from placet_cli.screen import Screen
-
-app = typer.Typer(
-    name="placet",
-    help="Software asks, a human answers, and the record proves it.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode=None,
-)
-
-
-@app.callback()
-def placet(
-    context: typer.Context,
-    home: Annotated[Path | None, options.HOME] = None,
-    port_base: Annotated[int | None, options.PORT_BASE] = None,
-    identity: Annotated[str | None, options.IDENTITY] = None,
-    json: Annotated[bool, options.JSON] = False,
-) -> None:
-    """Software asks, a human answers, and the record proves it."""
-    context.obj = {"home": home, "port_base": port_base, "identity": identity, "json": json}
-
-
-for part in (stack, demo, requests, record, models):
-    part.register(app)
+# As shells say it of a program that Ctrl-C ended.
+INTERRUPTED = 130
 
 
 def main() -> None:
-    """Runs the command line. Whatever happens, the user gets words and no stack trace."""
-    try:
-        app()
-    except Problem as problem:
-        Screen().problem(problem)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:  # noqa: BLE001 (the last line before the user's terminal; kept in a file)
-        Screen().problem(_unexpected(error))
-        sys.exit(1)
+    """Runs the command line."""
+    patient = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if patient:
+        signal.signal(signal.SIGINT, lambda *_arguments: os._exit(INTERRUPTED))
+    # Imported late: it takes a second, in which people press Ctrl-C too.
+    from placet_cli.app import run
 
-
-def _unexpected(error: Exception) -> Problem:
-    """A mistake of ours: its trace goes to a file, the user gets its place."""
-    reference = uuid.uuid4().hex[:8]
-    log = Home.at(Path(os.environ.get("PLACET_HOME") or DEFAULT_HOME)).log("cli")
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a") as file:
-            file.write(f"{datetime.now(UTC).isoformat()} {reference} {' '.join(sys.argv)}\n")
-            traceback.print_exception(error, file=file)
-    except OSError:
-        why = f"{type(error).__name__}: {error}"
-        return Problem("something unexpected happened", why, tries=("placet doctor",))
-    return Problem(
-        f"something unexpected happened, which is a mistake in Placet (reference {reference})",
-        f"{type(error).__name__}: {error}",
-        tries=("placet doctor", f"less {log}"),
-    )
+    if patient:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    run()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# What is done as somebody.
+_PERSONAL = ("placet decide", "placet cancel", "placet request")
+_WITHOUT_AS = "(without --as"
+
 
 class Problem(Exception):
     """Ends a command with a message instead of a stack trace.
@@ -15,3 +19,21 @@ class Problem(Exception):
         self.what = what
         self.why = why
         self.tries = tries
+
+    def addressed(self, *, stack: str, identity: str | None) -> Problem:
+        """The same, its next commands meant for the same stack and the same person: `stack` holds the options
+        that its user gave to say which one."""
+        steps = [step for step in self.tries if identity is not None or _WITHOUT_AS not in step]
+        self.tries = tuple(_addressed(step, stack, identity) for step in steps)
+        return self
+
+
+def _addressed(step: str, stack: str, identity: str | None) -> str:
+    command, gap, comment = step.partition("  (")
+    if not command.startswith("placet ") or "--help" in command:
+        return step
+    if command.startswith(_PERSONAL) and identity and " --as " not in command and _WITHOUT_AS not in step:
+        command += f" --as {identity}"
+    if "--home" not in command and "--port-base" not in command:
+        command += stack
+    return command + gap + comment

@@ -25,36 +25,60 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "REASON_REQUIRED": ('placet decide ID reject --reason "…"',),
     "NOT_REQUESTER": ("placet cancel ID  (without --as, you run the stack and may)",),
     "BEYOND_END": ("placet audit tail  (without --from)",),
+    "ROLE_REQUIRED": ("the same command without --as: whoever runs the stack has all roles of people",),
+}
+
+# The contract's fields by what a user calls them.
+_GIVEN_AS = {
+    "required_approver": "--approver",
+    "manager_approver": "--manager",
+    "subject_id": "--subject",
+    "request_id": "--request-id",
+    "decision_id": "--decision-id",
+    "command_id": "--command-id",
+    "content.body": "FILE",
+    **{name: f"--{name}" for name in ("title", "policy", "priority", "deadline", "reason")},
+    "labels": "--label",
+    "filter.states": "--state",
 }
 
 
-def problem_of(error: PlacetError | StillPending, about: str = "") -> Problem:
+def problem_of(error: PlacetError | StillPending, about: str = "", command: str = "placet") -> Problem:
     """What to tell of an error that a service answered with, or of none answering.
 
-    `about` is the request's id as the user gave it, for the next command.
+    `about` is the request's id as the user gave it, for the next command; `command` is the one that failed.
     """
     if isinstance(error, StillPending):
         return Problem(str(error), tries=_steps(("placet show ID",), about))
     if isinstance(error, InvalidArgument):
-        return _invalid(error, about)
+        return _invalid(error, about, command)
     if isinstance(error, Unavailable):
         return _unavailable(error)
     if isinstance(error, Unauthenticated):
         return _unauthenticated(error)
-    return Problem(_sentence(error.message), tries=_steps(_NEXT.get(error.reason, ("placet doctor",)), about))
+    # A method's name says nothing to a user.
+    what = re.sub(r"^placet\.[\w.]+/\w+ needs", "this needs", _sentence(error.message))
+    return Problem(what, tries=_steps(_NEXT.get(error.reason, ("placet doctor",)), about))
 
 
 def _steps(steps: tuple[str, ...], about: str) -> tuple[str, ...]:
     return tuple(step.replace("ID", about[:8]) for step in steps) if about else steps
 
 
-def _invalid(error: InvalidArgument, about: str) -> Problem:
-    why = "\n".join(f"{one.field}: {one.description}" for one in error.violations if one.field)
-    # One violation is often the message itself, told twice.
-    if len(error.violations) == 1 and error.violations[0].description in error.message:
-        why = ""
-    steps = _NEXT.get(error.reason, ("placet request --help",))
-    return Problem(_sentence(error.message), why, tries=_steps(steps, about))
+def _invalid(error: InvalidArgument, about: str, command: str) -> Problem:
+    told = [f"{_given_as(one.field)}: {one.description}" for one in error.violations if one.field]
+    steps = _steps(_NEXT.get(error.reason, (f"{command} --help",)), about)
+    if len(told) == 1 and error.reason not in _NEXT:
+        # One violation is the message itself, told twice.
+        return Problem(_sentence(told[0]), tries=steps)
+    # One that has words of its own needs no field.
+    why = "" if error.reason in _NEXT else "\n".join(told)
+    return Problem(_sentence(error.message), why, tries=steps)
+
+
+def _given_as(field: str) -> str:
+    """The option or argument that a field of the contract was given by; a list's item is its list."""
+    return _GIVEN_AS.get(re.sub(r"\[.*\]", "", field), field)
 
 
 def _unavailable(error: Unavailable) -> Problem:

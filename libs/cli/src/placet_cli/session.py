@@ -18,6 +18,7 @@ from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short
 from placet_cli.stack.claims import StackState, shown
 from placet_cli.stack.secrets import OWNER, person
+from placet_cli.words import clean
 from placet_client import PlacetClient
 from placet_rpc.client import channel, tls_from_environment
 from placet_rpc.tokens import FileTokenSource, TokenSource
@@ -64,6 +65,27 @@ class Session:
         if self.home == Home.at(Path(DEFAULT_HOME)):
             return ""
         return f" --home {shown(self.home.path)}"
+
+    @property
+    def given(self) -> str:
+        """The options that the user gave to say which stack is meant; the environment says the same again."""
+        given = ""
+        if self.home != Home.at(Path(os.environ.get("PLACET_HOME") or DEFAULT_HOME)):
+            given += f" --home {shown(self.home.path)}"
+        port_base = self.given_port_base
+        if port_base is not None and str(port_base) != os.environ.get("PLACET_PORT_BASE"):
+            given += f" --port-base {port_base}"
+        return given
+
+    @property
+    def elsewhere(self) -> str:
+        """Where this home's stack really runs, in words, when the user gave other ports; else ""."""
+        state = StackState.read(self.home)
+        if self.given_port_base is None or state is None or not state.alive:
+            return ""
+        if state.port_base == self.given_port_base:
+            return ""
+        return f"the stack of {shown(self.home.path)} runs on the ports from {state.port_base} on"
 
     @property
     def who(self) -> str:
@@ -135,6 +157,6 @@ class Session:
             )
         raise Problem(
             f"{len(found)} requests begin with {given}",
-            "\n".join(f"{one.id}  {one.title}" for one in found[:5]),
+            "\n".join(f"{one.id}  {clean(one.title)}" for one in found[:5]),
             tries=(f"use more characters than {short(given)}",),
         )

@@ -17,6 +17,7 @@ from placet_cli.commands.options import command
 from placet_cli.demo.scenes import CLOCK_SCALE, REQUESTER, SCENES, Scene
 from placet_cli.demo.stage import KILLED, Stage, as_expected
 from placet_cli.home import Home, Ports
+from placet_cli.main import INTERRUPTED
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
@@ -35,8 +36,6 @@ STORY_SECONDS = 180.0
 SPAN_SECONDS = 8.0
 # The killed worker is down for longer than a decision waits to be judged.
 DOWN_SECONDS = 2.0
-# As shells say it of a program that Ctrl-C ended.
-INTERRUPTED = 130
 # The trace with two people, two silences and an AI in it.
 TRACED_SCENE = 5
 TRACE_LINES = 22

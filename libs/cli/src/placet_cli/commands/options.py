@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE
+from placet_cli.problems import Problem
 from placet_cli.reporting import problem_of
 from placet_cli.session import Session
 from placet_client import StillPending
-from placet_rpc.errors import PlacetError
+from placet_rpc.errors import PlacetError, Unavailable
 
 HOME = typer.Option(
     "--home",
@@ -68,9 +69,17 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
             )
             try:
                 asyncio.run(function(session, **arguments))
+            except Problem as problem:
+                problem.addressed(stack=session.given, identity=session.identity)
+                raise
             except (PlacetError, StillPending) as error:
                 about = arguments.get("request")
-                raise problem_of(error, about if isinstance(about, str) else "") from error
+                told = problem_of(error, about if isinstance(about, str) else "", context.command_path)
+                if isinstance(error, Unavailable) and session.elsewhere:
+                    told = Problem(
+                        told.what, session.elsewhere, tries=("the same command without --port-base",)
+                    )
+                raise told.addressed(stack=session.given, identity=session.identity) from error
 
         context = inspect.Parameter(
             "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context

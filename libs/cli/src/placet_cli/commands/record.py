@@ -131,7 +131,7 @@ async def _trace_of(session: Session, request: str) -> str:
 
 async def mail(
     session: Session,
-    number: Annotated[int | None, typer.Argument(metavar="[N]", min=1, help="Print this mail.")] = None,
+    number: Annotated[int | None, typer.Argument(metavar="N", min=1, help="Print this mail.")] = None,
     latest: Annotated[bool, typer.Option("--latest", help="Print the newest mail.")] = False,
     to: Annotated[str, typer.Option(metavar="ADDRESS", help="Only mails to this address.")] = "",
 ) -> None:

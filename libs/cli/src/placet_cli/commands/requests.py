@@ -39,6 +39,25 @@ class Verdict(StrEnum):
     REJECT = "reject"
 
 
+class Priority(StrEnum):
+    """What `--priority` takes."""
+
+    URGENT = "urgent"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class State(StrEnum):
+    """What `--state` takes."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    ANSWERED = "answered"
+
+
 Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id, or its first characters.")]
 
 
@@ -58,7 +77,7 @@ async def request(
     policy: Annotated[str, typer.Option(help="simple, ai-fallback, escalating, document, …")] = "simple",
     approver: Annotated[str, typer.Option(metavar="ADDRESS", help="Who is asked first.")] = "",
     manager: Annotated[str, typer.Option(metavar="ADDRESS", help="Who is asked when they are silent.")] = "",
-    priority: Annotated[str, typer.Option(help="urgent, high, normal or low.")] = "normal",
+    priority: Annotated[Priority, typer.Option(help="How urgent it is.")] = Priority.NORMAL,
     title: Annotated[str, typer.Option(help="One line. [default: the file's heading or name]")] = "",
     subject: Annotated[str, typer.Option(help="Your own id of the thing.")] = "",
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Your own marks.")] = None,
@@ -77,7 +96,7 @@ async def request(
         "policy": policy,
         "required_approver": approver,
         "manager_approver": manager,
-        "priority": priority,
+        "priority": priority.value,
         "subject_id": subject,
     }
     async with session.client() as client:
@@ -89,6 +108,7 @@ async def request(
                 request_id=request_id or None,
             )
         if wait:
+            session.screen.aside(f"{accepted.id} waits for its outcome; it goes on waiting after Ctrl-C.")
             await client.outcome(accepted.id)
         approval = await _settled(client, accepted.id, accepted.log_index)
     if session.json and wait:
@@ -127,7 +147,7 @@ def _tell_accepted(session: Session, approval: approval_pb2.Approval) -> None:
 
 async def list_requests(
     session: Session,
-    state: Annotated[list[str] | None, typer.Option(help="pending, approved, rejected, cancelled.")] = None,
+    state: Annotated[list[State] | None, typer.Option(help="Only in this state; may be given again.")] = None,
     policy: Annotated[str, typer.Option(help="Only with this policy.")] = "",
     subject: Annotated[str, typer.Option(help="Only about this subject.")] = "",
     mine: Annotated[bool, typer.Option("--mine", help="Only those that wait for your own decision.")] = False,
@@ -136,7 +156,11 @@ async def list_requests(
     """List requests, newest first."""
     async with session.client() as client:
         found = await client.list(
-            states=state or [], policy=policy, subject_id=subject, waiting_for_me=mine, limit=limit
+            states=[one.value for one in state or []],
+            policy=policy,
+            subject_id=subject,
+            waiting_for_me=mine,
+            limit=limit,
         )
     if session.json:
         session.screen.json(found)
@@ -200,7 +224,7 @@ def tell_path(screen: Screen, path: Iterable[event_pb2.LogEntry]) -> None:
 async def decide(
     session: Session,
     request: Id,
-    verdict: Annotated[Verdict, typer.Argument(help="approve or reject.")],
+    verdict: Annotated[Verdict, typer.Argument(metavar="VERDICT", help="Your decision.")],
     reason: Annotated[str, typer.Option(help="Why; needed to reject.")] = "",
     decision_id: Annotated[str, typer.Option(help="Idempotency key, a UUID. [default: a new one]")] = "",
 ) -> None:
@@ -253,7 +277,7 @@ async def _tell_effect(
 
 async def watch(
     session: Session,
-    request: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this request.")] = None,
+    request: Annotated[str | None, typer.Argument(metavar="ID", help="Only this request.")] = None,
     from_index: Annotated[
         int | None, typer.Option("--from", min=0, help="From this index of the log on. [default: now]")
     ] = None,
