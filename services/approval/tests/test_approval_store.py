@@ -376,34 +376,3 @@ async def test_a_page_holds_what_its_reader_may_see(views: ViewStore, subject: s
     page, _ = await views.page(Sight(HOME, subject, everything=False), Filter(), 10, "")
 
     assert {one.id for one in page} == found
-
-
-SECOND = timedelta(seconds=1)
-
-
-async def test_a_lease_has_one_holder_until_it_runs_out(views: ViewStore) -> None:
-    assert await views.hold_leases(["a", "b"], "first", NOW, 4 * SECOND) == {"a", "b"}
-
-    assert await views.hold_leases(["c", "b", "a"], "second", NOW + 3 * SECOND, 4 * SECOND) == {"c"}
-    assert await views.hold_leases(["a"], "first", NOW + 3 * SECOND, 4 * SECOND) == {"a"}
-    assert await views.hold_leases(["a", "b"], "second", NOW + 5 * SECOND, 4 * SECOND) == {"b"}
-    assert await views.hold_leases([], "second", NOW, SECOND) == set()
-
-
-async def test_a_lease_that_is_given_back_is_free_at_once(views: ViewStore) -> None:
-    await views.hold_leases(["a"], "first", NOW, 4 * SECOND)
-    await views.hold_leases(["b"], "other", NOW, 4 * SECOND)
-
-    await views.release_leases("first")
-
-    assert await views.hold_leases(["a", "b"], "second", NOW, 4 * SECOND) == {"a"}
-
-
-async def test_of_many_who_want_a_lease_at_once_one_gets_it(views: ViewStore) -> None:
-    names = ["a", "b", "c"]
-    held = await asyncio.gather(
-        *(views.hold_leases(names, f"holder-{number}", NOW, SECOND) for number in range(8))
-    )
-
-    for name in names:
-        assert sum(name in one for one in held) == 1
