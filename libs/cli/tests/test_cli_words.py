@@ -9,7 +9,7 @@ import pytest
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
 from placet_cli.screen import event_lines, fit
-from placet_cli.words import _TOLD, age, clean, clock_note, row, sentence, span, visible
+from placet_cli.words import _TOLD, age, clean, clock_note, row, rows, sentence, span, visible
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ALICE, BOB = "alice@example.com", "bob@example.com"
@@ -99,9 +99,28 @@ def test_a_pending_request_says_for_whom_it_waits_and_until_when() -> None:
     message.asked.extend([ALICE, BOB])
     assert sentence(message) == f"Waiting for {ALICE} or {BOB}, without limit."
     message.due.FromDatetime(START)
-    assert "until 2026-01-0" in sentence(message)
+    assert sentence(message) == f"Waiting for {ALICE} or {BOB}, until 2026-01-02 03:04:05 UTC."
+    message.deadline.FromDatetime(START - timedelta(minutes=1))
+    assert "until 2026-01-02 03:03:05 UTC" in sentence(message)
     message.held = "the AI does not answer"
     assert sentence(message) == "Paused: the AI does not answer."
+
+
+def test_a_deadline_of_its_own_ends_each_tier_on_the_path() -> None:
+    received, opened = event_pb2.Event(), event_pb2.Event()
+    received.received.deadline.FromDatetime(START)
+    opened.tier_opened.name = "approver"
+    path = [event_pb2.LogEntry(entry=event_pb2.Entry(event=event)) for event in (received, opened)]
+    assert rows(path[1:])[0].reason == "approver, without limit"
+    assert rows(path)[1].reason == "approver, until 2026-01-02 03:04:05 UTC"
+    assert "deadline 2026-01-02 03:04:05 UTC" in rows(path)[0].reason
+
+
+def test_a_fall_back_is_told_by_its_own_reason() -> None:
+    event = event_pb2.Event()
+    event.fell_back.reason.value = "The request's deadline passed and alice@example.com had not responded"
+    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+    assert told.brief == "The request's deadline passed and alice had not responded"
 
 
 def test_every_event_of_the_vocabulary_has_words() -> None:

@@ -60,7 +60,7 @@ placet decide 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 reject --reason "…" --as al
 
 To see the whole request first:
 
-placet show 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001
+placet show 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 --content --as alice@example.com
 """
 
 
@@ -170,7 +170,8 @@ def test_whatever_callers_write_the_mail_keeps_its_form(title: str, reason: str,
     commands = [line for line in text(message).splitlines() if line.startswith("placet ")]
     assert len(commands) == 3
     assert sum(line.startswith(">") for line in text(message).splitlines()) <= EXCERPT_LINES
-    assert all(len(line) <= WIDTH for line in text(message).splitlines() if line not in commands)
+    ours = [line for line in text(message).splitlines() if line not in commands and line[:1] != ">"]
+    assert all(len(line) <= WIDTH for line in ours)
 
 
 @pytest.mark.parametrize(
@@ -211,11 +212,17 @@ def test_the_excerpt_ends_after_twenty_lines_and_says_so(make_payload: Callable[
     assert any(line.startswith("The first 20 of 57 lines of the content, quoted below.") for line in lines)
 
 
+def test_a_line_of_the_content_stays_one_line(make_payload: Callable[..., Payload]) -> None:
+    diff = f"-    old = {'x, ' * 60}\n+    new = {'y' * 64}, {'z' * 64}\n"
+    quoted = text(mail(make_payload(), Content(text=diff, requester="ci@example.com", extracted=False)))
+    assert all(f"> {line.rstrip()}\n" in quoted for line in diff.splitlines())
+
+
 def test_a_megabyte_on_one_line_is_cut(make_payload: Callable[..., Payload]) -> None:
     huge = Content(text="x" * 2**20, requester="ci@example.com", extracted=False)
     message = mail(make_payload(), huge)
     assert "The beginning of the content, quoted below." in text(message)
-    assert text(message).count("\n>") == EXCERPT_LINES
+    assert text(message).count("\n>") == 1
     assert len(bytes(message)) < 10_000
 
 

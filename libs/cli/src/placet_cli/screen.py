@@ -1,9 +1,10 @@
-"""What commands print: 80 columns, colours only where a person looks and wants them."""
+"""What commands print: as wide as the terminal and cut nowhere else; coloured where a person wants it."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -23,7 +24,8 @@ _ELAPSED: Final = 9
 _ACTOR: Final = 19
 _EVENT: Final = 14
 _INDENT: Final = _ELAPSED + _ACTOR + _EVENT + 3
-_REASON: Final = WIDTH - _INDENT
+# Less room for a reason, or for the text of a paragraph, is none.
+_LEAST: Final = 20
 
 
 class _Console(Console):
@@ -44,9 +46,11 @@ class Screen:
     """Standard output and standard error of a command."""
 
     def __init__(self) -> None:
-        """Colours follow NO_COLOR, TERM and whether this is a terminal; the width is 80 at most."""
+        """Colours follow NO_COLOR, TERM and whether this is a terminal."""
         # Some terminals have no size; then, and in a pipe, it is 80.
-        width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
+        self.width = width = max(shutil.get_terminal_size((WIDTH, 24)).columns, 2 * _LEAST)
+        # What goes into a file or a pipe is kept whole.
+        self.cuts = sys.stdout.isatty()
         self._out = _Console(width=width, highlight=False, soft_wrap=True, markup=False, emoji=False)
         self._err = _Console(
             width=width, highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=True
@@ -67,7 +71,7 @@ class Screen:
 
     def paragraph(self, text: str, style: str = "") -> None:
         """Text broken to the width."""
-        for line in textwrap.wrap(text, WIDTH, break_on_hyphens=False, break_long_words=False):
+        for line in textwrap.wrap(text, self.width, break_on_hyphens=False, break_long_words=False):
             self.say(line, style)
 
     def json(self, message: Message, *, one_line: bool = False) -> None:
@@ -81,11 +85,13 @@ class Screen:
     def problem(self, problem: Problem) -> None:
         """What went wrong, why, and what to try, on standard error."""
         mark = "✗ "
-        for line in textwrap.wrap(problem.what, WIDTH - 2, break_on_hyphens=False, break_long_words=False):
+        for line in textwrap.wrap(
+            problem.what, self.width - 2, break_on_hyphens=False, break_long_words=False
+        ):
             self._err.print(Text.assemble((mark, "bold red"), (line, "bold")))
             mark = "  "
         for line in problem.why.splitlines():
-            for part in textwrap.wrap(line, WIDTH - 2, break_on_hyphens=False) or [""]:
+            for part in textwrap.wrap(line, self.width - 2, break_on_hyphens=False) or [""]:
                 self._err.print(f"  {part}")
         if problem.tries:
             self._err.print("  Try:")
@@ -94,28 +100,58 @@ class Screen:
 
     def event(self, elapsed: timedelta | None, row: Row, *, label: str = "", whole: bool = False) -> None:
         """An aligned line: elapsed, actor, event, reason. `whole`: a long reason is wrapped, else cut."""
-        for line in event_lines(elapsed, row, label=label, whole=whole):
+        for line in event_lines(elapsed, row, label=label, whole=whole, width=self.width, cuts=self.cuts):
             self.say(line)
 
-    def table(self, head: Sequence[str], lines: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
-        """Columns of fixed widths under a dim head; what is too long is cut."""
-        self.say(" ".join(fit(name, width) for name, width in zip(head, widths, strict=True)).rstrip(), "dim")
+    def logged(self, index: int, when: str, label: str, row: Row) -> None:
+        """An aligned line of the log: index, time, request, actor, event, reason."""
+        begin = f"{index:>6} {when} {label:<8} "
+        who = cell_of(row.actor, _ACTOR, cuts=self.cuts) + " "
+        what = cell_of(row.event, _EVENT, cuts=self.cuts) + " "
+        style = {True: "bold green", False: "bold red", None: ""}[row.good]
+        room = max(self.width - len(begin + who + what), _LEAST)
+        reason = fit(row.brief, room) if self.cuts else row.reason
+        line = Text.assemble((begin, "dim"), (who, "cyan"), (what, style), reason)
+        line.rstrip()
+        self.say(line)
+
+    def table(
+        self, head: Sequence[str], lines: Iterable[Sequence[str]], widths: Sequence[int], *, grows: int
+    ) -> None:
+        """Columns under a dim head, cut to a terminal's width; what is left of it goes to column `grows`."""
+        spare = self.width - sum(widths) - len(widths) + 1
+        wide = [max(width + spare, _LEAST) if at == grows else width for at, width in enumerate(widths)]
+        self.say(_line(head, wide, cuts=self.cuts), "dim")
         for line in lines:
-            self.say(" ".join(fit(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip())
+            self.say(_line(line, wide, cuts=self.cuts))
 
 
-def event_lines(elapsed: timedelta | None, row: Row, *, label: str, whole: bool) -> list[Text]:
-    """The lines of an event. `label` stands in place of the elapsed time when there is none."""
+def _line(cells: Sequence[str], widths: Sequence[int], *, cuts: bool) -> str:
+    return " ".join(
+        cell_of(cell, width, cuts=cuts) for cell, width in zip(cells, widths, strict=True)
+    ).rstrip()
+
+
+def event_lines(
+    elapsed: timedelta | None, row: Row, *, label: str, whole: bool, width: int = WIDTH, cuts: bool = True
+) -> list[Text]:
+    """The lines of an event. `label` stands in place of the elapsed time when there is none.
+
+    `whole`: a reason that is longer than the line is wrapped; else it is cut, where anything may be.
+    """
     when = label if elapsed is None else span(elapsed)
     style = {True: "bold green", False: "bold red", None: ""}[row.good]
-    wrapped = textwrap.wrap(row.reason, _REASON, break_on_hyphens=False)
-    reasons = wrapped if whole else [fit(row.brief, _REASON)]
+    room = max(width - _INDENT, _LEAST)
+    if whole:
+        reasons = textwrap.wrap(row.reason, room, break_on_hyphens=False, break_long_words=cuts)
+    else:
+        reasons = [fit(row.brief, room) if cuts else row.reason]
     first = reasons[0].rstrip() if reasons else ""
     lines = [
         Text.assemble(
             (f"{when:>{_ELAPSED}} ", "dim"),
-            (fit(row.actor, _ACTOR) + " ", "cyan"),
-            (fit(row.event, _EVENT) + " ", style),
+            (cell_of(row.actor, _ACTOR, cuts=cuts) + " ", "cyan"),
+            (cell_of(row.event, _EVENT, cuts=cuts) + " ", style),
             first,
         )
     ]
@@ -123,6 +159,11 @@ def event_lines(elapsed: timedelta | None, row: Row, *, label: str, whole: bool)
     for line in lines:
         line.rstrip()
     return lines
+
+
+def cell_of(text: str, width: int, *, cuts: bool) -> str:
+    """Text in a column of `width`; what is longer is cut, or pushes the rest of its line."""
+    return fit(text, width) if cuts or cell_len(text) <= width else text
 
 
 def fit(text: str, width: int) -> str:

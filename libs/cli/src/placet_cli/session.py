@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -62,9 +63,19 @@ class Session:
     @property
     def options(self) -> str:
         """What commands in another terminal must add to mean the same stack; "" for the default home."""
-        if self.home == Home.at(Path(DEFAULT_HOME)):
-            return ""
-        return f" --home {shown(self.home.path)}"
+        home = (
+            ""
+            if self.home == Home.at(Path(DEFAULT_HOME))
+            else f" --home {shlex.quote(shown(self.home.path))}"
+        )
+        state = StackState.read(self.home)
+        known = state is not None and state.port_base == self.given_port_base
+        return home if self.given_port_base is None or known else f"{home} --port-base {self.given_port_base}"
+
+    def again(self, command: str) -> str:
+        """A command for pasting, meant for the same stack and the same person as this one."""
+        identity = "" if self.identity is None else f" --as {shlex.quote(self.identity)}"
+        return f"{command}{identity}{self.options}"
 
     @property
     def given(self) -> str:
@@ -103,9 +114,9 @@ class Session:
         """host:port of a service: PLACET_<SERVICE>_ADDRESS, or this stack's."""
         return os.environ.get(f"PLACET_{service.upper()}_ADDRESS") or self.ports.address(service)
 
-    def client(self) -> PlacetClient:
+    def client(self, *, patience: float = PATIENCE) -> PlacetClient:
         """The SDK, acting as who acts."""
-        return PlacetClient.connect(self.address("approval"), self.tokens(), patience=PATIENCE)
+        return PlacetClient.connect(self.address("approval"), self.tokens(), patience=patience)
 
     @asynccontextmanager
     async def channel(self, service: str) -> AsyncIterator[grpc.aio.Channel]:

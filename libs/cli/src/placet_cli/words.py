@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -71,9 +72,27 @@ def _pending_sentence(approval: approval_pb2.Approval) -> str:
     if not approval.waiting_for_approval:
         return "Under way: nobody has to be asked yet, or any more."
     people = " or ".join(clean(person) for person in approval.asked)
-    until = f"until {clock_time(approval.due)}" if approval.HasField("due") else "without limit"
     silences = _silences(approval)
-    return f"Waiting for {people}, {until}{f'; {silences}' if silences else ''}."
+    return f"Waiting for {people}, {until_words(wait_ends(approval))}{f'; {silences}' if silences else ''}."
+
+
+def wait_ends(approval: approval_pb2.Approval) -> Timestamp | None:
+    """When the open wait ends: at the tier's time or the request's own deadline, whichever comes first; None
+    when it waits without limit."""
+    return _first(
+        approval.due if approval.HasField("due") else None,
+        approval.deadline if approval.HasField("deadline") else None,
+    )
+
+
+def _first(one: Timestamp | None, other: Timestamp | None) -> Timestamp | None:
+    given = [time for time in (one, other) if time is not None]
+    return min(given, key=lambda time: (time.seconds, time.nanos)) if given else None
+
+
+def until_words(end: Timestamp | None) -> str:
+    """ "until 2026-01-31 12:00:00 UTC", or "without limit"."""
+    return "without limit" if end is None else f"until {point(end)}"
 
 
 def clock_scale(approval: approval_pb2.Approval) -> float:
@@ -93,16 +112,33 @@ def clock_note(scale: float) -> str:
 
 def rows(path: Iterable[event_pb2.LogEntry]) -> list[Row]:
     """All of a path in words."""
-    return [row(entry) for entry in path]
+    told: list[Row] = []
+    deadline: Timestamp | None = None
+    for entry in path:
+        if entry.entry.event.received.HasField("deadline"):
+            deadline = entry.entry.event.received.deadline
+        told.append(row(entry, deadline))
+    return told
 
 
-def row(entry: event_pb2.LogEntry) -> Row:
-    """An event in words."""
+def row(entry: event_pb2.LogEntry, deadline: Timestamp | None = None) -> Row:
+    """An event in words. `deadline` is the request's own, which ends each tier with it."""
     event = entry.entry.event
     body = event.WhichOneof("body") or ""
+    if body == "tier_opened" and deadline is not None:
+        event = _ended_by(event, deadline)
     what, reason, good = _TOLD[body](event) if body in _TOLD else (body or "unknown", "", None)
     brief = _BRIEF[body](event) if body in _BRIEF else reason
     return Row(event.time.ToDatetime(tzinfo=UTC), _actor(event), what, clean(reason), good, clean(brief))
+
+
+def _ended_by(opened: event_pb2.Event, deadline: Timestamp) -> event_pb2.Event:
+    """A tier's opening with the time at which its wait ends in truth."""
+    event = event_pb2.Event()
+    event.CopyFrom(opened)
+    tier = opened.tier_opened
+    event.tier_opened.due.CopyFrom(_first(tier.due if tier.HasField("due") else None, deadline) or deadline)
+    return event
 
 
 def _actor(event: event_pb2.Event) -> str:
@@ -122,7 +158,9 @@ _Told = tuple[str, str, bool | None]
 
 
 def _received(event: event_pb2.Event) -> _Told:
-    return "received", f"“{event.received.title.value}”", None
+    received = event.received
+    deadline = f", deadline {point(received.deadline)}" if received.HasField("deadline") else ""
+    return "received", f"“{received.title.value}”{deadline}", None
 
 
 def _processed(event: event_pb2.Event) -> _Told:
@@ -148,7 +186,7 @@ def _pre_screened(event: event_pb2.Event) -> _Told:
 
 def _tier_opened(event: event_pb2.Event) -> _Told:
     tier = event.tier_opened
-    until = f"until {clock_time(tier.due)}" if tier.HasField("due") else "without limit"
+    until = until_words(tier.due if tier.HasField("due") else None)
     return f"tier {tier.tier} opened", f"{tier.name}, {until}", None
 
 
@@ -240,6 +278,11 @@ def _brief_timed_out(event: event_pb2.Event) -> str:
     return event.timed_out.reason.value.replace(" did not respond within ", ": silent for ")
 
 
+def _brief_fell_back(event: event_pb2.Event) -> str:
+    """Its reason, in which people go by the first half of their addresses."""
+    return re.sub(r"(\S)@[\w.-]+", r"\1", event.fell_back.reason.value)
+
+
 def _brief_ai_decided(event: event_pb2.Event) -> str:
     return f"{event.ai_decided.confidence:.0%} sure: {event.ai_decided.reasoning.value}"
 
@@ -247,10 +290,8 @@ def _brief_ai_decided(event: event_pb2.Event) -> str:
 _BRIEF: dict[str, Callable[[event_pb2.Event], str]] = {
     "pre_screened": _brief_pre_screened,
     "asked": lambda event: event.asked.person.value,
-    "timed_out": lambda event: event.timed_out.reason.value.replace(
-        " did not respond within ", ": silent for "
-    ),
-    "fell_back": lambda event: "nobody answered; the AI decides",
+    "timed_out": _brief_timed_out,
+    "fell_back": _brief_fell_back,
     "ai_decided": _brief_ai_decided,
 }
 
@@ -275,11 +316,14 @@ def age(duration: timedelta) -> str:
     return f"{seconds} s"
 
 
-def clock_time(stamp: Timestamp) -> str:
-    """A point in time by this machine's clock: the time of day today, else the date with it."""
-    then = stamp.ToDatetime(tzinfo=UTC).astimezone()
-    today = datetime.now(UTC).astimezone().date() == then.date()
-    return then.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
+def point(stamp: Timestamp) -> str:
+    """A point in time as mails say it too: "2026-01-31 12:00:00 UTC"."""
+    return point_of(stamp.ToDatetime(tzinfo=UTC))
+
+
+def point_of(time: datetime) -> str:
+    """The same of a time with a zone."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def clean(text: str) -> str:

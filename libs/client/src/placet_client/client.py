@@ -136,6 +136,18 @@ class PlacetClient:
         request = approval_service_pb2.GetApprovalRequest(id=approval_id, min_log_index=min_log_index)
         return (await converge(lambda: self.stub.GetApproval(request), patience=self._patience)).approval
 
+    async def get_content(
+        self, approval_id: str, content_digest: bytes | None = None
+    ) -> approval_service_pb2.GetContentResponse:
+        """What is to be decided: the bytes as they were sent, their type, and the text extracted from them.
+
+        `content_digest` is their SHA-256; None: of the request as it stands now. Whoever may see the request
+        may see its content.
+        """
+        digest = content_digest or (await self.get(approval_id)).content_digest
+        request = approval_service_pb2.GetContentRequest(approval_id=approval_id, content_digest=digest)
+        return await converge(lambda: self.stub.GetContent(request), patience=self._patience)
+
     async def list(
         self,
         *,

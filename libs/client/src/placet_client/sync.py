@@ -137,6 +137,12 @@ class PlacetClient:
         """See placet_client.PlacetClient.get."""
         return self._run(self._client.get(approval_id, min_log_index=min_log_index))
 
+    def get_content(
+        self, approval_id: str, content_digest: bytes | None = None
+    ) -> approval_service_pb2.GetContentResponse:
+        """See placet_client.PlacetClient.get_content."""
+        return self._run(self._client.get_content(approval_id, content_digest))
+
     def list(
         self,
         *,

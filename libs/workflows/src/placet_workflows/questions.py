@@ -42,8 +42,10 @@ def fallback(state: ApprovalState) -> DecideInput:
 def notice_to_asked(state: ApprovalState, step: str, ask: Ask) -> NotifyInput:
     """Tells one of the asked."""
     asked = ask.asked
+    # The request's own deadline ends the tier's wait too.
+    ends = [time for time in (ask.due, machine.received_of(state).deadline) if time is not None]
     return _notice(state, step, asked.person, asked.reason).model_copy(
-        update={"tier": asked.tier, "due": ask.due}
+        update={"tier": asked.tier, "due": min(ends, default=None)}
     )
 
 

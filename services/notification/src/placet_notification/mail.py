@@ -112,7 +112,7 @@ def _asked(payload: Payload, content: Content | None) -> str:
         "To reject:",
         f'placet decide {payload.approval_id} reject --reason "…" --as {who}',
         "To see the whole request first:",
-        f"placet show {payload.approval_id}",
+        f"placet show {payload.approval_id} --content --as {who}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -169,16 +169,17 @@ def _filled(text: str, *, first: str = "", other: str = "") -> str:
 def _excerpt(content: Content) -> str:
     lines = content.text.splitlines()
     quoted: list[str] = []
-    shown = 0
+    rows = 0
     for line in lines:
-        pieces = _quoted(line)
-        if len(quoted) + len(pieces) > EXCERPT_LINES:
+        text = _quoted(line)
+        rows += 1 + len(text) // WIDTH
+        if rows > EXCERPT_LINES:
             break
-        quoted += pieces
-        shown += 1
+        quoted.append(text)
+    shown = len(quoted)
     if shown == 0 and lines:
         # One line longer than the whole excerpt.
-        quoted = _quoted(lines[0])[:EXCERPT_LINES]
+        quoted = [_quoted(lines[0])[: EXCERPT_LINES * WIDTH - 1] + "…"]
     return "\n".join([_excerpt_notice(shown, len(lines), content.extracted), "", *quoted])
 
 
@@ -197,11 +198,8 @@ def _excerpt_notice(shown: int, total: int, extracted: bool) -> str:
     )
 
 
-def _quoted(line: str) -> list[str]:
-    # Leading white space carries meaning in diffs and code, so it is kept.
+def _quoted(line: str) -> str:
+    # One line stays one line, however long: half a line of a diff would say something else. Leading white
+    # space carries meaning there too, so it is kept.
     # More of the line than the excerpt can hold is not looked at: it may be a megabyte.
-    text = visible(line[: (EXCERPT_LINES + 1) * WIDTH].expandtabs(4)).rstrip()
-    if len(text) <= WIDTH - 2:
-        return [f"> {text}".rstrip()]
-    pieces = textwrap.wrap(text, WIDTH - 2, drop_whitespace=False, break_on_hyphens=False)
-    return [f"> {piece}".rstrip() for piece in pieces]
+    return f"> {visible(line[: (EXCERPT_LINES + 1) * WIDTH].expandtabs(4))}".rstrip()

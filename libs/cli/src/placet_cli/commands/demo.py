@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from placet_cli.demo.stage import KILLED, Stage, as_expected
 from placet_cli.home import Home, Ports
 from placet_cli.main import INTERRUPTED
 from placet_cli.problems import Problem
-from placet_cli.screen import Screen, short
+from placet_cli.screen import Screen, fit, short
 from placet_cli.session import Session
 from placet_cli.spans import Span, load_trace, render
 from placet_cli.stack.plan import StackOptions, stack
@@ -140,11 +141,9 @@ class _Show:
 
     def _tell_outcomes(self, approvals: list[approval_pb2.Approval]) -> bool:
         self._screen.say()
-        self._screen.table(
-            ("#", "request", "outcome", "who", "why", "wait"),
-            [_outcome_line(scene, one) for scene, one in zip(SCENES, approvals, strict=True)],
-            TABLE_WIDTHS,
-        )
+        self._screen.say(_in_columns(("#", "request", "outcome", "who", "why", "wait")), "dim")
+        for scene, one in zip(SCENES, approvals, strict=True):
+            self._screen.say(_in_columns(_outcome_line(scene, one)))
         wrong = [scene for scene, one in zip(SCENES, approvals, strict=True) if not as_expected(scene, one)]
         for scene in wrong:
             self._screen.say(f"✗ #{scene.number} should have been {scene.expected}", "bold red")
@@ -182,6 +181,10 @@ class _Show:
             self._invite(asked.id)
             outcome = await asked.outcome()
         self._screen.say(f"{outcome.sentence} That was you; thank you.", "bold green")
+        self._screen.say()
+        self._screen.say("The stack stays up, for whatever you want to try; Ctrl-C ends the demo.", "bold")
+        self._screen.say(f"  placet trace {short(asked.id)}{self._session.options}", "cyan")
+        self._screen.say("  placet --help", "cyan")
 
     def _invite(self, approval_id: str) -> None:
         options, screen = self._session.options, self._screen
@@ -195,6 +198,11 @@ class _Show:
             f"Callers reach {ports.address('approval')}, Temporal is at http://{ports.address('temporal-ui')}"
         )
         screen.say("Ctrl-C ends the demo; what waits goes on with the next `placet up`.", "dim")
+
+
+def _in_columns(cells: Sequence[str]) -> str:
+    """The same everywhere, as the README shows it."""
+    return " ".join(fit(cell, width) for cell, width in zip(cells, TABLE_WIDTHS, strict=True)).rstrip()
 
 
 def _outcome_line(scene: Scene, approval: approval_pb2.Approval) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ IDENTITY = typer.Option(
 )
 JSON = typer.Option("--json", help="Print the answer as proto3 JSON.")
 
+Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id, or its first characters.")]
+
 _COMMON = {
     "home": (Annotated[Path | None, HOME], None),
     "port_base": (Annotated[int | None, PORT_BASE], None),
@@ -49,7 +51,7 @@ _COMMON = {
 Command = Callable[..., Coroutine[Any, Any, None]]
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
+def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callable[[Command], Command]:
     """Registers an async function as a command that takes the common options, before or after its name.
 
     The function's first parameter is the Session; the others are typer's.
@@ -91,7 +93,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
         run.__signature__ = inspect.Signature([context, *own, *common])  # type: ignore[attr-defined]  # read by typer
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in [context, *own, *common]}
-        app.command(name)(run)
+        app.command(name, epilog=epilog)(run)
         return function
 
     return register

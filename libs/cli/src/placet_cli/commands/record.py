@@ -8,23 +8,25 @@ import json
 import re
 import sqlite3
 import time
+from collections.abc import Sequence
 from datetime import UTC
 from typing import Annotated
 
 import typer
 
+from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
 from placet_cli.commands.options import command
 from placet_cli.mailsink import Mail, read_mails
 from placet_cli.problems import Problem
 from placet_cli.screen import short
-from placet_cli.session import PATIENCE, Session
-from placet_cli.spans import load_trace, render
-from placet_cli.words import clean, row, visible
+from placet_cli.session import Session
+from placet_cli.spans import Span, load_trace, render
+from placet_cli.words import clean, point_of, row, visible
 from placet_client.converging import TRANSIENT, pauses
 
 SHOWN_AT_FIRST = 20
-MAIL_WIDTHS = (4, 20, 28, 25)
+MAIL_WIDTHS = (4, 23, 24, 26)
 
 
 def register(app: typer.Typer) -> None:
@@ -42,54 +44,84 @@ async def tail(
         int | None,
         typer.Option("--from", min=0, help="From this index on. [default: the last 20]"),
     ] = None,
+    about: Annotated[
+        str, typer.Option(metavar="ID", help="Only what is about this request, refused calls too.")
+    ] = "",
     follow: Annotated[bool, typer.Option(help="Go on with what comes, until Ctrl-C.")] = True,
 ) -> None:
-    """Print the log's entries in their order, and each new one as it becomes durable."""
+    """Print the log in its order, and what comes as it becomes durable."""
+    only = None
+    if about:
+        async with session.client() as client:
+            approval = await client.get(await session.resolve(client, about))
+        only = approval.id
+        if from_index is None:
+            from_index = approval.path[0].index
     async with session.channel("audit") as channel:
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         size = (await stub.ListEvents(audit_service_pb2.ListEventsRequest(page_size=1))).size
         start = max(size - SHOWN_AT_FIRST, 0) if from_index is None else from_index
+        printer = _Printer(session, only)
         if not follow:
-            await _print_range(session, stub, start)
+            await _print_range(printer, stub, start)
             return
-        await _follow(session, stub, start)
+        await _follow(printer, stub, start)
 
 
-async def _print_range(session: Session, stub: audit_service_pb2_grpc.AuditServiceStub, start: int) -> None:
+async def _print_range(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceStub, start: int) -> None:
     request = audit_service_pb2.ListEventsRequest(from_index=start, page_size=1000)
     while True:
         page = await stub.ListEvents(request)
         for entry in page.entries:
-            _print_entry(session, entry)
+            printer.entry(entry)
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token
 
 
-async def _follow(session: Session, stub: audit_service_pb2_grpc.AuditServiceStub, start: int) -> None:
-    """Tails, and begins again where it ended when the service was away for a moment."""
-    following, waits, alive = start, pauses(), time.monotonic()
+async def _follow(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceStub, start: int) -> None:
+    """Tails, and begins again where it ended when the service was away, for however long."""
+    following, waits = start, pauses()
     while True:
         try:
             async for some in stub.TailEvents(audit_service_pb2.TailEventsRequest(from_index=following)):
-                waits, alive = pauses(), time.monotonic()
+                waits = pauses()
                 for entry in some.entries:
-                    _print_entry(session, entry)
+                    printer.entry(entry)
                     following = entry.index + 1
-                if session.screen.unread:
+                if printer.session.screen.unread:
                     return
         except TRANSIENT:
-            if time.monotonic() - alive > PATIENCE:
-                raise
+            # It was there when the tail began, so it comes back.
+            pass
         await asyncio.sleep(next(waits))
 
 
-def _print_entry(session: Session, entry: event_pb2.LogEntry) -> None:
-    if session.json:
-        session.screen.json(entry, one_line=True)
-        return
-    label = f"{short(entry.entry.approval_id) or 'tenant'}"
-    session.screen.event(None, row(entry), label=label)
+class _Printer:
+    """Prints entries: index, time, request, who, event, why. In a terminal, the date is a line of its own."""
+
+    def __init__(self, session: Session, only: str | None) -> None:
+        self.session = session
+        self._only = only
+        self._day = ""
+
+    def entry(self, entry: event_pb2.LogEntry) -> None:
+        """One entry, if it is about what was asked for."""
+        event, about = entry.entry.event, entry.entry.approval_id
+        # What the door refused stands in the tenant's own part of the log, and names the request.
+        about = about or event.access_refused.approval_id
+        if self._only not in (None, about):
+            return
+        screen, told = self.session.screen, row(entry)
+        if self.session.json:
+            screen.json(entry, one_line=True)
+            return
+        day, clock = f"{told.time:%Y-%m-%d}", f"{told.time:%H:%M:%S}Z"
+        if screen.cuts and day != self._day:
+            self._day = day
+            screen.say(f"{day}, times in UTC", "dim")
+        when = clock if screen.cuts else f"{day}T{clock}"
+        screen.logged(entry.index, when, short(about) or "tenant", told)
 
 
 async def trace(
@@ -97,10 +129,10 @@ async def trace(
     request: Annotated[str, typer.Argument(metavar="ID", help="A request's or a trace's id.")],
     most: Annotated[int, typer.Option(min=1, help="About how many lines.")] = 60,
 ) -> None:
-    """Draw the trace of a request: every hop from the caller to the outcome."""
-    trace_id = (
-        request.lower() if re.fullmatch(r"[0-9a-fA-F]{32}", request) else await _trace_of(session, request)
-    )
+    """Draw a request's trace: every hop from caller to outcome."""
+    is_trace = re.fullmatch(r"[0-9a-fA-F]{32}", request) is not None
+    approval = None if is_trace else await _traced_request(session, request)
+    trace_id = request.lower() if approval is None else approval.trace_id
     try:
         spans = load_trace(session.home.database("spans"), trace_id)
     except sqlite3.Error as error:
@@ -113,11 +145,43 @@ async def trace(
         )
     if session.json:
         session.screen.raw(json.dumps([dataclasses.asdict(span) for span in spans], indent=2))
-    else:
-        session.screen.say(render(spans, most=most))
+        return
+    screen, linked = session.screen, {} if approval is None else _decisions(approval)
+    if approval is not None and (wait := _open_wait(approval, spans)):
+        spans = [*spans, wait]
+    screen.say(render(spans, width=screen.width if screen.cuts else None, most=most, linked=linked))
 
 
-async def _trace_of(session: Session, request: str) -> str:
+def _decisions(approval: approval_pb2.Approval) -> dict[str, str]:
+    """What the traces of the decisions to a request are, by their ids."""
+    events = [one.entry.event for one in approval.path]
+    return {
+        # A traceparent (W3C): version, trace id, span id, flags.
+        event.traceparent.split("-")[1]: f"decision by {clean(event.actor.name.value)}"
+        for event in events
+        if event.WhichOneof("body") in ("voted", "refused") and event.traceparent.count("-") == 3
+    }
+
+
+def _open_wait(approval: approval_pb2.Approval, spans: Sequence[Span]) -> Span | None:
+    """The wait for people that is still going on; it becomes a span of its own when it ends."""
+    if not approval.waiting_for_approval:
+        return None
+    opened = [one.entry.event for one in approval.path if one.entry.event.WhichOneof("body") == "tier_opened"]
+    above = [one for one in spans if one.service == "approval" and one.name.endswith("/RequestApproval")]
+    return Span(
+        trace_id=approval.trace_id,
+        span_id="open",
+        parent_id=above[0].span_id if above else "",
+        name=f"waiting for {' or '.join(clean(one) for one in approval.asked)}, so far",
+        service="approval",
+        kind="internal",
+        start=opened[-1].time.ToNanoseconds(),
+        end=time.time_ns(),
+    )
+
+
+async def _traced_request(session: Session, request: str) -> approval_pb2.Approval:
     async with session.client() as client:
         approval = await client.get(await session.resolve(client, request))
     if not approval.trace_id:
@@ -126,7 +190,7 @@ async def _trace_of(session: Session, request: str) -> str:
             "its caller sent no trace, or sampling left it out",
             tries=(f"placet show {short(approval.id)}",),
         )
-    return approval.trace_id
+    return approval
 
 
 async def mail(
@@ -134,8 +198,12 @@ async def mail(
     number: Annotated[int | None, typer.Argument(metavar="N", min=1, help="Print this mail.")] = None,
     latest: Annotated[bool, typer.Option("--latest", help="Print the newest mail.")] = False,
     to: Annotated[str, typer.Option(metavar="ADDRESS", help="Only mails to this address.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="List at most this many.")] = SHOWN_AT_FIRST,
 ) -> None:
-    """Show the newest mails that the embedded stack sent; none of them leaves this machine."""
+    """Show the mails that the embedded stack sent, newest first.
+
+    None of them leaves this machine.
+    """
     mails = list(enumerate(read_mails(session.home.mails), start=1))
     chosen = [(place, one) for place, one in mails if not to or to in one.recipients]
     if number is not None:
@@ -148,14 +216,16 @@ async def mail(
     elif number is not None or latest:
         _print_mail(session, chosen[-1][1])
     else:
-        lines = [_mail_line(place, one) for place, one in chosen[-SHOWN_AT_FIRST:]]
-        session.screen.table(("no", "received", "to", "subject"), lines, MAIL_WIDTHS)
+        lines = [_mail_line(place, one) for place, one in reversed(chosen[-limit:])]
+        session.screen.table(("no", "received", "to", "subject"), lines, MAIL_WIDTHS, grows=3)
         session.screen.aside("placet mail N prints one, placet mail --latest the newest")
+        if len(chosen) > limit:
+            older = f"{len(chosen) - limit:,} older ones are not listed: placet mail --limit {len(chosen)}"
+            session.screen.aside(older + (f" --to {to}" if to else ""))
 
 
 def _mail_line(place: int, one: Mail) -> tuple[str, ...]:
-    received = one.received.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return str(place), received, ", ".join(one.recipients), clean(one.subject)
+    return str(place), point_of(one.received), ", ".join(one.recipients), clean(one.subject)
 
 
 def _print_mail(session: Session, one: Mail) -> None:
@@ -164,7 +234,7 @@ def _print_mail(session: Session, one: Mail) -> None:
     session.screen.say()
     for line in one.text.splitlines():
         # White space carries meaning in what is quoted.
-        session.screen.say(visible(line))
+        session.screen.say(visible(line), "dim" if line.startswith(">") else "")
 
 
 def _as_json(place: int, one: Mail) -> dict[str, object]:

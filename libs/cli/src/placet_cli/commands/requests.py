@@ -1,13 +1,13 @@
-"""Commands about requests: ask, look, decide, withdraw, watch."""
+"""Commands about requests: ask, look, watch."""
 
 from __future__ import annotations
 
 import asyncio
-import re
+import math
+import shlex
 import time
-import uuid
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -15,28 +15,21 @@ import typer
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
-from placet_cli.commands.options import command
+from placet_cli.commands.options import Id, command
+from placet_cli.contents import tell_content
 from placet_cli.documents import read_document
-from placet_cli.problems import Problem
+from placet_cli.given import deadline_of, labels_of
 from placet_cli.screen import Screen, short, since
 from placet_cli.session import Session
 from placet_cli.tracing import traced
-from placet_cli.words import age, clean, clock_note, clock_scale, row, rows, sentence, state_name
+from placet_cli.words import age, clean, clock_note, clock_scale, point, row, rows, sentence, state_name
 from placet_client import PlacetClient
 from placet_telemetry import tracer
-from placet_workflows.policy import parse_duration
 
 LIST_WIDTHS = (8, 9, 11, 24, 6, 17)
 
 # After asking, until somebody is asked: milliseconds, unless a model reads the content first.
 SETTLE_SECONDS = 2.0
-
-
-class Verdict(StrEnum):
-    """What `decide` takes."""
-
-    APPROVE = "approve"
-    REJECT = "reject"
 
 
 class Priority(StrEnum):
@@ -58,16 +51,11 @@ class State(StrEnum):
     ANSWERED = "answered"
 
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id, or its first characters.")]
-
-
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
     command(app, "request")(request)
     command(app, "list")(list_requests)
     command(app, "show")(show)
-    command(app, "decide")(decide)
-    command(app, "cancel")(cancel)
     command(app, "watch")(watch)
 
 
@@ -82,12 +70,14 @@ async def request(
     subject: Annotated[str, typer.Option(help="Your own id of the thing.")] = "",
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Your own marks.")] = None,
     deadline: Annotated[
-        str, typer.Option(metavar="WHEN", help="Ends all waiting: '3 h', or 2030-01-31T12:00.")
+        str, typer.Option(metavar="WHEN", help="Ends all waiting: '90 min', '2 days', or 2030-01-31T12:00.")
     ] = "",
     request_id: Annotated[str, typer.Option(help="Idempotency key, a UUID. [default: a new one]")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
 ) -> None:
-    """Ask for a decision about a file: text, Markdown, a diff, JSON or PDF."""
+    """Ask for a decision about a text, a diff, JSON or a PDF."""
+    if manager and manager.lower() == approver.lower():
+        session.screen.aside(f"Careful: {approver} is both approver and manager, so nobody else is asked")
     document = read_document(file)
     asking = {
         "title": title or document.title,
@@ -103,8 +93,8 @@ async def request(
         with traced(session), tracer("placet.cli").start_as_current_span("placet request"):
             accepted = await client.request_approval(
                 **asking,  # type: ignore[arg-type]  # all of them are text, and content may be
-                labels=_labels(label or []),
-                deadline=_deadline(deadline),
+                labels=labels_of(label or []),
+                deadline=deadline_of(deadline),
                 request_id=request_id or None,
             )
         if wait:
@@ -135,14 +125,14 @@ async def _settled(client: PlacetClient, approval_id: str, log_index: int) -> ap
 
 
 def _tell_accepted(session: Session, approval: approval_pb2.Approval) -> None:
-    screen, options = session.screen, session.options
+    screen, which = session.screen, short(approval.id)
     screen.say(f"Asked: {clean(approval.title)}", "bold")
     screen.say(approval.id)
     screen.paragraph(sentence(approval))
     screen.say()
     for person in approval.asked:
-        screen.say(f"  placet decide {short(approval.id)} approve --as {person}{options}", "cyan")
-    screen.say(f"  placet show {short(approval.id)}{options}", "cyan")
+        screen.say(f"  placet decide {which} approve --as {shlex.quote(person)}{session.options}", "cyan")
+    screen.say(f"  {session.again(f'placet show {which}')}", "cyan")
 
 
 async def list_requests(
@@ -170,9 +160,14 @@ async def list_requests(
         return
     now = datetime.now(UTC)
     lines = [_list_line(one, now) for one in found.approvals]
-    session.screen.table(("id", "state", "policy", "title", "age", "who"), lines, LIST_WIDTHS)
+    session.screen.table(("id", "state", "policy", "title", "age", "who"), lines, LIST_WIDTHS, grows=3)
     if found.next_page_token:
-        session.screen.aside(f"There are more: placet list --limit {limit * 10}")
+        chosen = [f"--state {one.value}" for one in state or []]
+        chosen += [f"--policy {shlex.quote(policy)}"] if policy else []
+        chosen += [f"--subject {shlex.quote(subject)}"] if subject else []
+        chosen += ["--mine"] if mine else []
+        more = session.again(" ".join(["placet list", *chosen, f"--limit {limit * 10}"]))
+        session.screen.aside(f"There are older ones: {more}")
 
 
 def _list_line(approval: approval_pb2.Approval, now: datetime) -> tuple[str, ...]:
@@ -187,14 +182,28 @@ def _list_line(approval: approval_pb2.Approval, now: datetime) -> tuple[str, ...
     )
 
 
-async def show(session: Session, request: Id) -> None:
-    """Show a request: how it stands in one sentence, and everything that happened to it."""
+async def show(
+    session: Session,
+    request: Id,
+    content: Annotated[bool, typer.Option("--content", help="Print what is to be decided.")] = False,
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="Write its bytes to FILE; -: to stdout.")
+    ] = "",
+) -> None:
+    """Show a request: how it stands in a sentence, and its path.
+
+    Calls that were refused at the door are not on the path: placet audit tail --about ID has them too.
+    """
     async with session.client() as client:
         approval = await client.get(await session.resolve(client, request))
-    if session.json:
-        session.screen.json(approval)
-    else:
-        tell(session.screen, approval)
+        if content or output:
+            tell_content(
+                session, approval, await client.get_content(approval.id, approval.content_digest), output
+            )
+        elif session.json:
+            session.screen.json(approval)
+        else:
+            tell(session.screen, approval)
 
 
 def tell(screen: Screen, approval: approval_pb2.Approval) -> None:
@@ -203,6 +212,10 @@ def tell(screen: Screen, approval: approval_pb2.Approval) -> None:
     priority = event_pb2.Priority.Name(approval.priority).removeprefix("PRIORITY_").lower()
     facts = [approval.id, f"policy {approval.policy}", priority]
     screen.say(" · ".join([*facts, *([clean(approval.subject_id)] if approval.subject_id else [])]), "dim")
+    screen.say(f"asked {point(approval.create_time)} by {clean(approval.requester)}", "dim")
+    if approval.labels:
+        marks = [clean(f"{key}={value}") for key, value in sorted(approval.labels.items())]
+        screen.paragraph(f"labels {' '.join(marks)}", "dim")
     note = clock_note(clock_scale(approval))
     if note:
         screen.say(note, "dim")
@@ -221,60 +234,6 @@ def tell_path(screen: Screen, path: Iterable[event_pb2.LogEntry]) -> None:
         screen.event(since(told[0].time, one.time), one, whole=True)
 
 
-async def decide(
-    session: Session,
-    request: Id,
-    verdict: Annotated[Verdict, typer.Argument(metavar="VERDICT", help="Your decision.")],
-    reason: Annotated[str, typer.Option(help="Why; needed to reject.")] = "",
-    decision_id: Annotated[str, typer.Option(help="Idempotency key, a UUID. [default: a new one]")] = "",
-) -> None:
-    """Decide a request that you were asked to decide."""
-    command_id = decision_id or str(uuid.uuid4())
-    async with session.client() as client:
-        approval_id = await session.resolve(client, request)
-        # As whoever runs the stack: somebody who was not asked shall hear just that.
-        digest = (await session.look(client, approval_id)).content_digest
-        with traced(session), tracer("placet.cli").start_as_current_span("placet decide"):
-            answer = await client.decide(
-                approval_id, verdict.value, reason=reason, content_digest=digest, decision_id=command_id
-            )
-        again = f"placet decide {short(approval_id)} {verdict.value} --decision-id {command_id}"
-        await _tell_effect(session, client, approval_id, answer, again)
-
-
-async def cancel(
-    session: Session,
-    request: Id,
-    reason: Annotated[str, typer.Option(help="Why.")] = "",
-    command_id: Annotated[str, typer.Option(help="Idempotency key, a UUID. [default: a new one]")] = "",
-) -> None:
-    """Withdraw a request."""
-    chosen = command_id or str(uuid.uuid4())
-    async with session.client() as client:
-        approval_id = await session.resolve(client, request)
-        answer = await client.cancel(approval_id, reason=reason, command_id=chosen)
-        again = f"placet cancel {short(approval_id)} --command-id {chosen}"
-        await _tell_effect(session, client, approval_id, answer, again)
-
-
-async def _tell_effect(
-    session: Session,
-    client: PlacetClient,
-    approval_id: str,
-    answer: approval_service_pb2.SubmitDecisionResponse | approval_service_pb2.CancelApprovalResponse,
-    again: str,
-) -> None:
-    if session.json:
-        session.screen.json(answer)
-    elif answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE:
-        approval = await client.get(approval_id, min_log_index=answer.log_index)
-        session.screen.paragraph(sentence(approval), "bold")
-    else:
-        session.screen.paragraph("Received and durable, but not judged yet. What became of it:")
-        session.screen.say(f"  placet show {short(approval_id)}", "cyan")
-        session.screen.say(f"  {again}", "cyan")
-
-
 async def watch(
     session: Session,
     request: Annotated[str | None, typer.Argument(metavar="ID", help="Only this request.")] = None,
@@ -282,12 +241,19 @@ async def watch(
         int | None, typer.Option("--from", min=0, help="From this index of the log on. [default: now]")
     ] = None,
 ) -> None:
-    """Watch what happens as it becomes durable: one request until it is closed, or all until Ctrl-C."""
+    """Watch what happens: to one request until it is closed, or to all.
+
+    Each event is printed as it becomes durable. A restart of the stack does not end the watch; Ctrl-C does.
+    """
     async with session.client() as client:
         only = await session.resolve(client, request) if request else None
-        if only is not None and from_index is None:
+        if only is None:
+            # A stack that is not there is said at once; one that goes away meanwhile is waited for.
+            await client.list(limit=1)
+        elif from_index is None:
             approval = await client.get(only)
             from_index = approval.path[0].index if approval.path else 0
+    async with session.client(patience=math.inf) as client:
         async for change in client.watch(from_log_index=from_index):
             if only is not None and change.entry.entry.approval_id != only:
                 continue
@@ -304,34 +270,7 @@ def _tell_change(
     if session.json:
         session.screen.json(change, one_line=True)
         return
-    told, approval = row(change.entry), change.approval
+    approval = change.approval
+    told = row(change.entry, approval.deadline if approval.HasField("deadline") else None)
     elapsed = since(approval.create_time.ToDatetime(tzinfo=UTC), told.time) if alone else None
     session.screen.event(elapsed, told, label=short(approval.id))
-
-
-def _labels(given: list[str]) -> dict[str, str]:
-    labels = {}
-    for one in given:
-        key, equals, value = one.partition("=")
-        if not key or not equals:
-            raise Problem(f"--label {one} is not KEY=VALUE", tries=("--label team=payments",))
-        labels[key] = value
-    return labels
-
-
-def _deadline(given: str) -> datetime | None:
-    if not given:
-        return None
-    spaced = re.sub(r"^(\d+)\s*([a-z]+)$", r"\1 \2", given.strip())
-    try:
-        length = parse_duration(spaced)
-        return datetime.now(UTC) + length if isinstance(length, timedelta) else None
-    except ValueError:
-        pass
-    try:
-        # Without a zone it is meant by the clock on the wall.
-        return datetime.fromisoformat(given).astimezone()
-    except ValueError:
-        raise Problem(
-            f"--deadline {given} is no time", tries=("--deadline '3 h'", "--deadline 2030-01-31T12:00")
-        ) from None

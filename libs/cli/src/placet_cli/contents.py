@@ -1,0 +1,50 @@
+"""What is to be decided, as an approver reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet_cli.problems import Problem
+from placet_cli.session import Session
+from placet_cli.words import visible
+
+
+def tell_content(
+    session: Session,
+    approval: approval_pb2.Approval,
+    answer: approval_service_pb2.GetContentResponse,
+    output: str,
+) -> None:
+    """Prints a request's content as text, or writes its bytes to `output`; "-" is standard output.
+
+    Raises Problem when the bytes are not those that a decision would name, or cannot be written.
+    """
+    digest = approval.content_digest.hex()
+    if hashlib.sha256(answer.content.body).hexdigest() != digest:
+        raise Problem("the content is not what was asked about", f"its SHA-256 is not {digest}")
+    if output:
+        _write(answer.content.body, output)
+        session.screen.aside(f"{len(answer.content.body):,} bytes of {answer.content.media_type}")
+    elif session.json:
+        session.screen.json(answer)
+    else:
+        if answer.content.media_type == "application/pdf":
+            session.screen.aside("The text of a PDF; its bytes: -o FILE")
+        for line in answer.text.splitlines():
+            # A terminal is not to be steered by what others wrote.
+            session.screen.say(visible(line.expandtabs()) if session.screen.cuts else line)
+    session.screen.aside(f"SHA-256 {digest}")
+
+
+def _write(body: bytes, output: str) -> None:
+    try:
+        if output == "-":
+            sys.stdout.buffer.write(body)
+            sys.stdout.buffer.flush()
+        else:
+            Path(output).write_bytes(body)
+    except OSError as error:
+        raise Problem(f"cannot write {output}", error.strerror or str(error)) from error
