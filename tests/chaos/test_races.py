@@ -20,7 +20,7 @@ async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena
         yield running
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("rival", Rival)
 async def test_7_a_decision_that_races_the_end_has_one_outcome_and_the_loser_is_told_which(
     arena: Arena, rival: Rival
