@@ -7,12 +7,13 @@ import sys
 import traceback
 import uuid
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from placet_cli.commands import deciding, demo, models, options, record, requests, stack
+from placet_cli.commands import deciding, demo, models, options, policies, record, requests, stack
 from placet_cli.home import DEFAULT_HOME, Home
 from placet_cli.main import INTERRUPTED
 from placet_cli.problems import Problem
@@ -29,6 +30,12 @@ app = typer.Typer(
 )
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        Screen().say(f"placet {metadata.version('placet-cli')}")
+        raise typer.Exit
+
+
 @app.callback()
 def placet(
     context: typer.Context,
@@ -36,12 +43,15 @@ def placet(
     port_base: Annotated[int | None, options.PORT_BASE] = None,
     identity: Annotated[str | None, options.IDENTITY] = None,
     json: Annotated[bool, options.JSON] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version.")
+    ] = False,
 ) -> None:
     """Software asks, a human answers, and the record proves it."""
     context.obj = {"home": home, "port_base": port_base, "identity": identity, "json": json}
 
 
-for part in (stack, demo, requests, deciding, record, models):
+for part in (stack, demo, requests, deciding, policies, record, models):
     part.register(app)
 
 

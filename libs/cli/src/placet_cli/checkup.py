@@ -7,18 +7,29 @@ import importlib.util
 import shutil
 import stat
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.problems import Problem
 from placet_cli.stack import temporal
-from placet_cli.stack.claims import Holder, StackState, free_base, holder_of_port, port_free
+from placet_cli.stack.claims import (
+    Holder,
+    StackState,
+    free_base,
+    holder_of_port,
+    home_of,
+    port_free,
+    suspended,
+)
 from placet_cli.stack.plan import SERVICES, WORKERS
-from placet_cli.stack.probes import Probe, grpc_serving, port_open
+from placet_cli.stack.probes import Probe, grpc_serving, polled, port_open
 from placet_rpc.tokens import KeyFiles
 
 LEAST_PYTHON = (3, 11)
 LEAST_DISK = 500 << 20
+# A worker asks again for work at least once a minute.
+SILENT_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,14 @@ async def checkup(home: Home, ports: Ports) -> list[Finding]:
     if state is None or not state.alive:
         left = _left_behind(state)
         return [*findings, left] if left else [*findings, _not_running(home), *_ports(ports)]
-    running = Finding("stack", True, f"runs, process {state.pid}, ports from {state.port_base}")
+    asleep = suspended(state.pid)
+    found = f"runs, process {state.pid}, ports from {state.port_base}"
+    running = Finding(
+        "stack",
+        not asleep,
+        f"process {state.pid} is suspended: nothing is started again" if asleep else found,
+        f"kill -CONT {state.pid}" if asleep else "",
+    )
     return [*findings, running, *await _parts(home, Ports(state.port_base), state)]
 
 
@@ -113,20 +131,45 @@ def _ports(ports: Ports) -> list[Finding]:
     findings = []
     for name, port in ports.all.items():
         if not port_free(port):
+            holder = holder_of_port(port)
+            other = None if holder is None else home_of(holder)
+            if other is not None:
+                found = f"{ports.base} and those after it: another Placet holds them, home {other}"
+                return [Finding("ports", False, found, f"placet up --port-base {free_base(ports.base)}")]
             advice = f"placet up --port-base {free_base(ports.base)}"
-            found = f"for {name}; held by {holder_of_port(port) or 'another user'}"
+            found = f"for {name}; held by {holder or 'another user'}"
             findings.append(Finding(f"port {port}", False, found, advice))
     return findings or [Finding("ports", True, f"{ports.base} and those after it are free")]
 
 
 async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
     probes: dict[str, Probe] = {name: grpc_serving(ports.address(name)) for name in SERVICES}
-    probes |= {name: port_open(HOST, ports.all[name]) for name in ("temporal", "mail", "spans")}
+    probes |= {name: port_open(HOST, ports.all[name]) for name in ("mail", "spans")}
+    probes["temporal"] = grpc_serving(ports.address("temporal"), temporal.HEALTH)
+    polling = await polled(ports.address("temporal"))
     findings = []
     for name, holder in state.processes.items():
-        alive = Holder.of(holder.pid) is not None
-        answers = await probes[name]() if name in probes else home.ready(name).exists()
-        ok = alive and answers
-        found = f"pid {holder.pid}" if ok else "does not answer; it is started again when it dies"
-        findings.append(Finding(name, ok, found, "" if ok else f"tail {home.log(name)}"))
+        fault = await _fault(name, holder, home, probes.get(name), polling)
+        ok = not fault
+        found = f"pid {holder.pid}" if ok else f"pid {holder.pid} {fault}"
+        advice = f"kill -CONT {holder.pid}" if suspended(holder.pid) else f"tail {home.log(name)}"
+        findings.append(Finding(name, ok, found, "" if ok else advice))
     return findings
+
+
+async def _fault(
+    name: str, holder: Holder, home: Home, probe: Probe | None, polling: Mapping[str, float]
+) -> str:
+    """What is wrong with a process; "" when it works."""
+    if Holder.of(holder.pid) is None:
+        return "is gone; it is started again"
+    if suspended(holder.pid):
+        return "is suspended (SIGSTOP): it does nothing until it is continued"
+    if probe is not None:
+        return "" if await probe() else "does not answer"
+    if not home.ready(name).exists():
+        return "is not ready yet"
+    silent = polling.get(name.removeprefix("worker-"))
+    if silent is not None and silent > SILENT_SECONDS:
+        return f"has not asked for work for {silent:.0f} s: it hangs"
+    return ""

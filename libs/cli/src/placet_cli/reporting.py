@@ -66,7 +66,7 @@ def _steps(steps: tuple[str, ...], about: str) -> tuple[str, ...]:
 
 
 def _invalid(error: InvalidArgument, about: str, command: str) -> Problem:
-    told = [f"{_given_as(one.field)}: {one.description}" for one in error.violations if one.field]
+    told = [f"{_given_as(one.field)}: {_plain(one.description)}" for one in error.violations if one.field]
     steps = _steps(_NEXT.get(error.reason, (f"{command} --help",)), about)
     if len(told) == 1 and error.reason not in _NEXT:
         # One violation is the message itself, told twice.
@@ -74,6 +74,13 @@ def _invalid(error: InvalidArgument, about: str, command: str) -> Problem:
     # One that has words of its own needs no field.
     why = "" if error.reason in _NEXT else "\n".join(told)
     return Problem(_sentence(error.message), why, tries=steps)
+
+
+def _plain(rule: str) -> str:
+    """A broken rule in words: patterns of the contracts forbid characters, and say so to programs only."""
+    if "regex pattern" not in rule:
+        return rule
+    return "must be one line without NUL characters" if "\\r\\n" in rule else "must not hold NUL characters"
 
 
 def _given_as(field: str) -> str:

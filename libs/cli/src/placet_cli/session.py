@@ -106,9 +106,15 @@ class Session:
     def tokens(self) -> TokenSource:
         """The tokens of who acts: minted with the home's key, else PLACET_TOKEN_FILE's. Raises Problem."""
         outside = os.environ.get("PLACET_TOKEN_FILE")
-        if outside and self.identity is None and not self.home.keys.exists():
-            return FileTokenSource(Path(outside))
-        return person(self.home, self.who)
+        if not outside:
+            return person(self.home, self.who)
+        if self.identity is not None:
+            raise Problem(
+                f"--as {self.identity} and PLACET_TOKEN_FILE both say who acts",
+                f"PLACET_TOKEN_FILE is {outside}",
+                tries=("unset PLACET_TOKEN_FILE", "the same command without --as"),
+            )
+        return FileTokenSource(Path(outside))
 
     def address(self, service: str) -> str:
         """host:port of a service: PLACET_<SERVICE>_ADDRESS, or this stack's."""

@@ -44,12 +44,19 @@ def _by_name(texts: Iterable[tuple[str, bytes]]) -> dict[str, Policy]:
     return found
 
 
+def _plain(fault: str) -> str:
+    """Without the words of the library that checked it."""
+    if fault.startswith("String should match pattern"):
+        return "must be lower-case letters, digits and hyphens, beginning with a letter"
+    return fault.removeprefix("Value error, ")
+
+
 def _parse(file: str, text: bytes) -> Policy:
     try:
         return Policy.from_toml(text.decode())
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'policy'}: {fault['msg']}"
+            f"{'.'.join(str(part) for part in fault['loc']) or 'policy'}: {_plain(fault['msg'])}"
             for fault in error.errors()
         )
         raise BadPolicy(f"{file}: {faults}") from error

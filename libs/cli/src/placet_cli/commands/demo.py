@@ -55,7 +55,10 @@ async def demo(
         typer.Option("--exit", help="End by itself; status 0 only if every outcome is right."),
     ] = False,
 ) -> None:
-    """Watch six requests find their answers: people, silence, an AI, and a worker that is killed."""
+    """Watch six requests find their answers.
+
+    People, silence, an AI, and a worker that is killed.
+    """
     interrupts = Interrupts()
     options = StackOptions(fast=True, clock_scale=CLOCK_SCALE, embedded_ai=True)
     listener = _Listener(session.screen)

@@ -22,7 +22,9 @@ async def evaluate(
     policy: Annotated[str, typer.Option(help="Only requests of this policy.")] = "",
     wait: Annotated[bool, typer.Option(help="Wait for the report.")] = True,
 ) -> None:
-    """Judge how well risk scores separate what people approved from what they rejected.
+    """Judge how well risk scores tell approvals from rejections.
+
+    The judges are people: what they approved, and what they rejected.
 
     The job runs in the ml worker and survives its death; asking again joins the one that runs.
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE
 from placet_cli.problems import Problem
@@ -49,6 +50,22 @@ _COMMON = {
 
 # A command's own parameters are its own affair; the first one is the session.
 Command = Callable[..., Coroutine[Any, Any, None]]
+
+
+class _PlainCommand(TyperCommand):
+    """A command whose usage and errors are in plain words."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """`ID`, where typer says `{ID}`."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the command line. Raises BadParameter, without the words of the library that checked it."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
 
 
 def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callable[[Command], Command]:
@@ -93,7 +110,7 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
         run.__signature__ = inspect.Signature([context, *own, *common])  # type: ignore[attr-defined]  # read by typer
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in [context, *own, *common]}
-        app.command(name, epilog=epilog)(run)
+        app.command(name, cls=_PlainCommand, epilog=epilog)(run)
         return function
 
     return register

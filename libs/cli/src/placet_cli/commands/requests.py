@@ -241,9 +241,10 @@ async def watch(
         int | None, typer.Option("--from", min=0, help="From this index of the log on. [default: now]")
     ] = None,
 ) -> None:
-    """Watch what happens: to one request until it is closed, or to all.
+    """Watch what happens, to one request or to all.
 
-    Each event is printed as it becomes durable. A restart of the stack does not end the watch; Ctrl-C does.
+    Each event is printed as it becomes durable; one request's until it is closed. A restart of the stack does
+    not end the watch; Ctrl-C does.
     """
     async with session.client() as client:
         only = await session.resolve(client, request) if request else None

@@ -140,9 +140,16 @@ def check_ports(home: Home, ports: Ports) -> None:
     for name, port in ports.all.items():
         if not port_free(port):
             holder = holder_of_port(port)
+            beside = f"placet up --home {shown(home.path)} --port-base {free_base(ports.base)}"
+            other = None if holder is None else home_of(holder)
+            if holder is not None and other is not None:
+                raise Problem(
+                    f"the ports from {ports.base} on are taken: another Placet holds them",
+                    f"its home is {shown(other)}; port {port}, for {name}, is held by {holder}",
+                    tries=(f"stop it there with Ctrl-C, or: {beside}",),
+                )
             by = f"by {holder}" if holder is not None else "by a process that is not yours to see"
             stop = f"kill {holder.pid}  (if it is not needed)" if holder else f"sudo lsof -i :{port}"
-            beside = f"placet up --home {shown(home.path)} --port-base {free_base(ports.base)}"
             raise Problem(
                 f"port {port}, for {name}, is taken",
                 f"it is held {by}",
@@ -171,6 +178,23 @@ def holder_of_port(port: int) -> Holder | None:
         if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
             return Holder.of(connection.pid)
     return None
+
+
+def home_of(holder: Holder) -> Path | None:
+    """The home of the stack that a process is part of; None when it is part of none, or not ours to see."""
+    try:
+        home = psutil.Process(holder.pid).environ().get("PLACET_HOME")
+    except psutil.Error:
+        return None
+    return Path(home) if home else None
+
+
+def suspended(pid: int) -> bool:
+    """Whether a process is stopped (Ctrl-Z, SIGSTOP): it is there, and does nothing."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
 
 
 def free_base(taken: int) -> int:

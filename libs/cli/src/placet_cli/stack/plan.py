@@ -73,8 +73,7 @@ class _Plan:
             command,
             self._environment("temporal"),
             self.home.log("temporal"),
-            # Its frontend serves health once the whole server does.
-            grpc_serving(self.ports.address("temporal"), "temporal.api.workflowservice.v1.WorkflowService"),
+            grpc_serving(self.ports.address("temporal"), temporal.HEALTH),
             address=self.ports.address("temporal"),
         )
 

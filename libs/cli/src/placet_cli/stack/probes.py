@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from placet_rpc.client import serving
 Probe = Callable[[], Awaitable[bool]]
 
 PROBE_SECONDS = 1.0
+POLLED_SECONDS = 3.0
+QUEUES = ("default", "openai", "ml")
 
 
 def port_open(host: str, port: int) -> Probe:
@@ -38,6 +41,39 @@ def grpc_serving(address: str, service: str = "") -> Probe:
         return await port_open(host, int(port))() and await serving(address, service, timeout=PROBE_SECONDS)
 
     return probe
+
+
+async def polled(address: str) -> dict[str, float]:
+    """Seconds since somebody last asked for work, by task queue; without those that nobody ever polled, or
+    that Temporal says nothing of now."""
+    # Imported late: a third of a second that only who asks for it need spend.
+    from temporalio.api.enums.v1 import TaskQueueType
+    from temporalio.api.taskqueue.v1 import TaskQueue
+    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+    from temporalio.client import Client
+    from temporalio.service import RPCError
+
+    host, _, port = address.rpartition(":")
+    if not await port_open(host, int(port))():
+        return {}
+    ages: dict[str, float] = {}
+    try:
+        async with asyncio.timeout(POLLED_SECONDS):
+            client = await Client.connect(address)
+            for queue in QUEUES:
+                request = DescribeTaskQueueRequest(
+                    namespace="default",
+                    task_queue=TaskQueue(name=queue),
+                    task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+                )
+                answer = await client.workflow_service.describe_task_queue(request)
+                times = [one.last_access_time.ToSeconds() for one in answer.pollers]
+                if times:
+                    ages[queue] = time.time() - max(times)
+    except (RPCError, RuntimeError, TimeoutError):
+        # A Temporal that does not answer is a finding of its own.
+        return ages
+    return ages
 
 
 def file_exists(path: Path) -> Probe:

@@ -74,6 +74,9 @@ async def running_stack(
 
     Raises Problem when the home or a port is taken, or a process does not start.
     """
+    if not home.path.exists():
+        # Nothing of this home can hold a port, and none is made for a stack that cannot run.
+        check_ports(home, ports)
     home.prepare()
     with claimed(home):
         for name in end_leftovers(home):

@@ -9,6 +9,9 @@ from pathlib import Path
 from placet_cli.home import HOST
 from placet_cli.problems import Problem
 
+# Its frontend serves health once the whole server does.
+HEALTH = "temporal.api.workflowservice.v1.WorkflowService"
+
 # The server of the wheel has one shard, whose task queues it polls 20 times a second as it comes: every
 # step of a workflow would wait on a grid of 50 ms.
 POLLS_A_SECOND = 10_000

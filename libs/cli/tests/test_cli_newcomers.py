@@ -1,0 +1,194 @@
+"""What a newcomer tried and was misled by."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet_cli.commands.deciding import _with_reason
+from placet_cli.contents import tell_content
+from placet_cli.documents import read_document
+from placet_cli.given import deadline_of
+from placet_cli.home import Home, Ports
+from placet_cli.problems import Problem
+from placet_cli.session import Session
+from placet_cli.stack.claims import check_ports, suspended
+from placet_cli.words import Row, point_of
+
+FREE_BASE = 28300
+
+
+def placet(*arguments: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a user does."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
+    command = [sys.executable, "-m", "placet_cli.main", *arguments]
+    return subprocess.run(
+        command,
+        env=outside | {"PLACET_HOME": str(home)} | more,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    assert placet("--version", home=tmp_path).stdout.startswith("placet ")
+
+
+def test_help_cuts_no_description_and_its_usage_can_be_typed(tmp_path: Path) -> None:
+    for group in ((), ("audit",), ("models",)):
+        said = placet(*group, "--help", home=tmp_path).stdout
+        assert "..." not in said.partition("Commands:")[2]
+    usage = placet("decide", "--help", home=tmp_path).stdout
+    assert "Usage: placet decide [OPTIONS] ID VERDICT" in usage
+    assert "3 when it is received" in " ".join(usage.split())
+    assert "[OPTIONS] [N]" in placet("mail", "--help", home=tmp_path).stdout
+
+
+def test_a_wrong_state_is_told_once_and_about_list(tmp_path: Path) -> None:
+    said = placet("list", "--state", "foo", home=tmp_path).stderr
+    assert "placet list --help" in said
+    assert said.count("pending") == 1
+    assert "Value error" not in said
+
+
+def test_the_policies_say_who_is_asked_for_how_long_and_what_then(tmp_path: Path) -> None:
+    said = placet("policies", home=tmp_path).stdout
+    assert "asks    the approver (--approver): urgent 2 h, high 2 h, normal 8 h, low 24 h" in said
+    assert "asks    the manager (--manager): 4 h" in said
+    one = json.loads(placet("policies", "document", "--json", home=tmp_path).stdout)
+    assert one["pre_screen"]["approve_below"] == 0.3
+    assert "there is no policy nosuch" in placet("policies", "nosuch", home=tmp_path).stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "length"),
+    [
+        ("2 days", timedelta(days=2)),
+        ("2d", timedelta(days=2)),
+        ("90 min", timedelta(minutes=90)),
+        ("1 week", timedelta(days=7)),
+        ("20s", timedelta(seconds=20)),
+    ],
+)
+def test_a_deadline_is_taken_as_people_write_it(written: str, length: timedelta) -> None:
+    read = deadline_of(written)
+    assert read is not None
+    assert abs(read - datetime.now(UTC) - length) < timedelta(seconds=5)
+
+
+def test_a_wrong_deadline_is_answered_with_the_units() -> None:
+    with pytest.raises(Problem) as told:
+        deadline_of("soon")
+    assert "days" in told.value.why
+
+
+def test_a_hint_repeats_who_and_where(tmp_path: Path) -> None:
+    session = Session.of(tmp_path / "a home", 8100, "alice@example.com", json=False)
+    hint = session.again(_with_reason(["decide", "1c9f", "reject", "--decision-id", "77a"], "it's late"))
+    where = f"--home '{tmp_path}/a home' --port-base 8100"
+    assert hint == (
+        "placet decide 1c9f reject --decision-id 77a --reason 'it'\"'\"'s late' "
+        f"--as alice@example.com {where}"
+    )
+
+
+def test_two_words_on_who_acts_are_refused(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("x")
+    said = placet("list", "--as", "alice@example.com", home=tmp_path, PLACET_TOKEN_FILE=str(token)).stderr
+    assert "both say who acts" in said
+    assert "unset PLACET_TOKEN_FILE" in said
+
+
+def test_an_image_is_told_what_can_be_decided(tmp_path: Path) -> None:
+    image = tmp_path / "photo.png"
+    image.write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
+    with pytest.raises(Problem) as told:
+        read_document(str(image))
+    assert "PDF can be decided" in told.value.why
+    assert not any("iconv" in step for step in told.value.tries)
+
+
+def test_ports_of_another_stack_are_told_in_one_line_and_make_no_home(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", FREE_BASE)):
+        with pytest.raises(Problem) as told:
+            check_ports(Home.at(tmp_path / "new"), Ports(FREE_BASE))
+        assert f"port {FREE_BASE}" in told.value.what + told.value.why
+        finished = placet("up", "--port-base", str(FREE_BASE), home=tmp_path / "new")
+        assert finished.returncode == 1
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_suspended_process_is_seen() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        process.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 10
+        while not suspended(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert suspended(process.pid)
+        process.kill()
+
+
+def content_of(body: bytes) -> tuple[approval_pb2.Approval, approval_service_pb2.GetContentResponse]:
+    approval = approval_pb2.Approval(content_digest=hashlib.sha256(body).digest())
+    content = approval_pb2.Content(body=body, media_type="text/plain")
+    return approval, approval_service_pb2.GetContentResponse(content=content, text=body.decode())
+
+
+def test_content_is_written_byte_by_byte_and_only_if_it_is_what_was_asked_about(tmp_path: Path) -> None:
+    session, body = Session.of(tmp_path, None, None, json=False), b"pay\r\n\t4711\n"
+    approval, answer = content_of(body)
+    tell_content(session, approval, answer, str(tmp_path / "out"))
+    assert (tmp_path / "out").read_bytes() == body
+    answer.content.body = b"pay 9999"
+    with pytest.raises(Problem):
+        tell_content(session, approval, answer, "")
+
+
+def test_nothing_is_cut_in_a_pipe_and_lines_end_at_the_width_of_a_terminal() -> None:
+    row = Row(datetime(2026, 1, 2, tzinfo=UTC), "a" * 40, "asked", "why " * 40, None, "why " * 40)
+    code = (
+        "from datetime import UTC, datetime\nfrom placet_cli.screen import Screen\n"
+        "from placet_cli.words import Row\n"
+        f"row = Row(datetime(2026, 1, 2, tzinfo=UTC), {row.actor!r}, 'asked', {row.reason!r}, None, 'why')\n"
+        "Screen().event(None, row)"
+    )
+    piped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert row.actor in piped.stdout
+    assert row.reason.strip() in piped.stdout
+    parent, child = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=child, env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"}
+    ) as process:
+        os.close(child)
+        output = io.BytesIO()
+        try:
+            while chunk := os.read(parent, 4096):
+                output.write(chunk)
+        except OSError:
+            pass  # how Linux says that the other end was closed
+        process.wait(timeout=60)
+    os.close(parent)
+    lines = output.getvalue().decode().splitlines()
+    assert lines
+    assert all(len(line) <= 100 for line in lines)
+    assert row.actor not in lines[0]
+
+
+def test_every_time_says_its_zone() -> None:
+    assert point_of(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == "2026-01-02 03:04:05 UTC"
