@@ -31,8 +31,8 @@ LONGEST_LEAD = 60.0
 # Between the question to the AI and its answer, in seconds.
 COUNTDOWN = 1.0
 # How long the AI may take to be asked, in seconds: where a machine is so busy that Temporal loses an activity
-# on its way to the worker, it is asked again only once the 90 s of its first attempt are over.
-ASKED_WITHIN = 240.0
+# on its way to the worker, it is asked again only after the silence of an attempt that never began.
+ASKED_WITHIN = 120.0
 # How much later or earlier the next person decides after one has won or lost, in seconds.
 STEP = 0.02
 # How far from the aligned moment a person decides at most, in seconds.

@@ -37,6 +37,8 @@ APPEND_BUDGET = timedelta(seconds=1)
 NOTICE_BUDGET = timedelta(milliseconds=500)
 ATTEMPT = timedelta(minutes=1)
 AI_ATTEMPT = timedelta(seconds=90)
+# After this silence a worker is taken for dead, and its attempt is made again. Three heartbeats of its own.
+AI_SILENCE = timedelta(seconds=15)
 # Within the openai queue a fallback goes before a pre-screen.
 FALLBACK_FIRST = TaskPriority(priority_key=1)
 PRE_SCREEN_LATER = TaskPriority(priority_key=4)
@@ -112,6 +114,7 @@ async def assess(request: AssessInput, queue: TaskQueue, ends: datetime) -> Asse
         task_queue=queue,
         schedule_to_close_timeout=max(ends - workflow.now(), timedelta(seconds=1)),
         start_to_close_timeout=ATTEMPT,
+        heartbeat_timeout=AI_SILENCE if queue is TaskQueue.OPENAI else None,
         retry_policy=STEADY,
         priority=PRE_SCREEN_LATER,
     )
@@ -127,6 +130,7 @@ async def ask_ai(request: DecideInput, time_limit: timedelta | None) -> DecideRe
         task_queue=TaskQueue.OPENAI,
         schedule_to_close_timeout=time_limit,
         start_to_close_timeout=AI_ATTEMPT,
+        heartbeat_timeout=AI_SILENCE,
         retry_policy=PATIENT,
         priority=FALLBACK_FIRST,
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from temporalio import activity
@@ -14,6 +12,7 @@ from placet.audit.v1 import event_pb2
 from placet.audit.v1.audit_service_pb2 import ListEventsRequest, ListEventsResponse
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet_events import from_proto
+from placet_temporal.beating import beating
 from placet_temporal.calls import one_call
 from placet_worker_ml import separation
 from placet_worker_ml.tally import COUNTED, REMEMBERED, Tally
@@ -25,7 +24,7 @@ from placet_workflows.names import Activity
 PAGE: Final = 500
 # For one page, in seconds. Less than the heartbeat timeout: a log that hangs is told by its own name.
 PAGE_TIMEOUT: Final = 5.0
-# Seconds between heartbeats. The SDK passes on the newest every 8 s (0.8 of the heartbeat timeout).
+# Seconds between heartbeats, of which the SDK passes on the newest every 8 s.
 BEAT: Final = 1.0
 
 
@@ -45,7 +44,7 @@ class MlActivities:
         """Reads the tenant's log to where it ends now, and reports how well risk scores separate what
         people approved from what they rejected. Reads on from the last heartbeat of the attempt before."""
         tally = Tally(step.policy, _progress_of_the_attempt_before(), remembered=self._remembered)
-        async with _heartbeats(tally.progress):
+        async with beating(BEAT, tally.progress):
             while not tally.finished:
                 page = await self._page(step.tenant, from_index=tally.next_index)
                 if tally.log_size == 0:
@@ -98,25 +97,3 @@ def _counted_body(stored: event_pb2.LogEntry) -> Body | None:
 def _progress_of_the_attempt_before() -> EvaluationProgress:
     details = activity.info().heartbeat_details
     return EvaluationProgress.model_validate(details[0]) if details else EvaluationProgress()
-
-
-@asynccontextmanager
-async def _heartbeats(progress: Callable[[], EvaluationProgress]) -> AsyncIterator[None]:
-    """Sends `progress()` with a heartbeat now and then, and once more at the end, however that comes.
-
-    The first waits a moment: it goes out at once, and those after it only every few seconds.
-    """
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(BEAT)
-            activity.heartbeat(progress())
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await beating
-        activity.heartbeat(progress())

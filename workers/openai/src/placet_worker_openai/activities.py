@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from temporalio import activity
 
 from placet.decision.v1.decision_service_pb2_grpc import DecisionServiceStub
 from placet_events.assessments import assess_request, assess_result, decide_request, decide_result
+from placet_temporal.beating import beating
 from placet_temporal.calls import one_call
 from placet_workflows.names import Activity
 from placet_workflows.steps import AssessInput, AssessResult, DecideInput, DecideResult
+
+# Seconds between heartbeats: most answers come sooner, and cost none.
+BEAT: Final = 5.0
 
 
 class OpenAiActivities:
@@ -20,11 +26,13 @@ class OpenAiActivities:
     @activity.defn(name=Activity.ASSESS_RISK)
     async def assess_risk(self, step: AssessInput) -> AssessResult:
         """DecisionService.AssessRisk, deep."""
-        with one_call(step.tenant) as timeout:
-            return assess_result(await self._decision.AssessRisk(assess_request(step), timeout=timeout))
+        async with beating(BEAT):
+            with one_call(step.tenant) as timeout:
+                return assess_result(await self._decision.AssessRisk(assess_request(step), timeout=timeout))
 
     @activity.defn(name=Activity.DECIDE)
     async def decide(self, step: DecideInput) -> DecideResult:
         """DecisionService.Decide: the fallback."""
-        with one_call(step.tenant) as timeout:
-            return decide_result(await self._decision.Decide(decide_request(step), timeout=timeout))
+        async with beating(BEAT):
+            with one_call(step.tenant) as timeout:
+                return decide_result(await self._decision.Decide(decide_request(step), timeout=timeout))
