@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -34,7 +35,7 @@ class Terminals:
         output, errors = await process.communicate()
         assert process.returncode == status, errors.decode()
         assert "Traceback" not in (output + errors).decode()
-        return (errors if status else output).decode()
+        return (errors or output if status else output).decode()
 
     async def answer(self, *arguments: str) -> dict[str, object]:
         """The same as JSON."""
@@ -91,6 +92,10 @@ async def test_a_payment_goes_from_request_to_trace(terminals: Terminals) -> Non
     assert f"Waiting for {ALICE}" in asked
     approval_id = asked.splitlines()[1]
     assert f"placet decide {approval_id[:8]} approve --as {ALICE}" in asked
+
+    read = await placet("show", approval_id[:8], "--content", "--as", ALICE)
+    assert read.strip() == (ROOT / "examples" / "payment.md").read_text().strip()
+    assert "no request" in await placet("show", approval_id, "--content", "--as", "eve@example.com", status=1)
 
     assert "four eyes" in await placet("decide", approval_id, "approve", status=1)
     assert "Only those who were asked" in await placet(
@@ -244,6 +249,36 @@ async def test_a_second_stack_on_the_same_home_or_ports_is_told_whose_they_are(
     )
     assert f"port {terminals.port_base}" in said
     assert "--port-base" in said.partition("Try:")[2]
+
+
+async def test_a_decision_that_is_not_judged_yet_says_so_and_how_to_ask_again(terminals: Terminals) -> None:
+    asked = await terminals.answer(
+        *("request", "examples/typo-fix.diff", "--approver", ALICE, "--deadline", "2 days")
+    )
+    state = StackState.read(Home.at(terminals.home))
+    assert state is not None
+    worker = state.processes["worker-default"].pid
+
+    async def waits() -> bool:
+        return f"Waiting for {ALICE}, until" in await terminals.placet("show", str(asked["id"]))
+
+    await until(waits, "alice is asked", EVENTUALLY)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        decision = ("decide", str(asked["id"]), "reject", "--reason", "it's wrong", "--as", ALICE)
+        told = await terminals.placet(*decision, status=3)
+        assert "suspended" in await terminals.placet("doctor", status=1)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    again = next(line for line in told.splitlines() if "--decision-id" in line)
+    assert "--as" in again
+
+    async def judged() -> bool:
+        process = await start(terminals.home, *shlex.split(again)[1:])
+        output, _ = await process.communicate()
+        return process.returncode == 0 and f"Rejected by {ALICE}" in output.decode()
+
+    await until(judged, "the same command again is judged", EVENTUALLY)
 
 
 # The last one, because it ends the stack.

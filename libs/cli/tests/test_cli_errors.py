@@ -141,4 +141,5 @@ def test_ctrl_c_while_a_command_is_still_being_loaded_leaves_no_trace(tmp_path: 
             process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert "Traceback" not in errors
-    assert process.returncode in (INTERRUPTED, 1), errors
+    # The last: an interpreter that has said everything and is just going.
+    assert process.returncode in (INTERRUPTED, 1, -signal.SIGINT), errors

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
+from collections.abc import Callable
 
 # As shells say it of a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -19,7 +22,20 @@ def main() -> None:
 
     if patient:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    run()
+    status = _status_of(run)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    # At once: threads of gRPC and Temporal can bring down a Python that is taking itself apart.
+    os._exit(status)
+
+
+def _status_of(run: Callable[[], None]) -> int:
+    try:
+        run()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 if __name__ == "__main__":

@@ -103,6 +103,18 @@ class Session:
         """Who acts."""
         return self.identity or OWNER
 
+    @property
+    def acting(self) -> str:
+        """Who acts, in words; whose token a file holds is the issuer's to know."""
+        return "who PLACET_TOKEN_FILE names" if os.environ.get("PLACET_TOKEN_FILE") else self.who
+
+    @property
+    def with_the_role(self) -> tuple[str, ...]:
+        """What helps who lacks a role."""
+        if os.environ.get("PLACET_TOKEN_FILE"):
+            return ("set PLACET_TOKEN_FILE to a token with one of these roles, or unset it",)
+        return (f"the same command without --as: {OWNER}, who runs the stack, has all roles of people",)
+
     def tokens(self) -> TokenSource:
         """The tokens of who acts: minted with the home's key, else PLACET_TOKEN_FILE's. Raises Problem."""
         outside = os.environ.get("PLACET_TOKEN_FILE")

@@ -17,7 +17,7 @@ from placet_cli.problems import Problem
 from placet_cli.reporting import problem_of
 from placet_cli.session import Session
 from placet_client import StillPending
-from placet_rpc.errors import PlacetError, Unavailable
+from placet_rpc.errors import PermissionDenied, PlacetError, Unavailable
 
 HOME = typer.Option(
     "--home",
@@ -98,6 +98,9 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
                     told = Problem(
                         told.what, session.elsewhere, tries=("the same command without --port-base",)
                     )
+                if isinstance(error, PermissionDenied) and error.reason == "ROLE_REQUIRED":
+                    told.what = f"{session.acting} may not do this; {told.what}"
+                    told.tries = session.with_the_role
                 raise told.addressed(stack=session.given, identity=session.identity) from error
 
         context = inspect.Parameter(
