@@ -126,7 +126,9 @@ class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
     async def GetContent(
         self, request: approval_service_pb2.GetContentRequest, context: _Context
     ) -> approval_service_pb2.GetContentResponse:
-        raise NotImplementedError
+        assert request.content_digest == DIGEST
+        content = approval_pb2.Content(body=b"EUR 950", media_type="text/plain")
+        return approval_service_pb2.GetContentResponse(content=content, text="EUR 950")
 
 
 @pytest.fixture
@@ -255,6 +257,12 @@ async def test_a_decision_binds_what_the_request_holds_when_nothing_else_is_name
     await client.decide(ID, "reject", reason="no", content_digest=bytes(32))
     assert service.asked[-1].content_digest == bytes(32)
     assert service.asked[-1].verdict == event_pb2.VERDICT_REJECT
+
+
+async def test_content_is_read_by_the_digest_that_was_accepted(client: PlacetClient) -> None:
+    accepted = await ask(client)
+    assert (await accepted.content()).content.body == b"EUR 950"
+    assert (await client.get_content(accepted.id)).text == "EUR 950"
 
 
 async def test_a_cancellation_keeps_its_id_when_sent_again(client: PlacetClient, service: Scripted) -> None:

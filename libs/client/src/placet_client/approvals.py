@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
-from placet_client.converging import TRANSIENT, pauses
+from placet_client.converging import TRANSIENT, converge, pauses
 from placet_client.outcome import Outcome
 
 # One long poll; the service may answer sooner, that it is still pending.
 _POLL_SECONDS = 30.0
 # A poll that comes back pending at once (a service that is stopping) is not repeated at once.
 _LEAST_SECONDS = 0.2
+# Seconds after which a read of the content that keeps failing in passing ways is given up.
+CONTENT_PATIENCE = 30.0
 
 
 class StillPending(TimeoutError):
@@ -40,6 +42,13 @@ class PendingApproval:
         those that pass.
         """
         return await await_outcome(self._stub, self.id, timeout)
+
+    async def content(self) -> approval_service_pb2.GetContentResponse:
+        """What is to be decided, as the service keeps it: bytes, type, and the text extracted from them."""
+        request = approval_service_pb2.GetContentRequest(
+            approval_id=self.id, content_digest=self.content_digest
+        )
+        return await converge(lambda: self._stub.GetContent(request), patience=CONTENT_PATIENCE)
 
 
 async def await_outcome(stub: ApprovalServiceStub, approval_id: str, timeout: float | None) -> Outcome:
