@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.exc import StatementError
 
-from placet_storage import Database
+from placet_storage import Database, DatabaseUnavailable, UtcDateTime
 from placet_storage import database as database_module
 
 
@@ -56,3 +61,51 @@ async def test_a_transaction_outside_any_trace_starts_none(
 ) -> None:
     await database.query(lambda _: None)
     assert exporter.get_finished_spans() == ()
+
+
+SECRET = "alice@example.com wants a loan"
+INSERT = text("INSERT INTO note (number, body, written_at) VALUES (:number, :body, :written_at)").bindparams(
+    bindparam("written_at", type_=UtcDateTime())
+)
+ROW = {"number": 1, "body": SECRET, "written_at": datetime.now(UTC)}
+
+
+def insert_twice(connection: Connection) -> None:
+    """Fails in the database; PostgreSQL quotes the value that is there already."""
+    connection.execute(text("CREATE UNIQUE INDEX one_body ON note (body)"))
+    connection.execute(INSERT, [ROW, {**ROW, "number": 2}])
+
+
+def insert_without_zone(connection: Connection) -> None:
+    """Fails before the database sees it."""
+    connection.execute(INSERT, {**ROW, "written_at": datetime.now(UTC).replace(tzinfo=None)})
+
+
+def insert_one(connection: Connection) -> None:
+    """Fails where nothing may be written; SQLite says so as of what may pass."""
+    connection.execute(INSERT, ROW)
+
+
+@pytest.mark.parametrize(
+    ("run", "work"),
+    [
+        (Database.transact, insert_twice),
+        (Database.transact, insert_without_zone),
+        (Database.query, insert_one),
+    ],
+)
+async def test_neither_span_nor_log_of_a_statement_that_fails_holds_what_it_was_about(
+    database: Database,
+    exporter: InMemorySpanExporter,
+    run: Callable[[Database, Callable[[Connection], None]], Awaitable[None]],
+    work: Callable[[Connection], None],
+) -> None:
+    with (
+        TracerProvider().get_tracer("caller").start_as_current_span("call"),
+        pytest.raises((StatementError, DatabaseUnavailable)) as failure,
+    ):
+        await run(database, work)
+    (span,) = exporter.get_finished_spans()
+    assert span.events
+    assert SECRET not in "".join(traceback.format_exception(failure.value))
+    assert SECRET not in span.to_json()

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import psycopg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, Engine, create_engine, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from placet_storage.lanes import Lane
@@ -86,8 +87,8 @@ def open_lanes(location: Location, pool_size: int) -> Lanes:
 def open_for_migration(location: Location) -> Engine:
     """An engine whose one transaction no other migrator of the same SQLite file can share."""
     if location.dialect == "postgresql":
-        return create_engine(location.url, connect_args=_postgresql_arguments(location))
-    engine = create_engine(location.url, connect_args=_sqlite_arguments())
+        return _engine(location.url, connect_args=_postgresql_arguments(location))
+    engine = _engine(location.url, connect_args=_sqlite_arguments())
     # No foreign keys: a migration that rebuilds a table must be able to drop the old one.
     event.listen(engine, "begin", _begin_immediate)
     return engine
@@ -101,8 +102,27 @@ def _threads(role: str, number: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(number, thread_name_prefix=f"placet-storage-{role}")
 
 
+# Any: SQLAlchemy's own arguments, which it types itself.
+def _engine(url: URL, **arguments: Any) -> Engine:
+    """An engine whose errors, which end up in logs and traces, hold nothing of what is stored."""
+    engine = create_engine(url, hide_parameters=True, **arguments)
+    event.listen(engine, "handle_error", _hide_rows)
+    return engine
+
+
+def _hide_rows(context: ExceptionContext) -> None:
+    """Leaves PostgreSQL's first line, which names what was violated; the others may quote whole rows."""
+    cause, wrapped = context.original_exception, context.sqlalchemy_exception
+    if not isinstance(cause, psycopg.Error) or cause.diag.message_primary is None:
+        return
+    whole, first = str(cause), cause.diag.message_primary
+    cause.args = (first,)
+    if wrapped is not None:
+        wrapped.args = tuple(str(one).replace(whole, first) for one in wrapped.args)
+
+
 def _postgresql(location: Location, pool_size: int) -> Engine:
-    engine = create_engine(
+    engine = _engine(
         location.url, pool_size=pool_size, max_overflow=0, connect_args=_postgresql_arguments(location)
     )
     event.listen(engine, "connect", _prepare_postgresql)
@@ -138,7 +158,7 @@ def _begin_postgresql(connection: Connection) -> None:
 
 def _sqlite(location: Location, role: Literal["writer", "reader"]) -> Engine:
     # The pool must go on rolling back what comes back to it: in SQLite a commit that fails ends nothing.
-    engine = create_engine(
+    engine = _engine(
         location.url,
         pool_size=1 if role == "writer" else _SQLITE_READERS,
         max_overflow=0,
