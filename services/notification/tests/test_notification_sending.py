@@ -206,6 +206,19 @@ async def test_what_did_not_go_is_tried_again_by_the_next_call(
     assert (delivery.status, delivery.attempts, delivery.detail) == (Status.DELIVERED, 2, "451 later")
 
 
+async def test_an_attempt_that_fails_by_a_mistake_of_ours_does_not_hold_up_the_next(
+    sender: Sender, mailbox: Mailbox, sqlite_store: Store, make_payload: MakePayload
+) -> None:
+    mailbox.verdicts = [ValueError("a mistake")]
+    with pytest.raises(ValueError, match="a mistake"):
+        await sender.send("default", "key", make_payload(), within=10)
+    waiting = await sqlite_store.get("default", notification_id("default", "key"))
+    assert (waiting.status, waiting.attempts) == (Status.PENDING, 1)
+    assert "log" in waiting.detail
+    delivery = await asyncio.wait_for(sender.send("default", "key", make_payload(), within=60), 5)
+    assert (delivery.status, delivery.attempts) == (Status.DELIVERED, 2)
+
+
 async def test_a_recipient_that_is_refused_for_good_is_not_tried_again(
     sender: Sender, mailbox: Mailbox, make_payload: MakePayload
 ) -> None:

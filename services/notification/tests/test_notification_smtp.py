@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -218,6 +219,29 @@ async def test_a_server_that_talks_nonsense_is_unavailable(asked: Notification) 
     async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
         with pytest.raises(ChannelUnavailable):
             await to(server.sockets[0].getsockname()[1]).deliver("default", asked, CONTENT, within=10)
+
+
+@pytest.mark.parametrize(("code", "verdict"), [(550, RecipientRefused), (451, ChannelUnavailable)])
+async def test_an_answer_in_another_encoding_can_be_stored_and_told(
+    asked: Notification, code: int, verdict: type[Exception]
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hello\r\n")
+        while command := await reader.readline():
+            refused = command.startswith(b"RCPT")
+            said = f"{code} Empfänger unbekannt" if refused else "250 ok"
+            writer.write(said.encode("latin-1") + b"\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        channel = to(server.sockets[0].getsockname()[1])
+        with pytest.raises(verdict) as caught:
+            await channel.deliver("default", asked, CONTENT, within=10)
+        await channel.close()
+    # With its causes, for spans and logs show those, too.
+    told = "".join(traceback.format_exception(caught.value))
+    assert f"{code} Empf\ufffdnger unbekannt" in told
+    assert told.encode()
 
 
 # With TLS and a password.

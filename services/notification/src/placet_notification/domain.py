@@ -185,7 +185,10 @@ def one_line(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with a space for each control character, and what hides or reorders text made visible."""
+    """The text with a space for each control character, and what hides or reorders text made visible.
+
+    Half a surrogate pair, which no encoding can hold, becomes U+FFFD.
+    """
     if text.isprintable():  # The common case, a hundred times as fast: no C?, Zl or Zp is printable.
         return text
     return "".join(_visible(character) for character in text)
@@ -195,6 +198,8 @@ def _visible(character: str) -> str:
     category = unicodedata.category(character)
     if category in {"Cc", "Zl", "Zp"}:
         return " "
+    if category == "Cs":
+        return "\ufffd"
     if category == "Cf" and character not in _HARMLESS_FORMAT:
         return f"<U+{ord(character):04X}>"
     return character

@@ -28,6 +28,7 @@ _LOG = log(__name__)
 LEASE_MARGIN = timedelta(seconds=3)
 # How often a call looks whether another attempt for the same key has ended.
 _LOOK_AGAIN_SECONDS = 0.1
+_MISTAKE = "the attempt failed within NotificationService, whose log says how"
 
 
 class Sender:
@@ -132,6 +133,10 @@ class Sender:
         except ChannelUnavailable as error:
             await self._store.not_taken(tenant, id, lease=lease, detail=str(error))
             raise _unavailable(delivery.channel, str(error)) from error
+        except Exception:
+            # A mistake of ours, of which the caller and the log hear; the next attempt need not wait for it.
+            await self._store.not_taken(tenant, id, lease=lease, detail=_MISTAKE)
+            raise
         return await self._store.delivered(tenant, delivery, now=self._clock())
 
     async def _content(

@@ -68,7 +68,8 @@ class EmailChannel:
         except NoTurn as error:
             raise ChannelUnavailable(f"the mail server is busy with other mails: {error}") from error
         except Answered as error:
-            raise _judged(error) from error
+            # Without its cause: that holds the answer as it came, which spans and logs cannot always encode.
+            raise _judged(error) from None
         except BrokenOff as error:
             raise ChannelUnavailable(one_line(str(error))[:_MAX_ANSWER]) from error
 
