@@ -115,6 +115,18 @@ def test_two_words_on_who_acts_are_refused(tmp_path: Path) -> None:
     assert "unset PLACET_TOKEN_FILE" in said
 
 
+@pytest.mark.parametrize("command", [("list",), ("audit", "tail")])
+def test_half_of_a_tls_configuration_is_told_and_nothing_is_sent(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("x")
+    given = {"PLACET_TOKEN_FILE": str(token), "PLACET_TLS_CA_FILE": ""}
+    said = placet(*command, home=tmp_path, **given).stderr
+    assert "PLACET_TLS_CA_FILE is set but empty" in said
+    assert "mistake in Placet" not in said
+
+
 def test_an_image_is_told_what_can_be_decided(tmp_path: Path) -> None:
     image = tmp_path / "photo.png"
     image.write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")

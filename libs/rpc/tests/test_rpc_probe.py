@@ -6,6 +6,8 @@ import asyncio
 import sys
 from typing import Any
 
+import pytest
+
 
 async def probe(*arguments: str) -> int:
     """The exit status of the command that health checks run."""
@@ -25,3 +27,11 @@ async def test_a_probe_succeeds_only_while_the_server_serves(run_audit: Any) -> 
 
 async def test_a_probe_without_an_address_says_that_it_was_called_wrongly() -> None:
     assert await probe() == 2
+
+
+async def test_a_probe_that_is_told_half_of_tls_does_not_speak_plain(
+    run_audit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLACET_TLS_CA_FILE", "")
+    async with run_audit() as audit:
+        assert await probe(audit.address, "--timeout", "20") == 2

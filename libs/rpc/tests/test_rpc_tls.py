@@ -11,7 +11,7 @@ from placet.audit.v1 import audit_service_pb2 as pb
 from placet.audit.v1 import audit_service_pb2_grpc
 from placet_rpc import errors
 from placet_rpc.caller_settings import CallerSettings
-from placet_rpc.client import ClientTls, channel, serving
+from placet_rpc.client import ClientTls, channel, serving, tls_from_environment
 from placet_rpc.service_settings import ServiceSettings
 from placet_testing.certificates import Authority
 
@@ -86,3 +86,61 @@ def test_half_of_a_tls_configuration_is_refused_by_the_name_of_the_other_half(
         monkeypatch.setenv(variable, "some.pem")
     with pytest.raises(ValueError, match=missing):
         settings()
+
+
+CALLERS_VARIABLES = (
+    "PLACET_TLS_CA_FILE",
+    "PLACET_TLS_CLIENT_CERTIFICATE_FILE",
+    "PLACET_TLS_CLIENT_KEY_FILE",
+)
+
+
+@pytest.mark.parametrize("authority", [None, ""])
+def test_a_caller_with_a_certificate_and_no_authority_speaks_to_nobody(
+    monkeypatch: pytest.MonkeyPatch, authority: str | None
+) -> None:
+    monkeypatch.setenv("PLACET_TLS_CLIENT_CERTIFICATE_FILE", "own.pem")
+    monkeypatch.setenv("PLACET_TLS_CLIENT_KEY_FILE", "own.key")
+    if authority is not None:
+        monkeypatch.setenv("PLACET_TLS_CA_FILE", authority)
+    with pytest.raises(ValueError, match=r"^PLACET_TLS_C.*PLACET_TLS_CA_FILE|^PLACET_TLS_CA_FILE is set"):
+        tls_from_environment()
+
+
+@pytest.mark.parametrize(
+    ("settings", "variable"),
+    [
+        *((CallerSettings, name) for name in CALLERS_VARIABLES),
+        (Door, "PLACET_TLS_CERTIFICATE_FILE"),
+        (Door, "PLACET_TLS_KEY_FILE"),
+        (Door, "PLACET_TLS_CLIENT_CA_FILE"),
+    ],
+)
+def test_an_empty_tls_variable_is_refused_by_its_name_and_never_taken_for_plain(
+    monkeypatch: pytest.MonkeyPatch, settings: type[Door | CallerSettings], variable: str
+) -> None:
+    monkeypatch.setenv(variable, "")
+    with pytest.raises(ValueError, match=f"{variable} is set but empty"):
+        settings()
+    if settings is CallerSettings:
+        with pytest.raises(ValueError, match=f"^{variable} is set but empty"):
+            tls_from_environment()
+
+
+@pytest.mark.parametrize(
+    ("listen", "warned"),
+    [("0.0.0.0:0", True), ("[::]:0", True), ("127.0.0.1:0", False), ("localhost:0", False)],
+)
+async def test_a_server_that_speaks_plain_to_other_machines_says_so_at_its_start(
+    run_audit: Any, caplog: pytest.LogCaptureFixture, listen: str, warned: bool
+) -> None:
+    async with run_audit(changes={"listen": listen}):
+        assert ("plain" in caplog.text) is warned
+
+
+async def test_a_server_that_speaks_tls_to_other_machines_has_nothing_to_warn_of(
+    run_audit: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    files = vars(Authority(tmp_path / "tls").issue("audit"))
+    async with run_audit(changes={"listen": "0.0.0.0:0", "tls": files}):
+        assert "plain" not in caplog.text

@@ -21,7 +21,7 @@ from placet_cli.stack.claims import StackState, shown
 from placet_cli.stack.secrets import OWNER, person
 from placet_cli.words import clean
 from placet_client import PlacetClient
-from placet_rpc.client import channel, tls_from_environment
+from placet_rpc.client import ClientTls, channel, tls_from_environment
 from placet_rpc.tokens import FileTokenSource, TokenSource
 
 # Seconds that a command waits for a service that is away: long enough for a restart, short for a person.
@@ -134,12 +134,15 @@ class Session:
 
     def client(self, *, patience: float = PATIENCE) -> PlacetClient:
         """The SDK, acting as who acts."""
-        return PlacetClient.connect(self.address("approval"), self.tokens(), patience=patience)
+        return self._connected(self.tokens(), patience)
+
+    def _connected(self, tokens: TokenSource, patience: float = PATIENCE) -> PlacetClient:
+        return PlacetClient.connect(self.address("approval"), tokens, patience=patience, tls=_tls())
 
     @asynccontextmanager
     async def channel(self, service: str) -> AsyncIterator[grpc.aio.Channel]:
         """A channel to a service, acting as who acts."""
-        opened = channel(self.address(service), self.tokens(), tls=tls_from_environment())
+        opened = channel(self.address(service), self.tokens(), tls=_tls())
         try:
             yield opened
         finally:
@@ -152,7 +155,7 @@ class Session:
             yield client
             return
         tokens = person(self.home, OWNER)
-        async with PlacetClient.connect(self.address("approval"), tokens, patience=PATIENCE) as seeing:
+        async with self._connected(tokens) as seeing:
             yield seeing
 
     async def look(self, client: PlacetClient, approval_id: str) -> approval_pb2.Approval:
@@ -189,3 +192,15 @@ class Session:
             "\n".join(f"{one.id}  {clean(one.title)}" for one in found[:5]),
             tries=(f"use more characters than {short(given)}",),
         )
+
+
+def _tls() -> ClientTls | None:
+    """The TLS files that the environment names. Raises Problem where it names them by halves."""
+    try:
+        return tls_from_environment()
+    except ValueError as error:
+        raise Problem(
+            "the environment says by halves how to speak TLS, and nothing was sent",
+            str(error),
+            tries=("set PLACET_TLS_CA_FILE too, or unset all that begins with PLACET_TLS_",),
+        ) from error

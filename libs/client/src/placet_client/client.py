@@ -63,7 +63,8 @@ class PlacetClient:
         `tokens` says who calls: a token source, or the path of the file that holds the token (default
         PLACET_TOKEN_FILE), which is read again when it is replaced. `tls` names PEM files (default
         PLACET_TLS_CA_FILE and the other variables of callers); without any the connection is plain. Connects
-        with the first call. Raises ValueError if neither argument nor variable says where or who.
+        with the first call. Raises ValueError if neither argument nor variable says where or who, or the
+        variables say half of how to speak TLS.
         """
         address = address or os.environ.get("PLACET_APPROVAL_ADDRESS")
         tokens = tokens or _path_from_environment("PLACET_TOKEN_FILE")

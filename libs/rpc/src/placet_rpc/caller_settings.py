@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from placet_rpc.client import ClientTls
+from placet_rpc.tls_variables import TlsVariables
 
 
-class CallerSettings(BaseSettings):
+class CallerSettings(TlsVariables):
     """How a program reaches Placet's services."""
-
-    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
 
     tls_ca_file: Path | None = Field(default=None, validation_alias="PLACET_TLS_CA_FILE")
     """PEM file of the authority that services' certificates are checked with. Unset: services speak plain."""

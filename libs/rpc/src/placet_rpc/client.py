@@ -26,6 +26,9 @@ from placet_rpc.tokens import TokenSource
 
 _Result = TypeVar("_Result")
 
+# What the variables begin with that name TLS files.
+TLS_PREFIX: Final = "PLACET_TLS_"
+
 _MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 
 _OPTIONS: Final = (
@@ -60,13 +63,22 @@ class ClientTls:
 
 
 def tls_from_environment() -> ClientTls | None:
-    """What the environment says to all callers (see `caller_settings`); None: plain. Raises ValueError."""
-    if not os.environ.get("PLACET_TLS_CA_FILE"):
+    """What the environment says to all callers (see `caller_settings`); None: plain.
+
+    Raises ValueError, in words for the user, if it says half of it, or a variable is empty.
+    """
+    if not any(name.startswith(TLS_PREFIX) for name in os.environ):
         return None
     # Imported late: it takes longer than a call, and a command that speaks plain does without.
+    from pydantic import ValidationError
+
     from placet_rpc.caller_settings import CallerSettings
 
-    return CallerSettings().tls()
+    try:
+        return CallerSettings().tls()
+    except ValidationError as error:
+        told = (one["msg"].removeprefix("Value error, ") for one in error.errors())
+        raise ValueError("; ".join(told)) from error
 
 
 def channel(

@@ -8,6 +8,7 @@ caller closes (channels, database, telemetry). So nothing is closed under a call
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -213,11 +214,26 @@ def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
     """Opens the port and returns its number."""
     try:
         if settings.tls is None:
+            if not _only_this_machine(settings.listen):
+                _LOG.warning(
+                    "speaking plain on %s: whoever can listen on the network reads tokens; set "
+                    "PLACET_TLS_CERTIFICATE_FILE unless a proxy or mesh encrypts",
+                    settings.listen,
+                )
             return server.add_insecure_port(settings.listen)
         return server.add_secure_port(settings.listen, _credentials(settings.tls))
     except RuntimeError as error:
         # gRPC says no more than "failed to bind".
         raise CannotListen(f"cannot listen on {settings.listen}: taken, or not an address here") from error
+
+
+def _only_this_machine(listen: str) -> bool:
+    """Whether nobody can call from elsewhere."""
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or listen.startswith("unix")
 
 
 def _credentials(files: TlsFiles) -> grpc.ServerCredentials:

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from placet_rpc.server import ServerSettings, TlsFiles
+from placet_rpc.tls_variables import TlsVariables
 from placet_rpc.tokens import AUDIENCE, ISSUER
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(TlsVariables):
     """A service's door."""
-
-    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
 
     listen: str
     """host:port to serve on."""
