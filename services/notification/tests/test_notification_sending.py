@@ -1,13 +1,15 @@
 """One mail for one key, whatever happens meanwhile."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from placet_notification import sending
 from placet_notification.channels import ChannelUnavailable, DeliveryChannel, LogChannel, RecipientRefused
 from placet_notification.domain import (
     Channel,
@@ -21,7 +23,7 @@ from placet_notification.domain import (
     notification_id,
 )
 from placet_notification.sending import Sender
-from placet_notification.store import Store
+from placet_notification.store import Claim, Lease, Store
 from placet_rpc.errors import AlreadyExists, FailedPrecondition, Unavailable
 from placet_storage import DatabaseUnavailable
 
@@ -40,12 +42,15 @@ class Mailbox:
     attempts: int = 0
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None
+    # What the last attempt was given, in seconds.
+    within: float = 0.0
 
     async def deliver(
         self, tenant: str, notification: Notification, content: Content | None, *, within: float
     ) -> None:
         """See DeliveryChannel."""
         self.attempts += 1
+        self.within = within
         self.begun.set()
         if self.gate is not None:
             await self.gate.wait()
@@ -285,29 +290,84 @@ async def test_a_caller_that_hangs_up_does_not_undo_the_attempt(
     assert delivery.status is Status.DELIVERED
 
 
-class _Forgetful(Store):
-    """A store whose database is away when the channel's answer is to be recorded."""
+class _Slow(Store):
+    """A store whose database takes its time to answer a claim."""
 
-    away = True
+    def __init__(self, store: Store, took: float) -> None:
+        """`took` in seconds."""
+        super().__init__(store._database)
+        self.took = took
+
+    async def claim(self, tenant: str, key: str, payload: Payload, lease: Lease) -> Claim:
+        """See Store."""
+        claim = await super().claim(tenant, key, payload, lease)
+        await asyncio.sleep(self.took)
+        return claim
+
+
+async def test_an_attempt_ends_before_its_lease_does_however_long_the_claim_took(
+    sqlite_store: Store, mailbox: Mailbox, contents: Contents, make_payload: MakePayload
+) -> None:
+    sender = make_sender(_Slow(sqlite_store, 0.5), mailbox, contents, attempt_seconds=10)
+    await sender.send("default", "key", make_payload(), within=10)
+    assert 0 < mailbox.within <= 9.5
+
+
+async def test_an_attempt_whose_time_went_by_before_it_could_begin_sends_nothing(
+    sqlite_store: Store, mailbox: Mailbox, contents: Contents, make_payload: MakePayload
+) -> None:
+    store = _Slow(sqlite_store, took=1)
+    sender = make_sender(store, mailbox, contents, attempt_seconds=0.9)
+    with pytest.raises(Unavailable) as caught:
+        await sender.send("default", "key", make_payload(), within=10)
+    assert caught.value.reason == "CHANNEL_UNAVAILABLE"
+    assert mailbox.attempts == 0
+    store.took = 0
+    # Nor does it hold up the next, though its lease would last longer.
+    delivery = await asyncio.wait_for(sender.send("default", "key", make_payload(), within=60), 2)
+    assert (delivery.status, delivery.attempts) == (Status.DELIVERED, 2)
+
+
+class _Forgetful(Store):
+    """A store whose database is away for a while when the channel's answer is to be recorded."""
+
+    refusals: int = 0
 
     async def delivered(self, tenant: str, delivery: Delivery, *, now: datetime) -> Delivery:
         """See Store."""
-        if self.away:
+        if self.refusals:
+            self.refusals -= 1
             raise DatabaseUnavailable("gone")
         return await super().delivered(tenant, delivery, now=now)
 
 
-async def test_a_mail_whose_acceptance_was_not_recorded_is_sent_again_as_the_same_mail(
+async def test_a_short_absence_of_the_database_sends_no_second_mail(
     sqlite_store: Store, mailbox: Mailbox, contents: Contents, make_payload: MakePayload
 ) -> None:
-    # As after a crash between the two: at least once, and recognisable.
     store = _Forgetful(sqlite_store._database)
-    times = iter([datetime(2026, 1, 1, 0, 0, 0, tzinfo=UTC), datetime(2026, 1, 1, 0, 1, 0, tzinfo=UTC)])
-    late = datetime(2026, 1, 1, 0, 2, 0, tzinfo=UTC)
-    sender = make_sender(store, mailbox, contents, clock=lambda: next(times, late))
+    store.refusals = 2
+    sender = make_sender(store, mailbox, contents)
+    delivery = await sender.send("default", "key", make_payload(), within=10)
+    assert (delivery.status, delivery.attempts, store.refusals) == (Status.DELIVERED, 1, 0)
+    assert await sender.send("default", "key", make_payload(), within=10) == delivery
+    assert len(mailbox.taken) == 1
+
+
+async def test_a_mail_whose_acceptance_was_not_recorded_is_sent_again_as_the_same_mail(
+    sqlite_store: Store,
+    mailbox: Mailbox,
+    contents: Contents,
+    make_payload: MakePayload,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As after a crash between the two: at least once, and recognisable.
+    monkeypatch.setattr(sending, "LEASE_MARGIN", timedelta(0))
+    store = _Forgetful(sqlite_store._database)
+    store.refusals = sys.maxsize
+    sender = make_sender(store, mailbox, contents, attempt_seconds=1)
     with pytest.raises(DatabaseUnavailable):
         await sender.send("default", "key", make_payload(), within=10)
-    store.away = False
+    store.refusals = 0
     delivery = await sender.send("default", "key", make_payload(), within=10)
     assert (delivery.status, delivery.attempts) == (Status.DELIVERED, 2)
     assert mailbox.taken[0] == mailbox.taken[1]

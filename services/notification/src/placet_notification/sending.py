@@ -12,6 +12,7 @@ joins the attempt that is still under way.
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from placet_notification.channels import ChannelUnavailable, DeliveryChannel, RecipientRefused
@@ -20,6 +21,7 @@ from placet_notification.domain import Channel, Content, Delivery, Kind, Payload
 from placet_notification.store import Lease, Store
 from placet_rpc import deadlines
 from placet_rpc.errors import FailedPrecondition, PlacetError, Unavailable
+from placet_storage import DatabaseUnavailable
 from placet_telemetry import log
 
 _LOG = log(__name__)
@@ -28,7 +30,19 @@ _LOG = log(__name__)
 LEASE_MARGIN = timedelta(seconds=3)
 # How often a call looks whether another attempt for the same key has ended.
 _LOOK_AGAIN_SECONDS = 0.1
+# How long after the database was away the channel's yes is recorded again.
+_RECORD_AGAIN_SECONDS = 0.2
 _MISTAKE = "the attempt failed within NotificationService, whose log says how"
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What a call asks for: a lease, and on the loop's clock until when its attempt may hand over, and when
+    the lease is over. All count from before the claim, which may itself take seconds."""
+
+    lease: Lease
+    deadline: float
+    ends: float
 
 
 class Sender:
@@ -86,12 +100,12 @@ class Sender:
             _LOG.warning("attempt failed", error=repr(error))
 
     async def _send(self, tenant: str, key: str, payload: Payload) -> Delivery:
-        lease = self._lease()
-        claim = await self._store.claim(tenant, key, payload, lease)
+        turn = self._turn()
+        claim = await self._store.claim(tenant, key, payload, turn.lease)
         if claim.created:
             self._on_created(tenant)
         # Longer than any lease lasts.
-        patience = self._deadline() + LEASE_MARGIN.total_seconds() + _LOOK_AGAIN_SECONDS
+        patience = turn.ends + _LOOK_AGAIN_SECONDS
         while not claim.granted:
             if claim.delivery.status is not Status.PENDING:
                 return _settled(claim.delivery)
@@ -99,45 +113,59 @@ class Sender:
             if _left(patience) == 0:
                 raise _unavailable(payload.channel, "another attempt for the same notification is under way")
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-            lease = self._lease()
-            claim = await self._store.take_turn(tenant, key, payload, lease)
-        return await self._attempt(tenant, claim.delivery, lease)
+            turn = self._turn()
+            claim = await self._store.take_turn(tenant, key, payload, turn.lease)
+        return await self._attempt(tenant, claim.delivery, turn)
 
-    def _lease(self) -> Lease:
+    def _turn(self) -> _Turn:
+        # The loop's clock first: on it the turn must not be over later than by the database's lease.
+        deadline = asyncio.get_running_loop().time() + self._attempt_seconds
         now = self._clock()
-        ends = now + timedelta(seconds=self._attempt_seconds) + LEASE_MARGIN
-        return Lease(uuid.uuid4().hex, begins=now, ends=ends)
+        lease_ends = now + timedelta(seconds=self._attempt_seconds) + LEASE_MARGIN
+        lease = Lease(uuid.uuid4().hex, begins=now, ends=lease_ends)
+        return _Turn(lease, deadline, ends=deadline + LEASE_MARGIN.total_seconds())
 
-    def _deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self._attempt_seconds
-
-    async def _attempt(self, tenant: str, delivery: Delivery, lease: Lease) -> Delivery:
-        # In place of the caller's deadline, for the calls that this one makes.
-        deadlines.enter(self._attempt_seconds)
-        deadline = self._deadline()
+    async def _attempt(self, tenant: str, delivery: Delivery, turn: _Turn) -> Delivery:
         id = delivery.notification.id
-        channel = self._channels[delivery.channel]
         try:
-            content = await self._content(tenant, delivery, channel, deadline)
-            await channel.deliver(tenant, delivery.notification, content, within=_left(deadline))
+            await self._hand_over(tenant, delivery, turn.deadline)
         except RecipientRefused as refusal:
-            settled = await self._store.refused(tenant, id, lease=lease, detail=str(refusal))
+            settled = await self._store.refused(tenant, id, lease=turn.lease, detail=str(refusal))
             return _settled(settled)
         except ContentUnavailable as error:
-            await self._store.not_taken(tenant, id, lease=lease, detail=str(error))
+            await self._store.not_taken(tenant, id, lease=turn.lease, detail=str(error))
             raise Unavailable(
                 f"the content that is to be decided cannot be had: {error}",
                 reason="CONTENT_UNAVAILABLE",
                 metadata={"approval_id": delivery.notification.payload.approval_id},
             ) from error
         except ChannelUnavailable as error:
-            await self._store.not_taken(tenant, id, lease=lease, detail=str(error))
+            await self._store.not_taken(tenant, id, lease=turn.lease, detail=str(error))
             raise _unavailable(delivery.channel, str(error)) from error
         except Exception:
             # A mistake of ours, of which the caller and the log hear; the next attempt need not wait for it.
-            await self._store.not_taken(tenant, id, lease=lease, detail=_MISTAKE)
+            await self._store.not_taken(tenant, id, lease=turn.lease, detail=_MISTAKE)
             raise
-        return await self._store.delivered(tenant, delivery, now=self._clock())
+        return await self._recorded(tenant, delivery, turn)
+
+    async def _hand_over(self, tenant: str, delivery: Delivery, deadline: float) -> None:
+        if _left(deadline) == 0:
+            raise ChannelUnavailable("the database took all of the attempt's time")
+        # In place of the caller's deadline, for the calls that this attempt makes.
+        deadlines.enter(_left(deadline))
+        channel = self._channels[delivery.channel]
+        content = await self._content(tenant, delivery, channel, deadline)
+        await channel.deliver(tenant, delivery.notification, content, within=_left(deadline))
+
+    async def _recorded(self, tenant: str, delivery: Delivery, turn: _Turn) -> Delivery:
+        """Tried while nobody else may try the delivery: what is not recorded is sent again."""
+        while True:
+            try:
+                return await self._store.delivered(tenant, delivery, now=self._clock())
+            except DatabaseUnavailable:
+                if _left(turn.ends) < _RECORD_AGAIN_SECONDS:
+                    raise
+            await asyncio.sleep(_RECORD_AGAIN_SECONDS)
 
     async def _content(
         self, tenant: str, delivery: Delivery, channel: DeliveryChannel, deadline: float
