@@ -24,6 +24,13 @@ async def claimed(store: Store, tenant: str, key: str, payload: Payload) -> Deli
     return (await store.claim(tenant, key, payload, lease())).delivery
 
 
+async def overtaken(store: Store, payload: Payload) -> Delivery:
+    """What the attempt `first` claimed, whose lease ran out before the attempt `second` began."""
+    first = await claimed(store, "default", "key", payload)
+    await store.claim("default", "key", payload, lease("second", begins=NOW + timedelta(seconds=20)))
+    return first
+
+
 async def test_the_migrations_make_the_tables_of_the_code(database: Database, database_url: str) -> None:
     assert schema_differences(database_url, METADATA) == []
 
@@ -100,8 +107,7 @@ async def test_a_failed_attempt_gives_the_turn_back(
 async def test_an_attempt_that_lost_its_turn_changes_nothing_by_failing(
     store: Store, make_payload: Callable[..., Payload]
 ) -> None:
-    id = (await claimed(store, "default", "key", make_payload())).notification.id
-    await store.claim("default", "key", make_payload(), lease("second", begins=NOW + timedelta(seconds=20)))
+    id = (await overtaken(store, make_payload())).notification.id
     await store.not_taken("default", id, lease=lease("first"), detail="late news")
     late = await store.refused("default", id, lease=lease("first"), detail="550 late news")
     assert (late.status, late.detail) == (Status.PENDING, "")
@@ -112,9 +118,8 @@ async def test_an_attempt_that_lost_its_turn_changes_nothing_by_failing(
 async def test_what_the_channel_took_is_delivered_whoever_has_the_turn(
     store: Store, make_payload: Callable[..., Payload]
 ) -> None:
-    first = await claimed(store, "default", "key", make_payload())
+    first = await overtaken(store, make_payload())
     id = first.notification.id
-    await store.claim("default", "key", make_payload(), lease("second", begins=NOW + timedelta(seconds=20)))
     delivered = await store.delivered("default", first, now=NOW)
     assert (delivered.status, delivered.attempts, delivered.deliver_time) == (Status.DELIVERED, 2, NOW)
     assert await store.get("default", id) == delivered
@@ -122,6 +127,18 @@ async def test_what_the_channel_took_is_delivered_whoever_has_the_turn(
     assert again == delivered
     refused = await store.refused("default", id, lease=lease("second"), detail="550 no")
     assert refused == delivered
+
+
+async def test_a_final_refusal_stays_whatever_an_overtaken_attempt_reports(
+    store: Store, make_payload: Callable[..., Payload]
+) -> None:
+    # Its caller has been told, and the log says so.
+    first = await overtaken(store, make_payload())
+    id = first.notification.id
+    refused = await store.refused("default", id, lease=lease("second"), detail="550 no")
+    assert refused.status is Status.FAILED
+    assert await store.delivered("default", first, now=NOW) == refused
+    assert await store.get("default", id) == refused
 
 
 async def test_cursors_have_no_gaps_whatever_happens_at_once(

@@ -161,7 +161,7 @@ class Sender:
         """Tried while nobody else may try the delivery: what is not recorded is sent again."""
         while True:
             try:
-                return await self._store.delivered(tenant, delivery, now=self._clock())
+                return _settled(await self._store.delivered(tenant, delivery, now=self._clock()))
             except DatabaseUnavailable:
                 if _left(turn.ends) < _RECORD_AGAIN_SECONDS:
                     raise

@@ -110,7 +110,7 @@ class Store:
         return await self._database.transact(_take_turn, tenant, key, payload, lease, operation="take_turn")
 
     async def delivered(self, tenant: str, delivery: Delivery, *, now: datetime) -> Delivery:
-        """Records that the channel took it: whoever's turn it is now, that is the truth."""
+        """Records that the channel took it, whoever's turn it is now, unless another attempt was final."""
         return await self._database.transact(_delivered, tenant, delivery, now, operation="delivered")
 
     async def refused(self, tenant: str, id: str, *, lease: Lease, detail: str) -> Delivery:
@@ -180,7 +180,7 @@ _CLAIM = (
 )
 _DELIVER = (
     sa.update(DELIVERY)
-    .where(*_THIS, _D.status != Status.DELIVERED)
+    .where(*_THIS, _D.status == Status.PENDING)
     .values(status=Status.DELIVERED, deliver_time=sa.bindparam("now"), lease=None, lease_until=None)
     .returning(_D.attempts, _D.detail)
 )
