@@ -9,6 +9,7 @@ import pytest
 
 from placet_testing.playing import ALICE, REQUESTER, TENANT, decision
 from placet_testing.workflows import Request, Stage
+from placet_workflows.commands import Command
 from placet_workflows.events import Event, Notified, Source
 from placet_workflows.names import APPROVAL_WORKFLOW, TaskQueue
 from placet_workflows.state import ApprovalState
@@ -25,8 +26,8 @@ async def lived(stage: Stage) -> list[Event]:
     return request.events
 
 
-async def restarted(stage: Stage, events: list[Event]) -> Request:
-    """A workflow that begins in the state that these events leave."""
+async def restarted(stage: Stage, events: list[Event], *accepted: Command) -> Request:
+    """A workflow that begins in the state that these events leave, with commands that wait."""
     approval_id = str(uuid.uuid4())
     log = stage.services.log
     state = ApprovalState()
@@ -41,7 +42,7 @@ async def restarted(stage: Stage, events: list[Event]) -> Request:
     start = stage.client.data_converter.payload_converter.from_payload(payload, ApprovalInput)
     handle = await stage.client.start_workflow(
         APPROVAL_WORKFLOW,
-        start.model_copy(update={"received": first, "state": state}),
+        start.model_copy(update={"received": first, "state": state, "commands": accepted}),
         id=approval_id,
         task_queue=TaskQueue.DEFAULT,
     )
@@ -86,3 +87,10 @@ async def test_a_deadline_that_passed_meanwhile_is_noticed(stage: Stage) -> None
     request = await restarted(stage, whole[:4])
     assert (await request.outcome()).source is Source.AI_FALLBACK
     assert request.waited(1) >= timedelta(hours=2)
+
+
+async def test_a_decision_that_was_accepted_goes_before_a_timer_that_is_overdue(stage: Stage) -> None:
+    whole = await lived(stage)
+    request = await restarted(stage, whole[:4], decision(ALICE))
+    assert (await request.outcome()).source is Source.HUMAN
+    assert "timed_out" not in kinds(request.events)

@@ -95,6 +95,8 @@ class PlayedWorkflows(Workflows):
             state.fold(start.received)
         self._running[entry.approval_id] = Played(start.policy, state)
         self._take(entry.approval_id, Begin())
+        for command in start.commands:
+            self._take(entry.approval_id, command)
 
     async def command(self, approval_id: str, command: Command) -> None:
         """See Workflows."""

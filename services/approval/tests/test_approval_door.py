@@ -260,7 +260,8 @@ async def test_a_command_that_is_durable_is_not_signalled_again(platform: Platfo
     for _ in range(3):
         assert (await decide(platform, approval_id, decision_id=decision_id)).status == ACCEPTED
 
-    assert len(platform.workflows.commands) == 1
+    # Once when it came, and once when it was noted, for a run that may have begun between the two.
+    assert len(platform.workflows.commands) == 2
 
 
 async def test_the_id_of_an_accepted_command_is_taken(platform: Platform) -> None:

@@ -16,8 +16,10 @@ from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet_approval.feed import Feed
 from placet_approval.intake import Intake
 from placet_approval.log import AuditLog
+from placet_approval.noting import Notes
 from placet_approval.policies import load
 from placet_approval.requests import RequestStore
+from placet_approval.starting import Starter
 from placet_approval.sweeping import Sweeper
 from placet_approval.tables import content, request
 from placet_approval.views import ViewStore
@@ -225,7 +227,8 @@ async def sweep(platform: Platform, *, older_than: float = 0.0) -> int:
             requests, views = RequestStore(database), ViewStore(database)
             log = AuditLog(AuditServiceStub(audit))
             feed = Feed(log, views, requests, holder="sweeper")
-            intake = Intake(requests, views, feed, log, platform.workflows, load(None), 1)
+            starter = Starter(platform.workflows, Notes(database))
+            intake = Intake(requests, views, feed, log, starter, load(None), 1)
             return await Sweeper(requests, intake, timedelta(seconds=older_than)).sweep()
     finally:
         await database.close()

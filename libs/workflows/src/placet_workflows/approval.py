@@ -73,6 +73,7 @@ class ApprovalWorkflow:
         # First in the queue, before any command that came with the first task; stale where a tier is open.
         if self._policy.pre_screen is None:
             self._queue.append(stimuli.Begin())
+        self._queue.extend(start.commands)
 
     @workflow.signal(dynamic=True)
     def receive(self, name: str, raws: Sequence[RawValue]) -> None:
@@ -329,6 +330,7 @@ class ApprovalWorkflow:
             self._start.model_copy(
                 update={
                     "state": self._state,
+                    "commands": (),
                     "unlogged": tuple(event for event in self._unlogged if not self._state.knows(event)),
                     "notified": tuple(sorted(self._notified)),
                 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from placet_workflows.commands import Command
 from placet_workflows.events import (
     AiDecided,
     Dto,
@@ -31,8 +32,10 @@ class ApprovalInput(Dto):
     policy: Policy
     # When the workflow goes on as new, so that old code can retire.
     renew_after: timedelta = timedelta(days=30)
-    # Where it stood when it went on as new; None at the beginning.
+    # Where it stands when it goes on as new, or again; None at the beginning.
     state: ApprovalState | None = None
+    # Accepted before this run began and not judged yet: judged before any timer that is due by now.
+    commands: tuple[Command, ...] = ()
     # Events that are due but not stored yet: they go with the next append.
     unlogged: tuple[Event, ...] = ()
     # The numbers of the `asked` events whose notification is settled.

@@ -23,6 +23,7 @@ from placet_approval.reading import Reader
 from placet_approval.requests import RequestStore
 from placet_approval.reviving import Reviver
 from placet_approval.servicer import ApprovalServicer
+from placet_approval.starting import Starter
 from placet_approval.sweeping import Sweeper, again_and_again
 from placet_approval.temporal import Workflows
 from placet_approval.views import ViewStore
@@ -71,10 +72,11 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         stack.push_async_callback(feed.close)
         for tenant in await requests.tenants():
             feed.of(tenant)
-        intake = Intake(requests, views, feed, log, workflows, policies, settings.clock_scale)
+        starter = Starter(workflows, notes)
+        intake = Intake(requests, views, feed, log, starter, policies, settings.clock_scale)
         patience = timedelta(seconds=settings.sweep_after)
         sweeper = Sweeper(requests, intake, patience)
-        reviver = Reviver(requests, notes, log, workflows, patience)
+        reviver = Reviver(requests, notes, log, workflows, starter, patience)
         servicer = ApprovalServicer(
             intake,
             Door(notes, views, feed, log, workflows, reviver),

@@ -3,6 +3,7 @@ workflow as a signal, and the log's tail tells what became of it."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from placet_workflows import machine
 from placet_workflows.commands import Command
 from placet_workflows.events import RefusalReason, State
 from placet_workflows.state import ApprovalState
+
+_LOG = logging.getLogger("placet.approval.door")
 
 # How long the log is asked for what the view may not know yet; longer, and the workflow judges.
 LOG_PATIENCE = 0.3
@@ -57,6 +60,8 @@ class _Sent:
     tenant: str
     approval_id: str
     command: Command
+    # When it came: commands that a new run of the workflow takes over are judged in this order.
+    time: datetime
     # By time.monotonic, until when its sender waits for it to be judged.
     deadline: float
     listener: Listener
@@ -94,7 +99,7 @@ class Door:
         with self._feed.of(tenant).listening(approval_id) as listener:
             deadline = time.monotonic() + budget
             standing = await self._views.standing(tenant, approval_id)
-            sent = _Sent(tenant, approval_id, command, deadline, listener, standing)
+            sent = _Sent(tenant, approval_id, command, datetime.now(UTC), deadline, listener, standing)
             known = await self._known(sent)
             judged = known.state.judged.keys() if known is not None else frozenset[str]()
             if known is not None and command.id in judged:
@@ -111,24 +116,40 @@ class Door:
         """Brings a command, unless that was done; and hears what became of it."""
         async with passage.turn:
             if not passage.brought:
-                try:
-                    await self._workflows.command(sent.approval_id, sent.command)
-                except NoSuchWorkflow:
-                    known = await self._without_workflow(sent)
-                    if known is not None:
-                        return _effect_in(known, sent.command)
+                known = await self._bring(sent)
+                if known is not None:
+                    return _effect_in(known, sent.command)
                 passage.brought = True
         return await self._heard(sent)
+
+    async def _bring(self, sent: _Sent) -> Known | None:
+        """Signals a command; where its request has no workflow any more, the request if that judged it."""
+        try:
+            await self._workflows.command(sent.approval_id, sent.command)
+        except NoSuchWorkflow:
+            return await self._without_workflow(sent)
+        return None
 
     async def _answer(self, sent: _Sent, effect: Effect | None, judged: Collection[str]) -> Effect | None:
         """An effect once the view shows it; else None, and the command is noted."""
         if effect is not None and await self._shows(sent.tenant, effect):
             return effect
         noted = {(one.command_id, one.digest.hex()) for one in sent.standing.noted}
-        if (sent.command.id, sent.command.digest()) not in noted:
-            settled = {command_id for command_id, _ in noted} & set(judged)
-            await self._notes.add(sent.tenant, sent.approval_id, sent.command, datetime.now(UTC), settled)
+        if (sent.command.id, sent.command.digest()) in noted:
+            return None
+        settled = {command_id for command_id, _ in noted} & set(judged)
+        await self._notes.add(sent.tenant, sent.approval_id, sent.command, sent.time, settled)
+        if effect is None:
+            await self._bring_once_more(sent)
         return None
+
+    async def _bring_once_more(self, sent: _Sent) -> None:
+        """For a workflow that was terminated after it got the command, and that began again before the
+        command was noted: the new run knows nothing of it. One that has it already judges it once."""
+        try:
+            await self._bring(sent)
+        except Unavailable as error:
+            _LOG.warning("command %s is noted, but not brought a second time: %s", sent.command.id, error)
 
     async def _shows(self, tenant: str, effect: Effect) -> bool:
         """Waits until the view holds an effect: learned from the log itself, it may be ahead of the view."""

@@ -18,7 +18,6 @@ from placet_approval.feed import Feed
 from placet_approval.log import AuditLog
 from placet_approval.requests import Content, Request, RequestStore
 from placet_approval.starting import Starter
-from placet_approval.temporal import Workflows
 from placet_approval.views import ViewStore
 from placet_rpc.errors import AlreadyExists, FieldViolation, InvalidArgument
 from placet_rpc.identity import Principal
@@ -45,7 +44,7 @@ class Intake:
         views: ViewStore,
         feed: Feed,
         log: AuditLog,
-        workflows: Workflows,
+        starter: Starter,
         policies: Mapping[str, Policy],
         clock_scale: float,
     ) -> None:
@@ -53,7 +52,7 @@ class Intake:
         self._views = views
         self._feed = feed
         self._log = log
-        self._starter = Starter(workflows)
+        self._starter = starter
         self._policies = policies
         # They do not change while this runs, and writing one out takes longer than storing a request.
         self._bodies = {name: policy.canonical() for name, policy in policies.items()}
@@ -79,7 +78,7 @@ class Intake:
             )
         # A tenant's first request begins its feed, so that its view follows its log from now on.
         self._feed.of(principal.tenant).expect(its_id, request.labels)
-        log_index = await (self._log_and_start(request) if is_new else self.go_on(request))
+        log_index = await (self._log_and_start(request, is_new) if is_new else self.go_on(request))
         return Accepted(its_id, digest, log_index)
 
     async def go_on(self, request: Request) -> int:
@@ -88,14 +87,16 @@ class Intake:
         path = await self._views.path(request.tenant, request.approval_id)
         if len(path) > 1:
             return path[0].index
-        return await self._log_and_start(request)
+        return await self._log_and_start(request, is_new=False)
 
-    async def _log_and_start(self, request: Request) -> int:
+    async def _log_and_start(self, request: Request, is_new: bool) -> int:
         event = event_pb2.Event.FromString(request.received)
         stored = await self._log.append_first(request.tenant, request.approval_id, event)
         # With more in the log, its workflow has begun; that it still runs is the care of the reviver.
-        if len(stored) == 1:
-            await self._starter.start(request, stored)
+        if len(stored) == 1 and is_new:
+            await self._starter.start(request, stored[0])
+        elif len(stored) == 1:
+            await self._starter.start_again(request, stored)
         return stored[0].index
 
     async def _stored(

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from placet_approval.tables import IS_OPEN, view
 from placet_approval.tables import command as noted_command
 from placet_storage import Database
 from placet_workflows.commands import Command
@@ -33,9 +34,10 @@ class Notes:
         self._insert = database.insert(noted_command).on_conflict_do_nothing()
 
     async def add(
-        self, tenant: str, approval_id: str, command: Command, now: datetime, judged: Collection[str] = ()
+        self, tenant: str, approval_id: str, command: Command, time: datetime, judged: Collection[str] = ()
     ) -> None:
-        """Notes a command that is durable but not judged yet, and forgets those that are `judged` by now."""
+        """Notes a command that was sent at `time` and is durable but not judged yet; forgets those that are
+        `judged` by now."""
         keys = {"tenant": tenant, "approval_id": approval_id}
         row = {
             **keys,
@@ -43,9 +45,14 @@ class Notes:
             "digest": bytes.fromhex(command.digest()),
             "actor": command.actor.name,
             "command": command.model_dump_json(),
-            "accept_time": now,
+            "accept_time": time,
         }
         await self._database.transact(_add, self._insert, row, keys, judged, operation="accept command")
+
+    async def forget_closed(self, before: datetime) -> None:
+        """Forgets what was noted before a time for requests that the view shows as closed: whatever became of
+        it is in the log, where what people wrote can be erased."""
+        await self._database.transact(_forget_closed, before, operation="forget commands")
 
     async def commands(self, tenant: str, approval_id: str) -> list[Command]:
         """A request's noted commands, in the order in which they were accepted."""
@@ -65,6 +72,16 @@ _FORGET = sa.delete(noted_command).where(
 )
 
 
+_FORGET_CLOSED = sa.delete(noted_command).where(
+    noted_command.c.accept_time < sa.bindparam("before", type_=noted_command.c.accept_time.type),
+    sa.exists().where(
+        view.c.tenant == noted_command.c.tenant,
+        view.c.approval_id == noted_command.c.approval_id,
+        ~IS_OPEN,
+    ),
+)
+
+
 def noted_in(connection: sa.Connection, tenant: str, approval_id: str) -> tuple[Noted, ...]:
     """A request's noted commands, within a transaction."""
     rows = connection.execute(_NOTED, {"tenant": tenant, "approval_id": approval_id})
@@ -81,6 +98,10 @@ def _add(
     connection.execute(insertion, row)
     if judged:
         connection.execute(_FORGET, {**keys, "judged": sorted(judged)})
+
+
+def _forget_closed(connection: sa.Connection, before: datetime) -> None:
+    connection.execute(_FORGET_CLOSED, {"before": before})
 
 
 def _commands(connection: sa.Connection, tenant: str, approval_id: str) -> list[Command]:

@@ -10,7 +10,7 @@ from placet_approval.log import AuditLog
 from placet_approval.noting import Notes
 from placet_approval.requests import BEGINNING, Request, RequestStore
 from placet_approval.starting import Starter
-from placet_approval.temporal import NoSuchWorkflow, Workflows
+from placet_approval.temporal import Workflows
 from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
 
 _LOG = logging.getLogger("placet.approval.reviving")
@@ -27,6 +27,7 @@ class Reviver:
         notes: Notes,
         log: AuditLog,
         workflows: Workflows,
+        starter: Starter,
         older_than: timedelta = timedelta(0),
     ) -> None:
         """Younger requests than `older_than` are not looked for: Temporal may not list them yet."""
@@ -34,14 +35,14 @@ class Reviver:
         self._notes = notes
         self._log = log
         self._workflows = workflows
-        self._starter = Starter(workflows)
+        self._starter = starter
         self._older_than = older_than
         # How far this round has come.
         self._place = BEGINNING
 
     async def revive(self, tenant: str, approval_id: str) -> None:
-        """Starts an open request's workflow again, unless it runs, and brings it the commands that were
-        accepted and are not judged. Raises Unavailable, NoSuchWorkflow, and what `Workflows` raises."""
+        """Starts an open request's workflow again, unless it runs, with the commands that were accepted and
+        are not judged. Raises Unavailable, DeadlineExceeded, and what `Workflows` raises."""
         request = await self._requests.get(tenant, approval_id)
         if request is None:
             return
@@ -52,25 +53,26 @@ class Reviver:
         state = folded(path)
         if state is None or state.closed is not None:
             return
-        await self._starter.start(request, path)
-        for command in await self._notes.commands(request.tenant, request.approval_id):
-            if command.id not in state.judged:
-                await self._workflows.command(request.approval_id, command)
+        await self._starter.start_again(request, path)
 
     async def look(self) -> int:
-        """Looks after some of the open requests; answers at how many it looked.
+        """Looks after some of the open requests; answers at how many it looked. Forgets the commands that
+        were noted for requests that are closed.
 
         One that cannot be brought back fails alone. Raises Unavailable, DeadlineExceeded or
-        DatabaseUnavailable when something does not answer: the next look goes on behind these, and the next
-        round comes back to them.
+        DatabaseUnavailable when something does not answer: it may be away for this one alone, so the next
+        look begins behind it, and the next round comes back to it.
         """
         before = datetime.now(UTC) - self._older_than
+        await self._notes.forget_closed(before)
         found = await self._requests.open(self._place, before, AT_ONCE)
-        self._place = (found[-1].create_time, found[-1].approval_id) if len(found) == AT_ONCE else BEGINNING
         running = await self._workflows.running([request.approval_id for request in found])
         for request in found:
+            self._place = (request.create_time, request.approval_id)
             if request.approval_id not in running:
                 await self._bring_back_or_say(request)
+        if len(found) < AT_ONCE:
+            self._place = BEGINNING
         return len(found)
 
     async def _bring_back_or_say(self, request: Request) -> None:
@@ -78,6 +80,6 @@ class Reviver:
             await self._bring_back(request)
         except (Unavailable, DeadlineExceeded):
             raise
-        except (PlacetError, NoSuchWorkflow, ValueError) as error:
+        except (PlacetError, ValueError) as error:
             # ValueError: its row was written by a version that this one cannot read.
             _LOG.error("request %s cannot be brought back: %r", request.approval_id, error)
