@@ -1,4 +1,8 @@
-"""No append is acknowledged before its fdatasync returned, which only the system calls can show."""
+"""No append is acknowledged before its fdatasync returned (scenario 4).
+
+Only the system calls can show that, and only to who may trace them. What every machine can show is that an
+append is written by a transaction whose commit waits for the disk, and is committed when it is answered.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,14 @@ import shutil
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
+from sqlalchemy import Connection, Engine, event
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
 from placet_rpc.client import channel, serving
@@ -26,9 +32,21 @@ MakeEvent = Callable[..., event_pb2.Event]
 BOUND = 120.0
 # Much longer than an append takes, so that an answer that did not wait for it would be noticed.
 DELAY = 0.5
+# See https://sqlite.org/pragma.html#pragma_synchronous.
+FULL = 2
 
 STRACE = shutil.which("strace")
-pytestmark = pytest.mark.skipif(STRACE is None, reason="waits for the program strace (Debian: strace)")
+needs_strace = pytest.mark.skipif(
+    STRACE is None, reason="scenario 4 by system calls waits for the program strace (Debian: strace)"
+)
+
+
+class Service(Protocol):
+    """The running AuditService of the tests' conftest."""
+
+    def stub(self, *roles: str) -> audit_service_pb2_grpc.AuditServiceStub:
+        """A caller in these roles."""
+        ...
 
 
 @dataclass
@@ -69,34 +87,38 @@ async def traced(folder: Path, make_event: MakeEvent, *changes: str) -> AsyncIte
             "PLACET_JWKS_FILE": str(folder / "jwks.json"),
         },
     )
-    async with asyncio.timeout(BOUND):
-        while not await serving(address):  # noqa: ASYNC110 (the condition is another process's state)
-            await asyncio.sleep(0.05)
-    assert STRACE is not None
-    options = [
-        "-ff",
-        "-y",
-        "-e",
-        "trace=fsync,fdatasync",
-        *changes,
-        "-o",
-        str(folder / "of"),
-        "-p",
-        str(process.pid),
-    ]
-    strace = await asyncio.create_subprocess_exec(STRACE, *options, stderr=asyncio.subprocess.PIPE)
-    assert strace.stderr is not None
-    said = await strace.stderr.readline()
-    if b"attached" not in said:
-        pytest.skip(f"waits for permission to trace: {said.decode().strip()}")
-    token = mint(SigningKey.load(folder / "signing-key.json"), "worker-default", "home", ["worker"], ttl=600)
     try:
-        async with channel(address, StaticToken(token)) as opened:
+        async with asyncio.timeout(BOUND):
+            while not await serving(address):  # noqa: ASYNC110 (the condition is another process's state)
+                await asyncio.sleep(0.05)
+        token = mint(
+            SigningKey.load(folder / "signing-key.json"), "worker-default", "home", ["worker"], ttl=600
+        )
+        async with attached(process.pid, folder, *changes), channel(address, StaticToken(token)) as opened:
             yield Traced(audit_service_pb2_grpc.AuditServiceStub(opened), folder, make_event)
     finally:
         process.kill()
         await process.wait()
-        await strace.wait()
+
+
+@asynccontextmanager
+async def attached(pid: int, folder: Path, *changes: str) -> AsyncIterator[None]:
+    """strace on a process. Skips the test where that is not allowed."""
+    assert STRACE is not None
+    options = ["-ff", "-y", "-e", "trace=fsync,fdatasync", *changes, "-o", str(folder / "of"), "-p", str(pid)]
+    strace = await asyncio.create_subprocess_exec(STRACE, *options, stderr=asyncio.subprocess.PIPE)
+    try:
+        assert strace.stderr is not None
+        async with asyncio.timeout(BOUND):
+            said = await strace.stderr.readline()
+        if b"attached" not in said:
+            pytest.skip(f"scenario 4 by system calls waits for permission to trace: {said.decode().strip()}")
+        yield
+    finally:
+        # It lets go of the process and ends, if it has not ended by itself.
+        with suppress(ProcessLookupError):
+            strace.terminate()
+        await strace.communicate()
 
 
 def free_port() -> int:
@@ -105,6 +127,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@needs_strace
 async def test_each_acknowledged_append_had_a_sync_of_its_own(tmp_path: Path, make_event: MakeEvent) -> None:
     async with traced(tmp_path, make_event) as service:
         for appends in range(1, 21):
@@ -112,6 +135,7 @@ async def test_each_acknowledged_append_had_a_sync_of_its_own(tmp_path: Path, ma
             assert service.synced() >= appends
 
 
+@needs_strace
 async def test_no_append_is_acknowledged_while_its_sync_is_under_way(
     tmp_path: Path, make_event: MakeEvent
 ) -> None:
@@ -124,9 +148,47 @@ async def test_no_append_is_acknowledged_while_its_sync_is_under_way(
             assert loop.time() - begun >= DELAY
 
 
+@needs_strace
 async def test_no_append_is_acknowledged_whose_sync_failed(tmp_path: Path, make_event: MakeEvent) -> None:
     async with traced(tmp_path, make_event, "-e", "inject=fsync,fdatasync:error=EIO") as service:
         for _ in range(3):
             with pytest.raises(PlacetError) as failure:
                 await service.append()
             assert failure.value.grpc_kind in ("unavailable", "internal")
+
+
+@contextmanager
+def waits_for_the_disk() -> Iterator[list[bool]]:
+    """Whether its commit waits for it, for each transaction of this process that writes entries from now on,
+    as the database itself says."""
+    seen: list[bool] = []
+
+    def look(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if not statement.startswith("INSERT INTO entry"):
+            return
+        if connection.dialect.name == "sqlite":
+            seen.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one() >= FULL)
+        else:
+            seen.append(connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on")
+
+    event.listen(Engine, "before_cursor_execute", look)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", look)
+
+
+async def test_each_acknowledged_append_is_committed_by_a_transaction_that_waits_for_the_disk(
+    service: Service, make_event: MakeEvent
+) -> None:
+    writer = service.stub("worker")
+    with acting_for("red"), waits_for_the_disk() as seen:
+        for appends in range(1, 6):
+            append = audit_service_pb2.AppendEventsRequest(
+                approval_id=str(uuid.uuid4()), expected_next=1, events=[make_event()]
+            )
+            assert (await writer.AppendEvents(append, timeout=BOUND)).appended
+            assert seen == [True] * appends
+            # Another connection sees it: it is committed.
+            listed = audit_service_pb2.ListEventsRequest(approval_id=append.approval_id)
+            assert len((await writer.ListEvents(listed, timeout=BOUND)).entries) == 1
