@@ -18,7 +18,7 @@ MakeEvent = Callable[..., event_pb2.Event]
 Request = audit_service_pb2.AppendEventsRequest
 
 KINDS = [field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields]
-# Intake writes the first event, services their refusals, the workflow all else.
+# Services write a request's first event and their refusals, workers all else.
 OF_THE_TENANT = {"access_refused"}
 BY_ROLE = {"service": {"received", "access_refused"}, "worker": set(KINDS) - {"received", "access_refused"}}
 

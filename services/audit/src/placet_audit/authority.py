@@ -1,7 +1,9 @@
 """Who may append which kind of event, and where it belongs. Pure.
 
-A service that is broken into must not be able to write what only the workflow may conclude: a role may append
-the kinds that name it here, and a kind without a rule is nobody's.
+A role may append the kinds that name it here; a kind without a rule is nobody's. So a service that is broken
+into cannot write what a workflow concludes. More is not kept apart: whoever holds role `worker` (the openai
+and ml workers too) may write all that a request's workflow writes, for every tenant, and whoever holds role
+`service` may write a request's first event. Each worker's token is trusted with decisions.
 """
 
 from __future__ import annotations
