@@ -10,7 +10,6 @@ from functools import partial
 import pytest
 
 from placet.audit.v1 import event_pb2
-from placet_rpc.errors import PlacetError
 from placet_testing.stack import ALICE, EVENTUALLY, Stack, until
 
 PENDING = 10
@@ -56,7 +55,7 @@ async def test_a_process_killed_while_requests_are_pending_loses_none(stack: Sta
     await until(back, f"{name} is back", EVENTUALLY)
     # What was being asked when it was killed goes on too.
     for approval_id in ids[-2:]:
-        await until(partial(asked, stack, approval_id), "it waits for a person", EVENTUALLY)
+        await stack.waiting(approval_id)
         decide = partial(effective, stack, approval_id, decisions[approval_id])
         await until(decide, "it is decided", EVENTUALLY)
     for approval_id in ids:
@@ -67,11 +66,3 @@ async def test_a_process_killed_while_requests_are_pending_loses_none(stack: Sta
         assert [one.entry.event.WhichOneof("body") for one in shown.path] == [
             event.WhichOneof("body") for event in await stack.path(approval_id)
         ]
-
-
-async def asked(stack: Stack, approval_id: str) -> bool:
-    """Whether somebody is asked; an answer that does not come is no answer."""
-    try:
-        return (await stack.get(approval_id)).waiting_for_approval
-    except PlacetError:
-        return False

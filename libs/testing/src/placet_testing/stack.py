@@ -13,6 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.audit.v1 import audit_service_pb2, event_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
 from placet_cli.home import Home, Ports
 from placet_cli.stack.plan import StackOptions, stack
 from placet_cli.stack.process import ProcessSpec
@@ -55,6 +57,14 @@ async def until(
             return answer
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
         await asyncio.sleep(pause)
+
+
+async def answered(call: Awaitable[T]) -> T | None:
+    """What a call answers; None when that is not known, and the same call must be sent again."""
+    try:
+        return await call
+    except (Unavailable, DeadlineExceeded):
+        return None
 
 
 def a_request(policy: str = "simple", **fields: object) -> approval_service_pb2.RequestApprovalRequest:
@@ -93,6 +103,7 @@ class Stack:
         self._channels = channels
         self._stubs: dict[str, ApprovalServiceStub] = {}
         self._audit: AuditServiceStub | None = None
+        self._notification: NotificationServiceStub | None = None
         self._temporal: Client | None = None
 
     # Callers.
@@ -116,6 +127,13 @@ class Stack:
             self._audit = AuditServiceStub(await self._channels.enter_async_context(opened))
         return self._audit
 
+    async def notification(self) -> NotificationServiceStub:
+        """NotificationService as an operator calls it."""
+        if self._notification is None:
+            opened = channel(self.ports.address("notification"), self.tokens(AUDITOR))
+            self._notification = NotificationServiceStub(await self._channels.enter_async_context(opened))
+        return self._notification
+
     async def temporal(self) -> Client:
         """Temporal as the services and workers reach it."""
         if self._temporal is None:
@@ -125,41 +143,48 @@ class Stack:
             self._temporal = await connect(settings, "test")
         return self._temporal
 
+    # All but `sent`, `decide` and `judged`, which are one call each, is sent again, the same each time, until
+    # it is answered: that a busy machine did not answer once is no test's failure.
+
     async def request(self, policy: str = "simple", **fields: object) -> str:
         """Asks for an approval; its id."""
-        request = a_request(policy, manager_approver=BOB, **fields)
-        return (await (await self.as_(CALLER)).RequestApproval(request, timeout=SOON)).id
+        sent = partial(self.sent, a_request(policy, manager_approver=BOB, **fields))
+        return await until(sent, "the request is accepted", EVENTUALLY)
 
     async def sent(self, request: approval_service_pb2.RequestApprovalRequest) -> str | None:
         """Sends a request, by one call; its id, or None when the same one must be sent again."""
-        try:
-            return (await (await self.as_(CALLER)).RequestApproval(request, timeout=SOON)).id
-        except (Unavailable, DeadlineExceeded):
-            return None
+        response = await answered((await self.as_(CALLER)).RequestApproval(request, timeout=SOON))
+        return None if response is None else response.id
 
-    async def get(self, approval_id: str) -> approval_pb2.Approval:
+    async def get(self, approval_id: str, within: float = EVENTUALLY) -> approval_pb2.Approval:
         """The request as its caller sees it."""
+        return await until(
+            lambda: answered(self._get_once(approval_id)), f"the view shows {approval_id}", within
+        )
+
+    async def _get_once(self, approval_id: str) -> approval_pb2.Approval:
         request = approval_service_pb2.GetApprovalRequest(id=approval_id)
         return (await (await self.as_(CALLER)).GetApproval(request, timeout=SOON)).approval
 
-    async def waiting(self, approval_id: str) -> approval_pb2.Approval:
+    async def waiting(self, approval_id: str, within: float = EVENTUALLY) -> approval_pb2.Approval:
         """The request once it waits for a person."""
 
         async def ask() -> approval_pb2.Approval | None:
-            approval = await self.get(approval_id)
-            return approval if approval.waiting_for_approval else None
+            approval = await answered(self._get_once(approval_id))
+            return approval if approval is not None and approval.waiting_for_approval else None
 
-        return await until(ask, f"{approval_id} waits for a person")
+        return await until(ask, f"{approval_id} waits for a person", within)
 
     async def outcome(self, approval_id: str, within: float = EVENTUALLY) -> approval_pb2.Outcome:
         """The outcome, once there is one."""
         caller = await self.as_(CALLER)
 
         async def ask() -> approval_pb2.Outcome | None:
-            response = await caller.AwaitOutcome(
-                approval_service_pb2.AwaitOutcomeRequest(id=approval_id), timeout=SOON
+            response = await answered(
+                caller.AwaitOutcome(approval_service_pb2.AwaitOutcomeRequest(id=approval_id), timeout=SOON)
             )
-            return response.approval.outcome if response.approval.HasField("outcome") else None
+            closed = response is not None and response.approval.HasField("outcome")
+            return response.approval.outcome if response is not None and closed else None
 
         return await until(ask, f"{approval_id} is closed", within)
 
@@ -173,7 +198,7 @@ class Stack:
         reason: str = "because",
     ) -> approval_service_pb2.SubmitDecisionResponse:
         """One decision, by one call. Raises its refusal."""
-        digest = content_digest or (await self.get(approval_id)).content_digest
+        digest = content_digest or (await self._get_once(approval_id)).content_digest
         request = approval_service_pb2.SubmitDecisionRequest(
             approval_id=approval_id,
             decision_id=decision_id or str(uuid.uuid4()),
@@ -188,20 +213,21 @@ class Stack:
     ) -> Judged | None:
         """Sends an approval, by one call; what it came to, or None when that is not known yet and the same
         one must be sent again."""
+        decision = self.decide(approval_id, person, decision_id=decision_id, content_digest=content_digest)
         try:
-            answer = await self.decide(
-                approval_id, person, decision_id=decision_id, content_digest=content_digest
-            )
+            answer = await answered(decision)
         except FailedPrecondition as refused:
             return Judged(refused)
-        except (Unavailable, DeadlineExceeded):
-            return None
-        return None if answer.status == approval_pb2.COMMAND_STATUS_ACCEPTED else Judged()
+        unknown = answer is None or answer.status == approval_pb2.COMMAND_STATUS_ACCEPTED
+        return None if unknown else Judged()
 
-    async def path(self, approval_id: str) -> list[event_pb2.Event]:
+    async def path(self, approval_id: str, within: float = EVENTUALLY) -> list[event_pb2.Event]:
         """The request's events by the log itself, in order."""
         request = audit_service_pb2.ListEventsRequest(approval_id=approval_id, page_size=1000)
-        response = await (await self.audit()).ListEvents(request, timeout=SOON)
+        audit = await self.audit()
+        response = await until(
+            lambda: answered(audit.ListEvents(request, timeout=SOON)), "the log answers", within
+        )
         assert [one.entry.number for one in response.entries] == list(range(1, len(response.entries) + 1))
         return [one.entry.event for one in response.entries]
 

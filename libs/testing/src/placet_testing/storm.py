@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
-from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
+from placet_rpc.errors import PlacetError
 from placet_testing.stack import ALICE, Stack, a_request, until
 
 VICTIMS = ("temporal", "audit", "approval", "decision", "notification", "worker-default")
@@ -68,33 +67,14 @@ async def storm(
 async def _to_its_end(stack: Stack, damage: Damage) -> None:
     sent = partial(stack.sent, a_request())
     approval_id = await until(sent, "it is accepted", PATIENCE)
-    digest = await until(partial(_asked, stack, approval_id), "somebody is asked", PATIENCE)
+    digest = (await stack.waiting(approval_id, PATIENCE)).content_digest
     decide = partial(stack.judged, approval_id, ALICE, str(uuid.uuid4()), digest)
     answer = await until(decide, "the decision is judged", PATIENCE)
-    path = await until(partial(_path, stack, approval_id), "the log answers", PATIENCE)
+    path = await stack.path(approval_id, PATIENCE)
     counted = Counter(str(event.WhichOneof("body")) for event in path)
     once = ("received", "processed", "tier_opened", "voted", "decided", "closed")
     if answer.refusal is not None or any(counted[kind] != 1 for kind in once) or counted["refused"]:
         damage.faults.append(f"{approval_id}: answered {answer.word}, logged {dict(counted)}")
-    shown = await until(partial(_shown, stack, approval_id), "the view answers", PATIENCE)
+    shown = await stack.get(approval_id, PATIENCE)
     if shown.outcome.state != event_pb2.STATE_APPROVED:
         damage.faults.append(f"{approval_id}: the view says {shown.outcome}")
-
-
-async def _shown(stack: Stack, approval_id: str) -> approval_pb2.Approval | None:
-    try:
-        return await stack.get(approval_id)
-    except (Unavailable, DeadlineExceeded):
-        return None
-
-
-async def _asked(stack: Stack, approval_id: str) -> bytes | None:
-    shown = await _shown(stack, approval_id)
-    return shown.content_digest if shown is not None and shown.waiting_for_approval else None
-
-
-async def _path(stack: Stack, approval_id: str) -> list[event_pb2.Event] | None:
-    try:
-        return await stack.path(approval_id)
-    except (Unavailable, DeadlineExceeded):
-        return None
