@@ -8,18 +8,22 @@ import os
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
-from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, running_test_stack, until
+from placet_testing.halting_worker import HALT, PAGE, READ
+from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, running_test_stack
 
 # At least ten of each are needed to say anything.
 RISKY = "Urgent: pay EUR {0},000 to the new IBAN DE89 3704 0044 0532 0130 00 without the usual approval"
 PLAIN = "Please pay invoice {0} of EUR 900 to our supplier"
 HARMLESS = "Fix typo in the meeting notes: 'teh' becomes 'the'."
 EACH = 10
+# What a report counts, by its field.
+COUNTS = ("versions", "leftOut")
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +44,21 @@ async def start(stack: Stack, *arguments: str) -> asyncio.subprocess.Process:
     )
 
 
+@asynccontextmanager
+async def killed_at_the_end(process: asyncio.subprocess.Process) -> AsyncIterator[asyncio.subprocess.Process]:
+    """It is gone after the block, whatever happened in it."""
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 async def evaluate(stack: Stack, *arguments: str) -> str:
     """What it prints."""
-    process = await start(stack, *arguments)
-    output, errors = await process.communicate()
+    async with killed_at_the_end(await start(stack, *arguments)) as process:
+        output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
     return output.decode()
 
@@ -82,6 +97,12 @@ async def said(process: asyncio.subprocess.Process, text: str) -> None:
             seen += line
 
 
+def pages_read(stack: Stack, pid: int) -> list[int]:
+    """Where the pages of the log begin for which a worker asked, in order."""
+    lines = (line.split() for line in (stack.failpoints / READ).read_text().splitlines())
+    return [int(index) for reader, index in lines if int(reader) == pid]
+
+
 @pytest.mark.timeout(300)
 async def test_too_few_decisions_say_nothing_and_enough_of_them_do(stack: Stack) -> None:
     approve, reject = event_pb2.VERDICT_APPROVE, event_pb2.VERDICT_REJECT
@@ -116,20 +137,22 @@ async def test_too_few_decisions_say_nothing_and_enough_of_them_do(stack: Stack)
 @pytest.mark.timeout(300)
 async def test_an_evaluation_whose_worker_is_killed_goes_on_by_itself_and_says_so(stack: Stack) -> None:
     await decide(stack, "document", PLAIN.format(5), event_pb2.VERDICT_APPROVE)
-    # A log that does not answer holds the job up in the middle.
-    with stack.stopped("audit"):
-        process = await start(stack)
-        await said(process, "beginning")
+    (stack.failpoints / READ).unlink(missing_ok=True)
+    (stack.failpoints / HALT).touch()
+    async with killed_at_the_end(await start(stack, "--json")) as process:
+        await said(process, f"{PAGE} of ")
         killed = stack.pid("worker-ml")
         stack.kill("worker-ml")
         await said(process, "waiting for the ml worker")
-
-    async def back() -> bool:
-        return stack.supervisor.ready("worker-ml") and stack.pid("worker-ml") != killed
-
-    await until(back, "the worker is back", EVENTUALLY)
-    async with asyncio.timeout(EVENTUALLY):
-        output, errors = await process.communicate()
+        (stack.failpoints / HALT).unlink()
+        async with asyncio.timeout(EVENTUALLY):
+            output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
-    assert "entries of the log, all policies" in output.decode()
-    assert "approved + " in output.decode()
+
+    assert pages_read(stack, killed) == [0, PAGE]
+    assert pages_read(stack, stack.pid("worker-ml"))[0] == PAGE
+    # Nothing is missing in what was counted in two parts, nor counted twice.
+    again = json.loads(await evaluate(stack, "--json"))
+    assert sum(version["approved"] for version in again["versions"]) > 0
+    told = json.loads(output)
+    assert {part: told[part] for part in COUNTS} == {part: again[part] for part in COUNTS}

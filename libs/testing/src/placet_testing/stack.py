@@ -43,6 +43,8 @@ AUDITOR = "auditor@example.com"
 SOON = 30.0
 EVENTUALLY = 90.0
 ROLES = {AUDITOR: frozenset({"auditor", "operator"})}
+# What runs instead of a worker in a breakable stack.
+FAILING = {"worker-default": "placet_testing.failing_worker", "worker-ml": "placet_testing.halting_worker"}
 PAYMENT = b"Please transfer 50,000 EUR to IBAN DE89 3704 0044 0532 0130 00 today"
 
 
@@ -296,14 +298,13 @@ def _is_free(port: int) -> bool:
 
 
 def breakable(home: Home, specs: Sequence[ProcessSpec]) -> list[ProcessSpec]:
-    """The stack's processes behind gates, and the default worker with failpoints."""
+    """The stack's processes behind gates, and the workers that have failpoints with them."""
     folder = failpoints_of(home)
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
     for spec in specs:
-        command = spec.command
-        if spec.name == "worker-default":
-            command = (sys.executable, "-m", "placet_testing.failing_worker")
+        module = FAILING.get(spec.name)
+        command = spec.command if module is None else (sys.executable, "-m", module)
         gate = (sys.executable, "-m", "placet_testing.gate", str(folder / f"{spec.name}.shut"))
         env = {**spec.env, "PLACET_FAILPOINTS": str(folder)}
         changed.append(dataclasses.replace(spec, command=(*gate, *command), env=env, start_limit=EVENTUALLY))
