@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from placet_testing.stack import EVENTUALLY, Stack, a_request, until
+from placet.approval.v1.approval_service_pb2 import ListApprovalsRequest
+from placet_testing.stack import CALLER, EVENTUALLY, SOON, Stack, a_request, answered, until
 from placet_workflows.names import APPROVAL_WORKFLOW
 
 CALLERS = 100
 # Keys at a time: their calls are all in flight together.
 KEYS_AT_ONCE = 4
+# Between two looks at Temporal's list, in seconds.
+SETTLING = 1.0
 
 
 @dataclass
@@ -21,16 +24,16 @@ class Crowd:
     """What became of it: `faults` says what must not be, and is empty."""
 
     keys: int = 0
-    # How many more there are than before, by Temporal's own count.
+    # How many more there are than before, by Temporal's own list.
     workflows: int = 0
     faults: list[str] = field(default_factory=list)
 
 
 async def crowd(stack: Stack, keys: int, progress: Callable[[Crowd], None] = lambda _crowd: None) -> Crowd:
     """For each of `keys` request ids, sends one request a hundred times at once, each until it is answered.
-    Then counts the ids that were answered, the entries in the log, and Temporal's workflows."""
+    Then compares the ids that were answered with the log, with the view, and with Temporal's workflows."""
     found, ids, bound = Crowd(), set[str](), asyncio.Semaphore(KEYS_AT_ONCE)
-    before = await _workflows(stack)
+    before, shown_before = await _workflows(stack), await _shown(stack)
 
     async def one() -> None:
         async with bound:
@@ -42,15 +45,32 @@ async def crowd(stack: Stack, keys: int, progress: Callable[[Crowd], None] = lam
     if len(ids) != keys:
         found.faults.append(f"{keys} keys made {len(ids)} requests")
 
-    async def counted() -> bool:
-        # Temporal's count follows a moment behind.
-        found.workflows = await _workflows(stack) - before
-        return found.workflows >= keys
-
-    await until(counted, f"Temporal counts {keys} workflows", EVENTUALLY, pause=0.2)
-    if found.workflows != keys:
-        found.faults.append(f"{keys} keys made {found.workflows} workflows")
+    for approval_id in ids:
+        await stack.waiting(approval_id)
+    last = await stack.request()
+    await stack.waiting(last)
+    made = await _settled(stack, last) - before
+    found.workflows = made.total() - made[last]
+    if made != Counter(ids | {last}):
+        found.faults.append(f"{keys} keys made the workflows {sorted(made.elements())}, the last is {last}")
+    shown = await _shown(stack) - shown_before
+    if shown != ids | {last}:
+        found.faults.append(f"{keys} keys made the view show {sorted(shown)}, the last is {last}")
     return found
+
+
+async def _settled(stack: Stack, last: str) -> Counter[str]:
+    """Temporal's workflows by its own list, which follows a moment behind: once the last one that was started
+    is in it, and nothing more comes."""
+    listed = Counter[str]()
+
+    async def settled() -> bool:
+        nonlocal listed
+        earlier, listed = listed, await _workflows(stack)
+        return last in listed and listed == earlier
+
+    await until(settled, f"Temporal lists {last}, and nothing more comes", EVENTUALLY, pause=SETTLING)
+    return listed
 
 
 async def _at_once(stack: Stack, found: Crowd) -> set[str]:
@@ -60,13 +80,25 @@ async def _at_once(stack: Stack, found: Crowd) -> set[str]:
     if len(ids) != 1:
         found.faults.append(f"{request.request_id} was answered with {sorted(ids)}")
     for approval_id in ids:
-        path = await until(partial(stack.path, approval_id), "the log answers", EVENTUALLY)
-        counted = Counter(str(event.WhichOneof("body")) for event in path)
+        counted = Counter(str(event.WhichOneof("body")) for event in await stack.path(approval_id))
         if counted["received"] != 1:
             found.faults.append(f"{approval_id} was received {counted['received']} times")
     return ids
 
 
-async def _workflows(stack: Stack) -> int:
-    counted = await (await stack.temporal()).count_workflows(f"WorkflowType = '{APPROVAL_WORKFLOW}'")
-    return counted.count
+async def _workflows(stack: Stack) -> Counter[str]:
+    """How many runs of workflows there were, by their ids."""
+    runs = (await stack.temporal()).list_workflows(f"WorkflowType = '{APPROVAL_WORKFLOW}'")
+    return Counter([run.id async for run in runs])
+
+
+async def _shown(stack: Stack) -> set[str]:
+    """All requests that the view shows to whoever made them."""
+    caller, request = await stack.as_(CALLER), ListApprovalsRequest(page_size=500)
+    shown = set[str]()
+    while True:
+        page = await until(lambda: answered(caller.ListApprovals(request, timeout=SOON)), "the view answers")
+        shown.update(approval.id for approval in page.approvals)
+        if not page.next_page_token:
+            return shown
+        request.page_token = page.next_page_token
