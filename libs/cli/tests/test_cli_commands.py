@@ -93,7 +93,7 @@ def test_keys_that_others_can_read_are_found_by_doctor_and_refused_by_commands(t
 
 
 def test_options_are_taken_before_and_after_the_command(tmp_path: Path) -> None:
-    for arguments in (("--as", "alice", "list"), ("list", "--as", "alice")):
+    for arguments in (("--as", "alice", "list"), ("list", "--as", "alice"), ("list", "--as", "älice@a.de")):
         assert "not an e-mail address" in placet(*arguments, home=tmp_path).stderr
 
 

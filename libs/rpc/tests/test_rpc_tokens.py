@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from placet_rpc.errors import Unauthenticated
+from placet_rpc.identity import one_spelling
 from placet_rpc.tokens import (
     FileTokenSource,
     KeyFiles,
@@ -97,6 +98,7 @@ def test_a_token_tells_who_it_is_of(own: Any) -> None:
         ("Alice@Example.COM", "alice@example.com"),
         (" alice@example.com\t", "alice@example.com"),
         ("Billing-EU", "Billing-EU"),
+        ("BÜCHER", "BÜCHER"),
     ],
 )
 def test_a_person_is_one_however_their_address_is_written(own: Any, written: str, subject: str) -> None:
@@ -105,6 +107,24 @@ def test_a_person_is_one_however_their_address_is_written(own: Any, written: str
     token = mint(key, written, "default", ["requester"], 60)
 
     assert Verifier(files.jwks).verify(token).subject == subject
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        # The Kelvin sign, whose small letter is k.
+        "\u212aim@example.com",
+        "kim@example.com\u00a0",
+        # Cyrillic.
+        "\u0430lice@example.com",
+    ],
+)
+def test_nobody_becomes_another_person_by_letters_beyond_ascii(own: Any, written: str) -> None:
+    files, key = own
+
+    with pytest.raises(Unauthenticated):
+        Verifier(files.jwks).verify(mint(key, written, "default", ["approver"], 60))
+    assert one_spelling(written) == written
 
 
 def test_a_token_is_refused_from_the_second_of_its_expiry_even_when_cached(own: Any) -> None:

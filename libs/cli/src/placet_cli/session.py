@@ -44,10 +44,10 @@ class Session:
     @classmethod
     def of(cls, home: Path | None, port_base: int | None, identity: str | None, *, json: bool) -> Session:
         """The session of these options. Raises Problem if the identity is no address."""
-        if identity is not None and not _ADDRESS.fullmatch(identity):
+        if identity is not None and not (identity.isascii() and _ADDRESS.fullmatch(identity)):
             raise Problem(
                 f"--as {identity} is not an e-mail address",
-                "people are known by their addresses",
+                "people are known by their addresses, which have ASCII letters only",
                 tries=("--as alice@example.com",),
             )
         return cls(Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +14,7 @@ TENANT_FREE_ROLES = frozenset({"worker", "service"})
 
 TENANT_METADATA = "placet-tenant"
 
+_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -50,9 +52,10 @@ def one_spelling(name: str) -> str:
     program's name is returned as it is.
 
     RFC 5321, 2.4 leaves it to each host whether the part before the @ knows upper case; none that people use
-    does, and two spellings of one person must not be two people.
+    does, and two spellings of one person must not be two people. Only ASCII is changed: Unicode has letters
+    whose small form is that of another (the Kelvin sign's is k), and two people must not be one.
     """
-    return name.strip().lower() if "@" in name else name
+    return name.strip(string.whitespace).translate(_SMALL) if "@" in name else name
 
 
 def current() -> Principal:

@@ -218,6 +218,9 @@ class Verifier:
         subject, tenant, roles = claims["sub"], claims.get("tenant"), claims.get("roles")
         if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT:
             raise ValueError("claim sub")
+        if "@" in subject and not subject.isascii():
+            # Two addresses that look the same would be two people, and nobody can be asked by such a one.
+            raise ValueError("claim sub: an address beyond ASCII")
         if not isinstance(tenant, str):
             raise ValueError("claim tenant")  # noqa: TRY004 (a wrong token, not a wrong call)
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
