@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,14 +37,17 @@ class Folders:
     top: Path
     owners: bool
 
-    def write(self, recipient: str, name: str, content: bytes, owner: int) -> None:
-        """Puts a secret into the folder of its recipient in one step, readable by its owner only."""
+    def write(self, recipient: str, name: str, content: bytes, owner: int, mode: int = 0o600) -> None:
+        """Puts a file into its recipient's folder in one step; a secret, unless `mode` says otherwise."""
         path = self.of(recipient) / name
         temporary = path.with_name(f".{name}.new")
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
             self._give(temporary, owner)
         temporary.replace(path)
 
@@ -77,10 +79,10 @@ def signing_key(folders: Folders) -> SigningKey:
     files = KeyFiles.below(folders.of("signing"))
     if not files.private_key.exists():
         generate_keys(folders.of("signing"))
-    published = folders.of("jwks") / files.jwks.name
-    if not published.exists():
+    name = files.jwks.name
+    if not (folders.of("jwks") / name).exists():
         # Not written again: revocations are kept in it.
-        shutil.copyfile(files.jwks, published)
+        folders.write("jwks", name, files.jwks.read_bytes(), ROOT, mode=0o644)
     return SigningKey.load(files.private_key)
 
 

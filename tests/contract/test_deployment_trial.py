@@ -6,7 +6,9 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,30 @@ def test_a_second_run_renews_tokens_and_keeps_all_that_data_depends_on(tmp_path:
     changed = {path for path, content in contents().items() if first[path] != content}
     assert changed == set(tmp_path.glob("*/token"))
     Verifier(tmp_path / "jwks" / "jwks.json").verify((tmp_path / "audit" / "token").read_text().strip())
+
+
+def test_a_first_run_that_dies_anywhere_is_mended_by_the_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+    for last in count():
+        done: list[str] = []
+
+        def replace_or_die(source: str, target: str, last: int = last, done: list[str] = done) -> None:
+            if len(done) == last:
+                raise KeyboardInterrupt
+            replace(source, target)
+            done.append(target)
+
+        folder = tmp_path / str(last)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", replace_or_die)
+            with suppress(KeyboardInterrupt):
+                trial_keys.main([str(folder)])
+                break
+        trial_keys.main([str(folder)])
+        Verifier(folder / "jwks" / "jwks.json").verify((folder / "audit" / "token").read_text().strip())
+    assert last > len(trial_keys.SERVICES)
 
 
 def test_the_trial_gives_a_person_a_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

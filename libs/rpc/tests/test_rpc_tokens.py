@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import stat
 import time
 from pathlib import Path
@@ -61,6 +63,30 @@ def test_a_signing_key_in_use_is_never_overwritten(own: Any) -> None:
 
     with pytest.raises(FileExistsError):
         generate_keys(files.private_key.parent)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_keys_that_were_made_by_halves_are_made_again_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    steps, replace = itertools.count(1), os.replace
+
+    def replace_or_die(source: str, target: Path) -> None:
+        if next(steps) == step:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", replace_or_die)
+        with pytest.raises(KeyboardInterrupt):
+            generate_keys(tmp_path)
+    files = KeyFiles.below(tmp_path)
+    assert not files.private_key.exists()
+
+    generate_keys(tmp_path)
+
+    token = mint(SigningKey.load(files.private_key), "svc", "default", ["service"], 60)
+    assert Verifier(files.jwks).verify(token).subject == "svc"
 
 
 def test_a_signing_key_that_others_can_read_is_refused(own: Any) -> None:

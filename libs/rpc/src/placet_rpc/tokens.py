@@ -76,15 +76,16 @@ class SigningKey:
 def generate_keys(folder: Path) -> KeyFiles:
     """Makes a new signing key (mode 0600) and its JWKS in `folder`, which is made (0700) if need be.
 
+    The key comes last and in one step: where there is one, there is all. One at a time in a folder.
     Raises FileExistsError if the folder holds a signing key already: tokens in use depend on it.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = KeyFiles.below(folder)
+    if files.private_key.exists():
+        raise FileExistsError(f"{files.private_key} is in use")
     key = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": ALGORITHM}, auto_kid=True)
-    descriptor = os.open(files.private_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(key.as_dict(private=True), file)
     _replace(files.jwks, json.dumps({"keys": [key.as_dict(private=False)]}, indent=1), mode=0o644)
+    _replace(files.private_key, json.dumps(key.as_dict(private=True)), mode=0o600)
     return files
 
 
@@ -364,6 +365,8 @@ def _replace(path: Path, text: str, *, mode: int) -> None:
         with os.fdopen(descriptor, "w") as file:
             os.fchmod(file.fileno(), mode)
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
