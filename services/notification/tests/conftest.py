@@ -24,7 +24,7 @@ from placet.notification.v1 import notification_service_pb2_grpc as service_grpc
 from placet_notification.__main__ import assembled
 from placet_notification.config import Settings
 from placet_notification.content import ContentUnavailable
-from placet_notification.domain import Content, Kind, Payload
+from placet_notification.domain import Content, Kind, Notification, Payload
 from placet_notification.store import Store
 from placet_rpc import identity
 from placet_rpc.client import channel
@@ -93,6 +93,12 @@ def make_payload() -> MakePayload:
         return replace(payload, **changes)  # type: ignore[arg-type]  # a test's shorthand
 
     return make
+
+
+@pytest.fixture
+def asked(make_payload: MakePayload) -> Notification:
+    """Alice's notification."""
+    return Notification(id="one", cursor=1, create_time=datetime.now(UTC), payload=make_payload())
 
 
 @pytest.fixture

@@ -1,18 +1,21 @@
 """Whose fault a refusal is, at every stage of a real SMTP conversation."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import traceback
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import pytest
 
 from placet_notification.channels import ChannelUnavailable, RecipientRefused
 from placet_notification.connections import MailServer
-from placet_notification.domain import Content, Notification, Payload
+from placet_notification.domain import Content, Notification
 from placet_notification.smtp import EmailChannel
 
-CONTENT = Content(text="text", requester="ci@example.com", extracted=False)
+
+async def content() -> Content:
+    """What is to be decided."""
+    return Content(text="text", requester="ci@example.com", extracted=False)
 
 
 @dataclass
@@ -39,7 +42,7 @@ class Script:
         usual = {"greeting": "220 here", "DATA": "354 go on"}.get(verb, "250 OK")
         # Who is refused by EHLO tries HELO.
         answer = self.answers.get("EHLO" if verb == "HELO" else verb, usual)
-        writer.write(f"{answer}\r\n".encode())
+        writer.write(f"{answer}\r\n".encode("latin-1"))
         return answer
 
 
@@ -57,11 +60,6 @@ async def channel(script: Script) -> AsyncIterator[EmailChannel]:
         channel = EmailChannel(mail_server, sender="placet@example.com")
         yield channel
         await channel.close()
-
-
-@pytest.fixture
-def asked(make_payload: Callable[..., Payload]) -> Notification:
-    return Notification(id="one", cursor=1, create_time=datetime.now(UTC), payload=make_payload())
 
 
 FOR_GOOD = [
@@ -133,7 +131,7 @@ async def test_what_is_the_recipients_is_refused_for_good(
 ) -> None:
     script.answers = {stage: answer}
     with pytest.raises(RecipientRefused) as caught:
-        await channel.deliver("default", asked, CONTENT, within=10)
+        await channel.deliver("default", asked, content, within=10)
     assert caught.value.code == int(answer[:3])
     assert str(caught.value).startswith(answer.split("\r\n")[0].replace("-", " ", 1)[:20])
 
@@ -144,7 +142,7 @@ async def test_what_is_the_servers_or_ours_may_pass(
 ) -> None:
     script.answers = {stage: answer}
     with pytest.raises(ChannelUnavailable) as caught:
-        await channel.deliver("default", asked, CONTENT, within=10)
+        await channel.deliver("default", asked, content, within=10)
     assert str(caught.value).startswith(answer)
 
 
@@ -154,7 +152,20 @@ async def test_after_a_refusal_the_next_mail_goes_by_the_same_connection(
 ) -> None:
     script.answers = {stage: "451 later"}
     with pytest.raises(ChannelUnavailable):
-        await channel.deliver("default", asked, CONTENT, within=10)
+        await channel.deliver("default", asked, content, within=10)
     script.answers = {}
-    await channel.deliver("default", asked, CONTENT, within=10)
+    await channel.deliver("default", asked, content, within=10)
     assert script.conversations == 1
+
+
+@pytest.mark.parametrize(("code", "verdict"), [(550, RecipientRefused), (451, ChannelUnavailable)])
+async def test_an_answer_that_is_not_in_utf8_can_be_stored_and_told(
+    script: Script, channel: EmailChannel, asked: Notification, code: int, verdict: type[Exception]
+) -> None:
+    script.answers = {"RCPT": f"{code} Empfänger unbekannt"}
+    with pytest.raises(verdict) as caught:
+        await channel.deliver("default", asked, content, within=10)
+    # With its causes, for spans and logs show those, too.
+    told = "".join(traceback.format_exception(caught.value))
+    assert f"{code} Empf\ufffdnger unbekannt" in told
+    assert told.encode()

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from placet_notification import sending
-from placet_notification.channels import ChannelUnavailable, DeliveryChannel, LogChannel, RecipientRefused
+from placet_notification.channels import (
+    ChannelUnavailable,
+    DeliveryChannel,
+    FetchContent,
+    LogChannel,
+    RecipientRefused,
+)
 from placet_notification.domain import (
     Channel,
     Content,
@@ -24,7 +30,7 @@ from placet_notification.domain import (
 )
 from placet_notification.sending import Sender
 from placet_notification.store import Claim, Lease, Store
-from placet_rpc.errors import AlreadyExists, FailedPrecondition, Unavailable
+from placet_rpc.errors import AlreadyExists, FailedPrecondition, ResourceExhausted, Unavailable
 from placet_storage import DatabaseUnavailable
 
 # Of conftest, which tests cannot import by name.
@@ -36,7 +42,6 @@ MakePayload = Callable[..., Payload]
 class Mailbox:
     """An e-mail channel in memory. `verdicts` are raised one after the other; then it takes everything."""
 
-    shows_content = True
     verdicts: list[Exception] = field(default_factory=list)
     taken: list[tuple[Notification, Content | None]] = field(default_factory=list)
     attempts: int = 0
@@ -46,9 +51,10 @@ class Mailbox:
     within: float = 0.0
 
     async def deliver(
-        self, tenant: str, notification: Notification, content: Content | None, *, within: float
+        self, tenant: str, notification: Notification, content: FetchContent, *, within: float
     ) -> None:
         """See DeliveryChannel."""
+        shown = await content()
         self.attempts += 1
         self.within = within
         self.begun.set()
@@ -56,7 +62,7 @@ class Mailbox:
             await self.gate.wait()
         if self.verdicts:
             raise self.verdicts.pop(0)
-        self.taken.append((notification, content))
+        self.taken.append((notification, shown))
 
 
 def make_sender(store: Store, mailbox: Mailbox, contents: Contents, **options: Any) -> Sender:
@@ -196,6 +202,24 @@ async def test_another_payload_does_not_join_the_attempt_of_the_first(
         await sender.send("default", "key", make_payload(title="another"), within=60)
     mailbox.gate.set()
     assert (await first).status is Status.DELIVERED
+
+
+async def test_one_attempt_too_many_is_refused_and_one_that_is_under_way_can_still_be_joined(
+    sqlite_store: Store, mailbox: Mailbox, contents: Contents, make_payload: MakePayload
+) -> None:
+    # Attempts outlive their callers, so callers do not bound them.
+    mailbox.gate = asyncio.Event()
+    sender = make_sender(sqlite_store, mailbox, contents, max_attempts=2)
+    for number in range(2):
+        with pytest.raises(Unavailable, match="still under way"):
+            await sender.send("default", str(number), make_payload(), within=0.01)
+    with pytest.raises(ResourceExhausted, match="later"):
+        await sender.send("default", "2", make_payload(), within=10)
+    joined = asyncio.create_task(sender.send("default", "0", make_payload(), within=60))
+    mailbox.gate.set()
+    assert (await joined).attempts == 1
+    await sender.close()
+    assert (await sender.send("default", "2", make_payload(), within=10)).attempts == 1
 
 
 async def test_what_did_not_go_is_tried_again_by_the_next_call(

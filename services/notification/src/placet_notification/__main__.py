@@ -60,7 +60,14 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(email.close)
         contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(approval))
         channels: dict[Channel, DeliveryChannel] = {Channel.EMAIL: email, Channel.LOG: LogChannel()}
-        sender = Sender(store, channels, contents, stream.ring, attempt_seconds=settings.attempt_seconds)
+        sender = Sender(
+            store,
+            channels,
+            contents,
+            stream.ring,
+            attempt_seconds=settings.attempt_seconds,
+            max_attempts=settings.attempts,
+        )
         stack.push_async_callback(sender.close)
         append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
         refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)

@@ -1,11 +1,15 @@
 """What a channel promises, and the one that needs no address: the log."""
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
 
 from placet_notification.domain import Content, Notification, one_line
 from placet_telemetry import log
 
 _LOG = log(__name__)
+
+
+FetchContent: TypeAlias = Callable[[], Awaitable[Content | None]]
 
 
 class ChannelUnavailable(Exception):
@@ -23,26 +27,22 @@ class RecipientRefused(Exception):
 class DeliveryChannel(Protocol):
     """A way to tell somebody something."""
 
-    @property
-    def shows_content(self) -> bool:
-        """Whether what is to be decided goes with the notification."""
-
     async def deliver(
-        self, tenant: str, notification: Notification, content: Content | None, *, within: float
+        self, tenant: str, notification: Notification, content: FetchContent, *, within: float
     ) -> None:
         """One attempt of at most `within` seconds; returns when the channel has taken it.
 
-        Raises ChannelUnavailable, RecipientRefused.
+        `content` fetches what is to be decided, if the notification asks for a decision. A channel that shows
+        it calls this when it can hand it on at once, for it may be large. Raises ChannelUnavailable,
+        RecipientRefused, and what `content` raises.
         """
 
 
 class LogChannel:
     """A line in the service's log. Programs follow the stream; the line is for whoever looks for it."""
 
-    shows_content = False
-
     async def deliver(
-        self, tenant: str, notification: Notification, content: Content | None, *, within: float
+        self, tenant: str, notification: Notification, content: FetchContent, *, within: float
     ) -> None:
         """Writes the line; cannot fail."""
         payload = notification.payload

@@ -37,7 +37,11 @@ class Settings(ServiceSettings, CallerSettings):
 
     attempt_seconds: float = Field(default=10, gt=0)
     """Seconds that one attempt may take, however long its caller waits. After a crash in the midst of one the
-    next begins a little after that time."""
+    same notification is tried again once these and 3 more have passed."""
+
+    attempts: int = Field(default=1000, ge=1)
+    """Attempts at once, at most, of which most wait for the mail server's; one more is answered
+    RESOURCE_EXHAUSTED."""
 
     smtp_host: str = "127.0.0.1"
     """The mail server. The default is the embedded stack's sink."""

@@ -14,13 +14,14 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from placet_notification.channels import ChannelUnavailable, DeliveryChannel, RecipientRefused
 from placet_notification.content import ContentSource, ContentUnavailable
 from placet_notification.domain import Channel, Content, Delivery, Kind, Payload, Status
 from placet_notification.store import Lease, Store
 from placet_rpc import deadlines
-from placet_rpc.errors import FailedPrecondition, PlacetError, Unavailable
+from placet_rpc.errors import FailedPrecondition, PlacetError, ResourceExhausted, Unavailable
 from placet_storage import DatabaseUnavailable
 from placet_telemetry import log
 
@@ -60,14 +61,19 @@ class Sender:
         on_created: Callable[[str], None],
         *,
         attempt_seconds: float = 10,
+        max_attempts: int = 1000,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`on_created` is called with the tenant when a notification has been added to its stream."""
+        """`on_created` is called with the tenant when a notification has been added to its stream.
+
+        `max_attempts`: how many may be under way at once, for they outlive callers who are in a hurry.
+        """
         self._store = store
         self._channels = channels
         self._contents = contents
         self._on_created = on_created
         self._attempt_seconds = attempt_seconds
+        self._max_attempts = max_attempts
         self._clock = clock
         self._under_way: dict[tuple[str, str, Payload], asyncio.Task[Delivery]] = {}
 
@@ -75,18 +81,24 @@ class Sender:
         """The DELIVERED delivery, by one attempt or by an earlier one; waits for `within` seconds at most.
 
         Raises AlreadyExists ID_REUSED, FailedPrecondition RECIPIENT_REFUSED, Unavailable CHANNEL_UNAVAILABLE
-        or CONTENT_UNAVAILABLE.
+        or CONTENT_UNAVAILABLE, ResourceExhausted when too many attempts are under way.
         """
         call = (tenant, key, payload)
-        attempt = self._under_way.get(call)
-        if attempt is None:
-            attempt = asyncio.create_task(self._send(tenant, key, payload))
-            self._under_way[call] = attempt
-            attempt.add_done_callback(lambda ended: self._ended(call, ended))
+        attempt = self._under_way.get(call) or self._begun(call)
         await asyncio.wait([attempt], timeout=within)
         if not attempt.done():
             raise _unavailable(payload.channel, "the attempt is still under way")
         return attempt.result()
+
+    def _begun(self, call: tuple[str, str, Payload]) -> asyncio.Task[Delivery]:
+        if len(self._under_way) >= self._max_attempts:
+            raise ResourceExhausted(
+                "Too many notifications are being handed over; send the same again later."
+            )
+        attempt = asyncio.create_task(self._send(*call))
+        self._under_way[call] = attempt
+        attempt.add_done_callback(lambda ended: self._ended(call, ended))
+        return attempt
 
     async def close(self) -> None:
         """Waits until the attempts that are under way have been recorded; each is bounded by its time."""
@@ -153,9 +165,12 @@ class Sender:
             raise ChannelUnavailable("the database took all of the attempt's time")
         # In place of the caller's deadline, for the calls that this attempt makes.
         deadlines.enter(_left(deadline))
-        channel = self._channels[delivery.channel]
-        content = await self._content(tenant, delivery, channel, deadline)
-        await channel.deliver(tenant, delivery.notification, content, within=_left(deadline))
+        await self._channels[delivery.channel].deliver(
+            tenant,
+            delivery.notification,
+            partial(self._content, tenant, delivery.notification.payload, deadline),
+            within=_left(deadline),
+        )
 
     async def _recorded(self, tenant: str, delivery: Delivery, turn: _Turn) -> Delivery:
         """Tried while nobody else may try the delivery: what is not recorded is sent again."""
@@ -167,15 +182,12 @@ class Sender:
                     raise
             await asyncio.sleep(_RECORD_AGAIN_SECONDS)
 
-    async def _content(
-        self, tenant: str, delivery: Delivery, channel: DeliveryChannel, deadline: float
-    ) -> Content | None:
-        payload = delivery.notification.payload
-        if payload.kind is not Kind.ASKED or not channel.shows_content:
+    async def _content(self, tenant: str, payload: Payload, deadline: float) -> Content | None:
+        if payload.kind is not Kind.ASKED:
             return None
-        return await self._contents.fetch(
-            tenant, payload.approval_id, payload.content_digest, within=_left(deadline)
-        )
+        # The other half of the time that is left is the channel's.
+        within = _left(deadline) / 2
+        return await self._contents.fetch(tenant, payload.approval_id, payload.content_digest, within=within)
 
 
 def _left(deadline: float) -> float:

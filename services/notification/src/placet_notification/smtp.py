@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import aiosmtplib
 
-from placet_notification.channels import ChannelUnavailable, RecipientRefused
+from placet_notification.channels import ChannelUnavailable, FetchContent, RecipientRefused
 from placet_notification.connections import Answered, BrokenOff, Connections, MailServer
-from placet_notification.domain import Content, Notification, one_line
+from placet_notification.domain import Notification, one_line
 from placet_notification.mail import address, compose
 from placet_notification.replies import Stage, refuses_recipient
 from placet_notification.turns import NoTurn, Party, Turns
@@ -23,8 +23,6 @@ class EmailChannel:
     A conversation that breaks off after the mail's last byte and before the server's answer counts as not
     taken: the mail may then arrive twice, with the same Message-ID.
     """
-
-    shows_content = True
 
     def __init__(
         self, server: MailServer, *, sender: str, connections: int = 4, idle_seconds: float = 30
@@ -42,31 +40,40 @@ class EmailChannel:
         }
 
     async def deliver(
-        self, tenant: str, notification: Notification, content: Content | None, *, within: float
+        self, tenant: str, notification: Notification, content: FetchContent, *, within: float
     ) -> None:
         """Composes the mail and hands it to the server, in at most `within` seconds.
 
         Half of them may pass in waiting for a turn, so that no conversation is begun only to be broken off.
+        Whoever waits holds no content: while mail stands still many do.
         """
-        mail = compose(notification, sender=self._sender, content=content)
-        with _TRACER.start_as_current_span("smtp send", attributes=self._attributes):
-            try:
-                async with asyncio.timeout(within):
-                    await self._send(Party(tenant, notification.payload.recipient), mail, within / 2)
-            except TimeoutError as error:
-                raise ChannelUnavailable(f"the mail server did not answer within {within:.1f} s") from error
+        ends = asyncio.get_running_loop().time() + within
+        recipient = notification.payload.recipient
+        try:
+            async with self._turns.turn(Party(tenant, recipient), within / 2):
+                mail = compose(notification, sender=self._sender, content=await content())
+                with _TRACER.start_as_current_span("smtp send", attributes=self._attributes):
+                    await self._send(recipient, mail, ends)
+        except NoTurn as error:
+            raise ChannelUnavailable(f"the mail server is busy with other mails: {error}") from error
 
     async def close(self) -> None:
         """Says goodbye on all idle connections, briefly."""
         await self._connections.close()
 
-    async def _send(self, party: Party, mail: bytes, patience: float) -> None:
+    async def _send(self, recipient: str, mail: bytes, ends: float) -> None:
+        left = ends - asyncio.get_running_loop().time()
         try:
-            async with self._turns.turn(party, patience), self._connections.begun() as client:
-                await client.rcpt(_envelope_address(party.recipient))
+            async with asyncio.timeout(left):
+                await self._converse(recipient, mail)
+        except TimeoutError as error:
+            raise ChannelUnavailable(f"the mail server did not answer within {left:.1f} s") from error
+
+    async def _converse(self, recipient: str, mail: bytes) -> None:
+        try:
+            async with self._connections.begun() as client:
+                await client.rcpt(_envelope_address(recipient))
                 await client.data(mail)
-        except NoTurn as error:
-            raise ChannelUnavailable(f"the mail server is busy with other mails: {error}") from error
         except Answered as error:
             # Without its cause: that holds the answer as it came, which spans and logs cannot always encode.
             raise _judged(error) from None
