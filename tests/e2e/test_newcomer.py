@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from placet_cli.home import Home
+from placet_cli.checkup import SILENT_SECONDS
+from placet_cli.home import Home, Ports
 from placet_cli.stack.claims import Holder, StackState
+from placet_cli.stack.probes import polled
 from placet_testing.stack import ALICE, BOB, EVENTUALLY, free_port_base, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -234,6 +236,12 @@ async def test_doctor_finds_a_running_stack_well(terminals: Terminals) -> None:
     assert "✗" not in said
     for name in ("temporal", "approval", "worker-ml"):
         assert name in said
+
+
+async def test_doctor_knows_of_every_worker_when_it_last_asked_for_work(terminals: Terminals) -> None:
+    asked = await polled(Ports(terminals.port_base).address("temporal"))
+    assert set(asked) == {"default", "openai", "ml"}
+    assert all(-5 < seconds < SILENT_SECONDS for seconds in asked.values())
 
 
 async def test_a_second_stack_on_the_same_home_or_ports_is_told_whose_they_are(

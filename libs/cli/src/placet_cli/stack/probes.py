@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from placet_rpc.client import serving
+from placet_workflows import names
 
 # Answers within PROBE_SECONDS: True when the process is ready to work.
 Probe = Callable[[], Awaitable[bool]]
 
 PROBE_SECONDS = 1.0
 POLLED_SECONDS = 3.0
-QUEUES = ("default", "openai", "ml")
 
 
 def port_open(host: str, port: int) -> Probe:
@@ -44,8 +44,8 @@ def grpc_serving(address: str, service: str = "") -> Probe:
 
 
 async def polled(address: str) -> dict[str, float]:
-    """Seconds since somebody last asked for work, by task queue; without those that nobody ever polled, or
-    that Temporal says nothing of now."""
+    """Seconds since somebody last asked for work, by the worker's name in the stack (default, openai, ml);
+    without those whom Temporal knows nothing of now, which forgets who is silent for minutes."""
     # Imported late: a third of a second that only who asks for it need spend.
     from temporalio.api.enums.v1 import TaskQueueType
     from temporalio.api.taskqueue.v1 import TaskQueue
@@ -60,16 +60,16 @@ async def polled(address: str) -> dict[str, float]:
     try:
         async with asyncio.timeout(POLLED_SECONDS):
             client = await Client.connect(address)
-            for queue in QUEUES:
+            for queue in names.TaskQueue:
                 request = DescribeTaskQueueRequest(
                     namespace="default",
-                    task_queue=TaskQueue(name=queue),
+                    task_queue=TaskQueue(name=queue.value),
                     task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
                 )
                 answer = await client.workflow_service.describe_task_queue(request)
                 times = [one.last_access_time.ToSeconds() for one in answer.pollers]
                 if times:
-                    ages[queue] = time.time() - max(times)
+                    ages[queue.name.lower()] = time.time() - max(times)
     except (RPCError, RuntimeError, TimeoutError):
         # A Temporal that does not answer is a finding of its own.
         return ages
