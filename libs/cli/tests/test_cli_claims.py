@@ -53,6 +53,29 @@ def test_a_taken_port_is_reported_with_its_process_and_another_base(home: Home) 
     assert f"kill {os.getpid()}" in stop
 
 
+@pytest.mark.parametrize("part_of_it", [True, False])
+def test_another_placet_is_one_whose_home_knows_the_process_and_not_whoever_was_told_of_a_home(
+    home: Home, tmp_path: Path, part_of_it: bool
+) -> None:
+    other, port = Home.at(tmp_path / "other"), Ports(BASE).all["audit"]
+    other.prepare()
+    listen = f"import socket; one = socket.create_server(({HOST!r}, {port})); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", listen],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PLACET_HOME": str(other.path)},
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline()
+        if part_of_it:
+            write_state(other, BASE, {"audit": holder.pid})
+        with pytest.raises(Problem) as caught:
+            check_ports(home, Ports(BASE))
+        holder.kill()
+    assert ("another Placet" in caught.value.what) is part_of_it
+
+
 def test_free_ports_are_accepted(home: Home) -> None:
     check_ports(home, Ports(free_base(BASE)))
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import shlex
 import signal
 import socket
 import subprocess
@@ -25,7 +26,7 @@ from placet_cli.given import deadline_of
 from placet_cli.home import Home, Ports
 from placet_cli.problems import Problem
 from placet_cli.session import Session
-from placet_cli.stack.claims import check_ports, suspended
+from placet_cli.stack.claims import check_ports, suspended, typed
 from placet_cli.words import Row, point_of
 
 FREE_BASE = 28300
@@ -105,6 +106,15 @@ def test_a_hint_repeats_who_and_where(tmp_path: Path) -> None:
         "placet decide 1c9f reject --decision-id 77a --reason 'it'\"'\"'s late' "
         f"--as alice@example.com {where}"
     )
+
+
+def test_what_an_error_says_to_try_can_be_pasted_whatever_the_names(tmp_path: Path) -> None:
+    session = Session.of(tmp_path / "a home", None, "o'neil@example.com", json=False)
+    told = Problem("no", tries=("placet cancel 1c9f", f"placet up --home {typed(session.home.path)}"))
+    cancel, up = told.addressed(stack=session.given, identity=session.identity).tries
+    home = f"{tmp_path}/a home"
+    assert shlex.split(cancel) == ["placet", "cancel", "1c9f", "--as", "o'neil@example.com", "--home", home]
+    assert shlex.split(up) == ["placet", "up", "--home", home]
 
 
 def test_two_words_on_who_acts_are_refused(tmp_path: Path) -> None:

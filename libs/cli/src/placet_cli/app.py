@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 import uuid
@@ -84,5 +85,5 @@ def _unexpected(error: Exception) -> Problem:
     return Problem(
         f"something unexpected happened, which is a mistake in Placet (reference {reference})",
         f"{type(error).__name__}: {error}",
-        tries=("placet doctor", f"less {log}"),
+        tries=("placet doctor", f"less {shlex.quote(str(log))}"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import shlex
 import shutil
 import stat
 import sys
@@ -104,7 +105,7 @@ def _home(home: Home) -> list[Finding]:
     secrets = [KeyFiles.below(home.keys).private_key, home.payload_key]
     open_ones = [path for path in secrets if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
     if open_ones:
-        names = " ".join(map(str, open_ones))
+        names = shlex.join(map(str, open_ones))
         findings.append(Finding("keys", False, f"others can read {names}", f"chmod 600 {names}"))
     elif all(path.exists() for path in secrets):
         findings.append(Finding("keys", True, "readable by you alone"))
@@ -152,7 +153,11 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
         fault = await _fault(name, holder, home, probes.get(name), polling)
         ok = not fault
         found = f"pid {holder.pid}" if ok else f"pid {holder.pid} {fault}"
-        advice = f"kill -CONT {holder.pid}" if suspended(holder.pid) else f"tail {home.log(name)}"
+        advice = (
+            f"kill -CONT {holder.pid}"
+            if suspended(holder.pid)
+            else f"tail {shlex.quote(str(home.log(name)))}"
+        )
         findings.append(Finding(name, ok, found, "" if ok else advice))
     return findings
 

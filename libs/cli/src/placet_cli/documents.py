@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def _bytes_of(path: Path) -> bytes:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise Problem(
-            f"cannot read {path}", error.strerror or str(error), tries=(f"ls -l {path}",)
+            f"cannot read {path}", error.strerror or str(error), tries=(f"ls -l {shlex.quote(str(path))}",)
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
@@ -53,7 +54,9 @@ async def evaluate(session: Session, policy: str, *, wait: bool) -> None:
     except WorkflowFailureError as error:
         cause = error.cause.__cause__ or error.cause
         log = session.home.log("worker-ml")
-        raise Problem("the evaluation failed", str(cause), tries=(f"less {log}",)) from error
+        raise Problem(
+            "the evaluation failed", str(cause), tries=(f"less {shlex.quote(str(log))}",)
+        ) from error
 
 
 async def _temporal(session: Session) -> Client:

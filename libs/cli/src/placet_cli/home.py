@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,5 +108,5 @@ class Home:
             raise Problem(
                 f"cannot keep data in {self.path}",
                 error.strerror or str(error),
-                tries=("placet up --home /a/folder/that/you/own", f"ls -ld {self.path}"),
+                tries=("placet up --home /a/folder/that/you/own", f"ls -ld {shlex.quote(str(self.path))}"),
             ) from error

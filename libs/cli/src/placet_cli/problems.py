@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 # What is done as somebody.
 _PERSONAL = ("placet decide", "placet cancel", "placet request")
 _WITHOUT_AS = "(without --as"
@@ -33,7 +35,7 @@ def _addressed(step: str, stack: str, identity: str | None) -> str:
     if not command.startswith("placet ") or "--help" in command:
         return step
     if command.startswith(_PERSONAL) and identity and " --as " not in command and _WITHOUT_AS not in step:
-        command += f" --as {identity}"
+        command += f" --as {shlex.quote(identity)}"
     if "--home" not in command and "--port-base" not in command:
         command += stack
     return command + gap + comment

@@ -17,7 +17,7 @@ from placet.approval.v1 import approval_pb2
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short
-from placet_cli.stack.claims import StackState, shown
+from placet_cli.stack.claims import StackState, shown, typed
 from placet_cli.stack.secrets import OWNER, person
 from placet_cli.words import clean
 from placet_client import PlacetClient
@@ -63,11 +63,7 @@ class Session:
     @property
     def options(self) -> str:
         """What commands in another terminal must add to mean the same stack; "" for the default home."""
-        home = (
-            ""
-            if self.home == Home.at(Path(DEFAULT_HOME))
-            else f" --home {shlex.quote(shown(self.home.path))}"
-        )
+        home = "" if self.home == Home.at(Path(DEFAULT_HOME)) else f" --home {typed(self.home.path)}"
         state = StackState.read(self.home)
         known = state is not None and state.port_base == self.given_port_base
         return home if self.given_port_base is None or known else f"{home} --port-base {self.given_port_base}"
@@ -82,7 +78,7 @@ class Session:
         """The options that the user gave to say which stack is meant; the environment says the same again."""
         given = ""
         if self.home != Home.at(Path(os.environ.get("PLACET_HOME") or DEFAULT_HOME)):
-            given += f" --home {shown(self.home.path)}"
+            given += f" --home {typed(self.home.path)}"
         port_base = self.given_port_base
         if port_base is not None and str(port_base) != os.environ.get("PLACET_PORT_BASE"):
             given += f" --port-base {port_base}"

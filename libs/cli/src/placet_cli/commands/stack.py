@@ -13,7 +13,7 @@ from placet_cli.checkup import Finding, checkup
 from placet_cli.commands.options import command
 from placet_cli.screen import Screen, fit
 from placet_cli.session import Session
-from placet_cli.stack.claims import shown
+from placet_cli.stack.claims import typed
 from placet_cli.stack.plan import StackOptions
 from placet_cli.stack.process import StackEvent, Tell
 from placet_cli.stack.running import Interrupts, running_stack
@@ -59,7 +59,7 @@ def tell_addresses(session: Session) -> None:
     screen.say(f"  placet request FILE --approver alice@example.com{session.options}", "cyan")
     screen.say(f"  placet watch{session.options}", "cyan")
     screen.say("For programs:")
-    address, token = ports.address("approval"), shown(session.home.token("caller"))
+    address, token = ports.address("approval"), typed(session.home.token("caller"))
     screen.say(f"  export PLACET_APPROVAL_ADDRESS={address} PLACET_TOKEN_FILE={token}", "cyan")
     screen.say()
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import signal
 import socket
 import time
@@ -140,7 +141,7 @@ def check_ports(home: Home, ports: Ports) -> None:
     for name, port in ports.all.items():
         if not port_free(port):
             holder = holder_of_port(port)
-            beside = f"placet up --home {shown(home.path)} --port-base {free_base(ports.base)}"
+            beside = f"placet up --home {typed(home.path)} --port-base {free_base(ports.base)}"
             other = None if holder is None else home_of(holder)
             if holder is not None and other is not None:
                 raise Problem(
@@ -186,7 +187,9 @@ def home_of(holder: Holder) -> Path | None:
         home = psutil.Process(holder.pid).environ().get("PLACET_HOME")
     except psutil.Error:
         return None
-    return Path(home) if home else None
+    # Whoever has set the variable hands it to all that they start; a stack has written down its own.
+    state = StackState.read(Home.at(Path(home))) if home else None
+    return Path(home) if home and state is not None and holder in state.processes.values() else None
 
 
 def suspended(pid: int) -> bool:
@@ -224,7 +227,12 @@ def _home_taken(home: Home) -> Problem:
 
 
 def shown(path: Path) -> str:
-    """A path as a user would type it: relative to here when it is below."""
+    """A path as a user would call it: relative to here when it is below."""
     with contextlib.suppress(ValueError):
         return str(path.relative_to(Path.cwd()))
     return str(path)
+
+
+def typed(path: Path) -> str:
+    """The same as it stands in a command that can be pasted."""
+    return shlex.quote(shown(path))
