@@ -73,16 +73,17 @@ async def read_until(process: asyncio.subprocess.Process, text: str) -> str:
 async def terminals(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Terminals]:
     """A stack that runs as users run it."""
     home, port_base = tmp_path_factory.mktemp("newcomer"), free_port_base()
-    up = await start(home, "up", "--port-base", str(port_base))
+    running = Terminals(home, port_base, await start(home, "up", "--port-base", str(port_base)))
     try:
-        said = await read_until(up, "For programs:")
+        said = await read_until(running.up, "For programs:")
         assert all(len(line) <= 80 or "/" in line for line in said.splitlines())
-        yield Terminals(home, port_base, up)
+        yield running
     finally:
-        if up.returncode is None:
-            up.send_signal(signal.SIGINT)
+        # The one that runs by now: a test may have stopped the first and started another.
+        if running.up.returncode is None:
+            running.up.send_signal(signal.SIGINT)
         # Read on, or it would wait for room to write.
-        await up.communicate()
+        await running.up.communicate()
 
 
 async def test_a_payment_goes_from_request_to_trace(terminals: Terminals) -> None:
