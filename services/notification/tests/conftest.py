@@ -22,9 +22,11 @@ from placet.notification.v1 import notification_pb2 as pb
 from placet.notification.v1 import notification_service_pb2 as service_pb
 from placet.notification.v1 import notification_service_pb2_grpc as service_grpc
 from placet_notification.__main__ import assembled
+from placet_notification.channels import DeliveryChannel, FetchContent, LogChannel
 from placet_notification.config import Settings
 from placet_notification.content import ContentUnavailable
-from placet_notification.domain import Content, Kind, Notification, Payload
+from placet_notification.domain import Channel, Content, Kind, Notification, Payload
+from placet_notification.sending import Sender
 from placet_notification.store import Store
 from placet_rpc import identity
 from placet_rpc.client import channel
@@ -48,6 +50,7 @@ CONTENT = b"Pay 4,711 EUR to Example Ltd.\n"
 APPROVAL_SERVICE = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"]
 AUDIT_SERVICE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 MakePayload = Callable[..., Payload]
+MakeSender = Callable[..., Sender]
 
 
 @pytest.fixture
@@ -128,6 +131,50 @@ class Contents:
 def contents() -> Contents:
     """Content that can be had."""
     return Contents()
+
+
+@dataclass
+class Mailbox:
+    """An e-mail channel in memory. `verdicts` are raised one after the other; then it takes everything."""
+
+    verdicts: list[Exception] = field(default_factory=list)
+    taken: list[tuple[Notification, Content | None]] = field(default_factory=list)
+    attempts: int = 0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event | None = None
+    # What the last attempt was given, in seconds.
+    within: float = 0.0
+
+    async def deliver(
+        self, tenant: str, notification: Notification, content: FetchContent, *, within: float
+    ) -> None:
+        """See DeliveryChannel."""
+        shown = await content()
+        self.attempts += 1
+        self.within = within
+        self.begun.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.verdicts:
+            raise self.verdicts.pop(0)
+        self.taken.append((notification, shown))
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    """A channel that takes everything."""
+    return Mailbox()
+
+
+@pytest.fixture
+def make_sender(mailbox: Mailbox, contents: Contents) -> MakeSender:
+    """Senders on the store that is told, with the mailbox and contents of the test."""
+
+    def make(store: Store, **options: Any) -> Sender:  # Any: the sender's own options
+        channels: dict[Channel, DeliveryChannel] = {Channel.EMAIL: mailbox, Channel.LOG: LogChannel()}
+        return Sender(store, channels, contents, lambda tenant: None, **options)
+
+    return make
 
 
 @dataclass

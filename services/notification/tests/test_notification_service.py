@@ -93,7 +93,7 @@ async def test_a_slow_mail_server_is_told_while_there_is_time_and_the_same_call_
     taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     stack.office.before_answer = lambda server: taken
     with pytest.raises(Unavailable, match="still under way") as caught:
-        await stack.send(stack.asked("key"), timeout=0.45)
+        await stack.send(stack.asked("key"), timeout=1)
     assert (caught.value.reason, caught.value.metadata["channel"]) == ("CHANNEL_UNAVAILABLE", "email")
     again = asyncio.create_task(stack.send(stack.asked("key"), timeout=20))
     taken.set_result(None)
@@ -105,7 +105,7 @@ async def test_a_slow_mail_server_is_told_while_there_is_time_and_the_same_call_
 async def test_slow_content_is_waited_for_beyond_a_hurried_call(stack: Stack) -> None:
     stack.neighbours.gate = asyncio.Event()
     with pytest.raises(Unavailable, match="still under way"):
-        await stack.send(stack.asked("key"), timeout=0.45)
+        await stack.send(stack.asked("key"), timeout=1)
     stack.neighbours.gate.set()
     delivery = await stack.send(stack.asked("key"))
     assert (delivery.status, delivery.attempts) == (pb.DELIVERY_STATUS_DELIVERED, 1)

@@ -150,6 +150,34 @@ async def test_who_waits_for_a_turn_holds_no_content(post_office: PostOffice, as
     assert fetched == list(range(10))
 
 
+async def test_a_channel_that_begins_no_more_finishes_what_it_has_begun(
+    post_office: PostOffice, asked: Notification
+) -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    begun = asyncio.Event()
+
+    def wait(server: SMTP) -> asyncio.Future[None]:
+        begun.set()
+        return answer
+
+    post_office.before_answer = wait
+    channel = to(post_office.port, connections=1)
+    first, *others = (
+        asyncio.create_task(channel.deliver("default", asked, content, within=60)) for _ in range(5)
+    )
+    await asyncio.wait_for(begun.wait(), 10)
+    channel.begin_no_more()
+    for other in others:
+        with pytest.raises(ChannelUnavailable, match="stopping"):
+            await asyncio.wait_for(other, 5)
+    answer.set_result(None)
+    await first
+    with pytest.raises(ChannelUnavailable, match="stopping"):
+        await channel.deliver("default", asked, content, within=60)
+    await channel.close()
+    assert len(post_office.mails) == 1
+
+
 async def test_content_that_cannot_be_had_begins_no_conversation_and_keeps_no_turn(
     post_office: PostOffice, asked: Notification
 ) -> None:

@@ -137,6 +137,24 @@ async def test_waiting_for_a_turn_ends_in_time() -> None:
     await desk.close()
 
 
+async def test_after_the_close_nobody_waits_and_whoever_holds_a_turn_keeps_it() -> None:
+    turns = Turns(1)
+    desk = Desk(turns)
+    first = await desk.come(ALICE)
+    gone, waiting = await desk.come(BOB), await desk.come(EVE)
+    gone.cancel()  # In the same moment.
+    turns.close()
+    await settled()
+    assert (desk.holding, gone.cancelled(), waiting.done()) == ([ALICE], True, True)
+    with pytest.raises(NoTurn):
+        await waiting
+    await desk.leave(first)
+    with pytest.raises(NoTurn):
+        await (await desk.come(ALICE))
+    assert (turns._free, turns._waiting) == (1, {})
+    await desk.close()
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.booleans()), max_size=40))
 def test_whatever_happens_all_are_served_and_all_turns_come_back(visits: list[tuple[str, str, bool]]) -> None:
     async def run() -> None:

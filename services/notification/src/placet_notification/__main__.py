@@ -69,6 +69,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             max_attempts=settings.attempts,
         )
         stack.push_async_callback(sender.close)
+        stack.callback(email.begin_no_more)
         append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
         refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
         endpoint = Endpoint(

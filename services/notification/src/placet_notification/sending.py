@@ -20,7 +20,7 @@ from placet_notification.channels import ChannelUnavailable, DeliveryChannel, Re
 from placet_notification.content import ContentSource, ContentUnavailable
 from placet_notification.domain import Channel, Content, Delivery, Kind, Payload, Status
 from placet_notification.store import Lease, Store
-from placet_rpc import deadlines
+from placet_rpc import calls, deadlines
 from placet_rpc.errors import FailedPrecondition, PlacetError, ResourceExhausted, Unavailable
 from placet_storage import DatabaseUnavailable
 from placet_telemetry import log
@@ -75,13 +75,14 @@ class Sender:
         self._attempt_seconds = attempt_seconds
         self._max_attempts = max_attempts
         self._clock = clock
+        self._closing = False
         self._under_way: dict[tuple[str, str, Payload], asyncio.Task[Delivery]] = {}
 
     async def send(self, tenant: str, key: str, payload: Payload, *, within: float) -> Delivery:
         """The DELIVERED delivery, by one attempt or by an earlier one; waits for `within` seconds at most.
 
         Raises AlreadyExists ID_REUSED, FailedPrecondition RECIPIENT_REFUSED, Unavailable CHANNEL_UNAVAILABLE
-        or CONTENT_UNAVAILABLE, ResourceExhausted when too many attempts are under way.
+        or CONTENT_UNAVAILABLE or STOPPING, ResourceExhausted when too many attempts are under way.
         """
         call = (tenant, key, payload)
         attempt = self._under_way.get(call) or self._begun(call)
@@ -101,7 +102,12 @@ class Sender:
         return attempt
 
     async def close(self) -> None:
-        """Waits until the attempts that are under way have been recorded; each is bounded by its time."""
+        """Waits until the attempts that are under way have been recorded; each is bounded by its time.
+
+        Calls that wait for another replica's attempt end, so that none of them begins one so late that its
+        process is killed in the midst of a mail.
+        """
+        self._closing = True
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
     def _ended(self, call: tuple[str, str, Payload], attempt: asyncio.Task[Delivery]) -> None:
@@ -125,6 +131,8 @@ class Sender:
             if _left(patience) == 0:
                 raise _unavailable(payload.channel, "another attempt for the same notification is under way")
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            if self._closing or calls.stopping().is_set():
+                raise calls.stopping_error()
             turn = self._turn()
             claim = await self._store.take_turn(tenant, key, payload, turn.lease)
         return await self._attempt(tenant, claim.delivery, turn)

@@ -57,6 +57,10 @@ class EmailChannel:
         except NoTurn as error:
             raise ChannelUnavailable(f"the mail server is busy with other mails: {error}") from error
 
+    def begin_no_more(self) -> None:
+        """Sends away whoever waits for a turn, and whoever comes; conversations go on to their end."""
+        self._turns.close()
+
     async def close(self) -> None:
         """Says goodbye on all idle connections, briefly."""
         await self._connections.close()

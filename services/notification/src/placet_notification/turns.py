@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias
 
 
@@ -20,7 +21,7 @@ _Turn: TypeAlias = asyncio.Future[None]
 
 
 class NoTurn(Exception):
-    """The others were not done in time."""
+    """The others were not done in time, or nobody gets a turn any more."""
 
 
 class Turns:
@@ -33,6 +34,7 @@ class Turns:
 
     def __init__(self, limit: int) -> None:
         self._free = limit
+        self._closed = False
         self._share = max(1, limit - 1)
         self._of_tenant: Counter[str] = Counter()
         self._of_party: Counter[Party] = Counter()
@@ -41,12 +43,26 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, party: Party, patience: float) -> AsyncIterator[None]:
-        """A turn for the duration of the block. Raises NoTurn after waiting for `patience` seconds."""
+        """A turn for the duration of the block.
+
+        Raises NoTurn after waiting for `patience` seconds, and at once after `close`.
+        """
+        if self._closed:
+            raise _stopping()
         await self._take(party, patience)
         try:
             yield
         finally:
             self._give_back(party)
+
+    def close(self) -> None:
+        """Sends away whoever waits, and whoever comes. Who has a turn keeps it."""
+        self._closed = True
+        waiting, self._waiting = self._waiting, {}
+        for queue in chain.from_iterable(parties.values() for parties in waiting.values()):
+            for turn in queue:
+                if not turn.cancelled():  # Else its waiter is about to leave.
+                    turn.set_exception(_stopping())
 
     async def _take(self, party: Party, patience: float) -> None:
         # Whoever waits while a turn is free waits for its own share, so this jumps no queue.
@@ -61,7 +77,7 @@ class Turns:
         except (asyncio.CancelledError, TimeoutError) as error:
             if turn.cancelled():
                 self._leave(party, turn)
-            else:
+            elif turn.exception() is None:
                 self._give_back(party)  # It came in the same moment.
             if isinstance(error, TimeoutError):
                 raise NoTurn(f"no turn within {patience:.1f} s") from None
@@ -111,3 +127,7 @@ class Turns:
         queue.remove(turn)
         if not queue:
             self._rotate(party)
+
+
+def _stopping() -> NoTurn:
+    return NoTurn("the service is stopping")
