@@ -36,8 +36,8 @@ class Settings(ServiceSettings, CallerSettings):
     """Where deliveries are kept: `sqlite:///path` or `postgresql://…`."""
 
     attempt_seconds: float = Field(default=10, gt=0)
-    """Seconds that one attempt may take, however long its caller waits; a stop waits for those under way. After
-    a crash in the midst of one the same notification is tried again once these and 3 more have passed."""
+    """Seconds that one attempt may take, however long its caller waits; a stop waits for it. After a
+    crash in the midst of one the same notification is tried again once these and 3 more have passed."""
 
     attempts: int = Field(default=1000, ge=1)
     """Attempts at once, at most, of which most wait for the mail server's; one more is answered
