@@ -14,7 +14,7 @@ from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.audit.v1 import event_pb2
 from placet_bench.cpu import Meter
 from placet_bench.load import Play
-from placet_testing.stack import ALICE, CALLER, PAYMENT, SOON, Stack
+from placet_testing.stack import ALICE, CALLER, PAYMENT, SOON, Stack, answered, until
 
 # Stand-ins for what is outside of Placet: a mail server and a tracing backend.
 STAND_INS = ("mail", "spans")
@@ -43,7 +43,7 @@ class ProductCallers:
         return play
 
     async def create(self, policy: str) -> approval_service_pb2.RequestApprovalResponse:
-        """A request."""
+        """A request; sent again while it is not answered, as callers do, and all of that counts."""
         request = approval_service_pb2.RequestApprovalRequest(
             request_id=str(uuid.uuid4()),
             title="Release the payment",
@@ -51,7 +51,9 @@ class ProductCallers:
             required_approver=ALICE,
             content=approval_pb2.Content(body=PAYMENT, media_type="text/plain"),
         )
-        return await self._requester.RequestApproval(request, timeout=SOON)
+        return await until(
+            lambda: answered(self._requester.RequestApproval(request, timeout=SOON)), "accepted"
+        )
 
     async def asked(self, approval_id: str) -> None:
         """Returns once the approver was asked."""
