@@ -29,7 +29,8 @@ from placet_rpc.tokens import KeyFiles
 
 LEAST_PYTHON = (3, 11)
 LEAST_DISK = 500 << 20
-# A worker asks again for work at least once a minute.
+# A worker asks again for work at least once a minute. Temporal's core does it on threads of its own, so this
+# finds a process that is stuck whole or cut off, and not one whose Python alone hangs.
 SILENT_SECONDS = 90.0
 
 
