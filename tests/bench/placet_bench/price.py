@@ -1,4 +1,7 @@
-"""What tracing and the sandbox cost, each against a second stack without it, in half as many rounds."""
+"""What tracing and the sandbox cost: two new stacks, one with and one without, in half as many rounds.
+
+Both are new, because a stack gets slower with what it holds, and the one of the other rounds holds much.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,17 @@ async def sandbox(setting: Setting) -> Report:
 
 async def _price(setting: Setting, name: str, extra: Mapping[str, str], usual: str = "with") -> Report:
     """`extra` makes the second stack the one without it, or with it where the usual one is without."""
-    shared = await setting.shared()
     unusual = "without" if usual == "with" else "with"
-    async with setting.stack(extra) as stack, product_on(stack) as other:
+    async with (
+        setting.stack() as as_it_comes,
+        setting.stack(extra) as changed,
+        product_on(as_it_comes) as product,
+        product_on(changed) as other,
+    ):
         runs = await rounds(
             setting,
             {
-                f"{usual} {name}": (shared.playing(POLICY), shared.meter),
+                f"{usual} {name}": (product.playing(POLICY), product.meter),
                 f"{unusual} {name}": (other.playing(POLICY), other.meter),
             },
             (setting.rounds + 1) // 2,
