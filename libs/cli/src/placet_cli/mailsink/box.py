@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +49,8 @@ class MailBox:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for unfinished in self._tmp.iterdir():
             unfinished.unlink()
+        # Oldest first. Looked up once, because a look into a full folder takes longer than taking a mail.
+        self._held = deque(_mail_files(self._new))
 
     def add(self, sender: str, recipients: Sequence[str], mail: bytes) -> Path:
         """Stores a mail, on the disk when this returns. Addresses are ASCII on one line. Raises OSError."""
@@ -56,7 +59,9 @@ class MailBox:
         self._write(self._tmp / name, envelope + mail)
         (self._tmp / name).rename(self._new / name)
         _sync(self._new)
-        self._make_room()
+        self._held.append(self._new / name)
+        while len(self._held) > self._capacity:
+            self._held.popleft().unlink(missing_ok=True)
         return self._new / name
 
     def _write(self, path: Path, content: bytes) -> None:
@@ -69,10 +74,6 @@ class MailBox:
         except OSError:
             path.unlink(missing_ok=True)
             raise
-
-    def _make_room(self) -> None:
-        for superfluous in _mail_files(self._new)[: -self._capacity]:
-            superfluous.unlink(missing_ok=True)
 
 
 def read_mails(directory: Path) -> list[Mail]:
