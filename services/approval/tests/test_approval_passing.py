@@ -126,6 +126,21 @@ async def test_while_no_worker_judges_nobody_can_grow_a_history_without_end(hast
     assert (await decide(platform, other)).status == ACCEPTED
 
 
+async def test_one_command_sent_many_times_at_once_grows_a_history_no_more_than_once_sent(
+    hasty: Platform,
+) -> None:
+    platform = hasty
+    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    platform.workflows.working = False
+
+    answers = await asyncio.gather(
+        *(decide(platform, approval_id, decision_id=decision_id) for _ in range(20))
+    )
+
+    assert {answer.status for answer in answers} == {ACCEPTED}
+    assert len(platform.workflows.commands) == 2
+
+
 async def test_who_has_too_many_can_still_send_the_same_again_and_goes_on_when_they_are_judged(
     hasty: Platform,
 ) -> None:

@@ -138,8 +138,9 @@ class Door:
         if (sent.command.id, sent.command.digest()) in noted:
             return None
         settled = {command_id for command_id, _ in noted} & set(judged)
-        await self._notes.add(sent.tenant, sent.approval_id, sent.command, sent.time, settled)
-        if effect is None:
+        is_new = await self._notes.add(sent.tenant, sent.approval_id, sent.command, sent.time, settled)
+        # Of those who send it at once, only one: signals grow the history.
+        if is_new and effect is None:
             await self._bring_once_more(sent)
         return None
 
@@ -148,7 +149,7 @@ class Door:
         command was noted: the new run knows nothing of it. One that has it already judges it once."""
         try:
             await self._bring(sent)
-        except Unavailable as error:
+        except (Unavailable, DeadlineExceeded) as error:
             _LOG.warning("command %s is noted, but not brought a second time: %s", sent.command.id, error)
 
     async def _shows(self, tenant: str, effect: Effect) -> bool:

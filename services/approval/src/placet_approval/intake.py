@@ -78,7 +78,7 @@ class Intake:
             )
         # A tenant's first request begins its feed, so that its view follows its log from now on.
         self._feed.of(principal.tenant).expect(its_id, request.labels)
-        log_index = await (self._log_and_start(request, is_new) if is_new else self.go_on(request))
+        log_index = await (self._log_and_start(request, is_new=True) if is_new else self.go_on(request))
         return Accepted(its_id, digest, log_index)
 
     async def go_on(self, request: Request) -> int:

@@ -1,5 +1,5 @@
-"""Commands that were answered ACCEPTED: noted until they are judged, so that they are known, counted, and
-brought to a workflow that must begin again."""
+"""Commands that were answered ACCEPTED: noted until their request is closed at the latest, so that they are
+known, counted, and brought to a workflow that must begin again."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Notes:
 
     async def add(
         self, tenant: str, approval_id: str, command: Command, time: datetime, judged: Collection[str] = ()
-    ) -> None:
+    ) -> bool:
         """Notes a command that was sent at `time` and is durable but not judged yet; forgets those that are
-        `judged` by now."""
+        `judged` by now. False when it was noted before."""
         keys = {"tenant": tenant, "approval_id": approval_id}
         row = {
             **keys,
@@ -47,7 +47,9 @@ class Notes:
             "command": command.model_dump_json(),
             "accept_time": time,
         }
-        await self._database.transact(_add, self._insert, row, keys, judged, operation="accept command")
+        return await self._database.transact(
+            _add, self._insert, row, keys, judged, operation="accept command"
+        )
 
     async def forget_closed(self, before: datetime) -> None:
         """Forgets what was noted before a time for requests that the view shows as closed: whatever became of
@@ -94,10 +96,11 @@ def _add(
     row: dict[str, object],
     keys: dict[str, str],
     judged: Collection[str],
-) -> None:
-    connection.execute(insertion, row)
+) -> bool:
+    is_new = connection.execute(insertion, row).rowcount > 0
     if judged:
         connection.execute(_FORGET, {**keys, "judged": sorted(judged)})
+    return is_new
 
 
 def _forget_closed(connection: sa.Connection, before: datetime) -> None:
