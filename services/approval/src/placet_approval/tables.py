@@ -39,8 +39,8 @@ content = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
 )
 
-# Commands that were answered ACCEPTED, until their request is closed. One id may be noted with two digests when
-# both were brought by different processes at once; the log tells which was judged.
+# Commands that were answered ACCEPTED, until their request is closed. One id may be noted with two digests
+# when both were brought by different processes at once; the log tells which was judged.
 command = sa.Table(
     "command",
     metadata,
