@@ -44,6 +44,9 @@ T = TypeVar("T")
 HOME, ABROAD = "home", "abroad"
 CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
 SOON = 15.0
+# How long a door waits for a command to be judged: longer than a busy machine takes, or no longer than a
+# test wants to wait where nobody judges.
+PATIENT, HASTY = 10.0, 0.2
 
 
 async def until(ask: Callable[[], Awaitable[T]], within: float = SOON) -> T:
@@ -240,7 +243,7 @@ class Platform:
             "PLACET_TOKEN_FILE": token,
             "PLACET_AUDIT_ADDRESS": self.audit.address,
             "database_url": self.database_url,
-            "judge_budget": 1.0,
+            "judge_budget": PATIENT,
             "pulse": 0.3,
             "sweep_interval": 3600,
             "revive_interval": 3600,
@@ -326,6 +329,13 @@ async def bare_platform(open_platform: OpenPlatform, sqlite_url: str) -> Platfor
 async def platform(bare_platform: Platform) -> Platform:
     """A platform with one replica, on SQLite."""
     await bare_platform.serve()
+    return bare_platform
+
+
+@pytest.fixture
+async def hasty(bare_platform: Platform) -> Platform:
+    """A platform whose door answers ACCEPTED soon."""
+    await bare_platform.serve(judge_budget=HASTY)
     return bare_platform
 
 

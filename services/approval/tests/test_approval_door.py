@@ -237,14 +237,15 @@ async def test_the_requester_and_operators_may_cancel_and_nobody_else(platform: 
     assert (outcome.state, outcome.approver) == (event_pb2.STATE_CANCELLED, "op@example.com")
 
 
-async def test_without_a_worker_a_decision_is_accepted_and_judged_later(platform: Platform) -> None:
+async def test_without_a_worker_a_decision_is_accepted_and_judged_later(hasty: Platform) -> None:
+    platform = hasty
     approval_id, decision_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
 
     began = time.monotonic()
     answer = await decide(platform, approval_id, decision_id=decision_id)
 
-    assert time.monotonic() - began < 5  # the budget is 1 s; the rest is for a busy machine
+    assert time.monotonic() - began < 5  # the budget is 0.2 s; the rest is for a busy machine
     assert (answer.status, answer.log_index) == (ACCEPTED, 0)
     assert (await became(platform, approval_id, decision_id)).status == ACCEPTED
     await platform.workflows.work()
@@ -253,7 +254,8 @@ async def test_without_a_worker_a_decision_is_accepted_and_judged_later(platform
     assert (await became(platform, approval_id, decision_id)).status == EFFECTIVE
 
 
-async def test_a_command_that_is_durable_is_not_signalled_again(platform: Platform) -> None:
+async def test_a_command_that_is_durable_is_not_signalled_again(hasty: Platform) -> None:
+    platform = hasty
     approval_id, decision_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
 
@@ -264,7 +266,8 @@ async def test_a_command_that_is_durable_is_not_signalled_again(platform: Platfo
     assert len(platform.workflows.commands) == 2
 
 
-async def test_the_id_of_an_accepted_command_is_taken(platform: Platform) -> None:
+async def test_the_id_of_an_accepted_command_is_taken(hasty: Platform) -> None:
+    platform = hasty
     approval_id, decision_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
     await decide(platform, approval_id, decision_id=decision_id)

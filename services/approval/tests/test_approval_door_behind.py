@@ -97,7 +97,9 @@ async def test_an_effect_that_the_view_has_in_pieces_is_told_when_it_has_it_whol
 
     monkeypatch.setattr(ViewStore, "standing", standing)
 
-    assert await decide(platform, approval_id, decision_id=decision_id) == first
+    message = platform.deciding(approval_id, decision_id=decision_id)
+    # Nothing is heard any more, so that the view is looked at when the time is over: soon.
+    assert await (await platform.as_(ALICE)).SubmitDecision(message, timeout=2) == first
     assert paths
 
 
@@ -126,7 +128,7 @@ async def stale_replica(platform: Platform, approval_id: str) -> str:
     await database.transact(write)
     await database.close()
     current = platform.address
-    await platform.serve(database_url=url, replica="stale")
+    await platform.serve(database_url=url, replica="stale", judge_budget=0.5)
     address, platform.address = platform.address, current
     return address
 
@@ -141,11 +143,16 @@ async def test_a_stale_view_does_not_refuse_who_was_asked_meanwhile(bare_platfor
     answer = await (await platform.as_(BOB, address=stale)).SubmitDecision(platform.deciding(approval_id))
 
     assert answer.status == ACCEPTED
-    assert (await platform.get(approval_id)).outcome.approver == BOB
+
+    async def is_decided() -> bool:
+        return (await platform.get(approval_id)).outcome.approver == BOB
+
+    await platform.until(is_decided)
 
 
 @pytest.mark.parametrize("how", ["away", "stalled"])
-async def test_while_the_log_does_not_answer_the_workflow_judges(platform: Platform, how: str) -> None:
+async def test_while_the_log_does_not_answer_the_workflow_judges(hasty: Platform, how: str) -> None:
+    platform = hasty
     approval_id, decision_id = await platform.request(), str(uuid.uuid4())
     if how == "away":
         await platform.audit.stop()

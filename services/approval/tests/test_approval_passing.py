@@ -27,13 +27,6 @@ async def decide(platform: Platform, approval_id: str, address: str = "", **fiel
     return await stub.SubmitDecision(platform.deciding(approval_id, **fields))
 
 
-@pytest.fixture
-async def hasty(bare_platform: Platform) -> Platform:
-    """A platform whose door answers ACCEPTED soon."""
-    await bare_platform.serve(judge_budget=0.2)
-    return bare_platform
-
-
 async def test_of_two_commands_with_one_id_at_once_one_is_judged(platform: Platform) -> None:
     approval_id, decision_id = await platform.request(), str(uuid.uuid4())
 

@@ -175,11 +175,15 @@ class Door:
             return None
 
     async def _heard(self, sent: _Sent) -> Effect | None:
-        """What the tail says became of a command; or at last the view, which another replica may have
-        written."""
-        effect = await heard(sent.listener, sent.command, sent.deadline)
-        if effect is not None:
-            return effect
+        """What the tail says became of a command, or the view, which another replica may have written; None
+        when neither has said all of it at the deadline."""
+        while True:
+            news = await sent.listener.next(sent.deadline - time.monotonic())
+            effect = effect_of(news, sent.command) if news else await self._in_view(sent)
+            if effect is not None or (not news and time.monotonic() >= sent.deadline):
+                return effect
+
+    async def _in_view(self, sent: _Sent) -> Effect | None:
         seen = _known_from(await self._views.path(sent.tenant, sent.approval_id))
         if seen is None or sent.command.id not in seen.state.judged:
             return None
@@ -217,18 +221,12 @@ def _check(state: ApprovalState, command: Command) -> None:
         raise refused(refusal, machine.explain_refusal(state, refusal), present(state, {}))
 
 
-async def heard(listener: Listener, command: Command, deadline: float) -> Effect | None:
-    """What the tail says became of the command; None when it has not said all of it at the deadline."""
-    while True:
-        for happened in await listener.next(deadline - time.monotonic()):
-            effect = _effect_of(happened, command)
-            if effect is not None:
-                return effect
-        if time.monotonic() >= deadline:
-            return None
+def effect_of(news: Iterable[Happened], command: Command) -> Effect | None:
+    """What these entries say became of the command; None unless the last that it made is among them."""
+    return next(filter(None, (_effect_by(happened, command) for happened in news)), None)
 
 
-def _effect_of(happened: Happened, command: Command) -> Effect | None:
+def _effect_by(happened: Happened, command: Command) -> Effect | None:
     """What this entry says became of the command: nothing, unless it is the last that the command made."""
     event = happened.stored.entry.event
     if event.cause_id != command.id:

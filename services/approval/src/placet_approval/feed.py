@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequenc
 from contextlib import aclosing, contextmanager
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from placet.audit.v1 import event_pb2
 from placet_approval.ahead import read_ahead
@@ -58,14 +58,16 @@ class Listener:
         self.wake()
 
     def wake(self) -> None:
-        """Whoever waits waits no longer, although nothing has happened."""
+        """Whoever waits waits no longer, although nothing was heard."""
         self._woken.set()
 
     async def next(self, timeout: float) -> list[Happened]:
-        """What has happened since the last call; waits for something, at most `timeout` seconds."""
-        if not self._happened:
-            self._woken.clear()
-            await _within(self._woken, timeout)
+        """What has happened since the last call; waits for something, at most `timeout` seconds.
+
+        Nothing: the time is over, or the view holds what was not heard here.
+        """
+        await _within(self._woken, timeout)
+        self._woken.clear()
         heard, self._happened = list(self._happened), deque()
         return heard
 
@@ -205,6 +207,10 @@ class TenantFeed:
         self._folding.forget()
         self._caught_up.clear()
         start = await self._views.next_index(self._tenant)
+        if start > self._position:
+            # Another process wrote what was not read here: who waits for it must look into the view.
+            for listener in chain.from_iterable(self._listeners.values()):
+                listener.wake()
         self._recent.clear()
         self._recent_from = self._position = start
         self._leading = self._elected_to_lead

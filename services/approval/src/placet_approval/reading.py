@@ -71,11 +71,8 @@ class Reader:
         with self._feed.of(sight.tenant).listening(approval_id) as listener, _when(stop, listener.wake):
             shown = await self._shown(sight, approval_id)
             while not (_closed(shown) or stop.is_set()) and (remaining := deadline - time.monotonic()) > 0:
-                for happened in await listener.next(remaining):
-                    shown = happened.shown
-        if not _closed(shown):
-            # The tail may be broken here while another process goes on writing the view.
-            shown = await self._shown(sight, approval_id)
+                heard = await listener.next(remaining)
+                shown = heard[-1].shown if heard else await self._shown(sight, approval_id)
         return shown.approval
 
     async def watch(
