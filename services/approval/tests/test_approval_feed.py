@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1 import approval_service_pb2
 from placet.audit.v1 import audit_service_pb2, event_pb2
-from placet_approval.door import Effect, effect_of
-from placet_approval.feed import Listener, TenantFeed
-from placet_approval.folding import Folding, Happened, folded
+from placet_approval.feed import TenantFeed
+from placet_approval.folding import Folding, folded
 from placet_approval.log import AuditLog
 from placet_approval.requests import RequestStore
 from placet_approval.tables import VIEW_TABLES
-from placet_approval.views import Shown, ViewStore
+from placet_approval.views import ViewStore
 from placet_rpc.errors import FailedPrecondition, Unavailable
 from placet_storage import Database
-from placet_workflows.commands import Command
-from placet_workflows.events import Actor, ActorKind, State, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -167,43 +164,6 @@ async def decide(platform: Platform, approval_id: str) -> None:
 
 async def waits(platform: Platform, approval_id: str) -> bool:
     return (await platform.get(approval_id)).waiting_for_approval
-
-
-async def test_who_waits_is_told_what_another_wrote_while_the_tail_was_broken_here(
-    bare_platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    platform, tail, tails, cut = bare_platform, AuditLog.tail, list[AuditLog](), asyncio.Event()
-
-    async def followed(log: AuditLog, tenant: str, start: int) -> AsyncGenerator[Any, None]:
-        if log not in tails:
-            tails.append(log)
-        async for response in tail(log, tenant, start):
-            if cut.is_set() and log is tails[1]:
-                raise Unavailable("cut off")
-            yield response
-
-    monkeypatch.setattr(AuditLog, "tail", followed)
-    await platform.serve(replica="first")
-    approval_id, first = await platform.request(), platform.address
-    await platform.serve(replica="second")
-    caller = await platform.as_(CALLER)
-    assert (await platform.get(approval_id)).waiting_for_approval
-    await platform.until(lambda: has(tails, 2))
-    cut.set()
-    awaiting = approval_service_pb2.AwaitOutcomeRequest(id=approval_id)
-    waiting = asyncio.ensure_future(caller.AwaitOutcome(awaiting, timeout=600))
-    platform.address = first
-    await decide(platform, approval_id)
-    assert (await platform.get(approval_id)).state == event_pb2.STATE_APPROVED
-    cut.clear()
-
-    # Sooner than its time is over, which is a minute.
-    async with asyncio.timeout(15):
-        assert (await waiting).approval.state == event_pb2.STATE_APPROVED
-
-
-async def has(found: list[Any], number: int) -> bool:
-    return len(found) == number
 
 
 async def test_a_projector_that_stops_is_followed_at_once(bare_platform: Platform) -> None:
@@ -383,34 +343,3 @@ async def test_an_entry_that_cannot_be_read_holds_up_its_own_tenant_only(
         return (await platform.get(held_up, ABROAD)).waiting_for_approval
 
     await platform.until(shown)
-
-
-VOTE = Command(
-    type="decision", id="d", actor=Actor(kind=ActorKind.PERSON, name=ALICE), verdict=Verdict.APPROVE
-)
-
-
-# Any: whichever body an event has.
-def happened(index: int, state: event_pb2.State.ValueType, **body: Any) -> Happened:
-    event = event_pb2.Event(cause_id="d", command_digest=bytes.fromhex(VOTE.digest()), **body)
-    stored = event_pb2.LogEntry(index=index, entry=event_pb2.Entry(event=event))
-    return Happened(stored, Shown(approval_pb2.Approval(state=state), frozenset()))
-
-
-def test_what_one_append_stored_is_one_effect_though_the_tail_brings_it_in_pieces() -> None:
-    voted = happened(4, event_pb2.STATE_PENDING, voted=event_pb2.Voted())
-    decided = happened(5, event_pb2.STATE_APPROVED, decided=event_pb2.Decided())
-    closed = happened(6, event_pb2.STATE_APPROVED, closed=event_pb2.Closed())
-
-    # A piece is none, because it would tell a state that nobody left.
-    assert effect_of([voted], VOTE) is None
-    assert effect_of([voted, decided], VOTE) is None
-    assert effect_of([closed], VOTE) == effect_of([voted, decided, closed], VOTE) == Effect(6, State.APPROVED)
-
-
-async def test_who_is_woken_before_they_wait_waits_not_at_all() -> None:
-    listener = Listener()
-    listener.wake()
-
-    async with asyncio.timeout(15):
-        assert await listener.next(600) == []
