@@ -110,6 +110,8 @@ class RefusalReason(StrEnum):
     UNDECODABLE = "UNDECODABLE"
     SELF_APPROVAL = "SELF_APPROVAL"
     NOT_REQUESTER = "NOT_REQUESTER"
+    POLICY_CHANGED = "POLICY_CHANGED"
+    RENDERING_CHANGED = "RENDERING_CHANGED"
 
 
 class Actor(Dto):
@@ -201,6 +203,9 @@ class Voted(Dto):
     content_digest: Hex = ""
     reason: ErasableText = ""
     on_behalf_of: ErasableText = ""
+    policy_version: int = 0
+    policy_digest: Hex = ""
+    rendering: str = ""
 
 
 class Refused(Dto):
@@ -258,6 +263,13 @@ class AccessRefused(Dto):
     approval_id: str = ""
 
 
+class Erased(Dto):
+    type: Literal["erased"] = "erased"
+    approval_id: str = ""
+    reason: ErasableText = ""
+    values: int = 0
+
+
 Body: TypeAlias = Annotated[
     Received
     | Processed
@@ -274,7 +286,8 @@ Body: TypeAlias = Annotated[
     | Held
     | Decided
     | Closed
-    | AccessRefused,
+    | AccessRefused
+    | Erased,
     Field(discriminator="type"),
 ]
 

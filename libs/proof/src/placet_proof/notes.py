@@ -1,0 +1,167 @@
+"""Checkpoints as signed notes: https://c2sp.org/signed-note, /tlog-checkpoint and /tlog-cosignature."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from placet_proof.tree import NotProven
+
+LOG_SIGNATURE, COSIGNATURE = 0x01, 0x04
+"""The signature types of a log (Ed25519 over the note's text) and of a witness (with the time, Ed25519)."""
+
+_MOST_SIGNATURES = 32
+_NAME = re.compile(r"[^\s+]+")
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+
+
+def decoded(text: str) -> bytes:
+    """The bytes of standard base64, written in the one way that it can be. Raises NotProven."""
+    try:
+        found = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NotProven(f"{text[:80]!r} is not base64") from error
+    if base64.b64encode(found).decode() != text:
+        raise NotProven(f"{text[:80]!r} is not base64 in its one spelling")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey:
+    """A public key with its name and its type of signature: what a verifier key ("vkey") says."""
+
+    name: str
+    kind: int
+    public: bytes
+
+    @classmethod
+    def parse(cls, vkey: str) -> VerifierKey:
+        """Reads `name+hex key id+base64(type || public key)`. Raises NotProven."""
+        name, _, rest = vkey.strip().partition("+")
+        key_id, _, encoded = rest.partition("+")
+        material = decoded(encoded)
+        key = cls(name, material[0] if material else 0, material[1:])
+        if not _NAME.fullmatch(name) or key.kind not in (LOG_SIGNATURE, COSIGNATURE) or len(key.public) != 32:
+            raise NotProven(f"{vkey[:80]!r} is not an Ed25519 verifier key")
+        if key.id.hex() != key_id:
+            raise NotProven(f"the verifier key {vkey[:80]!r} was altered: its id is {key.id.hex()}")
+        return key
+
+    @classmethod
+    def of(cls, private: Ed25519PrivateKey, name: str, kind: int = LOG_SIGNATURE) -> VerifierKey:
+        """The public half of a key. Raises ValueError for a name with spaces or a plus."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} cannot name a key: it has spaces or a plus, or is empty")
+        return cls(name, kind, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+    @property
+    def id(self) -> bytes:
+        """Four bytes that tell keys of one name apart."""
+        return sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()[:4]
+
+    def __str__(self) -> str:
+        """The verifier key."""
+        return f"{self.name}+{self.id.hex()}+{base64.b64encode(bytes([self.kind]) + self.public).decode()}"
+
+    def line(self, signature: bytes) -> str:
+        """The note's line of a signature by this key."""
+        return f"— {self.name} {base64.b64encode(self.id + signature).decode()}\n"
+
+    def time_of(self, text: str, signature: bytes) -> int | None:
+        """When a witness signed the text, in POSIX seconds; None for a log. Raises NotProven if not so."""
+        time, message = None, text.encode()
+        if self.kind == COSIGNATURE:
+            time, signature = int.from_bytes(signature[:8], "big"), signature[8:]
+            message = _cosigned(text, time)
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
+        except (InvalidSignature, ValueError) as error:
+            raise NotProven(f"the signature of {self.name} is not one of this text") from error
+        return time
+
+
+def signed(text: str, private: Ed25519PrivateKey, name: str) -> str:
+    """The line of a log's signature over a note's text."""
+    return VerifierKey.of(private, name).line(private.sign(text.encode()))
+
+
+def cosigned(text: str, private: Ed25519PrivateKey, name: str, time: int) -> str:
+    """The line of a witness's signature over a checkpoint's text, at a POSIX time."""
+    signature = time.to_bytes(8, "big") + private.sign(_cosigned(text, time))
+    return VerifierKey.of(private, name, COSIGNATURE).line(signature)
+
+
+def _cosigned(text: str, time: int) -> bytes:
+    return f"cosignature/v1\ntime {time}\n{text}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a log was at one moment: its identity, how many leaves it had, and their root."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    @property
+    def text(self) -> str:
+        """The note's text."""
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A checkpoint as it was signed. `signatures`: each signer's name, key id and signature."""
+
+    text: str
+    signatures: tuple[tuple[str, bytes, bytes], ...]
+
+    @classmethod
+    def parse(cls, note: str) -> Note:
+        """Takes a note apart. Raises NotProven for what is none."""
+        text, blank, lines = note.rpartition("\n\n")
+        if not blank or not lines.endswith("\n") or any(char < " " and char != "\n" for char in note):
+            raise NotProven("this is not a signed note")
+        rows = lines[:-1].split("\n")
+        if len(rows) > _MOST_SIGNATURES:
+            raise NotProven(f"a note with more than {_MOST_SIGNATURES} signatures")
+        return cls(text + "\n", tuple(_signature(row) for row in rows))
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint, which is worth nothing before `verified`. Raises NotProven for what is none."""
+        lines = self.text[:-1].split("\n")
+        if len(lines) < 3 or not all(lines) or not _SIZE.fullmatch(lines[1]) or len(decoded(lines[2])) != 32:
+            raise NotProven("the note is not a checkpoint: origin, size, root")
+        return Checkpoint(lines[0], int(lines[1]), decoded(lines[2]))
+
+    def verified(self, keys: Iterable[VerifierKey]) -> dict[VerifierKey, int | None]:
+        """Those of the keys that signed, with the times of witnesses. Raises NotProven when a signature in
+        one of their names is wrong, or none of them signed."""
+        known = {(key.name, key.id): key for key in keys}
+        found = {
+            known[name, key_id]: known[name, key_id].time_of(self.text, signature)
+            for name, key_id, signature in self.signatures
+            if (name, key_id) in known
+        }
+        if not found:
+            signers = ", ".join(f"{name}+{key_id.hex()}" for name, key_id, _ in self.signatures)
+            raise NotProven(f"no known key signed this checkpoint, but {signers}")
+        return found
+
+
+def _signature(line: str) -> tuple[str, bytes, bytes]:
+    dash, _, rest = line.partition(" ")
+    name, _, encoded = rest.partition(" ")
+    blob = decoded(encoded)
+    if dash != "—" or not _NAME.fullmatch(name) or len(blob) <= 4:
+        raise NotProven(f"{line[:80]!r} is not a note's signature")
+    return name, blob[:4], blob[4:]

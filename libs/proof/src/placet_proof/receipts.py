@@ -1,0 +1,82 @@
+"""A receipt: a request's whole path, each entry with its proof, under one signed checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from placet_proof.entries import Leaf
+from placet_proof.notes import Checkpoint, Note, VerifierKey, decoded
+from placet_proof.tree import NotProven, leaf_hash, verify_inclusion
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenEntry:
+    """An entry that is in the log. `values`: those of its erasable fields that the receipt discloses, by
+    path; `withheld`: the paths of those that it does not."""
+
+    index: int
+    bytes: bytes
+    leaf: Leaf
+    values: Mapping[str, str]
+    withheld: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What a receipt proves: that its entries were in the log at its checkpoint, which `signers` signed
+    (witnesses with the time). `erased_at`: the index of the entry that says that values were erased."""
+
+    approval_id: str
+    checkpoint: Checkpoint
+    signers: Mapping[VerifierKey, int | None]
+    entries: Sequence[ProvenEntry]
+    erased_at: int | None
+
+
+# Any: JSON, of which every part is checked before it is used.
+def verify_receipt(receipt: Mapping[str, Any], keys: Iterable[VerifierKey]) -> Proven:
+    """What a receipt (`placet.audit.v1.Receipt` as proto3 JSON) proves to one who trusts one of the keys.
+
+    Raises NotProven, with a text that says what is wrong and where. The entries of the request are there
+    without gaps from its first; the last of them may be missing, unless it is closed.
+    """
+    try:
+        note = Note.parse(str(receipt["checkpoint"]))
+        approval_id, entries = str(receipt["approvalId"]), list(receipt["entries"])
+        signers, checkpoint = note.verified(keys), note.checkpoint
+        proven = [_entry(one, checkpoint) for one in entries]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NotProven(f"this is not a receipt: {error!r}") from error
+    own = [one.leaf for one in proven if one.leaf.approval_id]
+    if [(leaf.approval_id, leaf.number) for leaf in own] != [
+        (approval_id, n) for n in range(1, len(own) + 1)
+    ]:
+        raise NotProven(f"these are not the entries of request {approval_id} from its first on, without gaps")
+    others = [one for one in proven if not one.leaf.approval_id]
+    if (
+        not own
+        or len({one.leaf.tenant for one in proven}) > 1
+        or any(one.leaf.erases != approval_id for one in others)
+    ):
+        raise NotProven(f"not all of these entries are about request {approval_id}")
+    if [one.index for one in proven] != sorted({one.index for one in proven}):
+        raise NotProven("the entries are not in the order of the log")
+    return Proven(approval_id, checkpoint, signers, proven, max((one.index for one in others), default=None))
+
+
+def _entry(entry: Mapping[str, Any], checkpoint: Checkpoint) -> ProvenEntry:
+    # Proto3 JSON leaves out what has its default, and writes 64-bit numbers as text.
+    index, raw = int(entry.get("index", 0)), decoded(entry["leaf"])
+    proof = [decoded(one) for one in entry.get("proof", [])]
+    verify_inclusion(leaf_hash(raw), index, checkpoint.size, proof, checkpoint.root)
+    try:
+        leaf = Leaf.parse(raw)
+        values = {one["path"]: one.get("value", "") for one in entry.get("disclosures", [])}
+        for one in entry.get("disclosures", []):
+            leaf.opened(one["path"], decoded(one["salt"]), one.get("value", ""))
+    except NotProven as error:
+        raise NotProven(f"entry {index}: {error}") from error
+    withheld = tuple(path for path in leaf.commitments if path not in values)
+    return ProvenEntry(index, raw, leaf, values, withheld)

@@ -1,0 +1,116 @@
+"""The Merkle tree of RFC 6962, section 2.1 (the same in RFC 9162): its hashes, its growth, its proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+EMPTY_ROOT = sha256(b"").digest()
+"""The root of a tree without leaves."""
+
+
+class NotProven(Exception):
+    """Something does not prove what it should; the text says what, and where."""
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """SHA-256(0x00 || leaf), 32 bytes."""
+    return sha256(b"\x00" + leaf).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """SHA-256(0x01 || left || right), 32 bytes."""
+    return sha256(b"\x01" + left + right).digest()
+
+
+class Frontier:
+    """A growing tree, known by the roots of the perfect subtrees that it consists of, from left to right."""
+
+    def __init__(self, size: int = 0, roots: Sequence[bytes] = ()) -> None:
+        """A tree of `size` leaves; `roots`: one for each bit that is set in it, else ValueError."""
+        if len(roots) != size.bit_count():
+            raise ValueError(f"a tree of {size} leaves consists of {size.bit_count()} perfect subtrees")
+        self.size = size
+        self.roots = list(roots)
+
+    def append(self, leaf: bytes) -> list[bytes]:
+        """Adds a leaf by its hash. Answers the roots of the subtrees that it completes, itself first."""
+        completed = [leaf]
+        # Each bit that is set at the size's end is a subtree as large as what stands to its right now.
+        while self.size >> (len(completed) - 1) & 1:
+            completed.append(node_hash(self.roots.pop(), completed[-1]))
+        self.roots.append(completed[-1])
+        self.size += 1
+        return completed
+
+    def root(self) -> bytes:
+        """The tree's root, 32 bytes."""
+        return joined(self.roots)
+
+
+def joined(roots: Sequence[bytes]) -> bytes:
+    """The root of neighbouring perfect subtrees, given from left (larger) to right (smaller)."""
+    if not roots:
+        return EMPTY_ROOT
+    *others, root = roots
+    for left in reversed(others):
+        root = node_hash(left, root)
+    return root
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
+    """Raises NotProven unless the leaf with the hash `leaf` is number `index` (from 0) in the tree of `size`
+    leaves with this root. RFC 9162, section 2.1.3."""
+    _check_hashes(leaf, root, *proof)
+    if not 0 <= index < size:
+        raise NotProven(f"there is no leaf {index} in a tree of {size}")
+    below, total = _siblings(index, size, 0)
+    if len(proof) != total:
+        raise NotProven(f"the proof of leaf {index} in a tree of {size} has {total} hashes, not {len(proof)}")
+    computed = leaf
+    for level, sibling in enumerate(proof):
+        stands_left = level < below and not index >> level & 1
+        computed = node_hash(computed, sibling) if stands_left else node_hash(sibling, computed)
+    if computed != root:
+        raise NotProven(f"leaf {index} leads to another root of the tree of {size}")
+
+
+def verify_consistency(
+    first: int, second: int, first_root: bytes, second_root: bytes, proof: Sequence[bytes]
+) -> None:
+    """Raises NotProven unless the tree of `second` leaves begins with the whole tree of `first` leaves.
+
+    RFC 9162, section 2.1.4. Of one size are only equal trees, by an empty proof. Nothing follows from an
+    empty tree, so there is no proof from it, and none to a smaller one.
+    """
+    _check_hashes(first_root, second_root, *proof)
+    if first == second and not proof and first_root == second_root:
+        return
+    if not 0 < first < second or not proof:
+        raise NotProven(f"this proves nothing from {first} to {second} leaves")
+    # The proof begins with the last perfect subtree of the first tree, unless it is the whole of it.
+    level = (first & -first).bit_length() - 1
+    hashes = list(proof) if first != 1 << level else [first_root, *proof]
+    below, total = _siblings(first - 1, second, level)
+    if len(hashes) != 1 + total:
+        raise NotProven(f"the proof from {first} to {second} leaves has not {len(proof)} hashes")
+    old = new = hashes[0]
+    for above, sibling in enumerate(hashes[1:]):
+        if above < below and not (first - 1) >> level + above & 1:
+            new = node_hash(new, sibling)
+        else:
+            old, new = node_hash(sibling, old), node_hash(sibling, new)
+    if old != first_root or new != second_root:
+        raise NotProven(f"the tree of {second} leaves does not begin with this tree of {first}")
+
+
+def _siblings(index: int, size: int, level: int) -> tuple[int, int]:
+    """How many siblings a leaf's ancestors have from a level on: below the place where its path leaves the
+    tree's right border, on either side; and in all, those at the border included, which stand to the left."""
+    below = (index ^ size - 1).bit_length()
+    return below - level, below - level + (index >> below).bit_count()
+
+
+def _check_hashes(*hashes: bytes) -> None:
+    if any(len(one) != 32 for one in hashes):
+        raise NotProven("a hash has 32 bytes")
