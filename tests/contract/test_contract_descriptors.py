@@ -18,7 +18,7 @@ from google.protobuf.descriptor_pb2 import (
 from buf.validate import validate_pb2
 from placet.rpc.v1 import access_pb2
 
-READS = re.compile(r"^(?:Get|List|Watch|Await|Tail|Subscribe)(?:[A-Z]|$)")
+READS = re.compile(r"^(?:Get|List|Watch|Await|Tail|Subscribe|Export)(?:[A-Z]|$)")
 AREAS = {"placet.approval.v1", "placet.audit.v1", "placet.decision.v1", "placet.notification.v1"}
 EVENT = ".placet.audit.v1.Event"
 STRING, BYTES, DOUBLE = (
