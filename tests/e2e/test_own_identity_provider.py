@@ -14,6 +14,7 @@ import pytest
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
+from placet_proof import new_key
 from placet_rpc.client import ClientTls, channel, serving
 from placet_rpc.errors import PermissionDenied, PlacetError, Unauthenticated, Unavailable
 from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, generate_keys, mint, write_token
@@ -90,6 +91,7 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         "PLACET_AUDIT_LISTEN": installed.audit,
         "PLACET_AUDIT_ADDRESS": installed.audit,
         "PLACET_AUDIT_DATABASE_URL": f"sqlite:///{tmp_path / 'audit.db'}",
+        "PLACET_AUDIT_LOG_KEY": new_key(),
         "PLACET_DECISION_LISTEN": installed.decision,
         "PLACET_DECISION_DATABASE_URL": f"sqlite:///{tmp_path / 'decision.db'}",
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from placet.audit.v1 import audit_service_pb2_grpc, event_pb2
 from placet_audit.__main__ import assembled
@@ -17,7 +18,9 @@ from placet_audit.domain import TENANT_LEVEL, Append, Draft
 from placet_audit.feed import Feed
 from placet_audit.leaf import disclose, seal
 from placet_audit.sequencer import Sequencer
+from placet_audit.signing import LogKeys
 from placet_audit.store import Store
+from placet_proof import new_key
 from placet_rpc.client import channel
 from placet_rpc.server import start
 from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
@@ -83,9 +86,15 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def store(database: Database) -> Store:
+def log_keys() -> LogKeys:
+    """Keys of the log."""
+    return LogKeys.read(new_key(), "test.example/log")
+
+
+@pytest.fixture
+def store(database: Database, log_keys: LogKeys) -> Store:
     """The store on that database."""
-    return Store(database)
+    return Store(database, log_keys)
 
 
 @dataclass
@@ -178,6 +187,7 @@ async def _serving(database_url: str, key_folder: Path) -> AsyncIterator[Service
         database_url=database_url,
         listen="127.0.0.1:0",
         jwks_file=key_folder / "jwks.json",
+        log_key=SecretStr(new_key()),
         refusals_per_minute=3,
     )
     async with assembled(settings) as (endpoint, refusals):

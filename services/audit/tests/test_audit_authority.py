@@ -17,7 +17,10 @@ from placet_rpc.identity import acting_for
 MakeEvent = Callable[..., event_pb2.Event]
 Request = audit_service_pb2.AppendEventsRequest
 
-KINDS = [field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields]
+# An erasure is written by EraseEvents, in one transaction with what it says.
+NOBODYS = {"erased"}
+ALL_KINDS = [field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields]
+KINDS = [kind for kind in ALL_KINDS if kind not in NOBODYS]
 # Services write a request's first event and their refusals, workers all else.
 OF_THE_TENANT = {"access_refused"}
 BY_ROLE = {"service": {"received", "access_refused"}, "worker": set(KINDS) - {"received", "access_refused"}}
@@ -43,6 +46,19 @@ def append_of(kind: str, *, of_tenant: bool, make_event: MakeEvent) -> Request:
 
 def test_every_kind_of_event_has_a_rule() -> None:
     assert set(RULES) == set(KINDS)
+
+
+@pytest.mark.parametrize(("kind", "role"), list(product(NOBODYS, BY_ROLE)))
+async def test_what_has_no_rule_nobody_appends(
+    sqlite_service: Service, make_event: MakeEvent, kind: str, role: str
+) -> None:
+    with acting_for("red"):
+        for of_tenant in (True, False):
+            with pytest.raises(PermissionDenied) as refusal:
+                await sqlite_service.stub(role).AppendEvents(
+                    append_of(kind, of_tenant=of_tenant, make_event=make_event)
+                )
+            assert (refusal.value.reason, refusal.value.metadata) == ("NOT_THE_WRITER", {"event": kind})
 
 
 @pytest.mark.parametrize(("kind", "role"), list(product(KINDS, BY_ROLE)))

@@ -23,12 +23,14 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet_proof import new_key
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
 
 MakeEvent = Callable[..., event_pb2.Event]
+LOG_KEY = new_key()
 BOUND = 120.0
 # Much longer than an append takes, so that an answer that did not wait for it would be noticed.
 DELAY = 0.5
@@ -84,6 +86,7 @@ async def traced(folder: Path, make_event: MakeEvent, *changes: str) -> AsyncIte
         | {
             "PLACET_AUDIT_LISTEN": address,
             "PLACET_AUDIT_DATABASE_URL": f"sqlite:///{folder / 'audit.db'}",
+            "PLACET_AUDIT_LOG_KEY": LOG_KEY,
             "PLACET_JWKS_FILE": str(folder / "jwks.json"),
         },
     )

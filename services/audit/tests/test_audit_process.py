@@ -20,6 +20,7 @@ from typing import TypeAlias
 import pytest
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet_proof import new_key
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_rpc.identity import acting_for
@@ -27,6 +28,7 @@ from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
 from placet_testing.databases import OwnPostgres
 
 MakeEvent = Callable[..., event_pb2.Event]
+LOG_KEY = new_key()
 Stub: TypeAlias = audit_service_pb2_grpc.AuditServiceStub
 BOUND = 60.0
 """Seconds that anything may take before a test gives up."""
@@ -51,6 +53,7 @@ class Home:
             | {
                 "PLACET_AUDIT_LISTEN": self.address,
                 "PLACET_AUDIT_DATABASE_URL": self.database_url,
+                "PLACET_AUDIT_LOG_KEY": LOG_KEY,
                 "PLACET_JWKS_FILE": str(self.folder / "jwks.json"),
             },
         )
@@ -189,6 +192,7 @@ async def test_a_service_that_cannot_start_says_why_in_one_line(tmp_path: Path) 
         env=os.environ
         | {
             "PLACET_AUDIT_DATABASE_URL": f"sqlite:///{tmp_path / 'audit.db'}",
+            "PLACET_AUDIT_LOG_KEY": LOG_KEY,
             "PLACET_JWKS_FILE": str(tmp_path / "nowhere.json"),
         },
     )

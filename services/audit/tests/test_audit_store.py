@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from placet_audit import store as tables
+from placet_audit import tables
 from placet_audit.domain import MAX_PAGE_BYTES, TENANT_LEVEL, Append, Draft, Placed
-from placet_audit.store import Store
+from placet_audit.signing import LogKeys
+from placet_audit.store import Store, lock
 from placet_rpc.errors import FailedPrecondition
 from placet_storage import Database, DatabaseUnavailable
 from placet_testing.databases import schema_differences
@@ -118,9 +119,11 @@ async def delete_disclosures(database: Database) -> None:
     await database.transact(execute, sa.delete(tables.disclosure))
 
 
-async def test_sqlite_refuses_to_replace_an_entry(sqlite_url: str, make_append: MakeAppend) -> None:
+async def test_sqlite_refuses_to_replace_an_entry(
+    sqlite_url: str, make_append: MakeAppend, log_keys: LogKeys
+) -> None:
     database = await Database.open(sqlite_url, migrations="placet_audit")
-    store = Store(database)
+    store = Store(database, log_keys)
     await append(store, make_append("r1", 1, "a"), make_append(TENANT_LEVEL, 0, "t"))
     await delete_disclosures(database)
 
@@ -133,9 +136,11 @@ async def test_sqlite_refuses_to_replace_an_entry(sqlite_url: str, make_append: 
     await database.close()
 
 
-async def test_postgresql_refuses_to_truncate_the_log(postgres_url: str, make_append: MakeAppend) -> None:
+async def test_postgresql_refuses_to_truncate_the_log(
+    postgres_url: str, make_append: MakeAppend, log_keys: LogKeys
+) -> None:
     database = await Database.open(postgres_url, migrations="placet_audit")
-    store = Store(database)
+    store = Store(database, log_keys)
     await append(store, make_append("r1", 1, "a"))
 
     with pytest.raises(DBAPIError, match="append-only"):
@@ -202,10 +207,10 @@ async def test_a_page_holds_no_more_than_fits_a_message(store: Store) -> None:
 
 
 async def test_several_processes_on_one_database_never_fork_a_log(
-    database_url: str, make_append: MakeAppend
+    database_url: str, make_append: MakeAppend, log_keys: LogKeys
 ) -> None:
     databases = [await Database.open(database_url, migrations="placet_audit") for _ in range(3)]
-    stores = [Store(database) for database in databases]
+    stores = [Store(database, log_keys) for database in databases]
 
     async def race(store: Store, name: str) -> int:
         won = 0
@@ -227,7 +232,7 @@ async def test_several_processes_on_one_database_never_fork_a_log(
 
 
 async def test_a_replica_that_hangs_in_mid_batch_does_not_stop_the_others_for_long(
-    postgres_url: str, make_append: MakeAppend
+    postgres_url: str, make_append: MakeAppend, log_keys: LogKeys
 ) -> None:
     hanging, healthy = [await Database.open(postgres_url, migrations="placet_audit") for _ in range(2)]
     wish = make_append("r1", 1, "a")
@@ -236,13 +241,13 @@ async def test_a_replica_that_hangs_in_mid_batch_does_not_stop_the_others_for_lo
     holding = asyncio.create_task(hold_the_lock(hanging, held, go_on))
     async with asyncio.timeout(30):
         await held.wait()
-        while not await append_unless_locked(Store(healthy), wish):
+        while not await append_unless_locked(Store(healthy, log_keys), wish):
             continue
     go_on.set()
     with pytest.raises(DatabaseUnavailable):
         await holding
 
-    assert await Store(healthy).size("default") == 1
+    assert await Store(healthy, log_keys).size("default") == 1
     for database in (hanging, healthy):
         await database.close()
 
@@ -251,7 +256,7 @@ async def hold_the_lock(hanging: Database, held: asyncio.Event, go_on: threading
     loop = asyncio.get_running_loop()
 
     def work(connection: sa.Connection) -> None:
-        tables._lock(connection)
+        lock(connection)
         loop.call_soon_threadsafe(held.set)
         assert go_on.wait(30)
         connection.execute(sa.text("SELECT 1"))

@@ -69,6 +69,11 @@ class Home:
         return self.keys / "payload.key"
 
     @property
+    def log_key(self) -> Path:
+        """The keys that the log's checkpoints are signed with, newest first."""
+        return self.keys / "log.pem"
+
+    @property
     def lock(self) -> Path:
         """Locked for as long as a stack runs on this home."""
         return self.path / "stack.lock"

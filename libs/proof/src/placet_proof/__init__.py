@@ -9,6 +9,7 @@ from placet_proof.notes import (
     VerifierKey,
     cosigned,
     decoded,
+    new_key,
     signed,
 )
 from placet_proof.receipts import Proven, ProvenEntry, verify_receipt
@@ -42,6 +43,7 @@ __all__ = [
     "decoded",
     "joined",
     "leaf_hash",
+    "new_key",
     "node_hash",
     "signed",
     "verify_consistency",

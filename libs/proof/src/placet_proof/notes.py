@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from placet_proof.tree import NotProven
 
@@ -86,6 +86,12 @@ class VerifierKey:
         except (InvalidSignature, ValueError) as error:
             raise NotProven(f"the signature of {self.name} is not one of this text") from error
         return time
+
+
+def new_key() -> str:
+    """A new private key, in PEM (PKCS #8, not encrypted)."""
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def signed(text: str, private: Ed25519PrivateKey, name: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import importlib
-from collections.abc import AsyncIterator
+import inspect
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet_proof import new_key
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.server import start
@@ -24,6 +26,7 @@ class AuditServer:
         """`folder` takes its database, unless `database_url` names another."""
         self._database_url = database_url or f"sqlite:///{folder / 'audit.db'}"
         self._keys = keys
+        self._log_key = new_key()
         self._port = 0
         self._running: AsyncExitStack | None = None
         self._answering = asyncio.Event()
@@ -42,6 +45,7 @@ class AuditServer:
             database_url=self._database_url,
             listen=f"127.0.0.1:{self._port}",
             jwks_file=self._keys.jwks,
+            log_key=self._log_key,
             tail_poll=0.05,
             tail_pulse=0.5,
         )
@@ -77,22 +81,23 @@ class AuditServer:
         return list(response.entries)
 
 
-class _Stalling(audit_service_pb2_grpc.AuditServiceServicer):
+class _Stalling:
     """A servicer that waits before each answer while it is told to. Any: it looks at no message."""
 
     def __init__(self, inner: Any, answering: asyncio.Event) -> None:
         self._inner = inner
         self._answering = answering
 
-    async def AppendEvents(self, request: Any, context: Any) -> Any:  # noqa: N802 (the contract's name)
-        await self._answering.wait()
-        return await self._inner.AppendEvents(request, context)
+    def __getattr__(self, rpc: str) -> Callable[..., Any]:
+        method = getattr(self._inner, rpc)
 
-    async def ListEvents(self, request: Any, context: Any) -> Any:  # noqa: N802 (the contract's name)
-        await self._answering.wait()
-        return await self._inner.ListEvents(request, context)
-
-    async def TailEvents(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 (the contract's name)
-        async for answer in self._inner.TailEvents(request, context):
+        async def answer(request: Any, context: Any) -> Any:
             await self._answering.wait()
-            yield answer
+            return await method(request, context)
+
+        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            async for one in method(request, context):
+                await self._answering.wait()
+                yield one
+
+        return stream if inspect.isasyncgenfunction(method) else answer

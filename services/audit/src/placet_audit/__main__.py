@@ -10,12 +10,15 @@ from contextlib import asynccontextmanager
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
 from placet_audit.config import Settings
+from placet_audit.erasing import Eraser
 from placet_audit.feed import Feed
 from placet_audit.leaf import disclose
+from placet_audit.proving import Prover
 from placet_audit.refusals import appending_by
 from placet_audit.sequencer import Sequencer
 from placet_audit.servicer import AuditServicer
 from placet_audit.store import Store
+from placet_rpc.errors import DataLoss
 from placet_rpc.recording import RefusalRecorder
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
@@ -33,8 +36,11 @@ async def run(settings: Settings) -> None:
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, RefusalRecorder]]:
     """The service at work, lacking only a server."""
+    keys = settings.log_keys()
     async with opened(settings) as database:
-        store = Store(database)
+        store, prover = Store(database, keys), Prover(database, keys)
+        for tenant in await prover.begin():
+            _LOG.warning("the log of %s had no checkpoint yet; its first is signed", tenant)
         feed = Feed(
             store,
             disclose,
@@ -48,7 +54,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusal
         endpoint = Endpoint(
             audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
-            AuditServicer(store, sequencer, feed),
+            AuditServicer(store, sequencer, feed, prover, Eraser(database, keys), keys),
         )
         async with running(sequencer, feed):
             append = appending_by(sequencer.append)
@@ -84,7 +90,7 @@ def main() -> int:
     status = 0
     try:
         asyncio.run(run(Settings()))
-    except* (CannotListen, DatabaseUnavailable, MigrationFailed, OSError, ValueError) as failures:
+    except* (CannotListen, DatabaseUnavailable, DataLoss, MigrationFailed, OSError, ValueError) as failures:
         _LOG.error("AuditService cannot run: %s", "; ".join(str(failure) for failure in failures.exceptions))
         _LOG.debug("where it failed", exc_info=failures)
         status = 1

@@ -1,4 +1,4 @@
-"""Who may append which kind of event, and where it belongs. Pure.
+"""Who may append which kind of event, and where it belongs; who may read a receipt. Pure.
 
 A role may append the kinds that name it here; a kind without a rule is nobody's. So a service that is broken
 into cannot write what a workflow concludes. More is not kept apart: whoever holds role `worker` (the openai
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-from placet_rpc.errors import PermissionDenied
+from placet_rpc.errors import NotFound, PermissionDenied
 
 Place = Literal["tenant", "first", "request"]
 _PLACES: Mapping[Place, str] = {
@@ -63,13 +63,38 @@ def check_writer(roles: Collection[str], kinds: Sequence[str], *, expected_next:
     for position, kind in enumerate(kinds):
         rule = RULES.get(kind)
         if rule is None:
-            raise PermissionDenied(f"Nobody may append an event {kind!r} here.", reason="NOT_THE_WRITER")
+            raise PermissionDenied(
+                f"Nobody may append an event {kind!r}.", reason="NOT_THE_WRITER", metadata={"event": kind}
+            )
         if rule.role not in roles or not _fits(rule.place, expected_next, position):
             raise PermissionDenied(
                 f"An event {kind!r} is appended by role {rule.role} only, and only {_PLACES[rule.place]}.",
                 reason="NOT_THE_WRITER",
                 metadata={"event": kind, "role": rule.role},
             )
+
+
+class _Reader(Protocol):
+    @property
+    def subject(self) -> str: ...
+
+    @property
+    def roles(self) -> Collection[str]: ...
+
+
+def check_reader(caller: _Reader, approval_id: str, concerned: Collection[str], *, exists: bool) -> None:
+    """Raise NotFound UNKNOWN_APPROVAL unless the caller may have the receipt of a request.
+
+    `concerned`: those who asked for it or were asked, as far as the log still says so.
+    """
+    sees_all = bool({"auditor", "operator"} & set(caller.roles))
+    if exists and (sees_all or caller.subject in concerned):
+        return
+    raise NotFound(
+        "The log knows no such request, or none of yours.",
+        reason="UNKNOWN_APPROVAL",
+        metadata={"approval_id": approval_id},
+    )
 
 
 def _fits(place: Place, expected_next: int, position: int) -> bool:

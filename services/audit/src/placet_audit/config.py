@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from placet_audit.signing import LogKeys, read_private_file
 from placet_rpc.service_settings import ServiceSettings
 
 
@@ -17,6 +20,16 @@ class Settings(ServiceSettings):
 
     database_url: str = "sqlite:///.placet/audit.db"
     """Where the log is kept: `sqlite:///path` or `postgresql://…`."""
+
+    origin: str = Field(default="localhost/placet", pattern=r"^[^\s+/]+(/[^\s+/]+)*$")
+    """What the logs are called in checkpoints: a name that is nobody else's, like a URL without its scheme;
+    each tenant's is added. It must never change: another origin is another log."""
+
+    log_key: SecretStr = SecretStr("")
+    """The keys that checkpoints are signed with: PEM, the newest first. In a file it is better kept."""
+
+    log_key_file: Path = Path(".placet/keys/log.pem")
+    """The file with these keys, mode 0600, unless the variable holds them. Read at start."""
 
     queue_limit: int = Field(default=2000, ge=1)
     """Appends that may wait; one more is answered RESOURCE_EXHAUSTED."""
@@ -35,3 +48,9 @@ class Settings(ServiceSettings):
 
     refusals_per_minute: int = Field(default=600, ge=0)
     """Refusals at this service's own door that are recorded for each tenant; more are only counted."""
+
+    def log_keys(self) -> LogKeys:
+        """The keys. Raises OSError, and ValueError for keys that are none or that others may read."""
+        return LogKeys.read(
+            self.log_key.get_secret_value() or read_private_file(self.log_key_file), self.origin
+        )

@@ -21,6 +21,9 @@ MAX_APPEND_BYTES = 1 << 20
 MAX_PAGE_BYTES = 2 << 20
 """The most that a page's entries take together, so that it fits a gRPC message of 4 MiB."""
 
+MAX_ERASURES = 20
+"""The most erasures of one request."""
+
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 
@@ -146,6 +149,14 @@ def place_all(heads: Heads, batch: Iterable[Append]) -> list[Placed | FailedPrec
         except FailedPrecondition as refusal:
             judged.append(refusal)
     return judged
+
+
+def erasure_causes(approval_id: str) -> list[str]:
+    """The causes of the events that say that a request's values were erased, in their order.
+
+    An erasure erases all that is there; what comes later (a refused command's words) may need another one.
+    """
+    return [f"erase/{approval_id}/{number}" for number in range(1, MAX_ERASURES + 1)]
 
 
 def check_append(append: Append) -> None:

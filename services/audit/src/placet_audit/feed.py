@@ -70,6 +70,11 @@ class Feed(Generic[Answer]):
         for tenant in {entry.tenant for entry in tailed}:
             self._recent[tenant].extend([entry for entry in tailed if entry.tenant == tenant])
 
+    def forget(self, tenant: str) -> None:
+        """Keep nothing of what the tenant's entries said until now: some of it was erased."""
+        if tenant in self._recent:
+            self._recent[tenant].forget()
+
     def answer(self, entry: Entry) -> Answer:
         """What readers get of an entry; a published one that somebody tails is rendered only once."""
         recent = self._recent.get(entry.tenant)
@@ -192,6 +197,10 @@ class _Recent(Generic[Answer]):
         self.end += len(fresh)
         self._forget()
         self._wake()
+
+    def forget(self) -> None:
+        """Keep no entry; who reads them takes them from the store again."""
+        self._kept, self._bytes = [], 0
 
     def kept(self, index: int) -> _Kept[Answer] | None:
         """The entry at an index, while it is kept."""

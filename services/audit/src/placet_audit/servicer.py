@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
-from placet_audit.authority import check_writer
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2, proof_pb2
+from placet_audit.authority import check_reader, check_writer
 from placet_audit.domain import (
     DEFAULT_PAGE,
     MAX_PAGE,
     TENANT_LEVEL,
     Append,
+    Draft,
+    Entry,
     Page,
     check_append,
+    check_reach,
     page_token,
     read_page_token,
 )
+from placet_audit.erasing import Eraser
 from placet_audit.feed import Feed
+from placet_audit.growing import inconsistent
 from placet_audit.leaf import disclose, seal
+from placet_audit.proving import Prover
 from placet_audit.sequencer import Sequencer
+from placet_audit.signing import LogKeys
 from placet_audit.store import Store
 from placet_rpc import identity
 
@@ -27,10 +34,21 @@ from placet_rpc import identity
 class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     """AuditService as `audit_service.proto` promises it. The tenant is always the caller's own."""
 
-    def __init__(self, store: Store, sequencer: Sequencer, feed: Feed[event_pb2.LogEntry]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sequencer: Sequencer,
+        feed: Feed[event_pb2.LogEntry],
+        prover: Prover,
+        eraser: Eraser,
+        keys: LogKeys,
+    ) -> None:
         self._store = store
         self._sequencer = sequencer
         self._feed = feed
+        self._prover = prover
+        self._eraser = eraser
+        self._keys = keys
 
     async def AppendEvents(
         self,
@@ -82,6 +100,125 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             async for stretch in stretches:
                 yield audit_service_pb2.TailEventsResponse(entries=stretch.answers, size=stretch.size)
 
+    async def GetCheckpoint(
+        self,
+        request: audit_service_pb2.GetCheckpointRequest,
+        context: object,
+    ) -> audit_service_pb2.GetCheckpointResponse:
+        """The newest checkpoint, and the keys."""
+        tenant = identity.current().tenant
+        note, size = await self._prover.checkpoint(tenant)
+        return audit_service_pb2.GetCheckpointResponse(checkpoint=note, size=size, keys=self._vkeys(tenant))
+
+    async def GetInclusionProof(
+        self,
+        request: audit_service_pb2.GetInclusionProofRequest,
+        context: object,
+    ) -> audit_service_pb2.GetInclusionProofResponse:
+        """That an entry is in the log."""
+        proof = await self._prover.inclusion(identity.current().tenant, request.index, request.size)
+        return audit_service_pb2.GetInclusionProofResponse(
+            leaf_hash=proof.leaf_hash,
+            size=proof.size,
+            proof=proof.hashes,
+            checkpoint="" if request.size else proof.note,
+        )
+
+    async def GetConsistencyProof(
+        self,
+        request: audit_service_pb2.GetConsistencyProofRequest,
+        context: object,
+    ) -> audit_service_pb2.GetConsistencyProofResponse:
+        """That the log only grew."""
+        proof = await self._prover.consistency(
+            identity.current().tenant, request.first_size, request.second_size
+        )
+        return audit_service_pb2.GetConsistencyProofResponse(
+            second_size=proof.size,
+            proof=proof.hashes,
+            checkpoint="" if request.second_size else proof.note,
+        )
+
+    async def GetReceipt(
+        self,
+        request: audit_service_pb2.GetReceiptRequest,
+        context: object,
+    ) -> audit_service_pb2.GetReceiptResponse:
+        """A request's path with its proofs, for whom it concerns."""
+        caller, approval_id = identity.current(), request.approval_id.lower()
+        parts = await self._prover.receipt(caller.tenant, approval_id)
+        path = [disclose(entry).entry.event for entry, _ in parts.entries]
+        check_reader(caller, approval_id, _concerned(path), exists=bool(path))
+        return audit_service_pb2.GetReceiptResponse(
+            receipt=proof_pb2.Receipt(
+                approval_id=approval_id,
+                checkpoint=parts.note,
+                keys=self._vkeys(caller.tenant),
+                entries=[
+                    proof_pb2.ProvenEntry(
+                        index=entry.index,
+                        leaf=entry.draft.leaf,
+                        disclosures=_disclosures(entry),
+                        proof=proof,
+                    )
+                    for entry, proof in parts.entries
+                ],
+            )
+        )
+
+    async def ExportEvents(
+        self,
+        request: audit_service_pb2.ExportEventsRequest,
+        context: object,
+    ) -> AsyncIterator[audit_service_pb2.ExportEventsResponse]:
+        """All entries up to the newest checkpoint."""
+        tenant, following = identity.current().tenant, request.from_index
+        note, size = await self._prover.checkpoint(tenant)
+        check_reach(following, size)
+        header = proof_pb2.ExportHeader(checkpoint=note, keys=self._vkeys(tenant))
+        yield audit_service_pb2.ExportEventsResponse(header=header)
+        while following < size:
+            some = await self._prover.stretch(tenant, following, size, MAX_PAGE)
+            if not some.entries:
+                raise inconsistent(tenant, size, f"entry {following} is missing")
+            yield audit_service_pb2.ExportEventsResponse(
+                entries=[
+                    proof_pb2.ExportedEntry(
+                        index=entry.index,
+                        leaf=entry.draft.leaf,
+                        disclosures=_disclosures(entry),
+                        checkpoint=some.notes.get(entry.index + 1, ""),
+                    )
+                    for entry in some.entries
+                ]
+            )
+            following = some.entries[-1].index + 1
+
+    async def EraseEvents(
+        self,
+        request: audit_service_pb2.EraseEventsRequest,
+        context: object,
+    ) -> audit_service_pb2.EraseEventsResponse:
+        """Erases, and says so in the log."""
+        tenant, approval_id = identity.current().tenant, request.approval_id.lower()
+
+        def announce(values: int, cause: str) -> Draft:
+            event = event_pb2.Event(actor=request.actor, cause_id=cause)
+            event.time.GetCurrentTime()
+            event.erased.approval_id = approval_id
+            event.erased.reason.value = request.reason
+            event.erased.values = values
+            return seal(event_pb2.Entry(tenant=tenant, event=event))
+
+        erasure = await self._eraser.erase(tenant, approval_id, announce)
+        if erasure.is_new:
+            self._feed.forget(tenant)
+            self._feed.publish([erasure.entry])
+        return audit_service_pb2.EraseEventsResponse(entry=disclose(erasure.entry))
+
+    def _vkeys(self, tenant: str) -> list[str]:
+        return [str(key) for key in self._keys.of(tenant)]
+
     async def _stored(self, append: Append) -> Page:
         if append.approval_id == TENANT_LEVEL:
             causes = list({draft.cause_id for draft in append.drafts})
@@ -89,6 +226,23 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         return await self._store.entries_of_request(
             append.tenant, append.approval_id, from_number=append.expected_next, limit=MAX_PAGE
         )
+
+
+def _concerned(path: Iterable[event_pb2.Event]) -> set[str]:
+    """Who asked for a request, and who was asked."""
+    names = set[str]()
+    for event in path:
+        if event.HasField("received"):
+            names.add(event.actor.name.value)
+        elif event.HasField("asked"):
+            names.add(event.asked.person.value)
+    return names - {""}
+
+
+def _disclosures(entry: Entry) -> list[proof_pb2.Disclosure]:
+    return [
+        proof_pb2.Disclosure(path=one.path, salt=one.salt, value=one.value) for one in entry.draft.disclosures
+    ]
 
 
 def to_append(tenant: str, request: audit_service_pb2.AppendEventsRequest) -> Append:

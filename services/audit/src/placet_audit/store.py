@@ -23,57 +23,11 @@ from placet_audit.domain import (
     place_all,
     total_size,
 )
+from placet_audit.growing import grow
+from placet_audit.signing import LogKeys
+from placet_audit.tables import OF_A_REQUEST, OF_THE_TENANT, disclosure, entry
 from placet_rpc.errors import FailedPrecondition
 from placet_storage import Database
-
-metadata = sa.MetaData()
-
-entry = sa.Table(
-    "entry",
-    metadata,
-    sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("approval_id", sa.Text, nullable=False),
-    sa.Column("number", sa.Integer, nullable=False),
-    sa.Column("cause_id", sa.Text, nullable=False),
-    sa.Column("leaf", sa.LargeBinary, nullable=False),
-)
-"""Append-only: triggers refuse UPDATE, DELETE, TRUNCATE and SQLite's REPLACE."""
-
-# The literal '' (not a parameter) lets both databases see that these queries fit the partial indexes.
-OF_A_REQUEST = entry.c.approval_id != sa.literal_column("''")
-OF_THE_TENANT = entry.c.approval_id == sa.literal_column("''")
-
-sa.Index(
-    "entry_number",
-    entry.c.tenant,
-    entry.c.approval_id,
-    entry.c.number,
-    unique=True,
-    sqlite_where=OF_A_REQUEST,
-    postgresql_where=OF_A_REQUEST,
-)
-sa.Index(
-    "entry_cause",
-    entry.c.tenant,
-    entry.c.cause_id,
-    unique=True,
-    sqlite_where=OF_THE_TENANT,
-    postgresql_where=OF_THE_TENANT,
-)
-
-disclosure = sa.Table(
-    "disclosure",
-    metadata,
-    sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("path", sa.Text, primary_key=True),
-    sa.Column("salt", sa.LargeBinary, nullable=False),
-    # Bytes, because PostgreSQL's text cannot hold every string that a person can send.
-    sa.Column("value", sa.LargeBinary, nullable=False),
-    sa.ForeignKeyConstraint(["tenant", "index"], [entry.c.tenant, entry.c.index]),
-)
-"""What opens an entry's commitments, a row per field: erasing a field deletes its row, and only that."""
 
 # The most entries that one query reads, so that a page of large entries never sits in memory whole.
 _CHUNK = 100
@@ -89,16 +43,18 @@ _BATCH_TIMEOUT_MS = 4000
 class Store:
     """One log per tenant in one database. All errors of the database come as placet_storage raises them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keys: LogKeys) -> None:
         self._database = database
+        self._keys = keys
 
     async def append(self, batch: Sequence[Append]) -> list[Placed | FailedPrecondition]:
-        """Judge and store a batch in one transaction; what is returned is durable.
+        """Judge and store a batch in one transaction; what is returned is durable, and under a signed
+        checkpoint. Raises DataLoss LOG_INCONSISTENT, and stores nothing.
 
         The heads are read inside the transaction and under a lock, so that several processes on one
         database never fork a log.
         """
-        return await self._database.transact(_append, batch, operation="append")
+        return await self._database.transact(append, batch, self._keys, operation="append")
 
     async def size(self, tenant: str) -> int:
         """How many entries the tenant's log holds."""
@@ -130,7 +86,7 @@ class Store:
         order: sa.Column[int],
     ) -> Page:
         some = sa.select(entry).where(entry.c.tenant == tenant, which).order_by(order)
-        return await self._database.query(_read_page, some, from_index, limit, operation="read entries")
+        return await self._database.query(read_page, some, from_index, limit, operation="read entries")
 
 
 # Built once, because building a statement costs as much as running it.
@@ -174,14 +130,20 @@ _DISCLOSURES = (
 # From here on a transaction's work, as plain functions on its connection.
 
 
-def _append(connection: sa.Connection, batch: Sequence[Append]) -> list[Placed | FailedPrecondition]:
-    _lock(connection)
+def append(
+    connection: sa.Connection, batch: Sequence[Append], keys: LogKeys
+) -> list[Placed | FailedPrecondition]:
+    """See Store.append."""
+    lock(connection)
     placed = place_all(_heads(connection, batch), batch)
-    _insert(connection, [e for p in placed if isinstance(p, Placed) for e in p.new])
+    new = [e for p in placed if isinstance(p, Placed) for e in p.new]
+    _insert(connection, new)
+    grow(connection, new, keys)
     return placed
 
 
-def _lock(connection: sa.Connection) -> None:
+def lock(connection: sa.Connection) -> None:
+    """Lets no other process write a log until this transaction ends. Safe to call twice."""
     if connection.dialect.name != "postgresql":
         return  # SQLite's BEGIN IMMEDIATE is the lock
     timeouts = [
@@ -243,7 +205,7 @@ def _size(connection: sa.Connection, tenant: str) -> int:
     return 0 if last is None else int(last) + 1
 
 
-def _read_page(
+def read_page(
     connection: sa.Connection, some: sa.Select[*tuple[Any, ...]], from_index: int, limit: int
 ) -> Page:
     # Any: a row of `entry`.
@@ -266,6 +228,21 @@ def _read(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list
         Entry(tenant, index, approval_id, Draft(number, cause_id, leaf, tuple(opened[index])))
         for tenant, index, approval_id, number, cause_id, leaf in rows
     ]
+
+
+def read_request(connection: sa.Connection, tenant: str, approval_id: str) -> list[Entry]:
+    """All of a request's entries, in order."""
+    which = (entry.c.tenant == tenant, OF_A_REQUEST, entry.c.approval_id == approval_id)
+    some, found = sa.select(entry).where(*which).order_by(entry.c.number).limit(_CHUNK), list[Entry]()
+    while more := _read(connection, some.where(entry.c.number > (found[-1].draft.number if found else 0))):
+        found += more
+    return found
+
+
+def erasures_of(connection: sa.Connection, tenant: str, causes: Sequence[str]) -> list[Entry]:
+    """The entries of the tenant that have one of these causes, in order."""
+    which = (entry.c.tenant == tenant, OF_THE_TENANT, entry.c.cause_id.in_(causes))
+    return _read(connection, sa.select(entry).where(*which).order_by(entry.c.index))
 
 
 def _disclosures(

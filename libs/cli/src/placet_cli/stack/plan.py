@@ -115,6 +115,8 @@ class _Plan:
             f"PLACET_{name.upper()}_LISTEN": self.ports.address(name),
             f"PLACET_{name.upper()}_DATABASE_URL": f"sqlite:///{self.home.database(name)}",
         }
+        if name == "audit":
+            own["PLACET_AUDIT_LOG_KEY_FILE"] = str(self.home.log_key)
         if name == "approval":
             own["PLACET_APPROVAL_CLOCK_SCALE"] = repr(self.options.clock_scale)
         if name == "decision" and self.options.embedded_ai:

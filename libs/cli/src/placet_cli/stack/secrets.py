@@ -8,10 +8,12 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from placet_cli.home import Home
 from placet_cli.problems import Problem
 from placet_cli.stack.process import StackEvent, Tell
+from placet_proof import new_key
 from placet_rpc.tokens import KeyFiles, MintingTokenSource, SigningKey, generate_keys, mint, write_token
 
 TENANT = "default"
@@ -42,14 +44,21 @@ def make_keys(home: Home) -> None:
     if not KeyFiles.below(home.keys).private_key.exists():
         generate_keys(home.keys)
     if not home.payload_key.exists():
-        temporary = home.payload_key.with_suffix(".new")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(home.payload_key)
+        _write_private(home.payload_key, secrets.token_bytes(32))
+    if not home.log_key.exists():
+        _write_private(home.log_key, new_key().encode())
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Writes a file that only its owner may read, in one step."""
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def signing_key(home: Home) -> SigningKey:

@@ -1,6 +1,6 @@
 """What Alembic runs: the schema of the log."""
 
-from placet_audit.store import metadata
+from placet_audit.tables import metadata
 from placet_storage import run_migrations_env
 
 run_migrations_env(metadata)

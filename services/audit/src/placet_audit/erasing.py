@@ -1,0 +1,85 @@
+"""Erasing what a request says in words. Salts and values go; the commitments to them stay in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from placet_audit.domain import MAX_ERASURES, TENANT_LEVEL, Append, Draft, Entry, erasure_causes
+from placet_audit.signing import LogKeys
+from placet_audit.store import append, erasures_of, lock
+from placet_audit.tables import OF_A_REQUEST, disclosure, entry
+from placet_rpc.errors import NotFound, ResourceExhausted
+from placet_storage import Database
+
+Announce = Callable[[int, str], Draft]
+"""The sealed event that says how many values were erased, by its cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """The entry that says so; `is_new` if something was erased now."""
+
+    entry: Entry
+    is_new: bool
+
+
+class Eraser:
+    """Erases in one database."""
+
+    def __init__(self, database: Database, keys: LogKeys) -> None:
+        self._database = database
+        self._keys = keys
+
+    async def erase(self, tenant: str, approval_id: str, announce: Announce) -> Erasure:
+        """Erases all values of a request's entries, and appends the event that says so, in one transaction.
+
+        Where nothing is left to erase, it appends nothing. Raises NotFound UNKNOWN_APPROVAL;
+        ResourceExhausted after MAX_ERASURES; DataLoss LOG_INCONSISTENT.
+        """
+        return await self._database.transact(
+            _erase, tenant, approval_id, announce, self._keys, operation="erase"
+        )
+
+
+def _erase(
+    connection: sa.Connection, tenant: str, approval_id: str, announce: Announce, keys: LogKeys
+) -> Erasure:
+    lock(connection)
+    if connection.dialect.name == "sqlite":
+        # Else what is deleted stays readable in the file until something else takes its place.
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")
+    causes = erasure_causes(approval_id)
+    before = erasures_of(connection, tenant, causes)
+    values = connection.execute(_deletion(tenant, approval_id)).rowcount
+    if not values and before:
+        return Erasure(before[-1], is_new=False)
+    if not values and not _exists(connection, tenant, approval_id):
+        raise NotFound(
+            "The log knows no such request.", reason="UNKNOWN_APPROVAL", metadata={"approval_id": approval_id}
+        )
+    if len(before) == MAX_ERASURES:
+        raise ResourceExhausted(f"A request is erased {MAX_ERASURES} times at most.")
+    draft = announce(values, causes[len(before)])
+    (placed,) = append(connection, [Append(tenant, TENANT_LEVEL, 0, (draft,))], keys)
+    if not isinstance(placed, Exception):
+        return Erasure(placed.new[0], is_new=True)
+    raise placed
+
+
+def _deletion(tenant: str, approval_id: str) -> sa.Delete:
+    return sa.delete(disclosure).where(
+        disclosure.c.tenant == tenant, disclosure.c.index.in_(_indexes(tenant, approval_id))
+    )
+
+
+def _indexes(tenant: str, approval_id: str) -> sa.Select[int]:
+    return sa.select(entry.c.index).where(
+        entry.c.tenant == tenant, OF_A_REQUEST, entry.c.approval_id == approval_id
+    )
+
+
+def _exists(connection: sa.Connection, tenant: str, approval_id: str) -> bool:
+    return connection.scalar(_indexes(tenant, approval_id).limit(1)) is not None

@@ -1,0 +1,167 @@
+"""What proves the log: checkpoints, proofs, receipts, exports. Reads only, each from one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from placet_audit import proofs
+from placet_audit.domain import Entry, erasure_causes
+from placet_audit.growing import begin, inconsistent, kept_for, newest_note, notes_between
+from placet_audit.proofs import Span
+from placet_audit.signing import LogKeys
+from placet_audit.store import erasures_of, lock, read_page, read_request
+from placet_audit.tables import entry
+from placet_proof import EMPTY_ROOT, Note, NotProven
+from placet_rpc.errors import OutOfRange
+from placet_storage import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A proof in the tree of `size` leaves; `note`: the checkpoint of that tree, if it is the newest.
+    `leaf_hash` is the entry's, in a proof of inclusion."""
+
+    size: int
+    hashes: Sequence[bytes]
+    note: str
+    leaf_hash: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptParts:
+    """A request's entries with their proofs, under one checkpoint; none when the log has none of it."""
+
+    note: str
+    entries: Sequence[tuple[Entry, Sequence[bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some entries of an export, with the checkpoints that were signed after them, by size."""
+
+    entries: Sequence[Entry]
+    notes: dict[int, str]
+
+
+class Prover:
+    """Proofs of each tenant's log in one database."""
+
+    def __init__(self, database: Database, keys: LogKeys) -> None:
+        self._database = database
+        self._keys = keys
+
+    async def begin(self) -> list[str]:
+        """Signs the first checkpoints of logs that are older than checkpoints; answers whose they are.
+
+        Raises DataLoss LOG_INCONSISTENT.
+        """
+        return await self._database.transact(_begin, self._keys, operation="begin checkpoints")
+
+    async def checkpoint(self, tenant: str) -> tuple[str, int]:
+        """The newest checkpoint, and its size."""
+        return await self._database.query(_newest, tenant, self._keys, operation="read checkpoint")
+
+    async def inclusion(self, tenant: str, index: int, size: int) -> Proof:
+        """That an entry is in the tree of `size` leaves, or of the newest checkpoint (0). Raises OutOfRange
+        BEYOND_END, DataLoss LOG_INCONSISTENT."""
+        return await self._database.query(
+            _inclusion, tenant, index, size, self._keys, operation="prove inclusion"
+        )
+
+    async def consistency(self, tenant: str, first: int, second: int) -> Proof:
+        """That the tree of `second` leaves, or of the newest checkpoint (0), begins with that of `first`.
+        Raises OutOfRange BEYOND_END, DataLoss LOG_INCONSISTENT."""
+        return await self._database.query(
+            _consistency, tenant, first, second, self._keys, operation="prove consistency"
+        )
+
+    async def receipt(self, tenant: str, approval_id: str) -> ReceiptParts:
+        """All of a request's entries with their proofs. Raises DataLoss LOG_INCONSISTENT."""
+        return await self._database.query(
+            _receipt, tenant, approval_id, self._keys, operation="prove request"
+        )
+
+    async def stretch(self, tenant: str, from_index: int, size: int, limit: int) -> Stretch:
+        """Entries from an index on, at most `limit`, before index `size`."""
+        return await self._database.query(
+            _stretch, tenant, from_index, size, limit, operation="export entries"
+        )
+
+
+# From here on a transaction's work, as plain functions on its connection.
+
+
+def _begin(connection: sa.Connection, keys: LogKeys) -> list[str]:
+    lock(connection)
+    sizes = sa.select(entry.c.tenant, sa.func.max(entry.c.index) + 1).group_by(entry.c.tenant)
+    return [
+        tenant for tenant, size in connection.execute(sizes) if begin(connection, tenant, size, keys)
+    ]
+
+
+def _newest(connection: sa.Connection, tenant: str, keys: LogKeys) -> tuple[str, int]:
+    note = newest_note(connection, tenant)
+    if note is None:
+        return keys.sign(tenant, 0, EMPTY_ROOT), 0
+    try:
+        return note, Note.parse(note).checkpoint.size
+    except NotProven as error:
+        raise inconsistent(tenant, 0, f"its last checkpoint is none: {error}") from error
+
+
+def _inclusion(connection: sa.Connection, tenant: str, index: int, size: int, keys: LogKeys) -> Proof:
+    note, newest = _newest(connection, tenant, keys)
+    wanted = size or newest
+    _check_reach(index + 1, wanted, newest)
+    spans = [Span(index, index + 1), *proofs.inclusion(index, wanted)]
+    leaf_hash, *hashes = _hashes(connection, tenant, spans)
+    return Proof(wanted, hashes, note if wanted == newest else "", leaf_hash)
+
+
+def _consistency(connection: sa.Connection, tenant: str, first: int, second: int, keys: LogKeys) -> Proof:
+    note, newest = _newest(connection, tenant, keys)
+    wanted = second or newest
+    _check_reach(first, wanted, newest)
+    hashes = _hashes(connection, tenant, proofs.consistency(first, wanted))
+    return Proof(wanted, hashes, note if wanted == newest else "")
+
+
+def _receipt(connection: sa.Connection, tenant: str, approval_id: str, keys: LogKeys) -> ReceiptParts:
+    note, size = _newest(connection, tenant, keys)
+    own = read_request(connection, tenant, approval_id)
+    erasures = erasures_of(connection, tenant, erasure_causes(approval_id)) if own else []
+    return ReceiptParts(
+        note,
+        [
+            (one, _hashes(connection, tenant, proofs.inclusion(one.index, size)))
+            for one in sorted([*own, *erasures], key=lambda one: one.index)
+        ],
+    )
+
+
+def _stretch(connection: sa.Connection, tenant: str, from_index: int, size: int, limit: int) -> Stretch:
+    some = sa.select(entry).where(entry.c.tenant == tenant, entry.c.index < size).order_by(entry.c.index)
+    entries = read_page(connection, some, from_index, limit).entries
+    if not entries:
+        return Stretch([], {})
+    return Stretch(entries, notes_between(connection, tenant, from_index + 1, entries[-1].index + 1))
+
+
+def _hashes(connection: sa.Connection, tenant: str, spans: Sequence[Span]) -> list[bytes]:
+    try:
+        return proofs.hashes_of(spans, kept_for(connection, tenant, spans))
+    except KeyError as error:
+        raise inconsistent(tenant, 0, f"the hashes of entry {error.args[0]} are missing") from error
+
+
+def _check_reach(needed: int, wanted: int, newest: int) -> None:
+    if not needed <= wanted <= newest:
+        raise OutOfRange(
+            f"There is no such proof: {needed} entries are needed, the tree is to have {wanted}, "
+            f"and the log has {newest}.",
+            reason="BEYOND_END",
+            metadata={"from_index": str(needed), "size": str(min(wanted, newest))},
+        )
