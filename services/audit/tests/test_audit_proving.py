@@ -1,0 +1,286 @@
+"""What proves the log, as callers get it: checkpoints, proofs, receipts, exports; and erasing."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Protocol
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2, proof_pb2
+from placet_proof import (
+    Frontier,
+    Note,
+    NotProven,
+    Proven,
+    VerifierKey,
+    leaf_hash,
+    verify_consistency,
+    verify_inclusion,
+    verify_receipt,
+)
+from placet_rpc.errors import InvalidArgument, NotFound, OutOfRange, PermissionDenied
+from placet_rpc.identity import acting_for
+
+MakeEvent = Callable[..., event_pb2.Event]
+Stub = audit_service_pb2_grpc.AuditServiceStub
+HOME, ABROAD = "home", "abroad"
+ALICE, CALLER = "alice@example.com", "ci@example.com"
+
+
+class Service(Protocol):
+    """The running AuditService of the tests."""
+
+    def stub(self, *roles: str, subject: str = ..., tenant: str = ...) -> Stub:
+        """A caller in these roles."""
+        ...
+
+
+@pytest.fixture
+async def auditor(service: Service) -> Stub:
+    """Who reads everything at HOME."""
+    return service.stub("auditor", subject="auditor@example.com")
+
+
+async def log_request(service: Service, make_event: MakeEvent, votes: int = 2, tenant: str = HOME) -> str:
+    """A request that CALLER made, of which ALICE was asked and voted."""
+    approval_id = str(uuid.uuid4())
+    received = make_event("intake", kind="received", actor=CALLER)
+    received.received.title.value = "Pay 4711"
+    asked = make_event("tier-1", kind="asked")
+    asked.asked.person.value = ALICE
+    rest = [asked, *(make_event(f"vote {number}") for number in range(votes))]
+    with acting_for(tenant):
+        await service.stub("service").AppendEvents(
+            audit_service_pb2.AppendEventsRequest(approval_id=approval_id, expected_next=1, events=[received])
+        )
+        await service.stub("worker").AppendEvents(
+            audit_service_pb2.AppendEventsRequest(approval_id=approval_id, expected_next=2, events=rest)
+        )
+    return approval_id
+
+
+async def checkpoint_of(stub: Stub) -> tuple[Note, list[VerifierKey]]:
+    response = await stub.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
+    note, keys = Note.parse(response.checkpoint), [VerifierKey.parse(key) for key in response.keys]
+    assert note.verified(keys)
+    assert note.checkpoint.size == response.size
+    return note, keys
+
+
+async def receipt_of(stub: Stub, approval_id: str) -> proof_pb2.Receipt:
+    return (await stub.GetReceipt(audit_service_pb2.GetReceiptRequest(approval_id=approval_id))).receipt
+
+
+def proven(receipt: proof_pb2.Receipt) -> Proven:
+    return verify_receipt(MessageToDict(receipt), [VerifierKey.parse(key) for key in receipt.keys])
+
+
+async def test_what_was_acknowledged_is_under_the_checkpoint_and_can_be_proven(
+    service: Service, make_event: MakeEvent, auditor: Stub
+) -> None:
+    before, _ = await checkpoint_of(auditor)
+    assert before.checkpoint.size == 0
+    for _ in range(5):
+        await log_request(service, make_event)
+
+    note, _ = await checkpoint_of(auditor)
+    tree = note.checkpoint
+    assert (tree.origin, tree.size) == (f"localhost/placet/{HOME}", 20)
+    roots = Frontier()
+    by_size = {0: roots.root()}
+    async for response in auditor.ExportEvents(audit_service_pb2.ExportEventsRequest()):
+        for entry in response.entries:
+            roots.append(leaf_hash(entry.leaf))
+            by_size[roots.size] = roots.root()
+    assert by_size[20] == tree.root
+    for index in range(20):
+        for size in (0, index + 1, 17, 20):
+            asked = audit_service_pb2.GetInclusionProofRequest(index=index, size=size)
+            if 0 < size <= index:
+                with pytest.raises(OutOfRange):
+                    await auditor.GetInclusionProof(asked)
+                continue
+            proof = await auditor.GetInclusionProof(asked)
+            verify_inclusion(proof.leaf_hash, index, proof.size, proof.proof, by_size[proof.size])
+            assert (proof.checkpoint != "") == (size == 0)
+    for first in range(1, 21):
+        for second in (0, first, 20):
+            between = audit_service_pb2.GetConsistencyProofRequest(first_size=first, second_size=second)
+            grown = await auditor.GetConsistencyProof(between)
+            verify_consistency(
+                first, grown.second_size, by_size[first], by_size[grown.second_size], grown.proof
+            )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "error"),
+    [
+        (0, 3, InvalidArgument),
+        (3, 2, OutOfRange),
+        (4, 5, OutOfRange),
+        (5, 0, OutOfRange),
+        (2**64 - 1, 0, OutOfRange),
+    ],
+)
+async def test_there_is_no_proof_of_what_is_not(
+    service: Service, make_event: MakeEvent, auditor: Stub, first: int, second: int, error: type[Exception]
+) -> None:
+    await log_request(service, make_event)
+
+    with pytest.raises(error):
+        await auditor.GetConsistencyProof(
+            audit_service_pb2.GetConsistencyProofRequest(first_size=first, second_size=second)
+        )
+    for index, size in ((4, 0), (3, 3), (0, 5), (2**64 - 1, 0)):
+        with pytest.raises(OutOfRange):
+            await auditor.GetInclusionProof(
+                audit_service_pb2.GetInclusionProofRequest(index=index, size=size)
+            )
+
+
+async def test_a_receipt_holds_the_whole_path_and_is_proven_without_the_service(
+    service: Service, make_event: MakeEvent, auditor: Stub
+) -> None:
+    others = [await log_request(service, make_event) for _ in range(3)]
+    approval_id = await log_request(service, make_event, votes=150)
+    await log_request(service, make_event, tenant=ABROAD)
+
+    receipt = await receipt_of(auditor, approval_id)
+
+    found = proven(receipt)
+    assert (found.approval_id, found.checkpoint.size, found.erased_at) == (approval_id, 164, None)
+    assert [entry.index for entry in found.entries] == list(range(12, 164))
+    assert found.entries[0].values == {"event.actor.name": CALLER, "event.received.title": "Pay 4711"}
+    assert not any(entry.withheld for entry in found.entries)
+    receipt.approval_id = others[0]
+    with pytest.raises(NotProven):
+        proven(receipt)
+
+
+async def test_receipts_are_for_those_whom_the_request_concerns(
+    service: Service, make_event: MakeEvent
+) -> None:
+    approval_id = await log_request(service, make_event)
+
+    for roles, subject in (
+        (["requester"], CALLER),
+        (["approver"], ALICE),
+        (["auditor"], "somebody@example.com"),
+        (["operator"], "somebody@example.com"),
+    ):
+        stub = service.stub(*roles, subject=subject)
+        assert (await receipt_of(stub, approval_id.upper())).approval_id == approval_id
+    for roles, subject, tenant in (
+        (["requester", "approver"], "mallory@example.com", HOME),
+        (["requester", "approver", "auditor"], CALLER, ABROAD),
+    ):
+        with pytest.raises(NotFound) as raised:
+            await receipt_of(service.stub(*roles, subject=subject, tenant=tenant), approval_id)
+        assert raised.value.reason == "UNKNOWN_APPROVAL"
+    with pytest.raises(NotFound):
+        await receipt_of(service.stub("auditor"), str(uuid.uuid4()))
+
+
+async def test_an_export_can_be_verified_elsewhere(
+    service: Service, make_event: MakeEvent, auditor: Stub
+) -> None:
+    for _ in range(40):
+        await log_request(service, make_event)
+
+    header, *parts = [part async for part in auditor.ExportEvents(audit_service_pb2.ExportEventsRequest())]
+
+    note = Note.parse(header.header.checkpoint)
+    keys = [VerifierKey.parse(key) for key in header.header.keys]
+    assert note.verified(keys)
+    tree, signed = Frontier(), 0
+    for entry in (entry for part in parts for entry in part.entries):
+        assert entry.index == tree.size
+        tree.append(leaf_hash(entry.leaf))
+        if entry.checkpoint:
+            earlier = Note.parse(entry.checkpoint)
+            assert earlier.verified(keys)
+            assert (earlier.checkpoint.size, earlier.checkpoint.root) == (tree.size, tree.root())
+            signed += 1
+    assert (tree.size, tree.root()) == (note.checkpoint.size, note.checkpoint.root)
+    assert signed == 80
+    later = [
+        part async for part in auditor.ExportEvents(audit_service_pb2.ExportEventsRequest(from_index=155))
+    ]
+    assert [entry.index for part in later for entry in part.entries] == list(range(155, 160))
+
+
+def erasing(approval_id: str) -> audit_service_pb2.EraseEventsRequest:
+    actor = event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value="op@example.com"))
+    return audit_service_pb2.EraseEventsRequest(approval_id=approval_id, actor=actor, reason="asked to")
+
+
+async def test_what_is_erased_is_gone_for_every_reader_and_every_proof_still_holds(
+    service: Service, make_event: MakeEvent, auditor: Stub
+) -> None:
+    kept, erased = await log_request(service, make_event), await log_request(service, make_event)
+    tail = auditor.TailEvents(audit_service_pb2.TailEventsRequest())
+    async for some in tail:
+        if some.size == 8:
+            break
+    before = proven(await receipt_of(auditor, erased))
+
+    with acting_for(HOME):
+        answer = await service.stub("service").EraseEvents(erasing(erased))
+        again = await service.stub("service").EraseEvents(erasing(erased))
+
+    assert again == answer
+    event = answer.entry.entry.event
+    assert (answer.entry.index, event.erased.approval_id, event.erased.values) == (8, erased, 8)
+    assert (event.actor.name.value, event.erased.reason.value) == ("op@example.com", "asked to")
+    after = proven(await receipt_of(auditor, erased))
+    assert [one.bytes for one in after.entries[:-1]] == [one.bytes for one in before.entries]
+    assert all(not one.values and one.withheld == tuple(one.leaf.commitments) for one in after.entries[:-1])
+    assert after.erased_at == 8
+    assert not any(one.withheld for one in proven(await receipt_of(auditor, kept)).entries)
+    listed = await auditor.ListEvents(audit_service_pb2.ListEventsRequest(approval_id=erased))
+    assert all(not one.entry.event.actor.name.value for one in listed.entries)
+    # Who tailed the log all the while, and who begins now.
+    async for some in tail:
+        if some.entries:
+            assert [one.index for one in some.entries] == [8]
+            break
+    tail.cancel()
+    # Nobody whom it concerned can be told from others any more.
+    with pytest.raises(NotFound):
+        await receipt_of(service.stub("requester", subject=CALLER), erased)
+
+
+async def test_what_was_said_after_an_erasure_can_be_erased_too(
+    service: Service, make_event: MakeEvent, auditor: Stub
+) -> None:
+    approval_id = await log_request(service, make_event)
+    with acting_for(HOME):
+        first = await service.stub("service").EraseEvents(erasing(approval_id))
+        late = audit_service_pb2.AppendEventsRequest(
+            approval_id=approval_id, expected_next=5, events=[make_event("late")]
+        )
+        await service.stub("worker").AppendEvents(late)
+        second = await service.stub("service").EraseEvents(erasing(approval_id))
+
+    assert (first.entry.index, second.entry.index, second.entry.entry.event.erased.values) == (4, 6, 2)
+    found = proven(await receipt_of(auditor, approval_id))
+    assert [one.index for one in found.entries] == list(range(7))
+    assert found.erased_at == 6
+
+
+async def test_nothing_is_erased_that_is_not_there_or_by_whom_it_is_not_for(
+    service: Service, make_event: MakeEvent
+) -> None:
+    approval_id = await log_request(service, make_event)
+    with acting_for(ABROAD), pytest.raises(NotFound) as raised:
+        await service.stub("service").EraseEvents(erasing(approval_id))
+    assert raised.value.reason == "UNKNOWN_APPROVAL"
+    for role in ("operator", "auditor", "worker", "requester"):
+        with acting_for(HOME), pytest.raises(PermissionDenied):
+            await service.stub(role).EraseEvents(erasing(approval_id))
+
+    found = proven(await receipt_of(service.stub("auditor"), approval_id))
+    assert not any(one.withheld for one in found.entries)
