@@ -21,6 +21,7 @@ from placet_storage import Database
 
 MakeAppend = Callable[..., Append]
 ORIGIN = "test.example/log"
+OF_ANOTHER = 'SELECT roots FROM tree WHERE {it} AND "index" = 0'
 
 
 async def append(store: Store, *appends: Append) -> list[Placed]:
@@ -123,7 +124,7 @@ async def test_the_database_refuses_to_change_the_tree_and_the_checkpoints(
         "DELETE FROM checkpoint WHERE {it} AND size = 3",
         "DELETE FROM checkpoint WHERE {it}",
         'DELETE FROM tree WHERE {it} AND "index" = 2',
-        'UPDATE tree SET roots = (SELECT MIN(roots) FROM tree WHERE {it}) WHERE {it} AND "index" = 1',
+        f'UPDATE tree SET roots = ({OF_ANOTHER}) WHERE {{it}} AND "index" = 1',
         "UPDATE checkpoint SET note = (SELECT MAX(note) FROM checkpoint WHERE {it} AND size = 2) WHERE {it}",
         "UPDATE checkpoint SET note = '' WHERE {it} AND size = 3",
     ],
