@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+import sqlalchemy as sa
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
-from placet_proof import new_key
+from placet_proof import Frontier, Note, VerifierKey, leaf_hash, new_key
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_rpc.identity import acting_for
@@ -227,3 +228,47 @@ async def test_postgresql_stopped_in_mid_append_is_unavailable_and_then_there_is
     assert Counter(entry.entry.approval_id for entry in entries) == dict.fromkeys(ids, 1)
     assert [entry.index for entry in entries] == list(range(len(ids)))
     await kill(process)
+
+
+async def test_a_leader_killed_in_mid_batch_leaves_one_log_to_the_next(
+    postgres_url: str, tmp_path: Path, make_event: MakeEvent
+) -> None:
+    generate_keys(tmp_path)
+    leader, other = [Home(tmp_path, postgres_url, f"127.0.0.1:{free_port()}") for _ in range(2)]
+    process, follower = await leader.start(), await other.start()
+    engine = sa.create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg:"))
+    async with leader.stub() as stub, other.stub() as others:
+        for killed in range(3):
+            before = str(uuid.uuid4())
+            assert await append(stub, before, make_event(before))
+            lost, kept = str(uuid.uuid4()), str(uuid.uuid4())
+            with engine.begin() as holding:
+                # The leader has stored its batch's entries, and cannot sign them.
+                holding.execute(sa.text("LOCK TABLE checkpoint IN EXCLUSIVE MODE"))
+                losing = asyncio.create_task(append(stub, lost, make_event(lost)))
+                await until(partial(waits_for_a_table, engine))
+                keeping = asyncio.create_task(append(others, kept, make_event(kept)))
+                await kill(process)
+                assert not await losing
+            assert await keeping
+            process = await leader.start()
+            found = [entry.entry.approval_id for entry in await whole_log(others)]
+            assert found[2 * killed :] == [before, kept]
+        response = await others.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
+
+    tree, note = Frontier(), Note.parse(response.checkpoint)
+    with engine.begin() as reading:
+        for (leaf,) in reading.execute(sa.text('SELECT leaf FROM entry ORDER BY "index"')):
+            tree.append(leaf_hash(leaf))
+        signed = reading.scalar(sa.text("SELECT count(*) FROM checkpoint"))
+    assert note.verified([VerifierKey.parse(key) for key in response.keys])
+    assert (note.checkpoint.size, note.checkpoint.root, signed) == (6, tree.root(), 6)
+    engine.dispose()
+    await kill(process)
+    await kill(follower)
+
+
+async def waits_for_a_table(engine: sa.Engine) -> bool:
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted"
+    with engine.begin() as reading:
+        return bool(reading.scalar(sa.text(waiting)))
