@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from placet_proof import new_key
 from placet_rpc.tokens import KeyFiles, SigningKey, generate_keys, mint, write_token
 
 TENANT = "default"
@@ -100,6 +101,11 @@ def write_payload_key(folders: Folders) -> None:
         folders.write(name, "payload.key", key, OURS)
 
 
+def write_log_key(folders: Folders) -> None:
+    """The key that the log's checkpoints are signed with."""
+    folders.write("audit", "log.pem", folders.kept("log.pem", new_key().encode()), OURS)
+
+
 def write_passwords(folders: Folders, host: str) -> None:
     """A password for each database role, in the form that each reader of it wants."""
     for name in SERVICES:
@@ -137,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     write_tokens(folders, key, seconds)
     write_payload_key(folders)
+    write_log_key(folders)
     write_passwords(folders, asked.database_host)
     return 0
 
