@@ -136,6 +136,8 @@ async def measure(asked: argparse.Namespace) -> Result:
     """Everything that was asked for."""
     begun, busy_before, own_before = time.monotonic(), machine_seconds(), _own_seconds()
     reports = {}
+    if asked.data is not None:
+        asked.data.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="placet-bench-", dir=asked.data) as folder:
         async with AsyncExitStack() as exits:
             setting = Setting(
