@@ -22,6 +22,7 @@ from placet_bench import (
     memory,
     price,
     projection,
+    proofs,
     ready,
     recovery,
     table,
@@ -46,6 +47,7 @@ MEASUREMENTS: dict[str, tuple[str, Measure]] = {
     "tracing": ("the price of tracing", price.tracing),
     "sandbox": ("the price of the workflow sandbox", price.sandbox),
     "audit": ("appends with fsync, alone and at 200/s", appends.measure),
+    "proofs": ("what proving costs, and verifying", proofs.measure),
     "intake": ("intake against a bare grpc.aio server", intake.measure),
     "recovery": ("kill -9 of a worker → next decision effective", recovery.measure),
 }
