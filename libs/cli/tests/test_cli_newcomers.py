@@ -200,7 +200,7 @@ def test_content_that_may_deceive_is_shown_after_a_warning_and_by_its_numbers(
     assert " ".join(said.err.split()).startswith(
         "Careful: this may look like something else than it is. The content holds characters that turn the "
         "direction of others: U+202E RIGHT-TO-LEFT OVERRIDE at line 2, column 6 "
-        "Such characters are shown by their numbers: <U+202E>."
+        "What could not be seen is shown by its number, like <U+202E>."
     )
 
 

@@ -184,7 +184,6 @@ def test_what_may_deceive_is_told_in_a_sentence_each_also_of_an_unknown_kind() -
             "U+202E RIGHT-TO-LEFT OVERRIDE at line 3, column 14"
         ),
         "label may deceive: U+202E<U+202E>",
-        "Such characters are shown by their numbers: <U+202E>.",
     ]
     assert warnings(approval_service_pb2.GetContentResponse()) == []
 

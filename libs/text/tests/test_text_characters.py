@@ -100,6 +100,7 @@ def test_all_kinds_are_found_each_from_its_first_place() -> None:
 
 @given(ANY)
 @example("a\ufe0f\u200d👩")
+@example("👩\u200d🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f")
 @example("🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f\U000e007f")
 def test_nothing_that_is_shown_can_deceive(text: str) -> None:
     for shown in (visible(text), one_line(text)):

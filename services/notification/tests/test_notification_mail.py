@@ -249,7 +249,7 @@ Careful: this may look like something else than it is.
   U+0430 CYRILLIC SMALL LETTER A among LATIN letters at line 1, column 2
 - The content holds control characters: U+001B at line 1, column 3
 
-Such characters are shown by their numbers: <U+202E>.
+What could not be seen is shown by its number, like <U+202E>.
 """
 
 

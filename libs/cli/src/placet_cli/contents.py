@@ -10,7 +10,7 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli.problems import Problem
 from placet_cli.session import Session
 from placet_cli.words import warnings
-from placet_text import lines_of, visible
+from placet_text import NUMBERED, lines_of, visible
 
 
 def tell_content(
@@ -26,7 +26,8 @@ def tell_content(
     """
     digest = approval.content_digest.hex()
     check_digest(approval, answer)
-    session.screen.warn(warnings(answer))
+    told = warnings(answer)
+    session.screen.warn(told)
     if output:
         _write(answer.content.body, output)
         session.screen.aside(f"{len(answer.content.body):,} bytes of {answer.content.media_type}")
@@ -35,6 +36,8 @@ def tell_content(
     else:
         if answer.content.media_type == "application/pdf":
             session.screen.aside("The text of a PDF; its bytes: -o FILE")
+        if told and session.screen.cuts:
+            session.screen.warn([NUMBERED])
         for line in lines_of(answer.text):
             # A terminal is not to be steered by what others wrote.
             session.screen.say(visible(line.expandtabs()) if session.screen.cuts else line)

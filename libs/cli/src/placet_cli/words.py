@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet_client import Outcome
-from placet_text import CAREFUL, NUMBERED, one_line, warning_words
+from placet_text import CAREFUL, one_line, warning_words
 from placet_workflows.policy import describe_duration
 
 _DONE = {
@@ -331,7 +331,7 @@ def warnings(content: approval_service_pb2.GetContentResponse) -> list[str]:
     if not content.warnings:
         return []
     told = [warning_words(one.field, _kind(one), one.message, one.count) for one in content.warnings]
-    return [CAREFUL, *(clean(one) for one in told), NUMBERED]
+    return [CAREFUL, *(clean(one) for one in told)]
 
 
 def _kind(warning: approval_service_pb2.TextWarning) -> str:

@@ -107,7 +107,7 @@ def deceptive(text: str) -> dict[Deception, Found]:
     firsts = {kind: match.start() for kind, one in _KINDS.items() if (match := one.search(text))}
     if not firsts:
         return {}
-    plain = _SHAPES.sub(" ", _REGION.sub(" " * 7, text))
+    plain = _SHAPES.sub(" ", _REGION.sub("\U0001f3f4" + " " * 6, text))
     firsts = {kind: match.start() for kind in firsts if (match := _KINDS[kind].search(plain))}
     counted = Counter(plain)
     held = "".join(sorted(counted))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CAREFUL = "Careful: this may look like something else than it is."
-NUMBERED = "Such characters are shown by their numbers: <U+202E>."
+NUMBERED = "What could not be seen is shown by its number, like <U+202E>."
 
 # By the names of fields and kinds in ApprovalService's contract, TextWarning.
 _WHERE = {"title": "The title", "subject_id": "The subject", "text": "The content"}

@@ -54,7 +54,7 @@ class Mixture:
 def mixtures(text: str) -> list[Mixture]:
     """One for the words, and one for the numbers, where there are any.
 
-    Takes 0.3 s for the worst text of a mebibyte.
+    Takes some tenths of a second for the worst text of a mebibyte.
     """
     if text.isascii():
         return []
