@@ -162,6 +162,9 @@ def test_a_reader_who_has_seen_enough_is_no_error(tmp_path: Path) -> None:
 ERRORS: list[tuple[PlacetError, str]] = [
     (FailedPrecondition("The request is closed", reason="CLOSED"), "placet show 1c9f0e4a"),
     (InvalidArgument("A rejection needs a reason", reason="REASON_REQUIRED"), "placet decide 1c9f0e4a"),
+    (FailedPrecondition("Other content", reason="CONTENT_CHANGED"), "placet show 1c9f0e4a --content"),
+    (FailedPrecondition("Another policy", reason="POLICY_CHANGED"), "placet policies"),
+    (FailedPrecondition("Shown otherwise", reason="RENDERING_CHANGED"), "placet show 1c9f0e4a --content"),
     (Unavailable("Temporal does not answer", reason="DEPENDENCY_UNAVAILABLE"), "placet doctor"),
     (Unauthenticated("the token is not valid here", reason="TOKEN_INVALID"), "placet doctor"),
 ]

@@ -182,6 +182,28 @@ def test_content_is_written_byte_by_byte_and_only_if_it_is_what_was_asked_about(
         tell_content(session, approval, answer, "")
 
 
+def test_content_that_may_deceive_is_shown_after_a_warning_and_by_its_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Session.of(tmp_path, None, None, json=False)
+    approval, answer = content_of("pay\r\n\tEUR \u202e001\x85ok 👩\u200d👧\n".encode())
+    answer.warnings.add(
+        field="text",
+        kind=approval_service_pb2.TEXT_WARNING_KIND_BIDIRECTIONAL,
+        message="U+202E RIGHT-TO-LEFT OVERRIDE at line 2, column 6",
+        count=1,
+    )
+    session.screen.cuts = True
+    tell_content(session, approval, answer, "")
+    said = capsys.readouterr()
+    assert said.out == "pay\n        EUR <U+202E>001<U+0085>ok 👩\u200d👧\n"
+    assert " ".join(said.err.split()).startswith(
+        "Careful: this may look like something else than it is. The content holds characters that turn the "
+        "direction of others: U+202E RIGHT-TO-LEFT OVERRIDE at line 2, column 6 "
+        "What could not be seen is shown by its number, like <U+202E>."
+    )
+
+
 def test_nothing_is_cut_in_a_pipe_and_lines_end_at_the_width_of_a_terminal() -> None:
     row = Row(datetime(2026, 1, 2, tzinfo=UTC), "a" * 40, "asked", "why " * 40, None, "why " * 40)
     code = (

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from placet.approval.v1 import approval_pb2
+from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet_cli.screen import event_lines, fit
-from placet_cli.words import _TOLD, age, clean, clock_note, row, rows, sentence, span, visible
+from placet_cli.words import _TOLD, age, clean, clock_note, row, rows, sentence, span, warnings
+from placet_text import deceptive
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ALICE, BOB = "alice@example.com", "bob@example.com"
@@ -147,8 +150,42 @@ def test_an_event_fits_eighty_columns_and_is_aligned() -> None:
 
 
 def test_text_of_others_cannot_steer_the_terminal() -> None:
-    assert clean("a\x1b[31m\r\nb\u202ec") == "a�[31m b�c"
-    assert visible("  a\tb") == "  a�b"
+    assert clean("a\x1b[31m\r\nb\u202ec") == "a<U+001B>[31m b<U+202E>c"
+
+
+@given(st.text())
+def test_no_text_of_others_reaches_the_terminal_with_what_steers_or_deceives(text: str) -> None:
+    shown = clean(text)
+    assert deceptive(shown) == {}
+    assert len(shown.splitlines()) <= 1
+
+
+def test_what_may_deceive_is_told_in_a_sentence_each_also_of_an_unknown_kind() -> None:
+    answer = approval_service_pb2.GetContentResponse(
+        warnings=[
+            approval_service_pb2.TextWarning(
+                field="text",
+                kind=approval_service_pb2.TEXT_WARNING_KIND_BIDIRECTIONAL,
+                message="U+202E RIGHT-TO-LEFT OVERRIDE at line 3, column 14",
+                count=2,
+            ),
+            approval_service_pb2.TextWarning(
+                field="label",
+                kind=approval_service_pb2.TEXT_WARNING_KIND_UNSPECIFIED,
+                message="U+202E\u202e",
+                count=1,
+            ),
+        ]
+    )
+    assert warnings(answer) == [
+        "Careful: this may look like something else than it is.",
+        (
+            "The content holds characters that turn the direction of others, 2 in all: "
+            "U+202E RIGHT-TO-LEFT OVERRIDE at line 3, column 14"
+        ),
+        "label may deceive: U+202E<U+202E>",
+    ]
+    assert warnings(approval_service_pb2.GetContentResponse()) == []
 
 
 def test_spans_of_time_are_short_and_exact_enough() -> None:

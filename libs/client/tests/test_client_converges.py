@@ -23,14 +23,20 @@ from placet_rpc.server import Endpoint, RunningServer, ServerSettings, start
 from placet_rpc.tokens import MintingTokenSource, SigningKey, generate_keys
 
 ID = "11111111-1111-5111-8111-111111111111"
-DIGEST = bytes(range(32))
+DIGEST, POLICY_DIGEST = bytes(range(32)), bytes(range(32, 64))
 ROLES = ("requester", "approver")
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def approval(*, closed: bool = False) -> approval_pb2.Approval:
-    message = approval_pb2.Approval(id=ID, state=event_pb2.STATE_PENDING, content_digest=DIGEST)
+    message = approval_pb2.Approval(
+        id=ID,
+        state=event_pb2.STATE_PENDING,
+        content_digest=DIGEST,
+        policy_digest=POLICY_DIGEST,
+        rendering="text/1",
+    )
     if closed:
         message.state = event_pb2.STATE_APPROVED
         message.outcome.state = event_pb2.STATE_APPROVED
@@ -248,15 +254,30 @@ async def test_an_outcome_of_an_unknown_request_is_an_error_at_once(
         await client.outcome(ID, timeout=30)
 
 
+def bound(decision: approval_service_pb2.SubmitDecisionRequest) -> tuple[bytes, bytes, str]:
+    return decision.content_digest, decision.policy_digest, decision.rendering
+
+
 async def test_a_decision_binds_what_the_request_holds_when_nothing_else_is_named(
     client: PlacetClient, service: Scripted
 ) -> None:
     answer = await client.decide(ID, "approve")
     assert answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
-    assert service.asked[-1].content_digest == DIGEST
+    assert bound(service.asked[-1]) == (DIGEST, POLICY_DIGEST, "text/1")
     await client.decide(ID, "reject", reason="no", content_digest=bytes(32))
-    assert service.asked[-1].content_digest == bytes(32)
+    assert bound(service.asked[-1]) == (bytes(32), POLICY_DIGEST, "text/1")
     assert service.asked[-1].verdict == event_pb2.VERDICT_REJECT
+
+
+async def test_a_decision_binds_the_request_as_it_was_shown_and_reads_no_other(
+    client: PlacetClient, service: Scripted
+) -> None:
+    shown = approval_pb2.Approval(
+        id=ID, content_digest=b"c" * 32, policy_digest=b"p" * 32, rendering="text/0"
+    )
+    await client.decide(ID, "approve", shown=shown)
+    (decision,) = service.asked
+    assert bound(decision) == (b"c" * 32, b"p" * 32, "text/0")
 
 
 async def test_content_is_read_by_the_digest_that_was_accepted(client: PlacetClient) -> None:
@@ -316,9 +337,14 @@ async def test_the_sync_face_gives_the_same(
         with placet_sync.PlacetClient.connect(f"127.0.0.1:{server.port}", tokens) as client:
             accepted = client.request_approval(title="t", content="c", policy="simple")
             outcome = accepted.outcome(timeout=30)
+            client.decide(accepted.id, "approve", shown=client.get(accepted.id))
             return accepted.id, outcome.approved, len(client.list(limit=2).approvals)
 
     assert await asyncio.to_thread(program) == (ID, True, 2)
+    (decision,) = [
+        one for one in service.asked if isinstance(one, approval_service_pb2.SubmitDecisionRequest)
+    ]
+    assert bound(decision) == (DIGEST, POLICY_DIGEST, "text/1")
 
 
 def test_who_says_neither_where_nor_who_is_told_how(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,18 @@ from temporalio.common import RawValue
 from temporalio.testing import WorkflowEnvironment
 
 from placet_testing.fakes import Services, delivering, never_telling_the_asked
-from placet_testing.playing import ALICE, BOB, REQUESTER, cancellation, decision
-from placet_testing.workflows import Stage, default_worker, on_stage, until
-from placet_workflows.events import RefusalReason, Refused, Source, State, Verdict
+from placet_testing.playing import (
+    ALICE,
+    BOB,
+    CONTENT,
+    RENDERING,
+    REQUESTER,
+    cancellation,
+    decision,
+    person,
+)
+from placet_testing.workflows import Stage, default_worker, on_stage, shipped_policy, until
+from placet_workflows.events import RefusalReason, Refused, Source, State, Verdict, Voted
 from placet_workflows.names import COMMAND_SIGNAL
 from placet_workflows.steps import NotifyInput, NotifyResult, Status
 
@@ -147,6 +156,8 @@ async def test_each_refusal_reaches_the_log_with_its_reason(stage: Stage) -> Non
         decision(BOB): RefusalReason.NOT_ASKED,
         decision(REQUESTER): RefusalReason.SELF_APPROVAL,
         decision(ALICE, content_digest="c1" * 32): RefusalReason.CONTENT_CHANGED,
+        decision(ALICE, policy_digest="d0" * 32): RefusalReason.POLICY_CHANGED,
+        decision(ALICE, rendering="text/0"): RefusalReason.RENDERING_CHANGED,
         decision(ALICE, Verdict.REJECT, reason=" "): RefusalReason.REASON_REQUIRED,
         cancellation(ALICE): RefusalReason.NOT_REQUESTER,
     }
@@ -157,6 +168,35 @@ async def test_each_refusal_reaches_the_log_with_its_reason(stage: Stage) -> Non
     assert {command.id: by_cause[command.id].reason for command in sent} == {
         command.id: reason for command, reason in sent.items()
     }
+
+
+async def test_a_decision_is_bound_to_content_policy_and_rendering_and_the_log_holds_all_of_it(
+    stage: Stage,
+) -> None:
+    policy = shipped_policy("simple")
+    request = await stage.request("simple")
+    await request.asks()
+    bound = decision(ALICE, policy_digest=policy.digest(), rendering=RENDERING)
+    for changed in ({"content_digest": "c1" * 32}, {"policy_digest": "d0" * 32}, {"rendering": "text/0"}):
+        await request.send(bound.model_copy(update={"id": f"with {changed}", **changed}))
+    await request.send(bound.model_copy(update={"id": "by another", "actor": person(BOB)}))
+    await request.reaches("refused", times=4)
+    await request.send(bound.model_copy(update={"id": "by another"}))
+    await request.send(bound)
+    assert (await request.outcome()).state is State.APPROVED
+    assert request.path.count("refused") == 4
+    (stored,) = [event for event in request.events if isinstance(event.body, Voted)]
+    assert (stored.cause_id, stored.command_digest) == (bound.id, bound.digest())
+    assert stored.actor == person(ALICE)
+    assert stored.body == Voted(
+        tier=1,
+        verdict=Verdict.APPROVE,
+        content_digest=CONTENT,
+        reason="looks right",
+        policy_version=policy.version,
+        policy_digest=policy.digest(),
+        rendering=RENDERING,
+    )
 
 
 async def test_a_command_enqueued_before_the_timer_wins(stage: Stage) -> None:

@@ -268,6 +268,7 @@ class Neighbours:
 
     body: bytes = CONTENT
     missing: bool = False
+    warnings: list[approval_service_pb2.TextWarning] = field(default_factory=list)
     gate: asyncio.Event | None = None
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     refusals: asyncio.Queue[tuple[str, event_pb2.Event]] = field(default_factory=asyncio.Queue)
@@ -286,6 +287,7 @@ class Neighbours:
             content=approval_pb2.Content(body=self.body, media_type="text/plain"),
             text="something else",
             requester="ci@example.com",
+            warnings=self.warnings,
         )
 
     async def AppendEvents(

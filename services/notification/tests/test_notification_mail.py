@@ -1,6 +1,5 @@
 """What mails say, and what they cannot be made to say."""
 
-import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -20,13 +19,12 @@ from placet_notification.domain import (
     State,
     checked,
     is_address,
-    one_line,
     page_token,
     read_page_token,
-    visible,
 )
 from placet_notification.mail import EXCERPT_LINES, WIDTH, compose
 from placet_rpc.errors import InvalidArgument
+from placet_text import deceptive, one_line
 
 ID = "7d7a3f80-0000-5000-8000-000000000001"
 CONTENT = Content(text="Pay 4,711 EUR.\n\n    indented\n", requester="ci@example.com", extracted=False)
@@ -137,7 +135,8 @@ def test_mails_of_one_request_are_one_thread_and_ask_for_no_automatic_answer(
 def test_no_text_can_add_a_header(make_payload: Callable[..., Payload], evil: str) -> None:
     message = mail(checked(make_payload(title=evil, subject_id=evil, reason=evil)))
     assert "Bcc" not in message
-    assert message["Subject"].startswith("Decision needed: x Bcc:")
+    assert message["Subject"].startswith("Decision needed: x")
+    assert message["Subject"].endswith(("Bcc: eve@example.com", "Bcc: e"))
 
 
 @given(title=st.text(max_size=200), reason=st.text(max_size=300), body=st.text(max_size=3000))
@@ -167,6 +166,8 @@ def test_whatever_callers_write_the_mail_keeps_its_form(title: str, reason: str,
     assert message["Subject"] == f"Decision needed: {one_line(payload.title) or payload.approval_id}"
     names = ["From", "To", "Subject", "Date", "Message-ID", "References", "Auto-Submitted"]
     assert [name for name in message if not name.startswith(("X-", "Content-", "MIME-"))] == names
+    assert deceptive(text(message)) == {}
+    assert deceptive(message["Subject"]) == {}
     commands = [line for line in text(message).splitlines() if line.startswith("placet ")]
     assert len(commands) == 3
     assert sum(line.startswith(">") for line in text(message).splitlines()) <= EXCERPT_LINES
@@ -189,18 +190,6 @@ def test_a_title_is_read_as_it_was_written(make_payload: Callable[..., Payload],
     message = mail(checked(make_payload(title=title)))
     assert message["Subject"] == f"Decision needed: {title.strip()}"
     assert "Bcc" not in message
-
-
-@given(st.text())
-def test_what_may_be_seen_stays_and_what_hides_does_not(text: str) -> None:
-    shown = visible(text)
-    assert not any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in shown)
-    assert {character for character in shown if unicodedata.category(character) == "Cf"} <= {
-        "\u200c",
-        "\u200d",
-    }
-    if shown != text:
-        assert any(unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} for character in text)
 
 
 def test_the_excerpt_ends_after_twenty_lines_and_says_so(make_payload: Callable[..., Payload]) -> None:
@@ -238,6 +227,35 @@ def test_text_that_reorders_or_hides_is_made_visible(make_payload: Callable[...,
     message = mail(make_payload(title="pay \u202e1174"), tricky)
     assert message["Subject"] == "Decision needed: pay <U+202E>1174"
     assert "> pay <U+202E>1174<U+202C> EUR<U+200B>\n" in text(message)
+
+
+def test_a_mail_warns_of_what_may_deceive_before_it_shows_it(make_payload: Callable[..., Payload]) -> None:
+    mixed = (
+        "The title has words or numbers of several scripts that look alike: U+0430 CYRILLIC SMALL LETTER A"
+    )
+    warnings = (
+        f"{mixed} among LATIN letters at line 1, column 2",
+        "The content holds control characters: U+001B at line 1, column 3",
+    )
+    tricky = Content(text="ok\x1b[2K", requester="ci@example.com", extracted=False, warnings=warnings)
+    body = text(mail(make_payload(), tricky))
+    assert body.index(WARNED) < body.index("The whole content") < body.index("> ok<U+001B>[2K\n")
+
+
+WARNED = """
+Careful: this may look like something else than it is.
+
+- The title has words or numbers of several scripts that look alike:
+  U+0430 CYRILLIC SMALL LETTER A among LATIN letters at line 1, column 2
+- The content holds control characters: U+001B at line 1, column 3
+
+What could not be seen is shown by its number, like <U+202E>.
+"""
+
+
+def test_no_line_of_the_content_is_hidden_in_the_one_before(make_payload: Callable[..., Payload]) -> None:
+    tricky = Content(text="a\x0bb\x85c\u2028d\re\r\nf", requester="ci@example.com", extracted=False)
+    assert "> a<U+000B>b<U+0085>c<U+2028>d\n> e\n> f\n" in text(mail(make_payload(), tricky))
 
 
 def test_content_cannot_pass_for_a_command(make_payload: Callable[..., Payload]) -> None:
@@ -290,11 +308,6 @@ def test_a_wrong_payload_is_refused_by_field(
 
 def test_what_postgresql_cannot_store_is_replaced(make_payload: Callable[..., Payload]) -> None:
     assert checked(make_payload(title="a\x00b")).title == "a\ufffdb"
-
-
-@given(st.text())
-def test_one_line_is_one_line(text: str) -> None:
-    assert len(one_line(text).splitlines()) <= 1
 
 
 def test_a_page_token_is_good_for_its_own_listing_only() -> None:

@@ -167,5 +167,5 @@ async def test_an_answer_that_is_not_in_utf8_can_be_stored_and_told(
         await channel.deliver("default", asked, content, within=10)
     # With its causes, for spans and logs show those, too.
     told = "".join(traceback.format_exception(caught.value))
-    assert f"{code} Empf\ufffdnger unbekannt" in told
+    assert f"{code} Empf<U+DCE4>nger unbekannt" in told
     assert told.encode()

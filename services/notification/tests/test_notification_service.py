@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from placet.approval.v1 import approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet.notification.v1 import notification_pb2 as pb
 from placet.notification.v1 import notification_service_pb2 as service_pb
@@ -85,6 +86,27 @@ async def test_content_that_cannot_be_had_or_is_not_what_its_digest_says_is_not_
         await stack.send(stack.asked("key"))
     assert caught.value.reason == "CONTENT_UNAVAILABLE"
     assert stack.office.mails == []
+
+
+async def test_who_is_asked_is_warned_of_what_may_deceive(stack: Stack) -> None:
+    invisible = approval_service_pb2.TextWarning(
+        field="text",
+        kind=approval_service_pb2.TEXT_WARNING_KIND_INVISIBLE,
+        message="U+200B ZERO WIDTH SPACE at line 1, column 4",
+        count=2,
+    )
+    of_a_later_contract = approval_service_pb2.TextWarning.FromString(
+        b"\n\x04text\x10\x63\x1a\x06U+0041 \x01"
+    )
+    stack.neighbours.warnings = [invisible, of_a_later_contract]
+    await stack.send(stack.asked("key"))
+    [mail] = stack.office.mails
+    said = " ".join(str(mail.get_content()).split())
+    assert "Careful: this may look like something else than it is." in said
+    assert (
+        "- The content holds characters that are not shown, 2 in all: U+200B ZERO WIDTH SPACE at line 1,"
+        " column 4 - The content may deceive: U+0041 "
+    ) in said
 
 
 async def test_a_slow_mail_server_is_told_while_there_is_time_and_the_same_call_gets_the_one_mail(

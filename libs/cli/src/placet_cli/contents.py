@@ -9,7 +9,8 @@ from pathlib import Path
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli.problems import Problem
 from placet_cli.session import Session
-from placet_cli.words import visible
+from placet_cli.words import warnings
+from placet_text import NUMBERED, lines_of, visible
 
 
 def tell_content(
@@ -18,13 +19,15 @@ def tell_content(
     answer: approval_service_pb2.GetContentResponse,
     output: str,
 ) -> None:
-    """Prints a request's content as text, or writes its bytes to `output`; "-" is standard output.
+    """Prints a request's content as text, or writes its bytes to `output`; "-" is standard output. Before it
+    comes what in it may deceive.
 
     Raises Problem when the bytes are not those that a decision would name, or cannot be written.
     """
     digest = approval.content_digest.hex()
-    if hashlib.sha256(answer.content.body).hexdigest() != digest:
-        raise Problem("the content is not what was asked about", f"its SHA-256 is not {digest}")
+    check_digest(approval, answer)
+    told = warnings(answer)
+    session.screen.warn(told)
     if output:
         _write(answer.content.body, output)
         session.screen.aside(f"{len(answer.content.body):,} bytes of {answer.content.media_type}")
@@ -33,10 +36,19 @@ def tell_content(
     else:
         if answer.content.media_type == "application/pdf":
             session.screen.aside("The text of a PDF; its bytes: -o FILE")
-        for line in answer.text.splitlines():
+        if told and session.screen.cuts:
+            session.screen.warn([NUMBERED])
+        for line in lines_of(answer.text):
             # A terminal is not to be steered by what others wrote.
             session.screen.say(visible(line.expandtabs()) if session.screen.cuts else line)
     session.screen.aside(f"SHA-256 {digest}")
+
+
+def check_digest(approval: approval_pb2.Approval, answer: approval_service_pb2.GetContentResponse) -> None:
+    """Raises Problem when the bytes are not those that a decision about the request would name."""
+    digest = approval.content_digest.hex()
+    if hashlib.sha256(answer.content.body).hexdigest() != digest:
+        raise Problem("the content is not what was asked about", f"its SHA-256 is not {digest}")
 
 
 def _write(body: bytes, output: str) -> None:

@@ -69,6 +69,12 @@ class Screen:
         """A line on standard error, for what is not the answer."""
         self._err.print(text, style="dim")
 
+    def warn(self, lines: Iterable[str]) -> None:
+        """What must be read before the answer, on standard error."""
+        for line in lines:
+            for part in textwrap.wrap(line, self.width, subsequent_indent="  ", break_on_hyphens=False):
+                self._err.print(part, style="bold yellow")
+
     def paragraph(self, text: str, style: str = "") -> None:
         """Text broken to the width."""
         for line in textwrap.wrap(text, self.width, break_on_hyphens=False, break_long_words=False):

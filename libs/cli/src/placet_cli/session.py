@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc.aio
 
-from placet.approval.v1 import approval_pb2
+from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short
@@ -154,10 +154,15 @@ class Session:
         async with self._connected(tokens) as seeing:
             yield seeing
 
-    async def look(self, client: PlacetClient, approval_id: str) -> approval_pb2.Approval:
-        """A request, whoever acts."""
+    async def look(
+        self, client: PlacetClient, approval_id: str
+    ) -> tuple[approval_pb2.Approval, approval_service_pb2.GetContentResponse | None]:
+        """A request, whoever acts, and what is to be decided; None when nothing is any more."""
         async with self.overseer(client) as seeing:
-            return await seeing.get(approval_id)
+            approval = await seeing.get(approval_id)
+            if approval.HasField("outcome"):
+                return approval, None
+            return approval, await seeing.get_content(approval.id, approval.content_digest)
 
     async def resolve(self, client: PlacetClient, given: str) -> str:
         """The id that the user means by an id or its unique beginning. Raises Problem."""

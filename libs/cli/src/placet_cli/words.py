@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from placet.approval.v1 import approval_pb2
+from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet_client import Outcome
+from placet_text import CAREFUL, one_line, warning_words
 from placet_workflows.policy import describe_duration
 
 _DONE = {
@@ -326,11 +326,20 @@ def point_of(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def warnings(content: approval_service_pb2.GetContentResponse) -> list[str]:
+    """What to say before a content is shown or decided: how it may deceive; nothing when it does not."""
+    if not content.warnings:
+        return []
+    told = [warning_words(one.field, _kind(one), one.message, one.count) for one in content.warnings]
+    return [CAREFUL, *(clean(one) for one in told)]
+
+
+def _kind(warning: approval_service_pb2.TextWarning) -> str:
+    """A warning's kind by its name; empty for one that only a later service knows."""
+    names = {number: name for name, number in approval_service_pb2.TextWarningKind.items()}
+    return names.get(warning.kind, "").removeprefix("TEXT_WARNING_KIND_")
+
+
 def clean(text: str) -> str:
-    """Text that others wrote, on one line and without what could steer or deceive a terminal."""
-    return visible(" ".join(text.split()))
-
-
-def visible(line: str) -> str:
-    """A line that others wrote, its spaces kept, without what could steer or deceive a terminal."""
-    return "".join(one if unicodedata.category(one)[0] != "C" else "�" for one in line)
+    """Text that others wrote, on one line and without what could steer a terminal or deceive who reads it."""
+    return one_line(text)

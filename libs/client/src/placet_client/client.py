@@ -142,8 +142,9 @@ class PlacetClient:
     ) -> approval_service_pb2.GetContentResponse:
         """What is to be decided: the bytes as they were sent, their type, and the text extracted from them.
 
-        `content_digest` is their SHA-256; None: of the request as it stands now. Whoever may see the request
-        may see its content.
+        Show its `warnings` before it: what may look like something else than it is. `content_digest` is the
+        SHA-256 of the bytes; None: of the request as it stands now. Whoever may see the request may see its
+        content.
         """
         digest = content_digest or (await self.get(approval_id)).content_digest
         request = approval_service_pb2.GetContentRequest(approval_id=approval_id, content_digest=digest)
@@ -218,21 +219,26 @@ class PlacetClient:
         verdict: str,
         *,
         reason: str = "",
+        shown: approval_pb2.Approval | None = None,
         content_digest: bytes | None = None,
         decision_id: uuid.UUID | str | None = None,
     ) -> approval_service_pb2.SubmitDecisionResponse:
         """Decides: `verdict` is APPROVE or REJECT, which needs a reason.
 
-        `content_digest` is of what you were shown; None: of the request as it stands now. Answers EFFECTIVE,
-        or ACCEPTED when it is durable and not yet judged: then the same
-        `decision_id` tells what became of it.
+        The decision names content, policy and rendering, and is void where one of them is another. `shown` is
+        the request as `get` answered it when you were shown it; None: as it stands now. `content_digest` is
+        of the content that you were shown, where you keep no more than that. Answers EFFECTIVE, or ACCEPTED
+        when it is durable and not yet judged: then the same `decision_id` tells what became of it.
         """
+        decided = await self.get(approval_id) if shown is None else shown
         request = approval_service_pb2.SubmitDecisionRequest(
             approval_id=approval_id,
             decision_id=str(decision_id or uuid.uuid4()),
             verdict=enum_value(event_pb2.Verdict.Value, event_pb2.Verdict.keys(), "verdict", verdict),
-            content_digest=content_digest or (await self.get(approval_id)).content_digest,
+            content_digest=content_digest or decided.content_digest,
             reason=reason,
+            policy_digest=decided.policy_digest,
+            rendering=decided.rendering,
         )
         return await converge(lambda: self.stub.SubmitDecision(request), patience=self._patience)
 

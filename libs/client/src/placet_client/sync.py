@@ -171,13 +171,19 @@ class PlacetClient:
         verdict: str,
         *,
         reason: str = "",
+        shown: approval_pb2.Approval | None = None,
         content_digest: bytes | None = None,
         decision_id: uuid.UUID | str | None = None,
     ) -> approval_service_pb2.SubmitDecisionResponse:
         """See placet_client.PlacetClient.decide."""
         return self._run(
             self._client.decide(
-                approval_id, verdict, reason=reason, content_digest=content_digest, decision_id=decision_id
+                approval_id,
+                verdict,
+                reason=reason,
+                shown=shown,
+                content_digest=content_digest,
+                decision_id=decision_id,
             )
         )
 

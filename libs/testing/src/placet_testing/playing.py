@@ -34,6 +34,7 @@ ALICE = "alice@example.com"
 BOB = "bob@example.com"
 TENANT = "default"
 CONTENT = "c0" * 32
+RENDERING = "text/1"
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
@@ -76,15 +77,20 @@ def decision(
     *,
     reason: str = "looks right",
     content_digest: str = CONTENT,
+    policy_digest: str = "",
+    rendering: str = "",
     command_id: str = "",
 ) -> Command:
-    """A person's decision, about the right content unless said otherwise."""
+    """A person's decision, about the right content unless said otherwise, while RENDERING is in force."""
     return Command(
         type="decision",
         id=command_id or str(uuid.uuid4()),
         actor=person(address),
         verdict=verdict,
         content_digest=content_digest,
+        policy_digest=policy_digest,
+        rendering=rendering,
+        rendering_in_force=RENDERING,
         reason=reason,
     )
 

@@ -14,14 +14,15 @@ from placet_workflows.events import Actor, ActorKind, Dto, Verdict
 _CauseId = Annotated[str, Field(min_length=1, max_length=100)]
 _Traceparent = Annotated[str, Field(max_length=55)]
 _Reason = Annotated[str, Field(max_length=4000)]
+_Rendering = Annotated[str, Field(max_length=50)]
 _SENDERS = (ActorKind.PERSON, ActorKind.SERVICE)
 
 
 class Command(Dto):
     """Something that somebody wants done to a request, with the id by which it is known for ever.
 
-    `operator` is the door's word that the sender may act as an operator; the sender's identity was
-    authenticated there too.
+    `operator` is the door's word that the sender may act as an operator, `rendering_in_force` its word on how
+    the content was shown when the command came; the sender's identity was authenticated there too.
     """
 
     type: Literal["decision", "cancel"]
@@ -32,6 +33,12 @@ class Command(Dto):
     verdict: Verdict = Verdict.UNSPECIFIED
     # Hex of the SHA-256 of the content that the sender was shown.
     content_digest: str = ""
+    # Hex of the SHA-256 of the policy that the sender decided under. Empty: they named none.
+    policy_digest: str = ""
+    # How the content was shown to the sender. Empty: they named nothing.
+    rendering: _Rendering = ""
+    # Not a constant of this package: a history must replay whatever is in force by then.
+    rendering_in_force: _Rendering = ""
     reason: _Reason = ""
     operator: bool = False
 
@@ -48,9 +55,13 @@ class Command(Dto):
     def digest(self) -> str:
         """SHA-256, in hex, of what was commanded and by whom: one id with two digests is a conflict.
 
-        How the sender was authenticated and in which trace is left out: a retry may differ there.
+        How the sender was authenticated, in which trace, and what the door added is left out: a retry may
+        differ there.
         """
-        parts = (self.type, self.id, self.actor.name, self.verdict, self.content_digest, self.reason)
+        parts = [self.type, self.id, self.actor.name, self.verdict, self.content_digest, self.reason]
+        if self.policy_digest or self.rendering:
+            # Only then, because commands that name neither are known by the digest of the six parts.
+            parts += [self.policy_digest, self.rendering]
         digest = hashlib.sha256()
         for part in parts:
             value = part.encode()

@@ -111,6 +111,8 @@ def explain_refusal(state: ApprovalState, reason: RefusalReason) -> str:
     return {
         RefusalReason.NOT_ASKED: "Only those who were asked can decide",
         RefusalReason.CONTENT_CHANGED: "The decision names other content than the request's; look again",
+        RefusalReason.POLICY_CHANGED: "The decision names another policy than the request's; look again",
+        RefusalReason.RENDERING_CHANGED: "The content is not shown as the decision names it; look again",
         RefusalReason.REASON_REQUIRED: "A rejection needs a reason",
         RefusalReason.UNDECODABLE: "The command could not be read",
         RefusalReason.SELF_APPROVAL: "Who asked for it cannot decide it: four eyes are needed",
@@ -125,6 +127,10 @@ def _refusal_of_decision(state: ApprovalState, command: Command) -> RefusalReaso
         return RefusalReason.NOT_ASKED
     if state.received is None or command.content_digest != state.received.content_digest:
         return RefusalReason.CONTENT_CHANGED
+    if command.policy_digest not in ("", state.received.policy_digest):
+        return RefusalReason.POLICY_CHANGED
+    if command.rendering not in ("", command.rendering_in_force):
+        return RefusalReason.RENDERING_CHANGED
     if command.verdict is Verdict.REJECT and not command.reason.strip():
         return RefusalReason.REASON_REQUIRED
     return None
@@ -151,6 +157,7 @@ def _on_command(policy: Policy, state: ApprovalState, command: Command, now: dat
 
 
 def _vote(policy: Policy, state: ApprovalState, command: Command, now: datetime) -> list[Body]:
+    received = received_of(state)
     tier = state.asked[command.actor.name]
     outcome = State.APPROVED if command.verdict is Verdict.APPROVE else State.REJECTED
     voted = Voted(
@@ -158,6 +165,10 @@ def _vote(policy: Policy, state: ApprovalState, command: Command, now: datetime)
         verdict=command.verdict,
         content_digest=command.content_digest,
         reason=command.reason,
+        # The request's own, whatever the decision names.
+        policy_version=received.policy_version,
+        policy_digest=received.policy_digest,
+        rendering=command.rendering,
     )
     decided = Decided(
         state=outcome,

@@ -67,6 +67,12 @@ class _Sent:
     listener: Listener
     standing: Standing
 
+    @property
+    def is_noted(self) -> bool:
+        """Whether it was answered ACCEPTED before."""
+        mine = (self.command.id, bytes.fromhex(self.command.digest()))
+        return any((one.command_id, one.digest) == mine for one in self.standing.noted)
+
 
 class Door:
     """Brings commands to workflows."""
@@ -106,7 +112,7 @@ class Door:
                 effect = _effect_in(known, command) or await self._heard(sent)
                 return await self._answer(sent, effect, judged)
             if known is not None:
-                _check(known.state, command)
+                _check(known.state, command, is_noted=sent.is_noted)
             unjudged = [noted for noted in standing.noted if noted.command_id not in judged]
             with self._passages.entered(tenant, approval_id, command, unjudged) as passage:
                 effect = await self._effect(sent, passage)
@@ -134,10 +140,9 @@ class Door:
         """An effect once the view shows it; else None, and the command is noted."""
         if effect is not None and await self._shows(sent.tenant, effect):
             return effect
-        noted = {(one.command_id, one.digest.hex()) for one in sent.standing.noted}
-        if (sent.command.id, sent.command.digest()) in noted:
+        if sent.is_noted:
             return None
-        settled = {command_id for command_id, _ in noted} & set(judged)
+        settled = {one.command_id for one in sent.standing.noted} & set(judged)
         is_new = await self._notes.add(sent.tenant, sent.approval_id, sent.command, sent.time, settled)
         # Of those who send it at once, only one: signals grow the history.
         if is_new and effect is None:
@@ -214,9 +219,12 @@ def _known_from(path: Sequence[event_pb2.LogEntry]) -> Known | None:
     return None if state is None else Known(path, state)
 
 
-def _check(state: ApprovalState, command: Command) -> None:
+def _check(state: ApprovalState, command: Command, *, is_noted: bool = False) -> None:
     """Raises the command's refusal, if it must be refused in this state."""
     refusal = machine.refusal_of(state, command)
+    if is_noted and refusal is RefusalReason.RENDERING_CHANGED:
+        # It named what was in force when it came, and by that it will be judged.
+        return
     if refusal is not None:
         raise refused(refusal, machine.explain_refusal(state, refusal), present(state, {}))
 

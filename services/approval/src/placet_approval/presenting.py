@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from placet.approval.v1 import approval_pb2
+from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
+from placet_approval.domain.deception import TextWarning
 from placet_events import to_proto
 from placet_workflows.machine import received_of
 from placet_workflows.state import ApprovalState
@@ -48,6 +49,14 @@ def present(state: ApprovalState, labels: Mapping[str, str]) -> approval_pb2.App
     if state.decided is not None:
         approval.outcome.CopyFrom(_outcome(state))
     return approval
+
+
+def present_warning(warning: TextWarning) -> approval_service_pb2.TextWarning:
+    """The contract's message of a warning."""
+    kind = approval_service_pb2.TextWarningKind.Value(f"TEXT_WARNING_KIND_{warning.kind}")
+    return approval_service_pb2.TextWarning(
+        field=warning.field, kind=kind, message=warning.message, count=warning.count
+    )
 
 
 def trace_id(traceparent: str) -> str:

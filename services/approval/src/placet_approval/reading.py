@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
+from placet_approval.domain.rendering import RENDERING
 from placet_approval.domain.visibility import Sight
 from placet_approval.door import last_index_of
 from placet_approval.feed import Feed, Listener
@@ -49,13 +50,14 @@ class Reader:
             )
 
     async def get(self, sight: Sight, approval_id: str) -> approval_pb2.Approval:
-        """A request with its path."""
+        """A request with its path, and how its content is to be shown."""
         approval = (await self._shown(sight, approval_id)).approval
         path = await self._views.path(sight.tenant, approval_id)
         if not path:
             path = await self._log.events_of(sight.tenant, approval_id)
         # More may have happened since the request was read.
         approval.path.extend(path[: approval.last_number])
+        approval.rendering = RENDERING
         return approval
 
     async def page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
+from placet_approval.domain.rendering import RENDERING
 from placet_rpc.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -19,6 +20,8 @@ from placet_workflows.events import RefusalReason
 _KINDS: dict[RefusalReason, type[PlacetError]] = {
     RefusalReason.CLOSED: FailedPrecondition,
     RefusalReason.CONTENT_CHANGED: FailedPrecondition,
+    RefusalReason.POLICY_CHANGED: FailedPrecondition,
+    RefusalReason.RENDERING_CHANGED: FailedPrecondition,
     RefusalReason.NOT_ASKED: PermissionDenied,
     RefusalReason.SELF_APPROVAL: PermissionDenied,
     RefusalReason.NOT_REQUESTER: PermissionDenied,
@@ -62,6 +65,10 @@ def _metadata(reason: RefusalReason, approval: approval_pb2.Approval) -> dict[st
             return {"approval_id": approval.id}
         case RefusalReason.CONTENT_CHANGED:
             return {"content_digest": approval.content_digest.hex()}
+        case RefusalReason.POLICY_CHANGED:
+            return {"policy_digest": approval.policy_digest.hex()}
+        case RefusalReason.RENDERING_CHANGED:
+            return {"rendering": RENDERING}
         case RefusalReason.SELF_APPROVAL:
             return {"requester": approval.requester}
         case _:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc.aio
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1 import event_pb2
+from placet_approval.domain.deception import TextWarning, warnings_of
+from placet_approval.domain.rendering import RENDERING
 from placet_approval.domain.visibility import sight_of
 from placet_approval.door import Door, Effect
 from placet_approval.intake import Intake
+from placet_approval.presenting import present_warning
 from placet_approval.reading import Reader
 from placet_approval.views import Filter
 from placet_rpc.identity import Principal, current, one_spelling
@@ -24,6 +28,8 @@ DEFAULT_PAGE = 50
 MARGIN = 0.3
 # How long a call without a deadline may wait for the view.
 VIEW_WAIT = 5.0
+# Characters of text that are looked through in some milliseconds; more, and others need the loop meanwhile.
+AT_ONCE = 50_000
 
 # gRPC types a context by its messages, which differ from RPC to RPC; only the time left is read here.
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -99,6 +105,9 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
             traceparent=current_traceparent(),
             verdict=Verdict(event_pb2.Verdict.Name(request.verdict).removeprefix("VERDICT_")),
             content_digest=request.content_digest.hex(),
+            policy_digest=request.policy_digest.hex(),
+            rendering=request.rendering,
+            rendering_in_force=RENDERING,
             reason=request.reason,
         )
         effect = await self._submit(caller, request.approval_id, command, context)
@@ -136,12 +145,17 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
             sight, request.approval_id.lower(), request.content_digest
         )
         event = event_pb2.Event.FromString(its_request.received)
+        shown = {
+            "title": event.received.title.value,
+            "subject_id": event.received.subject_id,
+            "text": content.text,
+        }
         return approval_service_pb2.GetContentResponse(
             content=approval_pb2.Content(body=content.body, media_type=content.media_type),
-            text=content.text,
-            title=event.received.title.value,
-            subject_id=event.received.subject_id,
+            **shown,
             requester=event.actor.name.value,
+            rendering=RENDERING,
+            warnings=[present_warning(warning) for warning in await _warnings(shown)],
         )
 
     async def _submit(
@@ -149,6 +163,12 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> Effect | None:
         budget = _time_left(context, self._judge_budget)
         return await self._door.submit(caller.tenant, approval_id.lower(), command, budget)
+
+
+async def _warnings(shown: Mapping[str, str]) -> list[TextWarning]:
+    if sum(map(len, shown.values())) < AT_ONCE:
+        return warnings_of(shown)
+    return await asyncio.to_thread(warnings_of, shown)
 
 
 def _answer(

@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
-from placet_notification.domain import Content, Notification, one_line
+from placet_notification.domain import Content, Notification
 from placet_telemetry import log
+from placet_text import one_line
 
 _LOG = log(__name__)
 

@@ -7,6 +7,7 @@ from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet_notification.domain import Content
 from placet_rpc.errors import PlacetError
 from placet_rpc.identity import acting_for
+from placet_text import warning_words
 
 
 class ContentUnavailable(Exception):
@@ -42,6 +43,15 @@ class ApprovalContent:
 def _content(answer: approval_service_pb2.GetContentResponse) -> Content:
     # The digest covers the bytes, not what was extracted from them: where the bytes are text, show them.
     if answer.content.media_type == "application/pdf":
-        return Content(text=answer.text, requester=answer.requester, extracted=True)
-    text = answer.content.body.decode("utf-8", errors="replace")
-    return Content(text=text, requester=answer.requester, extracted=False)
+        text, extracted = answer.text, True
+    else:
+        text, extracted = answer.content.body.decode("utf-8", errors="replace"), False
+    warnings = tuple(_warning(one) for one in answer.warnings)
+    return Content(text=text, requester=answer.requester, extracted=extracted, warnings=warnings)
+
+
+def _warning(warning: approval_service_pb2.TextWarning) -> str:
+    # A kind that only a later service knows has no name here, and is told all the same.
+    names = {number: name for name, number in approval_service_pb2.TextWarningKind.items()}
+    kind = names.get(warning.kind, "").removeprefix("TEXT_WARNING_KIND_")
+    return warning_words(warning.field, kind, warning.message, warning.count)

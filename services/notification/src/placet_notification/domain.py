@@ -21,8 +21,6 @@ _ADDRESS = re.compile(
     r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+"
     r"@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
-# Joiners shape letters and emoji; they cannot hide or reorder text.
-_HARMLESS_FORMAT = {"\u200c", "\u200d"}
 _TOKEN = struct.Struct(">BQ8s")
 _TOKEN_VERSION = 1
 # What both databases can hold.
@@ -106,11 +104,15 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Content:
-    """What is to be decided, as text; `extracted` when the text is not the signed bytes themselves."""
+    """What is to be decided, as text; `extracted` when the text is not the signed bytes themselves.
+
+    `warnings` say, a sentence each, how text, title or subject may look like something else than they are.
+    """
 
     text: str
     requester: str
     extracted: bool
+    warnings: tuple[str, ...] = ()
 
 
 def is_address(recipient: str) -> bool:
@@ -174,35 +176,6 @@ def payload_digest(payload: Payload) -> bytes:
         "approver": payload.approver,
     }
     return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).digest()
-
-
-def one_line(text: str) -> str:
-    """The text on one line: no controls, single spaces, and what hides or reorders text made visible.
-
-    The result cannot end a header, a log line or a terminal's line.
-    """
-    return " ".join(visible(text).split())
-
-
-def visible(text: str) -> str:
-    """The text with a space for each control character, and what hides or reorders text made visible.
-
-    Half a surrogate pair, which no encoding can hold, becomes U+FFFD.
-    """
-    if text.isprintable():  # The common case, a hundred times as fast: no C?, Zl or Zp is printable.
-        return text
-    return "".join(_visible(character) for character in text)
-
-
-def _visible(character: str) -> str:
-    category = unicodedata.category(character)
-    if category in {"Cc", "Zl", "Zp"}:
-        return " "
-    if category == "Cs":
-        return "\ufffd"
-    if category == "Cf" and character not in _HARMLESS_FORMAT:
-        return f"<U+{ord(character):04X}>"
-    return character
 
 
 def page_token(tenant: str, approval_id: str, before_cursor: int) -> str:

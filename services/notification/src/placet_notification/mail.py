@@ -13,7 +13,8 @@ from email.headerregistry import Address
 from email.utils import format_datetime
 from functools import lru_cache
 
-from placet_notification.domain import Content, Kind, Notification, Payload, State, one_line, visible
+from placet_notification.domain import Content, Kind, Notification, Payload, State
+from placet_text import CAREFUL, NUMBERED, lines_of, one_line, visible
 
 WIDTH = 72
 EXCERPT_LINES = 20
@@ -106,6 +107,7 @@ def _asked(payload: Payload, content: Content | None) -> str:
         _filled(f"{one_line(content.requester)} asks for your decision on:"),
         _indented(payload.title),
         _facts(payload, why="Why you", until=_until(payload.due)),
+        *_warned(content),
         _excerpt(content),
         "To approve:",
         f"placet decide {payload.approval_id} approve --as {who}",
@@ -166,8 +168,16 @@ def _filled(text: str, *, first: str = "", other: str = "") -> str:
     return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=other, break_on_hyphens=False)
 
 
+def _warned(content: Content) -> list[str]:
+    """How what is shown may deceive, before it is shown."""
+    if not content.warnings:
+        return []
+    told = [_filled(one_line(warning), first="- ", other="  ") for warning in content.warnings]
+    return [_filled(CAREFUL), "\n".join(told), _filled(NUMBERED)]
+
+
 def _excerpt(content: Content) -> str:
-    lines = content.text.splitlines()
+    lines = lines_of(content.text)
     quoted: list[str] = []
     rows = 0
     for line in lines:

@@ -7,11 +7,12 @@ import aiosmtplib
 
 from placet_notification.channels import ChannelUnavailable, FetchContent, RecipientRefused
 from placet_notification.connections import Answered, BrokenOff, Connections, MailServer
-from placet_notification.domain import Notification, one_line
+from placet_notification.domain import Notification
 from placet_notification.mail import address, compose
 from placet_notification.replies import Stage, refuses_recipient
 from placet_notification.turns import NoTurn, Party, Turns
 from placet_telemetry import tracer
+from placet_text import one_line
 
 _TRACER = tracer(__name__)
 _MAX_ANSWER = 300

@@ -11,11 +11,12 @@ import typer
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli.commands.options import Id, command
+from placet_cli.contents import check_digest
 from placet_cli.problems import Problem
 from placet_cli.screen import short
 from placet_cli.session import Session
 from placet_cli.tracing import traced
-from placet_cli.words import clean, sentence
+from placet_cli.words import clean, sentence, warnings
 from placet_client import PlacetClient
 from placet_rpc.errors import PermissionDenied
 from placet_telemetry import tracer
@@ -57,17 +58,20 @@ async def decide(
     async with session.client() as client:
         approval_id = await session.resolve(client, request)
         # As whoever runs the stack: somebody who was not asked shall hear just that.
-        approval = await session.look(client, approval_id)
+        approval, content = await session.look(client, approval_id)
         if session.screen.cuts and not session.json:
             digest = approval.content_digest.hex()[:DIGITS]
             session.screen.aside(f"To decide: {clean(approval.title)} (content {digest}…)")
+        if content is not None:
+            check_digest(approval, content)
+            session.screen.warn(warnings(content))
         try:
             with traced(session), tracer("placet.cli").start_as_current_span("placet decide"):
                 answer = await client.decide(
                     approval_id,
                     verdict.value,
                     reason=reason,
-                    content_digest=approval.content_digest,
+                    shown=approval,
                     decision_id=command_id,
                 )
         except PermissionDenied as error:

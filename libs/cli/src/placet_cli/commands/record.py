@@ -22,8 +22,9 @@ from placet_cli.problems import Problem
 from placet_cli.screen import short
 from placet_cli.session import Session
 from placet_cli.spans import Span, load_trace, render
-from placet_cli.words import clean, point_of, row, visible
+from placet_cli.words import clean, point_of, row
 from placet_client.converging import TRANSIENT, pauses
+from placet_text import visible
 
 SHOWN_AT_FIRST = 20
 MAIL_WIDTHS = (4, 23, 24, 26)

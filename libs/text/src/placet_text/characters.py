@@ -1,0 +1,152 @@
+"""The characters by which a text may look like something else than it is.
+
+They are Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), Bidi_Control (PropList.txt) and
+category Cc, and the few besides that are blank or not shown. Some of them are needed in honest text, beside
+others: they shape an emoji, or the letters next to them. There, and only there, they are none of these.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Deception(StrEnum):
+    """What a character does to its reader."""
+
+    BIDIRECTIONAL = "BIDIRECTIONAL"
+    INVISIBLE = "INVISIBLE"
+    CONTROL = "CONTROL"
+
+
+_BIDIRECTIONAL = "\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069"
+_INVISIBLE = (
+    # Soft hyphen, grapheme joiner, fillers of Hangul, vowels of Khmer, selectors of Mongolian.
+    "\\u00ad\\u034f\\u115f\\u1160\\u3164\\uffa0\\u17b4\\u17b5\\u180b-\\u180f"
+    # Of no width: spaces, joiners, mathematical operators, old format controls, the byte order mark.
+    "\\u200b-\\u200d\\u2060-\\u2065\\u206a-\\u206f\\ufeff"
+    # Lines and paragraphs that some programs break and others do not; a Braille pattern without dots.
+    "\\u2028\\u2029\\u2800"
+    # Variation selectors; annotations between lines.
+    "\\ufe00-\\ufe0f\\ufff0-\\ufffb"
+    # Format controls of hieroglyphs, shorthand and music; tags and further selectors.
+    "\\U00013430-\\U0001343f\\U0001bca0-\\U0001bca3\\U0001d159\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff"
+)
+_LAYOUT = "\\t\\n\\r"
+_LAYOUTS = re.compile(f"[{_LAYOUT}]")
+_LINE_END = re.compile("\r\n|\r|\n")
+_CONTROL = "\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f"
+# No text that came over the wire holds one; Python's may.
+_SURROGATES = "\\ud800-\\udfff"
+
+# Unicode's Extended_Pictographic (emoji-data.txt), as far as it is used, with skin tones and flags' letters.
+_EMOJI = (
+    "\\u00a9\\u00ae\\u203c\\u2049\\u2122\\u2139\\u2194-\\u2199\\u21a9\\u21aa\\u231a\\u231b\\u2328\\u23cf"
+    "\\u23e9-\\u23f3\\u23f8-\\u23fa\\u24c2\\u25aa\\u25ab\\u25b6\\u25c0\\u25fb-\\u25fe\\u2600-\\u27bf"
+    "\\u2934\\u2935\\u2b05-\\u2b07\\u2b1b\\u2b1c\\u2b50\\u2b55\\u3030\\u303d\\u3297\\u3299"
+    "\\U0001f000-\\U0001faff"
+)
+# Letters and marks that take another form beside a joiner or non-joiner: of Arabic, Syriac, N'Ko, Mongolian,
+# of the scripts of India and Sri Lanka, of Myanmar and Khmer.
+_JOINING = (
+    "\\u0620-\\u065f\\u066e-\\u06d3\\u06d5-\\u06dc\\u06ee\\u06ef\\u06fa-\\u06ff\\u0710-\\u077f\\u07ca-\\u07f5"
+    "\\u08a0-\\u08e1\\u0900-\\u0963\\u0970-\\u0dff\\u1000-\\u103f\\u1780-\\u17b3\\u17b6-\\u17d3\\u1820-\\u18aa"
+    "\\ufb50-\\ufdfb\\ufe70-\\ufefc"
+)
+_FLAGS = "|".join(
+    "".join(f"\\U{0xE0000 + ord(letter):08x}" for letter in region) for region in ("gbeng", "gbsct", "gbwls")
+)
+# Each is one character.
+_SHAPING = "|".join(
+    (
+        f"(?<=[{_EMOJI}])[\\ufe0e\\ufe0f]",
+        "(?<=[0-9#*])\\ufe0f(?=\\u20e3)",
+        f"(?<=[{_EMOJI}])\\u200d(?=[{_EMOJI}])",
+        f"(?<=[{_EMOJI}]\\ufe0f)\\u200d(?=[{_EMOJI}])",
+        f"(?<=[{_JOINING}])[\\u200c\\u200d](?=[{_JOINING}])",
+    )
+)
+# England, Scotland and Wales: a black flag, the region in tags, the end of tags. Each is seven characters.
+_REGIONS = f"\\U0001f3f4(?:{_FLAGS})\\U000e007f"
+_REGION = re.compile(_REGIONS)
+# Looking ahead first is what makes them fast: few characters are any of these.
+_SHAPES = re.compile(f"(?=[\\u200c\\u200d\\ufe0e\\ufe0f])(?:{_SHAPING})")
+_NOT_SHOWN = re.compile(
+    f"(?=[\\U0001f3f4{_BIDIRECTIONAL}{_INVISIBLE}{_CONTROL}{_LAYOUT}{_SURROGATES}])"
+    f"(?:(?P<honest>{_SHAPING}|{_REGIONS})"
+    # No honest one is within a run: it stands beside what it shapes.
+    f"|[{_BIDIRECTIONAL}{_INVISIBLE}{_CONTROL}{_LAYOUT}{_SURROGATES}]+)"
+)
+_KINDS = {
+    Deception.BIDIRECTIONAL: re.compile(f"[{_BIDIRECTIONAL}]"),
+    Deception.INVISIBLE: re.compile(f"[{_INVISIBLE}]"),
+    Deception.CONTROL: re.compile(f"[{_CONTROL}]"),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The characters of one kind in a text: where the first stands, and how often each occurs.
+
+    `counts` begins with the first, and goes on in the order of their numbers.
+    """
+
+    place: int
+    counts: Mapping[str, int]
+
+
+def deceptive(text: str) -> dict[Deception, Found]:
+    """The characters of a text that may deceive, by how. Tabulators and line ends do not.
+
+    Takes 0.1 s for a text of a mebibyte, whatever it holds.
+    """
+    firsts = {kind: match.start() for kind, one in _KINDS.items() if (match := one.search(text))}
+    if not firsts:
+        return {}
+    plain = _SHAPES.sub(" ", _REGION.sub("\U0001f3f4" + " " * 6, text))
+    firsts = {kind: match.start() for kind in firsts if (match := _KINDS[kind].search(plain))}
+    counted = Counter(plain)
+    held = "".join(sorted(counted))
+    return {
+        kind: Found(place, {one: counted[one] for one in (plain[place], *_KINDS[kind].findall(held))})
+        for kind, place in firsts.items()
+    }
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text. They end with LF, CRLF or CR, and not where only some programs break them."""
+    lines = _LINE_END.split(text)
+    return lines if lines[-1] else lines[:-1]
+
+
+def one_line(text: str) -> str:
+    """The text on one line, visible, with single spaces. It can end no header and steer no terminal."""
+    return " ".join(visible(_LAYOUTS.sub(" ", text)).split())
+
+
+def visible(line: str) -> str:
+    """A line with its spaces, and each character that may deceive replaced by its number: "<U+202E>".
+
+    So are tabulators, line ends and halves of surrogate pairs: the result is one line, and can be encoded.
+    """
+    return _NOT_SHOWN.sub(_numbered, line)
+
+
+def _numbered(run: re.Match[str]) -> str:
+    if run["honest"]:
+        return run[0]
+    return "".join(f"<{number(character)}>" for character in run[0])
+
+
+def number(character: str) -> str:
+    """A character's number: "U+202E"."""
+    return f"U+{ord(character):04X}"
+
+
+def named(character: str) -> str:
+    """A character's number and name, "U+202E RIGHT-TO-LEFT OVERRIDE"; its number where it has no name."""
+    return f"{number(character)} {unicodedata.name(character, '')}".rstrip()

@@ -1,0 +1,234 @@
+"""What is shown equals what is signed, or is flagged: each trick in each field, and no honest text."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from placet_approval.domain.deception import NAMED, TextWarning, WarningKind, warnings_of
+from placet_text import visible
+
+BIDIRECTIONAL, INVISIBLE = WarningKind.BIDIRECTIONAL, WarningKind.INVISIBLE
+MIXED, CONTROL = WarningKind.MIXED_SCRIPTS, WarningKind.CONTROL
+MEBIBYTE = 1 << 20
+
+# A trick, its kind, what the warning says, and how many times.
+TRICKS = {
+    "the end of a comment that is code": (
+        "if access != 'user\u202e \u2066// Check if admin\u2069 \u2066':",
+        BIDIRECTIONAL,
+        (
+            "U+202E RIGHT-TO-LEFT OVERRIDE at line 1, column 19; also U+2066 LEFT-TO-RIGHT ISOLATE and "
+            "U+2069 POP DIRECTIONAL ISOLATE"
+        ),
+        4,
+    ),
+    "a file's name the other way round": (
+        "invoice_\u202efdp.exe",
+        BIDIRECTIONAL,
+        "U+202E RIGHT-TO-LEFT OVERRIDE at line 1, column 9",
+        1,
+    ),
+    "a mark that moves an amount": (
+        "pay \u200f100 EUR",
+        BIDIRECTIONAL,
+        "U+200F RIGHT-TO-LEFT MARK at line 1, column 5",
+        1,
+    ),
+    "a space of no width": ("pay\u200bpal", INVISIBLE, "U+200B ZERO WIDTH SPACE at line 1, column 4", 1),
+    "a joiner that joins nothing": (
+        "pay\u200dpal",
+        INVISIBLE,
+        "U+200D ZERO WIDTH JOINER at line 1, column 4",
+        1,
+    ),
+    "a soft hyphen": ("pay\u00adpal", INVISIBLE, "U+00AD SOFT HYPHEN at line 1, column 4", 1),
+    "a byte order mark inside": (
+        "pay\ufeffpal",
+        INVISIBLE,
+        "U+FEFF ZERO WIDTH NO-BREAK SPACE at line 1, column 4",
+        1,
+    ),
+    "a filler for a space": ("admin\u3164", INVISIBLE, "U+3164 HANGUL FILLER at line 1, column 6", 1),
+    "a selector that selects nothing": (
+        "ok\ufe0f\U000e0101",
+        INVISIBLE,
+        "U+FE0F VARIATION SELECTOR-16 at line 1, column 3; also U+E0101 VARIATION SELECTOR-18",
+        2,
+    ),
+    "words in tags, for a model to read": (
+        "ok" + "".join(chr(0xE0000 + ord(letter)) for letter in "approve"),
+        INVISIBLE,
+        (
+            "U+E0061 TAG LATIN SMALL LETTER A at line 1, column 3; also U+E0065 TAG LATIN SMALL LETTER E, "
+            "U+E006F TAG LATIN SMALL LETTER O, U+E0070 TAG LATIN SMALL LETTER P and 2 others"
+        ),
+        7,
+    ),
+    "one Cyrillic letter": (
+        "p\u0430ypal",
+        MIXED,
+        "U+0430 CYRILLIC SMALL LETTER A among LATIN letters at line 1, column 2",
+        1,
+    ),
+    "one Latin letter": (
+        "\u0440\u0430\u0443p\u0430\u04cf",
+        MIXED,
+        "U+0070 LATIN SMALL LETTER P among CYRILLIC letters at line 1, column 4",
+        1,
+    ),
+    "one Greek letter": (
+        "g\u03bfogle and go\u03bfgle",
+        MIXED,
+        "U+03BF GREEK SMALL LETTER OMICRON among LATIN letters at line 1, column 2",
+        2,
+    ),
+    "one Armenian letter": (
+        "g\u0585ogle",
+        MIXED,
+        "U+0585 ARMENIAN SMALL LETTER OH among LATIN letters at line 1, column 2",
+        1,
+    ),
+    "one Cherokee letter": (
+        "PAY\u13a2AL",
+        MIXED,
+        "U+13A2 CHEROKEE LETTER I among LATIN letters at line 1, column 4",
+        1,
+    ),
+    "a mathematical letter": (
+        "\U0001d5c9aypal",
+        MIXED,
+        "U+1D5C9 MATHEMATICAL SANS-SERIF SMALL P among LATIN letters at line 1, column 1",
+        1,
+    ),
+    "a letter behind an accent and a digit": (
+        "re\u03011\u0430",
+        MIXED,
+        "U+0430 CYRILLIC SMALL LETTER A among LATIN letters at line 1, column 5",
+        1,
+    ),
+    "Greek for Cyrillic": (
+        "\u03c0\u0440\u0438\u0432\u0435\u0442",
+        MIXED,
+        "U+03C0 GREEK SMALL LETTER PI among CYRILLIC letters at line 1, column 1",
+        1,
+    ),
+    "a Bengali four for an eight": (
+        "EUR \u09ea,500",
+        MIXED,
+        "U+09EA BENGALI DIGIT FOUR among ASCII digits at line 1, column 5",
+        1,
+    ),
+    "an escape sequence": ("safe\x1b[2K\x1b[1Aevil", CONTROL, "U+001B at line 1, column 5", 2),
+    "a backspace": ("100\x08\x080", CONTROL, "U+0008 at line 1, column 4", 2),
+    "a control sequence in one byte": ("safe\x9b2K", CONTROL, "U+009B at line 1, column 5", 1),
+}
+
+HONEST = {
+    "German": "Überweisung von 1.200,50 € an Müller & Söhne – Straße 5, „eilig“",
+    "French": "L’échéance est dépassée ; 1 200 € dus à Mᵐᵉ Lefèvre (n° 5, 1ʳᵉ relance, cœur)",
+    "Spanish": "¿Pagamos la 1ª factura nº 5 de García Ñandú?",
+    "Vietnamese": "Thanh toán hoá đơn tiền điện, nước",
+    "decomposed": "Mu\u0308ller e\u0301te\u0301",
+    "Russian": "Перевести 100 рублей на счёт ООО «Ромашка», PDF-файл и USB-кабель",
+    "Ukrainian": "Сплатити рахунок № 5 за об’єкт",
+    "Greek": "Πληρωμή 100 ευρώ στον Γιώργο, αρχείο PDF",
+    "science": "5 μm, 10 kΩ, Δt, λmax, β2, 3 µF, πr²",
+    "Armenian": "Վճարել հաշիվը",
+    "Georgian": "გადაიხადეთ ანგარიში",
+    "Arabic": "ادفع ١٠٠ دولار إلى شركة ACME، الفاتورة رقم ٥",
+    "Persian": "می\u200cخواهم ۱۰۰ تومان بپردازم",
+    "Hebrew": "לשלם 100 ש״ח לחברת ACME, חשבונית PDF",
+    "Japanese": "請求書4711を支払う。ＡＣＭＥ社のTシャツ、iPhoneケース、カタカナ、ｶﾅ、100円と１００円",
+    "Chinese": "支付5G网络发票，共100元",
+    "Korean": "청구서 4711을 지불하십시오, KBS뉴스와 iPhone을",
+    "Thai": "ชำระเงิน 100 บาท ใช้iPhoneได้",
+    "Hindi": "चालान का भुगतान करें, क्\u200dष, PDFको",
+    "Bengali": "৪৫০০ টাকা পরিশোধ করুন",
+    "Tamil": "விலைப்பட்டியலை செலுத்துங்கள்",
+    "Khmer": "បង់វិក្កយបត្រ",
+    "Amharic": "ሂሳቡን ይክፈሉ",
+    "emoji": "👨\u200d👩\u200d👧 ❤\ufe0f 🏳\ufe0f\u200d🌈 👩🏽\u200d⚕\ufe0f 1\ufe0f⃣ ☎\ufe0e 🇩🇪 👍🏿",
+    "a flag": "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f Leeds",
+    "code": '\tif (a < b && c_1 != 0x1F) {\r\n\t\treturn "\\u202e";\r\n}\n',
+    "a byte order mark at the beginning": "\ufeffPay 100 EUR\r\n",
+}
+
+
+@pytest.mark.parametrize("field", ["title", "subject_id", "text"])
+@pytest.mark.parametrize(("trick", "kind", "message", "count"), TRICKS.values(), ids=TRICKS.keys())
+def test_each_trick_is_flagged_in_each_field(
+    field: str, trick: str, kind: WarningKind, message: str, count: int
+) -> None:
+    fields = dict.fromkeys(("title", "subject_id", "text"), "Pay 100 EUR") | {field: trick}
+    assert warnings_of(fields) == [TextWarning(field, kind, message, count)]
+
+
+@pytest.mark.parametrize("text", HONEST.values(), ids=HONEST.keys())
+def test_no_honest_text_is_flagged(text: str) -> None:
+    assert warnings_of({"title": text, "subject_id": text, "text": text}) == []
+
+
+def test_a_word_wholly_in_one_script_is_not_flagged_beside_words_in_others() -> None:
+    assert warnings_of({"text": "paypal or \u0440\u0430\u0443\u0440\u0430\u04cf"}) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "place"),
+    [
+        ("", "line 1, column 1"),
+        ("ab", "line 1, column 3"),
+        ("a\nb\n", "line 3, column 1"),
+        ("a\r\nb\rc", "line 3, column 2"),
+        ("ä\n👩", "line 2, column 2"),
+        ("\ufeffa", "line 1, column 3"),
+    ],
+)
+def test_the_first_place_is_told_by_line_and_column(before: str, place: str) -> None:
+    (warning,) = warnings_of({"text": f"{before}\u202e\n\u202e"})
+    assert warning.message == f"U+202E RIGHT-TO-LEFT OVERRIDE at {place}"
+
+
+def test_there_are_few_warnings_however_much_there_is_to_flag() -> None:
+    everything = "".join(map(chr, range(0x20000))) + "aб ৪0 "
+    warnings = warnings_of(dict.fromkeys(("title", "subject_id", "text"), everything.replace("\ud800", "")))
+    assert len(warnings) <= 3 * (len(WarningKind) + 1)
+    assert all(len(warning.message) < 100 * (NAMED + 1) for warning in warnings)
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_a_message_names_characters_and_holds_none(text: str) -> None:
+    for warning in warnings_of({"text": text}):
+        assert warning.message.isascii()
+        assert warning.message.isprintable()
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_what_was_made_visible_is_flagged_for_nothing_but_look_alikes(text: str) -> None:
+    assert {warning.kind for warning in warnings_of({"text": visible(text)})} <= {MIXED}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b" * (MEBIBYTE // 3),
+        "a\u202e" * (MEBIBYTE // 4),
+        "a\x1b" * (MEBIBYTE // 2),
+        "\n" * (MEBIBYTE - 1) + "\x1b",
+        "aб " * (MEBIBYTE // 4),
+        "б" * (MEBIBYTE // 2 - 1) + " a",
+        "a\u0301б\u0301 " * (MEBIBYTE // 8),
+        "μm " * (MEBIBYTE // 4),
+        "1৪ " * (MEBIBYTE // 5),
+        "👩\u200d👧" * (MEBIBYTE // 11),
+        "🏴" * (MEBIBYTE // 4),
+    ],
+    ids=range(11),
+)
+def test_the_worst_text_of_a_mebibyte_takes_no_second(text: str) -> None:
+    begun = time.process_time()
+    warnings_of({"text": text})
+    assert time.process_time() - begun < 1
