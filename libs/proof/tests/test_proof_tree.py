@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
@@ -116,7 +117,7 @@ def test_a_proof_that_is_changed_anywhere_is_refused(size: int, data: st.DataObj
     verify_consistency(first, size, first_root, root, proof)
     place, bit = data.draw(st.integers(0, len(path) - 1)), data.draw(st.integers(0, 255))
 
-    wrong = [
+    wrong: list[Callable[[], None]] = [
         lambda: verify_inclusion(flipped(leaves[index], bit), index, size, path, root),
         lambda: verify_inclusion(leaves[index], index, size, path, flipped(root, bit)),
         lambda: verify_inclusion(leaves[index], index, size, changed(path, place, bit), root),
