@@ -96,28 +96,28 @@ class Witness:
         return self._status
 
     async def watch(self, looked: Callable[[], None] = lambda: None) -> None:
-        """Looks again and again until it is cancelled. `looked` is called after each look.
+        """Looks again and again until it is cancelled; `looked` is called after each look.
 
-        After ROLLBACK or FORK it asks no more, because no answer could mend it. Raises OSError when the
-        folder cannot be written to: what cannot be kept is not witnessed.
+        Raises OSError when the folder cannot be written to: what cannot be kept is not witnessed.
         """
         loop = asyncio.get_running_loop()
         if self._over:
             self._cry("found before")
         self._silence = loop.call_later(self._interval, self._fall_silent)
         try:
-            while not self._over:
+            while True:
                 next_look = loop.time() + self._interval / _LOOKS_IN_AN_INTERVAL
                 await self.look()
                 looked()
                 await asyncio.sleep(next_look - loop.time())
-            looked()
-            await asyncio.Event().wait()
         finally:
             self._silence.cancel()
 
     async def look(self) -> None:
-        """Asks the log once, and keeps what it signed or raises an alarm."""
+        """Asks the log once, and keeps what it signed or raises an alarm. After ROLLBACK or FORK it asks no
+        more, because no answer could mend it."""
+        if self._over:
+            return
         try:
             async with asyncio.timeout(self._interval / _LOOKS_IN_AN_INTERVAL):
                 with untraced():
