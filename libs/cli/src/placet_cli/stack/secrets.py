@@ -8,6 +8,10 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from placet_cli.home import Home
 from placet_cli.problems import Problem
@@ -27,6 +31,8 @@ IDENTITIES: Mapping[str, frozenset[str]] = {
     "worker-default": frozenset({"worker"}),
     "worker-openai": frozenset({"worker"}),
     "worker-ml": frozenset({"worker"}),
+    # It sees the log as anybody does who checks on it, and can change nothing.
+    "witness": frozenset({"auditor"}),
     # For programs that try the SDK on this machine: they ask, and see what they asked.
     "caller": frozenset({"requester"}),
 }
@@ -42,14 +48,22 @@ def make_keys(home: Home) -> None:
     if not KeyFiles.below(home.keys).private_key.exists():
         generate_keys(home.keys)
     if not home.payload_key.exists():
-        temporary = home.payload_key.with_suffix(".new")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(home.payload_key)
+        _write_key(home.payload_key, secrets.token_bytes(32))
+    if not home.witness_key.exists():
+        private = Ed25519PrivateKey.generate()
+        _write_key(home.witness_key, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def _write_key(path: Path, key: bytes) -> None:
+    """Writes a key in one step, for its owner alone."""
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def signing_key(home: Home) -> SigningKey:
