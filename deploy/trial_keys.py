@@ -19,11 +19,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from placet_rpc.tokens import KeyFiles, SigningKey, generate_keys, mint, write_token
 
 TENANT = "default"
 SERVICES = ("approval", "audit", "decision", "notification")
 WORKERS = ("worker-default", "worker-ml", "worker-openai")
+WITNESS = "witness"
 # Who holds the key of Temporal's payloads: whoever talks to Temporal.
 ENCRYPTING = ("approval", *WORKERS)
 # The users that containers run as: ours, Temporal's, and PostgreSQL's, whose image starts as root.
@@ -87,8 +91,8 @@ def signing_key(folders: Folders) -> SigningKey:
 
 
 def write_tokens(folders: Folders, key: SigningKey, seconds: float) -> None:
-    """A fresh token for every service and worker."""
-    for role, names in (("service", SERVICES), ("worker", WORKERS)):
+    """A fresh token for every service, every worker and the witness."""
+    for role, names in (("service", SERVICES), ("worker", WORKERS), ("auditor", (WITNESS,))):
         for name in names:
             folders.write_token(name, mint(key, name, TENANT, [role], seconds))
 
@@ -98,6 +102,13 @@ def write_payload_key(folders: Folders) -> None:
     key = folders.kept("payload.key", secrets.token_bytes(32))
     for name in ENCRYPTING:
         folders.write(name, "payload.key", key, OURS)
+
+
+def write_witness_key(folders: Folders) -> None:
+    """The key that the witness signs with."""
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    folders.write(WITNESS, "witness.pem", folders.kept("witness.pem", pem), OURS)
 
 
 def write_passwords(folders: Folders, host: str) -> None:
@@ -137,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     write_tokens(folders, key, seconds)
     write_payload_key(folders)
+    write_witness_key(folders)
     write_passwords(folders, asked.database_host)
     return 0
 
