@@ -216,7 +216,7 @@ async def settings(tmp_path: Path, log: FakeLog) -> AsyncIterator[Settings]:
         folder=tmp_path / "state",
         key_file=tmp_path / "witness.pem",
         trust_on_first_use=True,
-        interval=0.6,
+        interval=1.5,
         ready_file=tmp_path / "ready",
     )
     await server.stop(0)
