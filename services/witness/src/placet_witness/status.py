@@ -40,14 +40,14 @@ class Status:
         """For programs."""
         alarm = self.alarm and {
             "kind": self.alarm.kind,
-            "since": _shown(self.alarm.since),
+            "since": self.alarm.since.isoformat(),
             "why": self.alarm.why,
         }
         fields = {
             "origin": self.origin,
             "size": self.size,
-            "last_look": self.looked and _shown(self.looked),
-            "last_success": self.succeeded and _shown(self.succeeded),
+            "last_look": self.looked and self.looked.isoformat(),
+            "last_success": self.succeeded and self.succeeded.isoformat(),
             "alarm": alarm,
             "interval_seconds": self.interval,
         }
@@ -72,7 +72,7 @@ class Status:
 
 
 def _shown(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds")
+    return time.isoformat(timespec="seconds")
 
 
 def _time(text: str | None) -> datetime | None:
