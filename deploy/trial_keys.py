@@ -25,6 +25,7 @@ from placet_rpc.tokens import KeyFiles, SigningKey, generate_keys, mint, write_t
 TENANT = "default"
 SERVICES = ("approval", "audit", "decision", "notification")
 WORKERS = ("worker-default", "worker-ml", "worker-openai")
+WITNESS = "witness"
 # Who holds the key of Temporal's payloads: whoever talks to Temporal.
 ENCRYPTING = ("approval", *WORKERS)
 # The users that containers run as: ours, Temporal's, and PostgreSQL's, whose image starts as root.
@@ -88,8 +89,8 @@ def signing_key(folders: Folders) -> SigningKey:
 
 
 def write_tokens(folders: Folders, key: SigningKey, seconds: float) -> None:
-    """A fresh token for every service and worker."""
-    for role, names in (("service", SERVICES), ("worker", WORKERS)):
+    """A fresh token for every service, every worker and the witness."""
+    for role, names in (("service", SERVICES), ("worker", WORKERS), ("auditor", (WITNESS,))):
         for name in names:
             folders.write_token(name, mint(key, name, TENANT, [role], seconds))
 
@@ -104,6 +105,11 @@ def write_payload_key(folders: Folders) -> None:
 def write_log_key(folders: Folders) -> None:
     """The key that the log's checkpoints are signed with."""
     folders.write("audit", "log.pem", folders.kept("log.pem", new_key().encode()), OURS)
+
+
+def write_witness_key(folders: Folders) -> None:
+    """The key that the witness signs with."""
+    folders.write(WITNESS, "witness.pem", folders.kept("witness.pem", new_key().encode()), OURS)
 
 
 def write_passwords(folders: Folders, host: str) -> None:
@@ -144,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_tokens(folders, key, seconds)
     write_payload_key(folders)
     write_log_key(folders)
+    write_witness_key(folders)
     write_passwords(folders, asked.database_host)
     return 0
 

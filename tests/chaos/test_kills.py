@@ -19,6 +19,7 @@ PROCESSES = (
     "approval",
     "decision",
     "notification",
+    "witness",
     "worker-default",
     "worker-openai",
     "worker-ml",

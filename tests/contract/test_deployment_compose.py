@@ -180,6 +180,20 @@ def test_a_worker_is_healthy_once_it_says_that_it_polls(name: str) -> None:
     assert str(Path(ready).parent) in folders
 
 
+def test_the_witness_is_unhealthy_while_it_alarms_and_keeps_its_folder_in_a_volume_of_its_own() -> None:
+    folder = environment("witness")["PLACET_WITNESS_FOLDER"]
+    assert of(folder_of(services()["witness"]), "HEALTHCHECK", 1)[0].command == [
+        "python", "-m", "placet_witness.probe", folder,
+    ]  # fmt: skip
+    assert find_spec("placet_witness.probe") is not None
+    assert mounts("witness")[folder] == "witness-data"
+    # A volume takes over the owner and the mode that the folder has in the image.
+    made = next(each.text for each in of(folder_of(services()["witness"]), "RUN", 1))
+    assert f"install --directory --owner=placet --group=placet --mode=0700 {folder}" in made
+    # Nobody waits for it: what alarms must not hold up what it watches.
+    assert [name for name, entry in services().items() if "witness" in waits_for(entry)] == []
+
+
 @every({"approval", "audit", "decision", "notification"})
 def test_a_service_has_a_database_and_a_role_of_its_own(name: str, secrets: Path) -> None:
     url = urlsplit(environment(name)[f"PLACET_{name.upper()}_DATABASE_URL"])
@@ -213,7 +227,7 @@ def test_the_job_that_makes_keys_fills_every_volume_but_the_data(secrets: Path) 
     made = {f"/keys/{folder.name}" for folder in secrets.iterdir()}
     filled = {target for source, target in mounts_of_keys().items() if source in compose()["volumes"]}
     assert filled == made
-    assert set(compose()["volumes"]) - set(mounts_of_keys()) == {"postgres-data"}
+    assert set(compose()["volumes"]) - set(mounts_of_keys()) == {"postgres-data", "witness-data"}
     assert services()["keys"]["profiles"] == ["trial"]
     arguments = services()["keys"]["command"][2:]
     assert arguments[0] == "/keys"
@@ -301,11 +315,13 @@ def test_a_container_of_ours_can_do_little_and_is_given_time_to_stop(name: str) 
     assert entry["read_only"] is True
     assert entry["cap_drop"] == ["ALL"]
     assert "user" not in entry
-    grace = max(
+    graces = (
         float(each.default)
         for each in variables.variables_of(name, module_of(name))
         if each.name.endswith("_GRACE")
     )
+    # The witness has nothing under way that it would have to end.
+    grace = max(graces, default=0)
     assert int(entry["stop_grace_period"].removesuffix("s")) >= grace + 15
 
 

@@ -22,6 +22,7 @@ from placet_cli.stack.temporal import executable
 from placet_rpc.tokens import Verifier
 from placet_storage import Database
 from placet_temporal.codec import read_key
+from placet_witness.keys import Signer
 
 SERVICES = ("approval", "audit", "decision", "notification")
 ROLES = (*(f"placet_{name}" for name in SERVICES), "temporal")
@@ -31,12 +32,18 @@ DATABASES = (*ROLES, "temporal_visibility")
 def test_the_keys_and_tokens_of_the_trial_are_good_and_private(tmp_path: Path) -> None:
     trial_keys.main([str(tmp_path)])
     verifier = Verifier(tmp_path / "jwks" / "jwks.json")
-    for names, role in ((trial_keys.SERVICES, "service"), (trial_keys.WORKERS, "worker")):
+    holders = (
+        (trial_keys.SERVICES, "service"),
+        (trial_keys.WORKERS, "worker"),
+        ((trial_keys.WITNESS,), "auditor"),
+    )
+    for names, role in holders:
         for name in names:
             principal = verifier.verify((tmp_path / name / "token").read_text().strip())
             assert (principal.subject, principal.roles) == (name, frozenset({role}))
     keys = {read_key(tmp_path / name / "payload.key") for name in trial_keys.ENCRYPTING}
     assert {len(key) for key in keys} == {32}
+    assert Signer.load(tmp_path / "witness" / "witness.pem", "placet-witness").name == "placet-witness"
     readable = [
         path for path in tmp_path.rglob("*") if path.is_file() and path.name != "jwks.json"
         if path.stat().st_mode & 0o077

@@ -13,6 +13,7 @@ from placet_cli.stack.process import ProcessSpec
 from placet_cli.stack.secrets import IDENTITIES, Tokens, make_keys
 from placet_cli.stack.temporal import POLL_LIMITS
 from placet_rpc.tokens import Verifier
+from placet_witness.keys import Signer
 
 PORTS = Ports(27_500)
 
@@ -29,7 +30,7 @@ def plan(home: Home, environment: dict[str, str] | None = None, **options: float
     return {spec.name: spec for spec in specs}
 
 
-def test_the_stack_is_temporal_four_services_three_workers_mail_and_spans(home: Home) -> None:
+def test_the_stack_is_temporal_four_services_a_witness_three_workers_mail_and_spans(home: Home) -> None:
     assert set(plan(home)) == {
         "temporal",
         "spans",
@@ -38,6 +39,7 @@ def test_the_stack_is_temporal_four_services_three_workers_mail_and_spans(home: 
         "approval",
         "decision",
         "notification",
+        "witness",
         "worker-default",
         "worker-openai",
         "worker-ml",
@@ -58,6 +60,16 @@ def test_another_installations_addresses_do_not_leak_in(home: Home) -> None:
         assert spec.env["PLACET_TOKEN_FILE"].startswith(str(home.path))
 
 
+def test_the_witness_keeps_what_it_saw_apart_from_the_data_of_the_log(home: Home) -> None:
+    spec = plan(home)["witness"]
+    assert Path(spec.env["PLACET_WITNESS_FOLDER"]) == home.witness
+    database = Path(plan(home)["audit"].env["PLACET_AUDIT_DATABASE_URL"].removeprefix("sqlite:///"))
+    assert not home.witness.is_relative_to(database.parent)
+    assert spec.needs == ("audit",)
+    # It reads the log as any auditor does.
+    assert IDENTITIES["witness"] == {"auditor"}
+
+
 def test_temporal_syncs_each_commit_unless_it_is_to_be_fast(home: Home) -> None:
     assert "synchronous=FULL" in plan(home)["temporal"].command
     assert "synchronous=NORMAL" in plan(home, fast=True)["temporal"].command
@@ -74,12 +86,19 @@ def test_a_backend_for_spans_replaces_the_local_store(home: Home) -> None:
 
 def test_keys_and_tokens_are_for_their_owner_alone_and_stay(home: Home) -> None:
     make_keys(home)
-    payload_key = home.payload_key.read_bytes()
+    payload_key, witness_key = home.payload_key.read_bytes(), home.witness_key.read_bytes()
     Tokens(home).write_all()
     make_keys(home)
     assert home.payload_key.read_bytes() == payload_key
+    assert home.witness_key.read_bytes() == witness_key
+    assert Signer.load(home.witness_key, "placet-witness").key.name == "placet-witness"
     assert len(payload_key) == 32
-    private = [home.payload_key, home.keys / "signing-key.json", *(home.token(name) for name in IDENTITIES)]
+    private = [
+        home.payload_key,
+        home.witness_key,
+        home.keys / "signing-key.json",
+        *(home.token(name) for name in IDENTITIES),
+    ]
     assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
     verifier = Verifier(home.keys / "jwks.json")
     for name, roles in IDENTITIES.items():

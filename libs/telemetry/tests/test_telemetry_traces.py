@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from placet_telemetry import context_from, current_traceparent, link_to, providers, record_wait
+from placet_telemetry import context_from, current_traceparent, link_to, providers, record_wait, untraced
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -107,3 +107,15 @@ def test_a_wait_of_a_trace_that_is_not_sampled_is_not_emitted(
 ) -> None:
     emit(tracer, "request/3", traceparent=PARENT.removesuffix("01") + "00")
     assert exporter.get_finished_spans() == ()
+
+
+def test_what_is_untraced_leaves_no_span_here_or_where_it_arrives(
+    tracer: trace.Tracer, exporter: InMemorySpanExporter
+) -> None:
+    with untraced():
+        arriving = current_traceparent()
+        tracer.start_span("asked").end()
+    tracer.start_span("answered", context=context_from(arriving)).end()
+    assert exporter.get_finished_spans() == ()
+    tracer.start_span("after").end()
+    assert len(exporter.get_finished_spans()) == 1

@@ -10,6 +10,7 @@ import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.problems import Problem
@@ -23,9 +24,10 @@ from placet_cli.stack.claims import (
     port_free,
     suspended,
 )
-from placet_cli.stack.plan import SERVICES, WORKERS
+from placet_cli.stack.plan import SERVICES, WITNESS, WORKERS
 from placet_cli.stack.probes import Probe, grpc_serving, polled, port_open
 from placet_rpc.tokens import KeyFiles
+from placet_witness.store import read_status
 
 LEAST_PYTHON = (3, 11)
 LEAST_DISK = 500 << 20
@@ -73,7 +75,8 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    names = [f"placet_{service}" for service in SERVICES] + [f"placet_worker_{worker}" for worker in WORKERS]
+    names = [f"placet_{service}" for service in (*SERVICES, WITNESS)]
+    names += [f"placet_worker_{worker}" for worker in WORKERS]
     missing = [name for name in names if importlib.util.find_spec(f"{name}.__main__") is None]
     if missing:
         return Finding("packages", False, f"missing: {', '.join(missing)}", "make install")
@@ -103,7 +106,7 @@ def _home(home: Home) -> list[Finding]:
     roomy = free >= LEAST_DISK
     advice = "" if roomy else "make room on the disk, or choose another --home"
     findings.append(Finding("home", roomy, f"{home.path}, {free >> 20:,} MiB free", advice))
-    secrets = [KeyFiles.below(home.keys).private_key, home.payload_key]
+    secrets = [KeyFiles.below(home.keys).private_key, home.payload_key, home.witness_key]
     open_ones = [path for path in secrets if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
     if open_ones:
         names = shlex.join(map(str, open_ones))
@@ -154,13 +157,18 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
         fault = await _fault(name, holder, home, probes.get(name), polling)
         ok = not fault
         found = f"pid {holder.pid}" if ok else f"pid {holder.pid} {fault}"
-        advice = (
-            f"kill -CONT {holder.pid}"
-            if suspended(holder.pid)
-            else f"tail {shlex.quote(str(home.log(name)))}"
-        )
-        findings.append(Finding(name, ok, found, "" if ok else advice))
+        findings.append(Finding(name, ok, found, "" if ok else _advice(name, holder, home)))
     return findings
+
+
+def _advice(name: str, holder: Holder, home: Home) -> str:
+    """The next command about a process with which something is wrong."""
+    if suspended(holder.pid):
+        return f"kill -CONT {holder.pid}"
+    status = read_status(home.witness) if name == WITNESS else None
+    if status is not None and status.alarm is not None and status.alarm.kind.final:
+        return f"placet audit verify --witness {shlex.quote(str(home.witness))}"
+    return f"tail {shlex.quote(str(home.log(name)))}"
 
 
 async def _fault(
@@ -175,7 +183,16 @@ async def _fault(
         return "" if await probe() else "does not answer"
     if not home.ready(name).exists():
         return "is not ready yet"
+    if name == WITNESS:
+        return _alarm(home)
     silent = polling.get(name.removeprefix("worker-"))
     if silent is not None and silent > SILENT_SECONDS:
         return f"has not asked for work for {silent:.0f} s: it hangs"
     return ""
+
+
+def _alarm(home: Home) -> str:
+    """What the witness says is wrong with the log, or what is wrong with the witness; "" when all is well."""
+    status = read_status(home.witness)
+    fault = "it has written nothing down" if status is None else status.fault(datetime.now(UTC))
+    return fault and f"says: {fault}"

@@ -74,6 +74,16 @@ class Home:
         return self.keys / "log.pem"
 
     @property
+    def witness_key(self) -> Path:
+        """The witness's private key, in PEM."""
+        return self.keys / "witness.pem"
+
+    @property
+    def witness(self) -> Path:
+        """What the witness keeps of the audit log: not below `data`, to be rolled back with it."""
+        return self.path / "witness"
+
+    @property
     def lock(self) -> Path:
         """Locked for as long as a stack runs on this home."""
         return self.path / "stack.lock"

@@ -19,7 +19,11 @@ LOG_SIGNATURE, COSIGNATURE = 0x01, 0x04
 """The signature types of a log (Ed25519 over the note's text) and of a witness (with the time, Ed25519)."""
 
 _MOST_SIGNATURES = 32
-_NAME = re.compile(r"[^\s+]+")
+# Halves of characters, which Python's strings may hold, and UTF-8 never.
+_HALVES = "\ud800-\udfff"
+_NAME = re.compile(rf"[^\s+{_HALVES}]+")
+_NOT_IN_NOTES = re.compile(rf"[\x00-\x09\x0b-\x1f{_HALVES}]")
+_LATEST = (1 << 63) - 1
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
@@ -81,6 +85,8 @@ class VerifierKey:
         if self.kind == COSIGNATURE:
             time, signature = int.from_bytes(signature[:8], "big"), signature[8:]
             message = _cosigned(text, time)
+            if time > _LATEST:
+                raise NotProven(f"{self.name} signed at a time that cannot be")
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
         except (InvalidSignature, ValueError) as error:
@@ -134,7 +140,7 @@ class Note:
     def parse(cls, note: str) -> Note:
         """Takes a note apart. Raises NotProven for what is none."""
         text, blank, lines = note.rpartition("\n\n")
-        if not blank or not lines.endswith("\n") or any(char < " " and char != "\n" for char in note):
+        if not blank or not lines.endswith("\n") or _NOT_IN_NOTES.search(note):
             raise NotProven("this is not a signed note")
         rows = lines[:-1].split("\n")
         if len(rows) > _MOST_SIGNATURES:

@@ -2,7 +2,14 @@
 
 from placet_telemetry.logs import configure_logging, log
 from placet_telemetry.telemetry import Telemetry, providers, setup, tracer
-from placet_telemetry.traces import context_from, current_traceparent, derived_span_id, link_to, record_wait
+from placet_telemetry.traces import (
+    context_from,
+    current_traceparent,
+    derived_span_id,
+    link_to,
+    record_wait,
+    untraced,
+)
 
 __all__ = [
     "Telemetry",
@@ -16,4 +23,5 @@ __all__ = [
     "record_wait",
     "setup",
     "tracer",
+    "untraced",
 ]

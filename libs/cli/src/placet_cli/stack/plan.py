@@ -15,6 +15,7 @@ from placet_rpc.tokens import KeyFiles
 
 SERVICES = ("audit", "decision", "notification", "approval")
 WORKERS = ("default", "openai", "ml")
+WITNESS = "witness"
 
 OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -26,6 +27,7 @@ _OWN = {
     "audit": ("PLACET_AUDIT_",),
     "decision": ("PLACET_DECISION_", "PLACET_OPENAI_", "OPENAI_"),
     "notification": ("PLACET_NOTIFICATION_",),
+    WITNESS: ("PLACET_WITNESS_",),
 }
 _SECRET = ("OPENAI_", "PLACET_")
 
@@ -50,7 +52,7 @@ def stack(
     plan = _Plan(home, ports, options, environment)
     foundations = [plan.temporal(), plan.mail(), *plan.spans()]
     services = [plan.service(name) for name in SERVICES]
-    return [*foundations, *services, *(plan.worker(name) for name in WORKERS)]
+    return [*foundations, *services, plan.witness(), *(plan.worker(name) for name in WORKERS)]
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,25 @@ class _Plan:
             address=self.ports.address(name),
             # A little more than the grace that calls in flight get.
             stop_limit=20.0,
+        )
+
+    def witness(self) -> ProcessSpec:
+        ready = self.home.ready(WITNESS)
+        own = {
+            "PLACET_WITNESS_FOLDER": str(self.home.witness),
+            "PLACET_WITNESS_KEY_FILE": str(self.home.witness_key),
+            # Nobody is there who could tell it the log's key.
+            "PLACET_WITNESS_TRUST_ON_FIRST_USE": "true",
+            "PLACET_READY_FILE": str(ready),
+        }
+        return ProcessSpec(
+            WITNESS,
+            (sys.executable, "-m", "placet_witness"),
+            self._environment(WITNESS) | own,
+            self.home.log(WITNESS),
+            file_exists(ready),
+            needs=("audit",),
+            ready_file=ready,
         )
 
     def worker(self, queue: str) -> ProcessSpec:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from placet_cli.home import Home, Ports
+from placet_cli.stack.alarms import tell_alarms
 from placet_cli.stack.claims import check_ports, claimed, end_leftovers, write_state
 from placet_cli.stack.plan import StackOptions, stack
 from placet_cli.stack.process import ProcessSpec, StackEvent, Tell
@@ -92,13 +93,14 @@ async def running_stack(
         )
         interrupts = interrupts or Interrupts()
         interrupts.again = supervisor.kill
-        fresh = asyncio.create_task(tokens.keep_fresh(tell))
+        meanwhile = [asyncio.create_task(work) for work in (tokens.keep_fresh(tell), tell_alarms(home, tell))]
         try:
             await interrupts.or_stop(asyncio.create_task(supervisor.start()))
             yield supervisor
         finally:
             await supervisor.stop()
-            fresh.cancel()
+            for task in meanwhile:
+                task.cancel()
             home.state.unlink(missing_ok=True)
 
 

@@ -29,6 +29,8 @@ IDENTITIES: Mapping[str, frozenset[str]] = {
     "worker-default": frozenset({"worker"}),
     "worker-openai": frozenset({"worker"}),
     "worker-ml": frozenset({"worker"}),
+    # It sees the log as anybody does who checks on it, and can change nothing.
+    "witness": frozenset({"auditor"}),
     # For programs that try the SDK on this machine: they ask, and see what they asked.
     "caller": frozenset({"requester"}),
 }
@@ -44,18 +46,19 @@ def make_keys(home: Home) -> None:
     if not KeyFiles.below(home.keys).private_key.exists():
         generate_keys(home.keys)
     if not home.payload_key.exists():
-        _write_private(home.payload_key, secrets.token_bytes(32))
-    if not home.log_key.exists():
-        _write_private(home.log_key, new_key().encode())
+        _write_key(home.payload_key, secrets.token_bytes(32))
+    for pem in (home.log_key, home.witness_key):
+        if not pem.exists():
+            _write_key(pem, new_key().encode())
 
 
-def _write_private(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner may read, in one step."""
+def _write_key(path: Path, key: bytes) -> None:
+    """Writes a key in one step, for its owner alone."""
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+        file.write(key)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -1,0 +1,37 @@
+"""AuditService as the witness asks it: pb2 -> domain."""
+
+from __future__ import annotations
+
+from placet.audit.v1 import audit_service_pb2 as pb
+from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet_rpc.errors import PlacetError
+from placet_witness.domain import Answer, NoAnswer
+
+
+class AuditLog:
+    """The log of the tenant that the caller's token names."""
+
+    def __init__(self, stub: AuditServiceStub) -> None:
+        self._stub = stub
+
+    async def checkpoint(self) -> Answer:
+        """Its newest checkpoint. Raises NoAnswer."""
+        try:
+            response = await self._stub.GetCheckpoint(pb.GetCheckpointRequest())
+        except PlacetError as error:
+            raise _no_answer(error) from error
+        return Answer(response.checkpoint, tuple(response.keys))
+
+    async def consistency(self, first: int, second: int) -> tuple[bytes, ...]:
+        """What shall show that the log of `second` entries begins with its first `first`. Raises NoAnswer."""
+        request = pb.GetConsistencyProofRequest(first_size=first, second_size=second)
+        try:
+            response = await self._stub.GetConsistencyProof(request)
+        except PlacetError as error:
+            raise _no_answer(error) from error
+        return tuple(response.proof)
+
+
+def _no_answer(error: PlacetError) -> NoAnswer:
+    said = f"{error.reason or error.grpc_kind.upper()}: {error.message}"
+    return NoAnswer(said.splitlines()[0][:300])

@@ -1,0 +1,66 @@
+"""Keys in files: the witness's own, and those of the log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from placet_proof import COSIGNATURE, LOG_SIGNATURE, NotProven, VerifierKey, cosigned
+
+
+@dataclass(frozen=True)
+class Signer:
+    """The witness's own key, by its name."""
+
+    private: Ed25519PrivateKey
+    name: str
+
+    @classmethod
+    def load(cls, path: Path, name: str) -> Signer:
+        """Reads an Ed25519 key in PEM (PKCS #8). Raises OSError, or ValueError if it is none, others may read
+        the file, or the name cannot name a key."""
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise ValueError(f"{path} can be read by others; make it private with: chmod 600 {path}")
+            pem = file.read()
+        try:
+            private = load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise ValueError(f"{path} holds no private key in PEM, PKCS #8, without a password") from error
+        if not isinstance(private, Ed25519PrivateKey):
+            raise ValueError(f"{path} holds a private key, but none of Ed25519")  # noqa: TRY004 (a wrong file, not a wrong call)
+        # Says at once whether the name will do.
+        VerifierKey.of(private, name, COSIGNATURE)
+        return cls(private, name)
+
+    @property
+    def key(self) -> VerifierKey:
+        """What its cosignatures are verified with."""
+        return VerifierKey.of(self.private, self.name, COSIGNATURE)
+
+    def cosignature(self, text: str, time: int) -> str:
+        """The line of its signature over a checkpoint's text, at a POSIX time."""
+        return cosigned(text, self.private, self.name, time)
+
+
+def log_keys(path: Path) -> tuple[VerifierKey, ...]:
+    """The keys in a file with a verifier key on each line. Raises OSError, or ValueError if there is none."""
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    try:
+        keys = tuple(VerifierKey.parse(line) for line in lines if line and not line.startswith("#"))
+    except NotProven as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not keys or any(key.kind != LOG_SIGNATURE for key in keys):
+        raise ValueError(f"{path} must hold verifier keys of the log, one on each line")
+    return keys
+
+
+def as_lines(keys: Iterable[VerifierKey]) -> str:
+    """What `log_keys` reads."""
+    return "".join(f"{key}\n" for key in keys)

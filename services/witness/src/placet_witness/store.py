@@ -1,0 +1,152 @@
+"""The witness's folder: what it cosigned, the log's keys, what it accuses the log of, and how it stands.
+
+    <origin>.checkpoint   the last checkpoint, signed by the log and by the witness
+    <origin>.keys         the log's keys: a verifier key on each line
+    <origin>.alarm        only if the log went back on that: the alarm, with what it signed instead (JSON)
+    witness.vkey          the witness's own verifier key
+    status.json           how it stands (`status.py`)
+
+A slash in an origin is an underscore here. Each file is replaced in one step, and all but the status are on
+disk when its method returns: whoever is killed leaves the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from placet_proof import Checkpoint, Note, NotProven, VerifierKey
+from placet_witness import status
+from placet_witness.domain import Alarm, Kind, Signed
+from placet_witness.keys import as_lines, log_keys
+from placet_witness.status import Status
+
+_LOCK = "witness.lock"
+_VKEY = "witness.vkey"
+
+
+class Folder:
+    """The folder, while this process holds it."""
+
+    def __init__(self, path: Path) -> None:
+        """Made by `held`."""
+        self._path = path
+
+    @classmethod
+    @contextmanager
+    def held(cls, path: Path) -> Iterator[Folder]:
+        """Makes the folder (0700) if need be, and holds it alone; the kernel gives it back however this ends.
+
+        Raises OSError, or ValueError if another process holds it or others may write there.
+        """
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.stat().st_mode & 0o022:
+            raise ValueError(f"others can write to {path}; make it the witness's own with: chmod 700 {path}")
+        with (path / _LOCK).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(f"another witness runs on {path}") from error
+            yield cls(path)
+
+    def introduce(self, key: VerifierKey) -> None:
+        """Says what the witness's signatures are verified with."""
+        self._write(_VKEY, as_lines([key]))
+
+    def kept(self, key: VerifierKey) -> tuple[str, Checkpoint] | None:
+        """The note that was cosigned last, by this key, and its checkpoint; None if there is none yet.
+
+        Raises OSError, or ValueError if it is not one that this witness cosigned.
+        """
+        found = sorted(self._path.glob("*.checkpoint"))
+        if not found:
+            return None
+        if len(found) > 1:
+            raise ValueError(f"{self._path} holds checkpoints of several logs, and a witness watches one")
+        text = found[0].read_text()
+        try:
+            note = Note.parse(text)
+            note.verified([key])
+            checkpoint = note.checkpoint
+        except NotProven as error:
+            raise ValueError(f"{found[0]} is not what this witness cosigned: {error}") from error
+        return text, checkpoint
+
+    def keys(self, origin: str) -> tuple[VerifierKey, ...]:
+        """The log's keys. Raises OSError or ValueError if they cannot be read."""
+        return log_keys(self._path / _named(origin, "keys"))
+
+    def believe(self, signed: Signed) -> None:
+        """Keeps the log's keys. Before its checkpoint: who finds that finds its keys."""
+        self._write(_named(signed.checkpoint.origin, "keys"), as_lines(signed.keys))
+
+    def keep(self, signed: Signed, cosignature: str) -> str:
+        """Replaces the last checkpoint. Answers the note as it stands now."""
+        note = signed.note + cosignature
+        self._write(_named(signed.checkpoint.origin, "checkpoint"), note)
+        return note
+
+    def accuse(self, alarm: Alarm, signed: Signed) -> None:
+        """Writes down for good what the log did, with what it signed as evidence."""
+        fields = {"kind": alarm.kind, "since": alarm.since.isoformat(), "why": alarm.why, "note": signed.note}
+        text = json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
+        self._write(_named(signed.checkpoint.origin, "alarm"), text)
+
+    def accusation(self) -> Alarm | None:
+        """What the log was accused of. Raises OSError, or ValueError if that cannot be read."""
+        for path in sorted(self._path.glob("*.alarm")):
+            try:
+                fields = json.loads(path.read_text())
+                since = datetime.fromisoformat(fields["since"])
+                return Alarm(Kind(fields["kind"]), since, str(fields["why"]))
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"{path} is not an alarm that this witness wrote") from error
+        return None
+
+    def say(self, standing: Status) -> None:
+        """Writes down how the witness stands."""
+        # Without waiting for the disk: after a power cut the next look says it again.
+        self._write(status.FILE, standing.as_json(), durable=False)
+
+    def said(self) -> Status | None:
+        """How the witness stood; None where that cannot be read."""
+        return read_status(self._path)
+
+    def _write(self, name: str, text: str, *, durable: bool = True) -> None:
+        """Replaces a file in one step, unless it holds the text already."""
+        path, temporary = self._path / name, self._path / f".{name}.new"
+        if durable and path.exists() and path.read_text() == text:
+            return
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+        if durable:
+            _sync_folder(self._path)
+
+
+def read_status(path: Path) -> Status | None:
+    """How the witness of a folder stands; None where nothing, or nothing readable, says so."""
+    try:
+        return Status.parse((path / status.FILE).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _named(origin: str, kind: str) -> str:
+    return f"{origin.replace('/', '_')}.{kind}"
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,222 @@
+"""A log that a test makes grow, go back, fork, change keys and fall silent; and witnesses of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet_proof import Checkpoint, VerifierKey, leaf_hash, node_hash, signed
+from placet_rpc import identity
+from placet_rpc.errors import Unavailable
+from placet_rpc.server import Endpoint, ServerSettings, start
+from placet_rpc.tokens import JWKS_FILE, PRIVATE_KEY_FILE, SigningKey, generate_keys, mint, write_token
+from placet_testing.scripted import others_refuse
+from placet_witness.config import Settings
+from placet_witness.domain import Answer, NoAnswer, Trust
+from placet_witness.keys import Signer
+from placet_witness.store import Folder
+from placet_witness.watching import Witness
+
+AUDIT_SERVICE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
+ORIGIN = "placet.test/default"
+INTERVAL = 10.0
+
+
+# The definitions of RFC 9162, sections 2.1.1 and 2.1.4.1.
+
+
+def split(size: int) -> int:
+    """The largest power of two that is smaller than `size`."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def root_of(leaves: list[bytes]) -> bytes:
+    """The tree's root."""
+    if not leaves:
+        return sha256(b"").digest()
+    if len(leaves) == 1:
+        return leaves[0]
+    k = split(len(leaves))
+    return node_hash(root_of(leaves[:k]), root_of(leaves[k:]))
+
+
+def proof_of(m: int, leaves: list[bytes], whole: bool = True) -> list[bytes]:
+    """That the tree begins with its first `m` leaves."""
+    if m == len(leaves):
+        return [] if whole else [root_of(leaves)]
+    k = split(len(leaves))
+    if m <= k:
+        return [*proof_of(m, leaves[:k], whole), root_of(leaves[k:])]
+    return [*proof_of(m - k, leaves[k:], False), root_of(leaves[:k])]
+
+
+@dataclass
+class FakeLog:
+    """A log that signs whatever it is told to. `keys` sign; `offered` are those that it says are its own, by
+    default these. While `refusing` or `hanging` it does not answer; while `unproven`, it proves nothing."""
+
+    origin: str = ORIGIN
+    leaves: list[bytes] = field(default_factory=list)
+    keys: list[Ed25519PrivateKey] = field(default_factory=lambda: [Ed25519PrivateKey.generate()])
+    offered: list[str] | None = None
+    refusing: bool = False
+    hanging: bool = False
+    unproven: bool = False
+    # Signatures of others.
+    lines: str = ""
+    # What it says instead of the truth.
+    lie: str = ""
+    # How often it was asked.
+    asked: int = 0
+    callers: set[tuple[str, str]] = field(default_factory=set)
+
+    def grow(self, count: int = 1, what: str = "entry") -> None:
+        """Appends entries."""
+        self.leaves += [leaf_hash(f"{what} {len(self.leaves) + n}".encode()) for n in range(count)]
+
+    def roll_back(self, size: int) -> None:
+        """Forgets all but the first entries."""
+        del self.leaves[size:]
+
+    def vkey(self, number: int = 0) -> VerifierKey:
+        """The public half of one of its keys."""
+        return VerifierKey.of(self.keys[number], self.origin)
+
+    @property
+    def checkpoint_now(self) -> Checkpoint:
+        """What it is."""
+        return Checkpoint(self.origin, len(self.leaves), root_of(self.leaves))
+
+    @property
+    def note(self) -> str:
+        """What it signs."""
+        if self.lie:
+            return self.lie
+        text = self.checkpoint_now.text
+        return text + "\n" + "".join(signed(text, key, self.origin) for key in self.keys) + self.lines
+
+    async def checkpoint(self) -> Answer:
+        """See placet_witness.watching.Log."""
+        await self._listen()
+        own = [str(self.vkey(number)) for number in range(len(self.keys))]
+        return Answer(self.note, tuple(own if self.offered is None else self.offered))
+
+    async def consistency(self, first: int, second: int) -> tuple[bytes, ...]:
+        """See placet_witness.watching.Log."""
+        await self._listen()
+        if self.unproven:
+            raise NoAnswer("it proves nothing")
+        return tuple(proof_of(first, self.leaves[:second]))
+
+    async def _listen(self) -> None:
+        self.asked += 1
+        if self.refusing:
+            raise NoAnswer("it is away")
+        if self.hanging:
+            await asyncio.Event().wait()
+
+
+@pytest.fixture
+def log() -> FakeLog:
+    """A log with three entries."""
+    log = FakeLog()
+    log.grow(3)
+    return log
+
+
+@dataclass
+class Watched:
+    """A witness's folder and key, for one witness after the other."""
+
+    path: Path
+    log: FakeLog
+    signer: Signer
+
+    @contextmanager
+    def witness(
+        self,
+        *keys: VerifierKey,
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = lambda: 1_700_000_000.0,
+    ) -> Iterator[Witness]:
+        """A witness that believes these keys; without any, those that it sees first."""
+        with Folder.held(self.path) as folder:
+            trust = Trust(keys, learns=not keys)
+            yield Witness(self.log, folder, self.signer, trust, interval=interval, clock=clock)
+
+    def text(self, kind: str) -> str:
+        """What a file of the log in the folder holds; "" without it."""
+        path = self.path / f"placet.test_default.{kind}"
+        return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture
+def watched(tmp_path: Path, log: FakeLog) -> Watched:
+    """The log's witnesses."""
+    signer = Signer(Ed25519PrivateKey.generate(), "witness.test")
+    return Watched(tmp_path / "witness", log, signer)
+
+
+@others_refuse(AUDIT_SERVICE)
+@dataclass
+class FakeAuditService:
+    """AuditService, as far as a witness asks it."""
+
+    log: FakeLog
+
+    async def GetCheckpoint(
+        self, request: audit_service_pb2.GetCheckpointRequest, context: object
+    ) -> audit_service_pb2.GetCheckpointResponse:
+        """What the log signs."""
+        self.log.callers.add((identity.current().subject, identity.current().tenant))
+        try:
+            answer = await self.log.checkpoint()
+        except NoAnswer as error:
+            raise Unavailable(str(error)) from error
+        return audit_service_pb2.GetCheckpointResponse(
+            checkpoint=answer.checkpoint, size=len(self.log.leaves), keys=answer.keys
+        )
+
+    async def GetConsistencyProof(
+        self, request: audit_service_pb2.GetConsistencyProofRequest, context: object
+    ) -> audit_service_pb2.GetConsistencyProofResponse:
+        """What the log proves."""
+        try:
+            proof = await self.log.consistency(request.first_size, request.second_size)
+        except NoAnswer as error:
+            raise Unavailable(str(error)) from error
+        return audit_service_pb2.GetConsistencyProofResponse(second_size=request.second_size, proof=proof)
+
+
+@pytest.fixture
+async def settings(tmp_path: Path, log: FakeLog) -> AsyncIterator[Settings]:
+    """What a witness of the log behind a real server is told."""
+    generate_keys(tmp_path)
+    endpoint = Endpoint(
+        AUDIT_SERVICE, audit_service_pb2_grpc.add_AuditServiceServicer_to_server, FakeAuditService(log)
+    )
+    server = await start(ServerSettings(listen="127.0.0.1:0", jwks_file=tmp_path / JWKS_FILE), [endpoint])
+    key = SigningKey.load(tmp_path / PRIVATE_KEY_FILE)
+    write_token(tmp_path / "token", mint(key, "witness", "default", ["auditor"], 600))
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "witness.pem").touch(mode=0o600)
+    (tmp_path / "witness.pem").write_bytes(pem)
+    yield Settings(
+        audit_address=f"127.0.0.1:{server.port}",
+        token_file=tmp_path / "token",
+        folder=tmp_path / "state",
+        key_file=tmp_path / "witness.pem",
+        trust_on_first_use=True,
+        interval=1.5,
+        ready_file=tmp_path / "ready",
+    )
+    await server.stop(0)
