@@ -26,7 +26,8 @@ class AuditServer:
         """`folder` takes its database, unless `database_url` names another."""
         self._database_url = database_url or f"sqlite:///{folder / 'audit.db'}"
         self._keys = keys
-        self._log_key = new_key()
+        self.log_key = new_key()
+        """What it signs its checkpoints with, in PEM."""
         self._port = 0
         self._running: AsyncExitStack | None = None
         self._answering = asyncio.Event()
@@ -45,7 +46,7 @@ class AuditServer:
             database_url=self._database_url,
             listen=f"127.0.0.1:{self._port}",
             jwks_file=self._keys.jwks,
-            log_key=self._log_key,
+            log_key=self.log_key,
             tail_poll=0.05,
             tail_pulse=0.5,
         )
