@@ -250,6 +250,12 @@ def _access_refused(event: event_pb2.Event) -> _Told:
     return "access refused", f"{method}: {event.access_refused.reason}", False
 
 
+def _erased(event: event_pb2.Event) -> _Told:
+    erased = event.erased
+    values = "1 value" if erased.values == 1 else f"{erased.values:,} values"
+    return "erased", f"{values} of {erased.approval_id[:8]}: {erased.reason.value}", None
+
+
 _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
     "received": _received,
     "processed": _processed,
@@ -267,6 +273,7 @@ _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
     "decided": _decided,
     "closed": _closed,
     "access_refused": _access_refused,
+    "erased": _erased,
 }
 
 

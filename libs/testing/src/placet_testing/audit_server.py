@@ -22,12 +22,11 @@ from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint
 class AuditServer:
     """AuditService on a port that stays its own, also while it is away."""
 
-    def __init__(self, folder: Path, keys: KeyFiles, database_url: str = "") -> None:
-        """`folder` takes its database, unless `database_url` names another."""
+    def __init__(self, folder: Path, keys: KeyFiles, database_url: str = "", log_key: str = "") -> None:
+        """`folder` takes its database, unless `database_url` names another. `log_key`: PEM; else new."""
         self._database_url = database_url or f"sqlite:///{folder / 'audit.db'}"
         self._keys = keys
-        self.log_key = new_key()
-        """What it signs its checkpoints with, in PEM."""
+        self._log_key = log_key or new_key()
         self._port = 0
         self._running: AsyncExitStack | None = None
         self._answering = asyncio.Event()
@@ -46,7 +45,7 @@ class AuditServer:
             database_url=self._database_url,
             listen=f"127.0.0.1:{self._port}",
             jwks_file=self._keys.jwks,
-            log_key=self.log_key,
+            log_key=self._log_key,
             tail_poll=0.05,
             tail_pulse=0.5,
         )

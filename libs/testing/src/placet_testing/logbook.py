@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
 from placet_cli.verifying import Findings, Record, Row, Table, merged
+from placet_cli.verifying.sqlite import NotUtf8
 from placet_proof import Checkpoint, Frontier, leaf_hash, signed
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
@@ -113,13 +113,6 @@ async def write_sample(writer: Writer) -> None:
     await writer.append("other", ELSEWHERE, 2, event("v4", closed=event_pb2.Closed()))
 
 
-def private_key(pem: str) -> Ed25519PrivateKey:
-    """The log's key, as who stole it has it."""
-    key = load_pem_private_key(pem.encode(), password=None)
-    assert isinstance(key, Ed25519PrivateKey)
-    return key
-
-
 @dataclass
 class Logbook:
     """The rows of all tables, the tenant first in each."""
@@ -144,8 +137,10 @@ class Logbook:
                 connection.execute(f"DROP TRIGGER {name}")
             for table, rows in self.tables.items():
                 connection.execute(f"DELETE FROM {table.label}")  # noqa: S608  # names of ours
-                marks = ", ".join("?" * (1 + len(table.columns)))
-                connection.executemany(f"INSERT INTO {table.label} VALUES ({marks})", rows)  # noqa: S608  # as above
+                for row in rows:
+                    marks = ", ".join("CAST(? AS TEXT)" if isinstance(one, NotUtf8) else "?" for one in row)
+                    stored = [one.raw if isinstance(one, NotUtf8) else one for one in row]
+                    connection.execute(f"INSERT INTO {table.label} VALUES ({marks})", stored)  # noqa: S608  # as above
 
     def copied(self) -> Logbook:
         """One that can be changed."""
@@ -164,10 +159,65 @@ class Logbook:
         """The number of a tenant's row of an index or a size."""
         return next(at for at, row in enumerate(self.tables[table]) if row[0] == tenant and row[1] == place)
 
+    def entry(self, tenant: str, index: int) -> event_pb2.Entry:
+        """What a leaf says."""
+        leaf = self.tables[Table.ENTRY][self.find(Table.ENTRY, tenant, index)][-1]
+        assert isinstance(leaf, bytes)
+        return event_pb2.Entry.FromString(leaf)
+
+    def rewrite(self, tenant: str, index: int, entry: event_pb2.Entry) -> None:
+        """Lets a leaf say something else, and its columns too."""
+        self.set(
+            Table.ENTRY,
+            self.find(Table.ENTRY, tenant, index),
+            approval_id=entry.approval_id,
+            number=entry.number,
+            cause_id=entry.event.cause_id,
+            leaf=entry.SerializeToString(deterministic=True),
+        )
+
+    def insert(self, tenant: str, index: int, entry: event_pb2.Entry) -> None:
+        """Puts an entry in the place of another, which moves on with all that follow. Values stay where they
+        belong; the tree and the checkpoints stay as they are."""
+        self._move(tenant, index, 1)
+        self.tables[Table.ENTRY].append((tenant, index, "", 0, "", b""))
+        self.rewrite(tenant, index, entry)
+
+    def remove(self, tenant: str, index: int) -> None:
+        """Takes an entry out with its values; all that follow move up. Otherwise as `insert`."""
+        for table in (Table.ENTRY, Table.DISCLOSURE):
+            self.tables[table] = [row for row in self.tables[table] if row[:2] != (tenant, index)]
+        self._move(tenant, index, -1)
+
+    def delete(self, tenant: str, index: int, *tables: Table) -> None:
+        """Takes an entry's rows out of some tables (a checkpoint: of so many entries); nothing moves."""
+        for table in tables:
+            self.tables[table] = [row for row in self.tables[table] if row[:2] != (tenant, index)]
+
+    def _move(self, tenant: str, index: int, by: int) -> None:
+        for table in (Table.ENTRY, Table.DISCLOSURE):
+            for at, row in enumerate(self.tables[table]):
+                if row[0] == tenant and int(str(row[1])) >= index:
+                    self.set(table, at, index=int(str(row[1])) + by)
+
+    def cut(self, tenant: str, size: int, *tables: Table) -> None:
+        """Takes out of some tables what is of entries from `size` on."""
+        for table in tables:
+            last = size if table is Table.CHECKPOINT else size - 1
+            self.tables[table] = [
+                row for row in self.tables[table] if row[0] != tenant or int(str(row[1])) <= last
+            ]
+
+    def regrow(self, tenant: str) -> None:
+        """Grows a tenant's tree again from its entries. The checkpoints stay as they are."""
+        checkpoints = self.tables[Table.CHECKPOINT]
+        self.reseal(tenant, Ed25519PrivateKey.generate())
+        self.tables[Table.CHECKPOINT] = checkpoints
+
     def reseal(self, tenant: str, key: Ed25519PrivateKey, *, sizes: Sequence[int] = ()) -> None:
         """Grows a tenant's tree again from its entries, and signs it with a key, as who stole that could:
         checkpoints of `sizes`, or of those that there were, and of all."""
-        entries = sorted(self.of(Table.ENTRY, tenant), key=_order)
+        entries = sorted(self.of(Table.ENTRY, tenant), key=lambda row: _order(row[1:]))
         wanted = set(sizes or [int(str(row[1])) for row in self.of(Table.CHECKPOINT, tenant)]) | {
             len(entries)
         }

@@ -2,7 +2,7 @@
 
 from placet_cli.verifying.export import ExportSource
 from placet_cli.verifying.findings import Check, Finding, Findings
-from placet_cli.verifying.keys import KnownKeys
+from placet_cli.verifying.keys import DEFAULT_ORIGIN, KnownKeys
 from placet_cli.verifying.log import LogReport
 from placet_cli.verifying.rows import Record, Row, Source, Table, Unreadable, merged
 from placet_cli.verifying.sqlite import SqliteSource
@@ -10,6 +10,7 @@ from placet_cli.verifying.verification import Progress, Verification
 from placet_cli.verifying.witness import Seen, read_seen, witness_key
 
 __all__ = [
+    "DEFAULT_ORIGIN",
     "Check",
     "ExportSource",
     "Finding",

@@ -72,12 +72,12 @@ class Finding:
     def place(self) -> str:
         """Where it is, in words."""
         parts = [self.tenant] if self.tenant else []
-        if self.checkpoint is not None:
-            parts.append(f"checkpoint {self.checkpoint:,}")
         if self.first is not None and self.last in (None, self.first):
             parts.append(f"entry {self.first:,}")
         elif self.first is not None:
             parts.append(f"entries {self.first:,} to {self.last:,}")
+        if self.checkpoint is not None:
+            parts.append(f"checkpoint {self.checkpoint:,}")
         return ", ".join(parts + [self.path] * bool(self.path))
 
     def names(self, index: int) -> bool:

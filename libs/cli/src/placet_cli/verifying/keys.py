@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -42,7 +42,7 @@ class KnownKeys:
 
         Raises ValueError.
         """
-        return KnownKeys(self.origin, (*self.public, *_public_halves(pem)), self.named)
+        return replace(self, public=(*self.public, *_public_halves(pem)))
 
     def with_given(self, given: str) -> KnownKeys:
         """With what an auditor gives: a verifier key, or the name of a file that holds some or is in PEM.
@@ -80,7 +80,7 @@ class KnownKeys:
             raise ValueError(str(error)) from error
         if not found:
             raise ValueError("it holds no key")
-        return KnownKeys(self.origin, self.public, (*self.named, *found))
+        return replace(self, named=(*self.named, *found))
 
 
 def _public_halves(pem: str) -> Iterable[bytes]:

@@ -74,12 +74,12 @@ class Signatures:
             self._right = signed.size
             return
         if growth.torn:
-            what = "its root cannot be compared, because entries are missing"
+            what = "the checkpoint's root cannot be compared, because entries are missing"
         elif growth.stored_root == signed.root:
-            what = "its root is not that of the entries, but what is stored of the tree gives it"
+            what = "the checkpoint's root is not that of the entries, but that of the tree as it is stored"
             growth.resume()
         else:
-            what = "its root is not that of the entries"
+            what = "the checkpoint's root is not that of the entries"
         self._wrong = self._wrong or (signed.size, what)
         self._wrong_count += 1
 
