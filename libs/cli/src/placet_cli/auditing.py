@@ -146,7 +146,7 @@ def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
             screen.say(f"… and {len(findings) - asked.most:,} more: --most {len(findings)}", "dim")
         screen.say()
     if asked.witness is None:
-        screen.say(NOT_EXCLUDED, "dim")
+        screen.paragraph(NOT_EXCLUDED, "dim")
 
 
 def _log(log: LogReport) -> str:
@@ -176,7 +176,7 @@ def _as_json(verification: Verification, asked: Asked) -> dict[str, object]:
             {
                 "tenant": log.tenant,
                 "entries": log.entries,
-                "root": log.root.hex(),
+                "root": base64.b64encode(log.root).decode(),
                 "checkpoints": log.checkpoints,
                 "findings": findings.of(log.tenant),
                 "seenByWitness": log.seen,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class Proof:
             "sentence": self.sentence,
             "origin": checkpoint.origin,
             "size": checkpoint.size,
-            "root": checkpoint.root.hex(),
+            "root": base64.b64encode(checkpoint.root).decode(),
             "signers": [{"key": str(key), "time": time} for key, time in self.proven.signers.items()],
             "entries": [MessageToDict(one) for one in self.path],
             "withheld": [{"index": index, "path": path} for index, path in self.withheld],

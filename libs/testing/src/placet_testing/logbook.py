@@ -123,8 +123,9 @@ class Logbook:
 
     @classmethod
     def read(cls, path: Path) -> Logbook:
-        """All that is in a SQLite file."""
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        """All that is in a SQLite file, which nobody has open."""
+        # Else files are made beside it, as if somebody had.
+        with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
             return cls({table: list(connection.execute(_SELECT.format(*_names(table)))) for table in Table})
 
     def write(self, path: Path) -> None:

@@ -25,9 +25,9 @@ def register(app: typer.Typer) -> None:
     audit = typer.Typer(
         help="The record of everything that happened, and its proofs.",
         epilog="The log is a Merkle tree with signed checkpoints. Whoever runs it can append to it, and "
-        "change nothing that was there without being found out, as long as somebody else keeps its public key "
-        "(`placet audit checkpoint --keys`) and a witness. docs/audit.md says against whom that holds, and "
-        "against whom it does not.",
+        "change nothing that was there without being found out, as long as somebody else keeps its public "
+        "key (`placet audit checkpoint --keys`) and a witness. docs/audit.md says against whom that holds, "
+        "and against whom it does not.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )

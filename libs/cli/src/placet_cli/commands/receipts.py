@@ -77,12 +77,7 @@ def _holds(found: proof_pb2.Receipt) -> str:
 
 async def verify_receipt(
     session: Session,
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="The receipt; -: stdin.", exists=True, dir_okay=False, allow_dash=True
-        ),
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The receipt; -: stdin.")],
     key: Annotated[list[str] | None, KEY] = None,
     origin: Annotated[str, ORIGIN] = "",
 ) -> None:
@@ -93,8 +88,9 @@ async def verify_receipt(
     are proven.
     """
     known = known_keys(session.home, key or [], origin)
+    text = _read(file)
     try:
-        found = read_receipt(sys.stdin.read() if str(file) == "-" else file.read_text(errors="replace"))
+        found = read_receipt(text)
         proof = verified(found, known)
     except NotProven as error:
         _refuse(session, str(error))
@@ -106,6 +102,15 @@ async def verify_receipt(
         _tell_trust(session.screen, proof, key, [] if proof.by_known_key else own_keys(found))
     if not proof.by_known_key:
         raise typer.Exit(1)
+
+
+def _read(file: str) -> str:
+    """What is in a file. What is not UTF-8 in it is no receipt, but a file all the same."""
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror or error}", param_hint="'FILE'") from error
+    return raw.decode(errors="replace")
 
 
 def _refuse(session: Session, why: str) -> None:

@@ -13,6 +13,8 @@ from urllib.parse import quote
 from placet_cli.verifying.findings import Findings
 from placet_cli.verifying.rows import TENANTS, Record, Row, Table, Unreadable, merged
 
+# Errors whose words quote what is damaged are no UTF-8 either.
+_BROKEN = (sqlite3.Error, UnicodeDecodeError, OverflowError, MemoryError)
 _ROW = re.compile(r"row (\d+) missing from index (\S+)")
 
 
@@ -63,7 +65,7 @@ class SqliteSource:
                 for (said,) in cursor:
                     if said != "ok":
                         yield f"SQLite's own check says: {said}{self._place(str(said))}"
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             yield f"SQLite cannot check the file: {error}"
 
     def tenants(self) -> Sequence[object]:
@@ -82,7 +84,7 @@ class SqliteSource:
         try:
             with closing(self._connection.execute(query, parameters)) as cursor:
                 yield from cursor
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             raise Unreadable(str(error)) from error
 
     def _place(self, said: str) -> str:
