@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from placet_cli.verifying import Finding, Row, SqliteSource, Table
 from placet_cli.verifying.sqlite import NotUtf8
@@ -109,6 +111,21 @@ def test_every_flipped_bit_is_found_where_it_is(sample: SampleLog, table: Table)
             missed.append(one)
     assert missed == []
     assert tried > 5000
+
+
+ANYTHING = st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text() | st.binary()
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_whatever_stands_in_a_columns_place_is_found(sample: SampleLog, data: st.DataObject) -> None:
+    table = data.draw(st.sampled_from(list(Table)))
+    at = data.draw(st.integers(0, len(sample.rows.tables[table]) - 1))
+    column = data.draw(st.sampled_from(("tenant", *table.columns)))
+    changed = sample.rows.copied()
+    changed.set(table, at, **{column: data.draw(ANYTHING | st.builds(NotUtf8, st.binary()))})
+    # What is equal to what was there (5.0 and 5) is the same to SQLite too, which stores one as the other.
+    assert sample.findings(changed) or changed.tables[table] == sample.rows.tables[table]
 
 
 def test_flipped_bits_are_found_in_real_files_too(sample: SampleLog, tmp_path: Path) -> None:

@@ -62,7 +62,10 @@ async def verify(session: Session, asked: Asked) -> bool:
         raise Problem(
             "there is no key to verify the log with",
             f"{shown(session.home.log_key)} does not exist, and none was given",
-            tries=("placet audit verify --key VKEY  (as `placet audit checkpoint --keys` prints it)",),
+            tries=(
+                "placet audit verify --key VKEY  (as `placet audit checkpoint --keys` prints it)",
+                "placet up  (makes a home with a log and its key)",
+            ),
         )
     findings = Findings()
     seen = [] if asked.witness is None else _seen(asked.witness, keys, findings)
