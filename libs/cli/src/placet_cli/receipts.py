@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
 from placet_cli.verifying import KnownKeys
-from placet_cli.words import clean, point
+from placet_cli.words import clean, point, rows
 from placet_client import Outcome
 from placet_proof import ERASED, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
 
@@ -26,11 +26,13 @@ GONE, WITHHELD = "(erased)", "(withheld)"
 
 @dataclass(frozen=True)
 class Proof:
-    """A receipt that holds. `by_known_key`: it was verified with keys that did not come with it."""
+    """A receipt that holds. `by_known_key`: it was verified with keys that did not come with it. `entries`:
+    its path as proto3 JSON."""
 
     proven: Proven
     by_known_key: bool
     path: Sequence[event_pb2.LogEntry]
+    entries: Sequence[dict[str, Any]]
 
     @property
     def events(self) -> list[event_pb2.Event]:
@@ -74,7 +76,7 @@ class Proof:
             "size": checkpoint.size,
             "root": base64.b64encode(checkpoint.root).decode(),
             "signers": [{"key": str(key), "time": time} for key, time in self.proven.signers.items()],
-            "entries": [MessageToDict(one) for one in self.path],
+            "entries": list(self.entries),
             "withheld": [{"index": index, "path": path} for index, path in self.withheld],
         }
 
@@ -97,7 +99,14 @@ def verified(receipt: Receipt, known: KnownKeys) -> Proof:
     """
     keys = known.of_receipt(_tenant(receipt)) if known.any else own_keys(receipt)
     proven = verify_receipt(receipt, keys)
-    return Proof(proven, known.any, [_message(one) for one in _read(proven)])
+    path = [_message(one) for one in _read(proven)]
+    try:
+        # Times that are none, which no AuditService lets into a log.
+        rows(path)
+        entries = [json_format.MessageToDict(one) for one in path]
+    except (json_format.Error, ValueError, OverflowError) as error:
+        raise NotProven(f"an entry says what cannot be: {error}") from error
+    return Proof(proven, known.any, path, entries)
 
 
 def own_keys(receipt: Receipt) -> list[VerifierKey]:

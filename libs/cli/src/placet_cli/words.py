@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -157,6 +158,18 @@ def _actor(event: event_pb2.Event) -> str:
 _Told = tuple[str, str, bool | None]
 
 
+class _Enum(Protocol):
+    def Name(self, number: Any) -> str: ...  # noqa: N802  # protobuf's own; Any: each has its own kind of number
+
+
+def _name(enum: _Enum, number: int, prefix: str) -> str:
+    """A value's name; of a newer contract's, the number."""
+    try:
+        return enum.Name(number).removeprefix(prefix)
+    except ValueError:
+        return str(number)
+
+
 def _received(event: event_pb2.Event) -> _Told:
     received = event.received
     deadline = f", deadline {point(received.deadline)}" if received.HasField("deadline") else ""
@@ -175,7 +188,7 @@ def _processed(event: event_pb2.Event) -> _Told:
 def _pre_screened(event: event_pb2.Event) -> _Told:
     screened = event.pre_screened
     if screened.result != event_pb2.AI_RESULT_DECIDED:
-        result = event_pb2.AiResult.Name(screened.result).removeprefix("AI_RESULT_").lower()
+        result = _name(event_pb2.AiResult, screened.result, "AI_RESULT_").lower()
         return "pre-screened", result, None
     against = ""
     if screened.threshold:
@@ -223,7 +236,7 @@ def _fell_back(event: event_pb2.Event) -> _Told:
 def _ai_decided(event: event_pb2.Event) -> _Told:
     decided = event.ai_decided
     if decided.result != event_pb2.AI_RESULT_DECIDED:
-        result = event_pb2.AiResult.Name(decided.result).removeprefix("AI_RESULT_").lower()
+        result = _name(event_pb2.AiResult, decided.result, "AI_RESULT_").lower()
         return f"AI {result}", decided.reasoning.value, None
     yes = decided.verdict == event_pb2.VERDICT_APPROVE
     why = f"{decided.confidence:.0%} sure, by {decided.model}. {decided.reasoning.value}"
@@ -236,7 +249,7 @@ def _held(event: event_pb2.Event) -> _Told:
 
 def _decided(event: event_pb2.Event) -> _Told:
     decided = event.decided
-    source = event_pb2.Source.Name(decided.source).removeprefix("SOURCE_")
+    source = _name(event_pb2.Source, decided.source, "SOURCE_")
     yes = decided.state in (event_pb2.STATE_APPROVED, event_pb2.STATE_ANSWERED)
     return _DONE.get(decided.state, "Closed").upper(), f"by {decided.approver.value} ({source})", yes
 

@@ -131,7 +131,7 @@ def tell(screen: Screen, proof: Proof) -> None:
     if received is not None:
         asked = f"asked {point(received.time)} by {clean(received.actor.name.value) or 'nobody'}"
         screen.say(f"“{clean(received.received.title.value)}”, {asked}", "dim")
-    screen.say(f"request {proof.proven.approval_id}", "dim")
+    screen.say(f"request {clean(proof.proven.approval_id)}", "dim")
     screen.say()
     tell_path(screen, proof.path)
     screen.say()
@@ -164,8 +164,13 @@ def _vote(event: event_pb2.Event, received: event_pb2.Received | None) -> list[t
         facts.append(("", f"on behalf of {clean(voted.on_behalf_of.value)}"))
     if voted.rendering:
         facts.append(("", f"was shown the content as {clean(voted.rendering)}"))
-    same = received is not None and voted.content_digest == received.content_digest
-    facts.append(("", f"decided on {'this content' if same else f'SHA-256 {voted.content_digest.hex()}'}"))
+    if received is not None and voted.content_digest == received.content_digest:
+        facts.append(("", "decided on this content"))
+    else:
+        other = voted.content_digest.hex()
+        facts.append(
+            ("", f"decided on other content: SHA-256 {other}" if other else "does not say on what content")
+        )
     if voted.policy_digest and received is not None and voted.policy_digest != received.policy_digest:
         facts.append(("", f"under policy SHA-256 {voted.policy_digest.hex()}"))
     return facts
@@ -175,12 +180,12 @@ def _place(proof: Proof) -> list[tuple[str, str]]:
     proven = proof.proven
     indexes = ", ".join(f"{one.index:,}" for one in proven.entries)
     facts = [
-        ("log", proven.checkpoint.origin),
+        ("log", clean(proven.checkpoint.origin)),
         ("entries", f"{indexes} of {proven.checkpoint.size:,}, counted from 0"),
     ]
     for key, time in proven.signers.items():
         when = "" if time is None else f" at {_time(time)}"
-        facts.append(("signed by" if key.kind == LOG_SIGNATURE else "witness", f"{key}{when}"))
+        facts.append(("signed by" if key.kind == LOG_SIGNATURE else "witness", f"{clean(str(key))}{when}"))
     return facts
 
 
@@ -210,7 +215,7 @@ def _tell_trust(screen: Screen, proof: Proof, given: list[str] | None, brought: 
     )
     for key in brought:
         if key in proof.proven.signers:
-            screen.say(f"  {key}")
+            screen.say(f"  {clean(str(key))}")
             screen.say(f"  SHA-256 of this line: {fingerprint(key)}")
 
 
