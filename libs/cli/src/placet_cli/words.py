@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -128,8 +127,13 @@ def row(entry: event_pb2.LogEntry, deadline: Timestamp | None = None) -> Row:
     body = event.WhichOneof("body") or ""
     if body == "tier_opened" and deadline is not None:
         event = _ended_by(event, deadline)
-    what, reason, good = _TOLD[body](event) if body in _TOLD else (body or "unknown", "", None)
-    brief = _BRIEF[body](event) if body in _BRIEF else reason
+    try:
+        what, reason, good = _TOLD[body](event) if body in _TOLD else (body or "unknown", "", None)
+        brief = _BRIEF[body](event) if body in _BRIEF else reason
+    except ValueError:
+        # A value of a newer contract, which has no name here.
+        what, good, brief = body, None, ""
+        reason = "in a way that this version has no words for"
     return Row(event.time.ToDatetime(tzinfo=UTC), _actor(event), what, clean(reason), good, clean(brief))
 
 
@@ -158,18 +162,6 @@ def _actor(event: event_pb2.Event) -> str:
 _Told = tuple[str, str, bool | None]
 
 
-class _Enum(Protocol):
-    def Name(self, number: Any) -> str: ...  # noqa: N802  # protobuf's own; Any: each has its own kind of number
-
-
-def _name(enum: _Enum, number: int, prefix: str) -> str:
-    """A value's name; of a newer contract's, the number."""
-    try:
-        return enum.Name(number).removeprefix(prefix)
-    except ValueError:
-        return str(number)
-
-
 def _received(event: event_pb2.Event) -> _Told:
     received = event.received
     deadline = f", deadline {point(received.deadline)}" if received.HasField("deadline") else ""
@@ -188,7 +180,7 @@ def _processed(event: event_pb2.Event) -> _Told:
 def _pre_screened(event: event_pb2.Event) -> _Told:
     screened = event.pre_screened
     if screened.result != event_pb2.AI_RESULT_DECIDED:
-        result = _name(event_pb2.AiResult, screened.result, "AI_RESULT_").lower()
+        result = event_pb2.AiResult.Name(screened.result).removeprefix("AI_RESULT_").lower()
         return "pre-screened", result, None
     against = ""
     if screened.threshold:
@@ -236,7 +228,7 @@ def _fell_back(event: event_pb2.Event) -> _Told:
 def _ai_decided(event: event_pb2.Event) -> _Told:
     decided = event.ai_decided
     if decided.result != event_pb2.AI_RESULT_DECIDED:
-        result = _name(event_pb2.AiResult, decided.result, "AI_RESULT_").lower()
+        result = event_pb2.AiResult.Name(decided.result).removeprefix("AI_RESULT_").lower()
         return f"AI {result}", decided.reasoning.value, None
     yes = decided.verdict == event_pb2.VERDICT_APPROVE
     why = f"{decided.confidence:.0%} sure, by {decided.model}. {decided.reasoning.value}"
@@ -249,7 +241,7 @@ def _held(event: event_pb2.Event) -> _Told:
 
 def _decided(event: event_pb2.Event) -> _Told:
     decided = event.decided
-    source = _name(event_pb2.Source, decided.source, "SOURCE_")
+    source = event_pb2.Source.Name(decided.source).removeprefix("SOURCE_")
     yes = decided.state in (event_pb2.STATE_APPROVED, event_pb2.STATE_ANSWERED)
     return _DONE.get(decided.state, "Closed").upper(), f"by {decided.approver.value} ({source})", yes
 
@@ -265,8 +257,8 @@ def _access_refused(event: event_pb2.Event) -> _Told:
 
 def _erased(event: event_pb2.Event) -> _Told:
     erased = event.erased
-    values = "1 value" if erased.values == 1 else f"{erased.values:,} values"
-    return "erased", f"{values} of {erased.approval_id[:8]}: {erased.reason.value}", None
+    values = f"{erased.values} {'value' if erased.values == 1 else 'values'}"
+    return "erased", f"{values}, for good: {erased.reason.value}", None
 
 
 _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {

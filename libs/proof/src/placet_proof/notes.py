@@ -151,21 +151,26 @@ class Note:
 
     def verified(self, keys: Iterable[VerifierKey]) -> dict[VerifierKey, int | None]:
         """Those of the keys that signed, with the times of witnesses. Raises NotProven when a signature in
-        one of their names is wrong, when a log signed for another one, or none of them signed."""
+        one of their names is wrong, or none of them signed."""
         known = {(key.name, key.id): key for key in keys}
-        origin = self.text.partition("\n")[0]
         found = {
             known[name, key_id]: known[name, key_id].time_of(self.text, signature)
             for name, key_id, signature in self.signatures
             if (name, key_id) in known
         }
-        # The name beside a signature is not signed: only the origin says whose checkpoint it is.
-        if strange := [key.name for key in found if key.kind == LOG_SIGNATURE and key.name != origin]:
-            raise NotProven(f"this is a checkpoint of {origin}, and not of {strange[0]}")
         if not found:
             signers = ", ".join(f"{name}+{key_id.hex()}" for name, key_id, _ in self.signatures)
             raise NotProven(f"no known key signed this checkpoint, but {signers}")
         return found
+
+    def of_log(self, keys: Iterable[VerifierKey]) -> tuple[Checkpoint, dict[VerifierKey, int | None]]:
+        """The checkpoint of the log that one of the keys is of, and who signed it. Raises NotProven as
+        `verified`, and for a checkpoint of another log, though it be signed with the same key."""
+        signers, checkpoint = self.verified(keys), self.checkpoint
+        # The name beside a signature is not signed: only the origin says whose checkpoint it is.
+        if strange := [key for key in signers if key.kind == LOG_SIGNATURE and key.name != checkpoint.origin]:
+            raise NotProven(f"this is a checkpoint of {checkpoint.origin}, and not of {strange[0].name}")
+        return checkpoint, signers
 
 
 def _signature(line: str) -> tuple[str, bytes, bytes]:

@@ -55,7 +55,7 @@ def verify_receipt(receipt: Mapping[str, Any], keys: Iterable[VerifierKey]) -> P
         _check_fields(receipt, _RECEIPT)
         note = Note.parse(receipt["checkpoint"])
         approval_id, entries = str(receipt["approvalId"]), list(receipt["entries"])
-        signers, checkpoint = note.verified(keys), note.checkpoint
+        checkpoint, signers = note.of_log(keys)
         proven = [_entry(one, checkpoint) for one in entries]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotProven(f"this is not a receipt: {error!r}") from error
