@@ -34,6 +34,12 @@ OTHERS = (
         "The SDK has no default; that of `placet` is the stack that runs in its home.",
     ),
     ("PLACET_AUDIT_ADDRESS", "", CLI, "`placet audit`: by default the stack that runs in its home."),
+    (
+        "PLACET_AUDIT_ORIGIN",
+        "localhost/placet",
+        CLI,
+        "`placet audit verify` expects it of keys without names.",
+    ),
     ("PLACET_TEMPORAL_ADDRESS", "", CLI, "`placet models`: by default the stack that runs in its home."),
     (
         "PLACET_TOKEN_FILE",

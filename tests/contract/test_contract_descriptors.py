@@ -17,10 +17,12 @@ from google.protobuf.descriptor_pb2 import (
 
 from buf.validate import validate_pb2
 from placet.rpc.v1 import access_pb2
+from placet_proof import ERASABLE, ERASED
 
 READS = re.compile(r"^(?:Get|List|Watch|Await|Tail|Subscribe|Export)(?:[A-Z]|$)")
 AREAS = {"placet.approval.v1", "placet.audit.v1", "placet.decision.v1", "placet.notification.v1"}
 EVENT = ".placet.audit.v1.Event"
+ENTRY, HIDDEN = ".placet.audit.v1.Entry", ".placet.audit.v1.Erasable"
 STRING, BYTES, DOUBLE = (
     FieldDescriptorProto.TYPE_STRING,
     FieldDescriptorProto.TYPE_BYTES,
@@ -205,3 +207,27 @@ def test_times_are_timestamps_and_never_numbers(contracts: FileDescriptorSet) ->
         and field.type_name != ".google.protobuf.Timestamp"
     ]
     assert wrong == []
+
+
+def erasable_below(known: dict[str, DescriptorProto], name: str) -> dict[str, tuple[int, ...]]:
+    """The erasable fields within a message, by path, with the numbers that lead to each."""
+    found: dict[str, tuple[int, ...]] = {}
+    for field in known[name].field if name in known else ():
+        if field.type_name == HIDDEN:
+            # A list of them would have paths that no verifier knows.
+            assert field.label != FieldDescriptorProto.LABEL_REPEATED
+            found[field.name] = (field.number,)
+        inner = erasable_below(known, field.type_name)
+        assert not inner or field.label != FieldDescriptorProto.LABEL_REPEATED
+        found |= {f"{field.name}.{path}": (field.number, *numbers) for path, numbers in inner.items()}
+    return found
+
+
+def test_the_verifier_knows_every_erasable_field_and_the_event_that_erases(
+    contracts: FileDescriptorSet,
+) -> None:
+    known = messages(contracts)
+    assert erasable_below(known, ENTRY) == dict(ERASABLE)
+    assert {field.name: field.number for field in known[EVENT].field}["erased"] == ERASED
+    erased = {field.name: field.number for field in known[".placet.audit.v1.Erased"].field}
+    assert (erased["approval_id"], erased["values"]) == (1, 3)

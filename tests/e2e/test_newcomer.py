@@ -174,6 +174,28 @@ async def test_lists_mails_the_log_and_a_watch_tell_of_a_request(terminals: Term
     assert entries[-1]["entry"]["tenant"] == "default"
 
 
+async def test_an_auditor_gets_receipts_and_an_export_and_verifies_all_of_it(
+    terminals: Terminals, tmp_path: Path
+) -> None:
+    asked = await terminals.answer("request", "examples/typo-fix.diff", "--approver", ALICE)
+    approval_id, receipt, log = str(asked["id"]), str(tmp_path / "receipt.json"), str(tmp_path / "log.jsonl")
+
+    async def decided() -> bool:
+        process = await start(terminals.home, "decide", approval_id, "approve", "--as", ALICE)
+        return await process.wait() == 0
+
+    await until(decided, "alice decides", EVENTUALLY)
+    said = await terminals.placet("audit", "receipt", approval_id[:8], "-o", receipt, "--as", ALICE)
+    assert said == ""  # what it holds is said on standard error
+    told = await terminals.placet("audit", "verify-receipt", receipt)
+    assert told.startswith(f"Approved by {ALICE} at ")
+    assert "decided on this content" in told
+    assert "✓ Proven, by the key of this home" in told
+    assert "all good" in await terminals.placet("audit", "verify")
+    await terminals.placet("audit", "export", "-o", log)
+    assert "all good" in await terminals.placet("audit", "verify", "--export", log)
+
+
 async def test_a_request_can_be_withdrawn_and_sent_twice_without_harm(terminals: Terminals) -> None:
     key = "11111111-2222-4333-8444-555555555555"
     request = ("request", "examples/typo-fix.diff", "--approver", ALICE, "--request-id", key)

@@ -44,13 +44,17 @@ COMMANDS = [
     ("cancel", ID),
     ("watch",),
     ("audit", "tail"),
+    ("audit", "checkpoint"),
+    ("audit", "receipt", ID),
+    ("audit", "export", "-o", "log.jsonl"),
+    ("audit", "verify"),
     ("trace", ID),
     ("request", __file__),
     ("models", "evaluate"),
 ]
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_without_any_stack_each_command_says_how_to_start_one(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:

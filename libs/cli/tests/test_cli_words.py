@@ -136,6 +136,16 @@ def test_every_event_of_the_vocabulary_has_words() -> None:
         assert told.event
 
 
+def test_a_value_of_a_newer_contract_is_told_as_one_without_words() -> None:
+    for event in (
+        event_pb2.Event(pre_screened=event_pb2.PreScreened(result=99)),  # type: ignore[arg-type]  # not one yet
+        event_pb2.Event(ai_decided=event_pb2.AiDecided(result=99)),  # type: ignore[arg-type]  # as above
+        event_pb2.Event(decided=event_pb2.Decided(source=99)),  # type: ignore[arg-type]  # as above
+    ):
+        told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+        assert told.reason == "in a way that this version has no words for"
+
+
 def test_an_event_fits_eighty_columns_and_is_aligned() -> None:
     event = event_pb2.Event(
         actor=event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value="x" * 60)),

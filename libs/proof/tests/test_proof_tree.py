@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -143,6 +147,27 @@ def test_a_proof_that_is_changed_anywhere_is_refused(size: int, data: st.DataObj
     for attempt in wrong:
         with pytest.raises(NotProven):
             attempt()
+
+
+# Probes that others wrote; where from is said in the file.
+PROBES = json.loads((Path(__file__).parent / "vectors" / "rfc6962-inclusion.json").read_text())["probes"]
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe["name"])
+def test_a_proof_is_judged_as_others_judge_it(probe: dict[str, Any]) -> None:  # Any: JSON
+    leaf, root = base64.b64decode(probe["leafHash"]), base64.b64decode(probe["root"])
+    proof = [base64.b64decode(one) for one in probe["proof"] or []]
+    if not probe["wantErr"]:
+        verify_inclusion(leaf, probe["leafIdx"], probe["treeSize"], proof, root)
+        return
+    with pytest.raises(NotProven):
+        verify_inclusion(leaf, probe["leafIdx"], probe["treeSize"], proof, root)
+
+
+def test_the_probes_of_others_hold_good_and_bad_ones_and_hashes_of_wrong_length() -> None:
+    lengths = {len(base64.b64decode(one)) for probe in PROBES for one in (probe["leafHash"], probe["root"])}
+    assert {probe["wantErr"] for probe in PROBES} == {True, False}
+    assert lengths > {32}
 
 
 def flipped(found: bytes, bit: int) -> bytes:

@@ -127,8 +127,13 @@ def row(entry: event_pb2.LogEntry, deadline: Timestamp | None = None) -> Row:
     body = event.WhichOneof("body") or ""
     if body == "tier_opened" and deadline is not None:
         event = _ended_by(event, deadline)
-    what, reason, good = _TOLD[body](event) if body in _TOLD else (body or "unknown", "", None)
-    brief = _BRIEF[body](event) if body in _BRIEF else reason
+    try:
+        what, reason, good = _TOLD[body](event) if body in _TOLD else (body or "unknown", "", None)
+        brief = _BRIEF[body](event) if body in _BRIEF else reason
+    except ValueError:
+        # A value of a newer contract, which has no name here.
+        what, good, brief = body, None, ""
+        reason = "in a way that this version has no words for"
     return Row(event.time.ToDatetime(tzinfo=UTC), _actor(event), what, clean(reason), good, clean(brief))
 
 
@@ -250,6 +255,12 @@ def _access_refused(event: event_pb2.Event) -> _Told:
     return "access refused", f"{method}: {event.access_refused.reason}", False
 
 
+def _erased(event: event_pb2.Event) -> _Told:
+    erased = event.erased
+    values = f"{erased.values} {'value' if erased.values == 1 else 'values'}"
+    return "erased", f"{values}, for good: {erased.reason.value}", None
+
+
 _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
     "received": _received,
     "processed": _processed,
@@ -267,6 +278,7 @@ _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
     "decided": _decided,
     "closed": _closed,
     "access_refused": _access_refused,
+    "erased": _erased,
 }
 
 

@@ -169,6 +169,15 @@ class Note:
             raise NotProven(f"no known key signed this checkpoint, but {signers}")
         return found
 
+    def of_log(self, keys: Iterable[VerifierKey]) -> tuple[Checkpoint, dict[VerifierKey, int | None]]:
+        """The checkpoint of the log that one of the keys is of, and who signed it. Raises NotProven as
+        `verified`, and for a checkpoint of another log, though it be signed with the same key."""
+        signers, checkpoint = self.verified(keys), self.checkpoint
+        # The name beside a signature is not signed: only the origin says whose checkpoint it is.
+        if strange := [key for key in signers if key.kind == LOG_SIGNATURE and key.name != checkpoint.origin]:
+            raise NotProven(f"this is a checkpoint of {checkpoint.origin}, and not of {strange[0].name}")
+        return checkpoint, signers
+
 
 def _signature(line: str) -> tuple[str, bytes, bytes]:
     dash, _, rest = line.partition(" ")

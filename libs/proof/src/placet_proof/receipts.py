@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from placet_proof.entries import Leaf
 from placet_proof.notes import Checkpoint, Note, VerifierKey, decoded
 from placet_proof.tree import NotProven, leaf_hash, verify_inclusion
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +38,24 @@ class Proven:
     erased_at: int | None
 
 
+_RECEIPT = {"approvalId", "checkpoint", "keys", "entries"}
+_ENTRY = {"index", "leaf", "disclosures", "proof"}
+_DISCLOSURE = {"path", "salt", "value"}
+
+
 # Any: JSON, of which every part is checked before it is used.
 def verify_receipt(receipt: Mapping[str, Any], keys: Iterable[VerifierKey]) -> Proven:
     """What a receipt (`placet.audit.v1.Receipt` as proto3 JSON) proves to one who trusts one of the keys.
 
     Raises NotProven, with a text that says what is wrong and where. The entries of the request are there
-    without gaps from its first; the last of them may be missing, unless it is closed.
+    without gaps from its first; the last of them may be missing, unless it is closed, and values may have
+    been left out.
     """
     try:
-        note = Note.parse(str(receipt["checkpoint"]))
+        _check_fields(receipt, _RECEIPT)
+        note = Note.parse(receipt["checkpoint"])
         approval_id, entries = str(receipt["approvalId"]), list(receipt["entries"])
-        signers, checkpoint = note.verified(keys), note.checkpoint
+        checkpoint, signers = note.of_log(keys)
         proven = [_entry(one, checkpoint) for one in entries]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotProven(f"this is not a receipt: {error!r}") from error
@@ -55,28 +65,44 @@ def verify_receipt(receipt: Mapping[str, Any], keys: Iterable[VerifierKey]) -> P
     ]:
         raise NotProven(f"these are not the entries of request {approval_id} from its first on, without gaps")
     others = [one for one in proven if not one.leaf.approval_id]
-    if (
-        not own
-        or len({one.leaf.tenant for one in proven}) > 1
-        or any(one.leaf.erases != approval_id for one in others)
-    ):
+    if not own or any(one.leaf.erases != approval_id for one in others):
         raise NotProven(f"not all of these entries are about request {approval_id}")
+    tenants = {one.leaf.tenant for one in proven}
+    if len(tenants) != 1 or not checkpoint.origin.endswith(f"/{min(tenants)}"):
+        raise NotProven(f"these entries are of {', '.join(sorted(tenants))}, not of {checkpoint.origin}")
     if [one.index for one in proven] != sorted({one.index for one in proven}):
         raise NotProven("the entries are not in the order of the log")
     return Proven(approval_id, checkpoint, signers, proven, max((one.index for one in others), default=None))
 
 
 def _entry(entry: Mapping[str, Any], checkpoint: Checkpoint) -> ProvenEntry:
-    # Proto3 JSON leaves out what has its default, and writes 64-bit numbers as text.
-    index, raw = int(entry.get("index", 0)), decoded(entry["leaf"])
+    # Proto3 JSON leaves out what has its default.
+    _check_fields(entry, _ENTRY)
+    index, raw = _index(entry.get("index", 0)), decoded(entry["leaf"])
     proof = [decoded(one) for one in entry.get("proof", [])]
     verify_inclusion(leaf_hash(raw), index, checkpoint.size, proof, checkpoint.root)
     try:
-        leaf = Leaf.parse(raw)
-        values = {one["path"]: one.get("value", "") for one in entry.get("disclosures", [])}
+        leaf, values = Leaf.parse(raw), dict[str, str]()
         for one in entry.get("disclosures", []):
+            _check_fields(one, _DISCLOSURE)
             leaf.opened(one["path"], decoded(one["salt"]), one.get("value", ""))
+            values[one["path"]] = one.get("value", "")
     except NotProven as error:
         raise NotProven(f"entry {index}: {error}") from error
     withheld = tuple(path for path in leaf.commitments if path not in values)
     return ProvenEntry(index, raw, leaf, values, withheld)
+
+
+def _check_fields(message: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raises NotProven where something is said that nobody verifies."""
+    if unknown := [name for name in message if name not in known]:
+        raise NotProven(f"{unknown[0]!r} has no place in a receipt")
+
+
+def _index(given: object) -> int:
+    """Proto3 JSON writes numbers of 64 bits as text. Raises ValueError, TypeError."""
+    if isinstance(given, str) and _NUMBER.fullmatch(given):
+        return int(given)
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given
+    raise ValueError(f"{given!r:.80} is no index")

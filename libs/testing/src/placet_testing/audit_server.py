@@ -22,11 +22,11 @@ from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint
 class AuditServer:
     """AuditService on a port that stays its own, also while it is away."""
 
-    def __init__(self, folder: Path, keys: KeyFiles, database_url: str = "") -> None:
-        """`folder` takes its database, unless `database_url` names another."""
+    def __init__(self, folder: Path, keys: KeyFiles, database_url: str = "", log_key: str = "") -> None:
+        """`folder` takes its database, unless `database_url` names another. `log_key`: PEM; else new."""
         self._database_url = database_url or f"sqlite:///{folder / 'audit.db'}"
         self._keys = keys
-        self._log_key = new_key()
+        self._log_key = log_key or new_key()
         self._port = 0
         self._running: AsyncExitStack | None = None
         self._answering = asyncio.Event()

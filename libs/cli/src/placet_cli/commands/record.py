@@ -1,4 +1,4 @@
-"""Commands about what is on record: the log, traces, mails."""
+"""Commands about what is on record: the log as it grows, traces, mails."""
 
 from __future__ import annotations
 
@@ -32,9 +32,6 @@ MAIL_WIDTHS = (4, 23, 24, 26)
 
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
-    audit = typer.Typer(help="The record of everything that happened.", no_args_is_help=True)
-    command(audit, "tail")(tail)
-    app.add_typer(audit, name="audit")
     command(app, "trace")(trace)
     command(app, "mail")(mail)
 
@@ -50,7 +47,7 @@ async def tail(
     ] = "",
     follow: Annotated[bool, typer.Option(help="Go on with what comes, until Ctrl-C.")] = True,
 ) -> None:
-    """Print the log in its order, and what comes as it becomes durable."""
+    """Print the log in its order, then each entry as it comes."""
     only = None
     if about:
         async with session.client() as client:

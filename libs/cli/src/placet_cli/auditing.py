@@ -1,0 +1,191 @@
+"""`placet audit verify`: what is asked, and what is told of what was found."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from rich.text import Text
+
+from placet_cli.known_keys import known_keys
+from placet_cli.problems import Problem
+from placet_cli.progress import Progress
+from placet_cli.screen import Screen
+from placet_cli.session import Session
+from placet_cli.stack.claims import shown
+from placet_cli.verifying import (
+    ExportSource,
+    Finding,
+    Findings,
+    KnownKeys,
+    LogReport,
+    Seen,
+    Source,
+    SqliteSource,
+    Unreadable,
+    Verification,
+    read_seen,
+    witness_key,
+)
+from placet_cli.words import clean
+
+NOT_EXCLUDED = (
+    "Not excluded without --witness: that a log was put back to an earlier state, deleted whole, or "
+    "rewritten with its own stolen key."
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The command's options; empty where none was given."""
+
+    database: str
+    export: Path | None
+    witness: Path | None
+    keys: Sequence[str]
+    origin: str
+    tenant: str
+    most: int
+
+
+async def verify(session: Session, asked: Asked) -> bool:
+    """Verifies and tells; whether nothing is wrong. Raises Problem, BadParameter."""
+    keys = known_keys(session.home, asked.keys, asked.origin)
+    if not keys.any:
+        raise Problem(
+            "there is no key to verify the log with",
+            f"{shown(session.home.log_key)} does not exist, and none was given",
+            tries=(
+                "placet audit verify --key VKEY  (as `placet audit checkpoint --keys` prints it)",
+                "placet up  (makes a home with a log and its key)",
+            ),
+        )
+    findings = Findings()
+    seen = [] if asked.witness is None else _seen(asked.witness, keys, findings)
+    with ExitStack() as stack:
+        source = _source(session, asked, stack)
+        verification = Verification(source, keys, seen=seen, tenant=asked.tenant, findings=findings)
+        with Progress() as progress:
+            for done in verification.run():
+                progress.show(f"{done.tenant}: {done.entries:,} entries verified")
+                # So that Ctrl-C is heard.
+                await asyncio.sleep(0)
+        if isinstance(source, SqliteSource) and source.overtaken:
+            what = "a service opened the database while it was read, so that nothing can be said of it"
+            raise Problem(what, tries=("the same command again",))
+    if asked.tenant and not verification.logs:
+        raise Problem(f"there is no log of {asked.tenant}", tries=("placet audit verify",))
+    if session.json:
+        session.screen.raw(json.dumps(_as_json(verification, asked), indent=2))
+    else:
+        _tell(session.screen, verification, asked)
+    return not findings
+
+
+def _source(session: Session, asked: Asked, stack: ExitStack) -> Source:
+    """What is to be verified. Raises Problem, BadParameter."""
+    if asked.export is not None:
+        return ExportSource(asked.export)
+    kind, _, place = asked.database.partition("://")
+    if kind in ("postgresql", "postgres"):
+        # Imported late: it takes a while, and most logs that are verified here are files.
+        from placet_cli.verifying.postgresql import PostgresqlSource
+
+        try:
+            return stack.enter_context(closing(PostgresqlSource(asked.database)))
+        except Unreadable as error:
+            raise Problem("the database cannot be reached", str(error)) from error
+    path = Path(place.removeprefix("/")) if asked.database else session.home.database("audit")
+    if asked.database and kind != "sqlite":
+        raise typer.BadParameter("write sqlite:///PATH or postgresql://…", param_hint="'--database'")
+    try:
+        return stack.enter_context(closing(SqliteSource(path)))
+    except OSError as error:
+        if asked.database:
+            raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="'--database'") from error
+        raise Problem(
+            f"there is no log in {shown(session.home.path)}",
+            f"{shown(path)}: {error.strerror}",
+            tries=("placet audit verify --database URL", "placet audit verify --export FILE"),
+        ) from error
+
+
+def _seen(folder: Path, keys: KnownKeys, findings: Findings) -> list[Seen]:
+    try:
+        return list(read_seen(folder, witness_key(folder), keys, findings))
+    except OSError as error:
+        name = error.filename or folder
+        raise typer.BadParameter(f"{name}: {error.strerror}", param_hint="'--witness'") from error
+    except ValueError as error:
+        raise typer.BadParameter(f"{folder}: {error}", param_hint="'--witness'") from error
+
+
+def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
+    findings = verification.findings
+    for log in verification.logs:
+        wrong = findings.of(log.tenant)
+        mark, style = ("✗", "bold red") if wrong else ("✓", "green")
+        screen.say(
+            Text.assemble((f"{mark} ", style), f"{_log(log)}, {_verdict(wrong)}{_witnessed(log, asked)}")
+        )
+    if not verification.logs and not findings:
+        screen.say("There are no entries, and so nothing that could be verified.")
+    if findings:
+        screen.say()
+        for finding in itertools.islice(findings, asked.most):
+            screen.say(
+                Text.assemble(
+                    (f"{clean(finding.place)}: " if finding.place else "", "bold"), clean(finding.what)
+                )
+            )
+        if len(findings) > asked.most:
+            screen.say(f"… and {len(findings) - asked.most:,} more: --most {len(findings)}", "dim")
+        screen.say()
+    if asked.witness is None:
+        screen.paragraph(NOT_EXCLUDED, "dim")
+
+
+def _log(log: LogReport) -> str:
+    root = base64.b64encode(log.root).decode()
+    return f"{clean(log.tenant)}: {log.entries:,} entries, root {root}, {log.checkpoints:,} checkpoints"
+
+
+def _verdict(wrong: int) -> str:
+    if not wrong:
+        return "all good"
+    return "1 finding" if wrong == 1 else f"{wrong:,} findings"
+
+
+def _witnessed(log: LogReport, asked: Asked) -> str:
+    if asked.witness is None:
+        return ""
+    return f"; a witness saw {log.seen:,} of them" if log.seen else "; no witness saw any of them"
+
+
+def _as_json(verification: Verification, asked: Asked) -> dict[str, object]:
+    findings = verification.findings
+    shown_ones: list[Finding] = list(itertools.islice(findings, asked.most))
+    return {
+        "proven": not findings,
+        "witnessed": asked.witness is not None,
+        "logs": [
+            {
+                "tenant": log.tenant,
+                "entries": log.entries,
+                "root": base64.b64encode(log.root).decode(),
+                "checkpoints": log.checkpoints,
+                "findings": findings.of(log.tenant),
+                "seenByWitness": log.seen,
+            }
+            for log in verification.logs
+        ],
+        "findings": [one.as_json() for one in shown_ones],
+        "findingsLeftOut": len(findings) - len(shown_ones),
+    }

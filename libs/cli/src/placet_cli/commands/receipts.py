@@ -1,0 +1,231 @@
+"""Commands about receipts: get one, verify one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToJson
+
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2, proof_pb2
+from placet_cli.commands.options import Id
+from placet_cli.commands.requests import tell_path
+from placet_cli.known_keys import KEY, ORIGIN, known_keys
+from placet_cli.problems import Problem
+from placet_cli.receipts import GONE, Proof, own_keys, read_receipt, verified
+from placet_cli.screen import Screen, short
+from placet_cli.session import Session
+from placet_cli.words import clean, point, point_of
+from placet_proof import LOG_SIGNATURE, NotProven, VerifierKey
+
+STATUSES = (
+    "Exit status: 0 proven, 1 not proven, 2 wrong usage. Proven is only what a key proves that is known from "
+    "elsewhere: --key, or the key of this home."
+)
+
+Output = Annotated[
+    str,
+    typer.Option(
+        "-o", "--output", metavar="FILE", help="Write to FILE. [default: standard output]", show_default=False
+    ),
+]
+
+
+async def receipt(session: Session, request: Id, output: Output = "-") -> None:
+    """Get a request's path with the proof that the log holds it.
+
+    Whoever has this receipt can verify it offline, with the log's public key and nothing else. Keep it with
+    what was decided about. For who asked or was asked, auditors and operators; once values were erased, for
+    the last two only.
+    """
+    async with session.client() as client:
+        approval_id = await session.resolve(client, request)
+    async with session.channel("audit") as channel:
+        stub = audit_service_pb2_grpc.AuditServiceStub(channel)
+        found = (await stub.GetReceipt(audit_service_pb2.GetReceiptRequest(approval_id=approval_id))).receipt
+    text = MessageToJson(found)
+    if output == "-":
+        session.screen.raw(text)
+    else:
+        _write(Path(output), text + "\n")
+    session.screen.aside(_holds(found))
+    shown = "FILE" if output == "-" else shlex.quote(output)
+    session.screen.aside(f"To verify it, here or elsewhere: placet audit verify-receipt {shown}")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise Problem(f"cannot write {path}", error.strerror or str(error)) from error
+
+
+def _holds(found: proof_pb2.Receipt) -> str:
+    events = [event_pb2.Entry.FromString(one.leaf).event for one in found.entries]
+    erased = sum(event.erased.values for event in events)
+    lost = f"; {erased:,} values were erased" if erased else ""
+    closed = any(event.WhichOneof("body") == "closed" for event in events)
+    open_still = "" if closed else ", so far: it is not closed"
+    return f"Holds the {len(events)} entries of request {short(found.approval_id)}{open_still}{lost}"
+
+
+async def verify_receipt(
+    session: Session,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The receipt; -: stdin.")],
+    key: Annotated[list[str] | None, KEY] = None,
+    origin: Annotated[str, ORIGIN] = "",
+) -> None:
+    """Verify a receipt offline: who decided what, and when.
+
+    Tells on what evidence too, and that the log says so. Needs no stack, no home and no network: only the
+    log's public key, got from somewhere else than the receipt. All that is told was read from the bytes that
+    are proven.
+    """
+    known = known_keys(session.home, key or [], origin)
+    text = _read(file)
+    try:
+        found = read_receipt(text)
+        proof = verified(found, known)
+    except NotProven as error:
+        _refuse(session, str(error))
+        raise typer.Exit(1) from None
+    if session.json:
+        session.screen.raw(json.dumps(proof.as_json(), indent=2))
+    else:
+        tell(session.screen, proof)
+        _tell_trust(session.screen, proof, key, [] if proof.by_known_key else own_keys(found))
+    if not proof.by_known_key:
+        raise typer.Exit(1)
+
+
+def _read(file: str) -> str:
+    """What is in a file. What is not UTF-8 in it is no receipt, but a file all the same."""
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror or error}", param_hint="'FILE'") from error
+    return raw.decode(errors="replace")
+
+
+def _refuse(session: Session, why: str) -> None:
+    if session.json:
+        session.screen.raw(json.dumps({"proven": False, "consistent": False, "why": why}, indent=2))
+        return
+    session.screen.say("✗ Not proven", "bold red")
+    session.screen.paragraph(clean(why))
+
+
+def tell(screen: Screen, proof: Proof) -> None:
+    """What a receipt says, in words."""
+    screen.paragraph(proof.sentence, "bold")
+    decided = proof.first("decided")
+    if decided is not None and decided.decided.reasoning.value:
+        screen.paragraph(f"“{clean(decided.decided.reasoning.value)}”")
+    received = proof.first("received")
+    if received is not None:
+        asked = f"asked {point(received.time)} by {clean(received.actor.name.value) or 'nobody'}"
+        screen.say(f"“{clean(received.received.title.value)}”, {asked}", "dim")
+    screen.say(f"request {clean(proof.proven.approval_id)}", "dim")
+    screen.say()
+    tell_path(screen, proof.path)
+    screen.say()
+    for name, fact in [*_evidence(proof), *_place(proof), *_erasures(proof)]:
+        screen.say(f"{name:<10}{fact}")
+
+
+def _evidence(proof: Proof) -> list[tuple[str, str]]:
+    """On what it was decided, and by whom as whom."""
+    facts = []
+    received = proof.first("received")
+    if received is not None:
+        body = received.received
+        facts += [
+            ("content", f"{body.content_size:,} bytes of {clean(body.media_type)}"),
+            ("", f"SHA-256 {body.content_digest.hex()}"),
+            ("policy", f"{clean(body.policy)}, version {body.policy_version}"),
+            ("", f"SHA-256 {body.policy_digest.hex()}"),
+        ]
+    for event in proof.events:
+        if event.WhichOneof("body") == "voted":
+            facts += _vote(event, None if received is None else received.received)
+    return facts
+
+
+def _vote(event: event_pb2.Event, received: event_pb2.Received | None) -> list[tuple[str, str]]:
+    voted, how = event.voted, clean(event.actor.authenticated_by) or "in a way that is not on record"
+    facts = [("approver", f"{clean(event.actor.name.value)}, authenticated by {how}")]
+    if voted.on_behalf_of.value:
+        facts.append(("", f"on behalf of {clean(voted.on_behalf_of.value)}"))
+    if voted.rendering:
+        facts.append(("", f"was shown the content as {clean(voted.rendering)}"))
+    if received is not None and voted.content_digest == received.content_digest:
+        facts.append(("", "decided on this content"))
+    else:
+        other = voted.content_digest.hex()
+        facts.append(
+            ("", f"decided on other content: SHA-256 {other}" if other else "does not say on what content")
+        )
+    if voted.policy_digest and received is not None and voted.policy_digest != received.policy_digest:
+        facts.append(("", f"under policy SHA-256 {voted.policy_digest.hex()}"))
+    return facts
+
+
+def _place(proof: Proof) -> list[tuple[str, str]]:
+    proven = proof.proven
+    indexes = ", ".join(f"{one.index:,}" for one in proven.entries)
+    facts = [
+        ("log", clean(proven.checkpoint.origin)),
+        ("entries", f"{indexes} of {proven.checkpoint.size:,}, counted from 0"),
+    ]
+    for key, time in proven.signers.items():
+        when = "" if time is None else f" at {_time(time)}"
+        facts.append(("signed by" if key.kind == LOG_SIGNATURE else "witness", f"{clean(str(key))}{when}"))
+    return facts
+
+
+def _erasures(proof: Proof) -> list[tuple[str, str]]:
+    facts = []
+    for event in proof.events:
+        if event.WhichOneof("body") == "erased":
+            who = clean(event.actor.name.value) or GONE
+            facts.append(("erased", f"{event.erased.values:,} values at {point(event.time)} by {who}"))
+            facts.append(("", f"“{clean(event.erased.reason.value)}”"))
+    for index, path in proof.withheld:
+        facts.append(("withheld", f"{path} of entry {index:,}: no erasure is on record for it"))
+    return facts
+
+
+def _tell_trust(screen: Screen, proof: Proof, given: list[str] | None, brought: list[VerifierKey]) -> None:
+    """What all of that is worth."""
+    screen.say()
+    if proof.by_known_key:
+        whose = "the key of this home" if given is None else "the key that you gave"
+        screen.say(f"✓ Proven, by {whose}", "bold green")
+        return
+    screen.say("! Consistent, but not proven", "bold yellow")
+    screen.paragraph(
+        "The keys came with the receipt, so that whoever made it may have made them too. Compare the key "
+        "with the one that the log's operator gave you, or give that one with --key:"
+    )
+    for key in brought:
+        if key in proof.proven.signers:
+            screen.say(f"  {clean(str(key))}")
+            screen.say(f"  SHA-256 of this line: {fingerprint(key)}")
+
+
+def fingerprint(key: VerifierKey) -> str:
+    """What two people can compare: the SHA-256 of the verifier key's text, in hex."""
+    return hashlib.sha256(str(key).encode()).hexdigest()
+
+
+def _time(posix: int) -> str:
+    try:
+        return point_of(datetime.fromtimestamp(posix, UTC))
+    except (ValueError, OverflowError, OSError):
+        return f"{posix} s after 1970"

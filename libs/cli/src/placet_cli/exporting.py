@@ -1,0 +1,72 @@
+"""A log written to a file, to be verified elsewhere: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+
+from placet.audit.v1 import audit_service_pb2
+from placet_cli.problems import Problem
+from placet_proof import Note, NotProven
+
+
+async def write_export(
+    messages: AsyncIterable[audit_service_pb2.ExportEventsResponse], path: Path, tell: Callable[[int], None]
+) -> int:
+    """Writes an export as lines of JSON: its header, then each entry. Answers how many entries there are.
+
+    `tell` is told how many are written so far. Unless all of it arrived, what was at `path` before is still
+    there. Raises Problem.
+    """
+    with _replacing(path) as file:
+        size, written = -1, 0
+        async for message in messages:
+            if message.HasField("header"):
+                size = _size(message.header.checkpoint)
+                _line(file, message.header)
+            for entry in message.entries:
+                if entry.index != written:
+                    raise Problem(
+                        "the export has a gap", f"entry {entry.index:,} came where {written:,} follows"
+                    )
+                _line(file, entry)
+                written += 1
+            tell(written)
+        if written != size:
+            raise Problem("the export ended early", f"after {written:,} of {max(size, 0):,} entries")
+    return written
+
+
+def _size(checkpoint: str) -> int:
+    try:
+        return Note.parse(checkpoint).checkpoint.size
+    except NotProven as error:
+        raise Problem("what the service sent is not an export", str(error)) from error
+
+
+def _line(file: TextIO, message: Message) -> None:
+    file.write(MessageToJson(message, indent=None) + "\n")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """A file for its owner alone that takes the place of `path` once it is complete and on the disk."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise Problem(f"cannot write {path}", error.strerror or str(error)) from error

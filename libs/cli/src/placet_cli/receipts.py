@@ -1,0 +1,177 @@
+"""What a receipt proves, in messages and facts: read from the bytes that were verified and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from placet.approval.v1 import approval_pb2
+from placet.audit.v1 import event_pb2
+from placet_cli.verifying import KnownKeys
+from placet_cli.words import clean, point, rows
+from placet_client import Outcome
+from placet_proof import ERASED, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
+
+# JSON, of which the verifier checks every part before it is used; hence Any.
+Receipt = Mapping[str, Any]
+
+GONE, WITHHELD = "(erased)", "(withheld)"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A receipt that holds. `by_known_key`: it was verified with keys that did not come with it. `entries`:
+    its path as proto3 JSON."""
+
+    proven: Proven
+    by_known_key: bool
+    path: Sequence[event_pb2.LogEntry]
+    entries: Sequence[dict[str, Any]]
+
+    @property
+    def events(self) -> list[event_pb2.Event]:
+        """What happened, in order."""
+        return [one.entry.event for one in self.path]
+
+    def first(self, body: str) -> event_pb2.Event | None:
+        """The first event of a kind."""
+        return next((one for one in self.events if one.WhichOneof("body") == body), None)
+
+    @property
+    def withheld(self) -> list[tuple[int, str]]:
+        """What is not disclosed though no erasure is on record for it: entries, and paths in them."""
+        return [
+            (one.index, path)
+            for one in self.proven.entries
+            for path in one.withheld
+            if not _explained(one.index, self.proven)
+        ]
+
+    @property
+    def sentence(self) -> str:
+        """Who decided what and when."""
+        decided = self.first("decided")
+        if decided is None:
+            return f"Not decided by its first {len(self.path)} entries; more may have followed."
+        outcome = _outcome(decided)
+        if outcome is None:
+            return "Decided in a way that this version of placet has no words for."
+        return outcome.told(f" at {point(decided.time)}")
+
+    def as_json(self) -> dict[str, object]:
+        """For programs."""
+        checkpoint = self.proven.checkpoint
+        return {
+            "proven": self.by_known_key,
+            "consistent": True,
+            "approvalId": self.proven.approval_id,
+            "sentence": self.sentence,
+            "origin": checkpoint.origin,
+            "size": checkpoint.size,
+            "root": base64.b64encode(checkpoint.root).decode(),
+            "signers": [{"key": str(key), "time": time} for key, time in self.proven.signers.items()],
+            "entries": list(self.entries),
+            "withheld": [{"index": index, "path": path} for index, path in self.withheld],
+        }
+
+
+def read_receipt(text: str) -> Receipt:
+    """A receipt as it was written; not verified. Raises NotProven for what is no JSON object."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotProven(f"this is not a receipt: {error}") from error
+    if not isinstance(found, dict):
+        raise NotProven("this is not a receipt: it is no JSON object")
+    return found
+
+
+def verified(receipt: Receipt, known: KnownKeys) -> Proof:
+    """What a receipt proves to one who knows these keys; to one who knows none, that it is consistent.
+
+    Raises NotProven.
+    """
+    keys = known.of_receipt(_tenant(receipt)) if known.any else own_keys(receipt)
+    proven = verify_receipt(receipt, keys)
+    path = [_message(one) for one in _read(proven)]
+    try:
+        # Times that are none, which no AuditService lets into a log.
+        rows(path)
+        entries = [json_format.MessageToDict(one) for one in path]
+    except (json_format.Error, ValueError, OverflowError) as error:
+        raise NotProven(f"an entry says what cannot be: {error}") from error
+    return Proof(proven, known.any, path, entries)
+
+
+def own_keys(receipt: Receipt) -> list[VerifierKey]:
+    """The keys that a receipt brings along, which whoever made it chose. Raises NotProven."""
+    found = receipt.get("keys", [])
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise NotProven("this is not a receipt: its keys are no texts")
+    return [VerifierKey.parse(one) for one in found]
+
+
+def _tenant(receipt: Receipt) -> str:
+    """Whose log it says it is from, so that this log's name is expected, and not the one that it gives."""
+    try:
+        return Leaf.parse(decoded(receipt["entries"][0]["leaf"])).tenant
+    except (KeyError, IndexError, TypeError) as error:
+        raise NotProven(f"this is not a receipt: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class _Entry:
+    index: int
+    entry: event_pb2.Entry
+    values: Mapping[str, str]
+
+
+def _read(proven: Proven) -> Iterator[_Entry]:
+    for one in proven.entries:
+        try:
+            entry = event_pb2.Entry.FromString(one.bytes)
+        except DecodeError as error:
+            raise NotProven(f"entry {one.index} cannot be read") from error
+        placeholder = GONE if _explained(one.index, proven) else WITHHELD
+        yield _Entry(one.index, entry, dict.fromkeys(one.withheld, placeholder) | dict(one.values))
+
+
+def _message(one: _Entry) -> event_pb2.LogEntry:
+    """The entry with its values in their places."""
+    message = event_pb2.LogEntry(index=one.index, entry=one.entry)
+    for path, value in one.values.items():
+        field: Any = message.entry  # a message, whichever the path names
+        for name in path.split("."):
+            field = getattr(field, name)
+        field.value = value
+    return message
+
+
+def _explained(index: int, proven: Proven) -> bool:
+    """Whether an erasure came after an entry."""
+    return any(one.leaf.body == ERASED and one.index > index for one in proven.entries)
+
+
+def _outcome(event: event_pb2.Event) -> Outcome | None:
+    """What was decided; None where this version has no names for it."""
+    decided = event.decided
+    approval = approval_pb2.Approval(
+        outcome=approval_pb2.Outcome(
+            state=decided.state,
+            source=decided.source,
+            decision_type=decided.decision_type,
+            approver=clean(decided.approver.value),
+            confidence=decided.confidence,
+            decide_time=event.time,
+        )
+    )
+    try:
+        return Outcome.of(approval)
+    except ValueError:
+        return None

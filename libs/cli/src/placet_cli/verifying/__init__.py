@@ -1,0 +1,32 @@
+"""Verifies the logs of AuditService from what is stored, without AuditService: see `verification.py`."""
+
+from placet_cli.verifying.export import ExportSource
+from placet_cli.verifying.findings import Check, Finding, Findings
+from placet_cli.verifying.keys import DEFAULT_ORIGIN, KnownKeys
+from placet_cli.verifying.log import LogReport
+from placet_cli.verifying.rows import Record, Row, Source, Table, Unreadable, merged
+from placet_cli.verifying.sqlite import SqliteSource
+from placet_cli.verifying.verification import Progress, Verification
+from placet_cli.verifying.witness import Seen, read_seen, witness_key
+
+__all__ = [
+    "DEFAULT_ORIGIN",
+    "Check",
+    "ExportSource",
+    "Finding",
+    "Findings",
+    "KnownKeys",
+    "LogReport",
+    "Progress",
+    "Record",
+    "Row",
+    "Seen",
+    "Source",
+    "SqliteSource",
+    "Table",
+    "Unreadable",
+    "Verification",
+    "merged",
+    "read_seen",
+    "witness_key",
+]

@@ -1,0 +1,139 @@
+"""What is wrong with a log, and where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+# Of each kind; more are only counted, so that a log that is wrong throughout fits into memory.
+KEPT = 1000
+
+
+class Check(StrEnum):
+    """What is looked at; the worst to find first."""
+
+    FILE = "file"
+    """What is stored can be read, and the database finds its own pages in order."""
+    WITNESS = "witness"
+    """The log holds what a witness saw of it."""
+    SIGNATURE = "signature"
+    """Each checkpoint is signed for this log, by known keys alone."""
+    ROOT = "root"
+    """Each checkpoint's root is the one that its entries give."""
+    COVERAGE = "coverage"
+    """The newest checkpoint covers exactly the entries that are there."""
+    SIZE = "size"
+    """Each checkpoint stands where its size says."""
+    ENTRIES = "entries"
+    """Indexes count from 0 without gaps, each once."""
+    TREE = "tree"
+    """What is kept of the tree beside each entry is what the entry adds to it."""
+    LEAF = "leaf"
+    """Each leaf is an entry."""
+    COLUMNS = "columns"
+    """What stands beside a leaf is what the leaf says."""
+    NUMBERS = "numbers"
+    """Each request's events count from 1 without gaps."""
+    CAUSES = "causes"
+    """Each event of the tenant is there once."""
+    OPENING = "opening"
+    """Each value is what its entry committed to."""
+    MISSING = "missing"
+    """Each value is there, or was erased by an entry that says so."""
+    ERASED = "erased"
+    """No value is there that was erased."""
+    ERASURES = "erasures"
+    """Each erasure erased as many values as it says."""
+    TYPES = "types"
+    """Each column holds its type."""
+    EXTRA = "extra"
+    """There is nothing else."""
+
+
+_RANK = {check: rank for rank, check in enumerate(Check)}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong. `first` to `last`: the entries that it is about, by index; `checkpoint`: the
+    size of the one that it is about; `path`: the erasable field. None and "" where it is about none."""
+
+    check: Check
+    tenant: str
+    what: str
+    first: int | None = None
+    last: int | None = None
+    checkpoint: int | None = None
+    path: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        parts = [self.tenant] if self.tenant else []
+        if self.first is not None and self.last in (None, self.first):
+            parts.append(f"entry {self.first:,}")
+        elif self.first is not None:
+            parts.append(f"entries {self.first:,} to {self.last:,}")
+        if self.checkpoint is not None:
+            parts.append(f"checkpoint {self.checkpoint:,}")
+        return ", ".join(parts + [self.path] * bool(self.path))
+
+    def names(self, index: int) -> bool:
+        """Whether it is about this entry."""
+        return self.first is not None and self.first <= index <= (
+            self.first if self.last is None else self.last
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """For programs."""
+        found: dict[str, object] = {"check": self.check.value, "tenant": self.tenant}
+        if self.first is not None:
+            found |= {"firstEntry": self.first, "lastEntry": self.first if self.last is None else self.last}
+        if self.checkpoint is not None:
+            found["checkpoint"] = self.checkpoint
+        return found | ({"path": self.path} if self.path else {}) | {"what": self.what}
+
+
+class Findings:
+    """All that is wrong. Iterates over what was kept, the worst first."""
+
+    def __init__(self, without: Collection[Check] = ()) -> None:
+        """`without`: what is not to be looked at, for tests that show what each check is for."""
+        self._without = frozenset(without)
+        self._kept: dict[Check, list[Finding]] = {check: [] for check in Check}
+        self._counts = Counter[str]()
+
+    def add(
+        self,
+        check: Check,
+        tenant: str,
+        what: str,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        checkpoint: int | None = None,
+        path: str = "",
+    ) -> None:
+        """See Finding."""
+        if check in self._without:
+            return
+        self._counts[tenant] += 1
+        if len(self._kept[check]) < KEPT:
+            self._kept[check].append(Finding(check, tenant, what, first, last, checkpoint, path))
+
+    def __iter__(self) -> Iterator[Finding]:
+        for check in sorted(Check, key=_RANK.__getitem__):
+            yield from sorted(self._kept[check], key=_order)
+
+    def __len__(self) -> int:
+        return self._counts.total()
+
+    def of(self, tenant: str) -> int:
+        """How many are about this tenant's log."""
+        return self._counts[tenant]
+
+
+def _order(finding: Finding) -> tuple[str, int, int]:
+    return finding.tenant, finding.first or 0, finding.checkpoint or 0

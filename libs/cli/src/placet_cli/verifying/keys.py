@@ -1,0 +1,105 @@
+"""The public keys that a log is verified with, as an auditor knows them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from placet_proof import COSIGNATURE, LOG_SIGNATURE, NotProven, VerifierKey
+
+DEFAULT_ORIGIN = "localhost/placet"
+
+_BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKeys:
+    """`public`: keys of all logs whose names begin with `origin`, newest first. `named`: keys of one log
+    each, and of witnesses."""
+
+    origin: str = DEFAULT_ORIGIN
+    public: tuple[bytes, ...] = ()
+    named: tuple[VerifierKey, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return bool(self.public or self.named)
+
+    def with_pem(self, pem: str) -> KnownKeys:
+        """With those of a file as the log's own: PEM blocks, of which only the public halves are kept.
+
+        Raises ValueError.
+        """
+        return replace(self, public=(*self.public, *_public_halves(pem)))
+
+    def with_given(self, given: str) -> KnownKeys:
+        """With what an auditor gives: a verifier key, or the name of a file that holds some or is in PEM.
+
+        Raises ValueError, OSError.
+        """
+        if "+" in given and not Path(given).exists():
+            return self._with_named([given])
+        text = Path(given).read_text()
+        if "-----BEGIN " in text:
+            return self.with_pem(text)
+        return self._with_named(line for line in text.splitlines() if line.strip())
+
+    def of(self, tenant: str) -> list[VerifierKey]:
+        """Those of a tenant's log."""
+        name = f"{self.origin}/{tenant}"
+        named = [one for one in self.named if one.kind == LOG_SIGNATURE and one.name.endswith(f"/{tenant}")]
+        return [VerifierKey(name, LOG_SIGNATURE, one) for one in self.public] + named
+
+    def of_receipt(self, tenant: str) -> list[VerifierKey]:
+        """Those of a tenant's log, and of witnesses."""
+        return self.of(tenant) + [one for one in self.named if one.kind == COSIGNATURE]
+
+    def tenant_of(self, origin: str) -> str | None:
+        """Whose log has this name, if a key of it is known."""
+        below = origin.removeprefix(f"{self.origin}/")
+        if self.public and below != origin:
+            return below
+        return origin.rpartition("/")[2] if origin in {one.name for one in self.named} else None
+
+    def _with_named(self, lines: Iterable[str]) -> KnownKeys:
+        try:
+            found = tuple(VerifierKey.parse(line) for line in lines)
+        except NotProven as error:
+            raise ValueError(str(error)) from error
+        if not found:
+            raise ValueError("it holds no key")
+        return replace(self, named=(*self.named, *found))
+
+
+def _public_halves(pem: str) -> Iterable[bytes]:
+    found = [_public_half(block[0]) for block in _BLOCK.finditer(pem)]
+    if not found:
+        raise ValueError("it holds no key in PEM")
+    return found
+
+
+def _public_half(block: str) -> bytes:
+    try:
+        if "PUBLIC" in block.partition("\n")[0]:
+            key: object = load_pem_public_key(block.encode())
+        else:
+            key = load_pem_private_key(block.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError("a key in PEM cannot be read") from error
+    if isinstance(key, Ed25519PrivateKey):
+        key = key.public_key()
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("a key in PEM is not an Ed25519 key")  # noqa: TRY004  # a wrong file, not a wrong call
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)

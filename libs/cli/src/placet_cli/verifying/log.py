@@ -1,0 +1,205 @@
+"""One tenant's log, verified from its first entry to its last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from placet_cli.verifying.findings import Check, Findings
+from placet_cli.verifying.growth import Growth
+from placet_cli.verifying.rows import Record, Row, Source
+from placet_cli.verifying.signatures import Signatures
+from placet_cli.verifying.values import Values
+from placet_cli.verifying.witness import Seen
+from placet_proof import Leaf, NotProven, VerifierKey, leaf_hash
+
+# Entries between two signs of progress.
+STEP = 1000
+
+_COLUMNS = ("tenant", "approval_id", "number", "cause_id")
+
+
+@dataclass(frozen=True, slots=True)
+class LogReport:
+    """What was found of a log that is there. `seen`: the largest size that a witness saw; 0: none."""
+
+    tenant: str
+    entries: int
+    root: bytes
+    checkpoints: int
+    seen: int
+
+
+class LogVerification:
+    """Verifies one log; what is wrong goes to `findings`. Keeps one entry at a time, a few numbers for each
+    request, and the causes of the tenant's own events."""
+
+    def __init__(
+        self,
+        source: Source,
+        tenant: str,
+        keys: Sequence[VerifierKey],
+        seen: Sequence[Seen],
+        findings: Findings,
+    ) -> None:
+        self._source, self._tenant, self._findings = source, tenant, findings
+        self._size = 0
+        self._growth = Growth()
+        self._checkpoints = Signatures(tenant, keys, self._growth, findings)
+        self._values = Values(tenant, findings)
+        self._next_numbers: dict[str, int] = {}
+        self._causes = set[str]()
+        self._seen = sorted((one for one in seen if one.size), key=lambda one: one.size)
+        self._largest_seen = max((one.size for one in seen), default=0)
+
+    def run(self) -> Iterator[int]:
+        """Verifies; says now and then how many entries are behind it."""
+        for record in self._source.records(self._tenant, self._findings):
+            if record.index < self._size:
+                self._strange(record)
+                continue
+            self._record(record)
+            if self._size % STEP == 0:
+                yield self._size
+        self._values.end()
+        self._checkpoints.end(self._size)
+        self._witnessed(end=True)
+
+    def report(self) -> LogReport:
+        """What it is, once it was verified."""
+        checkpoints = self._checkpoints.count
+        return LogReport(self._tenant, self._size, self._growth.root, checkpoints, self._largest_seen)
+
+    def _record(self, record: Record) -> None:
+        """All of an index that is not behind."""
+        if record.entries and record.index > self._size:
+            self._missing(record.index - 1)
+            self._growth.tear()
+            self._size = record.index
+        if record.index > self._size or not (record.entries or record.roots):
+            self._beyond(record)
+            return
+        leaf = self._entry(record) if record.entries else None
+        if not record.entries:
+            self._missing(record.index)
+        self._grow(record, leaf)
+        self._size += 1
+        for note in record.notes[1:]:
+            self._extra("checkpoint", note, checkpoint=self._size)
+        for note in record.notes[:1]:
+            self._checkpoints.checkpoint(self._size, note, reached=True)
+        self._witnessed()
+
+    def _entry(self, record: Record) -> bytes | None:
+        """The entry's leaf, as far as there is one; it, its columns and values are judged."""
+        for row in record.entries[1:]:
+            self._add(Check.ENTRIES, f"it is there twice, the second time as {row[0]!r:.60}", record.index)
+        row = record.entries[0]
+        raw = row[3]
+        if not isinstance(raw, bytes):
+            self._add(Check.TYPES, f"its leaf is not bytes: {raw!r:.60}", record.index)
+            return None
+        try:
+            leaf = Leaf.parse(raw)
+        except NotProven as error:
+            self._add(Check.LEAF, f"its leaf is not an entry: {error}", record.index)
+            return raw
+        if self._source.has_tables:
+            self._columns(record.index, leaf, row)
+        elif leaf.tenant != self._tenant:
+            self._add(Check.COLUMNS, f"it is of tenant {leaf.tenant!r:.60}", record.index)
+        self._place(record.index, leaf, row[1])
+        self._values.entry(record.index, leaf, record.values)
+        return raw
+
+    def _columns(self, index: int, leaf: Leaf, row: Row) -> None:
+        stored, said = (self._tenant, *row[:3]), (leaf.tenant, leaf.approval_id, leaf.number, leaf.cause_id)
+        if stored == said:
+            return
+        for column, beside, within in zip(_COLUMNS, stored, said, strict=True):
+            if beside != within:
+                what = f"{column} is {beside!r:.60} in its column, and {within!r:.60} in its leaf"
+                self._add(Check.COLUMNS, what, index)
+
+    def _place(self, index: int, leaf: Leaf, column: object) -> None:
+        """Whether it is the next of its request, or new to the tenant."""
+        if not leaf.approval_id:
+            if leaf.number:
+                self._add(Check.NUMBERS, f"it has number {leaf.number:,}, and is of no request", index)
+            if leaf.cause_id in self._causes:
+                what = f"the tenant has another event of the same cause, {leaf.cause_id!r:.60}"
+                self._add(Check.CAUSES, what, index)
+            self._causes.add(leaf.cause_id)
+            return
+        expected = self._next_numbers.get(leaf.approval_id, 1)
+        if leaf.number != expected:
+            what = f"it has number {leaf.number:,} of request {leaf.approval_id}, where {expected:,} follows"
+            self._add(Check.NUMBERS, what, index)
+        # Where it is the leaf that was changed, the column still knows what follows.
+        following = expected if column == expected else max(leaf.number, expected - 1)
+        self._next_numbers[leaf.approval_id] = following + 1
+
+    def _grow(self, record: Record, raw: bytes | None) -> None:
+        hashed = None if raw is None else leaf_hash(raw)
+        if not self._source.has_tables:
+            self._growth.append(hashed)
+            return
+        for roots in record.roots[1:]:
+            self._extra("tree", roots, index=record.index)
+        roots = record.roots[0] if record.roots else None
+        if not isinstance(roots, bytes | None):
+            self._add(Check.TYPES, f"its row of table tree is not bytes: {roots!r:.60}", record.index)
+            roots = None
+        if not self._growth.grow(hashed, roots):
+            what = "what is stored of the tree beside it does not follow from it"
+            self._add(Check.TREE, what if record.roots else "its row of table tree is missing", record.index)
+
+    def _missing(self, last: int) -> None:
+        what = "it is missing" if last == self._size else "they are missing"
+        self._findings.add(Check.ENTRIES, self._tenant, what, first=self._size, last=last)
+
+    def _beyond(self, record: Record) -> None:
+        """What is stored of an index of which there is no entry, as far as is known by now."""
+        for path, *_ in record.values:
+            self._extra("disclosure", path, index=record.index)
+        for roots in record.roots:
+            self._extra("tree", roots, index=record.index)
+        for note in record.notes:
+            self._checkpoints.checkpoint(record.index + 1, note, reached=False)
+
+    def _strange(self, record: Record) -> None:
+        """What is stored of an index that is behind, or none."""
+        if record.index == -1 and not self._source.has_tables:
+            # An export of an empty log has the checkpoint of an empty tree.
+            self._checkpoints.checkpoint(0, record.notes.pop(), reached=True)
+        for row in record.entries:
+            what = f"it is there again, or where it does not belong, as {row[0]!r:.60}"
+            self._add(Check.ENTRIES, what, record.index)
+        for path, *_ in record.values:
+            self._extra("disclosure", path, index=record.index)
+        for roots in record.roots:
+            self._extra("tree", roots, index=record.index)
+        for note in record.notes:
+            self._extra("checkpoint", note, checkpoint=record.index + 1)
+
+    def _witnessed(self, *, end: bool = False) -> None:
+        """Compares with what witnesses saw at this size, and in the end with what they saw beyond it."""
+        while self._seen and (end or self._seen[0].size <= self._size):
+            seen = self._seen.pop(0)
+            if seen.size > self._size:
+                what = f"a witness saw {seen.size:,} entries {seen.when}, and there are {self._size:,}"
+                self._findings.add(Check.WITNESS, self._tenant, what, checkpoint=seen.size)
+            elif self._growth.torn or self._growth.root != seen.root:
+                what = f"the first {seen.size:,} entries are not those that a witness saw {seen.when}"
+                self._findings.add(
+                    Check.WITNESS, self._tenant, what, first=0, last=seen.size - 1, checkpoint=seen.size
+                )
+
+    def _extra(
+        self, table: str, found: object, *, index: int | None = None, checkpoint: int | None = None
+    ) -> None:
+        what = f"a row of table {table} has no place: {found!r:.60}"
+        self._findings.add(Check.EXTRA, self._tenant, what, first=index, checkpoint=checkpoint)
+
+    def _add(self, check: Check, what: str, index: int) -> None:
+        self._findings.add(check, self._tenant, what, first=index)

@@ -1,0 +1,99 @@
+"""The checkpoints of one log: who signed them, for which root, and what they cover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from placet_cli.verifying.findings import Check, Findings
+from placet_cli.verifying.growth import Growth
+from placet_proof import Checkpoint, Note, NotProven, VerifierKey
+
+
+class Signatures:
+    """Judges checkpoints, as the tree grows to each."""
+
+    def __init__(self, tenant: str, keys: Sequence[VerifierKey], growth: Growth, findings: Findings) -> None:
+        self._tenant, self._keys, self._growth, self._findings = tenant, keys, growth, findings
+        self.count = 0
+        """How many there are."""
+        self._newest = 0
+        # The last that was right, and those that were not since then: the first of them, and how many.
+        self._right = 0
+        self._wrong: tuple[int, str] | None = None
+        self._wrong_count = 0
+
+    def checkpoint(self, size: int, note: object, *, reached: bool) -> None:
+        """One that is stored as of `size` entries; `reached`: so many are there, and the tree is theirs."""
+        self.count += 1
+        if not isinstance(note, str):
+            self._add(Check.TYPES, f"its note is not text: {note!r:.60}", size)
+            return
+        try:
+            signed = self._signed(note)
+        except NotProven as error:
+            self._add(Check.SIGNATURE, str(error), size)
+            return
+        if signed.size != size:
+            self._add(
+                Check.SIZE, f"what was signed in its place is a checkpoint of {signed.size:,} entries", size
+            )
+            return
+        self._newest = max(self._newest, size)
+        if reached:
+            self._compare(signed)
+
+    def end(self, entries: int) -> None:
+        """There are no more, and so many entries."""
+        self._tell_wrong()
+        if self._newest > entries:
+            what = f"{self._newest:,} entries were signed, and there are {entries:,}"
+            self._findings.add(
+                Check.COVERAGE,
+                self._tenant,
+                what,
+                first=entries,
+                last=self._newest - 1,
+                checkpoint=self._newest,
+            )
+        if self._newest < entries:
+            what = "no checkpoint covers what is there"
+            self._findings.add(Check.COVERAGE, self._tenant, what, first=self._newest, last=entries - 1)
+
+    def _signed(self, note: str) -> Checkpoint:
+        """What known keys signed, and nobody else. Raises NotProven."""
+        parsed = Note.parse(note)
+        checkpoint, signers = parsed.of_log(self._keys)
+        # A line that nobody verifies could be changed unnoticed.
+        if len(signers) != len(parsed.signatures):
+            raise NotProven("it has signatures by others than the known keys")
+        return checkpoint
+
+    def _compare(self, signed: Checkpoint) -> None:
+        growth = self._growth
+        if not growth.torn and growth.root == signed.root:
+            self._tell_wrong()
+            self._right = signed.size
+            return
+        if growth.torn:
+            what = "the checkpoint's root cannot be compared, because entries are missing"
+        elif growth.stored_root == signed.root:
+            what = "the checkpoint's root is not that of the entries, but that of the tree as it is stored"
+            growth.resume()
+        else:
+            what = "the checkpoint's root is not that of the entries"
+        self._wrong = self._wrong or (signed.size, what)
+        self._wrong_count += 1
+
+    def _tell_wrong(self) -> None:
+        """Those that follow from one change are one finding."""
+        if self._wrong is None:
+            return
+        size, what = self._wrong
+        more = f", as of {self._wrong_count - 1:,} after it" if self._wrong_count > 1 else ""
+        self._findings.add(
+            Check.ROOT, self._tenant, what + more, first=self._right, last=size - 1, checkpoint=size
+        )
+        self._wrong, self._wrong_count = None, 0
+
+    def _add(self, check: Check, what: str, size: int) -> None:
+        self._findings.add(check, self._tenant, what, checkpoint=size)

@@ -1,0 +1,244 @@
+"""What an auditor types, against a real AuditService, and on another machine without any."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from placet_cli.home import Home
+from placet_rpc.tokens import KeyFiles
+from placet_testing.audit_server import AuditServer
+from placet_testing.logbook import ALICE, CAROL, CLOSED, ERASED
+from placet_testing.tampering import SampleLog
+
+EVE = "eve@example.com"
+
+
+@dataclass
+class Terminal:
+    """Where commands are typed: in an empty folder, with a home or without."""
+
+    folder: Path
+    env: dict[str, str]
+
+    async def placet(self, *arguments: str, status: int = 0, stdin: str = "") -> str:
+        """What a command prints, on both streams."""
+        outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "placet_cli.main", *arguments),
+            env=outside | {"NO_COLOR": "1", "COLUMNS": "80"} | self.env,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=self.folder,
+        )
+        output, _ = await process.communicate(stdin.encode())
+        assert process.returncode == status, output.decode()
+        assert "Traceback" not in output.decode()
+        return output.decode()
+
+
+@pytest.fixture(scope="module")
+async def served(sample: SampleLog, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Terminal]:
+    """A terminal beside an AuditService that serves the sample."""
+    folder = tmp_path_factory.mktemp("served")
+    home = Home.at(folder / "home")
+    shutil.copytree(sample.home.path, home.path)
+    server = AuditServer(home.path / "data", KeyFiles.below(home.keys), log_key=home.log_key.read_text())
+    await server.start()
+    yield Terminal(folder, {"PLACET_HOME": str(home.path), "PLACET_AUDIT_ADDRESS": server.address})
+    await server.stop()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Terminal:
+    """A terminal on another machine: no home, no service."""
+    (tmp_path / "elsewhere").mkdir()
+    return Terminal(tmp_path / "elsewhere", {})
+
+
+async def test_a_receipt_is_verified_on_another_machine_with_the_public_key_alone(
+    served: Terminal, elsewhere: Terminal
+) -> None:
+    said = await served.placet("audit", "receipt", CLOSED, "-o", "receipt.json")
+    assert "Holds the 4 entries of request 1c9f0e4a" in said
+    assert "placet audit verify-receipt receipt.json" in said
+    keys = await served.placet("audit", "checkpoint", "--keys")
+    (elsewhere.folder / "log.vkey").write_text(keys)
+    receipt = shutil.copy(served.folder / "receipt.json", elsewhere.folder)
+
+    told = await elsewhere.placet("audit", "verify-receipt", str(receipt), "--key", "log.vkey")
+    for part in (
+        f"Approved by {ALICE} at 2023-11-14 22:13:20 UTC.",
+        f"“Ship”, asked 2023-11-14 22:13:20 UTC by {CAROL}",
+        "said yes",
+        f"SHA-256 {(b'c' * 32).hex()}",
+        "policy    simple, version 1",
+        f"SHA-256 {(b'p' * 32).hex()}",
+        f"approver  {ALICE}, authenticated by jwt:placet-embedded",
+        "log       localhost/placet/default",
+        "entries   1, 9, 10, 11 of 12",
+        f"signed by {keys.strip()}",
+        "✓ Proven, by the key that you gave",
+    ):
+        assert part in told
+    assert "withheld" not in told
+    key = keys.strip()
+    assert "✓ Proven" in await elsewhere.placet("audit", "verify-receipt", str(receipt), "--key", key)
+    answer = json.loads(
+        await elsewhere.placet("audit", "verify-receipt", str(receipt), "--key", key, "--json")
+    )
+    assert (answer["proven"], answer["approvalId"], answer["size"]) == (True, CLOSED, 12)
+    assert answer["entries"][1]["entry"]["event"]["voted"]["reason"]["value"] == "go"
+
+
+async def test_without_a_key_from_elsewhere_a_receipt_is_consistent_and_not_proven(
+    served: Terminal, elsewhere: Terminal
+) -> None:
+    receipt = await served.placet("audit", "receipt", CLOSED, "--json")
+    receipt = receipt[: receipt.rindex("}") + 1]
+    told = await elsewhere.placet("audit", "verify-receipt", "-", stdin=receipt, status=1)
+    key = json.loads(receipt)["keys"][0]
+    assert "Consistent, but not proven" in told
+    assert f"  {key}\n" in told
+    answer = json.loads(
+        await elsewhere.placet("audit", "verify-receipt", "-", "--json", stdin=receipt, status=1)
+    )
+    assert (answer["proven"], answer["consistent"]) == (False, True)
+
+
+async def test_the_key_of_the_home_is_used_where_none_is_given(served: Terminal) -> None:
+    await served.placet("audit", "receipt", CLOSED, "-o", "home.json")
+    assert "✓ Proven, by the key of this home" in await served.placet("audit", "verify-receipt", "home.json")
+    # A log of the same key, by a name that is not the one that is expected here.
+    told = await served.placet("audit", "verify-receipt", "home.json", "--origin", "example.com/x", status=1)
+    assert "no known key signed" in told
+
+
+async def test_a_receipt_tells_what_was_erased_by_whom_and_why(served: Terminal) -> None:
+    await served.placet("audit", "receipt", ERASED, "-o", "erased.json")
+    told = await served.placet("audit", "verify-receipt", "erased.json")
+    assert "Approved by (erased) at" in told
+    assert f"by {ALICE}" in told
+    assert "“asked to”" in told
+    assert "withheld" not in told
+    receipt = json.loads((served.folder / "erased.json").read_text())
+    for entry in receipt["entries"]:
+        entry.pop("disclosures", None)
+    (served.folder / "less.json").write_text(json.dumps(receipt))
+    told = await served.placet("audit", "verify-receipt", "less.json")
+    # What was written after the erasure is not explained by it, and nor are the erasure's own words.
+    assert "withheld  event.refused.message of entry 8: no erasure is on record for it" in told
+    assert "withheld  event.erased.reason of entry 7" in told
+    assert "entry 2" not in told
+
+
+async def test_a_receipt_that_ends_early_says_that_more_may_have_followed(served: Terminal) -> None:
+    await served.placet("audit", "receipt", CLOSED, "-o", "whole.json")
+    receipt = json.loads((served.folder / "whole.json").read_text())
+    del receipt["entries"][2:]
+    (served.folder / "part.json").write_text(json.dumps(receipt))
+    told = await served.placet("audit", "verify-receipt", "part.json")
+    assert "Not decided by its first 2 entries; more may have followed." in told
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        ("", "this is not a receipt"),
+        ("[" * 100_000, "this is not a receipt"),
+        ("[]", "no JSON object"),
+        ("{}", "this is not a receipt"),
+        ('{"keys": 5}', "this is not a receipt"),
+        ('{"keys": ["a"]}', "not an Ed25519 verifier key"),
+        ("\x00\ud7ff", "this is not a receipt"),
+    ],
+)
+async def test_what_is_no_receipt_is_not_proven(elsewhere: Terminal, found: str, why: str) -> None:
+    told = await elsewhere.placet("audit", "verify-receipt", "-", stdin=found, status=1)
+    assert "✗ Not proven" in told
+    assert why in " ".join(told.split())
+
+
+async def test_a_changed_receipt_is_not_proven(served: Terminal) -> None:
+    await served.placet("audit", "receipt", CLOSED, "-o", "true.json")
+    text = (served.folder / "true.json").read_text()
+    (served.folder / "false.json").write_text(text.replace('"go"', '"no"'))
+    told = await served.placet("audit", "verify-receipt", "false.json", status=1)
+    assert "entry 9: the value of event.voted.reason is not what the entry committed to" in " ".join(
+        told.split()
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("verify-receipt", "nothing.json"),
+        ("verify-receipt", "-", "--key", "no-key"),
+        ("verify-receipt", "-", "--key", "a+b+c"),
+        ("verify", "--export", "nothing.jsonl"),
+        ("verify", "--witness", "nothing"),
+        ("verify", "--database", "sqlite:///nothing.db"),
+        ("verify", "--database", "mysql://nothing"),
+        ("export",),
+    ],
+    ids=" ".join,
+)
+async def test_a_wrong_command_line_is_neither_proven_nor_refuted(
+    served: Terminal, arguments: tuple[str, ...]
+) -> None:
+    assert "--help" in await served.placet("audit", *arguments, status=2)
+
+
+async def test_a_receipt_is_for_those_whom_it_concerns(served: Terminal) -> None:
+    told = await served.placet("audit", "receipt", CLOSED, "--as", EVE, status=1)
+    assert "The log knows no such request, or none of yours" in " ".join(told.split())
+    assert "Holds the 4 entries" in await served.placet("audit", "receipt", CLOSED, "--as", CAROL)
+
+
+async def test_a_checkpoint_is_printed_as_it_was_signed_with_the_keys(served: Terminal) -> None:
+    told = await served.placet("audit", "checkpoint")
+    assert told.startswith("localhost/placet/default\n12\n")
+    answer = json.loads(await served.placet("audit", "checkpoint", "--json"))
+    assert answer["checkpoint"] in told
+    assert answer["keys"][0] in told
+    assert (await served.placet("audit", "checkpoint", "--keys")).split() == answer["keys"]
+
+
+async def test_an_export_is_verified_on_another_machine(served: Terminal, elsewhere: Terminal) -> None:
+    said = await served.placet("audit", "export", "-o", "log.jsonl")
+    assert "12 entries" in said
+    assert "placet audit verify --export log.jsonl" in said
+    assert (served.folder / "log.jsonl").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in served.folder.glob(".*")] == []
+    shutil.copy(served.folder / "log.jsonl", elsewhere.folder)
+    (key,) = (await served.placet("audit", "checkpoint", "--keys")).split()
+    told = await elsewhere.placet("audit", "verify", "--export", "log.jsonl", "--key", key)
+    assert "✓ default: 12 entries, root" in told
+    assert "8 checkpoints, all good" in told
+    told = await elsewhere.placet("audit", "verify", "--export", "log.jsonl", status=1)
+    assert "there is no key to verify the log with" in told
+
+
+async def test_an_export_that_cannot_be_written_leaves_what_was_there(served: Terminal) -> None:
+    (served.folder / "folder").mkdir()
+    assert "is a directory" in await served.placet("audit", "export", "-o", "folder", status=2)
+    told = await served.placet("audit", "export", "-o", "nowhere/log.jsonl", status=1)
+    assert "cannot write nowhere/log.jsonl" in told
+
+
+async def test_a_running_services_log_is_verified_beside_it(served: Terminal) -> None:
+    assert "✓ other: 2 entries" in await served.placet("audit", "verify")
+    told = await served.placet("audit", "verify", "--tenant", "other")
+    assert "default" not in told
+    assert "there is no log of nobody" in await served.placet(
+        "audit", "verify", "--tenant", "nobody", status=1
+    )

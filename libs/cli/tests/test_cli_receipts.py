@@ -1,0 +1,107 @@
+"""Receipts from people who mean ill: they bring keys of their own, and entries that say what they like."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from placet.audit.v1 import event_pb2
+from placet_cli.commands.receipts import tell
+from placet_cli.receipts import Receipt, own_keys, read_receipt, verified
+from placet_cli.screen import Screen
+from placet_cli.verifying import KnownKeys
+from placet_proof import Checkpoint, NotProven, VerifierKey, leaf_hash, signed
+
+ID = "1c9f0e4a-0000-5000-8000-000000000000"
+ORIGIN = "log.example/placet/home"
+
+
+def receipt_of(entry: event_pb2.Entry, origin: str = ORIGIN) -> Receipt:
+    """The receipt of a log that has this entry alone, signed by a key that it brings along."""
+    key, leaf = Ed25519PrivateKey.generate(), entry.SerializeToString(deterministic=True)
+    text = Checkpoint(origin, 1, leaf_hash(leaf)).text
+    return {
+        "approvalId": entry.approval_id,
+        "checkpoint": f"{text}\n{signed(text, key, origin)}",
+        "keys": [str(VerifierKey.of(key, origin))],
+        "entries": [{"leaf": base64.b64encode(leaf).decode()}],
+    }
+
+
+def entry_of(**event: object) -> event_pb2.Entry:
+    """A request's first entry."""
+    made = event_pb2.Event(**event)  # type: ignore[arg-type]  # a test's shorthand
+    return event_pb2.Entry(tenant="home", approval_id=ID, number=1, event=made)
+
+
+def test_it_is_consistent_and_not_proven_by_a_known_key() -> None:
+    receipt = receipt_of(entry_of(received=event_pb2.Received()))
+    proof = verified(receipt, KnownKeys())
+    assert not proof.by_known_key
+    assert list(proof.proven.signers) == own_keys(receipt)
+    with pytest.raises(NotProven, match="no known key"):
+        verified(receipt, KnownKeys(public=(bytes(32),), origin="log.example/placet"))
+
+
+def test_a_time_that_is_none_is_refused() -> None:
+    entry = entry_of(received=event_pb2.Received())
+    entry.event.time.seconds = 1 << 62
+    with pytest.raises(NotProven, match="says what cannot be"):
+        verified(receipt_of(entry), KnownKeys())
+    late = entry_of(timed_out=event_pb2.TimedOut())
+    late.event.timed_out.waited.seconds = 1 << 62
+    with pytest.raises(NotProven, match="says what cannot be"):
+        verified(receipt_of(late), KnownKeys())
+
+
+def test_a_value_that_is_hashed_in_the_clear_is_not_told_as_if_it_were_disclosed() -> None:
+    entry = entry_of(voted=event_pb2.Voted(reason=event_pb2.Erasable(value="I agree")))
+    with pytest.raises(NotProven, match="something else than a commitment"):
+        verified(receipt_of(entry), KnownKeys())
+
+
+def test_what_others_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b[2J\u202e"
+    entry = entry_of(
+        received=event_pb2.Received(policy=evil, media_type=evil, policy_version=1),
+        actor=event_pb2.Actor(authenticated_by=evil),
+    )
+    entry.approval_id = f"{ID}{evil}"
+    tell(Screen(), verified(receipt_of(entry, "log\u202e.example/placet/home"), KnownKeys()))
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert "\u202e" not in told
+
+
+def test_a_decision_of_a_newer_contract_is_told_as_one_without_words() -> None:
+    decided = event_pb2.Decided(state=99)  # type: ignore[arg-type]  # not one yet
+    proof = verified(receipt_of(entry_of(decided=decided)), KnownKeys())
+    assert "no words for" in proof.sentence
+    assert json.dumps(proof.as_json())
+
+
+def test_a_vote_on_other_content_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    voted = event_pb2.Voted(content_digest=b"x" * 32)
+    tell(Screen(), verified(receipt_of(entry_of(voted=voted)), KnownKeys()))
+    tell(Screen(), verified(receipt_of(entry_of(voted=event_pb2.Voted())), KnownKeys()))
+    told = capsys.readouterr().out
+    assert f"decided on other content: SHA-256 {(b'x' * 32).hex()}" in told
+    assert "does not say on what content" in told
+
+
+@pytest.mark.parametrize("text", ["", "nul", "5", "[]", '"x"', "{", "[" * 100_000])
+def test_what_is_no_json_object_is_refused(text: str) -> None:
+    with pytest.raises(NotProven):
+        read_receipt(text)
+
+
+@pytest.mark.parametrize(
+    "found", [{}, {"keys": "x"}, {"keys": [5]}, {"entries": {}}, {"entries": []}, {"entries": [5]}]
+)
+@pytest.mark.parametrize("known", [KnownKeys(), KnownKeys(public=(bytes(32),))])
+def test_an_object_that_is_no_receipt_is_refused(found: Receipt, known: KnownKeys) -> None:
+    with pytest.raises(NotProven):
+        verified(found, known)

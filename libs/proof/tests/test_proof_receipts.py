@@ -1,0 +1,377 @@
+"""Receipts: what they prove; nothing in one can be changed, left out, moved or taken from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from google.protobuf.json_format import MessageToDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from placet.audit.v1 import event_pb2, proof_pb2
+from placet_proof import (
+    Checkpoint,
+    NotProven,
+    Proven,
+    VerifierKey,
+    commitment,
+    cosigned,
+    joined,
+    leaf_hash,
+    signed,
+    verify_receipt,
+)
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+ORIGIN = "log.example/placet"
+ID, OTHER = (f"1c9f0e4a-0000-5000-8000-00000000000{n}" for n in range(2))
+
+Receipt = dict[str, Any]  # Any: JSON
+
+
+@dataclass
+class Log:
+    """A log as a server keeps it, in memory; its proofs by the definitions of RFC 9162, which are slow."""
+
+    tenant: str = "home"
+    origin: str = ORIGIN
+    leaves: list[bytes] = field(default_factory=list)
+    disclosures: list[list[proof_pb2.Disclosure]] = field(default_factory=list)
+
+    def append(self, approval_id: str, number: int, **event: Any) -> None:  # Any: fields of a message
+        entry = event_pb2.Entry(
+            tenant=self.tenant, approval_id=approval_id, number=number, event=event_pb2.Event(**event)
+        )
+        opened = []
+        for path, erasable in erasables(entry):
+            salt = bytes([len(self.leaves)]) * 16
+            opened.append(proof_pb2.Disclosure(path=path, salt=salt, value=erasable.value))
+            erasable.CopyFrom(event_pb2.Erasable(commitment=commitment(salt, erasable.value)))
+        self.leaves.append(entry.SerializeToString(deterministic=True))
+        self.disclosures.append(opened)
+
+    def note(self, *keys: Ed25519PrivateKey) -> str:
+        hashes = [leaf_hash(leaf) for leaf in self.leaves]
+        name = f"{self.origin}/{self.tenant}"
+        text = Checkpoint(name, len(hashes), root_of(hashes)).text
+        return text + "\n" + "".join(signed(text, key, name) for key in keys or (KEY,))
+
+    def receipt(self, approval_id: str, *indexes: int) -> Receipt:
+        hashes = [leaf_hash(leaf) for leaf in self.leaves]
+        entries = [
+            proof_pb2.ProvenEntry(
+                index=n, leaf=self.leaves[n], disclosures=self.disclosures[n], proof=path_of(n, hashes)
+            )
+            for n in indexes
+        ]
+        message = proof_pb2.Receipt(
+            approval_id=approval_id, checkpoint=self.note(), keys=[str(key_of(self))], entries=entries
+        )
+        return MessageToDict(message)
+
+
+def erasables(entry: event_pb2.Entry) -> list[tuple[str, event_pb2.Erasable]]:
+    """Those that have a value, in the two messages that these logs use."""
+    voted, erased = entry.event.voted, entry.event.erased
+    all_of_them = {
+        "actor.name": entry.event.actor.name,
+        "voted.reason": voted.reason,
+        "erased.reason": erased.reason,
+    }
+    return [(f"event.{path}", one) for path, one in all_of_them.items() if one.value]
+
+
+def key_of(log: Log, private: Ed25519PrivateKey = KEY) -> VerifierKey:
+    return VerifierKey.of(private, f"{log.origin}/{log.tenant}")
+
+
+def root_of(hashes: list[bytes]) -> bytes:
+    sizes = [1 << bit for bit in reversed(range(len(hashes).bit_length())) if len(hashes) >> bit & 1]
+    starts = [sum(sizes[:n]) for n in range(len(sizes))]
+    return joined([perfect(hashes[start : start + size]) for start, size in zip(starts, sizes, strict=True)])
+
+
+def perfect(hashes: list[bytes]) -> bytes:
+    half = len(hashes) // 2
+    return joined([perfect(hashes[:half]), perfect(hashes[half:])]) if half else hashes[0]
+
+
+def path_of(m: int, hashes: list[bytes]) -> list[bytes]:
+    if len(hashes) <= 1:
+        return []
+    k = 1 << (len(hashes) - 1).bit_length() - 1
+    if m < k:
+        return [*path_of(m, hashes[:k]), root_of(hashes[k:])]
+    return [*path_of(m - k, hashes[k:]), root_of(hashes[:k])]
+
+
+def person(name: str) -> event_pb2.Actor:
+    return event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value=name))
+
+
+def vote(reason: str) -> event_pb2.Voted:
+    return event_pb2.Voted(verdict=event_pb2.VERDICT_APPROVE, reason=event_pb2.Erasable(value=reason))
+
+
+@pytest.fixture
+def log() -> Log:
+    """Two requests, the first of which is closed and then erased."""
+    log = Log()
+    log.append(ID, 1, actor=person("carol@example.com"), received=event_pb2.Received(policy_version=1))
+    log.append(OTHER, 1, actor=person("carol@example.com"), received=event_pb2.Received())
+    log.append("", 0, access_refused=event_pb2.AccessRefused(approval_id=ID))
+    log.append(ID, 2, actor=person("alice@example.com"), voted=vote("Seen the letter"))
+    log.append(ID, 3, closed=event_pb2.Closed())
+    log.append(OTHER, 2, actor=person("alice@example.com"), voted=vote("no"))
+    log.append(
+        "", 0, erased=event_pb2.Erased(approval_id=ID, reason=event_pb2.Erasable(value="asked"), values=3)
+    )
+    return log
+
+
+def proven(receipt: Receipt, log: Log) -> Proven:
+    return verify_receipt(receipt, [key_of(log)])
+
+
+def test_a_receipt_proves_who_decided_what(log: Log) -> None:
+    found = proven(log.receipt(ID, 0, 3, 4), log)
+    assert (found.approval_id, found.checkpoint.size, found.erased_at) == (ID, 7, None)
+    assert list(found.signers) == [key_of(log)]
+    assert [one.index for one in found.entries] == [0, 3, 4]
+    assert found.entries[1].values == {
+        "event.actor.name": "alice@example.com",
+        "event.voted.reason": "Seen the letter",
+    }
+    assert all(one.withheld == () for one in found.entries)
+
+
+def test_what_was_erased_is_withheld_and_the_rest_still_proven(log: Log) -> None:
+    for n in (0, 3, 4):
+        log.disclosures[n] = []
+    found = proven(log.receipt(ID, 0, 3, 4, 6), log)
+    assert found.erased_at == 6
+    assert found.entries[1].withheld == ("event.actor.name", "event.voted.reason")
+    assert found.entries[3].values == {"event.erased.reason": "asked"}
+
+
+def test_a_part_from_the_first_on_is_proven_as_a_part(log: Log) -> None:
+    assert len(proven(log.receipt(ID, 0, 3), log).entries) == 2
+
+
+def without(*names: str) -> Callable[[Receipt], None]:
+    def change(receipt: Receipt) -> None:
+        for name in names:
+            del receipt[name]
+
+    return change
+
+
+def of_entry(n: int, **fields: object) -> Callable[[Receipt], None]:
+    return lambda receipt: receipt["entries"][n].update(fields)
+
+
+def swapped(receipt: Receipt) -> None:
+    receipt["entries"][1:3] = reversed(receipt["entries"][1:3])
+
+
+def doubled(receipt: Receipt) -> None:
+    receipt["entries"].insert(1, receipt["entries"][0])
+
+
+STRUCTURAL: dict[str, Callable[[Receipt], None]] = {
+    "no checkpoint": without("checkpoint"),
+    "no request": without("approvalId"),
+    "no entries": without("entries"),
+    "the first entry left out": lambda receipt: receipt["entries"].pop(0),
+    "one in the midst left out": lambda receipt: receipt["entries"].pop(1),
+    "all left out": lambda receipt: receipt["entries"].clear(),
+    "two swapped": swapped,
+    "one doubled": doubled,
+    "of another request by name": lambda receipt: receipt.update(approvalId=OTHER),
+    "of no request by name": lambda receipt: receipt.update(approvalId=""),
+    "the index of another": of_entry(1, index="2"),
+    "an index without end": of_entry(1, index="9" * 5000),
+    "an index below 0": of_entry(1, index=-1),
+    "an index that is true": of_entry(2, index=True),
+    "an index that is half": of_entry(1, index=3.5),
+    "an index that is infinite": of_entry(1, index=float("inf")),
+    "an index with spaces": of_entry(1, index=" 3"),
+    "an index in other digits": of_entry(1, index="٣"),
+    "a leaf that is a number": of_entry(1, leaf=5),
+    "a leaf that is not base64": of_entry(1, leaf="a"),
+    "a proof that is too long": lambda receipt: receipt["entries"][1]["proof"].append("A" * 43 + "="),
+    "a proof that is too short": lambda receipt: receipt["entries"][1]["proof"].pop(),
+    "no proof": of_entry(1, proof=[]),
+    "a proof that is text": of_entry(1, proof="AAAA"),
+    "disclosures that are text": of_entry(1, disclosures="AAAA"),
+    "disclosures without paths": of_entry(1, disclosures=[{}]),
+    "a disclosure's path that is a list": of_entry(1, disclosures=[{"path": [], "salt": ""}]),
+    "an entry that is text": lambda receipt: receipt["entries"].__setitem__(1, "AAAA"),
+    "entries that are text": lambda receipt: receipt.update(entries="AAAA"),
+    "something that nobody verifies": lambda receipt: receipt.update(comment="approved by bob"),
+    "something in an entry that nobody verifies": of_entry(1, comment="approved by bob"),
+    "a checkpoint that is a number": lambda receipt: receipt.update(checkpoint=7),
+    "a checkpoint that is no text": lambda receipt: receipt.update(checkpoint="\ud800\n1\nA\n\n— a AAAA\n"),
+}
+
+
+@pytest.mark.parametrize("how", STRUCTURAL)
+def test_a_receipt_is_refused_with(how: str, log: Log) -> None:
+    receipt = log.receipt(ID, 0, 3, 4)
+    proven(copy.deepcopy(receipt), log)
+    STRUCTURAL[how](receipt)
+    with pytest.raises(NotProven):
+        proven(receipt, log)
+
+
+@pytest.mark.parametrize("found", [None, [], ["approvalId"], "receipt", 5, {}, [[]]])
+def test_what_is_no_receipt_is_refused(found: Any, log: Log) -> None:  # Any: whatever JSON may be
+    with pytest.raises(NotProven):
+        proven(found, log)
+
+
+def test_entries_about_others_are_refused(log: Log) -> None:
+    for indexes in [(0, 3, 4, 5), (0, 2, 3, 4), (0, 1, 3, 4), (1, 5, 6), (6,), (2,)]:
+        with pytest.raises(NotProven):
+            proven(log.receipt(ID, *indexes), log)
+
+
+def test_entries_of_another_tenant_are_refused(log: Log) -> None:
+    """A server could put another tenant's entries into a log; then its own signature shows it."""
+    log.tenant = "guest"
+    log.append(OTHER, 3, closed=event_pb2.Closed())
+    log.tenant = "home"
+    with pytest.raises(NotProven, match="guest"):
+        proven(log.receipt(OTHER, 1, 5, 7), log)
+    log.leaves[:7] = [leaf.replace(b"\x0a\x04home", b"\x0a\x05guest") for leaf in log.leaves[:7]]
+    with pytest.raises(NotProven, match="guest"):
+        proven(log.receipt(ID, 0, 3, 4), log)
+
+
+def test_a_checkpoint_of_another_log_is_refused(log: Log) -> None:
+    receipt, strange = log.receipt(ID, 0, 3, 4), Log(tenant="guest", leaves=log.leaves)
+    for other in (Log(leaves=log.leaves[:5]), strange, Log(origin="x/y", leaves=log.leaves)):
+        with pytest.raises(NotProven):
+            proven({**receipt, "checkpoint": other.note()}, log)
+    # The same key signs for all tenants, and the name beside a signature is not signed.
+    text, _, lines = strange.note().rpartition("\n\n")
+    renamed = key_of(log).line(base64.b64decode(lines.split()[2])[4:])
+    with pytest.raises(NotProven, match="and not of"):
+        proven({**receipt, "checkpoint": f"{text}\n\n{renamed}"}, log)
+
+
+def test_a_signature_by_an_unknown_key_is_refused_and_one_by_a_known_one_among_others_is_not(
+    log: Log,
+) -> None:
+    mallory = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"m")
+    receipt = log.receipt(ID, 0, 3, 4)
+    with pytest.raises(NotProven, match="no known key signed"):
+        proven({**receipt, "checkpoint": log.note(mallory)}, log)
+    handed_over = {**receipt, "checkpoint": log.note(mallory, KEY)}
+    assert list(proven(handed_over, log).signers) == [key_of(log)]
+    assert len(verify_receipt(handed_over, [key_of(log, mallory), key_of(log)]).signers) == 2
+    with pytest.raises(NotProven, match="no known key signed"):
+        verify_receipt(receipt, [])
+
+
+def test_a_witness_says_when_it_saw_the_log(log: Log) -> None:
+    witness = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"w")
+    known = VerifierKey.of(witness, "witness.example/w", 0x04)
+    receipt = log.receipt(ID, 0, 3, 4)
+    text = receipt["checkpoint"].rpartition("\n\n")[0] + "\n"
+    receipt["checkpoint"] += cosigned(text, witness, "witness.example/w", 1_700_000_000)
+    assert verify_receipt(receipt, [key_of(log), known]).signers == {key_of(log): None, known: 1_700_000_000}
+
+
+# Where a receipt's file may differ and still mean the same: how JSON is written, and the keys that it brings
+# along, which nobody believes.
+
+
+def test_every_bit_of_a_receipts_file_is_refused_or_says_the_same(log: Log) -> None:
+    receipt = log.receipt(ID, 0, 3)
+    said, file = proven(receipt, log), json.dumps(receipt).encode()
+    keys = range(file.index(b'"keys": ["') + 10, file.index(b'"]', file.index(b'"keys": [')))
+    same = []
+    for bit in range(8 * len(file)):
+        changed = bytearray(file)
+        changed[bit // 8] ^= 1 << bit % 8
+        try:
+            again = proven(json.loads(changed), log)
+        except (NotProven, ValueError):
+            continue
+        assert again == said
+        if bit // 8 not in keys:
+            same.append(bytes(changed))
+    # White space.
+    assert all(json.loads(one) == receipt for one in same)
+    assert len(same) < len(file)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("AAAA"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(value=VALUES, place=st.integers(0, 10_000))
+def test_whatever_stands_in_a_receipts_place_is_refused_or_says_the_same(value: object, place: int) -> None:
+    log = Log()
+    log.append(ID, 1, actor=person("carol@example.com"), received=event_pb2.Received())
+    log.append(ID, 2, actor=person("alice@example.com"), voted=vote("yes"))
+    receipt = log.receipt(ID, 0, 1)
+    said = proven(receipt, log)
+    places = places_of(receipt)
+    holder, name = places[place % len(places)]
+    holder[name] = value
+    try:
+        again = proven(receipt, log)
+    except NotProven:
+        return
+    if name == "disclosures" or holder in [one["disclosures"] for one in receipt["entries"]]:
+        return  # fewer of them: what is not disclosed is withheld
+    assert again == said
+
+
+def places_of(found: Any) -> list[tuple[Any, Any]]:  # Any: JSON
+    here = list(found.items()) if isinstance(found, dict) else list(enumerate(found))
+    inner = [places_of(one) for _, one in here if isinstance(one, dict | list)]
+    return [(found, name) for name, _ in here] + [one for some in inner for one in some]
+
+
+def test_a_receipt_is_verified_without_network_home_or_any_other_part_of_placet(
+    log: Log, tmp_path: Path
+) -> None:
+    (tmp_path / "receipt.json").write_text(json.dumps(log.receipt(ID, 0, 3, 4)))
+    code = f"""
+        import json, socket, sys
+        def refuse(*_, **__): raise AssertionError("no network")
+        socket.socket = refuse
+        from placet_proof import VerifierKey, verify_receipt
+        proven = verify_receipt(json.load(open("receipt.json")), [VerifierKey.parse({str(key_of(log))!r})])
+        others = [name for name in sys.modules if name.split(".")[0] in ("placet", "grpc", "google")]
+        assert others == []
+        print(proven.entries[1].values["event.voted.reason"])
+    """
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert finished.stdout == "Seen the letter\n"

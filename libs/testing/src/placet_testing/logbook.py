@@ -1,0 +1,265 @@
+"""A small log with what there can be in one, written by a real AuditService; and its rows, to be changed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet_cli.verifying import Findings, Record, Row, Table, merged
+from placet_cli.verifying.sqlite import NotUtf8
+from placet_proof import Checkpoint, Frontier, leaf_hash, signed
+from placet_rpc.client import channel
+from placet_rpc.identity import acting_for
+from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint
+
+ORIGIN = "localhost/placet"
+# Closed, then erased; closed; of the other tenant.
+ERASED, CLOSED, ELSEWHERE = (f"1c9f0e4a-000{n}-5000-8000-000000000000" for n in range(3))
+ALICE, CAROL = "alice@example.com", "carol@example.com"
+
+
+def event(cause: str, actor: str = "", **body: Any) -> event_pb2.Event:  # Any: a message of the contract
+    """An event of a person, or of the clock."""
+    made = event_pb2.Event(cause_id=cause, **body)
+    made.actor.kind = event_pb2.ACTOR_KIND_PERSON if actor else event_pb2.ACTOR_KIND_CLOCK
+    if actor:
+        made.actor.name.value = actor
+        made.actor.authenticated_by = "jwt:placet-embedded"
+    made.time.FromSeconds(1_700_000_000)
+    return made
+
+
+def erasable(value: str) -> event_pb2.Erasable:
+    """A value."""
+    return event_pb2.Erasable(value=value)
+
+
+def received(title: str) -> event_pb2.Event:
+    """A request's first."""
+    body = event_pb2.Received(
+        title=erasable(title),
+        policy="simple",
+        policy_version=1,
+        policy_digest=b"p" * 32,
+        content_digest=b"c" * 32,
+    )
+    return event("intake", CAROL, received=body)
+
+
+def decision(cause: str, reason: str) -> list[event_pb2.Event]:
+    """What a vote brings about."""
+    yes, state = event_pb2.VERDICT_APPROVE, event_pb2.STATE_APPROVED
+    decided = event_pb2.Decided(
+        state=state, source=event_pb2.SOURCE_HUMAN, decision_type=event_pb2.DECISION_TYPE_HUMAN, tier=1
+    )
+    decided.approver.value = ALICE
+    return [
+        event(cause, ALICE, voted=event_pb2.Voted(tier=1, verdict=yes, reason=erasable(reason))),
+        event(f"{cause}/decided", ALICE, decided=decided),
+        event(f"{cause}/closed", closed=event_pb2.Closed(state=state)),
+    ]
+
+
+class Writer:
+    """Writes to an AuditService in the roles of those who do."""
+
+    def __init__(self, address: str, keys: KeyFiles) -> None:
+        self._address = address
+        self._keys = keys
+
+    async def append(self, tenant: str, approval_id: str, number: int, *events: event_pb2.Event) -> None:
+        """In one commit."""
+        request = audit_service_pb2.AppendEventsRequest(
+            approval_id=approval_id, expected_next=number, events=events
+        )
+        await self._stub(tenant, "worker" if number > 1 else "service", "AppendEvents", request)
+
+    async def erase(self, tenant: str, approval_id: str) -> None:
+        """A request's values."""
+        actor = event("", ALICE).actor
+        request = audit_service_pb2.EraseEventsRequest(
+            approval_id=approval_id, actor=actor, reason="asked to"
+        )
+        await self._stub(tenant, "service", "EraseEvents", request)
+
+    async def _stub(self, tenant: str, role: str, rpc: str, request: object) -> None:
+        key = SigningKey.load(self._keys.private_key)
+        token = StaticToken(mint(key, "test", tenant, [role], 60))
+        with acting_for(tenant):
+            async with channel(self._address, token) as opened:
+                await getattr(audit_service_pb2_grpc.AuditServiceStub(opened), rpc)(request)
+
+
+async def write_sample(writer: Writer) -> None:
+    """Two tenants, three requests, refusals, erasures, and what came after an erasure."""
+    refused = event_pb2.AccessRefused(method="/a.B/C", reason="ROLE_REQUIRED", approval_id=CLOSED)
+    late = event_pb2.Refused(command="decision", message=erasable("It is closed"))
+    await writer.append("default", ERASED, 1, received("Pay"))
+    await writer.append("default", CLOSED, 1, received("Ship"))
+    await writer.append("default", ERASED, 2, *decision("v1", "fine"))
+    await writer.append("default", "", 0, event("refusal/1", "eve@example.com", access_refused=refused))
+    await writer.append("default", "", 0, event("refusal/2", access_refused=refused))
+    await writer.erase("default", ERASED)
+    await writer.append("default", ERASED, 5, event("v2", ALICE, refused=late))
+    await writer.append("other", ELSEWHERE, 1, received("Hire"))
+    await writer.append("default", CLOSED, 2, *decision("v3", "go"))
+    await writer.append("other", ELSEWHERE, 2, event("v4", closed=event_pb2.Closed()))
+
+
+@dataclass
+class Logbook:
+    """The rows of all tables, the tenant first in each."""
+
+    tables: dict[Table, list[Row]]
+
+    has_tables = True
+
+    @classmethod
+    def read(cls, path: Path) -> Logbook:
+        """All that is in a SQLite file, which nobody has open."""
+        # Else files are made beside it, as if somebody had.
+        with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
+            return cls({table: list(connection.execute(_SELECT.format(*_names(table)))) for table in Table})
+
+    def write(self, path: Path) -> None:
+        """Puts these rows in the place of those in a SQLite file, as whoever owns the file can."""
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("PRAGMA foreign_keys=OFF")
+            for (name,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+            ).fetchall():
+                connection.execute(f"DROP TRIGGER {name}")
+            for table, rows in self.tables.items():
+                connection.execute(f"DELETE FROM {table.label}")  # noqa: S608  # names of ours
+                for row in rows:
+                    marks = ", ".join("CAST(? AS TEXT)" if isinstance(one, NotUtf8) else "?" for one in row)
+                    stored = [one.raw if isinstance(one, NotUtf8) else one for one in row]
+                    connection.execute(f"INSERT INTO {table.label} VALUES ({marks})", stored)  # noqa: S608  # as above
+
+    def copied(self) -> Logbook:
+        """One that can be changed."""
+        return Logbook({table: list(rows) for table, rows in self.tables.items()})
+
+    def of(self, table: Table, tenant: str) -> list[Row]:
+        """A tenant's rows."""
+        return [row for row in self.tables[table] if row[0] == tenant]
+
+    def set(self, table: Table, at: int, **columns: object) -> None:
+        """Changes columns of the row number `at`."""
+        row = dict(zip(("tenant", *table.columns), self.tables[table][at], strict=True)) | columns
+        self.tables[table][at] = tuple(row.values())
+
+    def find(self, table: Table, tenant: str, place: int) -> int:
+        """The number of a tenant's row of an index or a size."""
+        return next(at for at, row in enumerate(self.tables[table]) if row[0] == tenant and row[1] == place)
+
+    def entry(self, tenant: str, index: int) -> event_pb2.Entry:
+        """What a leaf says."""
+        leaf = self.tables[Table.ENTRY][self.find(Table.ENTRY, tenant, index)][-1]
+        assert isinstance(leaf, bytes)
+        return event_pb2.Entry.FromString(leaf)
+
+    def rewrite(self, tenant: str, index: int, entry: event_pb2.Entry) -> None:
+        """Lets a leaf say something else, and its columns too."""
+        self.set(
+            Table.ENTRY,
+            self.find(Table.ENTRY, tenant, index),
+            approval_id=entry.approval_id,
+            number=entry.number,
+            cause_id=entry.event.cause_id,
+            leaf=entry.SerializeToString(deterministic=True),
+        )
+
+    def insert(self, tenant: str, index: int, entry: event_pb2.Entry) -> None:
+        """Puts an entry in the place of another, which moves on with all that follow. Values stay where they
+        belong; the tree and the checkpoints stay as they are."""
+        self._move(tenant, index, 1)
+        self.tables[Table.ENTRY].append((tenant, index, "", 0, "", b""))
+        self.rewrite(tenant, index, entry)
+
+    def remove(self, tenant: str, index: int) -> None:
+        """Takes an entry out with its values; all that follow move up. Otherwise as `insert`."""
+        for table in (Table.ENTRY, Table.DISCLOSURE):
+            self.tables[table] = [row for row in self.tables[table] if row[:2] != (tenant, index)]
+        self._move(tenant, index, -1)
+
+    def delete(self, tenant: str, index: int, *tables: Table) -> None:
+        """Takes an entry's rows out of some tables (a checkpoint: of so many entries); nothing moves."""
+        for table in tables:
+            self.tables[table] = [row for row in self.tables[table] if row[:2] != (tenant, index)]
+
+    def _move(self, tenant: str, index: int, by: int) -> None:
+        for table in (Table.ENTRY, Table.DISCLOSURE):
+            for at, row in enumerate(self.tables[table]):
+                if row[0] == tenant and int(str(row[1])) >= index:
+                    self.set(table, at, index=int(str(row[1])) + by)
+
+    def cut(self, tenant: str, size: int, *tables: Table) -> None:
+        """Takes out of some tables what is of entries from `size` on."""
+        for table in tables:
+            last = size if table is Table.CHECKPOINT else size - 1
+            self.tables[table] = [
+                row for row in self.tables[table] if row[0] != tenant or int(str(row[1])) <= last
+            ]
+
+    def regrow(self, tenant: str) -> None:
+        """Grows a tenant's tree again from its entries. The checkpoints stay as they are."""
+        checkpoints = self.tables[Table.CHECKPOINT]
+        self.reseal(tenant, Ed25519PrivateKey.generate())
+        self.tables[Table.CHECKPOINT] = checkpoints
+
+    def reseal(self, tenant: str, key: Ed25519PrivateKey, *, sizes: Sequence[int] = ()) -> None:
+        """Grows a tenant's tree again from its entries, and signs it with a key, as who stole that could:
+        checkpoints of `sizes`, or of those that there were, and of all."""
+        entries = sorted(self.of(Table.ENTRY, tenant), key=lambda row: _order(row[1:]))
+        wanted = set(sizes or [int(str(row[1])) for row in self.of(Table.CHECKPOINT, tenant)]) | {
+            len(entries)
+        }
+        for table in (Table.TREE, Table.CHECKPOINT):
+            self.tables[table] = [row for row in self.tables[table] if row[0] != tenant]
+        tree, name = Frontier(), f"{ORIGIN}/{tenant}"
+        for entry in entries:
+            leaf = entry[-1]
+            assert isinstance(leaf, bytes)
+            self.tables[Table.TREE].append((tenant, tree.size, b"".join(tree.append(leaf_hash(leaf)))))
+            if tree.size in wanted:
+                text = Checkpoint(name, tree.size, tree.root()).text
+                note = f"{text}\n{signed(text, key, name)}"
+                self.tables[Table.CHECKPOINT].append((tenant, tree.size, note))
+
+    # As a source to verify.
+
+    def damage(self) -> Iterator[str]:
+        """None: there are no pages."""
+        yield from ()
+
+    def tenants(self) -> Sequence[object]:
+        """Of all rows."""
+        return list({row[0] for rows in self.tables.values() for row in rows})
+
+    def rows(self, table: Table, tenant: str) -> Iterator[Row]:
+        """In the order in which databases give them."""
+        return iter(sorted((row[1:] for row in self.of(table, tenant)), key=_order))
+
+    def records(self, tenant: str, findings: Findings) -> Iterator[Record]:
+        """See Source."""
+        return merged(self, tenant, findings)
+
+
+def _order(row: Row) -> tuple[int, Any]:  # Any: numbers are compared with numbers only
+    rank = 0 if isinstance(row[0], int | float) else 1
+    return rank, row[0] if not rank else str(row[0])
+
+
+_SELECT = "SELECT {1} FROM {0} ORDER BY rowid"
+
+
+def _names(table: Table) -> tuple[str, str]:
+    return table.label, ", ".join(f'"{column}"' for column in ("tenant", *table.columns))

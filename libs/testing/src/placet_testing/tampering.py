@@ -1,0 +1,62 @@
+"""A home whose log a real AuditService wrote, for tests that change it behind its back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from placet_cli.home import Home
+from placet_cli.stack.secrets import make_keys
+from placet_cli.verifying import Check, Finding, KnownKeys, Seen, Source, Verification
+from placet_rpc.tokens import KeyFiles
+from placet_testing.audit_server import AuditServer
+from placet_testing.logbook import Logbook, Writer, write_sample
+
+
+@dataclass(frozen=True)
+class SampleLog:
+    """The log in its home, which no test changes; its rows, of which each takes copies; its key."""
+
+    home: Home
+    rows: Logbook
+    keys: KnownKeys
+    stolen_key: Ed25519PrivateKey
+
+    def findings(
+        self, source: Source, *, seen: Sequence[Seen] = (), without: Collection[Check] = ()
+    ) -> list[Finding]:
+        """What is wrong with a source."""
+        verification = Verification(source, self.keys, seen=seen, without=without)
+        for _ in verification.run():
+            pass
+        return list(verification.findings)
+
+    def home_with(self, rows: Logbook, folder: Path) -> Home:
+        """A home like this one, in which the log has these rows."""
+        home = Home.at(folder)
+        shutil.copytree(self.home.path, home.path)
+        rows.write(home.database("audit"))
+        return home
+
+
+async def make_sample(folder: Path) -> SampleLog:
+    """Writes the sample's log through a server that is gone when this returns."""
+    home = Home.at(folder)
+    home.prepare()
+    make_keys(home)
+    keys = KeyFiles.below(home.keys)
+    server = AuditServer(home.path / "data", keys, log_key=home.log_key.read_text())
+    await server.start()
+    try:
+        await write_sample(Writer(server.address, keys))
+    finally:
+        await server.stop()
+    pem = home.log_key.read_text()
+    key = load_pem_private_key(pem.encode(), password=None)
+    assert isinstance(key, Ed25519PrivateKey)
+    return SampleLog(home, Logbook.read(home.database("audit")), KnownKeys().with_pem(pem), key)
