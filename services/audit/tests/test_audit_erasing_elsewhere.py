@@ -54,6 +54,10 @@ async def _until_current(tail: Any) -> Any:
         yield stretch.answers
 
 
+def contents(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
 async def test_what_was_erased_is_gone_from_the_file(
     tmp_path: Path, log_keys: LogKeys, make_append: MakeAppend
 ) -> None:
@@ -65,7 +69,7 @@ async def test_what_was_erased_is_gone_from_the_file(
 
     assert await database.shred()
 
-    raw = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    raw = contents(tmp_path)
     for number in range(1, 60):
         assert (f"because c{number}-".encode() in raw) is (number % 3 != 1)
     # Triggers that keep the log from changing did not mind.

@@ -23,8 +23,8 @@ PATIENCE = 5.0
 _SQLITE_READERS = 3
 # The execution option of transactions whose commit need not wait for the disk.
 _UNSYNCED = {"placet_unsynced": True}
-# Else what was deleted stays readable in the file until something takes its place. It costs nothing that could
-# be measured: the pages are written in any case.
+# Else what was deleted stays readable in the file until something takes its place. It costs nothing that
+# could be measured: the pages are written in any case.
 _OVERWRITING = "PRAGMA secure_delete=ON"
 
 

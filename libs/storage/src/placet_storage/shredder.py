@@ -1,8 +1,8 @@
 """Takes what was deleted out of a SQLite file for good.
 
-SQLite overwrites what it deletes, but not the copies that it leaves behind where it moves rows from page to page,
-and its write-ahead log holds pages as they were. Only a file that is written anew holds nothing of either. In
-PostgreSQL that is VACUUM's work, which the server does by itself.
+SQLite overwrites what it deletes, but not the copies that it leaves behind where it moves rows from page to
+page, and its write-ahead log holds pages as they were. Only a file that is written anew holds nothing of
+either. In PostgreSQL that is VACUUM's work, which the server does by itself.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def shred(connection: DBAPIConnection) -> bool:
     size = _value(connection, "PRAGMA page_count") * _value(connection, "PRAGMA page_size")
     if size > MOST_BYTES:
         _LOG.warning(
-            "what was erased may leave traces in a SQLite file of %d MiB; stop the service and run VACUUM on it"
-            " (then PRAGMA user_version=0)",
+            "what was erased may have left traces in a SQLite file of %d MiB; stop the service, and run"
+            " VACUUM and PRAGMA user_version=0 on it",
             size >> 20,
         )
         return False
