@@ -254,6 +254,24 @@ async def has_read(platform: Platform, lived: Rows) -> bool:
     return (await rows(platform.database_url))["view_cursor"] == lived["view_cursor"]
 
 
+async def test_what_follows_an_erasure_changes_nothing_of_it_on_a_replica_that_is_new(
+    open_platform: OpenPlatform, database_url: str
+) -> None:
+    platform = await open_platform(database_url)
+    replica = await platform.serve()
+    approval_id = await closed(platform, 0)
+    await erase(platform, approval_id)
+    erased = await get(platform, approval_id)
+    await replica.aclose()
+    await platform.serve()
+
+    await notify(platform, approval_id)
+
+    await platform.until(lambda: has_path(platform, approval_id, 8))
+    approval = await get(platform, approval_id)
+    assert (approval.erasure, dict(approval.labels)) == (erased.erasure, {})
+
+
 async def test_words_that_are_read_together_with_their_erasure_are_not_written(
     open_platform: OpenPlatform, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,21 +350,25 @@ async def test_a_replica_that_does_not_write_the_view_stops_telling_too(bare_pla
     platform = bare_platform
     await platform.serve(replica="first")
     first = platform.address
-    approval_id = await closed(platform, 0)
+    before = await closed(platform, 1)
     await platform.serve(replica="second")
-    await platform.until(lambda: is_told(platform, words_of(0)))
+    # From here on this one reads along.
+    await platform.until(lambda: is_shown(platform, before, waiting=False))
+    approval_id = await closed(platform, 0)
+    begin = (await get(platform, approval_id)).path[0].index
+    await platform.until(lambda: is_told(platform, begin, words_of(0)))
 
     platform.address, second = first, platform.address
     await erase(platform, approval_id)
     platform.address = second
 
-    await platform.until(lambda: is_told(platform, []))
+    await platform.until(lambda: is_told(platform, begin, []))
 
 
-async def is_told(platform: Platform, words: list[bytes]) -> bool:
-    """Whether a watch of all that happened tells the words of the first request, or none of them."""
+async def is_told(platform: Platform, from_index: int, words: list[bytes]) -> bool:
+    """Whether a watch of what happened since tells these words of the first request, and no others."""
     stub = await platform.as_(OPERATOR, "operator")
-    call = stub.WatchApprovals(approval_service_pb2.WatchApprovalsRequest(from_log_index=0))
+    call = stub.WatchApprovals(approval_service_pb2.WatchApprovalsRequest(from_log_index=from_index))
     said = b""
     try:
         async for response in call:
@@ -355,7 +377,7 @@ async def is_told(platform: Platform, words: list[bytes]) -> bool:
             said += response.SerializeToString()
     finally:
         call.cancel()
-    # Content is not told, nor a manager who was not asked.
+    # Content is not told by a watch.
     return bool(said) and [word for word in words_of(0) if word in said] == [
         word for word in words if not word.startswith(b"content")
     ]
