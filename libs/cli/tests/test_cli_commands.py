@@ -42,6 +42,7 @@ COMMANDS = [
     ("show", ID),
     ("decide", ID, "approve"),
     ("cancel", ID),
+    ("erase", ID, "--reason", "she asked for it"),
     ("watch",),
     ("audit", "tail"),
     ("trace", ID),
@@ -163,6 +164,8 @@ ERRORS: list[tuple[PlacetError, str]] = [
     (FailedPrecondition("The request is closed", reason="CLOSED"), "placet show 1c9f0e4a"),
     (InvalidArgument("A rejection needs a reason", reason="REASON_REQUIRED"), "placet decide 1c9f0e4a"),
     (Unavailable("Temporal does not answer", reason="DEPENDENCY_UNAVAILABLE"), "placet doctor"),
+    (FailedPrecondition("It must be kept", reason="RETAINED"), "placet erase 1c9f0e4a --before-retention"),
+    (FailedPrecondition("It is open", reason="NOT_CLOSED"), "placet cancel 1c9f0e4a"),
     (Unauthenticated("the token is not valid here", reason="TOKEN_INVALID"), "placet doctor"),
 ]
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from placet_cli.commands import deciding, demo, models, options, policies, record, requests, stack
+from placet_cli.commands import deciding, demo, erasing, models, options, policies, record, requests, stack
 from placet_cli.home import DEFAULT_HOME, Home
 from placet_cli.main import INTERRUPTED
 from placet_cli.problems import Problem
@@ -52,7 +52,7 @@ def placet(
     context.obj = {"home": home, "port_base": port_base, "identity": identity, "json": json}
 
 
-for part in (stack, demo, requests, deciding, policies, record, models):
+for part in (stack, demo, requests, deciding, erasing, policies, record, models):
     part.register(app)
 
 
