@@ -94,7 +94,7 @@ class Database:
         """Takes out of a SQLite file what transactions deleted that said so with `to_be_shredded`.
 
         False when somebody reads it just now, or the file is too large: it is for another time. Writers wait
-        meanwhile, for half a second for each 50 MB or so. Raises DatabaseUnavailable.
+        meanwhile, about a second for each 100 MB. Raises DatabaseUnavailable.
         """
         if self.dialect != "sqlite":
             return True
