@@ -19,7 +19,9 @@ from placet_rpc.tokens import SigningKey, StaticToken, mint
 from placet_workflows.events import Actor, ActorKind, Event, RefusalReason, Refused
 
 if TYPE_CHECKING:
-    from services.approval.tests.conftest import Platform
+    from pathlib import Path
+
+    from services.approval.tests.conftest import OpenPlatform, Platform
 
 CALLER, ALICE, BOB, OPERATOR = "ci@example.com", "alice@example.com", "bob@example.com", "op@example.com"
 HOME, ABROAD = "home", "abroad"
@@ -230,7 +232,11 @@ async def proven(platform: Platform, approval_id: str) -> Proven:
     return verify_receipt(MessageToDict(receipt), [VerifierKey.parse(key) for key in receipt.keys])
 
 
-async def test_every_proof_holds_before_and_after(platform: Platform) -> None:
+async def test_every_proof_holds_before_and_after(
+    open_platform: OpenPlatform, tmp_path: Path, database_url: str
+) -> None:
+    platform = await open_platform(f"sqlite:///{tmp_path / 'own.db'}", database_url)
+    await platform.serve()
     approval_id = await closed(platform)
     before = await proven(platform, approval_id)
     assert before.erased_at is None
