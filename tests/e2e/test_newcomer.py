@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import shlex
 import signal
 import sys
@@ -45,12 +46,15 @@ class Terminals:
         return parsed
 
 
-async def start(home: Path, *arguments: str) -> asyncio.subprocess.Process:
+async def start(
+    home: Path, *arguments: str, keyboard: int = asyncio.subprocess.DEVNULL
+) -> asyncio.subprocess.Process:
     """A command as a user starts it."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "placet_cli.main", *arguments),
         env=outside | {"PLACET_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "80"},
+        stdin=keyboard,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
@@ -206,6 +210,49 @@ async def test_a_request_can_be_withdrawn_and_sent_twice_without_harm(terminals:
     assert "Cancelled by you@localhost" in await terminals.placet(
         "cancel", str(first["id"]), "--reason", "found it"
     )
+
+
+async def test_a_closed_request_is_erased_when_it_is_meant_and_says_so(terminals: Terminals) -> None:
+    placet = terminals.placet
+    asked = await terminals.answer("request", "examples/typo-fix.diff", "--approver", ALICE, "--label", "a=b")
+    approval_id = str(asked["id"])
+    erase = ("erase", approval_id[:8], "--reason", "she asked for it", "--before-retention")
+    assert "only a closed one" in await placet(*erase, "--yes", status=1)
+    await placet("decide", approval_id, "approve", "--reason", "Reads well", "--as", ALICE)
+
+    assert "must be kept until" in await placet(*erase[:-1], "--yes", status=1)
+    assert "--yes" in await placet(*erase, status=1)
+    assert "may not do this" in await placet(*erase, "--yes", "--as", ALICE, status=1)
+    goes = await terminals.answer(*erase, "--dry-run")
+    assert (goes["labels"], goes["erased"]) == (1, False)
+    assert "must be kept" not in await typed(terminals, "n", *erase, status=1)
+    assert "“Reads well”" in await placet("show", approval_id)
+
+    assert "Erased on" in await typed(terminals, "y", *erase)
+
+    shown = await placet("show", approval_id)
+    assert "by you@localhost: she asked for it" in shown
+    assert "Approved by (erased)." in shown
+    assert not any(word in shown for word in (ALICE, "Reads well", "typo", "a=b"))
+    assert "was erased on" in await placet("show", approval_id, "--content", status=1)
+    tail = await placet("audit", "tail", "--no-follow", "--about", approval_id)
+    assert f"erased         {goes['values']} values, for good: she asked for it" in tail
+    # That she was refused at the door is the tenant's own entry, which stays.
+    assert [line for line in tail.splitlines() if ALICE in line and "access refused" not in line] == []
+    assert (await terminals.answer(*erase, "--yes"))["values"] == goes["values"]
+
+
+async def typed(terminals: Terminals, answer: str, *arguments: str, status: int = 0) -> str:
+    """What a command prints whose question is answered at a keyboard."""
+    keyboard, plugged_in = pty.openpty()
+    process = await start(terminals.home, *arguments, keyboard=plugged_in)
+    os.close(plugged_in)
+    os.write(keyboard, f"{answer}\n".encode())
+    output, errors = await process.communicate()
+    os.close(keyboard)
+    assert process.returncode == status, errors.decode()
+    assert "Erase it for good? [y/N]" in errors.decode()
+    return output.decode()
 
 
 BAD = [

@@ -42,6 +42,7 @@ COMMANDS = [
     ("show", ID),
     ("decide", ID, "approve"),
     ("cancel", ID),
+    ("erase", ID, "--reason", "she asked for it"),
     ("watch",),
     ("audit", "tail"),
     ("audit", "checkpoint"),
@@ -170,6 +171,8 @@ ERRORS: list[tuple[PlacetError, str]] = [
     (FailedPrecondition("Another policy", reason="POLICY_CHANGED"), "placet policies"),
     (FailedPrecondition("Shown otherwise", reason="RENDERING_CHANGED"), "placet show 1c9f0e4a --content"),
     (Unavailable("Temporal does not answer", reason="DEPENDENCY_UNAVAILABLE"), "placet doctor"),
+    (FailedPrecondition("It must be kept", reason="RETAINED"), "placet erase 1c9f0e4a --before-retention"),
+    (FailedPrecondition("It is open", reason="NOT_CLOSED"), "placet cancel 1c9f0e4a"),
     (Unauthenticated("the token is not valid here", reason="TOKEN_INVALID"), "placet doctor"),
 ]
 

@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet_cli.screen import event_lines, fit
-from placet_cli.words import _TOLD, age, clean, clock_note, row, rows, sentence, span, warnings
+from placet_cli.words import (
+    _TOLD,
+    age,
+    clean,
+    clock_note,
+    erasure_sentence,
+    named,
+    row,
+    rows,
+    sentence,
+    span,
+    warnings,
+)
 from placet_text import deceptive
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -144,6 +156,41 @@ def test_a_value_of_a_newer_contract_is_told_as_one_without_words() -> None:
     ):
         told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
         assert told.reason == "in a way that this version has no words for"
+
+
+def erased(event: event_pb2.Event) -> event_pb2.Event:
+    """As the log tells it when its values are gone."""
+    for text in (event.actor.name, event.received.title, event.asked.person, event.asked.reason):
+        if text.value:
+            text.commitment = bytes(32)
+            text.ClearField("value")
+    return event
+
+
+def test_what_was_erased_says_so_and_what_was_never_said_says_nothing() -> None:
+    person = event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value=ALICE))
+    event = event_pb2.Event(actor=person)
+    event.asked.person.value = ALICE
+    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=erased(event))))
+    assert (told.actor, told.reason, told.brief) == ("(erased)", "(erased):", "(erased)")
+    vote = event_pb2.Event(voted=event_pb2.Voted(verdict=event_pb2.VERDICT_APPROVE))
+    assert row(event_pb2.LogEntry(entry=event_pb2.Entry(event=vote))).reason == ""
+
+
+def test_an_erased_request_says_when_by_whom_and_why() -> None:
+    message = approval(state=event_pb2.STATE_APPROVED, source=event_pb2.SOURCE_HUMAN)
+    assert erasure_sentence(message) == ""
+    message.erasure.erase_time.FromDatetime(START)
+    message.erasure.eraser, message.erasure.reason = BOB, "she asked for it"
+    assert erasure_sentence(message) == f"Erased on 2026-01-02 03:04:05 UTC by {BOB}: she asked for it"
+    assert sentence(message) == "Approved by (erased)."
+    assert named(message.title) == "(erased)"
+
+
+def test_an_erasure_in_the_log_says_how_much_and_why() -> None:
+    event = event_pb2.Event(erased=event_pb2.Erased(values=9, reason=event_pb2.Erasable(value="she asked")))
+    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+    assert (told.event, told.reason) == ("erased", "9 values, for good: she asked")
 
 
 def test_an_event_fits_eighty_columns_and_is_aligned() -> None:

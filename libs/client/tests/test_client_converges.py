@@ -24,7 +24,7 @@ from placet_rpc.tokens import MintingTokenSource, SigningKey, generate_keys
 
 ID = "11111111-1111-5111-8111-111111111111"
 DIGEST, POLICY_DIGEST = bytes(range(32)), bytes(range(32, 64))
-ROLES = ("requester", "approver")
+ROLES = ("requester", "approver", "operator")
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -123,6 +123,12 @@ class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> approval_service_pb2.CancelApprovalResponse:
         self._next(request)
         return approval_service_pb2.CancelApprovalResponse(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
+
+    async def EraseApproval(
+        self, request: approval_service_pb2.EraseApprovalRequest, context: _Context
+    ) -> approval_service_pb2.EraseApprovalResponse:
+        self._next(request)
+        return approval_service_pb2.EraseApprovalResponse(log_index=12, values=9)
 
     async def GetCommand(
         self, request: approval_service_pb2.GetCommandRequest, context: _Context
@@ -290,6 +296,15 @@ async def test_a_cancellation_keeps_its_id_when_sent_again(client: PlacetClient,
     service.failures = [Unavailable("restarting")]
     await client.cancel(ID, reason="changed my mind")
     assert len({request.command_id for request in service.asked}) == 1
+
+
+async def test_an_erasure_that_ended_unknown_is_sent_again(client: PlacetClient, service: Scripted) -> None:
+    service.failures = [Unavailable("restarting")]
+    assert (await client.erase(ID, reason="she asked for it")).values == 9
+    first, again = service.asked
+    assert (first, first.before_retention) == (again, False)
+    await client.erase(ID, reason="she asked for it", before_retention=True)
+    assert service.asked[-1].before_retention
 
 
 async def test_a_watch_is_resumed_after_the_last_index_seen(client: PlacetClient, service: Scripted) -> None:

@@ -300,16 +300,16 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFiles:
     return generate_keys(tmp_path_factory.mktemp("keys"))
 
 
-OpenPlatform = Callable[[str], Coroutine[Any, Any, Platform]]
+OpenPlatform = Callable[..., Coroutine[Any, Any, Platform]]
 
 
 @pytest.fixture
 async def open_platform(tmp_path: Path, keys: KeyFiles) -> AsyncIterator[OpenPlatform]:
-    """Builds a platform on a database; it goes with the test."""
+    """Builds a platform on a database, and its log on another; it goes with the test."""
     async with AsyncExitStack() as stack:
 
-        async def build(database_url: str) -> Platform:
-            audit = AuditServer(tmp_path, keys)
+        async def build(database_url: str, log_url: str = "") -> Platform:
+            audit = AuditServer(tmp_path, keys, log_url)
             await audit.start()
             stack.push_async_callback(audit.stop)
             workflows = PlayedWorkflows(audit, SigningKey.load(keys.private_key))

@@ -1,7 +1,7 @@
 """What is stored, on SQLite and on PostgreSQL, with two tenants; and that a key is answered once."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -73,6 +73,44 @@ async def test_replicas_that_answer_at_once_store_one_answer(database_url: str) 
     assert await stores[0].find("tenant-a", "key-1") == kept[0]
     for database in replicas:
         await database.close()
+
+
+async def test_what_is_old_is_forgotten_and_the_same_call_is_a_new_one_then(
+    database_url: str,
+) -> None:
+    database = await Database.open(database_url, migrations="placet_decision")
+    store = Store(database)
+    answers, work = Answers(store), Work()
+    work.go.set()
+    await answers.once(A, work)
+    await database.transact(
+        lambda connection: connection.execute(
+            sa.update(answer).values(created_at=datetime.now(UTC) - timedelta(days=200))
+        )
+    )
+    recent = Question("tenant-b", "key-1", "approval-2", b"b" * 32)
+    await answers.once(recent, work)
+
+    before = datetime.now(UTC) - timedelta(days=184)
+    assert await store.forget(before) == 1
+    assert await store.forget(before) == 0
+
+    assert await answers.once(recent, work) == b"answer 2"
+    assert await answers.once(A, work) == b"answer 3"
+    await database.close()
+
+
+async def test_answers_that_are_forgotten_meanwhile_do_no_harm(store: Store) -> None:
+    given = [Answer(b"d" * 32, b"%d" % number) for number in range(40)]
+
+    async def forget() -> None:
+        for _ in given:
+            await store.forget(datetime.now(UTC) + timedelta(days=1))
+
+    kept, _ = await asyncio.gather(
+        asyncio.gather(*(store.keep("tenant-a", "key-1", "approval-1", one) for one in given)), forget()
+    )
+    assert set(kept) <= set(given)
 
 
 class Work:

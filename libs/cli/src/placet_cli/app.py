@@ -14,7 +14,18 @@ from typing import Annotated
 
 import typer
 
-from placet_cli.commands import audit, deciding, demo, models, options, policies, record, requests, stack
+from placet_cli.commands import (
+    audit,
+    deciding,
+    demo,
+    erasing,
+    models,
+    options,
+    policies,
+    record,
+    requests,
+    stack,
+)
 from placet_cli.home import DEFAULT_HOME, Home
 from placet_cli.main import INTERRUPTED
 from placet_cli.problems import Problem
@@ -52,7 +63,7 @@ def placet(
     context.obj = {"home": home, "port_base": port_base, "identity": identity, "json": json}
 
 
-for part in (stack, demo, requests, deciding, policies, audit, record, models):
+for part in (stack, demo, requests, deciding, erasing, policies, audit, record, models):
     part.register(app)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 # What is done as somebody.
-_PERSONAL = ("placet decide", "placet cancel", "placet request")
+_PERSONAL = ("placet decide", "placet cancel", "placet erase", "placet request")
 _WITHOUT_AS = "(without --as"
 
 

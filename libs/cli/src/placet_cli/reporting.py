@@ -26,6 +26,9 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "RENDERING_CHANGED": ("placet show ID --content",),
     "REASON_REQUIRED": ('placet decide ID reject --reason "…"',),
     "NOT_REQUESTER": ("placet cancel ID  (without --as, you run the stack and may)",),
+    "NOT_CLOSED": ("placet cancel ID", "placet show ID"),
+    "RETAINED": ('placet erase ID --before-retention --reason "…"  (where somebody may demand it)',),
+    "ERASED": ("placet show ID",),
     "BEYOND_END": ("placet audit tail  (without --from)",),
     "ROLE_REQUIRED": ("the same command without --as: whoever runs the stack has all roles of people",),
 }

@@ -19,7 +19,7 @@ from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short
 from placet_cli.stack.claims import StackState, shown, typed
 from placet_cli.stack.secrets import OWNER, person
-from placet_cli.words import clean
+from placet_cli.words import named
 from placet_client import PlacetClient
 from placet_rpc.client import ClientTls, channel, tls_from_environment
 from placet_rpc.tokens import FileTokenSource, TokenSource
@@ -190,7 +190,7 @@ class Session:
             )
         raise Problem(
             f"{len(found)} requests begin with {given}",
-            "\n".join(f"{one.id}  {clean(one.title)}" for one in found[:5]),
+            "\n".join(f"{one.id}  {named(one.title)}" for one in found[:5]),
             tries=(f"use more characters than {short(given)}",),
         )
 

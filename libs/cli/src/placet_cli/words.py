@@ -22,6 +22,9 @@ _DONE = {
     event_pb2.STATE_ANSWERED: "Answered",
 }
 
+# In the place of what was erased.
+ERASED = "(erased)"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -48,6 +51,19 @@ def sentence(approval: approval_pb2.Approval) -> str:
     if outcome.source == "AI_PRESCREEN":
         more = f": risk {screened.risk:.2f}, below {screened.threshold:.2f}"
     return clean(outcome.told(more))
+
+
+def erasure_sentence(approval: approval_pb2.Approval) -> str:
+    """When a request was erased, by whom and why; "" while it is not."""
+    if not approval.HasField("erasure"):
+        return ""
+    erasure = approval.erasure
+    return clean(f"Erased on {point(erasure.erase_time)} by {erasure.eraser or ERASED}: {erasure.reason}")
+
+
+def named(text: str) -> str:
+    """A request's title, or who asked for it: never empty before it is erased."""
+    return clean(text) or ERASED
 
 
 def _silences(approval: approval_pb2.Approval) -> str:
@@ -156,16 +172,21 @@ def _actor(event: event_pb2.Event) -> str:
         case event_pb2.ACTOR_KIND_AI_MODEL:
             return "AI"
         case _:
-            return name or "(erased)"
+            return name or ERASED
 
 
 _Told = tuple[str, str, bool | None]
 
 
+def _said(text: event_pb2.Erasable) -> str:
+    """What it says; where it said something, that it was erased."""
+    return text.value or (ERASED if text.commitment else "")
+
+
 def _received(event: event_pb2.Event) -> _Told:
     received = event.received
     deadline = f", deadline {point(received.deadline)}" if received.HasField("deadline") else ""
-    return "received", f"“{received.title.value}”{deadline}", None
+    return "received", f"“{_said(received.title)}”{deadline}", None
 
 
 def _processed(event: event_pb2.Event) -> _Told:
@@ -196,7 +217,7 @@ def _tier_opened(event: event_pb2.Event) -> _Told:
 
 
 def _asked(event: event_pb2.Event) -> _Told:
-    return "asked", f"{event.asked.person.value}: {event.asked.reason.value}", None
+    return "asked", f"{_said(event.asked.person)}: {_said(event.asked.reason)}", None
 
 
 def _notified(event: event_pb2.Event) -> _Told:
@@ -205,33 +226,33 @@ def _notified(event: event_pb2.Event) -> _Told:
 
 
 def _timed_out(event: event_pb2.Event) -> _Told:
-    return "timed out", event.timed_out.reason.value, None
+    return "timed out", _said(event.timed_out.reason), None
 
 
 def _escalated(event: event_pb2.Event) -> _Told:
-    return "escalated", event.escalated.reason.value, None
+    return "escalated", _said(event.escalated.reason), None
 
 
 def _voted(event: event_pb2.Event) -> _Told:
     yes = event.voted.verdict == event_pb2.VERDICT_APPROVE
-    return ("said yes" if yes else "said no"), event.voted.reason.value, yes
+    return ("said yes" if yes else "said no"), _said(event.voted.reason), yes
 
 
 def _refused(event: event_pb2.Event) -> _Told:
-    return "was refused", event.refused.message.value, False
+    return "was refused", _said(event.refused.message), False
 
 
 def _fell_back(event: event_pb2.Event) -> _Told:
-    return "fell back", event.fell_back.reason.value, None
+    return "fell back", _said(event.fell_back.reason), None
 
 
 def _ai_decided(event: event_pb2.Event) -> _Told:
     decided = event.ai_decided
     if decided.result != event_pb2.AI_RESULT_DECIDED:
         result = event_pb2.AiResult.Name(decided.result).removeprefix("AI_RESULT_").lower()
-        return f"AI {result}", decided.reasoning.value, None
+        return f"AI {result}", _said(decided.reasoning), None
     yes = decided.verdict == event_pb2.VERDICT_APPROVE
-    why = f"{decided.confidence:.0%} sure, by {decided.model}. {decided.reasoning.value}"
+    why = f"{decided.confidence:.0%} sure, by {decided.model}. {_said(decided.reasoning)}"
     return ("AI said yes" if yes else "AI said no"), why, yes
 
 
@@ -243,7 +264,7 @@ def _decided(event: event_pb2.Event) -> _Told:
     decided = event.decided
     source = event_pb2.Source.Name(decided.source).removeprefix("SOURCE_")
     yes = decided.state in (event_pb2.STATE_APPROVED, event_pb2.STATE_ANSWERED)
-    return _DONE.get(decided.state, "Closed").upper(), f"by {decided.approver.value} ({source})", yes
+    return _DONE.get(decided.state, "Closed").upper(), f"by {_said(decided.approver)} ({source})", yes
 
 
 def _closed(event: event_pb2.Event) -> _Told:
@@ -258,7 +279,7 @@ def _access_refused(event: event_pb2.Event) -> _Told:
 def _erased(event: event_pb2.Event) -> _Told:
     erased = event.erased
     values = f"{erased.values} {'value' if erased.values == 1 else 'values'}"
-    return "erased", f"{values}, for good: {erased.reason.value}", None
+    return "erased", f"{values}, for good: {_said(erased.reason)}", None
 
 
 _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
@@ -287,21 +308,21 @@ def _brief_pre_screened(event: event_pb2.Event) -> str:
 
 
 def _brief_timed_out(event: event_pb2.Event) -> str:
-    return event.timed_out.reason.value.replace(" did not respond within ", ": silent for ")
+    return _said(event.timed_out.reason).replace(" did not respond within ", ": silent for ")
 
 
 def _brief_fell_back(event: event_pb2.Event) -> str:
     """Its reason, in which people go by the first half of their addresses."""
-    return re.sub(r"(\S)@[\w.-]+", r"\1", event.fell_back.reason.value)
+    return re.sub(r"(\S)@[\w.-]+", r"\1", _said(event.fell_back.reason))
 
 
 def _brief_ai_decided(event: event_pb2.Event) -> str:
-    return f"{event.ai_decided.confidence:.0%} sure: {event.ai_decided.reasoning.value}"
+    return f"{event.ai_decided.confidence:.0%} sure: {_said(event.ai_decided.reasoning)}"
 
 
 _BRIEF: dict[str, Callable[[event_pb2.Event], str]] = {
     "pre_screened": _brief_pre_screened,
-    "asked": lambda event: event.asked.person.value,
+    "asked": lambda event: _said(event.asked.person),
     "timed_out": _brief_timed_out,
     "fell_back": _brief_fell_back,
     "ai_decided": _brief_ai_decided,

@@ -251,6 +251,18 @@ class PlacetClient:
         )
         return await converge(lambda: self.stub.CancelApproval(request), patience=self._patience)
 
+    async def erase(
+        self, approval_id: str, *, reason: str, before_retention: bool = False
+    ) -> approval_service_pb2.EraseApprovalResponse:
+        """Erases what a closed request says in words, for good; `reason` is kept. For operators.
+
+        `before_retention`: also before the time is over for which requests are kept.
+        """
+        request = approval_service_pb2.EraseApprovalRequest(
+            approval_id=approval_id, reason=reason, before_retention=before_retention
+        )
+        return await converge(lambda: self.stub.EraseApproval(request), patience=self._patience)
+
     async def _page(
         self, request: approval_service_pb2.ListApprovalsRequest
     ) -> approval_service_pb2.ListApprovalsResponse:

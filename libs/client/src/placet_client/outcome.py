@@ -14,7 +14,8 @@ class Outcome:
     """How a request ended. The enums are the contract's names without prefix, in upper case.
 
     `approver` is a person's address, "AI-Auto-Approved", "AI-Fallback", or a policy's name. `tier` is 0 when
-    no person decided; `confidence`, in [0, 1], and `model` are an AI's and empty when none decided.
+    no person decided; `confidence`, in [0, 1], and `model` are an AI's and empty when none decided. What was
+    erased is empty.
     """
 
     approval_id: str
@@ -42,19 +43,19 @@ class Outcome:
 
     def told(self, more: str = "") -> str:
         """It in words, with `more` before the full stop: ", after alice@example.com was silent for 2 h"."""
-        done = self.state.capitalize()
+        done, by = self.state.capitalize(), self.approver or "(erased)"
         match self.source:
             case "HUMAN":
                 role = ", manager" if self.decision_type == "MANAGER" else ""
-                said = f"{done} by {self.approver}{role}"
+                said = f"{done} by {by}{role}"
             case "AI_PRESCREEN":
-                said = f"{done} at once by {self.approver}"
+                said = f"{done} at once by {by}"
             case "AI_FALLBACK":
-                said = f"{done} by {self.approver}, {self.confidence:.0%} sure"
+                said = f"{done} by {by}, {self.confidence:.0%} sure"
             case "POLICY":
-                said = f"{done} by policy {self.approver}"
+                said = f"{done} by policy {by}"
             case _:
-                said = f"{done} by {self.approver}"
+                said = f"{done} by {by}"
         return f"{said}{more}."
 
     @classmethod

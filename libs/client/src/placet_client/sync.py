@@ -193,6 +193,12 @@ class PlacetClient:
         """See placet_client.PlacetClient.cancel."""
         return self._run(self._client.cancel(approval_id, reason=reason, command_id=command_id))
 
+    def erase(
+        self, approval_id: str, *, reason: str, before_retention: bool = False
+    ) -> approval_service_pb2.EraseApprovalResponse:
+        """See placet_client.PlacetClient.erase."""
+        return self._run(self._client.erase(approval_id, reason=reason, before_retention=before_retention))
+
     def _run(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
         if self._loop is None:
             work.close()

@@ -16,6 +16,7 @@ from placet_storage.engines import Dialect, Lanes, Location, locate, open_lanes
 from placet_storage.errors import translated
 from placet_storage.lanes import Lane
 from placet_storage.migrating import upgrade
+from placet_storage.shredder import shred
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -88,6 +89,17 @@ class Database:
         All reads in `work` see the same state, and the database refuses to write. Otherwise as `transact`.
         """
         return await self._run(self._lanes.reader, lambda connection: work(connection, *arguments), operation)
+
+    async def shred(self) -> bool:
+        """Takes out of a SQLite file what transactions deleted that said so with `to_be_shredded`.
+
+        False when somebody reads it just now, or the file is too large: it is for another time. Writers wait
+        meanwhile, about a second for each 100 MB. Raises DatabaseUnavailable.
+        """
+        if self.dialect != "sqlite":
+            return True
+        with translated():
+            return await self._lanes.writer.run_outside(shred)
 
     async def _run(self, lane: Lane, work: Callable[[Connection], T], operation: str) -> T:
         with self._span(operation), translated():

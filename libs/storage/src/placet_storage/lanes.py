@@ -9,10 +9,12 @@ from contextvars import copy_context
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from placet_storage.errors import DatabaseUnavailable
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 
 class Lane:
@@ -33,8 +35,15 @@ class Lane:
         thread is free again when the statement under way ends. Raises DatabaseUnavailable if no thread
         became free in time, and whatever `work` and the driver raise.
         """
+        return await self._in_turn(self._transact, work)
+
+    async def run_outside(self, work: Callable[[DBAPIConnection], T]) -> T:
+        """As `run`, on the driver's own connection and in no transaction: what `work` has done stays done."""
+        return await self._in_turn(self._outside, work)
+
+    async def _in_turn(self, way: Callable[[Callable[[C], T], _Caller], T], work: Callable[[C], T]) -> T:
         caller = _Caller()
-        turn = self._threads.submit(copy_context().run, self._transact, work, caller)
+        turn = self._threads.submit(copy_context().run, way, work, caller)
         # This bounds the wait for a turn only: what has begun cannot be cancelled, and has bounds of its own.
         patience = asyncio.get_running_loop().call_later(self._patience, caller.give_up, turn)
         try:
@@ -53,6 +62,16 @@ class Lane:
             if caller.is_gone:
                 raise _Abandoned
         return result
+
+    def _outside(self, work: Callable[[DBAPIConnection], T], _caller: _Caller) -> T:
+        pooled = self._engine.raw_connection()
+        try:
+            driver = pooled.dbapi_connection
+            if driver is None:
+                raise AssertionError("a pooled connection is open")
+            return work(driver)
+        finally:
+            pooled.close()
 
     async def close(self) -> None:
         """Waits for the transactions under way, then closes the connections. Safe to call twice."""

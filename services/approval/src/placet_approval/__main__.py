@@ -14,6 +14,7 @@ from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet_approval.config import Settings
 from placet_approval.door import Door
+from placet_approval.erasing import Eraser
 from placet_approval.feed import Feed
 from placet_approval.intake import Intake
 from placet_approval.log import AuditLog
@@ -32,7 +33,7 @@ from placet_rpc.recording import RefusalRecorder
 from placet_rpc.refusals import OnAccessRefused
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.tokens import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed, shredding
 from placet_telemetry import setup
 from placet_temporal import TemporalSettings, connect
 
@@ -61,6 +62,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         policies = load(settings.policy_folder)
         database = await Database.open(settings.database_url, migrations="placet_approval")
         stack.push_async_callback(database.close)
+        await stack.enter_async_context(shredding(database))
         tokens = FileTokenSource(settings.token_file)
         log = AuditLog(
             AuditServiceStub(
@@ -81,6 +83,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             intake,
             Door(notes, views, feed, log, workflows, reviver),
             Reader(requests, views, feed, log, settings.pulse),
+            Eraser(requests, feed, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
             judge_budget=settings.judge_budget,
         )

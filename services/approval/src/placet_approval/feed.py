@@ -21,6 +21,7 @@ from placet.audit.v1 import event_pb2
 from placet_approval.ahead import read_ahead
 from placet_approval.folding import Change, Folding, Happened
 from placet_approval.log import AuditLog
+from placet_approval.redacting import erased_id
 from placet_approval.requests import RequestStore
 from placet_approval.views import CursorMoved, Shown, ViewStore
 from placet_approval.waits import record_waits
@@ -243,6 +244,11 @@ class TenantFeed:
 
     def _publish(self, happened: Sequence[Happened]) -> None:
         for one in happened:
+            if erased_id(one.stored):
+                # What is kept of earlier entries still says it. Who resumes there reads the view, which does
+                # not.
+                self._recent.clear()
+                self._recent_from = one.stored.index
             if len(self._recent) == RECENT:
                 self._recent_from = self._recent[0].stored.index + 1
             self._recent.append(one)
@@ -253,11 +259,13 @@ class TenantFeed:
 
 
 def _last_of_each(changes: Sequence[Change]) -> list[tuple[Shown, list[str]]]:
-    """Each request as it stands after its last change, with all whom the changes asked first."""
+    """Each request as it stands after its last change, with all whom the changes asked first; but for those
+    whom an erasure follows."""
     latest: dict[str, tuple[Shown, list[str]]] = {}
     for change in changes:
         shown = change.happened.shown
         _, asked = latest.get(shown.approval.id, (shown, []))
+        asked = [] if change.erases else asked
         latest[shown.approval.id] = (shown, [*asked, *change.newly_asked])
     return list(latest.values())
 

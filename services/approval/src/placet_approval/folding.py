@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from placet.audit.v1 import event_pb2
 from placet_approval.log import AuditLog
-from placet_approval.presenting import present
+from placet_approval.presenting import people_asked, present
+from placet_approval.redacting import erased_id, redact
 from placet_approval.requests import RequestStore
 from placet_approval.views import Shown, ViewStore
 from placet_events import from_proto
@@ -33,10 +34,11 @@ class Happened:
 
 @dataclass(frozen=True)
 class Change:
-    """What happened, and whom it asked for the first time."""
+    """What happened, and whom it asked for the first time. `erases`: who was asked before is erased."""
 
     happened: Happened
-    newly_asked: tuple[str, ...]
+    newly_asked: tuple[str, ...] = ()
+    erases: bool = False
 
 
 def folded(path: Iterable[event_pb2.LogEntry]) -> ApprovalState | None:
@@ -47,12 +49,24 @@ def folded(path: Iterable[event_pb2.LogEntry]) -> ApprovalState | None:
     return state if state.last_number else None
 
 
+def shown_as(
+    state: ApprovalState, labels: Mapping[str, str], erasure: event_pb2.LogEntry | None = None
+) -> Shown:
+    """A request in this state, as the view has it. `erasure`: see `present`."""
+    return Shown(present(state, labels, erasure), frozenset(people_asked(state)))
+
+
 @dataclass(frozen=True)
 class _Known:
-    """A request's state, and its labels, which are not in the log."""
+    """A request's state, its labels, which are not in the log, and its last erasure."""
 
     state: ApprovalState
     labels: Mapping[str, str]
+    erasure: event_pb2.LogEntry | None = None
+
+    @property
+    def shown(self) -> Shown:
+        return shown_as(self.state, self.labels, self.erasure)
 
 
 class Folding:
@@ -80,10 +94,16 @@ class Folding:
         self, entries: Sequence[event_pb2.LogEntry], before: BeforeFold | None = None
     ) -> list[Change]:
         """What these entries did. `before` sees each with the state that it meets. Entries of the tenant
-        itself change no request, and are left out."""
-        of_requests = [stored for stored in entries if stored.entry.approval_id]
-        labels = await self._labels({stored.entry.approval_id for stored in of_requests} - self._known.keys())
-        return [await self._fold(stored, labels, before) for stored in of_requests]
+        itself change no request, and are left out; but for erasures."""
+        of_requests = {stored.entry.approval_id for stored in entries if stored.entry.approval_id}
+        labels = await self._labels(of_requests - self._known.keys())
+        changes: list[Change] = []
+        for stored in entries:
+            if stored.entry.approval_id:
+                changes.append(await self._fold(stored, labels, before))
+            elif erased_id(stored):
+                changes += await self._erase(stored)
+        return changes
 
     async def _labels(self, unknown: Set[str]) -> dict[str, Mapping[str, str]]:
         expected = {one: self._expected.pop(one) for one in unknown & self._expected.keys()}
@@ -96,35 +116,52 @@ class Folding:
         before: BeforeFold | None,
     ) -> Change:
         entry = from_proto(stored, LogEntry)
-        known = await self._known_before(stored.entry, labels)
+        known = await self._known_before(stored, labels)
         state, asked = known.state, set(known.state.asked)
         if before is not None:
             before(state, entry)
         state.fold(entry)
         self._keep(known)
-        shown = Shown(present(state, known.labels), frozenset(state.asked))
-        newly_asked = tuple(person for person in state.asked if person not in asked)
-        return Change(Happened(stored, shown), newly_asked)
+        newly_asked = tuple(person for person in people_asked(state) if person not in asked)
+        return Change(Happened(stored, known.shown), newly_asked)
 
-    async def _known_before(self, entry: event_pb2.Entry, labels: Mapping[str, Mapping[str, str]]) -> _Known:
-        """A request just before its event `entry.number`."""
+    async def _erase(self, erasure: event_pb2.LogEntry) -> list[Change]:
+        """The request without its words, as the log has had it since."""
+        stored = await self._log.events_of(self._tenant, erased_id(erasure))
+        path = [one for one in stored if one.index < erasure.index]
+        for one in path:
+            redact(one)
+        state = folded(path)
+        if state is None:
+            return []
+        known = _Known(state, {}, erasure)
+        self._keep(known)
+        return [Change(Happened(erasure, known.shown), erases=True)]
+
+    async def _known_before(
+        self, stored: event_pb2.LogEntry, labels: Mapping[str, Mapping[str, str]]
+    ) -> _Known:
+        """A request just before this event of its own."""
+        entry = stored.entry
         known = self._known.get(entry.approval_id)
         if known is not None and known.state.last_number == entry.number - 1:
             return known
         its_labels = known.labels if known is not None else labels.get(entry.approval_id, {})
-        return _Known(await self._state_before(entry), its_labels)
-
-    async def _state_before(self, entry: event_pb2.Entry) -> ApprovalState:
         if entry.number == 1:
-            return ApprovalState()
-        path = await self._views.path(self._tenant, entry.approval_id)
+            return _Known(ApprovalState(), its_labels)
+        return await self._read_before(stored, its_labels)
+
+    async def _read_before(self, stored: event_pb2.LogEntry, labels: Mapping[str, str]) -> _Known:
+        entry = stored.entry
+        path, erasure = await self._views.before(self._tenant, entry.approval_id, stored.index)
         if len(path) < entry.number - 1:
             path = await self._log.events_of(self._tenant, entry.approval_id)
-        return folded(path[: entry.number - 1]) or ApprovalState()
+        state = folded(path[: entry.number - 1]) or ApprovalState()
+        return _Known(state, labels) if erasure is None else _Known(state, {}, erasure)
 
     def _keep(self, known: _Known) -> None:
-        if known.state.closed is not None:
-            # Little follows, and it can be read again.
+        if known.state.closed is not None and known.erasure is None:
+            # Little follows, and it can be read again; after an erasure, perhaps not from this view yet.
             self._known.pop(known.state.approval_id, None)
             return
         self._known[known.state.approval_id] = known

@@ -172,7 +172,7 @@ class Intake:
         if message.HasField("deadline"):
             received.deadline.CopyFrom(message.deadline)
         event = event_pb2.Event(
-            actor=requester_actor(principal),
+            actor=actor_of(principal),
             cause_id=message.request_id,
             traceparent=current_traceparent(),
             received=received,
@@ -181,7 +181,7 @@ class Intake:
         return event
 
 
-def requester_actor(principal: Principal) -> event_pb2.Actor:
+def actor_of(principal: Principal) -> event_pb2.Actor:
     """A caller as the log names it: a person by their address, anything else a service."""
     return event_pb2.Actor(
         kind=event_pb2.ACTOR_KIND_PERSON if principal.is_person else event_pb2.ACTOR_KIND_SERVICE,

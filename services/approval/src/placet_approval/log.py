@@ -1,4 +1,4 @@
-"""The audit log as this service uses it: three calls, each for one tenant."""
+"""The audit log as this service uses it: a few calls, each for one tenant."""
 
 from __future__ import annotations
 
@@ -34,6 +34,14 @@ class AuditLog:
         """Appends an event of the tenant itself, once by its cause_id."""
         with acting_for(tenant):
             await self._stub.AppendEvents(audit_service_pb2.AppendEventsRequest(events=[event]))
+
+    async def erase(
+        self, tenant: str, approval_id: str, actor: event_pb2.Actor, reason: str
+    ) -> event_pb2.LogEntry:
+        """Erases the values of a request's entries; the entry that says so: a new one, or the last."""
+        request = audit_service_pb2.EraseEventsRequest(approval_id=approval_id, actor=actor, reason=reason)
+        with acting_for(tenant):
+            return (await self._stub.EraseEvents(request)).entry
 
     async def events_of(
         self, tenant: str, approval_id: str, timeout: float | None = None

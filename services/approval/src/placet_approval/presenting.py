@@ -14,8 +14,11 @@ from placet_workflows.state import ApprovalState
 TRACEPARENT_PARTS = 4
 
 
-def present(state: ApprovalState, labels: Mapping[str, str]) -> approval_pb2.Approval:
-    """The Approval of `state`, without its path."""
+def present(
+    state: ApprovalState, labels: Mapping[str, str], erasure: event_pb2.LogEntry | None = None
+) -> approval_pb2.Approval:
+    """The Approval of `state`, without its path. `erasure`: the entry that says that it was erased, if one
+    does."""
     received = to_proto(received_of(state), event_pb2.Received)
     approval = approval_pb2.Approval(
         id=state.approval_id,
@@ -35,7 +38,7 @@ def present(state: ApprovalState, labels: Mapping[str, str]) -> approval_pb2.App
         waiting_for_approval=state.waiting_for_approval,
         tier=state.tier,
         tier_name=state.tier_opened.name if state.tier_opened else "",
-        asked=list(state.asked),
+        asked=people_asked(state),
         held=state.held.reason if state.held else "",
         trace_id=trace_id(state.traceparent),
         last_number=state.last_number,
@@ -48,6 +51,8 @@ def present(state: ApprovalState, labels: Mapping[str, str]) -> approval_pb2.App
         approval.pre_screen.CopyFrom(to_proto(state.pre_screened, event_pb2.PreScreened))
     if state.decided is not None:
         approval.outcome.CopyFrom(_outcome(state))
+    if erasure is not None:
+        approval.erasure.CopyFrom(_erasure(erasure))
     return approval
 
 
@@ -57,6 +62,11 @@ def present_warning(warning: TextWarning) -> approval_service_pb2.TextWarning:
     return approval_service_pb2.TextWarning(
         field=warning.field, kind=kind, message=warning.message, count=warning.count
     )
+
+
+def people_asked(state: ApprovalState) -> list[str]:
+    """Everyone who was asked, in order; those who were erased are nobody."""
+    return [person for person in state.asked if person]
 
 
 def trace_id(traceparent: str) -> str:
@@ -94,3 +104,14 @@ def _outcome(state: ApprovalState) -> approval_pb2.Outcome:
     if state.closed is not None and state.closed.waited is not None:
         outcome.waited.FromTimedelta(state.closed.waited)
     return outcome
+
+
+def _erasure(entry: event_pb2.LogEntry) -> approval_pb2.Erasure:
+    event = entry.entry.event
+    return approval_pb2.Erasure(
+        erase_time=event.time,
+        eraser=event.actor.name.value,
+        reason=event.erased.reason.value,
+        values=event.erased.values,
+        log_index=entry.index,
+    )

@@ -13,10 +13,9 @@ from placet_approval.domain.rendering import RENDERING
 from placet_approval.domain.visibility import Sight
 from placet_approval.door import last_index_of
 from placet_approval.feed import Feed, Listener
-from placet_approval.folding import Happened, folded
+from placet_approval.folding import Happened, folded, shown_as
 from placet_approval.log import AuditLog
-from placet_approval.presenting import present
-from placet_approval.refusing import unknown_approval
+from placet_approval.refusing import erased, unknown_approval
 from placet_approval.requests import Content, Request, RequestStore
 from placet_approval.views import Filter, Shown, ViewStore
 from placet_rpc.calls import stopping
@@ -95,10 +94,10 @@ class Reader:
                 yield approval_service_pb2.WatchApprovalsResponse(next_log_index=following)
 
     async def content(self, sight: Sight, approval_id: str, digest: bytes) -> tuple[Content, Request]:
-        """A request's content, and the request."""
+        """A request's content, and the request. Raises NotFound (ERASED) where the caller may know it."""
         found = await self._requests.content(sight.tenant, approval_id, digest)
         if found is None:
-            raise unknown_approval(approval_id)
+            raise await self._without_content(sight, approval_id)
         if not sight.everything:
             await self._shown(sight, approval_id)
         return found
@@ -121,6 +120,12 @@ class Reader:
             metadata={"command_id": command_id},
         )
 
+    async def _without_content(self, sight: Sight, approval_id: str) -> NotFound:
+        seen = await self._views.get(sight.tenant, approval_id) if sight.everything else None
+        if isinstance(seen, Shown) and seen.approval.HasField("erasure"):
+            return erased(seen.approval)
+        return unknown_approval(approval_id)
+
     async def _shown(self, sight: Sight, approval_id: str) -> Shown:
         # The listener before the view: what the view does not know yet is heard.
         with self._feed.of(sight.tenant).listening(approval_id) as listener:
@@ -137,7 +142,7 @@ class Reader:
         if heard:
             return heard[-1].shown
         state = folded(await self._log.events_of(request.tenant, request.approval_id))
-        return None if state is None else Shown(present(state, request.labels), frozenset(state.asked))
+        return None if state is None else shown_as(state, request.labels)
 
 
 def _became(judged: Judged, log_index: int) -> approval_service_pb2.GetCommandResponse:

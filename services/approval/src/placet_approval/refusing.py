@@ -1,4 +1,4 @@
-"""The typed errors that senders of commands get, as the contract's ErrorReason names them."""
+"""The typed errors that callers get, as the contract's ErrorReason names them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,17 @@ def unknown_approval(approval_id: str) -> NotFound:
         f"there is no request {approval_id}, or it is not yours to see",
         reason="UNKNOWN_APPROVAL",
         metadata={"approval_id": approval_id},
+    )
+
+
+def erased(approval: approval_pb2.Approval) -> NotFound:
+    """The request's content was erased."""
+    erasure = approval.erasure
+    return NotFound(
+        f"the content of request {approval.id} was erased on"
+        f" {erasure.erase_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC by {erasure.eraser}: {erasure.reason}",
+        reason="ERASED",
+        metadata={"approval_id": approval.id, "time": erasure.erase_time.ToJsonString()},
     )
 
 

@@ -14,6 +14,7 @@ from placet_approval.domain.deception import TextWarning, warnings_of
 from placet_approval.domain.rendering import RENDERING
 from placet_approval.domain.visibility import sight_of
 from placet_approval.door import Door, Effect
+from placet_approval.erasing import Eraser
 from placet_approval.intake import Intake
 from placet_approval.presenting import present_warning
 from placet_approval.reading import Reader
@@ -39,12 +40,20 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     """See the contract, protos/placet/approval/v1/approval_service.proto."""
 
     def __init__(
-        self, intake: Intake, door: Door, reader: Reader, *, await_limit: float, judge_budget: float
+        self,
+        intake: Intake,
+        door: Door,
+        reader: Reader,
+        eraser: Eraser,
+        *,
+        await_limit: float,
+        judge_budget: float,
     ) -> None:
         """`await_limit`: seconds that AwaitOutcome waits at most; `judge_budget`: that a command does."""
         self._intake = intake
         self._door = door
         self._reader = reader
+        self._eraser = eraser
         self._await_limit = await_limit
         self._judge_budget = judge_budget
 
@@ -135,6 +144,16 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> approval_service_pb2.GetCommandResponse:
         return await self._reader.command(
             sight_of(current()), request.approval_id.lower(), request.command_id.lower()
+        )
+
+    async def EraseApproval(
+        self, request: approval_service_pb2.EraseApprovalRequest, context: _Context
+    ) -> approval_service_pb2.EraseApprovalResponse:
+        entry = await self._eraser.erase(
+            current(), request.approval_id.lower(), request.reason, before_retention=request.before_retention
+        )
+        return approval_service_pb2.EraseApprovalResponse(
+            log_index=entry.index, values=entry.entry.event.erased.values
         )
 
     async def GetContent(

@@ -95,6 +95,17 @@ view_event = sa.Table(
     sa.Index("view_event_path", "tenant", "approval_id", "number", unique=True),
 )
 
+# The entries that say that a request was erased. They belong to the tenant, and have no number.
+view_erasure = sa.Table(
+    "view_erasure",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("log_index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("approval_id", sa.Text, nullable=False),
+    sa.Column("entry", sa.LargeBinary, nullable=False),
+    sa.Index("view_erasure_of", "tenant", "approval_id", "log_index"),
+)
+
 # How far the view has read each tenant's log.
 view_cursor = sa.Table(
     "view_cursor",
@@ -103,7 +114,7 @@ view_cursor = sa.Table(
     sa.Column("next_index", sa.BigInteger, nullable=False),
 )
 
-VIEW_TABLES = (view, view_asked, view_event, view_cursor)
+VIEW_TABLES = (view, view_asked, view_event, view_erasure, view_cursor)
 
 # The one process that writes the view of a tenant; taken over when it falls silent.
 lease = sa.Table(

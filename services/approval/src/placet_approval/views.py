@@ -15,8 +15,17 @@ from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
 from placet_approval.domain.visibility import Sight
 from placet_approval.noting import Noted, noted_in
+from placet_approval.redacting import erase_in, erased_id, erasure_in
 from placet_approval.requests import Request, request_in
-from placet_approval.tables import VIEW_TABLES, lease, view, view_asked, view_cursor, view_event
+from placet_approval.tables import (
+    VIEW_TABLES,
+    lease,
+    view,
+    view_asked,
+    view_cursor,
+    view_erasure,
+    view_event,
+)
 from placet_rpc.errors import FieldViolation, InvalidArgument
 from placet_storage import Database
 
@@ -74,6 +83,12 @@ class ViewStore:
         """A request's entries, in order."""
         return await self._database.query(_path, tenant, approval_id, operation="get path")
 
+    async def before(
+        self, tenant: str, approval_id: str, log_index: int
+    ) -> tuple[list[event_pb2.LogEntry], event_pb2.LogEntry | None]:
+        """A request's entries, and its last erasure before an index."""
+        return await self._database.query(_before, tenant, approval_id, log_index, operation="get before")
+
     async def page(
         self, sight: Sight, wanted: Filter, size: int, token: str
     ) -> tuple[list[approval_pb2.Approval], str]:
@@ -93,7 +108,8 @@ class ViewStore:
     async def events_from(
         self, tenant: str, log_index: int, limit: int
     ) -> tuple[list[event_pb2.LogEntry], int]:
-        """Requests' entries from an index of the log on, and the first index that the view has not read."""
+        """Requests' entries and erasures from an index of the log on, and the first index that the view has
+        not read."""
         return await self._database.query(_events_from, tenant, log_index, limit, operation="list events")
 
     async def next_index(self, tenant: str) -> int:
@@ -111,6 +127,7 @@ class ViewStore:
     ) -> None:
         """Writes the next entries and the requests that they changed, with the cursor, in one transaction.
 
+        So is done what erasures among them take from what this service owns (see `redacting`).
         `changed` holds each request with those of its asked that are new. Raises CursorMoved when the view
         has not read exactly up to `expected`. Not synced: the log has it all, and the cursor says from where.
         """
@@ -122,6 +139,7 @@ class ViewStore:
                 for shown, newly_asked in changed
                 for person in newly_asked
             ],
+            erasures=[entry for entry in entries if erased_id(entry)],
         )
         await self._database.transact_unsynced(
             _write, self._statements, tenant, expected, entries[-1].index + 1, rows, operation="project"
@@ -168,9 +186,15 @@ _PATH = (
     .order_by(view_event.c.number)
 )
 _EVENTS = (
-    sa.select(view_event.c.entry)
-    .where(view_event.c.tenant == _TENANT, view_event.c.log_index >= sa.bindparam("from_index"))
-    .order_by(view_event.c.log_index)
+    sa.union_all(
+        *(
+            sa.select(table.c.log_index, table.c.entry).where(
+                table.c.tenant == _TENANT, table.c.log_index >= sa.bindparam("from_index")
+            )
+            for table in (view_event, view_erasure)
+        )
+    )
+    .order_by("log_index")
     .limit(sa.bindparam("limit", type_=sa.Integer))
 )
 _CURSOR = sa.select(view_cursor.c.next_index).where(view_cursor.c.tenant == _TENANT)
@@ -203,6 +227,7 @@ class _Rows:
     events: Sequence[Mapping[str, object]]
     requests: Sequence[Mapping[str, object]]
     asked: Sequence[Mapping[str, object]]
+    erasures: Sequence[event_pb2.LogEntry]
 
 
 # From here on a transaction's work, as plain functions on its connection.
@@ -231,6 +256,13 @@ def _path(connection: sa.Connection, tenant: str, approval_id: str) -> list[even
     return [event_pb2.LogEntry.FromString(entry) for (entry,) in rows]
 
 
+def _before(
+    connection: sa.Connection, tenant: str, approval_id: str, log_index: int
+) -> tuple[list[event_pb2.LogEntry], event_pb2.LogEntry | None]:
+    erasure = erasure_in(connection, tenant, approval_id, log_index)
+    return _path(connection, tenant, approval_id), erasure
+
+
 def _page(
     connection: sa.Connection, query: sa.Select[tuple[datetime, str, bytes]], size: int
 ) -> tuple[list[approval_pb2.Approval], str]:
@@ -245,7 +277,7 @@ def _events_from(
     connection: sa.Connection, tenant: str, log_index: int, limit: int
 ) -> tuple[list[event_pb2.LogEntry], int]:
     rows = connection.execute(_EVENTS, {"tenant": tenant, "from_index": log_index, "limit": limit})
-    return [event_pb2.LogEntry.FromString(entry) for (entry,) in rows], _cursor(connection, tenant)
+    return [event_pb2.LogEntry.FromString(entry) for _, entry in rows], _cursor(connection, tenant)
 
 
 def _cursor(connection: sa.Connection, tenant: str) -> int:
@@ -269,11 +301,12 @@ def _write(
         moved = connection.execute(_MOVE_CURSOR, move).rowcount
     if not moved:
         raise CursorMoved(tenant)
-    for statement, added in (
-        (_INSERT_EVENTS, rows.events),
-        (statements.upsert, rows.requests),
-        (_INSERT_ASKED, rows.asked),
-    ):
+    if rows.events:
+        connection.execute(_INSERT_EVENTS, rows.events)
+    for erasure in rows.erasures:
+        # Before what the requests are now is written, and after what of their path comes in the same batch.
+        erase_in(connection, tenant, erasure)
+    for statement, added in ((statements.upsert, rows.requests), (_INSERT_ASKED, rows.asked)):
         if added:
             connection.execute(statement, added)
 

@@ -21,7 +21,7 @@ from placet_audit.store import Store
 from placet_rpc.errors import DataLoss
 from placet_rpc.recording import RefusalRecorder
 from placet_rpc.server import CannotListen, Endpoint, serve
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed, shredding
 from placet_telemetry import setup
 
 _LOG = logging.getLogger("placet.audit")
@@ -66,7 +66,8 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
     """The log's database, with its schema up to date."""
     database = await Database.open(settings.database_url, migrations="placet_audit")
     try:
-        yield database
+        async with shredding(database):
+            yield database
     finally:
         await database.close()
 

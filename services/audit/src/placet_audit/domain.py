@@ -24,6 +24,8 @@ MAX_PAGE_BYTES = 2 << 20
 MAX_ERASURES = 20
 """The most erasures of one request."""
 
+_ERASURE = "erase/"
+
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 
@@ -156,7 +158,12 @@ def erasure_causes(approval_id: str) -> list[str]:
 
     An erasure erases all that is there; what comes later (a refused command's words) may need another one.
     """
-    return [f"erase/{approval_id}/{number}" for number in range(1, MAX_ERASURES + 1)]
+    return [f"{_ERASURE}{approval_id}/{number}" for number in range(1, MAX_ERASURES + 1)]
+
+
+def may_erase(entry: Entry) -> bool:
+    """Whether an entry may be one that says that values of earlier ones were erased."""
+    return entry.approval_id == TENANT_LEVEL and entry.draft.cause_id.startswith(_ERASURE)
 
 
 def check_append(append: Append) -> None:

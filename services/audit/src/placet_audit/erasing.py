@@ -12,7 +12,7 @@ from placet_audit.signing import LogKeys
 from placet_audit.store import append, erasures_of, lock
 from placet_audit.tables import OF_A_REQUEST, disclosure, entry
 from placet_rpc.errors import NotFound, ResourceExhausted
-from placet_storage import Database
+from placet_storage import Database, to_be_shredded
 
 Announce = Callable[[int, str], Draft]
 """The sealed event that says how many values were erased, by its cause."""
@@ -48,9 +48,6 @@ def _erase(
     connection: sa.Connection, tenant: str, approval_id: str, announce: Announce, keys: LogKeys
 ) -> Erasure:
     lock(connection)
-    if connection.dialect.name == "sqlite":
-        # Else what is deleted stays readable in the file until something else takes its place.
-        connection.exec_driver_sql("PRAGMA secure_delete=ON")
     causes = erasure_causes(approval_id)
     before = erasures_of(connection, tenant, causes)
     values = connection.execute(_deletion(tenant, approval_id)).rowcount
@@ -64,6 +61,7 @@ def _erase(
         raise ResourceExhausted(f"A request is erased {MAX_ERASURES} times at most.")
     draft = announce(values, causes[len(before)])
     (placed,) = append(connection, [Append(tenant, TENANT_LEVEL, 0, (draft,))], keys)
+    to_be_shredded(connection)
     if not isinstance(placed, Exception):
         return Erasure(placed.new[0], is_new=True)
     raise placed

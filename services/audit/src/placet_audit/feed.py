@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from placet_audit.domain import DEFAULT_PAGE, Entry, Page, check_reach, total_size, within_budget
+from placet_audit.domain import (
+    DEFAULT_PAGE,
+    Entry,
+    Page,
+    check_reach,
+    may_erase,
+    total_size,
+    within_budget,
+)
 from placet_rpc.errors import Unavailable
 from placet_storage import DatabaseUnavailable
 
@@ -138,6 +146,9 @@ class Feed(Generic[Answer]):
             more = recent.begun
             while more:
                 page = await self._log.entries(tenant, recent.end, DEFAULT_PAGE)
+                if any(may_erase(entry) for entry in page.entries):
+                    # By another process; what is kept here may still say what it erased.
+                    recent.forget()
                 recent.extend(page.entries)
                 more = page.more
         except DatabaseUnavailable as error:

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
 
 from placet.approval.v1 import approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2_grpc
@@ -22,7 +24,7 @@ from placet_rpc.client import channel
 from placet_rpc.recording import RefusalRecorder, appending_to
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.tokens import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed, forgetting
 from placet_telemetry import setup
 
 _LOG = logging.getLogger("placet.decision")
@@ -33,6 +35,7 @@ async def run(settings: Settings) -> None:
     provider = provider_of(settings)
     _LOG.info("provider %s judges", provider.name)
     database = await Database.open(settings.database_url, migrations="placet_decision")
+    store = Store(database)
     tokens = FileTokenSource(settings.token_file)
     approval, audit = (
         channel(address, tokens, tls=settings.tls())
@@ -44,13 +47,15 @@ async def run(settings: Settings) -> None:
     endpoint = Endpoint(
         decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
         decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,
-        DecisionServicer(Answers(Store(database)), contents, provider),
+        DecisionServicer(Answers(store), contents, provider),
     )
+    stack = AsyncExitStack()
+    await stack.enter_async_context(forgetting(database, store.forget, timedelta(days=settings.keep_days)))
     await serve(
         settings.server(),
         [endpoint],
         on_access_refused=refusals.record,
-        closing=[provider.close, approval.close, audit.close, database.close],
+        closing=[provider.close, approval.close, audit.close, stack.aclose, database.close],
     )
 
 

@@ -34,6 +34,10 @@ class Settings(ServiceSettings, CallerSettings):
     refusals_per_minute: int = Field(default=600, ge=0)
     """Refusals at this service's own door that are recorded for each tenant; more are only logged."""
 
+    keep_days: int = Field(default=184, ge=1)
+    """Days after which an answer, and why it was given, is forgotten. Till then the same call gets it again;
+    workflows repeat a call for hours, until its result is in the log."""
+
     provider: Literal["embedded", "openai"] | None = None
     """Who judges. Default: `openai` where a key, its file or a base URL is set, else `embedded`."""
 

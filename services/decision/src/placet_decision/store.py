@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from placet_storage import Database, UtcDateTime
+from placet_storage import Database, UtcDateTime, to_be_shredded
 
 metadata = sa.MetaData()
 
@@ -22,8 +22,12 @@ answer = sa.Table(
     sa.Column("response", sa.LargeBinary, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Index("answer_approval", "tenant", "approval_id"),
+    sa.Index("answer_age", "created_at"),
 )
-"""One row per idempotency key and tenant; a row is never changed."""
+"""One row per idempotency key and tenant; a row is never changed, and forgotten when it is old."""
+
+FORGOTTEN_AT_ONCE = 500
+"""How many answers are forgotten in one transaction."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,10 @@ class Store:
         found = await self._database.transact(_keep, self._insert, row, operation="keep answer")
         return given if found is None else found
 
+    async def forget(self, before: datetime) -> int:
+        """Forgets some answers from before a time: how many; 0 when there are no more."""
+        return await self._database.transact(_forget, before, operation="forget answers")
+
 
 # From here on a transaction's work, as plain functions on its connection.
 
@@ -70,11 +78,22 @@ _FIND = sa.select(answer.c.payload_digest, answer.c.response).where(
 
 def _keep(connection: sa.Connection, insert: sa.Insert, row: Mapping[str, object]) -> Answer | None:
     """Inserts, unless the key has an answer: then returns that."""
-    if connection.execute(insert, row).rowcount:
-        return None
-    found = _find(connection, str(row["tenant"]), str(row["idempotency_key"]))
-    assert found is not None, "a conflict without a row, though rows are never deleted"
-    return found
+    while not connection.execute(insert, row).rowcount:
+        # In PostgreSQL it may be forgotten just between the two.
+        found = _find(connection, str(row["tenant"]), str(row["idempotency_key"]))
+        if found is not None:
+            return found
+    return None
+
+
+def _forget(connection: sa.Connection, before: datetime) -> int:
+    oldest = sa.select(answer.c.tenant, answer.c.idempotency_key).where(answer.c.created_at < before)
+    oldest = oldest.order_by(answer.c.created_at).limit(FORGOTTEN_AT_ONCE)
+    keys = sa.tuple_(answer.c.tenant, answer.c.idempotency_key)
+    forgotten = connection.execute(sa.delete(answer).where(keys.in_(oldest))).rowcount
+    if forgotten:
+        to_be_shredded(connection)
+    return forgotten
 
 
 def _find(connection: sa.Connection, tenant: str, idempotency_key: str) -> Answer | None:

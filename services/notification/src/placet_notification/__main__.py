@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from placet.approval.v1 import approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2_grpc
@@ -23,7 +24,7 @@ from placet_rpc.recording import RefusalRecorder, appending_to
 from placet_rpc.refusals import OnAccessRefused
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.tokens import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed, forgetting
 from placet_telemetry import log, setup
 
 _LOG = log(__name__)
@@ -49,6 +50,9 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             for address in (settings.approval_address, settings.audit_address)
         ]
         store = Store(database)
+        await stack.enter_async_context(
+            forgetting(database, store.forget, timedelta(days=settings.keep_days))
+        )
         stream = Stream(store, sign_of_life=settings.sign_of_life, poll=settings.stream_poll)
         stack.push_async_callback(stream.close)
         email = EmailChannel(

@@ -40,7 +40,8 @@ class DeliveryChannel(Protocol):
 
 
 class LogChannel:
-    """A line in the service's log. Programs follow the stream; the line is for whoever looks for it."""
+    """A line in the service's log, of which nothing can be erased: it says to whom, not what. Programs follow
+    the stream; the line is for whoever looks for it."""
 
     async def deliver(
         self, tenant: str, notification: Notification, content: FetchContent, *, within: float
@@ -54,6 +55,5 @@ class LogChannel:
             kind=payload.kind.value,
             recipient=one_line(payload.recipient),
             approval_id=payload.approval_id,
-            title=one_line(payload.title),
             state=payload.state,
         )

@@ -70,6 +70,10 @@ class Settings(ServiceSettings, CallerSettings):
     mail_from: str = "placet@localhost"
     """The mails' sender. Its domain is also that of their Message-IDs."""
 
+    keep_days: int = Field(default=184, ge=1)
+    """Days after which who was told what is forgotten: recipient, title, reason, approver, and what the mail
+    server said. That it was told stays, so that nothing is told twice."""
+
     sign_of_life: float = Field(default=5, gt=0)
     """Seconds between empty messages to a subscriber."""
 

@@ -82,7 +82,8 @@ class Payload:
 
 @dataclass(frozen=True)
 class Notification:
-    """A payload with its id and its place (from 1, without gaps) in the tenant's stream. Immutable."""
+    """A payload with its id and its place (from 1, without gaps) in the tenant's stream. Immutable, but that
+    recipient, title, reason and approver are forgotten when it is old, and empty then."""
 
     id: str
     cursor: int
@@ -113,6 +114,12 @@ class Content:
     requester: str
     extracted: bool
     warnings: tuple[str, ...] = ()
+
+
+def code_of(detail: str) -> str:
+    """What a complaint says in numbers, e.g. SMTP's "550"; empty where it begins with none."""
+    code = detail.partition(" ")[0]
+    return code if code.isascii() and code.isdigit() else ""
 
 
 def is_address(recipient: str) -> bool:

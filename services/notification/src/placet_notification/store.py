@@ -15,11 +15,12 @@ from placet_notification.domain import (
     Payload,
     State,
     Status,
+    code_of,
     notification_id,
     payload_digest,
 )
 from placet_rpc.errors import AlreadyExists, NotFound
-from placet_storage import Database, UtcDateTime
+from placet_storage import Database, UtcDateTime, to_be_shredded
 
 METADATA = sa.MetaData()
 
@@ -65,6 +66,13 @@ DELIVERY = sa.Table(
 )
 
 _D = DELIVERY.c
+# No delivery is made without a recipient. Written out, because only so do databases see that the index will
+# do.
+_IN_WORDS = _D.recipient != sa.literal_column("''")
+sa.Index("delivery_in_words", _D.create_time, sqlite_where=_IN_WORDS, postgresql_where=_IN_WORDS)
+
+# How many deliveries are forgotten in one transaction.
+FORGOTTEN_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,11 @@ class Store:
         """Records an attempt that failed for now and gives the turn back, unless it has passed to another."""
         end = _End(tenant, id, lease, Status.PENDING, detail)
         return await self._database.transact(_end, end, operation="not_taken")
+
+    async def forget(self, before: datetime) -> int:
+        """Forgets of some deliveries from before a time who was told what, but not that it was done: the same
+        key and payload still give the same answer. Answers of how many; 0 when there are no more."""
+        return await self._database.transact(_forget, before, operation="forget")
 
     async def get(self, tenant: str, id: str) -> Delivery:
         """One delivery; NotFound UNKNOWN_DELIVERY if the tenant has none with that id."""
@@ -188,9 +201,24 @@ _END = (
     sa.update(DELIVERY)
     .where(*_THIS, _D.lease == sa.bindparam("this_lease"))
     .values(
-        status=sa.bindparam("new_status"), detail=sa.bindparam("new_detail"), lease=None, lease_until=None
+        status=sa.bindparam("new_status"),
+        # What was forgotten is not told again.
+        detail=sa.case((_IN_WORDS, sa.bindparam("new_detail")), else_=sa.bindparam("new_code")),
+        lease=None,
+        lease_until=None,
     )
     .returning(DELIVERY)
+)
+_OLDEST = (
+    sa.select(_D.tenant, _D.cursor, _D.detail)
+    .where(_IN_WORDS, _D.create_time < sa.bindparam("before", type_=_D.create_time.type))
+    .order_by(_D.create_time)
+    .limit(FORGOTTEN_AT_ONCE)
+)
+_FORGET = (
+    sa.update(DELIVERY)
+    .where(_D.tenant == sa.bindparam("this_tenant"), _D.cursor == sa.bindparam("this_cursor"))
+    .values(recipient="", title="", reason="", approver="", detail=sa.bindparam("new_code"))
 )
 _RETREAT = (
     sa.update(STREAM)
@@ -271,7 +299,9 @@ def _take_turn(connection: sa.Connection, tenant: str, key: str, payload: Payloa
             reason="ID_REUSED",
             metadata={"idempotency_key": key},
         )
-    delivery = _delivery(row)
+    # In the call's own words, which are the same; those of the row may be forgotten.
+    stored = _delivery(row)
+    delivery = replace(stored, notification=replace(stored.notification, payload=payload))
     if row.status != Status.PENDING or (row.lease is not None and lease.begins < row.lease_until):
         return Claim(delivery, granted=False)
     connection.execute(_CLAIM, {**this, "new_lease": lease.id, "new_lease_until": lease.ends})
@@ -298,9 +328,22 @@ def _end(connection: sa.Connection, end: _End) -> Delivery:
             "this_lease": end.lease.id,
             "new_status": end.status,
             "new_detail": end.detail,
+            "new_code": code_of(end.detail),
         },
     ).one_or_none()
     return _get(connection, end.tenant, end.id) if row is None else _delivery(row)
+
+
+def _forget(connection: sa.Connection, before: datetime) -> int:
+    oldest = connection.execute(_OLDEST, {"before": before}).all()
+    if oldest:
+        gone = [
+            {"this_tenant": row.tenant, "this_cursor": row.cursor, "new_code": code_of(row.detail)}
+            for row in oldest
+        ]
+        connection.execute(_FORGET, gone)
+        to_be_shredded(connection)
+    return len(oldest)
 
 
 def _get(connection: sa.Connection, tenant: str, id: str) -> Delivery:

@@ -22,7 +22,7 @@ from placet_cli.problems import Problem
 from placet_cli.screen import short
 from placet_cli.session import Session
 from placet_cli.spans import Span, load_trace, render
-from placet_cli.words import clean, point_of, row
+from placet_cli.words import clean, named, point_of, row
 from placet_client.converging import TRANSIENT, pauses
 from placet_text import visible
 
@@ -106,8 +106,8 @@ class _Printer:
     def entry(self, entry: event_pb2.LogEntry) -> None:
         """One entry, if it is about what was asked for."""
         event, about = entry.entry.event, entry.entry.approval_id
-        # What the door refused stands in the tenant's own part of the log, and names the request.
-        about = about or event.access_refused.approval_id
+        # Refusals at the door and erasures stand in the tenant's own part of the log, and name the request.
+        about = about or event.access_refused.approval_id or event.erased.approval_id
         if self._only not in (None, about):
             return
         screen, told = self.session.screen, row(entry)
@@ -155,7 +155,7 @@ def _decisions(approval: approval_pb2.Approval) -> dict[str, str]:
     events = [one.entry.event for one in approval.path]
     return {
         # A traceparent (W3C): version, trace id, span id, flags.
-        event.traceparent.split("-")[1]: f"decision by {clean(event.actor.name.value)}"
+        event.traceparent.split("-")[1]: f"decision by {named(event.actor.name.value)}"
         for event in events
         if event.WhichOneof("body") in ("voted", "refused") and event.traceparent.count("-") == 3
     }

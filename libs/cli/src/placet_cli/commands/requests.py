@@ -22,7 +22,20 @@ from placet_cli.given import deadline_of, labels_of
 from placet_cli.screen import Screen, short, since
 from placet_cli.session import Session
 from placet_cli.tracing import traced
-from placet_cli.words import age, clean, clock_note, clock_scale, point, row, rows, sentence, state_name
+from placet_cli.words import (
+    ERASED,
+    age,
+    clean,
+    clock_note,
+    clock_scale,
+    erasure_sentence,
+    named,
+    point,
+    row,
+    rows,
+    sentence,
+    state_name,
+)
 from placet_client import PlacetClient
 from placet_telemetry import tracer
 
@@ -176,9 +189,9 @@ def _list_line(approval: approval_pb2.Approval, now: datetime) -> tuple[str, ...
         short(approval.id),
         state_name(approval.state),
         approval.policy,
-        clean(approval.title),
+        named(approval.title),
         age(now - approval.create_time.ToDatetime(tzinfo=UTC)),
-        clean(who),
+        clean(who) or (ERASED if approval.HasField("erasure") else ""),
     )
 
 
@@ -208,11 +221,11 @@ async def show(
 
 def tell(screen: Screen, approval: approval_pb2.Approval) -> None:
     """A request as `placet show` tells it."""
-    screen.say(clean(approval.title), "bold")
+    screen.say(named(approval.title), "bold")
     priority = event_pb2.Priority.Name(approval.priority).removeprefix("PRIORITY_").lower()
     facts = [approval.id, f"policy {approval.policy}", priority]
     screen.say(" · ".join([*facts, *([clean(approval.subject_id)] if approval.subject_id else [])]), "dim")
-    screen.say(f"asked {point(approval.create_time)} by {clean(approval.requester)}", "dim")
+    screen.say(f"asked {point(approval.create_time)} by {named(approval.requester)}", "dim")
     if approval.labels:
         marks = [clean(f"{key}={value}") for key, value in sorted(approval.labels.items())]
         screen.paragraph(f"labels {' '.join(marks)}", "dim")
@@ -223,6 +236,7 @@ def tell(screen: Screen, approval: approval_pb2.Approval) -> None:
     screen.paragraph(sentence(approval), "bold")
     if approval.HasField("outcome") and approval.outcome.reasoning:
         screen.paragraph(f"“{clean(approval.outcome.reasoning)}”")
+    screen.paragraph(erasure_sentence(approval))
     screen.say()
     tell_path(screen, approval.path)
 
@@ -256,7 +270,7 @@ async def watch(
             from_index = approval.path[0].index if approval.path else 0
     async with session.client(patience=math.inf) as client:
         async for change in client.watch(from_log_index=from_index):
-            if only is not None and change.entry.entry.approval_id != only:
+            if only is not None and change.approval.id != only:
                 continue
             _tell_change(session, change, alone=only is not None)
             if session.screen.unread:

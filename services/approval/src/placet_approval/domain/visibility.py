@@ -18,7 +18,8 @@ class Sight:
     everything: bool
 
     def covers(self, requester: str, asked: frozenset[str]) -> bool:
-        """Whether a request by `requester`, put to `asked`, may be seen."""
+        """Whether a request by `requester`, put to `asked`, may be seen. Both are empty once erased: that
+        is nobody's subject."""
         return self.everything or self.subject == requester or self.subject in asked
 
 

@@ -1,0 +1,400 @@
+"""What an erasure leaves in this service's own tables, files and memory, whatever crashes when."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import audit_service_pb2, event_pb2
+from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet_approval.log import AuditLog
+from placet_approval.noting import Notes
+from placet_approval.redacting import erase_in
+from placet_approval.tables import VIEW_TABLES, metadata
+from placet_approval.views import ViewStore
+from placet_rpc.client import channel
+from placet_rpc.errors import Unavailable
+from placet_rpc.identity import acting_for
+from placet_rpc.tokens import SigningKey, StaticToken, mint
+from placet_storage import Database
+from placet_workflows.commands import Command
+from placet_workflows.events import Actor, ActorKind, Event, Notified, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from services.approval.tests.conftest import OpenPlatform, Platform
+
+OPERATOR = "op@example.com"
+HOME, ABROAD = "home", "abroad"
+
+Rows = dict[str, list[Any]]  # Any: rows, whose columns differ from table to table
+
+
+def marked(number: int, chance: random.Random) -> dict[str, Any]:
+    """A request of which each text holds its own mark."""
+    body = f"content-{number:03}-".encode() * chance.choice((1, 30, 3000))
+    return {
+        "title": f"title-{number:03}-" * chance.choice((1, 8)),
+        "labels": {f"label-{number:03}-": f"mark-{number:03}-" * chance.choice((1, 10))},
+        "required_approver": f"asked-{number:03}-@example.com",
+        "manager_approver": f"manager-{number:03}-@example.com",
+        "content": approval_pb2.Content(body=body, media_type="text/plain"),
+    }
+
+
+WORDS = ("content", "title", "label", "mark", "asked", "manager", "reason", "requester")
+
+
+def words_of(number: int) -> list[bytes]:
+    return [f"{word}-{number:03}-".encode() for word in WORDS]
+
+
+async def closed(platform: Platform, number: int, tenant: str = HOME, seed: int = 0) -> str:
+    """A marked request, decided by who was asked."""
+    fields = marked(number, random.Random(f"{seed}/{number}"))
+    caller = await platform.as_(f"requester-{number:03}-@example.com", tenant=tenant)
+    accepted = await caller.RequestApproval(platform.asking(**fields))
+    await platform.until(lambda: is_shown(platform, accepted.id, tenant, waiting=True))
+    decision = platform.deciding(
+        accepted.id,
+        content_digest=accepted.content_digest,
+        reason=f"reason-{number:03}-" * 20,
+        verdict=event_pb2.VERDICT_REJECT if number % 2 else event_pb2.VERDICT_APPROVE,
+    )
+    await (await platform.as_(fields["required_approver"], tenant=tenant)).SubmitDecision(decision)
+    return accepted.id
+
+
+async def get(platform: Platform, approval_id: str, tenant: str = HOME) -> approval_pb2.Approval:
+    stub = await platform.as_(OPERATOR, "operator", tenant=tenant)
+    return (await stub.GetApproval(approval_service_pb2.GetApprovalRequest(id=approval_id))).approval
+
+
+async def is_shown(platform: Platform, approval_id: str, tenant: str = HOME, *, waiting: bool) -> bool:
+    return (await get(platform, approval_id, tenant)).waiting_for_approval is waiting
+
+
+async def is_erased(platform: Platform, approval_id: str, tenant: str = HOME) -> bool:
+    return (await get(platform, approval_id, tenant)).HasField("erasure")
+
+
+async def erase(platform: Platform, approval_id: str, tenant: str = HOME) -> int:
+    """Erases; the index of the entry that says so."""
+    stub = await platform.as_(OPERATOR, "operator", tenant=tenant)
+    request = approval_service_pb2.EraseApprovalRequest(
+        approval_id=approval_id, reason="she asked for it", before_retention=True
+    )
+    return (await stub.EraseApproval(request)).log_index
+
+
+async def erase_in_log(platform: Platform, approval_id: str) -> None:
+    """As a replica does that is killed before it hears the answer."""
+    token = StaticToken(mint(SigningKey.load(platform.keys.private_key), "approval", HOME, ["service"], 60))
+    actor = event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value=OPERATOR))
+    request = audit_service_pb2.EraseEventsRequest(approval_id=approval_id, actor=actor, reason="she asked")
+    with acting_for(HOME):
+        async with channel(platform.audit.address, token) as opened:
+            await AuditServiceStub(opened).EraseEvents(request)
+
+
+async def opened(url: str, work: Callable[[Database], Awaitable[Any]]) -> Any:
+    """What `work` makes of the service's database. Any: whatever it makes."""
+    database = await Database.open(url, migrations="placet_approval")
+    try:
+        return await work(database)
+    finally:
+        await database.close()
+
+
+async def rows(url: str, tables: Any = VIEW_TABLES) -> Rows:
+    """All that some tables hold. Any: tables."""
+
+    def read(connection: sa.Connection) -> Rows:
+        return {
+            table.name: sorted(map(tuple, connection.execute(sa.select(table)).all())) for table in tables
+        }
+
+    found: Rows = await opened(url, lambda database: database.query(read))
+    return found
+
+
+async def everything(url: str) -> bytes:
+    """All that the database says, as bytes and texts."""
+    found = await rows(url, metadata.tables.values())
+    cells = [cell for table in found.values() for row in table for cell in row]
+    return b"\n".join(cell if isinstance(cell, bytes) else str(cell).encode() for cell in cells)
+
+
+def in_files(folder: Path) -> bytes:
+    """All that lies in a folder's databases, deleted or not, with what goes with them."""
+    return b"\n".join(file.read_bytes() for file in sorted(folder.glob("*.db*")))
+
+
+async def settled(platform: Platform, log_index: int, tenant: str = HOME) -> None:
+    """Waits until the view has read so far."""
+    stub = await platform.as_(OPERATOR, "operator", tenant=tenant)
+    request = approval_service_pb2.ListApprovalsRequest(min_log_index=log_index)
+
+    async def is_read() -> bool:
+        try:
+            await stub.ListApprovals(request, timeout=2)
+        except Unavailable:
+            return False
+        return True
+
+    await platform.until(is_read)
+
+
+# Nothing is left.
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_no_erased_value_is_left_anywhere_in_the_files(platform: Platform, seed: int) -> None:
+    requested = [
+        (number, tenant, await closed(platform, number, tenant, seed))
+        for number, tenant in enumerate([HOME, HOME, HOME, ABROAD] * 4)
+    ]
+    before = in_files(platform.folder)
+    assert [word for number, _, _ in requested for word in words_of(number) if word not in before] == []
+    gone = random.Random(seed).sample(requested, 8)
+    for _, tenant, approval_id in gone:
+        await settled(platform, await erase(platform, approval_id, tenant), tenant)
+
+    await platform.audit.stop()
+    for name, package in (("test", "placet_approval"), ("audit", "placet_audit")):
+        database = await Database.open(f"sqlite:///{platform.folder / name}.db", migrations=package)
+        # Both services do so within a minute.
+        assert await database.shred()
+        await database.close()
+
+    left = in_files(platform.folder)
+    for number, *_ in requested:
+        found = [word for word in words_of(number) if word in left]
+        assert found == ([] if number in {one[0] for one in gone} else words_of(number))
+
+
+async def test_no_erased_value_is_left_in_the_tables(either_platform: Platform) -> None:
+    platform = either_platform
+    gone, kept, abroad = [
+        await closed(platform, number, tenant) for number, tenant in enumerate((HOME, HOME, ABROAD))
+    ]
+    command = Command(
+        type="decision",
+        id=str(uuid.uuid4()),
+        actor=Actor(kind=ActorKind.PERSON, name="asked-000-@example.com"),
+        verdict=Verdict.APPROVE,
+        reason="reason-000-",
+    )
+    await opened(
+        platform.database_url, lambda database: Notes(database).add(HOME, gone, command, datetime.now(UTC))
+    )
+
+    await settled(platform, await erase(platform, gone))
+
+    left = await everything(platform.database_url)
+    assert [word for word in words_of(0) if word in left] == []
+    for number in (1, 2):
+        assert [word for word in words_of(number) if word not in left] == []
+    owned = await rows(platform.database_url, [metadata.tables["request"], metadata.tables["content"]])
+    assert {row[1] for row in owned["request"]} == {gone, kept, abroad}
+    assert {row[1] for row in owned["content"]} == {kept, abroad}
+
+
+# A view that lived through it is a view that was built after it.
+
+
+async def test_a_view_that_is_built_after_an_erasure_is_the_one_that_lived_through_it(
+    either_platform: Platform,
+) -> None:
+    platform = either_platform
+    gone, twice, kept = [await closed(platform, number) for number in range(3)]
+    await erase(platform, gone)
+    await erase(platform, twice)
+    await notify(platform, twice)
+    await notify(platform, gone)
+    await platform.until(lambda: has_path(platform, gone, 8))
+    last = await erase(platform, twice)
+    await settled(platform, last)
+    lived = await rows(platform.database_url)
+    assert len(lived["view_erasure"]) == 3
+
+    await opened(platform.database_url, lambda database: ViewStore(database).drop())
+
+    await platform.until(lambda: has_read(platform, lived))
+    assert await rows(platform.database_url) == lived
+    assert (await get(platform, twice)).erasure.log_index == last
+    assert (await get(platform, kept)).title.startswith("title-002-")
+
+
+async def notify(platform: Platform, approval_id: str) -> None:
+    """Somebody is told of the outcome, late."""
+    notified = Event(
+        time=datetime.now(UTC),
+        actor=Actor(kind=ActorKind.SERVICE, name="worker-default"),
+        cause_id="notify/outcome",
+        body=Notified(notification_id=str(uuid.uuid4()), delivered=True, channel="email"),
+    )
+    await platform.workflows.happen(approval_id, notified)
+
+
+async def has_path(platform: Platform, approval_id: str, length: int) -> bool:
+    return len((await get(platform, approval_id)).path) == length
+
+
+async def has_read(platform: Platform, lived: Rows) -> bool:
+    return (await rows(platform.database_url))["view_cursor"] == lived["view_cursor"]
+
+
+async def test_what_follows_an_erasure_changes_nothing_of_it_on_a_replica_that_is_new(
+    open_platform: OpenPlatform, database_url: str
+) -> None:
+    platform = await open_platform(database_url)
+    replica = await platform.serve()
+    approval_id = await closed(platform, 0)
+    await erase(platform, approval_id)
+    erased = await get(platform, approval_id)
+    await replica.aclose()
+    await platform.serve()
+
+    await notify(platform, approval_id)
+
+    await platform.until(lambda: has_path(platform, approval_id, 8))
+    approval = await get(platform, approval_id)
+    assert (approval.erasure, dict(approval.labels)) == (erased.erasure, {})
+
+
+async def test_words_that_are_read_together_with_their_erasure_are_not_written(
+    open_platform: OpenPlatform, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = await open_platform(database_url)
+    replica = await platform.serve()
+    approval_id = await closed(platform, 0)
+    told = await platform.audit.events(HOME)
+    await erase(platform, approval_id)
+    await notify(platform, approval_id)
+    await platform.until(lambda: has_path(platform, approval_id, 8))
+    lived = await rows(database_url)
+    await replica.aclose()
+    await opened(database_url, lambda database: ViewStore(database).drop())
+    entries = [*told, *(await platform.audit.events(HOME))[len(told) :]]
+    assert b"title-000-" in told[0].SerializeToString()
+
+    async def tail(log: AuditLog, tenant: str, start: int) -> AsyncGenerator[Any, None]:
+        """As it came to a projector that was slow."""
+        yield audit_service_pb2.TailEventsResponse(entries=entries[start:], size=len(entries))
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AuditLog, "tail", tail)
+    await platform.serve()
+
+    await platform.until(lambda: has_read(platform, lived))
+    assert await rows(database_url) == lived
+
+
+# No crash loses it, and every replica hears of it.
+
+
+async def test_an_erasure_that_nobody_here_heard_of_is_done_when_a_replica_is_back(
+    open_platform: OpenPlatform, database_url: str
+) -> None:
+    platform = await open_platform(database_url)
+    replica = await platform.serve()
+    approval_id = await closed(platform, 0)
+    await replica.aclose()
+    await erase_in_log(platform, approval_id)
+    before = await everything(database_url)
+    assert [word for word in words_of(0) if word not in before] == []
+
+    await platform.serve()
+
+    await platform.until(lambda: is_erased(platform, approval_id))
+    left = await everything(database_url)
+    assert [word for word in words_of(0) if word in left] == []
+
+
+async def test_an_erasure_that_fails_half_way_is_done_whole(
+    either_platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform, tried = either_platform, asyncio.Event()
+    approval_id, loop = await closed(platform, 0), asyncio.get_running_loop()
+
+    def fail(connection: sa.Connection, tenant: str, erasure: event_pb2.LogEntry) -> None:
+        erase_in(connection, tenant, erasure)
+        loop.call_soon_threadsafe(tried.set)
+        raise RuntimeError("the process ends here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("placet_approval.views.erase_in", fail)
+        await erase_in_log(platform, approval_id)
+        async with asyncio.timeout(15):
+            await tried.wait()
+        # Nothing of it, rather than half.
+        left = await everything(platform.database_url)
+        assert [word for word in words_of(0) if word not in left] == []
+
+    await platform.until(lambda: is_erased(platform, approval_id))
+    left = await everything(platform.database_url)
+    assert [word for word in words_of(0) if word in left] == []
+
+
+async def test_a_replica_that_does_not_write_the_view_stops_telling_too(bare_platform: Platform) -> None:
+    platform = bare_platform
+    await platform.serve(replica="first")
+    first = platform.address
+    before = await closed(platform, 1)
+    await platform.serve(replica="second")
+    # From here on this one reads along.
+    await platform.until(lambda: is_shown(platform, before, waiting=False))
+    approval_id = await closed(platform, 0)
+    begin = (await get(platform, approval_id)).path[0].index
+    await platform.until(lambda: is_told(platform, begin, words_of(0)))
+
+    platform.address, second = first, platform.address
+    await erase(platform, approval_id)
+    platform.address = second
+
+    await platform.until(lambda: is_told(platform, begin, []))
+
+
+async def is_told(platform: Platform, from_index: int, words: list[bytes]) -> bool:
+    """Whether a watch of what happened since tells these words of the first request, and no others."""
+    stub = await platform.as_(OPERATOR, "operator")
+    call = stub.WatchApprovals(approval_service_pb2.WatchApprovalsRequest(from_log_index=from_index))
+    said = b""
+    try:
+        async for response in call:
+            if not response.HasField("entry"):
+                break
+            said += response.SerializeToString()
+    finally:
+        call.cancel()
+    # Content is not told by a watch.
+    return bool(said) and [word for word in words_of(0) if word in said] == [
+        word for word in words if not word.startswith(b"content")
+    ]
+
+
+async def test_no_workflow_is_started_again_for_a_request_that_was_erased(
+    open_platform: OpenPlatform, sqlite_url: str
+) -> None:
+    platform = await open_platform(sqlite_url)
+    replica = await platform.serve()
+    approval_id = await closed(platform, 0)
+    await settled(platform, await erase(platform, approval_id))
+    await replica.aclose()
+    await opened(sqlite_url, lambda database: ViewStore(database).drop())
+    # As after the end of Temporal's retention; and while the view is built anew, both look for what is open.
+    platform.workflows.forget(approval_id)
+    starts = platform.workflows.starts.copy()
+    await platform.serve(sweep_interval=0.01, revive_interval=0.01, sweep_after=0.001)
+    await platform.until(lambda: is_erased(platform, approval_id))
+    assert platform.workflows.starts == starts

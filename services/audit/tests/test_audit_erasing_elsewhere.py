@@ -1,0 +1,78 @@
+"""What one replica erased, no other goes on telling; and what the file held is gone from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from placet.audit.v1 import event_pb2
+from placet_audit.domain import Append, Draft
+from placet_audit.erasing import Eraser
+from placet_audit.leaf import seal
+from placet_audit.signing import LogKeys
+from placet_audit.store import Store
+from placet_storage import Database
+
+MakeAppend = Callable[..., Append]
+# The running log of conftest, which tests cannot import by name.
+RunningLog = Any
+
+
+def announce(values: int, cause: str) -> Draft:
+    event = event_pb2.Event(cause_id=cause)
+    event.time.GetCurrentTime()
+    event.erased.approval_id, event.erased.values = "r1", values
+    return seal(event_pb2.Entry(tenant="default", event=event))
+
+
+async def test_a_replica_forgets_what_another_one_erased(
+    running: RunningLog, database: Database, log_keys: LogKeys, make_append: MakeAppend
+) -> None:
+    async with aclosing(running.feed.tail("default", 0)) as live, asyncio.timeout(60):
+        await anext(live)
+        await running.sequencer.append(make_append("r1", 1, "a"))
+        (told,) = (await anext(live)).answers
+        assert told.entry.event.voted.reason.value == "because a"
+
+        await Eraser(database, log_keys).erase("default", "r1", announce)
+        (erased,) = (await anext(live)).answers
+        assert erased.entry.event.erased.values == 2
+
+        async with aclosing(running.feed.tail("default", 0)) as anew:
+            again = [entry async for stretch in _until_current(anew) for entry in stretch]
+    assert [entry.entry.event.voted.reason.value for entry in again] == ["", ""]
+    assert again[0].entry.event.voted.reason.commitment == told.entry.event.voted.reason.commitment
+
+
+async def _until_current(tail: Any) -> Any:
+    async for stretch in tail:
+        if not stretch.answers:
+            return
+        yield stretch.answers
+
+
+def contents(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+async def test_what_was_erased_is_gone_from_the_file(
+    tmp_path: Path, log_keys: LogKeys, make_append: MakeAppend
+) -> None:
+    database = await Database.open(f"sqlite:///{tmp_path / 'log.db'}", migrations="placet_audit")
+    store = Store(database, log_keys)
+    for number in range(1, 60):
+        await store.append([make_append(f"r{number % 3}", (number + 2) // 3, f"c{number}-")])
+    await Eraser(database, log_keys).erase("default", "r1", announce)
+
+    assert await database.shred()
+
+    raw = contents(tmp_path)
+    for number in range(1, 60):
+        assert (f"because c{number}-".encode() in raw) is (number % 3 != 1)
+    # Triggers that keep the log from changing did not mind.
+    assert await store.size("default") == 60
+    await store.append([make_append("r1", 21, "more")])
+    await database.close()
