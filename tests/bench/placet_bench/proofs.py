@@ -1,20 +1,32 @@
-"""What proving costs: a proof's length in a log of a million entries, and its verification."""
+"""What proving costs: a proof's length in a log of a million entries, its verification, and a whole log's."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 import time
+import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
+from placet.audit.v1 import event_pb2
+from placet_audit.domain import Append
+from placet_audit.leaf import seal
 from placet_audit.proofs import Span, entries_of, hashes_of, inclusion
+from placet_audit.signing import LogKeys
+from placet_audit.store import Store
 from placet_bench.figures import Figure, Report, at_most, percentile
 from placet_bench.setting import Setting
-from placet_proof import Frontier, leaf_hash, verify_inclusion
+from placet_cli.verifying import KnownKeys, SqliteSource, Verification
+from placet_proof import Frontier, leaf_hash, new_key, verify_inclusion
+from placet_storage import Database
 
 MILLION = 1_000_000
 SEED = 6962
+TENANT, A_REQUEST = "bench", 100
 
 
 @dataclass(frozen=True)
@@ -27,14 +39,20 @@ class Proof:
 
 
 async def measure(setting: Setting) -> Report:
-    """Proofs of entries chosen at random."""
-    root, proofs = await asyncio.to_thread(_proofs, 50_000 if setting.quick else MILLION)
-    size = 50_000 if setting.quick else MILLION
+    """Proofs of entries chosen at random; and a log of 100,000 entries, rebuilt and verified."""
+    size, entries = (50_000, 5_000) if setting.quick else (MILLION, 100_000)
+    root, proofs = await asyncio.to_thread(_proofs, size)
     taken = [_verification(proof, size, root) for proof in proofs for _ in range(5)]
-    setting.say("proofs: done")
     longest = max(len(proof.hashes) for proof in proofs)
+    keys = LogKeys.read(new_key(), "bench/log")
+    setting.say(f"proofs: writing a log of {entries:,} entries")
+    await _write_log(setting.folder / "log.db", keys, entries)
+    rebuilt = await asyncio.to_thread(_rebuild, setting.folder / "log.db", entries)
+    verified = await asyncio.to_thread(_verify, setting.folder / "log.db", keys, entries)
     return Report(
         (
+            Figure(f"tree of {entries:,} entries rebuilt from the database", rebuilt, "s", target=at_most(2)),
+            Figure(f"`placet audit verify` of {entries:,} entries, all checks", verified, "s"),
             Figure(f"inclusion proof in a log of {size:,}, longest", longest, "hashes", target=at_most(20)),
             Figure(
                 "verification of an inclusion proof, p50", percentile(taken, 0.5), "µs", target=at_most(100)
@@ -66,3 +84,66 @@ def _verification(proof: Proof, size: int, root: bytes) -> float:
     begun = time.perf_counter()
     verify_inclusion(proof.leaf, proof.index, size, proof.hashes, root)
     return 1e6 * (time.perf_counter() - begun)
+
+
+async def _write_log(path: Path, keys: LogKeys, entries: int) -> None:
+    """Votes with a name and a reason, a hundred to a request and to a commit."""
+    database = await Database.open(f"sqlite:///{path}", migrations="placet_audit")
+    store = Store(database, keys)
+    for request in range(entries // A_REQUEST):
+        approval_id = str(uuid.UUID(int=request))
+        drafts = tuple(
+            seal(event_pb2.Entry(tenant=TENANT, approval_id=approval_id, number=number, event=_vote(number)))
+            for number in range(1, A_REQUEST + 1)
+        )
+        await store.append([Append(TENANT, approval_id, 1, drafts)])
+    await database.close()
+
+
+def _vote(number: int) -> event_pb2.Event:
+    event = event_pb2.Event(
+        actor=event_pb2.Actor(
+            kind=event_pb2.ACTOR_KIND_PERSON,
+            name=event_pb2.Erasable(value="alice@example.com"),
+            authenticated_by="jwt:bench",
+        ),
+        cause_id=str(uuid.UUID(int=number)),
+        command_digest=bytes(32),
+        voted=event_pb2.Voted(
+            tier=1,
+            verdict=event_pb2.VERDICT_APPROVE,
+            content_digest=bytes(32),
+            reason=event_pb2.Erasable(value="It is as it was agreed with the supplier"),
+            policy_version=1,
+            policy_digest=bytes(32),
+            rendering="text/1",
+        ),
+    )
+    event.time.GetCurrentTime()
+    return event
+
+
+def _rebuild(path: Path, entries: int) -> float:
+    """Seconds of reading all leaves and growing the tree over them."""
+    begun, tree = time.perf_counter(), Frontier()
+    with closing(sqlite3.connect(path)) as connection:
+        for (leaf,) in connection.execute(
+            'SELECT leaf FROM entry WHERE tenant = ? ORDER BY "index"', (TENANT,)
+        ):
+            tree.append(leaf_hash(leaf))
+    if tree.size != entries:
+        raise AssertionError(f"{tree.size} entries were read")
+    tree.root()
+    return time.perf_counter() - begun
+
+
+def _verify(path: Path, keys: LogKeys, entries: int) -> float:
+    """Seconds of what an auditor's command does."""
+    begun = time.perf_counter()
+    with closing(SqliteSource(path)) as source:
+        verification = Verification(source, KnownKeys(keys.origin, tuple(keys.public)))
+        for _ in verification.run():
+            continue
+    if verification.findings or [log.entries for log in verification.logs] != [entries]:
+        raise AssertionError("a log that nobody touched does not verify")
+    return time.perf_counter() - begun
