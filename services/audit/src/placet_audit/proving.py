@@ -97,9 +97,7 @@ class Prover:
 def _begin(connection: sa.Connection, keys: LogKeys) -> list[str]:
     lock(connection)
     sizes = sa.select(entry.c.tenant, sa.func.max(entry.c.index) + 1).group_by(entry.c.tenant)
-    return [
-        tenant for tenant, size in connection.execute(sizes) if begin(connection, tenant, size, keys)
-    ]
+    return [tenant for tenant, size in connection.execute(sizes) if begin(connection, tenant, size, keys)]
 
 
 def _newest(connection: sa.Connection, tenant: str, keys: LogKeys) -> tuple[str, int]:
