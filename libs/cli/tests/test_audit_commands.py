@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from placet_testing.logbook import ALICE, CAROL, CLOSED, ERASED
 from placet_testing.tampering import SampleLog
 
 EVE = "eve@example.com"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "audit.md"
 
 
 @dataclass
@@ -98,6 +100,18 @@ async def test_a_receipt_is_verified_on_another_machine_with_the_public_key_alon
     )
     assert (answer["proven"], answer["approvalId"], answer["size"]) == (True, CLOSED, 12)
     assert answer["entries"][1]["entry"]["event"]["voted"]["reason"]["value"] == "go"
+
+
+async def test_the_program_in_the_docs_verifies_a_receipt(served: Terminal, elsewhere: Terminal) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    await served.placet("audit", "receipt", CLOSED, "-o", "docs.json")
+    shutil.copy(served.folder / "docs.json", elsewhere.folder / "receipt.json")
+    (elsewhere.folder / "log.vkey").write_text(await served.placet("audit", "checkpoint", "--keys"))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program), stdout=asyncio.subprocess.PIPE, cwd=elsewhere.folder
+    )
+    output, _ = await process.communicate()
+    assert "(9, {'event.actor.name': 'alice@example.com', 'event.voted.reason': 'go'})" in output.decode()
 
 
 async def test_without_a_key_from_elsewhere_a_receipt_is_consistent_and_not_proven(

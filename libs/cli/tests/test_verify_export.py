@@ -109,6 +109,10 @@ def test_every_bit_of_an_export_is_found_or_says_the_same(
         (lambda lines: [*lines[:3], lines[3].replace('"leaf": "', '"leaf": "!'), *lines[4:]], Check.TYPES),
         (lambda lines: [*lines[:3], lines[3].replace('"leaf"', '"loaf"'), *lines[4:]], Check.FILE),
         (lambda lines: [*lines[:3], lines[3].replace("{", '{"index": "2", ', 1), *lines[4:]], Check.FILE),
+        *(
+            (lambda lines, to=to: [*lines[:3], lines[3].replace('"2"', to), *lines[4:]], Check.FILE)
+            for to in ("2.0", '" 2"', '"-2"', "true", "1e999", '"٢"', '"' + "9" * 5000 + '"')
+        ),
         (lambda lines: [lines[0].replace("default", "nobody"), *lines[1:]], Check.SIGNATURE),
     ],
 )

@@ -21,8 +21,10 @@ from placet_client import sync as placet_sync
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from placet_rpc.server import Endpoint, RunningServer, ServerSettings, start
 from placet_rpc.tokens import MintingTokenSource, SigningKey, generate_keys
+from placet_testing.servicers import played
 
 ID = "11111111-1111-5111-8111-111111111111"
+APPROVAL = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"]
 DIGEST, POLICY_DIGEST = bytes(range(32)), bytes(range(32, 64))
 ROLES = ("requester", "approver", "operator")
 
@@ -49,6 +51,7 @@ def approval(*, closed: bool = False) -> approval_pb2.Approval:
     return message
 
 
+@played(APPROVAL)
 class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
     """Keeps what it was asked; fails with each of `failures` first."""
 
@@ -163,7 +166,7 @@ async def serve(service: Scripted, tokens: MintingTokenSource, tmp_path: Path) -
 
     async def begin(listen: str) -> RunningServer:
         endpoint = Endpoint(
-            approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"],
+            APPROVAL,
             approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server,
             service,
         )

@@ -20,10 +20,12 @@ from placet_rpc import client
 from placet_rpc.refusals import OnAccessRefused
 from placet_rpc.server import Endpoint, RunningServer, ServerSettings, start
 from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, generate_keys, mint
+from placet_testing.servicers import played
 
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 
 
+@played(AUDIT)
 class ScriptedAudit(audit_service_pb2_grpc.AuditServiceServicer):
     """Each RPC does what the test put in its place."""
 

@@ -18,10 +18,13 @@ from placet.audit.v1 import audit_service_pb2_grpc
 from placet_rpc import calls, errors
 from placet_rpc.client import channel, serving
 from placet_rpc.server import CannotListen, Endpoint, RunningServer, serve
+from placet_testing.servicers import played
 
+AUDIT = pb.DESCRIPTOR.services_by_name["AuditService"]
 Eventually = Callable[..., Awaitable[Any]]
 
 
+@played(AUDIT)
 class Audit(audit_service_pb2_grpc.AuditServiceServicer):
     """Notes the order in which things happen."""
 
@@ -66,7 +69,7 @@ class Process:
             servicer.happened.append(name)
 
         endpoint = Endpoint(
-            pb.DESCRIPTOR.services_by_name["AuditService"],
+            AUDIT,
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
             servicer,
         )

@@ -22,6 +22,7 @@ from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
 from placet_rpc.server import Endpoint, ServerSettings, start
 from placet_rpc.tokens import FileTokenSource, SigningKey, generate_keys, mint, write_token
+from placet_testing.servicers import played
 from placet_workflows.events import (
     AiResult,
     Body,
@@ -40,6 +41,7 @@ TENANT = "acme"
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 
 
+@played(AUDIT)
 @dataclass
 class Log(audit_service_pb2_grpc.AuditServiceServicer):
     """AuditService.ListEvents over a list, in pages as small as a test likes."""

@@ -19,8 +19,9 @@ from placet_cli.problems import Problem
 from placet_cli.progress import Progress
 from placet_cli.screen import Screen
 from placet_cli.session import Session
-from placet_cli.stack.claims import shown
+from placet_cli.stack.claims import shown, typed
 from placet_cli.verifying import (
+    KEY_FILE,
     ExportSource,
     Finding,
     Findings,
@@ -86,6 +87,9 @@ async def verify(session: Session, asked: Asked) -> bool:
         session.screen.raw(json.dumps(_as_json(verification, asked), indent=2))
     else:
         _tell(session.screen, verification, asked)
+        kept = session.home.path / "witness"
+        if not (asked.witness or asked.database or asked.export) and (kept / KEY_FILE).exists():
+            session.screen.aside(f"This home has a witness: placet audit verify --witness {typed(kept)}")
     return not findings
 
 

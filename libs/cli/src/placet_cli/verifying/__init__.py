@@ -7,10 +7,11 @@ from placet_cli.verifying.log import LogReport
 from placet_cli.verifying.rows import Record, Row, Source, Table, Unreadable, merged
 from placet_cli.verifying.sqlite import SqliteSource
 from placet_cli.verifying.verification import Progress, Verification
-from placet_cli.verifying.witness import Seen, read_seen, witness_key
+from placet_cli.verifying.witness import KEY_FILE, Seen, read_seen, witness_key
 
 __all__ = [
     "DEFAULT_ORIGIN",
+    "KEY_FILE",
     "Check",
     "ExportSource",
     "Finding",

@@ -82,11 +82,18 @@ def _record(line: bytes) -> Record:
     try:
         entry = _parsed(line, _ENTRY)
         values = [_value(one) for one in entry.get("disclosures", [])]
-        # Proto3 JSON leaves out what is 0, and writes numbers of 64 bits as text.
-        index, leaf, note = int(entry.get("index", "0")), entry["leaf"], entry.get("checkpoint", "")
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        index, leaf, note = _index(entry), entry["leaf"], entry.get("checkpoint", "")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(str(error) or repr(error)) from error
     return Record(index, [(None, None, None, _bytes(leaf))], values, notes=[note] if note else [])
+
+
+def _index(entry: _Json) -> int:
+    # Proto3 JSON leaves out what is 0, and writes numbers of 64 bits as text.
+    written = str(entry.get("index", 0))
+    if not (written.isascii() and written.isdigit() and len(written) < 20):
+        raise ValueError(f"{written:.60} is no index")
+    return int(written)
 
 
 def _value(one: _Json) -> Row:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from placet_cli.verifying.findings import Check, Findings
 from placet_cli.verifying.keys import KnownKeys
-from placet_cli.words import point_of
 from placet_proof import COSIGNATURE, Note, NotProven, VerifierKey
 
 KEY_FILE = "witness.vkey"
@@ -29,7 +28,7 @@ class Seen:
     def when(self) -> str:
         """In words."""
         try:
-            return f"at {point_of(datetime.fromtimestamp(self.time, UTC))}"
+            return f"at {datetime.fromtimestamp(self.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
         except (ValueError, OverflowError, OSError):
             return "at a time that is none"
 
