@@ -29,7 +29,7 @@ class WorkerSettings(BaseSettings):
 
     # Workflows kept in memory, about 200 KB each. One that is not there is replayed from its history when
     # something happens to it, which takes some milliseconds more: more memory buys that back.
-    max_cached_workflows: int = Field(default=150, ge=1)
+    max_cached_workflows: int = Field(default=120, ge=1)
     # Activities at a time.
     max_concurrent_activities: int = Field(default=200, ge=1)
     # Local activities at a time.
