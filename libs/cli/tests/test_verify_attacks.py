@@ -186,6 +186,14 @@ def test_what_is_right_is_not_blamed_for_what_is_wrong(sample: SampleLog) -> Non
     assert {one.first for one in sample.findings(rows)} == {MIDDLE}
 
 
+def test_where_entries_are_missing_without_a_trace_no_root_is_blamed(sample: SampleLog) -> None:
+    rows = sample.rows.copied()
+    delete_with_its_place(rows)
+    missing, root = sorted(sample.findings(rows), key=lambda one: one.check)
+    assert (missing.check, missing.first) == (Check.ENTRIES, MIDDLE)
+    assert "cannot be compared, because entries are missing" in root.what
+
+
 def fork(rows: Logbook, key: Ed25519PrivateKey) -> None:
     rewrite_from_the_midst_without_a_key(rows)
     rows.reseal(LOG, key)

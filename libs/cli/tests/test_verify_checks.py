@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.audit.v1 import event_pb2
-from placet_cli.verifying import Check, Row, Seen, SqliteSource, Table
+from placet_cli.verifying import Check, Row, Seen, SqliteSource, Table, Unreadable
 from placet_proof import Checkpoint, Frontier, signed
 from placet_testing.logbook import CLOSED, ELSEWHERE, ERASED, ORIGIN, Logbook
 from placet_testing.tampering import SampleLog
@@ -146,6 +146,11 @@ def shift_a_value_into_its_salt(rows: Logbook, key: Ed25519PrivateKey) -> None:
     rows.set(Table.DISCLOSURE, at, salt=salt + value[:1], value=value[1:])
 
 
+def keep_a_value_that_is_no_text(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    at = next(at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if row[2] == "event.voted.reason")
+    rows.set(Table.DISCLOSURE, at, value=b"\xff")
+
+
 def delete_a_value_at(index: int) -> Attack:
     return lambda rows, key: rows.delete("default", index, Table.DISCLOSURE)
 
@@ -220,7 +225,7 @@ ATTACKS: dict[Check, list[Attack]] = {
     ],
     Check.NUMBERS: [leave_out_an_event, number_what_is_of_no_request],
     Check.CAUSES: [append_an_event_of_the_tenant_again],
-    Check.OPENING: [change_a_value, shift_a_value_into_its_salt],
+    Check.OPENING: [change_a_value, shift_a_value_into_its_salt, keep_a_value_that_is_no_text],
     Check.MISSING: [
         delete_a_value_at(VOTED_LATER),
         delete_a_value_at(REFUSAL),
@@ -281,6 +286,23 @@ def test_without_the_databases_own_check_a_changed_index_goes_unnoticed(
         assert found.check is Check.FILE
         assert f"index {REFUSAL} of default" in found.what
         assert sample.findings(source, without={Check.FILE}) == []
+
+
+class Torn(Logbook):
+    """Rows of which a table cannot be read to its end."""
+
+    def rows(self, table: Table, tenant: str) -> Iterator[Row]:
+        yield from super().rows(table, tenant)
+        if table is Table.TREE and tenant == "default":
+            raise Unreadable("the disk is gone")
+
+
+def test_a_table_that_cannot_be_read_to_its_end_is_told_with_where_it_ends(sample: SampleLog) -> None:
+    torn = Torn(sample.rows.tables)
+    (found,) = sample.findings(torn)
+    assert (found.check, found.tenant, found.first) == (Check.FILE, "default", SIZE)
+    assert found.what == "table tree cannot be read any further: the disk is gone"
+    assert sample.findings(torn, without={Check.FILE}) == []
 
 
 def test_there_is_an_attack_for_every_check() -> None:

@@ -133,6 +133,17 @@ def test_an_export_of_an_earlier_state_is_found_by_a_witness(sample: SampleLog, 
     assert [one.check for one in sample.findings(ExportSource(path), seen=seen)] == [Check.WITNESS]
 
 
+def test_an_entry_of_another_tenant_is_found(sample: SampleLog, tmp_path: Path) -> None:
+    rows, path = sample.rows.copied(), tmp_path / "log"
+    entry = rows.entry("default", 6)
+    entry.tenant, entry.event.cause_id = "other", "x"
+    rows.insert("default", 12, entry)
+    rows.reseal("default", sample.stolen_key)
+    path.write_text("".join(lines_of(rows, "default")))
+    assert [one.check for one in sample.findings(ExportSource(path))] == [Check.COLUMNS]
+    assert sample.findings(ExportSource(path), without={Check.COLUMNS}) == []
+
+
 @pytest.mark.parametrize("forged", [False, True])
 def test_an_export_of_an_empty_log_is_signed_too(sample: SampleLog, tmp_path: Path, forged: bool) -> None:
     text = Checkpoint(f"{ORIGIN}/default", 0, Frontier().root()).text

@@ -247,6 +247,13 @@ def test_entries_about_others_are_refused(log: Log) -> None:
             proven(log.receipt(ID, *indexes), log)
 
 
+def test_entries_that_are_not_in_the_order_of_the_log_are_refused(log: Log) -> None:
+    proven(log.receipt(ID, 0, 3, 4, 6), log)
+    for indexes in [(6, 0, 3, 4), (0, 6, 3, 4), (0, 3, 4, 6, 6)]:
+        with pytest.raises(NotProven, match="order"):
+            proven(log.receipt(ID, *indexes), log)
+
+
 def test_entries_of_another_tenant_are_refused(log: Log) -> None:
     """A server could put another tenant's entries into a log; then its own signature shows it."""
     log.tenant = "guest"
