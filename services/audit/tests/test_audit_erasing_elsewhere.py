@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from placet.audit.v1 import event_pb2
-from placet_audit.domain import Append, Draft
+from placet_audit.domain import Append, Draft, Entry
 from placet_audit.erasing import Eraser
-from placet_audit.leaf import seal
+from placet_audit.leaf import disclose, seal
 from placet_audit.signing import LogKeys
-from placet_audit.store import Store
+from placet_audit.store import Store, append, lock
 from placet_storage import Database
 
 MakeAppend = Callable[..., Append]
@@ -28,6 +31,10 @@ def announce(values: int, cause: str) -> Draft:
     return seal(event_pb2.Entry(tenant="default", event=event))
 
 
+def any_request(_path: Sequence[Entry]) -> None:
+    """Whatever its entries say."""
+
+
 async def test_a_replica_forgets_what_another_one_erased(
     running: RunningLog, database: Database, log_keys: LogKeys, make_append: MakeAppend
 ) -> None:
@@ -37,7 +44,7 @@ async def test_a_replica_forgets_what_another_one_erased(
         (told,) = (await anext(live)).answers
         assert told.entry.event.voted.reason.value == "because a"
 
-        await Eraser(database, log_keys).erase("default", "r1", announce)
+        await Eraser(database, log_keys).erase("default", "r1", any_request, announce)
         (erased,) = (await anext(live)).answers
         assert erased.entry.event.erased.values == 2
 
@@ -65,7 +72,7 @@ async def test_what_was_erased_is_gone_from_the_file(
     store = Store(database, log_keys)
     for number in range(1, 60):
         await store.append([make_append(f"r{number % 3}", (number + 2) // 3, f"c{number}-")])
-    await Eraser(database, log_keys).erase("default", "r1", announce)
+    await Eraser(database, log_keys).erase("default", "r1", any_request, announce)
 
     assert await database.shred()
 
@@ -76,3 +83,37 @@ async def test_what_was_erased_is_gone_from_the_file(
     assert await store.size("default") == 60
     await store.append([make_append("r1", 21, "more")])
     await database.close()
+
+
+async def test_what_is_appended_while_a_request_is_erased_is_erased_and_counted_or_comes_after_it(
+    postgres_url: str, log_keys: LogKeys, make_append: MakeAppend
+) -> None:
+    writing, erasing = [await Database.open(postgres_url, migrations="placet_audit") for _ in range(2)]
+    await Store(writing, log_keys).append([make_append("r1", 1, "early")])
+    loop, held, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def append_late(connection: sa.Connection) -> None:
+        lock(connection)
+        append(connection, [make_append("r1", 2, "late")], log_keys)
+        loop.call_soon_threadsafe(held.set)
+        assert go_on.wait(30)
+
+    late = asyncio.create_task(writing.transact(append_late))
+    async with asyncio.timeout(60):
+        await held.wait()
+        erasure = asyncio.create_task(Eraser(erasing, log_keys).erase("default", "r1", any_request, announce))
+        while not await writing.query(_somebody_waits):
+            continue
+        go_on.set()
+        await late
+        erased = (await erasure).entry
+    assert disclose(erased).entry.event.erased.values == 4
+    entries = (await Store(writing, log_keys).entries("default", 0, 10)).entries
+    assert [len(entry.draft.disclosures) for entry in entries] == [0, 0, 0]
+    for database in (writing, erasing):
+        await database.close()
+
+
+def _somebody_waits(connection: sa.Connection) -> bool:
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    return bool(connection.scalar(waiting))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from google.protobuf.json_format import MessageToDict
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2, proof_pb2
+from placet_audit import proving
+from placet_audit.proving import Prover
 from placet_proof import (
     Frontier,
     Note,
@@ -21,7 +23,15 @@ from placet_proof import (
     verify_inclusion,
     verify_receipt,
 )
-from placet_rpc.errors import InvalidArgument, NotFound, OutOfRange, PermissionDenied
+from placet_rpc.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
 from placet_rpc.identity import acting_for
 
 MakeEvent = Callable[..., event_pb2.Event]
@@ -44,14 +54,15 @@ async def auditor(service: Service) -> Stub:
     return service.stub("auditor", subject="auditor@example.com")
 
 
-async def log_request(service: Service, make_event: MakeEvent, votes: int = 2, tenant: str = HOME) -> str:
-    """A request that CALLER made, of which ALICE was asked and voted."""
+async def log_request(service: Service, make_event: MakeEvent, votes: int = 1, tenant: str = HOME) -> str:
+    """A closed request that CALLER made, of which ALICE was asked and voted."""
     approval_id = str(uuid.uuid4())
     received = make_event("intake", kind="received", actor=CALLER)
     received.received.title.value = "Pay 4711"
     asked = make_event("tier-1", kind="asked")
     asked.asked.person.value = ALICE
     rest = [asked, *(make_event(f"vote {number}") for number in range(votes))]
+    rest.append(make_event("close", kind="closed"))
     with acting_for(tenant):
         await service.stub("service").AppendEvents(
             audit_service_pb2.AppendEventsRequest(approval_id=approval_id, expected_next=1, events=[received])
@@ -151,8 +162,8 @@ async def test_a_receipt_holds_the_whole_path_and_is_proven_without_the_service(
     receipt = await receipt_of(auditor, approval_id)
 
     found = proven(receipt)
-    assert (found.approval_id, found.checkpoint.size, found.erased_at) == (approval_id, 164, None)
-    assert [entry.index for entry in found.entries] == list(range(12, 164))
+    assert (found.approval_id, found.checkpoint.size, found.erased_at) == (approval_id, 165, None)
+    assert [entry.index for entry in found.entries] == list(range(12, 165))
     assert found.entries[0].values == {"event.actor.name": CALLER, "event.received.title": "Pay 4711"}
     assert not any(entry.withheld for entry in found.entries)
     receipt.approval_id = others[0]
@@ -184,13 +195,17 @@ async def test_receipts_are_for_those_whom_the_request_concerns(
         await receipt_of(service.stub("auditor"), str(uuid.uuid4()))
 
 
+async def exported(stub: Stub) -> list[audit_service_pb2.ExportEventsResponse]:
+    return [part async for part in stub.ExportEvents(audit_service_pb2.ExportEventsRequest())]
+
+
 async def test_an_export_can_be_verified_elsewhere(
     service: Service, make_event: MakeEvent, auditor: Stub
 ) -> None:
     for _ in range(40):
         await log_request(service, make_event)
 
-    header, *parts = [part async for part in auditor.ExportEvents(audit_service_pb2.ExportEventsRequest())]
+    header, *parts = await exported(auditor)
 
     note = Note.parse(header.header.checkpoint)
     keys = [VerifierKey.parse(key) for key in header.header.keys]
@@ -233,7 +248,7 @@ async def test_what_is_erased_is_gone_for_every_reader_and_every_proof_still_hol
 
     assert again == answer
     event = answer.entry.entry.event
-    assert (answer.entry.index, event.erased.approval_id, event.erased.values) == (8, erased, 8)
+    assert (answer.entry.index, event.erased.approval_id, event.erased.values) == (8, erased, 7)
     assert (event.actor.name.value, event.erased.reason.value) == ("op@example.com", "asked to")
     after = proven(await receipt_of(auditor, erased))
     assert [one.bytes for one in after.entries[:-1]] == [one.bytes for one in before.entries]
@@ -284,3 +299,60 @@ async def test_nothing_is_erased_that_is_not_there_or_by_whom_it_is_not_for(
 
     found = proven(await receipt_of(service.stub("auditor"), approval_id))
     assert not any(one.withheld for one in found.entries)
+
+
+async def test_an_open_request_is_not_erased(service: Service, make_event: MakeEvent) -> None:
+    approval_id = str(uuid.uuid4())
+    with acting_for(HOME):
+        await service.stub("service").AppendEvents(
+            audit_service_pb2.AppendEventsRequest(
+                approval_id=approval_id, expected_next=1, events=[make_event("intake", kind="received")]
+            )
+        )
+        with pytest.raises(FailedPrecondition) as raised:
+            await service.stub("service").EraseEvents(erasing(approval_id))
+
+    assert raised.value.reason == "NOT_CLOSED"
+    found = proven(await receipt_of(service.stub("auditor"), approval_id))
+    assert not any(one.withheld for one in found.entries)
+
+
+async def test_nobody_appends_what_would_look_like_an_erasure(
+    service: Service, make_event: MakeEvent
+) -> None:
+    approval_id = await log_request(service, make_event)
+    forged = make_event(f"erase/{approval_id}/1", kind="access_refused")
+
+    with acting_for(HOME), pytest.raises(InvalidArgument) as raised:
+        await service.stub("service").AppendEvents(audit_service_pb2.AppendEventsRequest(events=[forged]))
+
+    assert [violation.field for violation in raised.value.violations] == ["events[0].cause_id"]
+
+
+async def test_an_export_during_which_something_was_erased_says_so_and_is_none(
+    service: Service, make_event: MakeEvent, auditor: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approval_id, export_part = await log_request(service, make_event), Prover.stretch
+
+    async def stretch(*arguments: Any) -> Any:
+        with acting_for(HOME):
+            await service.stub("service").EraseEvents(erasing(approval_id))
+        return await export_part(*arguments)
+
+    monkeypatch.setattr(Prover, "stretch", stretch)
+    with pytest.raises(Unavailable, match="export again"):
+        await exported(auditor)
+    monkeypatch.undo()
+
+    parts = await exported(auditor)
+    assert [entry.index for part in parts for entry in part.entries] == list(range(5))
+
+
+async def test_a_receipt_that_no_message_holds_is_refused_plainly(
+    service: Service, make_event: MakeEvent, auditor: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approval_id = await log_request(service, make_event)
+    monkeypatch.setattr(proving, "MAX_RECEIPT_BYTES", 1000)
+
+    with pytest.raises(ResourceExhausted, match="export the log instead"):
+        await receipt_of(auditor, approval_id)

@@ -143,6 +143,9 @@ async def test_a_log_that_does_not_go_on_where_its_checkpoint_ends_takes_and_sig
 
     assert raised.value.reason == "LOG_INCONSISTENT"
     assert await store.size("default") == 3
+    if statement.startswith("DELETE FROM checkpoint WHERE {it}") and "size" not in statement:
+        with pytest.raises(DataLoss):
+            await Prover(database, keys).checkpoint("default")
     (placed,) = await append(store, make_append("r4", 1, "f", tenant="other"))
     assert placed.new[0].index == 1
 
@@ -190,6 +193,8 @@ async def test_a_log_from_before_there_was_a_tree_gets_one(
             store, make_append("r1", number, f"c{number}"), make_append("r", number, "x", tenant="other")
         )
     before = {table.name: await rows(database, table) for table in (tables.tree, tables.checkpoint)}
+    if database.dialect == "postgresql":
+        await database.transact(execute, "DROP TRIGGER entry_has_a_place ON entry")
     await database.transact(execute, "DROP TABLE checkpoint", "DROP TABLE tree")
     await database.transact(execute, "UPDATE alembic_version SET version_num = '0001'")
     await database.close()
@@ -197,12 +202,33 @@ async def test_a_log_from_before_there_was_a_tree_gets_one(
     database = await Database.open(database_url, migrations="placet_audit")
     assert await rows(database, tables.tree) == before["tree"]
     prover, store = Prover(database, log_keys), Store(database, log_keys)
-    assert sorted(await prover.begin()) == ["default", "other"]
-    assert await prover.begin() == []
+    # Whether it is old, or somebody deleted its checkpoints, an operator must say.
+    with pytest.raises(DataLoss):
+        await prover.checkpoint("default")
+    with pytest.raises(DataLoss):
+        await store.append([make_append("r1", 12, "more")])
+    assert sorted(await prover.sign_old_logs()) == [("default", 11), ("other", 11)]
+    assert await prover.sign_old_logs() == []
     newest = {(tenant, size): note for tenant, size, note in before["checkpoint"] if size == 11}
     assert {(t, s): n for t, s, n in await rows(database, tables.checkpoint)} == newest
     await append(store, make_append("r1", 12, "more"))
     assert (await prover.checkpoint("default"))[1] == 12
+    await database.close()
+
+
+async def test_a_replica_of_before_cannot_append_past_the_tree(
+    postgres_url: str, make_append: MakeAppend, log_keys: LogKeys
+) -> None:
+    database = await Database.open(postgres_url, migrations="placet_audit")
+    store = Store(database, log_keys)
+    await append(store, make_append("r1", 1, "a"))
+    row = "INSERT INTO entry VALUES ('default', 1, 'r1', 2, 'b', '')"
+
+    with pytest.raises(DBAPIError, match="no place in the tree"):
+        await database.transact(execute, row)
+
+    (placed,) = await append(store, make_append("r1", 2, "b"))
+    assert placed.new[0].index == 1
     await database.close()
 
 

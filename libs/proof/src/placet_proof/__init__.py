@@ -1,6 +1,6 @@
 """Verifies Placet's audit log offline."""
 
-from placet_proof.entries import ERASABLE, ERASED, Leaf, commitment
+from placet_proof.entries import ERASABLE, ERASED, SALT_BYTES, Leaf, commitment
 from placet_proof.notes import (
     COSIGNATURE,
     LOG_SIGNATURE,
@@ -30,6 +30,7 @@ __all__ = [
     "ERASABLE",
     "ERASED",
     "LOG_SIGNATURE",
+    "SALT_BYTES",
     "Checkpoint",
     "Frontier",
     "Leaf",

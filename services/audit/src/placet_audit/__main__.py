@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import sys
@@ -27,6 +28,14 @@ from placet_telemetry import setup
 _LOG = logging.getLogger("placet.audit")
 
 
+async def sign_old_logs(settings: Settings) -> None:
+    """Signs the first checkpoints of logs that are older than checkpoints, because an operator says so."""
+    keys = settings.log_keys()
+    async with opened(settings) as database:
+        for tenant, size in await Prover(database, keys).sign_old_logs():
+            _LOG.warning("signed the first checkpoint of the log of %s, of %d entries", tenant, size)
+
+
 async def run(settings: Settings) -> None:
     """Serve until a signal; then the server stops first, the log drains, and the database closes last."""
     async with assembled(settings) as (endpoint, refusals):
@@ -39,8 +48,6 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusal
     keys = settings.log_keys()
     async with opened(settings) as database:
         store, prover = Store(database, keys), Prover(database, keys)
-        for tenant in await prover.begin():
-            _LOG.warning("the log of %s had no checkpoint yet; its first is signed", tenant)
         feed = Feed(
             store,
             disclose,
@@ -87,10 +94,18 @@ async def running(sequencer: Sequencer, feed: Feed[event_pb2.LogEntry]) -> Async
 
 def main() -> int:
     """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
+    parser = argparse.ArgumentParser(prog="python -m placet_audit", description=__doc__)
+    parser.add_argument(
+        "--sign-old-logs",
+        action="store_true",
+        help="sign the first checkpoint of each log that has entries and no checkpoint, and end; "
+        "only after an upgrade from before there were any, for a deleted one looks the same",
+    )
+    work = sign_old_logs if parser.parse_args().sign_old_logs else run
     telemetry = setup("audit")
     status = 0
     try:
-        asyncio.run(run(Settings()))
+        asyncio.run(work(Settings()))
     except* (CannotListen, DatabaseUnavailable, DataLoss, MigrationFailed, OSError, ValueError) as failures:
         _LOG.error("AuditService cannot run: %s", "; ".join(str(failure) for failure in failures.exceptions))
         _LOG.debug("where it failed", exc_info=failures)

@@ -1,4 +1,5 @@
-"""Who may append which kind of event, and where it belongs; who may read a receipt. Pure.
+"""Who may append which kind of event, and where it belongs; who may read a receipt, and what
+may be erased. Pure.
 
 A role may append the kinds that name it here; a kind without a rule is nobody's. So a service that is broken
 into cannot write what a workflow concludes. More is not kept apart: whoever holds role `worker` (the openai
@@ -12,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from placet_rpc.errors import NotFound, PermissionDenied
+from placet_rpc.errors import FailedPrecondition, NotFound, PermissionDenied
 
 Place = Literal["tenant", "first", "request"]
 _PLACES: Mapping[Place, str] = {
@@ -95,6 +96,16 @@ def check_reader(caller: _Reader, approval_id: str, concerned: Collection[str], 
         reason="UNKNOWN_APPROVAL",
         metadata={"approval_id": approval_id},
     )
+
+
+def check_erasable(approval_id: str, kinds: Collection[str]) -> None:
+    """Raise unless a request whose path has events of these kinds may be erased: NotFound UNKNOWN_APPROVAL
+    for one without any, FailedPrecondition NOT_CLOSED for one that is open."""
+    about = {"approval_id": approval_id}
+    if not kinds:
+        raise NotFound("The log knows no such request.", reason="UNKNOWN_APPROVAL", metadata=about)
+    if "closed" not in kinds:
+        raise FailedPrecondition("Only a closed request can be erased.", reason="NOT_CLOSED", metadata=about)
 
 
 def _fits(place: Place, expected_next: int, position: int) -> bool:

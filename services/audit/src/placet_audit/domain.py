@@ -21,6 +21,12 @@ MAX_APPEND_BYTES = 1 << 20
 MAX_PAGE_BYTES = 2 << 20
 """The most that a page's entries take together, so that it fits a gRPC message of 4 MiB."""
 
+MAX_RECEIPT_BYTES = 3 << 20
+"""The most that a receipt's entries take with their proofs, so that it fits a gRPC message of 4 MiB."""
+
+ERASURE_CAUSE = "erase/"
+"""What the causes of erasures begin with, and no other's."""
+
 MAX_ERASURES = 20
 """The most erasures of one request."""
 
@@ -172,6 +178,11 @@ def check_append(append: Append) -> None:
         FieldViolation(f"events[{position}].cause_id", "must not contain the character NUL")
         for position, draft in enumerate(append.drafts)
         if "\0" in draft.cause_id
+    ]
+    violations += [
+        FieldViolation(f"events[{position}].cause_id", f"must not begin with {ERASURE_CAUSE!r}")
+        for position, draft in enumerate(append.drafts)
+        if draft.cause_id.startswith(ERASURE_CAUSE)
     ]
     size = total_size(Entry(append.tenant, 0, append.approval_id, draft) for draft in append.drafts)
     if size > MAX_APPEND_BYTES:

@@ -30,6 +30,8 @@ _NEWEST = (
 _NOTES = sa.select(checkpoint.c.size, checkpoint.c.note).where(
     checkpoint.c.tenant == _TENANT, checkpoint.c.size.between(sa.bindparam("least"), sa.bindparam("most"))
 )
+# The most that one query asks for, far below what the databases take.
+_AT_ONCE = 1000
 _INSERT_TREE, _INSERT_CHECKPOINT = sa.insert(tree), sa.insert(checkpoint)
 
 
@@ -55,10 +57,7 @@ def grow(connection: sa.Connection, entries: Iterable[Entry], keys: LogKeys) -> 
 
 
 def begin(connection: sa.Connection, tenant: str, size: int, keys: LogKeys) -> bool:
-    """Signs the first checkpoint of a log of `size` entries that has none: it is older than checkpoints.
-
-    False when it has one.
-    """
+    """Signs the first checkpoint of a log of `size` entries; False when it has one."""
     if size == 0 or newest_note(connection, tenant) is not None:
         return False
     _sign(connection, tenant, _grown(connection, tenant, size), keys)
@@ -79,11 +78,11 @@ def notes_between(connection: sa.Connection, tenant: str, least: int, most: int)
 
 def kept_for(connection: sa.Connection, tenant: str, spans: Sequence[Span]) -> Mapping[int, bytes]:
     """What is kept with the entries that the roots of these spans are taken from."""
-    indexes = entries_of(spans)
-    if not indexes:
-        return {}
-    asked = {"tenant": tenant, "indexes": indexes}
-    return dict(connection.execute(_ROOTS, asked).all())
+    indexes, found = entries_of(spans), dict[int, bytes]()
+    for start in range(0, len(indexes), _AT_ONCE):
+        asked = {"tenant": tenant, "indexes": indexes[start : start + _AT_ONCE]}
+        found.update(connection.execute(_ROOTS, asked).all())
+    return found
 
 
 def _place(entry: Entry) -> tuple[str, int]:

@@ -12,7 +12,6 @@ sealed from its first day.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,9 +25,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.audit.v1 import event_pb2
 from placet_audit.domain import Disclosure, Draft, Entry
+from placet_proof import SALT_BYTES, commitment
 from placet_rpc.errors import DataLoss, FieldViolation, InvalidArgument
-
-SALT_BYTES = 16
 
 _ERASABLE = event_pb2.Erasable.DESCRIPTOR.full_name
 # Each is called with messages of its own kind alone; hence Any.
@@ -76,11 +74,6 @@ def disclose(entry: Entry) -> event_pb2.LogEntry:
     except (DecodeError, AttributeError, IndexError, TypeError, ValueError) as damage:
         raise DataLoss(f"Entry {entry.index} of the log cannot be read.") from damage
     return answer
-
-
-def commitment(salt: bytes, value: str) -> bytes:
-    """SHA-256(salt || UTF-8 of value), 32 bytes."""
-    return hashlib.sha256(salt + value.encode()).digest()
 
 
 def _commit(path: str, field: event_pb2.Erasable) -> Disclosure:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import sqlalchemy as sa
 
 from placet_audit import proofs
-from placet_audit.domain import Entry, erasure_causes
+from placet_audit.domain import ERASURE_CAUSE, MAX_RECEIPT_BYTES, Entry, erasure_causes, total_size
 from placet_audit.growing import begin, inconsistent, kept_for, newest_note, notes_between
-from placet_audit.proofs import Span
+from placet_audit.proofs import HASH_BYTES, Span
 from placet_audit.signing import LogKeys
 from placet_audit.store import erasures_of, lock, read_page, read_request
-from placet_audit.tables import entry
+from placet_audit.tables import OF_THE_TENANT, entry
 from placet_proof import EMPTY_ROOT, Note, NotProven
-from placet_rpc.errors import OutOfRange
+from placet_rpc.errors import OutOfRange, ResourceExhausted
 from placet_storage import Database
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A proof in the tree of `size` leaves; `note`: the checkpoint of that tree, if it is the newest.
+    """A proof in the tree of `size` leaves; `note`: its checkpoint, when the newest was asked for.
     `leaf_hash` is the entry's, in a proof of inclusion."""
 
     size: int
@@ -32,18 +33,22 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptParts:
-    """A request's entries with their proofs, under one checkpoint; none when the log has none of it."""
+    """A request's entries with their proofs, under one checkpoint."""
 
     note: str
     entries: Sequence[tuple[Entry, Sequence[bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class ExportPart:
     """Some entries of an export, with the checkpoints that were signed after them, by size."""
 
     entries: Sequence[Entry]
     notes: dict[int, str]
+
+
+Check = Callable[[Sequence[Entry]], None]
+"""Raises unless who asks may have what these entries of a request prove; there may be none."""
 
 
 class Prover:
@@ -53,12 +58,14 @@ class Prover:
         self._database = database
         self._keys = keys
 
-    async def begin(self) -> list[str]:
-        """Signs the first checkpoints of logs that are older than checkpoints; answers whose they are.
+    async def sign_old_logs(self) -> list[tuple[str, int]]:
+        """Signs the first checkpoint of each log that has entries and no checkpoint; answers which, and of
+        how many entries.
 
-        Raises DataLoss LOG_INCONSISTENT.
+        Only by an operator's word: the same is true of a log whose checkpoints somebody deleted. Raises
+        DataLoss LOG_INCONSISTENT.
         """
-        return await self._database.transact(_begin, self._keys, operation="begin checkpoints")
+        return await self._database.transact(_sign_old_logs, self._keys, operation="sign old logs")
 
     async def checkpoint(self, tenant: str) -> tuple[str, int]:
         """The newest checkpoint, and its size."""
@@ -78,13 +85,20 @@ class Prover:
             _consistency, tenant, first, second, self._keys, operation="prove consistency"
         )
 
-    async def receipt(self, tenant: str, approval_id: str) -> ReceiptParts:
-        """All of a request's entries with their proofs. Raises DataLoss LOG_INCONSISTENT."""
+    async def receipt(self, tenant: str, approval_id: str, check: Check) -> ReceiptParts:
+        """All of a request's entries with their proofs, if `check` lets them pass.
+
+        Raises ResourceExhausted for more than MAX_RECEIPT_BYTES, and DataLoss LOG_INCONSISTENT.
+        """
         return await self._database.query(
-            _receipt, tenant, approval_id, self._keys, operation="prove request"
+            _receipt, tenant, approval_id, check, self._keys, operation="prove request"
         )
 
-    async def stretch(self, tenant: str, from_index: int, size: int, limit: int) -> Stretch:
+    async def erased_since(self, tenant: str, size: int) -> bool:
+        """Whether values were erased since the log had `size` entries."""
+        return await self._database.query(_erased_since, tenant, size, operation="look for erasures")
+
+    async def stretch(self, tenant: str, from_index: int, size: int, limit: int) -> ExportPart:
         """Entries from an index on, at most `limit`, before index `size`."""
         return await self._database.query(
             _stretch, tenant, from_index, size, limit, operation="export entries"
@@ -94,15 +108,19 @@ class Prover:
 # From here on a transaction's work, as plain functions on its connection.
 
 
-def _begin(connection: sa.Connection, keys: LogKeys) -> list[str]:
+def _sign_old_logs(connection: sa.Connection, keys: LogKeys) -> list[tuple[str, int]]:
     lock(connection)
     sizes = sa.select(entry.c.tenant, sa.func.max(entry.c.index) + 1).group_by(entry.c.tenant)
-    return [tenant for tenant, size in connection.execute(sizes) if begin(connection, tenant, size, keys)]
+    return [
+        (tenant, size) for tenant, size in connection.execute(sizes) if begin(connection, tenant, size, keys)
+    ]
 
 
 def _newest(connection: sa.Connection, tenant: str, keys: LogKeys) -> tuple[str, int]:
     note = newest_note(connection, tenant)
     if note is None:
+        if connection.scalar(sa.select(entry.c.index).where(entry.c.tenant == tenant).limit(1)) is not None:
+            raise inconsistent(tenant, 0, "it has entries, and no checkpoint")
         return keys.sign(tenant, 0, EMPTY_ROOT), 0
     try:
         return note, Note.parse(note).checkpoint.size
@@ -116,7 +134,7 @@ def _inclusion(connection: sa.Connection, tenant: str, index: int, size: int, ke
     _check_reach(index + 1, wanted, newest)
     spans = [Span(index, index + 1), *proofs.inclusion(index, wanted)]
     leaf_hash, *hashes = _hashes(connection, tenant, spans)
-    return Proof(wanted, hashes, note if wanted == newest else "", leaf_hash)
+    return Proof(wanted, hashes, "" if size else note, leaf_hash)
 
 
 def _consistency(connection: sa.Connection, tenant: str, first: int, second: int, keys: LogKeys) -> Proof:
@@ -124,28 +142,44 @@ def _consistency(connection: sa.Connection, tenant: str, first: int, second: int
     wanted = second or newest
     _check_reach(first, wanted, newest)
     hashes = _hashes(connection, tenant, proofs.consistency(first, wanted))
-    return Proof(wanted, hashes, note if wanted == newest else "")
+    return Proof(wanted, hashes, "" if second else note)
 
 
-def _receipt(connection: sa.Connection, tenant: str, approval_id: str, keys: LogKeys) -> ReceiptParts:
-    note, size = _newest(connection, tenant, keys)
+def _receipt(
+    connection: sa.Connection, tenant: str, approval_id: str, check: Check, keys: LogKeys
+) -> ReceiptParts:
     own = read_request(connection, tenant, approval_id)
-    erasures = erasures_of(connection, tenant, erasure_causes(approval_id)) if own else []
+    check(own)
+    erasures = erasures_of(connection, tenant, erasure_causes(approval_id))
+    path = sorted([*own, *erasures], key=lambda one: one.index)
+    note, size = _newest(connection, tenant, keys)
+    spans = [proofs.inclusion(one.index, size) for one in path]
+    if total_size(path) + HASH_BYTES * sum(map(len, spans)) > MAX_RECEIPT_BYTES:
+        raise ResourceExhausted(
+            f"The request has {len(path)} entries, more than a receipt holds; export the log instead."
+        )
+    hashes = iter(_hashes(connection, tenant, [span for some in spans for span in some]))
     return ReceiptParts(
-        note,
-        [
-            (one, _hashes(connection, tenant, proofs.inclusion(one.index, size)))
-            for one in sorted([*own, *erasures], key=lambda one: one.index)
-        ],
+        note, [(one, list(islice(hashes, len(some)))) for one, some in zip(path, spans, strict=True)]
     )
 
 
-def _stretch(connection: sa.Connection, tenant: str, from_index: int, size: int, limit: int) -> Stretch:
+def _stretch(connection: sa.Connection, tenant: str, from_index: int, size: int, limit: int) -> ExportPart:
     some = sa.select(entry).where(entry.c.tenant == tenant, entry.c.index < size).order_by(entry.c.index)
     entries = read_page(connection, some, from_index, limit).entries
     if not entries:
-        return Stretch([], {})
-    return Stretch(entries, notes_between(connection, tenant, from_index + 1, entries[-1].index + 1))
+        return ExportPart([], {})
+    return ExportPart(entries, notes_between(connection, tenant, from_index + 1, entries[-1].index + 1))
+
+
+def _erased_since(connection: sa.Connection, tenant: str, size: int) -> bool:
+    erasures = sa.select(entry.c.index).where(
+        entry.c.tenant == tenant,
+        entry.c.index >= size,
+        OF_THE_TENANT,
+        entry.c.cause_id.startswith(ERASURE_CAUSE, autoescape=True),
+    )
+    return connection.scalar(erasures.limit(1)) is not None
 
 
 def _hashes(connection: sa.Connection, tenant: str, spans: Sequence[Span]) -> list[bytes]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2, proof_pb2
-from placet_audit.authority import check_reader, check_writer
+from placet_audit.authority import check_erasable, check_reader, check_writer
 from placet_audit.domain import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -29,6 +29,7 @@ from placet_audit.sequencer import Sequencer
 from placet_audit.signing import LogKeys
 from placet_audit.store import Store
 from placet_rpc import identity
+from placet_rpc.errors import Unavailable
 
 
 class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
@@ -121,7 +122,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             leaf_hash=proof.leaf_hash,
             size=proof.size,
             proof=proof.hashes,
-            checkpoint="" if request.size else proof.note,
+            checkpoint=proof.note,
         )
 
     async def GetConsistencyProof(
@@ -136,7 +137,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         return audit_service_pb2.GetConsistencyProofResponse(
             second_size=proof.size,
             proof=proof.hashes,
-            checkpoint="" if request.second_size else proof.note,
+            checkpoint=proof.note,
         )
 
     async def GetReceipt(
@@ -146,9 +147,11 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> audit_service_pb2.GetReceiptResponse:
         """A request's path with its proofs, for whom it concerns."""
         caller, approval_id = identity.current(), request.approval_id.lower()
-        parts = await self._prover.receipt(caller.tenant, approval_id)
-        path = [disclose(entry).entry.event for entry, _ in parts.entries]
-        check_reader(caller, approval_id, _concerned(path), exists=bool(path))
+
+        def check(path: Sequence[Entry]) -> None:
+            check_reader(caller, approval_id, _concerned(_events(path)), exists=bool(path))
+
+        parts = await self._prover.receipt(caller.tenant, approval_id, check)
         return audit_service_pb2.GetReceiptResponse(
             receipt=proof_pb2.Receipt(
                 approval_id=approval_id,
@@ -193,6 +196,9 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
                 ]
             )
             following = some.entries[-1].index + 1
+        if await self._prover.erased_since(tenant, size):
+            # What explains the values that were gone by then lies beyond the checkpoint.
+            raise Unavailable("Values were erased meanwhile; export again.")
 
     async def EraseEvents(
         self,
@@ -202,6 +208,9 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         """Erases, and says so in the log."""
         tenant, approval_id = identity.current().tenant, request.approval_id.lower()
 
+        def check(path: Sequence[Entry]) -> None:
+            check_erasable(approval_id, [event.WhichOneof("body") or "" for event in _events(path)])
+
         def announce(values: int, cause: str) -> Draft:
             event = event_pb2.Event(actor=request.actor, cause_id=cause)
             event.time.GetCurrentTime()
@@ -210,7 +219,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             event.erased.values = values
             return seal(event_pb2.Entry(tenant=tenant, event=event))
 
-        erasure = await self._eraser.erase(tenant, approval_id, announce)
+        erasure = await self._eraser.erase(tenant, approval_id, check, announce)
         if erasure.is_new:
             self._feed.forget(tenant)
             self._feed.publish([erasure.entry])
@@ -226,6 +235,10 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         return await self._store.entries_of_request(
             append.tenant, append.approval_id, from_number=append.expected_next, limit=MAX_PAGE
         )
+
+
+def _events(path: Iterable[Entry]) -> list[event_pb2.Event]:
+    return [disclose(entry).entry.event for entry in path]
 
 
 def _concerned(path: Iterable[event_pb2.Event]) -> set[str]:

@@ -17,6 +17,9 @@ _AT_ONCE = 1000
 
 def upgrade() -> None:
     """Create both tables, let the tree grow over the entries, and make both append-only."""
+    postgresql = op.get_bind().dialect.name == "postgresql"
+    if postgresql:
+        op.execute("LOCK TABLE entry IN EXCLUSIVE MODE")
     tree = op.create_table(
         "tree",
         sa.Column("tenant", sa.Text, primary_key=True),
@@ -31,10 +34,12 @@ def upgrade() -> None:
         sa.Column("note", sa.Text, nullable=False),
     )
     _grow(op.get_bind(), tree)
-    postgresql = op.get_bind().dialect.name == "postgresql"
     for table, place in (("tree", "index"), ("checkpoint", "size")):
         for statement in _POSTGRESQL_GUARDS if postgresql else _SQLITE_GUARDS:
             op.execute(statement.format(table=table, place=place))
+    if postgresql:
+        for statement in _POSTGRESQL_PLACES:
+            op.execute(statement)
 
 
 def _grow(connection: sa.Connection, tree: sa.Table) -> None:
@@ -54,6 +59,24 @@ _POSTGRESQL_GUARDS = [
     """
     CREATE TRIGGER {table}_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+    """,
+]
+
+# A replica of before would append without knowing of the tree, and nothing could follow its entry.
+_POSTGRESQL_PLACES = [
+    """
+    CREATE OR REPLACE FUNCTION has_a_place() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NOT EXISTS (SELECT 1 FROM tree WHERE tenant = NEW.tenant AND "index" = NEW."index") THEN
+            RAISE EXCEPTION 'an entry has no place in the tree: is an older AuditService still running?';
+        END IF;
+        RETURN NULL;
+    END
+    $$
+    """,
+    """
+    CREATE CONSTRAINT TRIGGER entry_has_a_place AFTER INSERT ON entry DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION has_a_place()
     """,
 ]
 
