@@ -86,7 +86,7 @@ async def test_doctor_says_of_a_witness_that_cannot_run_why(home: Home) -> None:
 @pytest.mark.parametrize("key", ["witness_key", "log_key", "payload_key"])
 async def test_doctor_finds_a_key_that_others_can_read(home: Home, key: str) -> None:
     path: Path = getattr(home, key)
-    path.chmod(0o640)
+    os.chmod(path, 0o640)
     (found,) = (finding for finding in await checkup(home, PORTS) if finding.what == "keys")
     assert not found.ok
     assert str(path) in found.advice

@@ -53,7 +53,7 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class StackEvent:
-    """Something that happened to a process: "ready", "died", "cannot run", "stopping", "stopped", "killed"."""
+    """What happened to a process: "ready", "died", "cannot run", "stopping", "stopped", "killed"."""
 
     name: str
     what: str
@@ -195,7 +195,7 @@ class Process:
         self.tell(StackEvent(self.spec.name, what, f"{where}{seconds:.1f} s, pid {self.pid}"))
 
     def _note_death(self, how: str, failures: int) -> None:
-        """Tells each death; of an optional process, after START_ATTEMPTS in a row, once why, and then no more."""
+        """Tells each death; of an optional process, after START_ATTEMPTS in a row, why, and then no more."""
         if self.spec.optional:
             self.settled.set()
             if failures > START_ATTEMPTS:
