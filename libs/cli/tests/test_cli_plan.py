@@ -66,6 +66,8 @@ def test_the_witness_keeps_what_it_saw_apart_from_the_data_of_the_log(home: Home
     database = Path(plan(home)["audit"].env["PLACET_AUDIT_DATABASE_URL"].removeprefix("sqlite:///"))
     assert not home.witness.is_relative_to(database.parent)
     assert spec.needs == ("audit",)
+    # A log whose witness is away is not held up.
+    assert [name for name, one in plan(home).items() if one.optional] == ["witness"]
     # It reads the log as any auditor does.
     assert IDENTITIES["witness"] == {"auditor"}
 

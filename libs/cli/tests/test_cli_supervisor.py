@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from placet_cli.problems import Problem
+from placet_cli.stack import process
 from placet_cli.stack.probes import file_exists
 from placet_cli.stack.process import ProcessSpec, StackEvent
 from placet_cli.stack.supervisor import Supervisor
@@ -28,7 +29,7 @@ def note(what):
 def end(*_):
     note("ends")
     sys.exit(0)
-if mode == "broken":
+if mode == "broken" or (mode == "mendable" and not ready.with_suffix(".mended").exists()):
     print("the disk is on fire")
     sys.exit(3)
 signal.signal(signal.SIGTERM, signal.SIG_IGN if mode == "deaf" else end)
@@ -157,6 +158,49 @@ async def test_a_program_that_does_not_exist_ends_the_start_with_words(stubs: St
     with pytest.raises(Problem, match="could not be started"):
         await supervisor.start()
     await supervisor.stop()
+
+
+async def test_an_optional_process_that_cannot_run_holds_nobody_up_and_is_tried_until_it_can(
+    stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "AWAY_PAUSE", 0.1)
+    witness = dataclasses.replace(stubs.spec("witness", mode="mendable"), optional=True)
+    supervisor = stubs.supervisor(stubs.spec("store"), witness, stubs.spec("worker", needs=("store",)))
+    await supervisor.start()
+    assert supervisor.ready("worker")
+    assert not supervisor.ready("witness")
+    await until(lambda: "cannot run" in stubs.told("witness"))
+    away = next(event for event in stubs.events if event.what == "cannot run")
+    assert away.bad
+    assert "the disk is on fire" in away.detail
+    (stubs.folder / "witness.mended").touch()
+    await until(lambda: supervisor.ready("witness"))
+    assert stubs.told("witness") == ["died", "died", "died", "cannot run", "ready"]
+    assert stubs.told("store") == stubs.told("worker") == ["ready"]
+    await supervisor.stop()
+    assert supervisor.pids == {}
+
+
+async def test_a_stack_is_ready_when_its_optional_process_is_or_has_died(stubs: Stubs) -> None:
+    witness = dataclasses.replace(stubs.spec("witness", needs=("store",)), optional=True)
+    supervisor = stubs.supervisor(stubs.spec("store"), witness)
+    await supervisor.start()
+    assert supervisor.ready("witness")
+    await supervisor.stop()
+
+
+async def test_an_optional_process_that_does_not_exist_holds_nobody_up(stubs: Stubs) -> None:
+    missing = dataclasses.replace(stubs.spec("witness"), command=("/no/such/program",), optional=True)
+    supervisor = stubs.supervisor(stubs.spec("store"), missing)
+    await supervisor.start()
+    assert supervisor.ready("store")
+    await supervisor.stop()
+
+
+def test_a_process_that_needs_an_optional_one_is_refused(stubs: Stubs) -> None:
+    optional = dataclasses.replace(stubs.spec("witness"), optional=True)
+    with pytest.raises(ValueError, match="witness"):
+        stubs.supervisor(optional, stubs.spec("service", needs=("witness",)))
 
 
 async def test_a_process_that_ignores_the_stop_is_killed_after_its_limit(stubs: Stubs) -> None:

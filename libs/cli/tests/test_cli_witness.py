@@ -69,11 +69,27 @@ async def test_doctor_finds_a_witness_that_does_not_look_any_more(home: Home) ->
     assert "has not looked at the log since 2026-03-01" in found.found
 
 
-async def test_doctor_finds_a_key_of_the_witness_that_others_can_read(home: Home) -> None:
-    home.witness_key.chmod(0o640)
+async def test_doctor_says_of_a_witness_that_cannot_run_why(home: Home) -> None:
+    write_state(home, PORTS.base, {})
+    found = await doctor_on(home)
+    assert (found.ok, found.advice) == (False, f"tail '{home.log('witness')}'")
+    assert "does not run: its log says nothing" in found.found
+    home.log("witness").write_text("a line before\nthe witness cannot run: others can write to it\n")
+    found = await doctor_on(home)
+    assert "does not run: the witness cannot run: others can write to it" in found.found
+    # It is looked at while it is tried again.
+    home.ready("witness").unlink()
+    write_state(home, PORTS.base, {"witness": os.getpid()})
+    assert "is not ready yet" in (await doctor_on(home)).found
+
+
+@pytest.mark.parametrize("key", ["witness_key", "log_key", "payload_key"])
+async def test_doctor_finds_a_key_that_others_can_read(home: Home, key: str) -> None:
+    path: Path = getattr(home, key)
+    os.chmod(path, 0o640)
     (found,) = (finding for finding in await checkup(home, PORTS) if finding.what == "keys")
     assert not found.ok
-    assert str(home.witness_key) in found.advice
+    assert str(path) in found.advice
 
 
 async def test_an_alarm_is_told_when_it_begins_and_when_it_is_over(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import Column, Connection, Index, Integer, MetaData, String, Table, delete, make_url, update
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from placet_storage import Database, UtcDateTime, forgetting, shredder, shredding, to_be_shredded
 
@@ -121,6 +124,46 @@ async def test_what_a_reader_still_sees_is_shredded_when_it_is_done(sqlite_url: 
     assert 1 not in found_in(sqlite_url)
     await database.close()
     await reading.close()
+
+
+async def test_while_a_reader_is_waited_for_the_file_is_written_anew_once(
+    sqlite_url: str, package: str
+) -> None:
+    database = await Database.open(sqlite_url, migrations=package)
+    await write(database, random.Random(0))
+    path = Path(make_url(sqlite_url).database or "")
+    log = path.with_name(f"{path.name}-wal")
+    reader = sqlite3.connect(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM note").fetchone()
+    await database.transact(drop, [1])
+    assert not await database.shred()
+    size = log.stat().st_size
+    assert size
+    for _ in range(3):
+        assert not await database.shred()
+    assert log.stat().st_size == size
+    # What is deleted meanwhile was not in that.
+    await database.transact(drop, [2])
+    assert not await database.shred()
+    reader.close()
+    assert await database.shred()
+    assert not found_in(sqlite_url) & {1, 2}
+    await database.close()
+
+
+def test_a_log_that_cannot_be_emptied_leaves_the_connection_as_patient_as_it_was(tmp_path: Path) -> None:
+    def refuse(action: int, what: str | None, *_: str | None) -> int:
+        is_denied = (action, what) == (sqlite3.SQLITE_PRAGMA, "wal_checkpoint")
+        return sqlite3.SQLITE_DENY if is_denied else sqlite3.SQLITE_OK
+
+    connection = sqlite3.connect(tmp_path / "a.db", timeout=7, isolation_level=None)
+    connection.execute("PRAGMA user_version=3")
+    connection.set_authorizer(refuse)
+    with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+        shredder.Shredder().shred(cast(DBAPIConnection, connection))
+    assert connection.execute("PRAGMA busy_timeout").fetchone() == (7000,)
+    connection.close()
 
 
 async def test_a_file_that_is_too_large_is_left_to_its_operator(

@@ -88,6 +88,23 @@ def test_a_checkpoint_is_that_of_the_log_which_is_watched() -> None:
     assert refusal(answer(0), trust, "other.test") is Kind.OTHER_LOG
 
 
+@pytest.mark.parametrize(
+    ("trust", "kind"),
+    [
+        (Trust((VKEYS[0],)), Kind.OTHER_LOG),
+        (Trust((VKEYS[0],), learns=True), Kind.OTHER_LOG),
+        (Trust((), learns=True), Kind.BAD_SIGNATURE),
+    ],
+)
+def test_another_logs_checkpoint_under_this_logs_name_is_not_believed_at_first_sight(
+    trust: Trust, kind: Kind
+) -> None:
+    # All tenants' logs are signed with one private key, and the name beside a signature is not signed.
+    other = Checkpoint("other.test", 3, bytes(32)).text
+    relabelled = answer(0, offered=(0,), text=other)
+    assert refusal(relabelled, trust) is kind
+
+
 def test_extension_lines_are_cosigned_as_they_are() -> None:
     text = TEXT + "an extension\n"
     shown = read(answer(0, text=text), Trust((VKEYS[0],)))

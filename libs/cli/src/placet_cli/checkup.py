@@ -26,6 +26,7 @@ from placet_cli.stack.claims import (
 )
 from placet_cli.stack.plan import SERVICES, WITNESS, WORKERS
 from placet_cli.stack.probes import Probe, grpc_serving, polled, port_open
+from placet_cli.stack.process import last_lines
 from placet_rpc.tokens import KeyFiles
 from placet_witness.store import read_status
 
@@ -106,7 +107,7 @@ def _home(home: Home) -> list[Finding]:
     roomy = free >= LEAST_DISK
     advice = "" if roomy else "make room on the disk, or choose another --home"
     findings.append(Finding("home", roomy, f"{home.path}, {free >> 20:,} MiB free", advice))
-    secrets = [KeyFiles.below(home.keys).private_key, home.payload_key, home.witness_key]
+    secrets = [KeyFiles.below(home.keys).private_key, home.payload_key, home.log_key, home.witness_key]
     open_ones = [path for path in secrets if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
     if open_ones:
         names = shlex.join(map(str, open_ones))
@@ -158,7 +159,15 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
         ok = not fault
         found = f"pid {holder.pid}" if ok else f"pid {holder.pid} {fault}"
         findings.append(Finding(name, ok, found, "" if ok else _advice(name, holder, home)))
-    return findings
+    return findings if WITNESS in state.processes else [*findings, _witness_away(home)]
+
+
+def _witness_away(home: Home) -> Finding:
+    """What is said of a witness that does not run now, without which the stack does."""
+    log = home.log(WITNESS)
+    why = "".join(last_lines(log, 1)) or "its log says nothing"
+    found = f"does not run: {why}; requests go on, and what happens to the log is not watched"
+    return Finding(WITNESS, False, found, f"tail {shlex.quote(str(log))}")
 
 
 def _advice(name: str, holder: Holder, home: Home) -> str:

@@ -16,7 +16,7 @@ from placet_storage.engines import Dialect, Lanes, Location, locate, open_lanes
 from placet_storage.errors import translated
 from placet_storage.lanes import Lane
 from placet_storage.migrating import upgrade
-from placet_storage.shredder import shred
+from placet_storage.shredder import Shredder
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -35,6 +35,7 @@ class Database:
         self._location = location
         self._lanes = lanes
         self._namespace = location.namespace
+        self._shredder = Shredder()
 
     @classmethod
     async def open(cls, url: str, migrations: str, *, pool_size: int = 10) -> Self:
@@ -99,7 +100,7 @@ class Database:
         if self.dialect != "sqlite":
             return True
         with translated():
-            return await self._lanes.writer.run_outside(shred)
+            return await self._lanes.writer.run_outside(self._shredder.shred)
 
     async def _run(self, lane: Lane, work: Callable[[Connection], T], operation: str) -> T:
         with self._span(operation), translated():

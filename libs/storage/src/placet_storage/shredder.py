@@ -41,33 +41,51 @@ def to_be_shredded(connection: Connection) -> None:
         connection.exec_driver_sql(f"PRAGMA user_version={1 + secrets.randbelow(1 << 30)}")
 
 
-def shred(connection: DBAPIConnection) -> bool:
-    """Writes the file anew if something in it is to be shredded; False when there is still something.
+class Shredder:
+    """Shreds one database's file, time and again."""
 
-    Outside a transaction. Raises what the driver raises.
-    """
-    mark = _value(connection, "PRAGMA user_version")
-    if not mark:
-        return True
+    def __init__(self) -> None:
+        self._written_anew = 0
+        """The mark that the file bore when it was written anew; 0 before the first time."""
+
+    def shred(self, connection: DBAPIConnection) -> bool:
+        """Writes the file anew if something in it is to be shredded; False when there is still something.
+
+        Outside a transaction. Raises what the driver raises.
+        """
+        mark = _value(connection, "PRAGMA user_version")
+        if not mark:
+            return True
+        # Each time is a copy more of the file in the write-ahead log, for as long as a reader pins it.
+        if mark != self._written_anew:
+            if _is_too_large(connection):
+                return False
+            _value(connection, "VACUUM")
+            self._written_anew = mark
+        return _is_emptied(connection) and _is_unmarked(connection, mark)
+
+
+def _is_too_large(connection: DBAPIConnection) -> bool:
+    """Whether the file is left to its operator, who is told."""
     size = _value(connection, "PRAGMA page_count") * _value(connection, "PRAGMA page_size")
-    if size > MOST_BYTES:
-        _LOG.warning(
-            "what was erased may have left traces in a SQLite file of %d MiB; stop the service, and run"
-            " VACUUM and PRAGMA user_version=0 on it",
-            size >> 20,
-        )
+    if size <= MOST_BYTES:
         return False
-    _value(connection, "VACUUM")
-    return _is_emptied(connection) and _is_unmarked(connection, mark)
+    _LOG.warning(
+        "what was erased may have left traces in a SQLite file of %d MiB; stop the service, and run"
+        " VACUUM and PRAGMA user_version=0 on it",
+        size >> 20,
+    )
+    return True
 
 
 def _is_emptied(connection: DBAPIConnection) -> bool:
     """Empties the write-ahead log, unless somebody reads who still needs the old pages."""
     patience = _value(connection, "PRAGMA busy_timeout")
     _value(connection, f"PRAGMA busy_timeout={READER_MS}")
-    busy = _value(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
-    _value(connection, f"PRAGMA busy_timeout={patience}")
-    return not busy
+    try:
+        return not _value(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        _value(connection, f"PRAGMA busy_timeout={patience}")
 
 
 def _is_unmarked(connection: DBAPIConnection, mark: int) -> bool:

@@ -107,7 +107,7 @@ def read(answer: Answer, trust: Trust, origin: str = "") -> Signed:
     """The checkpoint that a log signed. `origin`: the one that it must have; "" before the first.
 
     Raises Refused: BAD_SIGNATURE unless a known key signed, and each known key that did signed rightly;
-    OTHER_LOG for another origin.
+    OTHER_LOG for another origin, or one that a key which signed is not of.
     """
     try:
         note = Note.parse(answer.checkpoint)
@@ -115,6 +115,7 @@ def read(answer: Answer, trust: Trust, origin: str = "") -> Signed:
         checkpoint = note.checkpoint
     except NotProven as error:
         raise Refused(Kind.BAD_SIGNATURE, str(error)) from error
+    _check_log(note, keys)
     signed = Signed(checkpoint, note.text, f"{note.text}\n{_lines(note, keys)}", keys)
     if origin not in ("", checkpoint.origin):
         why = f"the checkpoint is of the log {checkpoint.origin!r} and not of {origin!r}"
@@ -122,6 +123,14 @@ def read(answer: Answer, trust: Trust, origin: str = "") -> Signed:
     if len(checkpoint.origin.encode()) > _ORIGIN_BYTES:
         raise Refused(Kind.OTHER_LOG, f"an origin of more than {_ORIGIN_BYTES} bytes")
     return signed
+
+
+def _check_log(note: Note, keys: Sequence[VerifierKey]) -> None:
+    """Raises Refused where a key that signed, as one of them did, is of another log than the checkpoint."""
+    try:
+        note.of_log(keys)
+    except NotProven as error:
+        raise Refused(Kind.OTHER_LOG, str(error)) from error
 
 
 def _believed(note: Note, offered: Sequence[str], trust: Trust) -> tuple[VerifierKey, ...]:
@@ -143,7 +152,7 @@ def _signers(note: Note, offered: Sequence[str]) -> Iterator[VerifierKey]:
     for vkey in offered:
         try:
             key = VerifierKey.parse(vkey)
-            note.verified([key])
+            note.of_log([key])
         except NotProven:
             continue
         if key.kind == LOG_SIGNATURE:

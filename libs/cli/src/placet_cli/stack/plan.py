@@ -155,6 +155,7 @@ class _Plan:
             file_exists(ready),
             needs=("audit",),
             ready_file=ready,
+            optional=True,
         )
 
     def worker(self, queue: str) -> ProcessSpec:

@@ -20,6 +20,8 @@ PROBE_EVERY = 0.05
 START_ATTEMPTS = 3
 FIRST_BACKOFF = 0.2
 MAX_BACKOFF = 10.0
+# How long an optional process stays down that died START_ATTEMPTS times in a row.
+AWAY_PAUSE = 30.0
 LOG_LIMIT = 10 << 20
 SHOWN_LOG_LINES = 6
 
@@ -45,11 +47,13 @@ class ProcessSpec:
     stop_limit: float = 10.0
     # How long a process that died stays down at first; each death in a row doubles it, to MAX_BACKOFF.
     restart_pause: float = FIRST_BACKOFF
+    # Whether the rest goes on without it: nothing waits for it once it has died, and it is tried for ever.
+    optional: bool = False
 
 
 @dataclass(frozen=True)
 class StackEvent:
-    """Something that happened to a process: "started", "ready", "died", "stopping", "stopped", "killed"."""
+    """What happened to a process: "ready", "died", "cannot run", "stopping", "stopped", "killed"."""
 
     name: str
     what: str
@@ -69,6 +73,8 @@ class Process:
     # Called whenever the process id changed.
     changed: Callable[[], None] = lambda: None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    # Set once nobody need wait for it any more: it was ready, or is optional and died.
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
     was_ready: bool = False
     _running: asyncio.subprocess.Process | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,20 +89,22 @@ class Process:
     async def keep(self) -> None:
         """Starts the process, and again whenever it dies, until `stop` is called.
 
-        Raises Problem if it dies START_ATTEMPTS times before it was ever ready; later it is started for ever.
+        Raises Problem if it dies START_ATTEMPTS times before it was ever ready; later, and if it is optional,
+        it is started for ever.
         """
         backoff = self.spec.restart_pause
-        attempts = 0
+        failures = 0
         while not self._stopping.is_set():
             how, was_ready = await self._run_once()
             if self._stopping.is_set():
                 return
-            attempts += 1
-            self.tell(StackEvent(self.spec.name, "died", how, bad=True))
-            if not self.was_ready and attempts >= START_ATTEMPTS:
+            failures = 0 if was_ready else failures + 1
+            is_away = self.spec.optional and failures >= START_ATTEMPTS
+            self._note_death(how, failures)
+            if not self.was_ready and not self.spec.optional and failures >= START_ATTEMPTS:
                 raise self._cannot_start(how)
             backoff = self.spec.restart_pause if was_ready else backoff
-            await asyncio.sleep(backoff)
+            await asyncio.sleep(AWAY_PAUSE if is_away else backoff)
             backoff = min(backoff * 2, MAX_BACKOFF)
 
     async def _run_once(self) -> tuple[str, bool]:
@@ -183,7 +191,20 @@ class Process:
         where = f"{self.spec.address}, " if self.spec.address else ""
         self.was_ready = True
         self.ready.set()
+        self.settled.set()
         self.tell(StackEvent(self.spec.name, what, f"{where}{seconds:.1f} s, pid {self.pid}"))
+
+    def _note_death(self, how: str, failures: int) -> None:
+        """Tells each death; of an optional process, after START_ATTEMPTS in a row, why, and then no more."""
+        if self.spec.optional:
+            self.settled.set()
+            if failures > START_ATTEMPTS:
+                return
+        self.tell(StackEvent(self.spec.name, "died", how, bad=True))
+        if self.spec.optional and failures == START_ATTEMPTS:
+            why = "".join(last_lines(self.spec.log, 1)) or how
+            again = f"the rest goes on without it; it is tried each {AWAY_PAUSE:.0f} s"
+            self.tell(StackEvent(self.spec.name, "cannot run", f"{why} ({again})", bad=True))
 
     def _cannot_start(self, how: str) -> Problem:
         return Problem(

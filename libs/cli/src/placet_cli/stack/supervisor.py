@@ -17,12 +17,14 @@ class Supervisor:
     def __init__(
         self, specs: Sequence[ProcessSpec], *, tell: Tell, changed: Callable[[], None] = lambda: None
     ) -> None:
-        """Raises ValueError if a process needs one that comes later or not at all."""
+        """Raises ValueError if a process needs one that comes later or not at all, or that is optional."""
         self._processes: dict[str, Process] = {}
         for spec in specs:
             unknown = [name for name in spec.needs if name not in self._processes]
             if unknown or spec.name in self._processes:
                 raise ValueError(f"{spec.name} is listed twice, or before what it needs: {unknown}")
+            if optional := [name for name in spec.needs if self._processes[name].spec.optional]:
+                raise ValueError(f"{spec.name} needs what is optional: {optional}")
             self._processes[spec.name] = Process(spec, tell, changed)
         self._keepers: list[asyncio.Task[None]] = []
 
@@ -36,9 +38,12 @@ class Supervisor:
         return self._processes[name].ready.is_set()
 
     async def start(self) -> None:
-        """Starts everything and returns when all of it is ready. Raises Problem if something never is."""
+        """Starts everything and returns when all of it is ready, but for what is optional and died.
+
+        Raises Problem if something never is.
+        """
         self._keepers = [asyncio.create_task(self._keep(process)) for process in self._processes.values()]
-        everything = asyncio.create_task(self._all_ready())
+        everything = asyncio.create_task(self._all_settled())
         try:
             # A keeper ends before `stop` only by a Problem.
             await asyncio.wait([everything, *self._keepers], return_when=asyncio.FIRST_COMPLETED)
@@ -73,9 +78,9 @@ class Supervisor:
         for process in self._processes.values():
             process.kill()
 
-    async def _all_ready(self) -> None:
+    async def _all_settled(self) -> None:
         for process in self._processes.values():
-            await process.ready.wait()
+            await process.settled.wait()
 
     async def _keep(self, process: Process) -> None:
         for name in process.spec.needs:
