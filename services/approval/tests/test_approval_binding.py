@@ -204,9 +204,10 @@ async def test_a_decision_that_only_the_workflow_has_is_not_refused_here_though_
     async def crash(*_: object) -> bool:
         raise Unavailable("killed before it was noted")
 
-    with monkeypatch.context() as crashing, pytest.raises(Unavailable):
+    with monkeypatch.context() as crashing:
         crashing.setattr(Notes, "add", crash)
-        await alice.SubmitDecision(decision, timeout=1)
+        with pytest.raises(Unavailable):
+            await alice.SubmitDecision(decision, timeout=1)
     monkeypatch.setattr(servicer, "RENDERING", "text/2")
 
     assert (await alice.SubmitDecision(decision, timeout=1)).status == ACCEPTED

@@ -225,11 +225,11 @@ class PlacetClient:
     ) -> approval_service_pb2.SubmitDecisionResponse:
         """Decides: `verdict` is APPROVE or REJECT, which needs a reason.
 
-        `shown` is the request as `get` answered it when it was shown to whoever decides, with its content: the
-        decision names content, policy and rendering of it, and is void where one of them is another. Without
-        it the decision names the content alone: `content_digest`, or that of the request as it stands now.
-        Answers EFFECTIVE, or ACCEPTED when it is durable and not yet judged: then the same `decision_id` tells
-        what became of it.
+        `shown` is the request as `get` answered it when it was shown to whoever decides, with its content:
+        the decision names content, policy and rendering of it, and is void where one of them is another.
+        Without it the decision names the content alone: `content_digest`, or that of the request as it stands
+        now. Answers EFFECTIVE, or ACCEPTED when it is durable and not yet judged: then the same `decision_id`
+        tells what became of it.
         """
         request = approval_service_pb2.SubmitDecisionRequest(
             approval_id=approval_id,
