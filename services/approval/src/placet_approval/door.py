@@ -222,8 +222,8 @@ def _known_from(path: Sequence[event_pb2.LogEntry]) -> Known | None:
 def _check(state: ApprovalState, command: Command) -> None:
     """Raises the command's refusal, if it must be refused in this state whoever judges it."""
     refusal = machine.refusal_of(state, command)
-    # The rendering in force changes with releases. The workflow may have the command from before: it judges by
-    # what was in force then, and would let it take effect after it was refused here.
+    # The rendering in force changes with releases. The workflow may have the command from before: it judges
+    # by what was in force then, and would let it take effect after it was refused here.
     if refusal is not None and refusal is not RefusalReason.RENDERING_CHANGED:
         raise refused(refusal, machine.explain_refusal(state, refusal), present(state, {}))
 

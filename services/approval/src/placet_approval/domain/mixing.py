@@ -39,8 +39,8 @@ _MIXED = re.compile(
     f")[-LGg{_OTHERS}]++"
 )
 
-# Cyrillic. A part of a host's name that is wholly of these may be any word in Latin letters. Small ones alone,
-# as hosts' names are written: few words are of these, while in capitals even honest ones are (СМЕТА.xlsx).
+# Cyrillic. A part of a host's name that is wholly of these may be any word in Latin letters. Small ones only:
+# so are hosts' names written, and few words are of these, while in capitals honest ones are (СМЕТА.xlsx).
 _LIKE_LATIN = "аеорсухѕіјѵүһӏԁԛԝ"
 _HOST = re.compile(
     f"(?<!\\w)[{_LIKE_LATIN}][0-9{_LIKE_LATIN}]*+"
