@@ -25,8 +25,8 @@ _REACH = (
 # Told before it is asked whether it is meant.
 _STAYS = (
     "Not reached: NotificationService keeps recipients, titles and reasons, and DecisionService the AI's"
-    " reasoning, until they are as old as PLACET_NOTIFICATION_KEEP_DAYS and PLACET_DECISION_KEEP_DAYS say (184"
-    " unless set). What else is not: docs/operations.md."
+    " reasoning, until they are as old as PLACET_NOTIFICATION_KEEP_DAYS and PLACET_DECISION_KEEP_DAYS say"
+    " (184 unless set). What else is not: docs/operations.md."
 )
 
 
