@@ -1,8 +1,11 @@
-"""An erasure that a projector of before erasures passed over is done when somebody erases again."""
+"""What an erasure does not reach at once is erased all the same: where an older projector passed over it, and
+what is noted after it."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,9 +13,12 @@ import sqlalchemy as sa
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
+from placet_approval.noting import Notes
 from placet_approval.overlooked import Overlooked
 from placet_approval.tables import metadata, view_erasure
 from placet_storage import Database
+from placet_workflows.commands import Command
+from placet_workflows.events import Actor, ActorKind
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
@@ -105,3 +111,34 @@ async def test_what_the_view_has_not_read_is_left_to_its_projector(
     await Overlooked(database).erase(HOME, erasure)
 
     assert (await database.query(read))[view_erasure.name] == []
+
+
+def is_marked(connection: sa.Connection) -> bool:
+    """Whether something in a SQLite file is to be shredded."""
+    return bool(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+
+
+@pytest.mark.parametrize("erasing", [True, False], ids=["erased", "only closed"])
+async def test_what_was_noted_after_an_erasure_is_shredded_when_it_is_forgotten(
+    platform: Platform, erasing: bool
+) -> None:
+    approval_id = await platform.request()
+    await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id))
+    actor = Actor(kind=ActorKind.PERSON, name="ci@example.com")
+    late = Command(type="cancel", id=str(uuid.uuid4()), actor=actor, reason="too late")
+    database = await Database.open(platform.database_url, migrations="placet_approval")
+    notes, now = Notes(database), datetime.now(UTC)
+    try:
+        if erasing:
+            await erase(platform, approval_id)
+            await platform.until(lambda: is_erased(platform, approval_id))
+            assert await database.shred()
+        await notes.add(HOME, approval_id, late, now)
+        assert not await database.query(is_marked)
+
+        await notes.forget_closed(now + timedelta(seconds=1))
+
+        assert await notes.commands(HOME, approval_id) == []
+        assert await database.query(is_marked) is erasing
+    finally:
+        await database.close()
