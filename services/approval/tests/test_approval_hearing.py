@@ -86,8 +86,9 @@ async def test_who_watches_is_told_what_another_wrote_while_the_tail_was_broken_
     end = (await platform.get(approval_id)).path[-1].index + 1
     watching = approval_service_pb2.WatchApprovalsRequest(from_log_index=end)
     watch = (await platform.as_(CALLER)).WatchApprovals(watching, timeout=600)
+    responses = aiter(watch)
     # It has caught up, and waits from now on.
-    assert (await watch.read()).next_log_index == end
+    assert (await anext(responses)).next_log_index == end
     cut.set()
     platform.address = first
     await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id))
@@ -96,7 +97,7 @@ async def test_who_watches_is_told_what_another_wrote_while_the_tail_was_broken_
 
     # Sooner than a watch's pulse, which is ten minutes.
     async with asyncio.timeout(15):
-        assert (await watch.read()).entry.index == end
+        assert (await anext(responses)).entry.index == end
     watch.cancel()
 
 
