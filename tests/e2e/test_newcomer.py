@@ -251,7 +251,9 @@ async def typed(terminals: Terminals, answer: str, *arguments: str, status: int 
     output, errors = await process.communicate()
     os.close(keyboard)
     assert process.returncode == status, errors.decode()
-    assert "Erase it for good? [y/N]" in errors.decode()
+    before, question, _ = errors.decode().partition("Erase it for good? [y/N]")
+    assert question
+    assert "PLACET_NOTIFICATION_KEEP_DAYS" in before
     return output.decode()
 
 

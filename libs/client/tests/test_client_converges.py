@@ -267,14 +267,14 @@ def bound(decision: approval_service_pb2.SubmitDecisionRequest) -> tuple[bytes, 
     return decision.content_digest, decision.policy_digest, decision.rendering
 
 
-async def test_a_decision_binds_what_the_request_holds_when_nothing_else_is_named(
+async def test_a_decision_that_says_of_nothing_shown_names_the_content_alone(
     client: PlacetClient, service: Scripted
 ) -> None:
     answer = await client.decide(ID, "approve")
     assert answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
-    assert bound(service.asked[-1]) == (DIGEST, POLICY_DIGEST, "text/1")
+    assert bound(service.asked[-1]) == (DIGEST, b"", "")
     await client.decide(ID, "reject", reason="no", content_digest=bytes(32))
-    assert bound(service.asked[-1]) == (bytes(32), POLICY_DIGEST, "text/1")
+    assert bound(service.asked[-1]) == (bytes(32), b"", "")
     assert service.asked[-1].verdict == event_pb2.VERDICT_REJECT
 
 
@@ -287,6 +287,8 @@ async def test_a_decision_binds_the_request_as_it_was_shown_and_reads_no_other(
     await client.decide(ID, "approve", shown=shown)
     (decision,) = service.asked
     assert bound(decision) == (b"c" * 32, b"p" * 32, "text/0")
+    await client.decide(ID, "approve", shown=shown, content_digest=bytes(32))
+    assert bound(service.asked[-1]) == (bytes(32), b"p" * 32, "text/0")
 
 
 async def test_content_is_read_by_the_digest_that_was_accepted(client: PlacetClient) -> None:

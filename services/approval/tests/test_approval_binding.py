@@ -13,7 +13,8 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import event_pb2
 from placet_approval import servicer
 from placet_approval.domain.rendering import RENDERING
-from placet_rpc.errors import AlreadyExists, FailedPrecondition, PermissionDenied, PlacetError
+from placet_approval.noting import Notes
+from placet_rpc.errors import AlreadyExists, FailedPrecondition, PermissionDenied, PlacetError, Unavailable
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
@@ -86,12 +87,6 @@ DIFFERENT: dict[str, tuple[dict[str, Any], type[PlacetError], str, Callable[[Any
         "POLICY_CHANGED",
         lambda shown: {"policy_digest": shown.policy_digest.hex()},
     ),
-    "rendering": (
-        {"rendering": "text/0"},
-        FailedPrecondition,
-        "RENDERING_CHANGED",
-        lambda _shown: {"rendering": RENDERING},
-    ),
 }
 
 
@@ -112,6 +107,26 @@ async def test_a_decision_that_differs_in_one_thing_is_void_and_changes_nothing(
     assert (raised.value.reason, raised.value.metadata) == (reason, metadata(before))
     assert await platform.get(approval_id) == before
     assert platform.workflows.commands == []
+    right = await (await platform.as_(ALICE)).SubmitDecision(await bound(platform, approval_id))
+    assert right.status == EFFECTIVE
+
+
+async def test_a_decision_that_names_another_rendering_is_void_by_the_logs_word(platform: Platform) -> None:
+    approval_id = await platform.request()
+    before = await platform.get(approval_id)
+    decision = await bound(platform, approval_id, rendering="text/0")
+
+    for _ in range(2):
+        with pytest.raises(FailedPrecondition) as raised:
+            await (await platform.as_(ALICE)).SubmitDecision(decision)
+        assert (raised.value.reason, raised.value.metadata) == ("RENDERING_CHANGED", {"rendering": RENDERING})
+
+    # Judged once, by the workflow alone.
+    assert [command.id for command in platform.workflows.commands] == [decision.decision_id]
+    after = await platform.get(approval_id)
+    (refused,) = after.path[len(before.path) :]
+    assert refused.entry.event.refused.reason == event_pb2.REFUSAL_REASON_RENDERING_CHANGED
+    assert after.state == event_pb2.STATE_PENDING
     right = await (await platform.as_(ALICE)).SubmitDecision(await bound(platform, approval_id))
     assert right.status == EFFECTIVE
 
@@ -174,10 +189,28 @@ async def test_a_decision_that_was_accepted_counts_though_the_rendering_changed_
     monkeypatch.setattr(servicer, "RENDERING", "text/2")
 
     assert (await alice.SubmitDecision(decision, timeout=1)).status == ACCEPTED
-    late = await bound(platform, approval_id)
-    with pytest.raises(FailedPrecondition) as raised:
-        await alice.SubmitDecision(late)
-    assert raised.value.reason == "RENDERING_CHANGED"
+    await platform.workflows.work()
+    assert (await alice.SubmitDecision(decision)).status == EFFECTIVE
+
+
+async def test_a_decision_that_only_the_workflow_has_is_not_refused_here_though_the_rendering_changed(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approval_id = await platform.request()
+    alice = await platform.as_(ALICE)
+    platform.workflows.working = False
+    decision = await bound(platform, approval_id)
+
+    async def crash(*_: object) -> bool:
+        raise Unavailable("killed before it was noted")
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(Notes, "add", crash)
+        with pytest.raises(Unavailable):
+            await alice.SubmitDecision(decision, timeout=1)
+    monkeypatch.setattr(servicer, "RENDERING", "text/2")
+
+    assert (await alice.SubmitDecision(decision, timeout=1)).status == ACCEPTED
     await platform.workflows.work()
     assert (await alice.SubmitDecision(decision)).status == EFFECTIVE
 

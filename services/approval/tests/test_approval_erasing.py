@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
+from pydantic import ValidationError
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import audit_service_pb2, event_pb2
@@ -99,6 +100,13 @@ async def test_after_the_time_that_is_set_a_request_is_erased_without_more(bare_
     await bare_platform.serve(retention_days=0)
     approval_id = await closed(bare_platform)
     assert (await erase(bare_platform, approval_id, before_retention=False)).values > 0
+
+
+@pytest.mark.parametrize("days", [-1, 36_501, 10**12])
+def test_a_time_to_keep_that_no_calendar_holds_is_refused_at_the_start(platform: Platform, days: int) -> None:
+    with pytest.raises(ValidationError, match="retention_days"):
+        platform.settings(retention_days=days)
+    assert platform.settings(retention_days=36_500).retention_days == 36_500
 
 
 async def test_an_erasure_says_why(platform: Platform) -> None:

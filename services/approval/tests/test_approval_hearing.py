@@ -26,26 +26,45 @@ if TYPE_CHECKING:
 CALLER, ALICE = "ci@example.com", "alice@example.com"
 
 
-async def test_who_waits_is_told_what_another_wrote_while_the_tail_was_broken_here(
-    bare_platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    platform, tail, tails, cut = bare_platform, AuditLog.tail, list[AuditLog](), asyncio.Event()
+@pytest.fixture
+def tails() -> list[AuditLog]:
+    """The log of each replica, in the order in which they began to follow it."""
+    return []
+
+
+@pytest.fixture
+def cut(tails: list[AuditLog], monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """While it is set, the tail of the second replica breaks off."""
+    tail, is_cut = AuditLog.tail, asyncio.Event()
 
     async def followed(log: AuditLog, tenant: str, start: int) -> AsyncGenerator[Any, None]:
         if log not in tails:
             tails.append(log)
         async for response in tail(log, tenant, start):
-            if cut.is_set() and log is tails[1]:
+            if is_cut.is_set() and log is tails[1]:
                 raise Unavailable("cut off")
             yield response
 
     monkeypatch.setattr(AuditLog, "tail", followed)
-    await platform.serve(replica="first")
+    return is_cut
+
+
+async def two_replicas(platform: Platform, tails: list[AuditLog]) -> tuple[str, str]:
+    """A request that waits, and the address of the first of two replicas; the second is the one called."""
+    await platform.serve(replica="first", pulse=600)
     approval_id, first = await platform.request(), platform.address
-    await platform.serve(replica="second")
-    caller = await platform.as_(CALLER)
+    await platform.serve(replica="second", pulse=600)
     assert (await platform.get(approval_id)).waiting_for_approval
     await platform.until(lambda: has(tails, 2))
+    return approval_id, first
+
+
+async def test_who_waits_is_told_what_another_wrote_while_the_tail_was_broken_here(
+    bare_platform: Platform, tails: list[AuditLog], cut: asyncio.Event
+) -> None:
+    platform = bare_platform
+    approval_id, first = await two_replicas(platform, tails)
+    caller = await platform.as_(CALLER)
     cut.set()
     awaiting = approval_service_pb2.AwaitOutcomeRequest(id=approval_id)
     waiting = asyncio.ensure_future(caller.AwaitOutcome(awaiting, timeout=600))
@@ -57,6 +76,29 @@ async def test_who_waits_is_told_what_another_wrote_while_the_tail_was_broken_he
     # Sooner than its time is over, which is a minute.
     async with asyncio.timeout(15):
         assert (await waiting).approval.state == event_pb2.STATE_APPROVED
+
+
+async def test_who_watches_is_told_what_another_wrote_while_the_tail_was_broken_here(
+    bare_platform: Platform, tails: list[AuditLog], cut: asyncio.Event
+) -> None:
+    platform = bare_platform
+    approval_id, first = await two_replicas(platform, tails)
+    end = (await platform.get(approval_id)).path[-1].index + 1
+    watching = approval_service_pb2.WatchApprovalsRequest(from_log_index=end)
+    watch = (await platform.as_(CALLER)).WatchApprovals(watching, timeout=600)
+    responses = aiter(watch)
+    # It has caught up, and waits from now on.
+    assert (await anext(responses)).next_log_index == end
+    cut.set()
+    platform.address = first
+    await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id))
+    assert (await platform.get(approval_id)).state == event_pb2.STATE_APPROVED
+    cut.clear()
+
+    # Sooner than a watch's pulse, which is ten minutes.
+    async with asyncio.timeout(15):
+        assert (await anext(responses)).entry.index == end
+    watch.cancel()
 
 
 async def has(found: list[Any], number: int) -> bool:

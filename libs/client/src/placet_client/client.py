@@ -225,21 +225,22 @@ class PlacetClient:
     ) -> approval_service_pb2.SubmitDecisionResponse:
         """Decides: `verdict` is APPROVE or REJECT, which needs a reason.
 
-        The decision names content, policy and rendering, and is void where one of them is another. `shown` is
-        the request as `get` answered it when you were shown it; None: as it stands now. `content_digest` is
-        of the content that you were shown, where you keep no more than that. Answers EFFECTIVE, or ACCEPTED
-        when it is durable and not yet judged: then the same `decision_id` tells what became of it.
+        `shown` is the request as `get` answered it when it was shown to whoever decides, with its content:
+        the decision names content, policy and rendering of it, and is void where one of them is another.
+        Without it the decision names the content alone: `content_digest`, or that of the request as it stands
+        now. Answers EFFECTIVE, or ACCEPTED when it is durable and not yet judged: then the same `decision_id`
+        tells what became of it.
         """
-        decided = await self.get(approval_id) if shown is None else shown
         request = approval_service_pb2.SubmitDecisionRequest(
             approval_id=approval_id,
             decision_id=str(decision_id or uuid.uuid4()),
             verdict=enum_value(event_pb2.Verdict.Value, event_pb2.Verdict.keys(), "verdict", verdict),
-            content_digest=content_digest or decided.content_digest,
             reason=reason,
-            policy_digest=decided.policy_digest,
-            rendering=decided.rendering,
         )
+        if shown is not None:
+            request.policy_digest = shown.policy_digest
+            request.rendering = shown.rendering
+        request.content_digest = content_digest or (shown or await self.get(approval_id)).content_digest
         return await converge(lambda: self.stub.SubmitDecision(request), patience=self._patience)
 
     async def cancel(

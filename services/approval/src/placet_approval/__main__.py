@@ -19,6 +19,7 @@ from placet_approval.feed import Feed
 from placet_approval.intake import Intake
 from placet_approval.log import AuditLog
 from placet_approval.noting import Notes
+from placet_approval.overlooked import Overlooked
 from placet_approval.policies import BadPolicy, load
 from placet_approval.reading import Reader
 from placet_approval.requests import RequestStore
@@ -83,7 +84,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             intake,
             Door(notes, views, feed, log, workflows, reviver),
             Reader(requests, views, feed, log, settings.pulse),
-            Eraser(requests, feed, log, timedelta(days=settings.retention_days)),
+            Eraser(requests, feed, log, Overlooked(database), timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
             judge_budget=settings.judge_budget,
         )

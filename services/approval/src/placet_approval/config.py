@@ -57,7 +57,7 @@ class Settings(ServiceSettings, CallerSettings):
     revive_interval: float = Field(default=15, gt=0)
     """Seconds between looks, at 100 open requests each, for those whose workflow Temporal does not run."""
 
-    retention_days: int = Field(default=184, ge=0)
+    retention_days: int = Field(default=184, ge=0, le=36_500)
     """Days after it was closed for which a request cannot be erased, unless the call says so: at least six
     months. Nothing is ever erased by itself."""
 

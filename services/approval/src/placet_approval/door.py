@@ -112,7 +112,7 @@ class Door:
                 effect = _effect_in(known, command) or await self._heard(sent)
                 return await self._answer(sent, effect, judged)
             if known is not None:
-                _check(known.state, command, is_noted=sent.is_noted)
+                _check(known.state, command)
             unjudged = [noted for noted in standing.noted if noted.command_id not in judged]
             with self._passages.entered(tenant, approval_id, command, unjudged) as passage:
                 effect = await self._effect(sent, passage)
@@ -219,13 +219,12 @@ def _known_from(path: Sequence[event_pb2.LogEntry]) -> Known | None:
     return None if state is None else Known(path, state)
 
 
-def _check(state: ApprovalState, command: Command, *, is_noted: bool = False) -> None:
-    """Raises the command's refusal, if it must be refused in this state."""
+def _check(state: ApprovalState, command: Command) -> None:
+    """Raises the command's refusal, if it must be refused in this state whoever judges it."""
     refusal = machine.refusal_of(state, command)
-    if is_noted and refusal is RefusalReason.RENDERING_CHANGED:
-        # It named what was in force when it came, and by that it will be judged.
-        return
-    if refusal is not None:
+    # The rendering in force changes with releases. The workflow may have the command from before: it judges
+    # by what was in force then, and would let it take effect after it was refused here.
+    if refusal is not None and refusal is not RefusalReason.RENDERING_CHANGED:
         raise refused(refusal, machine.explain_refusal(state, refusal), present(state, {}))
 
 

@@ -10,6 +10,7 @@ from placet_approval.domain.retention import check_closed, check_kept
 from placet_approval.feed import Feed
 from placet_approval.intake import actor_of
 from placet_approval.log import AuditLog
+from placet_approval.overlooked import Overlooked
 from placet_approval.refusing import unknown_approval
 from placet_approval.requests import RequestStore
 from placet_rpc import deadlines
@@ -24,11 +25,19 @@ ANSWERING = 0.3
 class Eraser:
     """Erases requests."""
 
-    def __init__(self, requests: RequestStore, feed: Feed, log: AuditLog, retention: timedelta) -> None:
+    def __init__(
+        self,
+        requests: RequestStore,
+        feed: Feed,
+        log: AuditLog,
+        overlooked: Overlooked,
+        retention: timedelta,
+    ) -> None:
         """`retention`: how long a request is kept after it was closed."""
         self._requests = requests
         self._feed = feed
         self._log = log
+        self._overlooked = overlooked
         self._retention = retention
 
     async def erase(
@@ -46,7 +55,8 @@ class Eraser:
         if not before_retention:
             check_kept(close_time, self._retention, datetime.now(UTC))
         entry = await self._log.erase(caller.tenant, approval_id, actor_of(caller), reason)
-        await self._feed.of(caller.tenant).reached(entry.index, _patience())
+        if await self._feed.of(caller.tenant).reached(entry.index, _patience()):
+            await self._overlooked.erase(caller.tenant, entry)
         return entry
 
 

@@ -208,12 +208,14 @@ class TenantFeed:
         self._folding.forget()
         self._caught_up.clear()
         start = await self._views.next_index(self._tenant)
-        if start > self._position:
-            # Another process wrote what was not read here: who waits for it must look into the view.
-            for listener in chain.from_iterable(self._listeners.values()):
-                listener.wake()
+        # Where another process wrote what was not read here, who waits for it must look into the view.
+        is_behind = start > self._position
         self._recent.clear()
         self._recent_from = self._position = start
+        if is_behind:
+            for listener in chain.from_iterable(self._listeners.values()):
+                listener.wake()
+            self._wake_watchers()
         self._leading = self._elected_to_lead
         async with (
             aclosing(self._log.tail(self._tenant, start)) as tail,
@@ -254,6 +256,9 @@ class TenantFeed:
             self._recent.append(one)
             for listener in self._listeners.get(one.shown.approval.id, ()):
                 listener.hear(one)
+        self._wake_watchers()
+
+    def _wake_watchers(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 

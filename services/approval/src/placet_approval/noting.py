@@ -9,9 +9,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from placet_approval.tables import IS_OPEN, view
+from placet_approval.tables import IS_OPEN, view, view_erasure
 from placet_approval.tables import command as noted_command
-from placet_storage import Database
+from placet_storage import Database, to_be_shredded
 from placet_workflows.commands import Command
 
 
@@ -53,7 +53,7 @@ class Notes:
 
     async def forget_closed(self, before: datetime) -> None:
         """Forgets what was noted before a time for requests that the view shows as closed: whatever became of
-        it is in the log, where what people wrote can be erased."""
+        it is in the log, where what people wrote can be erased. What was noted after that is shredded."""
         await self._database.transact(_forget_closed, before, operation="forget commands")
 
     async def commands(self, tenant: str, approval_id: str) -> list[Command]:
@@ -82,6 +82,12 @@ _FORGET_CLOSED = sa.delete(noted_command).where(
         ~IS_OPEN,
     ),
 )
+_FORGET_ERASED = _FORGET_CLOSED.where(
+    sa.exists().where(
+        view_erasure.c.tenant == noted_command.c.tenant,
+        view_erasure.c.approval_id == noted_command.c.approval_id,
+    )
+)
 
 
 def noted_in(connection: sa.Connection, tenant: str, approval_id: str) -> tuple[Noted, ...]:
@@ -104,6 +110,8 @@ def _add(
 
 
 def _forget_closed(connection: sa.Connection, before: datetime) -> None:
+    if connection.execute(_FORGET_ERASED, {"before": before}).rowcount > 0:
+        to_be_shredded(connection)
     connection.execute(_FORGET_CLOSED, {"before": before})
 
 

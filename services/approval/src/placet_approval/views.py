@@ -81,7 +81,7 @@ class ViewStore:
 
     async def path(self, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
         """A request's entries, in order."""
-        return await self._database.query(_path, tenant, approval_id, operation="get path")
+        return await self._database.query(path_in, tenant, approval_id, operation="get path")
 
     async def before(
         self, tenant: str, approval_id: str, log_index: int
@@ -133,7 +133,7 @@ class ViewStore:
         """
         rows = _Rows(
             events=[_event_row(tenant, entry) for entry in entries if entry.entry.approval_id],
-            requests=[_view_row(tenant, shown.approval) for shown, _ in changed],
+            requests=[view_row(tenant, shown.approval) for shown, _ in changed],
             asked=[
                 {"tenant": tenant, "approval_id": shown.approval.id, "person": person}
                 for shown, newly_asked in changed
@@ -243,7 +243,7 @@ def _get(connection: sa.Connection, tenant: str, approval_id: str) -> Shown | Re
 
 
 def _standing(connection: sa.Connection, tenant: str, approval_id: str) -> Standing:
-    path = _path(connection, tenant, approval_id)
+    path = path_in(connection, tenant, approval_id)
     return Standing(
         path,
         noted=noted_in(connection, tenant, approval_id),
@@ -251,7 +251,8 @@ def _standing(connection: sa.Connection, tenant: str, approval_id: str) -> Stand
     )
 
 
-def _path(connection: sa.Connection, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
+def path_in(connection: sa.Connection, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
+    """A request's entries in the view, in order."""
     rows = connection.execute(_PATH, {"tenant": tenant, "approval_id": approval_id})
     return [event_pb2.LogEntry.FromString(entry) for (entry,) in rows]
 
@@ -260,7 +261,7 @@ def _before(
     connection: sa.Connection, tenant: str, approval_id: str, log_index: int
 ) -> tuple[list[event_pb2.LogEntry], event_pb2.LogEntry | None]:
     erasure = erasure_in(connection, tenant, approval_id, log_index)
-    return _path(connection, tenant, approval_id), erasure
+    return path_in(connection, tenant, approval_id), erasure
 
 
 def _page(
@@ -334,7 +335,8 @@ def _event_row(tenant: str, entry: event_pb2.LogEntry) -> dict[str, object]:
     }
 
 
-def _view_row(tenant: str, approval: approval_pb2.Approval) -> dict[str, object]:
+def view_row(tenant: str, approval: approval_pb2.Approval) -> dict[str, object]:
+    """A request's row in the view."""
     return {
         "tenant": tenant,
         "approval_id": approval.id,

@@ -71,13 +71,18 @@ async def decide(
                     approval_id,
                     verdict.value,
                     reason=reason,
-                    shown=approval,
+                    shown=_told(approval),
                     decision_id=command_id,
                 )
         except PermissionDenied as error:
             raise _not_theirs(session, error, approval, verdict) from error
         again = ["decide", approval_id, verdict.value, "--decision-id", command_id]
         await _tell_effect(session, client, approval_id, answer, _with_reason(again, reason))
+
+
+def _told(approval: approval_pb2.Approval) -> approval_pb2.Approval:
+    """What a decision by this command may name: no rendering, because it shows no content."""
+    return approval_pb2.Approval(content_digest=approval.content_digest, policy_digest=approval.policy_digest)
 
 
 def _not_theirs(

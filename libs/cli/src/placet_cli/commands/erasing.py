@@ -22,6 +22,12 @@ _REACH = (
     "Mails that were sent, and backups, are not reached; docs/operations.md says what else is not, and for"
     " how long it stays."
 )
+# Told before it is asked whether it is meant.
+_STAYS = (
+    "Not reached: NotificationService keeps recipients, titles and reasons, and DecisionService the AI's"
+    " reasoning, until they are as old as PLACET_NOTIFICATION_KEEP_DAYS and PLACET_DECISION_KEEP_DAYS say"
+    " (184 unless set). What else is not: docs/operations.md."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +59,7 @@ async def erase(
             return
         _check_closed(approval)
         if not (yes and session.json):
-            _tell_what_goes(session.screen, approval)
+            tell_what_goes(session.screen, approval)
         if dry_run:
             session.screen.aside("Nothing was erased: --dry-run.")
             return
@@ -77,7 +83,13 @@ def _check_closed(approval: approval_pb2.Approval) -> None:
         )
 
 
-def _tell_what_goes(screen: Screen, approval: approval_pb2.Approval) -> None:
+def tell_what_goes(screen: Screen, approval: approval_pb2.Approval) -> None:
+    """Says what an erasure would take, and what it leaves elsewhere."""
+    _tell_values(screen, approval)
+    screen.warn([_STAYS])
+
+
+def _tell_values(screen: Screen, approval: approval_pb2.Approval) -> None:
     values = values_in(one.entry.event for one in approval.path)
     screen.aside(f"To erase: {named(approval.title)}")
     if not values and approval.HasField("erasure"):

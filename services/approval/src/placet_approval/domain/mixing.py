@@ -1,4 +1,5 @@
-"""Words in which letters of several scripts stand side by side and look alike, and numbers with such digits.
+"""Words and hosts' names in which letters of several scripts stand side by side and look alike, and numbers
+with such digits.
 
 Unlike the levels of UTS 39 (5.2) this tells only of scripts that have letters in common by their looks: what
 is written without spaces, or borrows Latin words whole, mixes others every day.
@@ -10,7 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # By the first word of their letters' names in Unicode.
 _LOOK_ALIKE = re.compile(
@@ -38,6 +39,15 @@ _MIXED = re.compile(
     f")[-LGg{_OTHERS}]++"
 )
 
+# Cyrillic. A part of a host's name that is wholly of these may be any word in Latin letters. Small ones only:
+# so are hosts' names written, and few words are of these, while in capitals honest ones are (СМЕТА.xlsx).
+_LIKE_LATIN = "аеорсухѕіјѵүһӏԁԛԝ"
+_HOST = re.compile(
+    f"(?<!\\w)[{_LIKE_LATIN}][0-9{_LIKE_LATIN}]*+"
+    # What follows of the name ends in Latin letters; bounded, so that each place is looked at a few times.
+    f"(?:[-.][0-9A-Za-z{_LIKE_LATIN}]++){{0,4}}?\\.[A-Za-z]{{2}}"
+)
+
 _Grouping = Callable[[str], str | None]
 
 
@@ -52,14 +62,30 @@ class Mixture:
 
 
 def mixtures(text: str) -> list[Mixture]:
-    """One for the words, and one for the numbers, where there are any.
+    """One for the words and hosts' names, and one for the numbers, where there are any.
 
     Takes some tenths of a second for the worst text of a mebibyte.
     """
     if text.isascii():
         return []
-    found = (_mixed(text, _script, "letters"), _mixed(text, _digits, "digits"))
+    words = _first_of(_mixed(text, _script, "letters"), _hosts(text))
+    found = (words, _mixed(text, _digits, "digits"))
     return [mixture for mixture in found if mixture is not None]
+
+
+def _first_of(one: Mixture | None, other: Mixture | None) -> Mixture | None:
+    """Both in one: the first of them, and how many there are in all."""
+    if one is None or other is None:
+        return one or other
+    return replace(min(one, other, key=lambda mixture: mixture.place), count=one.count + other.count)
+
+
+def _hosts(text: str) -> Mixture | None:
+    matches = _HOST.finditer(text)
+    first = next(matches, None)
+    if first is None:
+        return None
+    return Mixture(first.start(), first[0][0], "LATIN letters", 1 + sum(1 for _ in matches))
 
 
 def _mixed(text: str, grouping: _Grouping, kind: str) -> Mixture | None:
@@ -86,8 +112,8 @@ def _script(character: str) -> str | None:
         return None
     category = unicodedata.category(character)
     if category[0] != "L":
-        # Marks, digits, and what is not shown: a word goes on over them.
-        return "" if category[0] == "M" or category in ("Nd", "Cf") else None
+        # Marks, digits, what connects (copy_file), and what is not shown: a word goes on over them.
+        return "" if category[0] == "M" or category in ("Nd", "Pc", "Cf") else None
     script = _LOOK_ALIKE.match(unicodedata.name(character, ""))
     if script is None:
         return None
