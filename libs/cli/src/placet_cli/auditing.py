@@ -139,6 +139,11 @@ def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
         screen.say(
             Text.assemble((f"{mark} ", style), f"{_log(log)}, {_verdict(wrong)}{_witnessed(log, asked)}")
         )
+        for key, size in log.also_signed.items():
+            screen.paragraph(
+                f"Also signed by an unknown key {clean(key)}, from checkpoint {size:,} on: a hand-over? Compare "
+                "with placet audit checkpoint --keys"
+            )
     if not verification.logs and not findings:
         screen.say("There are no entries, and so nothing that could be verified.")
     if findings:
@@ -187,6 +192,9 @@ def _as_json(verification: Verification, asked: Asked) -> dict[str, object]:
                 "checkpoints": log.checkpoints,
                 "findings": findings.of(log.tenant),
                 "seenByWitness": log.seen,
+                "alsoSignedBy": [
+                    {"key": key, "fromCheckpoint": size} for key, size in log.also_signed.items()
+                ],
             }
             for log in verification.logs
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from placet_cli.verifying.findings import Check, Findings
@@ -21,13 +21,15 @@ _COLUMNS = ("tenant", "approval_id", "number", "cause_id")
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """What was found of a log that is there. `seen`: the largest size that a witness saw; 0: none."""
+    """What was found of a log that is there. `seen`: the largest size that a witness saw; 0: none.
+    `also_signed`: unknown keys that signed beside known ones, each with the size of its first checkpoint."""
 
     tenant: str
     entries: int
     root: bytes
     checkpoints: int
     seen: int
+    also_signed: Mapping[str, int]
 
 
 class LogVerification:
@@ -67,8 +69,15 @@ class LogVerification:
 
     def report(self) -> LogReport:
         """What it is, once it was verified."""
-        checkpoints = self._checkpoints.count
-        return LogReport(self._tenant, self._size, self._growth.root, checkpoints, self._largest_seen)
+        signed = self._checkpoints
+        return LogReport(
+            self._tenant,
+            self._size,
+            self._growth.root,
+            signed.count,
+            self._largest_seen,
+            signed.also_signed,
+        )
 
     def _record(self, record: Record) -> None:
         """All of an index that is not behind."""
