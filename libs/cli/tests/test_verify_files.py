@@ -111,9 +111,9 @@ def test_findings_are_told_up_to_a_number_and_the_rest_is_counted(sample: Sample
     told = verify(home, "--most", "3", status=1)
     assert "✗ default: 12 entries" in told
     assert "12 findings" in told
-    assert "… and 11 more: --most 14" in told
+    assert "… and 25 more: --most 28" in told
     answer = json.loads(verify(home, "--most", "3", "--json", status=1))
-    assert (answer["proven"], len(answer["findings"]), answer["findingsLeftOut"]) == (False, 3, 11)
+    assert (answer["proven"], len(answer["findings"]), answer["findingsLeftOut"]) == (False, 3, 25)
     first = answer["findings"][0]
     assert (first["check"], first["tenant"], first["firstEntry"]) == ("columns", "default", 0)
 
@@ -202,7 +202,7 @@ def test_a_log_that_was_put_back_with_its_checkpoints_is_found_by_what_a_witness
     told = verify(home, *witness, status=0)
     assert "all good; a witness saw 12 of them" in told
     assert "all good; no witness saw any of them" in told
-    assert "Not excluded of other, which no witness saw: " in told
+    assert "Not excluded of eventful and other, which no witness saw: " in told
     told = verify(home, *witness, "--tenant", "default", status=0)
     assert "Not excluded" not in told
     rows = sample.rows.copied()
@@ -228,13 +228,15 @@ def test_a_witness_that_saw_nothing_is_none(sample: SampleLog, home: Home, tmp_p
     folder = tmp_path / "witness"
     keep(folder, sample, 12)
     witness = ("--witness", str(folder))
-    assert witnessed() == (False, {"default": False, "other": False})
-    assert witnessed(*witness) == (False, {"default": True, "other": False})
+    assert witnessed() == (False, dict.fromkeys(("default", "eventful", "other"), False))
+    assert witnessed(*witness) == (False, {"default": True, "eventful": False, "other": False})
     assert witnessed(*witness, "--tenant", "default") == (True, {"default": True})
     for kept in folder.glob("*.checkpoint"):
         kept.unlink()
-    assert witnessed(*witness) == (False, {"default": False, "other": False})
-    assert "Not excluded of default and other, which no witness saw" in verify(home, *witness, status=0)
+    assert witnessed(*witness) == (False, dict.fromkeys(("default", "eventful", "other"), False))
+    assert "Not excluded of default, eventful and other, which no witness saw" in verify(
+        home, *witness, status=0
+    )
 
 
 def test_a_signature_of_an_unknown_key_is_told_beside_a_good_one(sample: SampleLog, home: Home) -> None:
@@ -272,7 +274,8 @@ async def test_a_log_in_postgresql_is_verified_and_a_changed_one_is_found(
         with closing(PostgresqlSource(postgres_url)) as source:
             verification = Verification(source, sample.keys)
             assert list(verification.run())
-            assert [(log.tenant, log.entries) for log in verification.logs] == [("default", 12), ("other", 2)]
+            entries = {log.tenant: log.entries for log in verification.logs}
+            assert entries == {"default": 12, "eventful": 14, "other": 2}
             assert list(verification.findings) == []
     finally:
         await server.stop()
