@@ -26,7 +26,7 @@ from placet_storage import Database
 
 MILLION = 1_000_000
 SEED = 6962
-TENANT, A_REQUEST = "bench", 100
+TENANT, A_REQUEST, MOST_A_COMMIT = "bench", 100, 5
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ async def measure(setting: Setting) -> Report:
     longest = max(len(proof.hashes) for proof in proofs)
     keys = LogKeys.read(new_key(), "bench/log")
     setting.say(f"proofs: writing a log of {entries:,} entries")
-    await _write_log(setting.folder / "log.db", keys, entries)
+    commits = await _write_log(setting.folder / "log.db", keys, entries)
     rebuilt = await asyncio.to_thread(_rebuild, setting.folder / "log.db", entries)
-    verified = await asyncio.to_thread(_verify, setting.folder / "log.db", keys, entries)
+    verified = await asyncio.to_thread(_verify, setting.folder / "log.db", keys, entries, commits)
     return Report(
         (
             Figure(f"tree of {entries:,} entries rebuilt from the database", rebuilt, "s", target=at_most(2)),
-            Figure(f"`placet audit verify` of {entries:,} entries, all checks", verified, "s"),
+            Figure(f"`placet audit verify` of the same, {commits:,} checkpoints, all checks", verified, "s"),
             Figure(f"inclusion proof in a log of {size:,}, longest", longest, "hashes", target=at_most(20)),
             Figure(
                 "verification of an inclusion proof, p50", percentile(taken, 0.5), "µs", target=at_most(100)
@@ -86,18 +86,23 @@ def _verification(proof: Proof, size: int, root: bytes) -> float:
     return 1e6 * (time.perf_counter() - begun)
 
 
-async def _write_log(path: Path, keys: LogKeys, entries: int) -> None:
-    """Votes with a name and a reason, a hundred to a request and to a commit."""
+async def _write_log(path: Path, keys: LogKeys, entries: int) -> int:
+    """Votes with a name and a reason, one to five to a commit, as requests make them, and some hundred to a
+    request. Answers how many commits there are, of which each has its checkpoint."""
     database = await Database.open(f"sqlite:///{path}", migrations="placet_audit")
-    store = Store(database, keys)
-    for request in range(entries // A_REQUEST):
+    store, chosen, written, commits = Store(database, keys), random.Random(SEED), 0, 0
+    while written < entries:
+        request, before = divmod(written, A_REQUEST)
         approval_id = str(uuid.UUID(int=request))
+        count = min(chosen.randint(1, MOST_A_COMMIT), A_REQUEST - before, entries - written)
         drafts = tuple(
             seal(event_pb2.Entry(tenant=TENANT, approval_id=approval_id, number=number, event=_vote(number)))
-            for number in range(1, A_REQUEST + 1)
+            for number in range(before + 1, before + count + 1)
         )
-        await store.append([Append(TENANT, approval_id, 1, drafts)])
+        await store.append([Append(TENANT, approval_id, before + 1, drafts)])
+        written, commits = written + count, commits + 1
     await database.close()
+    return commits
 
 
 def _vote(number: int) -> event_pb2.Event:
@@ -137,13 +142,14 @@ def _rebuild(path: Path, entries: int) -> float:
     return time.perf_counter() - begun
 
 
-def _verify(path: Path, keys: LogKeys, entries: int) -> float:
+def _verify(path: Path, keys: LogKeys, entries: int, commits: int) -> float:
     """Seconds of what an auditor's command does."""
     begun = time.perf_counter()
     with closing(SqliteSource(path)) as source:
         verification = Verification(source, KnownKeys(keys.origin, tuple(keys.public)))
         for _ in verification.run():
             continue
-    if verification.findings or [log.entries for log in verification.logs] != [entries]:
+    found = [(log.entries, log.checkpoints) for log in verification.logs]
+    if verification.findings or found != [(entries, commits)]:
         raise AssertionError("a log that nobody touched does not verify")
     return time.perf_counter() - begun

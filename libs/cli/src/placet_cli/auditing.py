@@ -142,8 +142,8 @@ def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
         )
         for key, size in log.also_signed.items():
             screen.paragraph(
-                f"{clean(log.tenant)} is also signed by an unknown key, {clean(key)}, from checkpoint {size:,} "
-                "on: a hand-over? placet audit checkpoint --keys"
+                f"{clean(log.tenant)} is also signed by an unknown key, {clean(key)}, from checkpoint "
+                f"{size:,} on: a hand-over? placet audit checkpoint --keys"
             )
     if not verification.logs and not findings:
         screen.say("There are no entries, and so nothing that could be verified.")

@@ -82,8 +82,10 @@ class Proof:
 
 
 def read_receipt(text: str) -> Receipt:
-    """A receipt as it was written; not verified. Raises NotProven for what is no JSON object, or could be read
-    in two ways."""
+    """A receipt as it was written; not verified.
+
+    Raises NotProven for what is no JSON object, or could be read in two ways.
+    """
     try:
         found = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
@@ -124,8 +126,8 @@ def _check_signers(receipt: Receipt, keys: Sequence[VerifierKey]) -> None:
     signers = str(receipt.get("checkpoint"))
     if keys and all(key.kind == COSIGNATURE and f"— {key.name} " not in signers for key in keys):
         raise NotProven(
-            "the key is a witness's, and a receipt carries the signatures of the log alone: give a public key of "
-            "the log, as `placet audit checkpoint --keys` prints it"
+            "the key is a witness's, and a receipt carries the signatures of the log alone: give a public "
+            "key of the log, as `placet audit checkpoint --keys` prints it"
         )
 
 
