@@ -208,8 +208,8 @@ class LogVerification:
             return f"a witness saw {seen.size:,} entries {seen.when}, and there are {self._size:,}"
         # It may have been made before, or cut since: its own checkpoints allow both.
         return (
-            f"this export is older than what the witness saw {seen.when}, {seen.size:,} entries, so that they "
-            f"cannot be compared beyond its {self._size:,}"
+            f"this export is older than what the witness saw {seen.when}, {seen.size:,} entries, so that "
+            f"they cannot be compared beyond its {self._size:,}"
         )
 
     def _extra(
