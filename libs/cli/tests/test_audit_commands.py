@@ -129,6 +129,20 @@ async def test_without_a_key_from_elsewhere_a_receipt_is_consistent_and_not_prov
     assert (answer["proven"], answer["consistent"]) == (False, True)
 
 
+async def test_a_receipt_is_for_its_owner_alone_and_written_whole_or_not_at_all(served: Terminal) -> None:
+    path = served.folder / "mine.json"
+    path.write_text("an older one")
+    path.chmod(0o644)
+    await served.placet("audit", "receipt", "00000000", "-o", "mine.json", status=1)
+    assert path.read_text() == "an older one"
+    await served.placet("audit", "receipt", CLOSED, "-o", "mine.json")
+    assert json.loads(path.read_text())["approvalId"] == CLOSED
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(served.folder.glob(".*")) == []
+    told = await served.placet("audit", "receipt", CLOSED, "-o", "nowhere/mine.json", status=1)
+    assert "cannot write nowhere/mine.json" in told
+
+
 async def test_the_key_of_the_home_is_used_where_none_is_given(served: Terminal) -> None:
     await served.placet("audit", "receipt", CLOSED, "-o", "home.json")
     assert "✓ Proven, by the key of this home" in await served.placet("audit", "verify-receipt", "home.json")
@@ -201,6 +215,7 @@ async def test_a_changed_receipt_is_not_proven(served: Terminal) -> None:
         ("verify", "--export", "nothing.jsonl"),
         ("verify", "--witness", "nothing"),
         ("verify", "--database", "sqlite:///nothing.db"),
+        ("verify", "--database", "sqlite:////"),
         ("verify", "--database", "mysql://nothing"),
         ("export",),
     ],

@@ -13,7 +13,7 @@ from placet_cli.commands.receipts import tell
 from placet_cli.receipts import Receipt, own_keys, read_receipt, verified
 from placet_cli.screen import Screen
 from placet_cli.verifying import KnownKeys
-from placet_proof import Checkpoint, NotProven, VerifierKey, leaf_hash, signed
+from placet_proof import COSIGNATURE, Checkpoint, NotProven, VerifierKey, cosigned, leaf_hash, signed
 
 ID = "1c9f0e4a-0000-5000-8000-000000000000"
 ORIGIN = "log.example/placet/home"
@@ -44,6 +44,17 @@ def test_it_is_consistent_and_not_proven_by_a_known_key() -> None:
     assert list(proof.proven.signers) == own_keys(receipt)
     with pytest.raises(NotProven, match="no known key"):
         verified(receipt, KnownKeys(public=(bytes(32),), origin="log.example/placet"))
+
+
+def test_a_witness_alone_proves_only_what_it_signed_and_else_it_is_said_why() -> None:
+    receipt, key = dict(receipt_of(entry_of(received=event_pb2.Received()))), Ed25519PrivateKey.generate()
+    witness = KnownKeys(named=(VerifierKey.of(key, "witness.example/w", COSIGNATURE),))
+    with pytest.raises(NotProven, match="a receipt carries the signatures of the log alone"):
+        verified(receipt, witness)
+    note = str(receipt["checkpoint"])
+    text = note.partition("\n\n")[0] + "\n"
+    receipt["checkpoint"] = note + cosigned(text, key, "witness.example/w", 1_700_000_000)
+    assert verified(receipt, witness).by_known_key
 
 
 def test_a_time_that_is_none_is_refused() -> None:
@@ -90,6 +101,12 @@ def test_a_vote_on_other_content_is_told_as_such(capsys: pytest.CaptureFixture[s
     told = capsys.readouterr().out
     assert f"decided on other content: SHA-256 {(b'x' * 32).hex()}" in told
     assert "does not say on what content" in told
+
+
+@pytest.mark.parametrize("text", ['{"keys": [], "keys": []}', '{"entries": [{"index": "1", "index": "2"}]}'])
+def test_what_could_be_read_in_two_ways_is_refused(text: str) -> None:
+    with pytest.raises(NotProven, match="a field is there twice"):
+        read_receipt(text)
 
 
 @pytest.mark.parametrize("text", ["", "nul", "5", "[]", '"x"', "{", "[" * 100_000])

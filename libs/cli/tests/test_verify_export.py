@@ -15,7 +15,7 @@ from placet.audit.v1 import audit_service_pb2, proof_pb2
 from placet_cli.exporting import write_export
 from placet_cli.problems import Problem
 from placet_cli.verifying import Check, ExportSource, Findings, Record, Seen, Table
-from placet_proof import Checkpoint, Frontier, VerifierKey, signed
+from placet_proof import Checkpoint, Frontier, Note, VerifierKey, signed
 from placet_testing.logbook import ORIGIN, Logbook
 from placet_testing.tampering import SampleLog
 
@@ -123,14 +123,44 @@ def test_a_changed_export_is_found(
     assert check in checks(sample, tmp_path / "log", "".join(change(lines)))
 
 
-def test_an_export_of_an_earlier_state_is_found_by_a_witness(sample: SampleLog, tmp_path: Path) -> None:
+def test_an_export_that_was_cut_is_found_by_a_witness_alone_and_told_as_older(
+    sample: SampleLog, tmp_path: Path
+) -> None:
+    """Each of its own checkpoints would allow it to end there."""
     rows = sample.rows.copied()
     rows.cut("default", 9, *Table)
     path = tmp_path / "log"
     path.write_text("".join(lines_of(rows, "default")))
-    seen = [Seen("default", 12, bytes(32), 0)]
     assert sample.findings(ExportSource(path)) == []
-    assert [one.check for one in sample.findings(ExportSource(path), seen=seen)] == [Check.WITNESS]
+    (found,) = sample.findings(ExportSource(path), seen=[Seen("default", 12, bytes(32), 1_700_000_000)])
+    assert (found.check, found.checkpoint) == (Check.WITNESS, 12)
+    assert found.what == (
+        "this export is older than what the witness saw at 2023-11-14 22:13:20 UTC, 12 entries, so that they "
+        "cannot be compared beyond its 9"
+    )
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_an_older_export_is_compared_with_what_a_witness_saw_within_it(
+    sample: SampleLog, tmp_path: Path, forked: bool
+) -> None:
+    rows = sample.rows.copied()
+    (within,) = [
+        Note.parse(str(note)).checkpoint
+        for _, size, note in rows.of(Table.CHECKPOINT, "default")
+        if size == 8
+    ]
+    rows.cut("default", 9, *Table)
+    if forked:
+        entry = rows.entry("default", 6)
+        entry.event.access_refused.reason = "another"
+        rows.rewrite("default", 6, entry)
+        rows.reseal("default", sample.stolen_key)
+    path = tmp_path / "log"
+    path.write_text("".join(lines_of(rows, "default")))
+    seen = [Seen("default", 8, within.root, 0), Seen("default", 12, bytes(32), 0)]
+    found = [one.what for one in sample.findings(ExportSource(path), seen=seen)]
+    assert ["are not those that a witness saw" in what for what in found] == [True, False][1 - forked :]
 
 
 def test_an_entry_of_another_tenant_is_found(sample: SampleLog, tmp_path: Path) -> None:

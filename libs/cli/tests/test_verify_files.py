@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from placet_cli.home import Home
 from placet_cli.verifying import SqliteSource, Table, Verification
 from placet_cli.verifying.postgresql import PostgresqlSource
-from placet_proof import COSIGNATURE, VerifierKey, cosigned
+from placet_proof import COSIGNATURE, VerifierKey, cosigned, signed
 from placet_rpc.tokens import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ORIGIN, Logbook, Writer, write_sample
@@ -111,9 +111,9 @@ def test_findings_are_told_up_to_a_number_and_the_rest_is_counted(sample: Sample
     told = verify(home, "--most", "3", status=1)
     assert "✗ default: 12 entries" in told
     assert "12 findings" in told
-    assert "… and 11 more: --most 14" in told
+    assert "… and 25 more: --most 28" in told
     answer = json.loads(verify(home, "--most", "3", "--json", status=1))
-    assert (answer["proven"], len(answer["findings"]), answer["findingsLeftOut"]) == (False, 3, 11)
+    assert (answer["proven"], len(answer["findings"]), answer["findingsLeftOut"]) == (False, 3, 25)
     first = answer["findings"][0]
     assert (first["check"], first["tenant"], first["firstEntry"]) == ("columns", "default", 0)
 
@@ -202,6 +202,8 @@ def test_a_log_that_was_put_back_with_its_checkpoints_is_found_by_what_a_witness
     told = verify(home, *witness, status=0)
     assert "all good; a witness saw 12 of them" in told
     assert "all good; no witness saw any of them" in told
+    assert "Not excluded of eventful and other, which no witness saw: " in told
+    told = verify(home, *witness, "--tenant", "default", status=0)
     assert "Not excluded" not in told
     rows = sample.rows.copied()
     rows.cut("default", 9, *Table)
@@ -216,6 +218,38 @@ def test_a_log_that_was_put_back_with_its_checkpoints_is_found_by_what_a_witness
     rows.write(home.database("audit"))
     assert "There are no entries" in verify(home, status=0)
     assert "and there are 0" in verify(home, *witness, status=1)
+
+
+def test_a_witness_that_saw_nothing_is_none(sample: SampleLog, home: Home, tmp_path: Path) -> None:
+    def witnessed(*arguments: str) -> tuple[bool, dict[str, bool]]:
+        answer = json.loads(verify(home, "--json", *arguments, status=0))
+        return answer["witnessed"], {log["tenant"]: log["witnessed"] for log in answer["logs"]}
+
+    folder = tmp_path / "witness"
+    keep(folder, sample, 12)
+    witness = ("--witness", str(folder))
+    assert witnessed() == (False, dict.fromkeys(("default", "eventful", "other"), False))
+    assert witnessed(*witness) == (False, {"default": True, "eventful": False, "other": False})
+    assert witnessed(*witness, "--tenant", "default") == (True, {"default": True})
+    for kept in folder.glob("*.checkpoint"):
+        kept.unlink()
+    assert witnessed(*witness) == (False, dict.fromkeys(("default", "eventful", "other"), False))
+    assert "Not excluded of default, eventful and other, which no witness saw" in verify(
+        home, *witness, status=0
+    )
+
+
+def test_a_signature_of_an_unknown_key_is_told_beside_a_good_one(sample: SampleLog, home: Home) -> None:
+    rows, name = sample.rows.copied(), f"{ORIGIN}/default"
+    at = rows.find(Table.CHECKPOINT, "default", 9)
+    note, key = str(rows.tables[Table.CHECKPOINT][at][2]), Ed25519PrivateKey.generate()
+    rows.set(Table.CHECKPOINT, at, note=note + signed(note.partition("\n\n")[0] + "\n", key, name))
+    rows.write(home.database("audit"))
+    strange = f"{name}+{VerifierKey.of(key, name).id.hex()}"
+    told = " ".join(verify(home, status=0).split())
+    assert f"also signed by an unknown key, {strange}, from checkpoint 9 on: a hand-over?" in told
+    answer = json.loads(verify(home, "--json", status=0))
+    assert answer["logs"][0]["alsoSignedBy"] == [{"key": strange, "fromCheckpoint": 9}]
 
 
 def test_what_the_witness_did_not_sign_is_a_finding(sample: SampleLog, home: Home, tmp_path: Path) -> None:
@@ -240,7 +274,8 @@ async def test_a_log_in_postgresql_is_verified_and_a_changed_one_is_found(
         with closing(PostgresqlSource(postgres_url)) as source:
             verification = Verification(source, sample.keys)
             assert list(verification.run())
-            assert [(log.tenant, log.entries) for log in verification.logs] == [("default", 12), ("other", 2)]
+            entries = {log.tenant: log.entries for log in verification.logs}
+            assert entries == {"default": 12, "eventful": 14, "other": 2}
             assert list(verification.findings) == []
     finally:
         await server.stop()
@@ -248,6 +283,10 @@ async def test_a_log_in_postgresql_is_verified_and_a_changed_one_is_found(
         connection.execute("ALTER TABLE entry DISABLE TRIGGER ALL")
         connection.execute("UPDATE entry SET cause_id = 'x' WHERE tenant = 'default' AND index = 9")
         connection.execute("DELETE FROM disclosure WHERE tenant = 'default' AND index = 5")
-    told = verify(sample.home, "--database", postgres_url, status=1)
+    # As AuditService's own configuration may name it.
+    with_driver = postgres_url.replace("postgresql://", "postgresql+psycopg://")
+    assert with_driver != postgres_url
+    told = verify(sample.home, "--database", with_driver, status=1)
+    assert told == verify(sample.home, "--database", postgres_url, status=1)
     assert "default, entry 9: cause_id is 'x' in its column" in told
     assert "default, entry 5, event.actor.name: this value is missing" in told

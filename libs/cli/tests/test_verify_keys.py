@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -40,11 +41,16 @@ def vkey(pem: str, tenant: str = "default") -> str:
     return str(VerifierKey.of(key, f"{ORIGIN}/{tenant}"))
 
 
-def findings(home: Home, keys: KnownKeys, tenant: str = "default") -> list[Finding]:
+def verified(home: Home, keys: KnownKeys, tenant: str = "default") -> tuple[list[Finding], Mapping[str, int]]:
+    """What is wrong with a log, and by which unknown keys it is signed too."""
     with closing(SqliteSource(home.database("audit"))) as source:
         verification = Verification(source, keys, tenant=tenant)
         assert list(verification.run())
-        return list(verification.findings)
+        return list(verification.findings), verification.logs[0].also_signed
+
+
+def findings(home: Home, keys: KnownKeys, tenant: str = "default") -> list[Finding]:
+    return verified(home, keys, tenant)[0]
 
 
 async def append(home: Home, log_key: str, cause: str) -> None:
@@ -74,11 +80,30 @@ async def test_a_key_takes_over_from_another_without_a_break(sample: SampleLog, 
     by_new = {
         one.checkpoint for one in findings(home, KnownKeys().with_pem(new)) if one.check is Check.SIGNATURE
     }
-    assert by_old == {13, 14}
-    assert by_new == {1, 2, 5, 6, 7, 8, 9, 12, 13}
+    assert by_old == {14}
+    assert by_new == {1, 2, 5, 6, 7, 8, 9, 12}
     with closing(SqliteSource(home.database("audit"))) as source:
         (note,) = [row[1] for row in source.rows(Table.CHECKPOINT, "default") if row[0] == 13]
     assert str(note).count("—") == 2
+
+
+async def test_a_hand_over_is_no_alarm_for_who_knows_the_old_key_only(
+    sample: SampleLog, tmp_path: Path
+) -> None:
+    home = Home.at(tmp_path / "home")
+    shutil.copytree(sample.home.path, home.path)
+    old, new = sample.home.log_key.read_text(), new_key()
+    for cause in ("handed-over", "handed-over-still"):
+        await append(home, new + old, cause)
+    assert verified(home, sample.keys) == (
+        [],
+        {f"{ORIGIN}/default+{VerifierKey.parse(vkey(new)).id.hex()}": 13},
+    )
+    assert verified(home, KnownKeys().with_pem(new + old)) == ([], {})
+    # What the new key alone signed, who knows the old one cannot verify.
+    await append(home, new + public_half(old), "by-the-new-one")
+    found, _ = verified(home, sample.keys)
+    assert {(one.check, one.checkpoint) for one in found} == {(Check.SIGNATURE, 15), (Check.COVERAGE, None)}
 
 
 @pytest.mark.parametrize("how", ["vkey", "vkey file", "private PEM file", "public PEM file"])

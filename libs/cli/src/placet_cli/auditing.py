@@ -38,8 +38,7 @@ from placet_cli.verifying import (
 from placet_cli.words import clean
 
 NOT_EXCLUDED = (
-    "Not excluded without --witness: that a log was put back to an earlier state, deleted whole, or "
-    "rewritten with its own stolen key."
+    "that a log was put back to an earlier state, deleted whole, or rewritten with its own stolen key."
 )
 
 
@@ -97,13 +96,15 @@ def _source(session: Session, asked: Asked, stack: ExitStack) -> Source:
     """What is to be verified. Raises Problem, BadParameter."""
     if asked.export is not None:
         return ExportSource(asked.export)
-    kind, _, place = asked.database.partition("://")
+    # As services name databases too, with the driver (`postgresql+psycopg`).
+    scheme, _, place = asked.database.partition("://")
+    kind = scheme.partition("+")[0]
     if kind in ("postgresql", "postgres"):
         # Imported late: it takes a while, and most logs that are verified here are files.
         from placet_cli.verifying.postgresql import PostgresqlSource
 
         try:
-            return stack.enter_context(closing(PostgresqlSource(asked.database)))
+            return stack.enter_context(closing(PostgresqlSource(f"{kind}://{place}")))
         except Unreadable as error:
             raise Problem("the database cannot be reached", str(error)) from error
     path = Path(place.removeprefix("/")) if asked.database else session.home.database("audit")
@@ -139,6 +140,11 @@ def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
         screen.say(
             Text.assemble((f"{mark} ", style), f"{_log(log)}, {_verdict(wrong)}{_witnessed(log, asked)}")
         )
+        for key, size in log.also_signed.items():
+            screen.paragraph(
+                f"{clean(log.tenant)} is also signed by an unknown key, {clean(key)}, from checkpoint "
+                f"{size:,} on: a hand-over? placet audit checkpoint --keys"
+            )
     if not verification.logs and not findings:
         screen.say("There are no entries, and so nothing that could be verified.")
     if findings:
@@ -152,8 +158,19 @@ def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
         if len(findings) > asked.most:
             screen.say(f"… and {len(findings) - asked.most:,} more: --most {len(findings)}", "dim")
         screen.say()
+    if not_excluded := _not_excluded(verification.logs, asked):
+        screen.paragraph(f"{not_excluded}: {NOT_EXCLUDED}", "dim")
+
+
+def _not_excluded(logs: Sequence[LogReport], asked: Asked) -> str:
+    """Of which logs something is not; "": of none, as far as a witness saw them."""
     if asked.witness is None:
-        screen.paragraph(NOT_EXCLUDED, "dim")
+        return "Not excluded without --witness"
+    if not logs:
+        return "Not excluded, for the witness saw nothing"
+    unseen = [clean(log.tenant) for log in logs if not log.seen]
+    named = " and ".join(filter(None, (", ".join(unseen[:-1]), *unseen[-1:])))
+    return f"Not excluded of {named}, which no witness saw" if unseen else ""
 
 
 def _log(log: LogReport) -> str:
@@ -178,7 +195,7 @@ def _as_json(verification: Verification, asked: Asked) -> dict[str, object]:
     shown_ones: list[Finding] = list(itertools.islice(findings, asked.most))
     return {
         "proven": not findings,
-        "witnessed": asked.witness is not None,
+        "witnessed": bool(verification.logs) and all(log.seen for log in verification.logs),
         "logs": [
             {
                 "tenant": log.tenant,
@@ -186,7 +203,11 @@ def _as_json(verification: Verification, asked: Asked) -> dict[str, object]:
                 "root": base64.b64encode(log.root).decode(),
                 "checkpoints": log.checkpoints,
                 "findings": findings.of(log.tenant),
+                "witnessed": log.seen > 0,
                 "seenByWitness": log.seen,
+                "alsoSignedBy": [
+                    {"key": key, "fromCheckpoint": size} for key, size in log.also_signed.items()
+                ],
             }
             for log in verification.logs
         ],

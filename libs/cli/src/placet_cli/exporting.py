@@ -1,4 +1,4 @@
-"""A log written to a file, to be verified elsewhere: whole, or not at all."""
+"""What is to be verified elsewhere, written to a file: whole, or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def write_export(
     `tell` is told how many are written so far. Unless all of it arrived, what was at `path` before is still
     there. Raises Problem.
     """
-    with _replacing(path) as file:
+    with replacing(path) as file:
         size, written = -1, 0
         async for message in messages:
             if message.HasField("header"):
@@ -55,8 +55,11 @@ def _line(file: TextIO, message: Message) -> None:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A file for its owner alone that takes the place of `path` once it is complete and on the disk."""
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A file for its owner alone that takes the place of `path` once it is complete and on the disk.
+
+    Unless the block ends well, what was there before is still there. Raises Problem.
+    """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

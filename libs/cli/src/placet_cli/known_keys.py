@@ -14,8 +14,7 @@ from placet_cli.verifying import DEFAULT_ORIGIN, KnownKeys
 KEY = typer.Option(
     "--key",
     metavar="VKEY|FILE",
-    help="A public key of the log or of a witness, or a file with some; may be given again. "
-    "[default: the key of the home]",
+    help="A public key of the log, or a file with some; may be given again. [default: the key of the home]",
     show_default=False,
 )
 ORIGIN = typer.Option(

@@ -13,10 +13,10 @@ from google.protobuf.message import DecodeError
 
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
-from placet_cli.verifying import KnownKeys
+from placet_cli.verifying import KnownKeys, once
 from placet_cli.words import clean, point, rows
 from placet_client import Outcome
-from placet_proof import ERASED, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
+from placet_proof import COSIGNATURE, ERASED, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
 
 # JSON, of which the verifier checks every part before it is used; hence Any.
 Receipt = Mapping[str, Any]
@@ -82,9 +82,12 @@ class Proof:
 
 
 def read_receipt(text: str) -> Receipt:
-    """A receipt as it was written; not verified. Raises NotProven for what is no JSON object."""
+    """A receipt as it was written; not verified.
+
+    Raises NotProven for what is no JSON object, or could be read in two ways.
+    """
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise NotProven(f"this is not a receipt: {error}") from error
     if not isinstance(found, dict):
@@ -98,6 +101,7 @@ def verified(receipt: Receipt, known: KnownKeys) -> Proof:
     Raises NotProven.
     """
     keys = known.of_receipt(_tenant(receipt)) if known.any else own_keys(receipt)
+    _check_signers(receipt, keys)
     proven = verify_receipt(receipt, keys)
     path = [_message(one) for one in _read(proven)]
     try:
@@ -115,6 +119,16 @@ def own_keys(receipt: Receipt) -> list[VerifierKey]:
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise NotProven("this is not a receipt: its keys are no texts")
     return [VerifierKey.parse(one) for one in found]
+
+
+def _check_signers(receipt: Receipt, keys: Sequence[VerifierKey]) -> None:
+    """Raises NotProven where only witnesses are known who signed nothing of it, as is usual."""
+    signers = str(receipt.get("checkpoint"))
+    if keys and all(key.kind == COSIGNATURE and f"— {key.name} " not in signers for key in keys):
+        raise NotProven(
+            "the key is a witness's, and a receipt carries the signatures of the log alone: give a public "
+            "key of the log, as `placet audit checkpoint --keys` prints it"
+        )
 
 
 def _tenant(receipt: Receipt) -> str:

@@ -20,9 +20,9 @@ from placet_rpc.identity import acting_for
 from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint
 
 ORIGIN = "localhost/placet"
-# Closed, then erased; closed; of the other tenant.
-ERASED, CLOSED, ELSEWHERE = (f"1c9f0e4a-000{n}-5000-8000-000000000000" for n in range(3))
-ALICE, CAROL = "alice@example.com", "carol@example.com"
+# Closed, then erased; closed; of the other tenant; of the tenant whose one request met with everything.
+ERASED, CLOSED, ELSEWHERE, EVENTFUL = (f"1c9f0e4a-000{n}-5000-8000-000000000000" for n in range(4))
+ALICE, BOB, CAROL = "alice@example.com", "bob@example.com", "carol@example.com"
 
 
 def event(cause: str, actor: str = "", **body: Any) -> event_pb2.Event:  # Any: a message of the contract
@@ -67,6 +67,76 @@ def decision(cause: str, reason: str) -> list[event_pb2.Event]:
     ]
 
 
+def asking() -> list[event_pb2.Event]:
+    """How a request that nothing spares comes to people."""
+    screened = event_pb2.PreScreened(
+        result=event_pb2.AI_RESULT_DECIDED,
+        mode=event_pb2.SCREEN_MODE_QUICK,
+        risk=0.75,
+        threshold=0.25,
+        level=event_pb2.RISK_LEVEL_HIGH,
+        confidence=0.5,
+        model="rules/1",
+        reasoning=erasable("Large"),
+        prompt_digest=b"q" * 32,
+        input_digest=b"i" * 32,
+    )
+    processed = event_pb2.Processed(method="text", characters=9, words=2, text_digest=b"t" * 32)
+    asked = event_pb2.Asked(tier=1, person=erasable(BOB), reason=erasable("Named"))
+    opened = event_pb2.TierOpened(tier=1, name="approver", quorum=2)
+    opened.due.FromSeconds(1_700_003_600)
+    return [
+        event("process", processed=processed),
+        event("pre-screen", pre_screened=screened),
+        event("tier/1", tier_opened=opened),
+        event("tier/1/asked", asked=asked),
+        event("n1", notified=event_pb2.Notified(notification_id="n1", delivered=True, channel="email")),
+    ]
+
+
+def falling_back() -> list[event_pb2.Event]:
+    """One person of two answers in time, so that an AI decides."""
+    silence, state = erasable("Too few responded"), event_pb2.STATE_APPROVED
+    voted = event_pb2.Voted(
+        tier=1,
+        verdict=event_pb2.VERDICT_APPROVE,
+        reason=erasable("ok"),
+        on_behalf_of=erasable(BOB),
+        rendering="text/1",
+    )
+    timed_out = event_pb2.TimedOut(tier=1, reason=silence)
+    timed_out.waited.FromSeconds(3600)
+    answered = event_pb2.AiDecided(
+        result=event_pb2.AI_RESULT_DECIDED,
+        verdict=event_pb2.VERDICT_APPROVE,
+        confidence=0.5,
+        model="rules/1",
+        reasoning=erasable("As before"),
+        prompt_digest=b"q" * 32,
+        input_digest=b"i" * 32,
+    )
+    decided = event_pb2.Decided(
+        state=state,
+        source=event_pb2.SOURCE_AI_FALLBACK,
+        decision_type=event_pb2.DECISION_TYPE_AI_FALLBACK,
+        approver=erasable("AI-Fallback"),
+        on_behalf_of=erasable(BOB),
+        model="rules/1",
+        confidence=0.5,
+        reasoning=erasable("As before"),
+    )
+    return [
+        event("v5", ALICE, voted=voted),
+        event("tier/1/timed-out", timed_out=timed_out),
+        event("tier/2", escalated=event_pb2.Escalated(from_tier=1, to_tier=2, reason=silence)),
+        event("fallback", fell_back=event_pb2.FellBack(reason=silence)),
+        event("fallback/held", held=event_pb2.Held(step="fallback", reason="no model answers")),
+        event("fallback/decided", ai_decided=answered),
+        event("decided", decided=decided),
+        event("closed", closed=event_pb2.Closed(state=state)),
+    ]
+
+
 class Writer:
     """Writes to an AuditService in the roles of those who do."""
 
@@ -98,7 +168,8 @@ class Writer:
 
 
 async def write_sample(writer: Writer) -> None:
-    """Two tenants, three requests, refusals, erasures, and what came after an erasure."""
+    """Three tenants, four requests, refusals, erasures, and what came after an erasure; each kind of entry,
+    and each kind of value that can be erased."""
     refused = event_pb2.AccessRefused(method="/a.B/C", reason="ROLE_REQUIRED", approval_id=CLOSED)
     late = event_pb2.Refused(command="decision", message=erasable("It is closed"))
     await writer.append("default", ERASED, 1, received("Pay"))
@@ -111,6 +182,11 @@ async def write_sample(writer: Writer) -> None:
     await writer.append("other", ELSEWHERE, 1, received("Hire"))
     await writer.append("default", CLOSED, 2, *decision("v3", "go"))
     await writer.append("other", ELSEWHERE, 2, event("v4", closed=event_pb2.Closed()))
+    eventful = received("Sell")
+    eventful.received.required_approver.value, eventful.received.manager_approver.value = BOB, ALICE
+    await writer.append("eventful", EVENTFUL, 1, eventful)
+    await writer.append("eventful", EVENTFUL, 2, *asking())
+    await writer.append("eventful", EVENTFUL, 7, *falling_back())
 
 
 @dataclass

@@ -28,10 +28,15 @@ class SampleLog:
     stolen_key: Ed25519PrivateKey
 
     def findings(
-        self, source: Source, *, seen: Sequence[Seen] = (), without: Collection[Check] = ()
+        self,
+        source: Source,
+        *,
+        seen: Sequence[Seen] = (),
+        tenant: str = "",
+        without: Collection[Check] = (),
     ) -> list[Finding]:
         """What is wrong with a source."""
-        verification = Verification(source, self.keys, seen=seen, without=without)
+        verification = Verification(source, self.keys, seen=seen, tenant=tenant, without=without)
         for _ in verification.run():
             pass
         return list(verification.findings)

@@ -16,8 +16,8 @@ from google.protobuf.json_format import MessageToJson
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2, proof_pb2
 from placet_cli.commands.options import Id
 from placet_cli.commands.requests import tell_path
+from placet_cli.exporting import replacing
 from placet_cli.known_keys import KEY, ORIGIN, known_keys
-from placet_cli.problems import Problem
 from placet_cli.receipts import GONE, Proof, own_keys, read_receipt, verified
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
@@ -53,17 +53,11 @@ async def receipt(session: Session, request: Id, output: Output = "-") -> None:
     if output == "-":
         session.screen.raw(text)
     else:
-        _write(Path(output), text + "\n")
+        with replacing(Path(output)) as file:
+            file.write(text + "\n")
     session.screen.aside(_holds(found))
     shown = "FILE" if output == "-" else shlex.quote(output)
     session.screen.aside(f"To verify it, here or elsewhere: placet audit verify-receipt {shown}")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise Problem(f"cannot write {path}", error.strerror or str(error)) from error
 
 
 def _holds(found: proof_pb2.Receipt) -> str:

@@ -115,15 +115,15 @@ def _parsed(line: bytes, known: Collection[str]) -> _Json:
     if not line.endswith(b"\n"):
         raise ValueError("it has no end")
     try:
-        parsed: _Json = json.loads(line.decode(), object_pairs_hook=_once)
+        parsed: _Json = json.loads(line.decode(), object_pairs_hook=once)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     _check_fields(parsed, known)
     return parsed
 
 
-def _once(pairs: list[tuple[str, Any]]) -> _Json:
-    """An object without fields that are there twice, and could be read in two ways."""
+def once(pairs: list[tuple[str, Any]]) -> _Json:
+    """A JSON object without fields that are there twice, and could be read in two ways. Raises ValueError."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a field is there twice")

@@ -19,7 +19,7 @@ class Check(StrEnum):
     WITNESS = "witness"
     """The log holds what a witness saw of it."""
     SIGNATURE = "signature"
-    """Each checkpoint is signed for this log, by known keys alone."""
+    """Each checkpoint is signed for this log by a known key, and by nobody in another name."""
     ROOT = "root"
     """Each checkpoint's root is the one that its entries give."""
     COVERAGE = "coverage"

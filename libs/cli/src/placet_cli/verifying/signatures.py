@@ -8,6 +8,9 @@ from placet_cli.verifying.findings import Check, Findings
 from placet_cli.verifying.growth import Growth
 from placet_proof import Checkpoint, Note, NotProven, VerifierKey
 
+# Unknown keys that are remembered; one that nobody ever heard of may have signed each checkpoint.
+MOST_UNKNOWN = 10
+
 
 class Signatures:
     """Judges checkpoints, as the tree grows to each."""
@@ -16,6 +19,8 @@ class Signatures:
         self._tenant, self._keys, self._growth, self._findings = tenant, keys, growth, findings
         self.count = 0
         """How many there are."""
+        self.also_signed = dict[str, int]()
+        """Unknown keys that signed beside known ones, each with the size of the first checkpoint."""
         self._newest = 0
         # The last that was right, and those that were not since then: the first of them, and how many.
         self._right = 0
@@ -60,12 +65,16 @@ class Signatures:
             self._findings.add(Check.COVERAGE, self._tenant, what, first=self._newest, last=entries - 1)
 
     def _signed(self, note: str) -> Checkpoint:
-        """What known keys signed, and nobody else. Raises NotProven."""
+        """What a known key signed, and others only in the log's own name. Raises NotProven."""
         parsed = Note.parse(note)
         checkpoint, signers = parsed.of_log(self._keys)
-        # A line that nobody verifies could be changed unnoticed.
-        if len(signers) != len(parsed.signatures):
-            raise NotProven("it has signatures by others than the known keys")
+        known = {(key.name, key.id) for key in signers}
+        for name, key_id, _ in parsed.signatures:
+            if name != checkpoint.origin:
+                raise NotProven(f"{name} signed it too, which is not the log")
+            # As C2SP's signed notes want it, a key that nobody knows says nothing: a log may change its keys.
+            if (name, key_id) not in known and len(self.also_signed) < MOST_UNKNOWN:
+                self.also_signed.setdefault(f"{name}+{key_id.hex()}", checkpoint.size)
         return checkpoint
 
     def _compare(self, signed: Checkpoint) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -38,16 +39,21 @@ class SqliteSource:
     has_tables = True
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError if there is no such file."""
-        path.stat()
+        """Raises OSError if there is no such file, or it cannot be opened."""
+        # SQLite says of any of this only that it is "unable to open database file".
+        with path.open("rb"):
+            pass
         self._log = path.with_name(path.name + "-wal")
         # Without a write-ahead log nobody has the file open. Then none is made: it would belong to who
         # verifies, and a service that starts later could not write to it.
         self._alone = not self._log.exists()
         uri = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' * self._alone}"
-        self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-        self._connection.text_factory = _text
-        self._connection.execute("BEGIN")
+        try:
+            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+            self._connection.text_factory = _text
+            self._connection.execute("BEGIN")
+        except sqlite3.Error as error:
+            raise OSError(errno.EIO, str(error), str(path)) from error
 
     @property
     def overtaken(self) -> bool:
