@@ -44,7 +44,7 @@ class Proof:
 
 
 async def measure(setting: Setting) -> Report:
-    """Proofs of entries chosen at random; and a log of 100,000 entries in small commits, rebuilt and verified.
+    """Proofs of entries chosen at random; and a log in small commits, rebuilt and verified.
 
     The target is the tree's alone. A whole verification takes longer, most of it for signatures.
     """
