@@ -152,13 +152,16 @@ async def test_another_persons_decision_is_void_and_the_log_says_who_tried(platf
 )
 @pytest.mark.parametrize("working", [True, False], ids=["judged", "under way"])
 async def test_a_decisions_id_is_good_for_what_it_was_used_for_and_no_more(
-    platform: Platform, changed: dict[str, Any], working: bool
+    bare_platform: Platform, changed: dict[str, Any], working: bool
 ) -> None:
+    platform = bare_platform
+    # Who waits for nobody to judge need not wait long.
+    await platform.serve(**({} if working else {"judge_budget": 0.2}))
     approval_id, decision_id = await platform.request(), str(uuid.uuid4())
     alice = await platform.as_(ALICE)
     platform.workflows.working = working
     first = await bound(platform, approval_id, decision_id=decision_id)
-    await alice.SubmitDecision(first, timeout=None if working else 1)
+    await alice.SubmitDecision(first)
     before = await platform.get(approval_id)
 
     with pytest.raises(AlreadyExists) as raised:
@@ -166,7 +169,7 @@ async def test_a_decisions_id_is_good_for_what_it_was_used_for_and_no_more(
 
     assert raised.value.reason == "ID_REUSED"
     assert await platform.get(approval_id) == before
-    assert (await alice.SubmitDecision(first, timeout=1)).status == (EFFECTIVE if working else ACCEPTED)
+    assert (await alice.SubmitDecision(first)).status == (EFFECTIVE if working else ACCEPTED)
 
 
 async def test_a_decision_that_names_no_policy_and_no_rendering_is_one_all_the_same(
@@ -178,24 +181,26 @@ async def test_a_decision_that_names_no_policy_and_no_rendering_is_one_all_the_s
 
 
 async def test_a_decision_that_was_accepted_counts_though_the_rendering_changed_before_it_was_judged(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
+    hasty: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    platform = hasty
     approval_id = await platform.request()
     alice = await platform.as_(ALICE)
     platform.workflows.working = False
     decision = await bound(platform, approval_id)
-    assert (await alice.SubmitDecision(decision, timeout=1)).status == ACCEPTED
+    assert (await alice.SubmitDecision(decision)).status == ACCEPTED
 
     monkeypatch.setattr(servicer, "RENDERING", "text/2")
 
-    assert (await alice.SubmitDecision(decision, timeout=1)).status == ACCEPTED
+    assert (await alice.SubmitDecision(decision)).status == ACCEPTED
     await platform.workflows.work()
     assert (await alice.SubmitDecision(decision)).status == EFFECTIVE
 
 
 async def test_a_decision_that_only_the_workflow_has_is_not_refused_here_though_the_rendering_changed(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
+    hasty: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    platform = hasty
     approval_id = await platform.request()
     alice = await platform.as_(ALICE)
     platform.workflows.working = False
@@ -207,10 +212,10 @@ async def test_a_decision_that_only_the_workflow_has_is_not_refused_here_though_
     with monkeypatch.context() as crashing:
         crashing.setattr(Notes, "add", crash)
         with pytest.raises(Unavailable):
-            await alice.SubmitDecision(decision, timeout=1)
+            await alice.SubmitDecision(decision)
     monkeypatch.setattr(servicer, "RENDERING", "text/2")
 
-    assert (await alice.SubmitDecision(decision, timeout=1)).status == ACCEPTED
+    assert (await alice.SubmitDecision(decision)).status == ACCEPTED
     await platform.workflows.work()
     assert (await alice.SubmitDecision(decision)).status == EFFECTIVE
 
