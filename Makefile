@@ -32,7 +32,7 @@ format: install ## bring code and contracts into shape
 	@$(BIN)/ruff format .
 	@$(BIN)/buf format --write protos
 
-test: install ## the whole suite, a quarter of an hour (ARGS='-k name': a part)
+test: install ## the whole suite, about eleven minutes (ARGS='-k name': a part)
 	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 demo: install ## six requests tell the story, a minute (EXIT=1: end by itself)
@@ -41,7 +41,7 @@ demo: install ## six requests tell the story, a minute (EXIT=1: end by itself)
 bench: install ## measure against bare Temporal, eighteen minutes (ARGS=--help)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
-chaos: install ## random kills, crowds and races, half an hour (ARGS=--help)
+chaos: install ## random kills, crowds and races, a quarter of an hour (ARGS=--help)
 	@$(BIN)/python tests/chaos/run.py $(ARGS)
 
 clean: ## remove what was made, but no data (.placet stays)

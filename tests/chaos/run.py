@@ -37,7 +37,7 @@ status:
   130  ended by Ctrl-C, and nothing is left running
 
 examples:
-  make chaos                                   all of it, about half an hour
+  make chaos                                   all of it, about a quarter of an hour
   make chaos ARGS='--decisions 300 --kills 20 --races 100 --keys 10'
   make chaos ARGS='--only storm --seed 7'      another storm
 """
