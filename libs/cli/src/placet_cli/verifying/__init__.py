@@ -7,7 +7,7 @@ from placet_cli.verifying.log import LogReport
 from placet_cli.verifying.rows import Record, Row, Source, Table, Unreadable, merged
 from placet_cli.verifying.sqlite import SqliteSource
 from placet_cli.verifying.verification import Progress, Verification
-from placet_cli.verifying.witness import KEY_FILE, Seen, read_seen, witness_key
+from placet_cli.verifying.witness import KEY_FILE, Seen, read_alarms, read_seen, tell_alarms, witness_key
 
 __all__ = [
     "DEFAULT_ORIGIN",
@@ -29,6 +29,8 @@ __all__ = [
     "Verification",
     "merged",
     "once",
+    "read_alarms",
     "read_seen",
+    "tell_alarms",
     "witness_key",
 ]
