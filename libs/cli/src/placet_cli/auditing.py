@@ -33,6 +33,7 @@ from placet_cli.verifying import (
     SqliteSource,
     Unreadable,
     Verification,
+    fault_of,
     read_seen,
     tell_alarms,
     witness_key,
@@ -140,7 +141,7 @@ def _seen(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> lis
         name = error.filename or folder
         raise typer.BadParameter(f"{name}: {error.strerror}", param_hint="'--witness'") from error
     except ValueError as error:
-        raise typer.BadParameter(f"{folder}: {error}", param_hint="'--witness'") from error
+        raise typer.BadParameter(f"{folder}: {fault_of(error)}", param_hint="'--witness'") from error
 
 
 def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
@@ -159,7 +160,10 @@ def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
     if not verification.logs and not findings:
         screen.say("There are no entries, and so nothing that could be verified.")
     if findings:
-        screen.say()
+        if verification.logs:
+            screen.say()
+        else:
+            screen.say("✗ No log could be verified", "bold red")
         for finding in itertools.islice(findings, asked.most):
             screen.say(
                 Text.assemble(

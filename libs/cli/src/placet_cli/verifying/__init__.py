@@ -1,6 +1,7 @@
 """Verifies the logs of AuditService from what is stored, without AuditService: see `verification.py`."""
 
 from placet_cli.verifying.export import ExportSource, once
+from placet_cli.verifying.faults import fault_of
 from placet_cli.verifying.findings import Check, Finding, Findings
 from placet_cli.verifying.keys import DEFAULT_ORIGIN, KnownKeys
 from placet_cli.verifying.log import LogReport
@@ -27,6 +28,7 @@ __all__ = [
     "Table",
     "Unreadable",
     "Verification",
+    "fault_of",
     "merged",
     "once",
     "read_alarms",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from placet_cli.verifying.faults import fault_of
 from placet_cli.verifying.findings import Check, Findings
 from placet_cli.verifying.keys import KnownKeys
 from placet_proof import COSIGNATURE, Note, NotProven, VerifierKey
@@ -17,8 +18,8 @@ SUFFIX = ".checkpoint"
 ALARM_SUFFIX = ".alarm"
 
 OTHER_LOG = (
-    "which no known key of this log signed: the witness watched another log of the same name, of another home "
-    "perhaps, or this one was made anew with another key; nothing can be compared"
+    "which no known key of this log signed: the witness watched another log of the same name, of another "
+    "home perhaps, or this one was made anew with another key; nothing can be compared"
 )
 
 
@@ -63,7 +64,7 @@ def read_seen(folder: Path, key: VerifierKey, keys: KnownKeys, findings: Finding
             note = Note.parse(path.read_text())
             time, checkpoint = note.verified([key])[key], note.checkpoint
         except (NotProven, UnicodeDecodeError) as error:
-            findings.add(Check.WITNESS, "", f"{path.name} is not what the witness signed: {error}")
+            findings.add(Check.WITNESS, "", f"{path.name} is not what the witness signed: {fault_of(error)}")
             continue
         tenant = keys.tenant_of(checkpoint.origin)
         if tenant is not None and checkpoint.size:
