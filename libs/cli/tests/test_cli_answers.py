@@ -26,7 +26,7 @@ CAREFUL = ["Careful: this may look like something else than it is."]
 class Client:
     """A service that answers at once."""
 
-    def __init__(self, state: event_pb2.State) -> None:
+    def __init__(self, state: event_pb2.State.ValueType) -> None:
         self.approval = approval_pb2.Approval(id=ID, state=state)
         self.approval.outcome.state = state
         self.decided = 0
@@ -72,7 +72,7 @@ def session_of(client: Client, monkeypatch: pytest.MonkeyPatch, folder: Path) ->
     ],
 )
 async def test_who_waits_learns_from_the_exit_status_whether_it_was_approved(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: event_pb2.State, status: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: event_pb2.State.ValueType, status: int
 ) -> None:
     session = session_of(Client(state), monkeypatch, tmp_path)
     (tmp_path / "text.txt").write_text("pay")

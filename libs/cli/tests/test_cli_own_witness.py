@@ -89,6 +89,11 @@ def test_the_homes_own_witness_is_used_for_its_own_log_and_said(sample: SampleLo
     assert "a witness saw 12 entries" in verify(home, status=1)[0]
 
 
+def test_a_home_whose_own_witness_cannot_be_read_is_not_a_wrong_command_line(home: Home) -> None:
+    (home.witness / "witness.vkey").write_text("no key")
+    assert "what this home's own witness keeps cannot be read" in verify(home, status=1)[1]
+
+
 def test_an_alarm_that_the_witness_wrote_down_is_a_finding(sample: SampleLog, home: Home) -> None:
     accuse(home, note_of(sample))
     told, _ = verify(home, status=1)

@@ -73,7 +73,13 @@ async def verify(session: Session, asked: Asked) -> bool:
     findings = Findings()
     own = _own_witness(session.home, asked)
     asked = replace(asked, witness=asked.witness or own)
-    seen = [] if asked.witness is None else _seen(asked.witness, keys, asked.tenant, findings)
+    try:
+        seen = [] if asked.witness is None else _seen(asked.witness, keys, asked.tenant, findings)
+    except typer.BadParameter as error:
+        if own is None:
+            raise
+        what = "what this home's own witness keeps cannot be read"
+        raise Problem(what, error.message, tries=("placet doctor",)) from error
     with ExitStack() as stack:
         source = _source(session, asked, stack)
         verification = Verification(source, keys, seen=seen, tenant=asked.tenant, findings=findings)
