@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from placet_cli.home import Home
+from placet_cli.verifying import Table
 from placet_rpc.tokens import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ALICE, CAROL, CLOSED, ERASED
@@ -73,6 +74,11 @@ async def test_a_receipt_is_verified_on_another_machine_with_the_public_key_alon
     said = await served.placet("audit", "receipt", CLOSED, "-o", "receipt.json")
     assert "Holds the 4 entries of request 1c9f0e4a" in said
     assert "placet audit verify-receipt receipt.json" in said
+    assert "--key log.vkey, made here once: placet audit checkpoint --keys > log.vkey" in " ".join(
+        said.split()
+    )
+    assert "Replaced" not in said
+    assert "Replaced receipt.json" in await served.placet("audit", "receipt", CLOSED, "-o", "receipt.json")
     keys = await served.placet("audit", "checkpoint", "--keys")
     (elsewhere.folder / "log.vkey").write_text(keys)
     receipt = shutil.copy(served.folder / "receipt.json", elsewhere.folder)
@@ -227,6 +233,23 @@ async def test_a_wrong_command_line_is_neither_proven_nor_refuted(
     assert "--help" in await served.placet("audit", *arguments, status=2)
 
 
+async def test_a_receipt_that_does_not_prove_is_not_written(sample: SampleLog, tmp_path: Path) -> None:
+    home, rows = Home.at(tmp_path / "home"), sample.rows.copied()
+    rows.set(Table.DISCLOSURE, rows.find(Table.DISCLOSURE, "default", 9), value=b"mallory@example.com")
+    shutil.copytree(sample.home.path, home.path)
+    rows.write(home.database("audit"))
+    server = AuditServer(home.path / "data", KeyFiles.below(home.keys), log_key=home.log_key.read_text())
+    await server.start()
+    here = Terminal(tmp_path, {"PLACET_HOME": str(home.path), "PLACET_AUDIT_ADDRESS": server.address})
+    for output in ("receipt.json", "-"):
+        told = await here.placet("audit", "receipt", CLOSED, "-o", output, status=1)
+        assert told.startswith("✗ the log gave a receipt that proves nothing")
+        assert "is not what the entry committed to" in " ".join(told.split())
+        assert "    placet audit verify\n" in told
+    assert not (tmp_path / "receipt.json").exists()
+    await server.stop()
+
+
 async def test_a_receipt_is_for_those_whom_it_concerns(served: Terminal) -> None:
     told = await served.placet("audit", "receipt", CLOSED, "--as", EVE, status=1)
     assert "The log knows no such request, or none of yours" in " ".join(told.split())
@@ -246,6 +269,7 @@ async def test_an_export_is_verified_on_another_machine(served: Terminal, elsewh
     said = await served.placet("audit", "export", "-o", "log.jsonl")
     assert "12 entries" in said
     assert "placet audit verify --export log.jsonl" in said
+    assert "placet audit checkpoint --keys > log.vkey" in " ".join(said.split())
     assert (served.folder / "log.jsonl").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in served.folder.glob(".*")] == []
     shutil.copy(served.folder / "log.jsonl", elsewhere.folder)

@@ -87,7 +87,26 @@ def test_a_home_belongs_to_one_stack_at_a_time(home: Home) -> None:
             pass
     assert "already runs" in caught.value.what
     assert str(os.getpid()) in caught.value.why
+    assert (
+        caught.value.addressed(stack=" --port-base 1", identity=None)
+        .tries[0]
+        .startswith(f"placet list --home {home.path} --port-base {BASE}  (")
+    )
     assert any(f"kill {os.getpid()}" in step for step in caught.value.tries)
+
+
+def test_the_second_stack_that_is_proposed_has_a_home_of_its_own(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    second = Home.at(Path(".placet-2"))
+    second.prepare()
+    write_state(second, BASE + 100, {})
+    with claimed(home):
+        write_state(home, BASE, {})
+        with pytest.raises(Problem) as caught, claimed(home):
+            pass
+    assert "--home .placet-3 " in caught.value.tries[-1]
 
 
 def test_a_lock_file_that_a_killed_stack_left_behind_does_not_matter(home: Home) -> None:

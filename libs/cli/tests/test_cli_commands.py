@@ -102,6 +102,29 @@ def test_options_are_taken_before_and_after_the_command(tmp_path: Path) -> None:
         assert "not an e-mail address" in placet(*arguments, home=tmp_path).stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--home", "meant", "--port-base", FREE_BASE, "doctor"),
+        ("doctor", "--home", "meant", "--port-base", FREE_BASE),
+        ("--home", "far", "--port-base", "28200", "doctor", "--home", "meant", "--port-base", FREE_BASE),
+    ],
+    ids=["before", "after", "both: the nearer one"],
+)
+def test_what_is_typed_wins_over_the_environment_wherever_it_stands(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    typed = [str(tmp_path / one) if one in ("meant", "far") else one for one in arguments]
+    said = placet(*typed, home=tmp_path / "environment", PLACET_PORT_BASE="28300").stdout
+    assert f"{tmp_path / 'meant'} does not exist yet" in said
+    assert f"{FREE_BASE} and those after it" in said
+
+
+def test_who_acts_is_who_was_named_nearest_to_the_command(tmp_path: Path) -> None:
+    said = placet("--as", "alice@example.com", "list", "--as", "bob", home=tmp_path).stderr
+    assert "--as bob is not an e-mail address" in said
+
+
 def test_a_wrong_command_line_is_explained(tmp_path: Path) -> None:
     for arguments in (("nosuch",), ("decide", ID, "maybe"), ("request",)):
         finished = placet(*arguments, home=tmp_path)

@@ -115,6 +115,17 @@ def test_what_is_no_json_object_is_refused(text: str) -> None:
         read_receipt(text)
 
 
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "{}", '{"entries": [5]}', '{"entries": []}'])
+def test_what_is_no_receipt_is_told_in_words_and_not_in_pythons(text: str) -> None:
+    with pytest.raises(NotProven) as refused:
+        verified(read_receipt(text), KnownKeys(public=(bytes(32),)))
+    told = str(refused.value)
+    assert told.startswith("this is not a receipt: ")
+    assert not any(
+        word in told for word in ("Error", "Expecting", "recursion", "indices", "index", "object is")
+    )
+
+
 @pytest.mark.parametrize(
     "found", [{}, {"keys": "x"}, {"keys": [5]}, {"entries": {}}, {"entries": []}, {"entries": [5]}]
 )

@@ -260,6 +260,19 @@ def test_what_the_witness_did_not_sign_is_a_finding(sample: SampleLog, home: Hom
     assert "localhost_placet_default.checkpoint is not what the witness signed" in told
 
 
+@pytest.mark.parametrize("raw", [b"\x81\x82 no database", b"{}\n", b"[1]\n", b"\x81\n"], ids=repr)
+@pytest.mark.parametrize("kind", ["database", "export"])
+def test_a_file_that_is_no_log_is_told_with_a_mark_and_in_words(
+    home: Home, tmp_path: Path, kind: str, raw: bytes
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(raw)
+    given = f"sqlite:///{path}" if kind == "database" else str(path)
+    told = verify(home, f"--{kind}", given, status=1)
+    assert told.startswith("✗ No log could be verified\n")
+    assert not any(word in told for word in ("codec", "Expecting", "Error", "indices", "object is"))
+
+
 async def test_a_log_in_postgresql_is_verified_and_a_changed_one_is_found(
     postgres_url: str, sample: SampleLog, tmp_path: Path
 ) -> None:

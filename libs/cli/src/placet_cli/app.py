@@ -60,7 +60,9 @@ def placet(
     ] = False,
 ) -> None:
     """Software asks, a human answers, and the record proves it."""
-    context.obj = {"home": home, "port_base": port_base, "identity": identity, "json": json}
+    found = {"home": home, "port_base": port_base, "identity": identity, "json": json}
+    # What the environment says is heard by the command itself, after what was typed.
+    context.obj = {key: value for key, value in found.items() if options.typed_in(context, key)}
 
 
 for part in (stack, demo, requests, deciding, erasing, policies, audit, record, models):

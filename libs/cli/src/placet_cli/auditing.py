@@ -8,18 +8,19 @@ import itertools
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
 from rich.text import Text
 
+from placet_cli.home import Home
 from placet_cli.known_keys import known_keys
 from placet_cli.problems import Problem
 from placet_cli.progress import Progress
 from placet_cli.screen import Screen
 from placet_cli.session import Session
-from placet_cli.stack.claims import shown, typed
+from placet_cli.stack.claims import shown
 from placet_cli.verifying import (
     KEY_FILE,
     ExportSource,
@@ -32,7 +33,9 @@ from placet_cli.verifying import (
     SqliteSource,
     Unreadable,
     Verification,
+    fault_of,
     read_seen,
+    tell_alarms,
     witness_key,
 )
 from placet_cli.words import clean
@@ -68,7 +71,15 @@ async def verify(session: Session, asked: Asked) -> bool:
             ),
         )
     findings = Findings()
-    seen = [] if asked.witness is None else _seen(asked.witness, keys, findings)
+    own = _own_witness(session.home, asked)
+    asked = replace(asked, witness=asked.witness or own)
+    try:
+        seen = [] if asked.witness is None else _seen(asked.witness, keys, asked.tenant, findings)
+    except typer.BadParameter as error:
+        if own is None:
+            raise
+        what = "what this home's own witness keeps cannot be read"
+        raise Problem(what, error.message, tries=("placet doctor",)) from error
     with ExitStack() as stack:
         source = _source(session, asked, stack)
         verification = Verification(source, keys, seen=seen, tenant=asked.tenant, findings=findings)
@@ -86,9 +97,8 @@ async def verify(session: Session, asked: Asked) -> bool:
         session.screen.raw(json.dumps(_as_json(verification, asked), indent=2))
     else:
         _tell(session.screen, verification, asked)
-        kept = session.home.path / "witness"
-        if not (asked.witness or asked.database or asked.export) and (kept / KEY_FILE).exists():
-            session.screen.aside(f"This home has a witness: placet audit verify --witness {typed(kept)}")
+        if own is not None:
+            session.screen.aside(f"Compared with what this home's own witness keeps in {shown(own)}.")
     return not findings
 
 
@@ -122,14 +132,22 @@ def _source(session: Session, asked: Asked, stack: ExitStack) -> Source:
         ) from error
 
 
-def _seen(folder: Path, keys: KnownKeys, findings: Findings) -> list[Seen]:
+def _own_witness(home: Home, asked: Asked) -> Path | None:
+    """What the home's own witness keeps, where the home's own log is verified and no witness was given."""
+    if asked.witness or asked.database or asked.export or not (home.witness / KEY_FILE).exists():
+        return None
+    return home.witness
+
+
+def _seen(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> list[Seen]:
     try:
+        tell_alarms(folder, keys, tenant, findings)
         return list(read_seen(folder, witness_key(folder), keys, findings))
     except OSError as error:
         name = error.filename or folder
         raise typer.BadParameter(f"{name}: {error.strerror}", param_hint="'--witness'") from error
     except ValueError as error:
-        raise typer.BadParameter(f"{folder}: {error}", param_hint="'--witness'") from error
+        raise typer.BadParameter(f"{folder}: {fault_of(error)}", param_hint="'--witness'") from error
 
 
 def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
@@ -148,7 +166,10 @@ def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
     if not verification.logs and not findings:
         screen.say("There are no entries, and so nothing that could be verified.")
     if findings:
-        screen.say()
+        if verification.logs:
+            screen.say()
+        else:
+            screen.say("✗ No log could be verified", "bold red")
         for finding in itertools.islice(findings, asked.most):
             screen.say(
                 Text.assemble(

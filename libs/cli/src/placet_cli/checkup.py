@@ -27,6 +27,7 @@ from placet_cli.stack.claims import (
 from placet_cli.stack.plan import SERVICES, WITNESS, WORKERS
 from placet_cli.stack.probes import Probe, grpc_serving, polled, port_open
 from placet_cli.stack.process import last_lines
+from placet_cli.verifying import read_alarms
 from placet_rpc.tokens import KeyFiles
 from placet_witness.store import read_status
 
@@ -57,6 +58,7 @@ async def checkup(home: Home, ports: Ports) -> list[Finding]:
     state = StackState.read(home)
     if state is None or not state.alive:
         left = _left_behind(state)
+        findings += _recorded(home)
         return [*findings, left] if left else [*findings, _not_running(home), *_ports(ports)]
     asleep = suspended(state.pid)
     found = f"runs, process {state.pid}, ports from {state.port_base}"
@@ -159,7 +161,24 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
         ok = not fault
         found = f"pid {holder.pid}" if ok else f"pid {holder.pid} {fault}"
         findings.append(Finding(name, ok, found, "" if ok else _advice(name, holder, home)))
-    return findings if WITNESS in state.processes else [*findings, _witness_away(home)]
+    return findings if WITNESS in state.processes else [*findings, _witness_away(home), *_recorded(home)]
+
+
+def _recorded(home: Home) -> list[Finding]:
+    """The alarms that the witness wrote down for good, which hold while it does not run."""
+    try:
+        alarms = list(read_alarms(home.witness))
+    except OSError as error:
+        return [Finding("witness's record", False, f"cannot be read: {error.strerror or error}")]
+    told = [f"{name} is not an alarm that can be read" if one is None else one.what for name, one in alarms]
+    status = read_status(home.witness)
+    if not told and status is not None and status.alarm is not None and status.alarm.kind.final:
+        told = [status.fault(datetime.now(UTC))]
+    return [Finding("witness's record", False, one, _verify(home)) for one in told]
+
+
+def _verify(home: Home) -> str:
+    return f"placet audit verify --witness {shlex.quote(str(home.witness))}"
 
 
 def _witness_away(home: Home) -> Finding:
@@ -176,7 +195,7 @@ def _advice(name: str, holder: Holder, home: Home) -> str:
         return f"kill -CONT {holder.pid}"
     status = read_status(home.witness) if name == WITNESS else None
     if status is not None and status.alarm is not None and status.alarm.kind.final:
-        return f"placet audit verify --witness {shlex.quote(str(home.witness))}"
+        return _verify(home)
     return f"tail {shlex.quote(str(home.log(name)))}"
 
 

@@ -9,7 +9,7 @@ import typer
 from placet_cli.home import Home
 from placet_cli.problems import Problem
 from placet_cli.stack.claims import shown
-from placet_cli.verifying import DEFAULT_ORIGIN, KnownKeys
+from placet_cli.verifying import DEFAULT_ORIGIN, KnownKeys, fault_of
 
 KEY = typer.Option(
     "--key",
@@ -39,7 +39,7 @@ def known_keys(home: Home, given: Sequence[str], origin: str) -> KnownKeys:
         except OSError as error:
             raise typer.BadParameter(f"{one}: {error.strerror or error}", param_hint="'--key'") from error
         except ValueError as error:
-            raise typer.BadParameter(f"{one}: {error}", param_hint="'--key'") from error
+            raise typer.BadParameter(f"{one}: {fault_of(error)}", param_hint="'--key'") from error
     if given:
         return known
     try:
@@ -48,4 +48,6 @@ def known_keys(home: Home, given: Sequence[str], origin: str) -> KnownKeys:
         return known
     except (OSError, ValueError) as error:
         what = f"the key of this home, {shown(home.log_key)}, cannot be used"
-        raise Problem(what, str(error), tries=("placet doctor", "the same command with --key")) from error
+        raise Problem(
+            what, fault_of(error), tries=("placet doctor", "the same command with --key")
+        ) from error

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
-from placet_cli.verifying import KnownKeys, once
+from placet_cli.verifying import KnownKeys, fault_of, once
 from placet_cli.words import clean, point, rows
 from placet_client import Outcome
 from placet_proof import COSIGNATURE, ERASED, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
@@ -89,7 +89,7 @@ def read_receipt(text: str) -> Receipt:
     try:
         found = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
-        raise NotProven(f"this is not a receipt: {error}") from error
+        raise NotProven(f"this is not a receipt: {fault_of(error)}") from error
     if not isinstance(found, dict):
         raise NotProven("this is not a receipt: it is no JSON object")
     return found
@@ -136,7 +136,7 @@ def _tenant(receipt: Receipt) -> str:
     try:
         return Leaf.parse(decoded(receipt["entries"][0]["leaf"])).tenant
     except (KeyError, IndexError, TypeError) as error:
-        raise NotProven(f"this is not a receipt: {error!r}") from error
+        raise NotProven(f"this is not a receipt: {fault_of(error)}") from error
 
 
 @dataclass(frozen=True)

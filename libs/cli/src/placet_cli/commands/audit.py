@@ -77,8 +77,9 @@ async def export(
             stub = audit_service_pb2_grpc.AuditServiceStub(channel)
             messages = stub.ExportEvents(audit_service_pb2.ExportEventsRequest())
             count = await write_export(messages, output, lambda n: progress.show(f"{n:,} entries written"))
-    session.screen.aside(f"{count:,} entries. To verify them, here or elsewhere:")
-    session.screen.aside(f"placet audit verify --export {shlex.quote(str(output))}")
+    session.screen.aside(f"{count:,} entries. To verify them:")
+    session.screen.aside(f"placet audit verify --export {shlex.quote(str(output))}{session.given}")
+    session.screen.aside(receipts.elsewhere(session))
 
 
 async def verify(
@@ -99,7 +100,8 @@ async def verify(
             metavar="FOLDER",
             exists=True,
             file_okay=False,
-            help="What a witness keeps, with its key in witness.vkey.",
+            help="What a witness keeps, with its key in witness.vkey. [default: the home's, for its own log]",
+            show_default=False,
         ),
     ] = None,
     key: Annotated[list[str] | None, KEY] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import uuid
 from enum import StrEnum
 from typing import Annotated
@@ -52,6 +53,9 @@ async def decide(
     decision_id: Annotated[
         str, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
     ] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask again, though what is to be decided may deceive.")
+    ] = False,
 ) -> None:
     """Decide a request that you were asked to decide."""
     command_id = decision_id or str(uuid.uuid4())
@@ -64,7 +68,10 @@ async def decide(
             session.screen.aside(f"To decide: {clean(approval.title)} (content {digest}…)")
         if content is not None:
             check_digest(approval, content)
-            session.screen.warn(warnings(content))
+            careful = warnings(content)
+            session.screen.warn(careful)
+            if careful and not yes:
+                _confirm()
         try:
             with traced(session), tracer("placet.cli").start_as_current_span("placet decide"):
                 answer = await client.decide(
@@ -78,6 +85,12 @@ async def decide(
             raise _not_theirs(session, error, approval, verdict) from error
         again = ["decide", approval_id, verdict.value, "--decision-id", command_id]
         await _tell_effect(session, client, approval_id, answer, _with_reason(again, reason))
+
+
+def _confirm() -> None:
+    """Asks whether it is meant, where somebody can be asked. Raises Problem if it is not."""
+    if sys.stdin.isatty() and sys.stderr.isatty() and not typer.confirm("Decide all the same?", err=True):
+        raise Problem("nothing was decided", tries=("the same command with --yes",))
 
 
 def _told(approval: approval_pb2.Approval) -> approval_pb2.Approval:

@@ -16,7 +16,7 @@ from placet_cli.commands.options import Id, command
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
-from placet_cli.words import erasure_sentence, named
+from placet_cli.words import erasure_sentence, named, point
 
 _REACH = (
     "Mails that were sent, and backups, are not reached; docs/operations.md says what else is not, and for"
@@ -61,6 +61,7 @@ async def erase(
         if not (yes and session.json):
             tell_what_goes(session.screen, approval)
         if dry_run:
+            tell_when(session.screen, approval, before_retention=before_retention)
             session.screen.aside("Nothing was erased: --dry-run.")
             return
         if not yes:
@@ -87,6 +88,17 @@ def tell_what_goes(screen: Screen, approval: approval_pb2.Approval) -> None:
     """Says what an erasure would take, and what it leaves elsewhere."""
     _tell_values(screen, approval)
     screen.warn([_STAYS])
+
+
+def tell_when(screen: Screen, approval: approval_pb2.Approval, *, before_retention: bool) -> None:
+    """Says whether it may be erased already, as far as that can be known here."""
+    if before_retention or approval.HasField("erasure"):
+        return
+    closed = point(approval.outcome.decide_time)
+    screen.aside(
+        f"Closed at {closed}. Whether it has been kept for as long as is set where the service runs is judged"
+        " when it is erased; until then only --before-retention erases it."
+    )
 
 
 def _tell_values(screen: Screen, approval: approval_pb2.Approval) -> None:

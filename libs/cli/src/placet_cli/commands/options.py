@@ -68,6 +68,12 @@ class _PlainCommand(TyperCommand):
             raise
 
 
+def typed_in(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line, at this place of it, and not in the environment alone."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callable[[Command], Command]:
     """Registers an async function as a command that takes the common options, before or after its name.
 
@@ -82,7 +88,8 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
         def run(context: typer.Context, **arguments: Any) -> None:
             before = context.find_root().obj or {}
             common = {key: arguments.pop(key) for key in _COMMON}
-            given = {key: value or before.get(key) for key, value in common.items()}
+            # What is nearer to the command's own words wins, and the environment never over what was typed.
+            given = common | {key: value for key, value in before.items() if not typed_in(context, key)}
             session = Session.of(
                 given["home"], given["port_base"], given["identity"], json=bool(given["json"])
             )

@@ -18,9 +18,11 @@ from placet_cli.commands.options import Id
 from placet_cli.commands.requests import tell_path
 from placet_cli.exporting import replacing
 from placet_cli.known_keys import KEY, ORIGIN, known_keys
+from placet_cli.problems import Problem
 from placet_cli.receipts import GONE, Proof, own_keys, read_receipt, verified
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
+from placet_cli.verifying import KnownKeys
 from placet_cli.words import clean, point, point_of
 from placet_proof import LOG_SIGNATURE, NotProven, VerifierKey
 
@@ -50,14 +52,42 @@ async def receipt(session: Session, request: Id, output: Output = "-") -> None:
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         found = (await stub.GetReceipt(audit_service_pb2.GetReceiptRequest(approval_id=approval_id))).receipt
     text = MessageToJson(found)
+    _check(text)
     if output == "-":
         session.screen.raw(text)
     else:
-        with replacing(Path(output)) as file:
-            file.write(text + "\n")
+        if _write(text, Path(output)):
+            session.screen.aside(f"Replaced {clean(output)}, which was there before.")
     session.screen.aside(_holds(found))
     shown = "FILE" if output == "-" else shlex.quote(output)
-    session.screen.aside(f"To verify it, here or elsewhere: placet audit verify-receipt {shown}")
+    session.screen.aside(f"To verify it: placet audit verify-receipt {shown}{session.given}")
+    session.screen.aside(elsewhere(session))
+
+
+def _write(text: str, path: Path) -> bool:
+    """Whether there was such a file before."""
+    replaced = path.exists()
+    with replacing(path) as file:
+        file.write(text + "\n")
+    return replaced
+
+
+def _check(text: str) -> None:
+    """Raises Problem for a receipt that does not hold by the keys that it brings along itself."""
+    try:
+        verified(read_receipt(text), KnownKeys())
+    except NotProven as error:
+        raise Problem(
+            "the log gave a receipt that proves nothing, and it was not written",
+            clean(str(error)),
+            tries=("placet audit verify",),
+        ) from error
+
+
+def elsewhere(session: Session) -> str:
+    """What it takes to verify on another machine, which does not have the home's key."""
+    made = f"placet audit checkpoint --keys{session.given} > log.vkey"
+    return f"Elsewhere add --key log.vkey, made here once: {made}"
 
 
 def _holds(found: proof_pb2.Receipt) -> str:

@@ -39,6 +39,13 @@ from placet_cli.words import (
 from placet_client import PlacetClient
 from placet_telemetry import tracer
 
+# Exit status of `request --wait` when the answer is no.
+DECLINED = 3
+_AGREED = (event_pb2.STATE_APPROVED, event_pb2.STATE_ANSWERED)
+_STATUSES = (
+    "Exit status: 0 when it was asked; with --wait, 0 only when it was approved or answered, and 3 when it "
+    "was rejected or cancelled. 1 when it was refused or nobody could be asked."
+)
 LIST_WIDTHS = (8, 9, 11, 24, 6, 17)
 
 # After asking, until somebody is asked: milliseconds, unless a model reads the content first.
@@ -66,7 +73,7 @@ class State(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
-    command(app, "request")(request)
+    command(app, "request", epilog=_STATUSES)(request)
     command(app, "list")(list_requests)
     command(app, "show")(show)
     command(app, "watch")(watch)
@@ -86,7 +93,9 @@ async def request(
         str, typer.Option(metavar="WHEN", help="Ends all waiting: '90 min', '2 days', or 2030-01-31T12:00.")
     ] = "",
     request_id: Annotated[str, typer.Option(help="Idempotency key, a UUID. [default: a new one]")] = "",
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the outcome, and exit with 3 when it is no.")
+    ] = False,
 ) -> None:
     """Ask for a decision about a text, a diff, JSON or a PDF."""
     if manager and manager.lower() == approver.lower():
@@ -125,6 +134,8 @@ async def request(
         tell(session.screen, approval)
     else:
         _tell_accepted(session, approval)
+    if wait and approval.state not in _AGREED:
+        raise typer.Exit(DECLINED)
 
 
 async def _settled(client: PlacetClient, approval_id: str, log_index: int) -> approval_pb2.Approval:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shlex
@@ -215,15 +216,29 @@ def _home_taken(home: Home) -> Problem:
             f"a stack is just starting or stopping on {shown(home.path)}",
             tries=("wait a few seconds and try again", "placet doctor"),
         )
+    # With its own ports: those that were given to `up` may be others.
+    meant = f"--home {typed(home.path)} --port-base {state.port_base}"
+    beside = f"--home {_free_home()} --port-base {free_base(state.port_base)}"
     return Problem(
         f"a stack already runs on {shown(home.path)}",
         f"its supervisor is process {state.pid}, its ports begin at {state.port_base}",
         tries=(
-            "placet list  (it is yours to use as it is)",
+            f"placet list {meant}  (it is yours to use as it is)",
             f"kill {state.pid}  (stops it cleanly)",
-            f"placet up --home .placet-2 --port-base {free_base(state.port_base)}  (a second one beside it)",
+            f"placet up {beside}  (a second one beside it)",
         ),
     )
+
+
+def _free_home() -> Path:
+    """The first `.placet-N` here on which no stack runs."""
+    names = (Path(f".placet-{number}") for number in itertools.count(2))
+    return next(path for path in names if not _runs(Home.at(path)))
+
+
+def _runs(home: Home) -> bool:
+    state = StackState.read(home)
+    return state is not None and state.alive
 
 
 def shown(path: Path) -> str:

@@ -1,13 +1,14 @@
 """Verifies the logs of AuditService from what is stored, without AuditService: see `verification.py`."""
 
 from placet_cli.verifying.export import ExportSource, once
+from placet_cli.verifying.faults import fault_of
 from placet_cli.verifying.findings import Check, Finding, Findings
 from placet_cli.verifying.keys import DEFAULT_ORIGIN, KnownKeys
 from placet_cli.verifying.log import LogReport
 from placet_cli.verifying.rows import Record, Row, Source, Table, Unreadable, merged
 from placet_cli.verifying.sqlite import SqliteSource
 from placet_cli.verifying.verification import Progress, Verification
-from placet_cli.verifying.witness import KEY_FILE, Seen, read_seen, witness_key
+from placet_cli.verifying.witness import KEY_FILE, Seen, read_alarms, read_seen, tell_alarms, witness_key
 
 __all__ = [
     "DEFAULT_ORIGIN",
@@ -27,8 +28,11 @@ __all__ = [
     "Table",
     "Unreadable",
     "Verification",
+    "fault_of",
     "merged",
     "once",
+    "read_alarms",
     "read_seen",
+    "tell_alarms",
     "witness_key",
 ]

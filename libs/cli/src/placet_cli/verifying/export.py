@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from placet_cli.verifying.faults import fault_of
 from placet_cli.verifying.findings import Check, Findings
 from placet_cli.verifying.rows import Record, Row, Unreadable
 from placet_proof import Note, NotProven, VerifierKey, decoded
@@ -73,7 +74,7 @@ def _header(file: BinaryIO) -> tuple[str, int, str]:
         for key in header.get("keys", []):
             VerifierKey.parse(key)
     except (KeyError, TypeError, ValueError, AttributeError, NotProven) as error:
-        raise Unreadable(f"the first line is not the header of an export: {error}") from error
+        raise Unreadable(f"the first line is not the header of an export: {fault_of(error)}") from error
     return checkpoint.origin, checkpoint.size, note
 
 
@@ -84,7 +85,7 @@ def _record(line: bytes) -> Record:
         values = [_value(one) for one in entry.get("disclosures", [])]
         index, leaf, note = _index(entry), entry["leaf"], entry.get("checkpoint", "")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Unreadable(str(error) or repr(error)) from error
+        raise Unreadable(fault_of(error)) from error
     return Record(index, [(None, None, None, _bytes(leaf))], values, notes=[note] if note else [])
 
 

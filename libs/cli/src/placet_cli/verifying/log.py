@@ -10,7 +10,7 @@ from placet_cli.verifying.growth import Growth
 from placet_cli.verifying.rows import Record, Row, Source
 from placet_cli.verifying.signatures import Signatures
 from placet_cli.verifying.values import Values
-from placet_cli.verifying.witness import Seen
+from placet_cli.verifying.witness import OTHER_LOG, Seen
 from placet_proof import Leaf, NotProven, VerifierKey, leaf_hash
 
 # Entries between two signs of progress.
@@ -52,7 +52,7 @@ class LogVerification:
         self._next_numbers: dict[str, int] = {}
         self._causes = set[str]()
         self._seen = sorted((one for one in seen if one.size), key=lambda one: one.size)
-        self._largest_seen = max((one.size for one in seen), default=0)
+        self._largest_seen = max((one.size for one in seen if one.signed), default=0)
 
     def run(self) -> Iterator[int]:
         """Verifies; says now and then how many entries are behind it."""
@@ -199,11 +199,15 @@ class LogVerification:
                 self._findings.add(Check.WITNESS, self._tenant, self._behind(seen), checkpoint=seen.size)
             elif self._growth.torn or self._growth.root != seen.root:
                 what = f"the first {seen.size:,} entries are not those that a witness saw {seen.when}"
+                if not seen.signed:
+                    what = _other_log(seen)
                 self._findings.add(
                     Check.WITNESS, self._tenant, what, first=0, last=seen.size - 1, checkpoint=seen.size
                 )
 
     def _behind(self, seen: Seen) -> str:
+        if not seen.signed:
+            return _other_log(seen)
         if self._source.has_tables:
             return f"a witness saw {seen.size:,} entries {seen.when}, and there are {self._size:,}"
         # It may have been made before, or cut since: its own checkpoints allow both.
@@ -220,3 +224,7 @@ class LogVerification:
 
     def _add(self, check: Check, what: str, index: int) -> None:
         self._findings.add(check, self._tenant, what, first=index)
+
+
+def _other_log(seen: Seen) -> str:
+    return f"a witness saw {seen.size:,} entries {seen.when} in a checkpoint {OTHER_LOG}"

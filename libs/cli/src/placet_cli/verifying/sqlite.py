@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from placet_cli.verifying.faults import fault_of
 from placet_cli.verifying.findings import Findings
 from placet_cli.verifying.rows import TENANTS, Record, Row, Table, Unreadable, merged
 
@@ -72,7 +73,7 @@ class SqliteSource:
                     if said != "ok":
                         yield f"SQLite's own check says: {said}{self._place(str(said))}"
         except _BROKEN as error:
-            yield f"SQLite cannot check the file: {error}"
+            yield f"SQLite cannot check the file: {fault_of(error)}"
 
     def tenants(self) -> Sequence[object]:
         """See Source."""
@@ -91,7 +92,7 @@ class SqliteSource:
             with closing(self._connection.execute(query, parameters)) as cursor:
                 yield from cursor
         except _BROKEN as error:
-            raise Unreadable(str(error)) from error
+            raise Unreadable(fault_of(error)) from error
 
     def _place(self, said: str) -> str:
         """Which entry it is, where SQLite only knows the number of the row."""

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from placet_cli.verifying.faults import fault_of
 from placet_cli.verifying.findings import Check, Findings
 from placet_cli.verifying.keys import KnownKeys
 from placet_proof import COSIGNATURE, Note, NotProven, VerifierKey
 
 KEY_FILE = "witness.vkey"
 SUFFIX = ".checkpoint"
+ALARM_SUFFIX = ".alarm"
+
+OTHER_LOG = (
+    "which no known key of this log signed: the witness watched another log of the same name, of another "
+    "home perhaps, or this one was made anew with another key; nothing can be compared"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A log as a witness saw it: so many entries, with this root, at a POSIX time."""
+    """A log as a witness saw it: so many entries, with this root, at a POSIX time. `signed`: whether a known
+    key of the log had signed it, so that it is this log, and not another of the same name."""
 
     tenant: str
     size: int
     root: bytes
     time: int
+    signed: bool = True
 
     @property
     def when(self) -> str:
@@ -54,8 +64,62 @@ def read_seen(folder: Path, key: VerifierKey, keys: KnownKeys, findings: Finding
             note = Note.parse(path.read_text())
             time, checkpoint = note.verified([key])[key], note.checkpoint
         except (NotProven, UnicodeDecodeError) as error:
-            findings.add(Check.WITNESS, "", f"{path.name} is not what the witness signed: {error}")
+            findings.add(Check.WITNESS, "", f"{path.name} is not what the witness signed: {fault_of(error)}")
             continue
         tenant = keys.tenant_of(checkpoint.origin)
         if tenant is not None and checkpoint.size:
-            yield Seen(tenant, checkpoint.size, checkpoint.root, time or 0)
+            signed = _signed(note, keys, tenant)
+            yield Seen(tenant, checkpoint.size, checkpoint.root, time or 0, signed)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An alarm that a witness wrote down for good: of which kind, since when, why, in its own words, and what
+    the log had signed."""
+
+    kind: str
+    since: str
+    why: str
+    note: str
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"{self.kind} since {self.since}: {self.why}"
+
+
+def read_alarms(folder: Path) -> Iterator[tuple[str, Recorded | None]]:
+    """The alarms in a witness's folder by the names of their files; None for what is none. Raises OSError."""
+    for path in sorted(folder.glob(f"*{ALARM_SUFFIX}")):
+        try:
+            fields = json.loads(path.read_text())
+            yield path.name, Recorded(*(str(fields[name]) for name in ("kind", "since", "why", "note")))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            yield path.name, None
+
+
+def tell_alarms(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> None:
+    """Adds what a witness wrote down of this tenant's log, "": of all, to the findings. Raises OSError."""
+    for name, alarm in read_alarms(folder):
+        if alarm is None:
+            findings.add(Check.WITNESS, "", f"{name} is not an alarm that can be read")
+            continue
+        try:
+            note = Note.parse(alarm.note)
+            of = keys.tenant_of(note.checkpoint.origin)
+        except NotProven as error:
+            findings.add(Check.WITNESS, "", f"{name} holds no checkpoint as evidence: {error}")
+            continue
+        if of is None or tenant not in ("", of):
+            continue
+        doubt = "" if _signed(note, keys, of) else f"; its evidence is a checkpoint {OTHER_LOG}"
+        findings.add(Check.WITNESS, of, f"the witness recorded {alarm.what}{doubt}")
+
+
+def _signed(note: Note, keys: KnownKeys, tenant: str) -> bool:
+    """Whether a known key of the tenant's log signed it."""
+    try:
+        note.of_log(keys.of(tenant))
+    except NotProven:
+        return False
+    return True
