@@ -28,6 +28,7 @@ from placet_cli.problems import Problem
 from placet_cli.session import Session
 from placet_cli.stack.claims import check_ports, suspended, typed
 from placet_cli.words import Row, point_of
+from placet_rpc.tokens import FileTokenSource, MintingTokenSource, generate_keys
 
 FREE_BASE = 28300
 
@@ -115,6 +116,23 @@ def test_what_an_error_says_to_try_can_be_pasted_whatever_the_names(tmp_path: Pa
     home = f"{tmp_path}/a home"
     assert shlex.split(cancel) == ["placet", "cancel", "1c9f", "--as", "o'neil@example.com", "--home", home]
     assert shlex.split(up) == ["placet", "up", "--home", home]
+
+
+def test_a_home_that_was_typed_and_has_keys_is_meant_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLACET_APPROVAL_ADDRESS", "elsewhere:1")
+    monkeypatch.setenv("PLACET_TOKEN_FILE", str(tmp_path / "token"))
+    typed_home = Session.of(tmp_path, None, None, json=False, home_is_typed=True)
+    by_variable = Session.of(tmp_path, None, None, json=False)
+    assert typed_home.address("approval") == by_variable.address("approval") == "elsewhere:1"
+
+    generate_keys(tmp_path / "keys")
+
+    assert typed_home.address("approval") == "127.0.0.1:7400"
+    assert isinstance(typed_home.tokens(), MintingTokenSource)
+    assert by_variable.address("approval") == "elsewhere:1"
+    assert isinstance(by_variable.tokens(), FileTokenSource)
 
 
 def test_two_words_on_who_acts_are_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from placet_cli.stack.secrets import OWNER, person
 from placet_cli.words import named
 from placet_client import PlacetClient
 from placet_rpc.client import ClientTls, channel, tls_from_environment
-from placet_rpc.tokens import FileTokenSource, TokenSource
+from placet_rpc.tokens import FileTokenSource, KeyFiles, TokenSource
 
 # Seconds that a command waits for a service that is away: long enough for a restart, short for a person.
 PATIENCE = 5.0
@@ -39,10 +39,19 @@ class Session:
     given_port_base: int | None = None
     identity: str | None = None
     json: bool = False
+    home_is_typed: bool = False
     screen: Screen = field(default_factory=Screen)
 
     @classmethod
-    def of(cls, home: Path | None, port_base: int | None, identity: str | None, *, json: bool) -> Session:
+    def of(
+        cls,
+        home: Path | None,
+        port_base: int | None,
+        identity: str | None,
+        *,
+        json: bool,
+        home_is_typed: bool = False,
+    ) -> Session:
         """The session of these options. Raises Problem if the identity is no address."""
         if identity is not None and not (identity.isascii() and _ADDRESS.fullmatch(identity)):
             raise Problem(
@@ -50,7 +59,7 @@ class Session:
                 "people are known by their addresses, which have ASCII letters only",
                 tries=("--as alice@example.com",),
             )
-        return cls(Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json)
+        return cls(Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json, home_is_typed)
 
     @property
     def ports(self) -> Ports:
@@ -102,18 +111,18 @@ class Session:
     @property
     def acting(self) -> str:
         """Who acts, in words; whose token a file holds is the issuer's to know."""
-        return "who PLACET_TOKEN_FILE names" if os.environ.get("PLACET_TOKEN_FILE") else self.who
+        return "who PLACET_TOKEN_FILE names" if self._outside("PLACET_TOKEN_FILE") else self.who
 
     @property
     def with_the_role(self) -> tuple[str, ...]:
         """What helps who lacks a role."""
-        if os.environ.get("PLACET_TOKEN_FILE"):
+        if self._outside("PLACET_TOKEN_FILE"):
             return ("set PLACET_TOKEN_FILE to a token with one of these roles, or unset it",)
         return (f"the same command without --as: {OWNER}, who runs the stack, has all roles of people",)
 
     def tokens(self) -> TokenSource:
         """The tokens of who acts: minted with the home's key, else PLACET_TOKEN_FILE's. Raises Problem."""
-        outside = os.environ.get("PLACET_TOKEN_FILE")
+        outside = self._outside("PLACET_TOKEN_FILE")
         if not outside:
             return person(self.home, self.who)
         if self.identity is not None:
@@ -126,7 +135,14 @@ class Session:
 
     def address(self, service: str) -> str:
         """host:port of a service: PLACET_<SERVICE>_ADDRESS, or this stack's."""
-        return os.environ.get(f"PLACET_{service.upper()}_ADDRESS") or self.ports.address(service)
+        return self._outside(f"PLACET_{service.upper()}_ADDRESS") or self.ports.address(service)
+
+    def _outside(self, variable: str) -> str:
+        """What a variable says of a service or a token elsewhere: nothing against a home that was typed and
+        has keys of its own."""
+        if self.home_is_typed and KeyFiles.below(self.home.keys).private_key.exists():
+            return ""
+        return os.environ.get(variable, "")
 
     def client(self, *, patience: float = PATIENCE) -> PlacetClient:
         """The SDK, acting as who acts."""

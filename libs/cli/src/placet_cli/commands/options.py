@@ -91,7 +91,11 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
             # What is nearer to the command's own words wins, and the environment never over what was typed.
             given = common | {key: value for key, value in before.items() if not typed_in(context, key)}
             session = Session.of(
-                given["home"], given["port_base"], given["identity"], json=bool(given["json"])
+                given["home"],
+                given["port_base"],
+                given["identity"],
+                json=bool(given["json"]),
+                home_is_typed=typed_in(context, "home") or "home" in before,
             )
             try:
                 asyncio.run(function(session, **arguments))
