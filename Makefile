@@ -32,7 +32,7 @@ format: install ## bring code and contracts into shape
 	@$(BIN)/ruff format .
 	@$(BIN)/buf format --write protos
 
-test: install ## the whole suite, about eleven minutes (ARGS='-k name': a part)
+test: install ## the whole suite, about ten minutes (ARGS='-k name': a part)
 	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 demo: install ## six requests tell the story, a minute (EXIT=1: end by itself)
