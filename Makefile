@@ -38,7 +38,7 @@ test: install ## the whole suite, about ten minutes (ARGS='-k name': a part)
 demo: install ## six requests tell the story, a minute (EXIT=1: end by itself)
 	@$(BIN)/placet demo $(if $(EXIT),--exit)
 
-bench: install ## measure against bare Temporal, eighteen minutes (ARGS=--help)
+bench: install ## measure against bare Temporal, twelve minutes (ARGS=--help)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
 chaos: install ## random kills, crowds and races, a quarter of an hour (ARGS=--help)

@@ -64,7 +64,7 @@ reading the table:
   target    the quality goal, in the figure's unit; `×` where it is a bound of the ratio
 
 examples:
-  make bench                                            all of it, about eighteen minutes
+  make bench                                            all of it, about twelve minutes
   make bench ARGS=--quick                               a look whether it works; its figures mean little
   make bench ARGS='--only decision --only projection'
   make bench ARGS='--full --json bench.json'            memory with 10,000 pending; figures as JSON too
