@@ -133,11 +133,6 @@ class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
         self._next(request)
         return approval_service_pb2.EraseApprovalResponse(log_index=12, values=9)
 
-    async def GetCommand(
-        self, request: approval_service_pb2.GetCommandRequest, context: _Context
-    ) -> approval_service_pb2.GetCommandResponse:
-        raise NotImplementedError
-
     async def GetContent(
         self, request: approval_service_pb2.GetContentRequest, context: _Context
     ) -> approval_service_pb2.GetContentResponse:
