@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from placet_cli.checkup import checkup
 from placet_cli.home import Home, Ports
 from placet_cli.verifying import Table
-from placet_proof import COSIGNATURE, VerifierKey, cosigned, signed
+from placet_proof import COSIGNATURE
+from placet_proof.signing import cosigned, signed, verifier_key
 from placet_testing.logbook import ORIGIN
 from placet_testing.tampering import SampleLog
 
@@ -56,7 +57,7 @@ def note_of(sample: SampleLog) -> str:
 def keep(home: Home, note: str) -> None:
     """Lets the home's witness keep this checkpoint."""
     witness, name = Ed25519PrivateKey.generate(), "witness.example/w"
-    (home.witness / "witness.vkey").write_text(f"{VerifierKey.of(witness, name, COSIGNATURE)}\n")
+    (home.witness / "witness.vkey").write_text(f"{verifier_key(witness, name, COSIGNATURE)}\n")
     line = cosigned(note.partition("\n\n")[0] + "\n", witness, name, 1_700_000_000)
     (home.witness / f"{NAME}.checkpoint".replace("/", "_")).write_text(note + line)
 

@@ -13,7 +13,8 @@ from placet_cli.commands.receipts import tell
 from placet_cli.receipts import Receipt, own_keys, read_receipt, verified
 from placet_cli.screen import Screen
 from placet_cli.verifying import KnownKeys
-from placet_proof import COSIGNATURE, Checkpoint, NotProven, VerifierKey, cosigned, leaf_hash, signed
+from placet_proof import COSIGNATURE, Checkpoint, NotProven, leaf_hash
+from placet_proof.signing import cosigned, signed, verifier_key
 
 ID = "1c9f0e4a-0000-5000-8000-000000000000"
 ORIGIN = "log.example/placet/home"
@@ -26,7 +27,7 @@ def receipt_of(entry: event_pb2.Entry, origin: str = ORIGIN) -> Receipt:
     return {
         "approvalId": entry.approval_id,
         "checkpoint": f"{text}\n{signed(text, key, origin)}",
-        "keys": [str(VerifierKey.of(key, origin))],
+        "keys": [str(verifier_key(key, origin))],
         "entries": [{"leaf": base64.b64encode(leaf).decode()}],
     }
 
@@ -48,7 +49,7 @@ def test_it_is_consistent_and_not_proven_by_a_known_key() -> None:
 
 def test_a_witness_alone_proves_only_what_it_signed_and_else_it_is_said_why() -> None:
     receipt, key = dict(receipt_of(entry_of(received=event_pb2.Received()))), Ed25519PrivateKey.generate()
-    witness = KnownKeys(named=(VerifierKey.of(key, "witness.example/w", COSIGNATURE),))
+    witness = KnownKeys(named=(verifier_key(key, "witness.example/w", COSIGNATURE),))
     with pytest.raises(NotProven, match="a receipt carries the signatures of the log alone"):
         verified(receipt, witness)
     note = str(receipt["checkpoint"])

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from placet_cli.home import Home
 from placet_cli.verifying import SqliteSource, Table, Verification
 from placet_cli.verifying.postgresql import PostgresqlSource
-from placet_proof import COSIGNATURE, VerifierKey, cosigned, signed
+from placet_proof import COSIGNATURE
+from placet_proof.signing import cosigned, signed, verifier_key
 from placet_rpc.tokens import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ORIGIN, Logbook, Writer, write_sample
@@ -187,7 +188,7 @@ def keep(folder: Path, sample: SampleLog, size: int) -> None:
     """What a witness keeps of the sample's log: its checkpoint of `size` entries, cosigned."""
     witness, name = Ed25519PrivateKey.generate(), "witness.example/w"
     folder.mkdir()
-    (folder / "witness.vkey").write_text(f"{VerifierKey.of(witness, name, COSIGNATURE)}\n")
+    (folder / "witness.vkey").write_text(f"{verifier_key(witness, name, COSIGNATURE)}\n")
     note = str(sample.rows.tables[Table.CHECKPOINT][sample.rows.find(Table.CHECKPOINT, "default", size)][2])
     text = note.partition("\n\n")[0] + "\n"
     line = cosigned(text, witness, name, 1_700_000_000)
@@ -245,7 +246,7 @@ def test_a_signature_of_an_unknown_key_is_told_beside_a_good_one(sample: SampleL
     note, key = str(rows.tables[Table.CHECKPOINT][at][2]), Ed25519PrivateKey.generate()
     rows.set(Table.CHECKPOINT, at, note=note + signed(note.partition("\n\n")[0] + "\n", key, name))
     rows.write(home.database("audit"))
-    strange = f"{name}+{VerifierKey.of(key, name).id.hex()}"
+    strange = f"{name}+{verifier_key(key, name).id.hex()}"
     told = " ".join(verify(home, status=0).split())
     assert f"also signed by an unknown key, {strange}, from checkpoint 9 on: a hand-over?" in told
     answer = json.loads(verify(home, "--json", status=0))

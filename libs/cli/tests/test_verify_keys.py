@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
 from placet_cli import progress
 from placet_cli.home import Home
 from placet_cli.verifying import Check, Finding, KnownKeys, SqliteSource, Table, Verification
-from placet_proof import COSIGNATURE, VerifierKey, new_key
+from placet_proof import COSIGNATURE, VerifierKey
+from placet_proof.signing import new_key, verifier_key
 from placet_rpc.tokens import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ALICE, ORIGIN, Writer, event
@@ -38,7 +39,7 @@ def public_half(pem: str) -> str:
 def vkey(pem: str, tenant: str = "default") -> str:
     key = load_pem_private_key(pem.encode(), password=None)
     assert isinstance(key, Ed25519PrivateKey)
-    return str(VerifierKey.of(key, f"{ORIGIN}/{tenant}"))
+    return str(verifier_key(key, f"{ORIGIN}/{tenant}"))
 
 
 def verified(home: Home, keys: KnownKeys, tenant: str = "default") -> tuple[list[Finding], Mapping[str, int]]:
@@ -149,8 +150,8 @@ def test_what_is_no_key_is_refused(sample: SampleLog, tmp_path: Path) -> None:
 
 def test_whose_log_an_origin_is_is_known_where_a_key_is() -> None:
     private = Ed25519PrivateKey.generate()
-    witness = VerifierKey.of(private, "witness.example/w", COSIGNATURE)
-    named = KnownKeys(named=(VerifierKey.of(private, "a.example/b/home"), witness))
+    witness = verifier_key(private, "witness.example/w", COSIGNATURE)
+    named = KnownKeys(named=(verifier_key(private, "a.example/b/home"), witness))
     assert named.tenant_of("a.example/b/home") == "home"
     assert named.tenant_of("a.example/b/other") is None
     assert named.of("home") == [named.named[0]]

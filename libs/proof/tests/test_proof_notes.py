@@ -11,17 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placet_proof import (
-    COSIGNATURE,
-    LOG_SIGNATURE,
-    Checkpoint,
-    Note,
-    NotProven,
-    VerifierKey,
-    cosigned,
-    decoded,
-    signed,
-)
+from placet_proof import COSIGNATURE, LOG_SIGNATURE, Checkpoint, Note, NotProven, VerifierKey, decoded
+from placet_proof.signing import cosigned, signed, verifier_key
 
 # Published by others: a key and what it signed, and the key of a log.
 NEUMANN = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -35,8 +26,8 @@ SAID = (
 GO = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
 
 PRIVATE = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in range(40)]
-LOG = VerifierKey.of(PRIVATE[0], "log.test/a")
-WITNESS = VerifierKey.of(PRIVATE[1], "witness.test", COSIGNATURE)
+LOG = verifier_key(PRIVATE[0], "log.test/a")
+WITNESS = verifier_key(PRIVATE[1], "witness.test", COSIGNATURE)
 CHECKPOINT = Checkpoint("log.test/a", 20852163, sha256(b"root").digest())
 TEXT = CHECKPOINT.text
 LINE = signed(TEXT, PRIVATE[0], LOG.name)
@@ -73,9 +64,9 @@ def test_a_verifier_key_says_name_kind_and_key() -> None:
 def test_a_keys_id_is_derived_from_its_name_its_kind_and_itself() -> None:
     public = PRIVATE[0].public_key().public_bytes_raw()
     for kind in (LOG_SIGNATURE, COSIGNATURE):
-        key = VerifierKey.of(PRIVATE[0], "log.test/a", kind)
+        key = verifier_key(PRIVATE[0], "log.test/a", kind)
         assert key.id == sha256(b"log.test/a\n" + bytes([kind]) + public).digest()[:4]
-    assert len({VerifierKey.of(PRIVATE[0], name).id for name in ("log.test/a", "log.test/b")}) == 2
+    assert len({verifier_key(PRIVATE[0], name).id for name in ("log.test/a", "log.test/b")}) == 2
 
 
 @pytest.mark.parametrize(
@@ -115,7 +106,7 @@ def test_a_key_for_signatures_of_another_kind_is_refused(kind: int) -> None:
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\tb", "a\u00a0b", "a\u2003b", "a\u3000b", "a\n", " "])
 def test_a_name_with_spaces_or_a_plus_names_no_key(name: str) -> None:
     with pytest.raises(ValueError, match="cannot name a key"):
-        VerifierKey.of(PRIVATE[0], name)
+        verifier_key(PRIVATE[0], name)
     with pytest.raises(NotProven):
         VerifierKey.parse(str(VerifierKey(name, LOG_SIGNATURE, LOG.public)))
 
@@ -241,7 +232,7 @@ def test_a_note_that_no_known_key_signed_is_refused_and_says_who_did() -> None:
 )
 def test_a_wrong_signature_in_a_known_name_refuses_the_whole_note(spoil: Callable[[bytes], bytes]) -> None:
     wrong = LOG.line(spoil(PRIVATE[0].sign(TEXT.encode())))
-    other = VerifierKey.of(PRIVATE[2], "other.test")
+    other = verifier_key(PRIVATE[2], "other.test")
     right = signed(TEXT, PRIVATE[2], other.name)
     assert Note.parse(f"{TEXT}\n{right}{wrong}").verified([other]) == {other: None}
     for lines in (wrong + right, right + wrong, LINE + wrong, wrong + LINE):
@@ -251,7 +242,7 @@ def test_a_wrong_signature_in_a_known_name_refuses_the_whole_note(spoil: Callabl
 
 def test_sixteen_signatures_are_accepted_and_not_any_number() -> None:
     lines = [signed(TEXT, key, f"log.test/{number}") for number, key in enumerate(PRIVATE)]
-    keys = [VerifierKey.of(key, f"log.test/{number}") for number, key in enumerate(PRIVATE)]
+    keys = [verifier_key(key, f"log.test/{number}") for number, key in enumerate(PRIVATE)]
     assert len(Note.parse(f"{TEXT}\n{''.join(lines[:16])}").verified(keys)) == 16
     with pytest.raises(NotProven, match="more than 32 signatures"):
         Note.parse(f"{TEXT}\n{''.join(lines[:33])}")
@@ -376,7 +367,7 @@ def test_a_cosignature_of_a_time_that_cannot_be_is_refused() -> None:
 
 def test_neither_a_log_nor_a_witness_can_pass_for_the_other() -> None:
     # The same name and key; each kind has an id of its own, and signs another message.
-    as_witness = VerifierKey.of(PRIVATE[0], LOG.name, COSIGNATURE)
+    as_witness = verifier_key(PRIVATE[0], LOG.name, COSIGNATURE)
     with pytest.raises(NotProven, match="no known key"):
         Note.parse(NOTE).verified([as_witness])
     with pytest.raises(NotProven, match="no known key"):

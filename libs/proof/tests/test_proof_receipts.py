@@ -20,18 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet.audit.v1 import event_pb2, proof_pb2
-from placet_proof import (
-    Checkpoint,
-    NotProven,
-    Proven,
-    VerifierKey,
-    commitment,
-    cosigned,
-    joined,
-    leaf_hash,
-    signed,
-    verify_receipt,
-)
+from placet_proof import Checkpoint, NotProven, Proven, VerifierKey, commitment, leaf_hash, verify_receipt
+from placet_proof.growing import joined
+from placet_proof.signing import cosigned, signed, verifier_key
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 ORIGIN = "log.example/placet"
@@ -93,7 +84,7 @@ def erasables(entry: event_pb2.Entry) -> list[tuple[str, event_pb2.Erasable]]:
 
 
 def key_of(log: Log, private: Ed25519PrivateKey = KEY) -> VerifierKey:
-    return VerifierKey.of(private, f"{log.origin}/{log.tenant}")
+    return verifier_key(private, f"{log.origin}/{log.tenant}")
 
 
 def root_of(hashes: list[bytes]) -> bytes:
@@ -294,7 +285,7 @@ def test_a_signature_by_an_unknown_key_is_refused_and_one_by_a_known_one_among_o
 
 def test_a_witness_says_when_it_saw_the_log(log: Log) -> None:
     witness = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"w")
-    known = VerifierKey.of(witness, "witness.example/w", 0x04)
+    known = verifier_key(witness, "witness.example/w", 0x04)
     receipt = log.receipt(ID, 0, 3, 4)
     text = receipt["checkpoint"].rpartition("\n\n")[0] + "\n"
     receipt["checkpoint"] += cosigned(text, witness, "witness.example/w", 1_700_000_000)

@@ -13,15 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placet_proof import (
-    EMPTY_ROOT,
-    Frontier,
-    NotProven,
-    leaf_hash,
-    node_hash,
-    verify_consistency,
-    verify_inclusion,
-)
+from placet_proof import NotProven, leaf_hash, node_hash, verify_consistency, verify_inclusion
+from placet_proof.growing import EMPTY_ROOT, Frontier
 
 # The root hashes of RFC 6962's well-known eight leaves, as other implementations publish them.
 LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]

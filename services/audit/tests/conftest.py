@@ -20,7 +20,7 @@ from placet_audit.leaf import disclose, seal
 from placet_audit.sequencer import Sequencer
 from placet_audit.signing import LogKeys
 from placet_audit.store import Store
-from placet_proof import new_key
+from placet_proof.signing import new_key
 from placet_rpc.client import channel
 from placet_rpc.server import start
 from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint

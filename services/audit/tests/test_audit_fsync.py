@@ -23,7 +23,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
-from placet_proof import new_key
+from placet_proof.signing import new_key
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError
 from placet_rpc.identity import acting_for

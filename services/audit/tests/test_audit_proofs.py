@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from placet_audit.proofs import Span, consistency, entries_of, hashes_of, inclusion
-from placet_proof import Frontier, joined, leaf_hash, node_hash, verify_consistency, verify_inclusion
+from placet_proof import leaf_hash, node_hash, verify_consistency, verify_inclusion
+from placet_proof.growing import Frontier, joined
 
 SIZE = 70
 LEAVES = [leaf_hash(str(number).encode()) for number in range(SIZE)]

@@ -13,7 +13,6 @@ from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
 from placet_audit import proving
 from placet_audit.proving import Prover
 from placet_proof import (
-    Frontier,
     Note,
     NotProven,
     Proven,
@@ -23,6 +22,7 @@ from placet_proof import (
     verify_inclusion,
     verify_receipt,
 )
+from placet_proof.growing import Frontier
 from placet_rpc.errors import (
     FailedPrecondition,
     InvalidArgument,

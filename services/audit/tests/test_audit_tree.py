@@ -15,7 +15,9 @@ from placet_audit.domain import TENANT_LEVEL, Append, Placed
 from placet_audit.proving import Prover
 from placet_audit.signing import LogKeys
 from placet_audit.store import Store
-from placet_proof import EMPTY_ROOT, Frontier, Note, NotProven, leaf_hash, new_key
+from placet_proof import Note, NotProven, leaf_hash
+from placet_proof.growing import EMPTY_ROOT, Frontier
+from placet_proof.signing import new_key
 from placet_rpc.errors import DataLoss
 from placet_storage import Database
 

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
-from placet_proof import Checkpoint, VerifierKey, leaf_hash, node_hash, signed
+from placet_proof import Checkpoint, VerifierKey, leaf_hash, node_hash
+from placet_proof.signing import signed, verifier_key
 from placet_rpc import identity
 from placet_rpc.errors import Unavailable
 from placet_rpc.server import Endpoint, ServerSettings, start
@@ -89,7 +90,7 @@ class FakeLog:
 
     def vkey(self, number: int = 0) -> VerifierKey:
         """The public half of one of its keys."""
-        return VerifierKey.of(self.keys[number], self.origin)
+        return verifier_key(self.keys[number], self.origin)
 
     @property
     def checkpoint_now(self) -> Checkpoint:

@@ -7,15 +7,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placet_proof import (
-    COSIGNATURE,
-    Checkpoint,
-    Frontier,
-    VerifierKey,
-    cosigned,
-    leaf_hash,
-    signed,
-)
+from placet_proof import COSIGNATURE, Checkpoint, leaf_hash
+from placet_proof.growing import Frontier
+from placet_proof.signing import cosigned, signed, verifier_key
 from placet_witness.domain import (
     Answer,
     Kind,
@@ -29,7 +23,7 @@ from placet_witness.domain import (
 )
 
 KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in range(40)]
-VKEYS = [VerifierKey.of(key, "log.test") for key in KEYS]
+VKEYS = [verifier_key(key, "log.test") for key in KEYS]
 TEXT = Checkpoint("log.test", 3, bytes(32)).text
 
 
@@ -71,7 +65,7 @@ def test_without_any_key_nothing_is_believed_unless_it_shall_be_learned() -> Non
 
 def test_a_witnesss_key_is_no_logs_key() -> None:
     line = cosigned(TEXT, KEYS[1], "log.test", 7)
-    vkey = str(VerifierKey.of(KEYS[1], "log.test", COSIGNATURE))
+    vkey = str(verifier_key(KEYS[1], "log.test", COSIGNATURE))
     assert refusal(Answer(f"{TEXT}\n{line}", (vkey,)), Trust((), learns=True)) is Kind.BAD_SIGNATURE
 
 

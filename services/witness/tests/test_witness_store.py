@@ -18,7 +18,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from placet_proof import Note, VerifierKey
+from placet_proof import Note
+from placet_proof.signing import verifier_key
 from placet_witness import probe
 from placet_witness.domain import Alarm, Kind
 from placet_witness.keys import Signer, as_lines, log_keys
@@ -36,7 +37,8 @@ KEEPER = """
 import sys
 from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from placet_proof import Checkpoint, VerifierKey, signed
+from placet_proof import Checkpoint
+from placet_proof.signing import signed, verifier_key
 from placet_witness.domain import Answer, Trust, read
 from placet_witness.keys import Signer
 from placet_witness.store import Folder
@@ -51,7 +53,7 @@ with Folder.held(Path(sys.argv[1])) as folder:
         size += 1
         text = Checkpoint("log.test", size, size.to_bytes(32, "big")).text
         note = text + "\\n" + signed(text, private, "log.test")
-        shown = read(Answer(note, (str(VerifierKey.of(private, "log.test")),)), Trust((), learns=True))
+        shown = read(Answer(note, (str(verifier_key(private, "log.test")),)), Trust((), learns=True))
         folder.believe(shown)
         folder.keep(shown, signer.cosignature(text, size))
 """
@@ -211,7 +213,7 @@ def test_what_is_no_ed25519_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_of_log_keys_holds_verifier_keys_of_a_log_and_remarks(tmp_path: Path) -> None:
-    keys = [VerifierKey.of(Ed25519PrivateKey.generate(), f"log.test/{number}") for number in range(2)]
+    keys = [verifier_key(Ed25519PrivateKey.generate(), f"log.test/{number}") for number in range(2)]
     path = tmp_path / "log-keys"
     path.write_text("# this year's\n\n" + as_lines(keys))
     assert list(log_keys(path)) == keys

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from placet_proof import Note, VerifierKey, signed
+from placet_proof import Note, VerifierKey
+from placet_proof.signing import signed, verifier_key
 from placet_witness.domain import Alarm, Kind
 from placet_witness.keys import as_lines
 from placet_witness.status import Status
@@ -290,7 +291,7 @@ async def test_a_key_joins_when_a_known_key_and_it_sign_the_same_checkpoint(watc
         await witness.look()
         assert (witness.status.size, witness.status.alarm) == (5, None)
     keys = [VerifierKey.parse(line) for line in watched.text("keys").splitlines()]
-    assert keys == [VerifierKey.of(old, watched.log.origin), VerifierKey.of(new, watched.log.origin)]
+    assert keys == [verifier_key(old, watched.log.origin), verifier_key(new, watched.log.origin)]
     assert keys[1] in Note.parse(watched.text("checkpoint")).verified(keys)
 
 
@@ -298,7 +299,7 @@ async def test_a_key_that_the_log_offers_without_signing_with_it_is_not_believed
     await witnessed(watched)
     new = Ed25519PrivateKey.generate()
     with watched.witness() as witness:
-        watched.log.offered = [str(VerifierKey.of(new, watched.log.origin)), "nonsense"]
+        watched.log.offered = [str(verifier_key(new, watched.log.origin)), "nonsense"]
         await witness.look()
         assert alarm_of(witness) is None
         watched.log.keys = [new]

@@ -24,7 +24,9 @@ from placet_audit.store import append
 from placet_bench.figures import Figure, Report, at_most, percentile
 from placet_bench.setting import Setting
 from placet_cli.verifying import KnownKeys, SqliteSource, Verification
-from placet_proof import Frontier, leaf_hash, new_key, verify_inclusion
+from placet_proof import leaf_hash, verify_inclusion
+from placet_proof.growing import Frontier
+from placet_proof.signing import new_key
 from placet_storage import Database
 
 MILLION = 1_000_000

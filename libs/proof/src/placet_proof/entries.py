@@ -9,38 +9,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import TypeVar
 
 from placet_proof.tree import NotProven
 
 _TENANT, _APPROVAL, _NUMBER, _EVENT = 1, 2, 3, 4
-_CAUSE = 3
+_ACTOR, _CAUSE = 2, 3
 _BODIES = range(16, 100)
 _ERASED_REQUEST, _ERASED_VALUES = 1, 3
 _COMMITMENT, _COMMITMENT_BYTES = 1, 32
 _NUMBERS = 1 << 29
+_VARINT, _BYTES = 0, 2
+_FIXED = {1: 8, 5: 4}
 
-ERASABLE: Mapping[str, tuple[int, ...]] = {
-    "event.actor.name": (4, 2, 2),
-    "event.received.title": (4, 16, 2),
-    "event.received.required_approver": (4, 16, 11),
-    "event.received.manager_approver": (4, 16, 12),
-    "event.pre_screened.reasoning": (4, 18, 8),
-    "event.asked.person": (4, 20, 2),
-    "event.asked.reason": (4, 20, 3),
-    "event.timed_out.reason": (4, 22, 3),
-    "event.escalated.reason": (4, 23, 3),
-    "event.voted.reason": (4, 24, 4),
-    "event.voted.on_behalf_of": (4, 24, 5),
-    "event.refused.message": (4, 25, 3),
-    "event.fell_back.reason": (4, 26, 1),
-    "event.ai_decided.reasoning": (4, 27, 5),
-    "event.decided.approver": (4, 29, 5),
-    "event.decided.on_behalf_of": (4, 29, 6),
-    "event.decided.reasoning": (4, 29, 9),
-    "event.erased.reason": (4, 32, 2),
+ERASABLE: Mapping[str, tuple[int, int]] = {
+    "event.actor.name": (_ACTOR, 2),
+    "event.received.title": (16, 2),
+    "event.received.required_approver": (16, 11),
+    "event.received.manager_approver": (16, 12),
+    "event.pre_screened.reasoning": (18, 8),
+    "event.asked.person": (20, 2),
+    "event.asked.reason": (20, 3),
+    "event.timed_out.reason": (22, 3),
+    "event.escalated.reason": (23, 3),
+    "event.voted.reason": (24, 4),
+    "event.voted.on_behalf_of": (24, 5),
+    "event.refused.message": (25, 3),
+    "event.fell_back.reason": (26, 1),
+    "event.ai_decided.reasoning": (27, 5),
+    "event.decided.approver": (29, 5),
+    "event.decided.on_behalf_of": (29, 6),
+    "event.decided.reasoning": (29, 9),
+    "event.erased.reason": (32, 2),
 }
-"""The erasable fields of the contract, by path, with the numbers of the fields that lead to each."""
+"""The erasable fields of the contract, by path: the number of the event's part, and the field's in it."""
 
 ERASED = 32
 """The number of the event that says that a request's values were erased; its field 1 is the request."""
@@ -51,21 +53,7 @@ SALT_BYTES = 16
 Wire = Mapping[int, int | bytes | None]
 """A message's fields by number; None: it is there more than once."""
 
-_Tree = Mapping[int, "_Tree | str"]
-
-
-def _grown() -> _Tree:
-    """The numbers of ERASABLE as a tree, so that each message is read once."""
-    tree: dict[int, Any] = {}  # Any: mypy knows no dictionary of itself
-    for path, (*numbers, last) in ERASABLE.items():
-        node = tree
-        for number in numbers:
-            node = node.setdefault(number, {})
-        node[last] = path
-    return tree[_EVENT]  # type: ignore[no-any-return]  # as above
-
-
-_ERASABLE_OF_EVENT = _grown()
+_Value = TypeVar("_Value", int, bytes)
 
 
 def commitment(salt: bytes, value: str) -> bytes:
@@ -93,23 +81,25 @@ class Leaf:
     def parse(cls, leaf: bytes) -> Leaf:
         """Reads a leaf. Raises NotProven for what is none, or could be read in two ways."""
         entry = _fields(leaf)
-        event = _fields(_bytes(entry, _EVENT))
+        event = _fields(_get(entry, _EVENT, b""))
         bodies = [number for number in event if number in _BODIES]
         if len(bodies) != 1:
             raise NotProven("an entry holds one event")
-        body = _bytes(event, bodies[0])
-        erased = _fields(body) if bodies == [ERASED] else {}
-        found = dict[str, bytes]()
-        _collect(event, _ERASABLE_OF_EVENT, found)
+        parts = {number: _fields(_get(event, number, b"")) for number in (_ACTOR, *bodies)}
+        erased = parts.get(ERASED, {})
         return cls(
-            _text(_bytes(entry, _TENANT)),
-            _text(_bytes(entry, _APPROVAL)),
-            _number(entry, _NUMBER),
+            _text(entry, _TENANT),
+            _text(entry, _APPROVAL),
+            _get(entry, _NUMBER, 0),
             bodies[0],
-            _text(_bytes(event, _CAUSE)),
-            _text(_bytes(erased, _ERASED_REQUEST)),
-            _number(erased, _ERASED_VALUES),
-            found,
+            _text(event, _CAUSE),
+            _text(erased, _ERASED_REQUEST),
+            _get(erased, _ERASED_VALUES, 0),
+            {
+                path: _commitment(path, wire)
+                for path, (part, field) in ERASABLE.items()
+                if part in parts and (wire := _get(parts[part], field, b""))
+            },
         )
 
     def opened(self, path: str, salt: bytes, value: str) -> None:
@@ -125,79 +115,44 @@ class Leaf:
             raise NotProven(f"the value of {path} is not what the entry committed to")
 
 
-def _collect(fields: Wire, tree: _Tree, found: dict[str, bytes]) -> None:
-    """The commitments of a message's erasable fields. An erasable field holds its commitment, or nothing."""
-    for number, below in tree.items():
-        if number not in fields:
-            continue
-        inner = _fields(_bytes(fields, number))
-        if not isinstance(below, str):
-            _collect(inner, below, found)
-        elif inner:
-            committed = _bytes(inner, _COMMITMENT)
-            if len(inner) != 1 or len(committed) != _COMMITMENT_BYTES:
-                raise NotProven(f"{below} holds something else than a commitment")
-            found[below] = committed
+def _commitment(path: str, erasable: bytes) -> bytes:
+    """What an erasable field of a leaf holds, if it holds anything."""
+    fields = _fields(erasable)
+    committed = _get(fields, _COMMITMENT, b"")
+    if len(fields) != 1 or len(committed) != _COMMITMENT_BYTES:
+        raise NotProven(f"{path} holds something else than a commitment")
+    return committed
 
 
-def _bytes(fields: Wire, number: int) -> bytes:
-    """A field's bytes, empty if it is absent."""
-    value = fields.get(number, b"")
-    if not isinstance(value, bytes):
+def _get(fields: Wire, number: int, default: _Value) -> _Value:
+    """A field's bytes, or its number of 32 bits; the default if it is absent."""
+    value = fields.get(number, default)
+    if not isinstance(value, type(default)) or (isinstance(value, int) and value >= 1 << 32):
         raise NotProven(f"field {number} of an entry is not as it should be")
     return value
 
 
-def _number(fields: Wire, number: int) -> int:
-    """A field's number of 32 bits, 0 if it is absent."""
-    value = fields.get(number, 0)
-    if not isinstance(value, int) or value >= 1 << 32:
-        raise NotProven(f"field {number} of an entry is not as it should be")
-    return value
-
-
-def _text(found: bytes) -> str:
+def _text(fields: Wire, number: int) -> str:
     try:
-        return found.decode()
+        return _get(fields, number, b"").decode()
     except UnicodeDecodeError as error:
         raise NotProven("a text of an entry is not UTF-8") from error
 
 
 def _fields(message: bytes) -> Wire:
     found: dict[int, int | bytes | None] = {}
-    at, end = 0, len(message)
-    value: int | bytes
-    # Numbers below 128 are one byte. Most are, and logs are long.
-    while at < end:
-        tag, at = message[at], at + 1
-        if tag >= 0x80:
-            tag, at = _varint(message, at - 1)
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
         number, kind = tag >> 3, tag & 7
-        if kind == 2 and at < end and message[at] < 0x80:
-            start = at + 1
-            at = start + message[at]
-            value = message[start:at]
-        else:
-            value, at = _value(message, at, kind)
-        if not 0 < number < _NUMBERS:
-            raise NotProven("an entry holds a field with a number that is none")
-        found[number] = None if number in found else value
-    if at > end:
-        raise NotProven("an entry ends in the midst of a field")
+        # A field of a kind that is none would never end.
+        size, at = _varint(message, at) if kind in (_VARINT, _BYTES) else (_FIXED.get(kind, len(message)), at)
+        end = at if kind == _VARINT else at + size
+        if end > len(message) or not 0 < number < _NUMBERS:
+            raise NotProven("an entry holds a field that has no end, or a number or kind that is none")
+        found[number] = None if number in found else size if kind == _VARINT else message[at:end]
+        at = end
     return found
-
-
-def _value(message: bytes, at: int, kind: int) -> tuple[int | bytes, int]:
-    """A field's value, and where it ends, which may be behind the message's end."""
-    if kind == 0:
-        return _varint(message, at)
-    if kind == 2:
-        size, at = _varint(message, at)
-    elif kind in (1, 5):
-        size = 8 if kind == 1 else 4
-    else:
-        raise NotProven("an entry holds a field of an unknown kind")
-    return message[at : at + size], at + size
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from placet_proof.tree import NotProven
 
@@ -21,21 +19,28 @@ LOG_SIGNATURE, COSIGNATURE = 0x01, 0x04
 _MOST_SIGNATURES = 32
 # Halves of characters, which Python's strings may hold, and UTF-8 never.
 _HALVES = "\ud800-\udfff"
-_NAME = re.compile(rf"[^\s+{_HALVES}]+")
 _NOT_IN_NOTES = re.compile(rf"[\x00-\x09\x0b-\x1f{_HALVES}]")
 _LATEST = (1 << 63) - 1
-_SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+KEY_NAME = re.compile(rf"[^\s+{_HALVES}]+")
+"""What can name a key."""
+NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+"""How many leaves there are, or which leaf, in decimal."""
 
 
 def decoded(text: str) -> bytes:
     """The bytes of standard base64, written in the one way that it can be. Raises NotProven."""
     try:
         found = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise NotProven(f"{text[:80]!r} is not base64") from error
     if base64.b64encode(found).decode() != text:
         raise NotProven(f"{text[:80]!r} is not base64 in its one spelling")
     return found
+
+
+def cosigned_text(text: str, time: int) -> bytes:
+    """What a witness signs of a checkpoint's text at a POSIX time."""
+    return f"cosignature/v1\ntime {time}\n{text}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +58,15 @@ class VerifierKey:
         key_id, _, encoded = rest.partition("+")
         material = decoded(encoded)
         key = cls(name, material[0] if material else 0, material[1:])
-        if not _NAME.fullmatch(name) or key.kind not in (LOG_SIGNATURE, COSIGNATURE) or len(key.public) != 32:
+        if (
+            not KEY_NAME.fullmatch(name)
+            or key.kind not in (LOG_SIGNATURE, COSIGNATURE)
+            or len(key.public) != 32
+        ):
             raise NotProven(f"{vkey[:80]!r} is not an Ed25519 verifier key")
         if key.id.hex() != key_id:
             raise NotProven(f"the verifier key {vkey[:80]!r} was altered: its id is {key.id.hex()}")
         return key
-
-    @classmethod
-    def of(cls, private: Ed25519PrivateKey, name: str, kind: int = LOG_SIGNATURE) -> VerifierKey:
-        """The public half of a key. Raises ValueError for a name with spaces or a plus."""
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} cannot name a key: it has spaces or a plus, or is empty")
-        return cls(name, kind, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
 
     @property
     def id(self) -> bytes:
@@ -84,7 +86,7 @@ class VerifierKey:
         time, message = None, text.encode()
         if self.kind == COSIGNATURE:
             time, signature = int.from_bytes(signature[:8], "big"), signature[8:]
-            message = _cosigned(text, time)
+            message = cosigned_text(text, time)
             if time > _LATEST:
                 raise NotProven(f"{self.name} signed at a time that cannot be")
         try:
@@ -92,27 +94,6 @@ class VerifierKey:
         except (InvalidSignature, ValueError) as error:
             raise NotProven(f"the signature of {self.name} is not one of this text") from error
         return time
-
-
-def new_key() -> str:
-    """A new private key, in PEM (PKCS #8, not encrypted)."""
-    key = Ed25519PrivateKey.generate()
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def signed(text: str, private: Ed25519PrivateKey, name: str) -> str:
-    """The line of a log's signature over a note's text."""
-    return VerifierKey.of(private, name).line(private.sign(text.encode()))
-
-
-def cosigned(text: str, private: Ed25519PrivateKey, name: str, time: int) -> str:
-    """The line of a witness's signature over a checkpoint's text, at a POSIX time."""
-    signature = time.to_bytes(8, "big") + private.sign(_cosigned(text, time))
-    return VerifierKey.of(private, name, COSIGNATURE).line(signature)
-
-
-def _cosigned(text: str, time: int) -> bytes:
-    return f"cosignature/v1\ntime {time}\n{text}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +132,7 @@ class Note:
     def checkpoint(self) -> Checkpoint:
         """The checkpoint, which is worth nothing before `verified`. Raises NotProven for what is none."""
         lines = self.text[:-1].split("\n")
-        if len(lines) < 3 or not all(lines) or not _SIZE.fullmatch(lines[1]) or len(decoded(lines[2])) != 32:
+        if len(lines) < 3 or not all(lines) or not NUMBER.fullmatch(lines[1]) or len(decoded(lines[2])) != 32:
             raise NotProven("the note is not a checkpoint: origin, size, root")
         return Checkpoint(lines[0], int(lines[1]), decoded(lines[2]))
 
@@ -183,6 +164,6 @@ def _signature(line: str) -> tuple[str, bytes, bytes]:
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
     blob = decoded(encoded)
-    if dash != "—" or not _NAME.fullmatch(name) or len(blob) <= 4:
+    if dash != "—" or not KEY_NAME.fullmatch(name) or len(blob) <= 4:
         raise NotProven(f"{line[:80]!r} is not a note's signature")
     return name, blob[:4], blob[4:]

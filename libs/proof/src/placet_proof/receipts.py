@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from placet_proof.entries import Leaf
-from placet_proof.notes import Checkpoint, Note, VerifierKey, decoded
+from placet_proof.notes import NUMBER, Checkpoint, Note, VerifierKey, decoded
 from placet_proof.tree import NotProven, leaf_hash, verify_inclusion
-
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,7 @@ def _check_fields(message: Mapping[str, Any], known: Collection[str]) -> None:
 
 def _index(given: object) -> int:
     """Proto3 JSON writes numbers of 64 bits as text. Raises ValueError, TypeError."""
-    if isinstance(given, str) and _NUMBER.fullmatch(given):
+    if isinstance(given, str) and NUMBER.fullmatch(given):
         return int(given)
     if isinstance(given, int) and not isinstance(given, bool):
         return given

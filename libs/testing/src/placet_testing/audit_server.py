@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
-from placet_proof import new_key
+from placet_proof.signing import new_key
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.server import start

@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
 from placet_cli.verifying import Findings, Record, Row, Table, merged
 from placet_cli.verifying.sqlite import NotUtf8
-from placet_proof import Checkpoint, Frontier, leaf_hash, signed
+from placet_proof import Checkpoint, leaf_hash
+from placet_proof.growing import Frontier
+from placet_proof.signing import signed
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint

@@ -14,7 +14,8 @@ from placet_audit.domain import Entry
 from placet_audit.proofs import Span, entries_of, roots_of
 from placet_audit.signing import LogKeys
 from placet_audit.tables import checkpoint, tree
-from placet_proof import Frontier, NotProven, leaf_hash
+from placet_proof import NotProven, leaf_hash
+from placet_proof.growing import Frontier
 from placet_rpc.errors import DataLoss
 
 _TENANT = sa.bindparam("tenant", type_=sa.Text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from placet_proof import joined
+from placet_proof.growing import joined
 
 HASH_BYTES = 32
 

@@ -15,7 +15,8 @@ from placet_audit.proofs import HASH_BYTES, Span
 from placet_audit.signing import LogKeys
 from placet_audit.store import erasures_of, lock, read_page, read_request
 from placet_audit.tables import OF_THE_TENANT, entry
-from placet_proof import EMPTY_ROOT, Note, NotProven
+from placet_proof import Note, NotProven
+from placet_proof.growing import EMPTY_ROOT
 from placet_rpc.errors import OutOfRange, ResourceExhausted
 from placet_storage import Database
 

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from placet_proof import LOG_SIGNATURE, Checkpoint, Note, NotProven, VerifierKey, signed
+from placet_proof import LOG_SIGNATURE, Checkpoint, Note, NotProven, VerifierKey
+from placet_proof.signing import signed
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 

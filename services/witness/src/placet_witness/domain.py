@@ -11,15 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from placet_proof import (
-    EMPTY_ROOT,
-    LOG_SIGNATURE,
-    Checkpoint,
-    Note,
-    NotProven,
-    VerifierKey,
-    verify_consistency,
-)
+from placet_proof import LOG_SIGNATURE, Checkpoint, Note, NotProven, VerifierKey, verify_consistency
+from placet_proof.growing import EMPTY_ROOT
 
 # Origins name files.
 _ORIGIN_BYTES = 200

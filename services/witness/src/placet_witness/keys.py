@@ -11,7 +11,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from placet_proof import COSIGNATURE, LOG_SIGNATURE, NotProven, VerifierKey, cosigned
+from placet_proof import COSIGNATURE, LOG_SIGNATURE, NotProven, VerifierKey
+from placet_proof.signing import cosigned, verifier_key
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class Signer:
         if not isinstance(private, Ed25519PrivateKey):
             raise ValueError(f"{path} holds a private key, but none of Ed25519")  # noqa: TRY004 (a wrong file, not a wrong call)
         # Says at once whether the name will do.
-        VerifierKey.of(private, name, COSIGNATURE)
+        verifier_key(private, name, COSIGNATURE)
         return cls(private, name)
 
     @property
     def key(self) -> VerifierKey:
         """What its cosignatures are verified with."""
-        return VerifierKey.of(self.private, self.name, COSIGNATURE)
+        return verifier_key(self.private, self.name, COSIGNATURE)
 
     def cosignature(self, text: str, time: int) -> str:
         """The line of its signature over a checkpoint's text, at a POSIX time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from placet_proof import Frontier
+from placet_proof.growing import Frontier
 
 HASH_BYTES = 32
 

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from alembic import op
 
 # The tree is RFC 6962's and will never be another, so that this may use what the service uses.
-from placet_proof import Frontier, leaf_hash
+from placet_proof import leaf_hash
+from placet_proof.growing import Frontier
 
 revision = "0002"
 down_revision = "0001"
