@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -118,6 +119,16 @@ async def test_a_stop_goes_in_its_order_and_fails_no_call_in_flight(settings: An
         await process.ended()
 
     assert servicer.happened == ["health says no", "answered", "channels closed", "telemetry flushed"]
+
+
+async def test_what_is_there_at_the_start_is_out_of_the_collectors_way_until_the_end(settings: Any) -> None:
+    process = Process(Audit(), settings())
+    await process.address()
+    # All modules, at least: looking at them again would stop every call for tens of milliseconds.
+    assert gc.get_freeze_count() > 10_000
+    process.terminate()
+    await process.ended()
+    assert gc.get_freeze_count() == 0
 
 
 async def test_under_load_every_call_is_answered_or_was_never_begun(settings: Any, keys: Any) -> None:

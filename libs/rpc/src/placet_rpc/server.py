@@ -8,6 +8,7 @@ caller closes (channels, database, telemetry). So nothing is closed under a call
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import signal
@@ -188,6 +189,10 @@ async def serve(
             stack.push_async_callback(_awaited, close)
         server = await start(settings, endpoints, on_access_refused=on_access_refused)
         stack.push_async_callback(server.stop)
+        # What is there by now stays: a collection that looks at all of it again stops every call meanwhile.
+        gc.collect()
+        gc.freeze()
+        stack.callback(gc.unfreeze)
         _LOG.info("serving on %s", settings.listen, extra={"port": server.port})
         if ready is not None:
             ready(server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -79,6 +80,10 @@ async def run_worker(
         graceful_shutdown_timeout=timedelta(seconds=settings.grace),
     )
     async with closing, worker:
+        # What is there by now stays: a collection that looks at all of it again stops every task meanwhile.
+        gc.collect()
+        gc.freeze()
+        closing.callback(gc.unfreeze)
         _say_ready(settings.ready_file)
         await stop.wait()
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from placet_audit.domain import (
     DEFAULT_PAGE,
@@ -157,17 +157,23 @@ class Feed(Generic[Answer]):
 
 
 class _Kept(Generic[Answer]):
-    """An entry and its answer, which is rendered by the first reader that gets there."""
+    """An entry until the first reader gets there, and from then on what readers get of it.
+
+    Never both: there are many, and whatever Python's collector has to look at stops all appends meanwhile.
+    """
+
+    __slots__ = ("_answer", "_entry", "size")
 
     def __init__(self, entry: Entry) -> None:
         self.size = entry.size
-        self._entry = entry
+        self._entry: Entry | None = entry
         self._answer: Answer | None = None
 
     def answer(self, render: Callable[[Entry], Answer]) -> Answer:
-        if self._answer is None:
-            self._answer = render(self._entry)
-        return self._answer
+        if self._entry is not None:
+            self._answer, self._entry = render(self._entry), None
+        # Any answer may be None, so far as its type goes.
+        return cast(Answer, self._answer)
 
 
 class _Recent(Generic[Answer]):
