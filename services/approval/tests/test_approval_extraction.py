@@ -13,53 +13,9 @@ from placet_approval.domain.extraction import extract
 from placet_approval.domain.pdf import MAX_TEXT_BYTES, text_of
 from placet_approval.domain.unreadable import Unreadable
 from placet_approval.extracting import Extractor, Limits
+from placet_testing.pdf import pdf, pdf_with_content
 
 PDF = "application/pdf"
-FONT = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
-RESOURCES = f"/Resources << /Font << /F1 {FONT} >> >>"
-
-
-def pdf(*pages: str, compress: bool = False) -> bytes:
-    """A PDF with a page for each text, in Helvetica (ISO 32000-1, 7.5)."""
-    kids = " ".join(f"{3 + 2 * number} 0 R" for number in range(len(pages)))
-    objects = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode(),
-    ]
-    for number, text in enumerate(pages):
-        content = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode("cp1252")
-        stream = zlib.compress(content, 9) if compress else content
-        how = "/Filter /FlateDecode " if compress else ""
-        page = (
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {4 + 2 * number} 0 R"
-            f" {RESOURCES} >>"
-        )
-        objects.append(page.encode())
-        objects.append(f"<< {how}/Length {len(stream)} >>\nstream\n".encode() + stream + b"\nendstream")
-    return _with_cross_references(objects)
-
-
-def _pdf_with_content(compressed: bytes) -> bytes:
-    page = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R {RESOURCES} >>"
-    return _with_cross_references(
-        [
-            b"<< /Type /Catalog /Pages 2 0 R >>",
-            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-            page.encode(),
-            b"<< /Filter /FlateDecode /Length %d >>\nstream\n%s\nendstream" % (len(compressed), compressed),
-        ]
-    )
-
-
-def _with_cross_references(objects: list[bytes]) -> bytes:
-    body, offsets = b"%PDF-1.4\n", []
-    for number, written in enumerate(objects, 1):
-        offsets.append(len(body))
-        body += b"%d 0 obj\n%s\nendobj\n" % (number, written)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    head = b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
-    trailer = b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n"
-    return body + head + table + trailer % (len(objects) + 1, len(body))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +120,7 @@ def test_a_pdf_that_unpacks_to_more_than_pypdf_takes_is_refused_as_such() -> Non
     content = b"BT /F1 12 Tf [" + b"(a) " * 200_000 + b"] TJ ET"
 
     with pytest.raises(Unreadable, match="holds more than can be read; send its text instead"):
-        text_of(_pdf_with_content(zlib.compress(content)))
+        text_of(pdf_with_content(zlib.compress(content)))
 
 
 def test_a_pdf_with_too_many_pages_is_refused() -> None:
@@ -173,7 +129,7 @@ def test_a_pdf_with_too_many_pages_is_refused() -> None:
 
 
 # A page of eight million letters, each written by an operator of its own: minutes, and gigabytes.
-ENDLESS = _pdf_with_content(zlib.compress(b"BT /F1 12 Tf " + b"(a) Tj " * 8_000_000 + b"ET", 9))
+ENDLESS = pdf_with_content(zlib.compress(b"BT /F1 12 Tf " + b"(a) Tj " * 8_000_000 + b"ET", 9))
 
 
 async def test_a_page_that_takes_for_ever_is_killed_and_the_next_pdf_is_read() -> None:
