@@ -13,22 +13,31 @@ from placet_cli.commands.receipts import tell
 from placet_cli.receipts import Receipt, own_keys, read_receipt, verified
 from placet_cli.screen import Screen
 from placet_cli.verifying import KnownKeys
-from placet_proof import COSIGNATURE, Checkpoint, NotProven, leaf_hash
+from placet_proof import COSIGNATURE, Checkpoint, NotProven, leaf_hash, node_hash
 from placet_proof.signing import cosigned, signed, verifier_key
 
 ID = "1c9f0e4a-0000-5000-8000-000000000000"
 ORIGIN = "log.example/placet/home"
 
 
-def receipt_of(entry: event_pb2.Entry, origin: str = ORIGIN) -> Receipt:
-    """The receipt of a log that has this entry alone, signed by a key that it brings along."""
-    key, leaf = Ed25519PrivateKey.generate(), entry.SerializeToString(deterministic=True)
-    text = Checkpoint(origin, 1, leaf_hash(leaf)).text
+def receipt_of(*entries: event_pb2.Entry, origin: str = ORIGIN) -> Receipt:
+    """The receipt of a log of these entries, two at most, signed by a key that it brings along."""
+    key = Ed25519PrivateKey.generate()
+    leaves = [entry.SerializeToString(deterministic=True) for entry in entries]
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    text = Checkpoint(origin, len(leaves), hashes[0] if len(leaves) == 1 else node_hash(*hashes)).text
     return {
-        "approvalId": entry.approval_id,
+        "approvalId": entries[0].approval_id,
         "checkpoint": f"{text}\n{signed(text, key, origin)}",
         "keys": [str(verifier_key(key, origin))],
-        "entries": [{"leaf": base64.b64encode(leaf).decode()}],
+        "entries": [
+            {
+                "index": index,
+                "leaf": base64.b64encode(leaf).decode(),
+                "proof": [base64.b64encode(one).decode() for one in hashes if one != hashes[index]],
+            }
+            for index, leaf in enumerate(leaves)
+        ],
     }
 
 
@@ -75,6 +84,16 @@ def test_a_value_that_is_hashed_in_the_clear_is_not_told_as_if_it_were_disclosed
         verified(receipt_of(entry), KnownKeys())
 
 
+def test_only_an_erasure_of_the_request_itself_explains_what_is_not_disclosed() -> None:
+    hidden = event_pb2.Erasable(commitment=bytes(32))
+    voted = entry_of(voted=event_pb2.Voted(reason=hidden))
+    erased = entry_of(erased=event_pb2.Erased(approval_id=ID, values=1))
+    erased.number = 2
+    assert verified(receipt_of(voted, erased), KnownKeys()).withheld == [(0, "event.voted.reason")]
+    erased.approval_id, erased.number = "", 0
+    assert verified(receipt_of(voted, erased), KnownKeys()).withheld == []
+
+
 def test_what_others_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     evil = "\x1b[2J\u202e"
     entry = entry_of(
@@ -82,7 +101,7 @@ def test_what_others_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixtu
         actor=event_pb2.Actor(authenticated_by=evil),
     )
     entry.approval_id = f"{ID}{evil}"
-    tell(Screen(), verified(receipt_of(entry, "log\u202e.example/placet/home"), KnownKeys()))
+    tell(Screen(), verified(receipt_of(entry, origin="log\u202e.example/placet/home"), KnownKeys()))
     told = capsys.readouterr().out
     assert "\x1b" not in told
     assert "\u202e" not in told

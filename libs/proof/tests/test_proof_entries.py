@@ -123,6 +123,9 @@ MALFORMED: dict[str, Callable[[], bytes]] = {
     "a number that is text": lambda: raw(an_erasure()) + b"\x1a\x01a",
     "a number of more than 32 bits": lambda: raw(an_erasure()) + b"\x18\x80\x80\x80\x80\x80\x01",
     "a tenant that is a number": lambda: raw(a_vote())[9:] + b"\x08\x01",
+    "a tenant of eight bytes": lambda: raw(a_vote())[9:] + b"\x09acmecorp",
+    "an event of four bytes": lambda: b"\x0a\x01a\x18\x01\x25\x82\x01\x80\x00",
+    "a body of eight bytes": lambda: b"\x0a\x01a\x22\x0a\xf1\x01" + bytes(8),
     "a tenant that is not UTF-8": lambda: raw(a_vote())[9:] + b"\x0a\x01\xff",
     "a body that is a number": lambda: b"\x22\x03\x88\x01\x01",
     "a group": lambda: raw(a_vote()) + b"\x2b\x2c",
@@ -163,7 +166,9 @@ def agrees(found: bytes) -> None:
     assert leaf.cause_id == entry.event.cause_id
     assert (leaf.erases, leaf.erased_values) == (entry.event.erased.approval_id, entry.event.erased.values)
     body = entry.event.WhichOneof("body")
-    if body is not None:
+    if body is None:
+        assert leaf.body not in entry.event.DESCRIPTOR.fields_by_number
+    else:
         assert leaf.body == entry.event.DESCRIPTOR.fields_by_name[body].number
 
 

@@ -103,7 +103,9 @@ def test_a_key_for_signatures_of_another_kind_is_refused(kind: int) -> None:
         VerifierKey.parse(str(VerifierKey("log.test/a", kind, LOG.public)))
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a+b", "a\tb", "a\u00a0b", "a\u2003b", "a\u3000b", "a\n", " "])
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a+b", "a\tb", "a\u00a0b", "a\u2003b", "a\u3000b", "a\n", " ", "a\x01b"]
+)
 def test_a_name_with_spaces_or_a_plus_names_no_key(name: str) -> None:
     with pytest.raises(ValueError, match="cannot name a key"):
         verifier_key(PRIVATE[0], name)
@@ -354,6 +356,14 @@ def test_a_cosignature_of_another_time_or_text_is_refused() -> None:
     ):
         with pytest.raises(NotProven, match=r"signature of witness\.test"):
             Note.parse(wrong).verified([LOG, WITNESS])
+
+
+def test_of_two_cosignatures_of_one_witness_the_first_tells_the_time_and_both_must_hold() -> None:
+    five, nine = (cosigned(TEXT, PRIVATE[1], WITNESS.name, time) for time in (5, 9))
+    assert Note.parse(NOTE + five + nine).verified([WITNESS]) == {WITNESS: 5}
+    for wrong in (five + WITNESS.line(bytes(72)), WITNESS.line(bytes(72)) + five):
+        with pytest.raises(NotProven, match=r"signature of witness\.test"):
+            Note.parse(NOTE + wrong).verified([WITNESS])
 
 
 def test_a_cosignature_of_a_time_that_cannot_be_is_refused() -> None:

@@ -206,6 +206,7 @@ STRUCTURAL: dict[str, Callable[[Receipt], None]] = {
     "no proof": of_entry(1, proof=[]),
     "a proof that is text": of_entry(1, proof="AAAA"),
     "disclosures that are text": of_entry(1, disclosures="AAAA"),
+    "disclosures that are an empty object": of_entry(1, disclosures={}),
     "disclosures without paths": of_entry(1, disclosures=[{}]),
     "a disclosure's path that is a list": of_entry(1, disclosures=[{"path": [], "salt": ""}]),
     "an entry that is text": lambda receipt: receipt["entries"].__setitem__(1, "AAAA"),
@@ -265,7 +266,7 @@ def test_a_checkpoint_of_another_log_is_refused(log: Log) -> None:
     # The same key signs for all tenants, and the name beside a signature is not signed.
     text, _, lines = strange.note().rpartition("\n\n")
     renamed = key_of(log).line(base64.b64decode(lines.split()[2])[4:])
-    with pytest.raises(NotProven, match="and not of"):
+    with pytest.raises(NotProven, match="no known key of it signed"):
         proven({**receipt, "checkpoint": f"{text}\n\n{renamed}"}, log)
 
 
@@ -284,12 +285,24 @@ def test_a_signature_by_an_unknown_key_is_refused_and_one_by_a_known_one_among_o
 
 
 def test_a_witness_says_when_it_saw_the_log(log: Log) -> None:
+    receipt, known = cosigned_by_a_witness(log, 1_700_000_000)
+    assert verify_receipt(receipt, [key_of(log), known]).signers == {key_of(log): None, known: 1_700_000_000}
+
+
+def test_a_witness_of_many_logs_stands_for_none_whose_key_is_known(log: Log) -> None:
+    strange = Log(origin="x/y", leaves=log.leaves, disclosures=log.disclosures)
+    receipt, known = cosigned_by_a_witness(strange, 1_700_000_000)
+    assert verify_receipt(receipt, [known]).checkpoint.origin == f"x/y/{log.tenant}"
+    with pytest.raises(NotProven, match="no known key of it signed"):
+        verify_receipt(receipt, [key_of(log), known])
+
+
+def cosigned_by_a_witness(log: Log, time: int) -> tuple[dict[str, Any], VerifierKey]:
     witness = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"w")
-    known = verifier_key(witness, "witness.example/w", 0x04)
     receipt = log.receipt(ID, 0, 3, 4)
     text = receipt["checkpoint"].rpartition("\n\n")[0] + "\n"
-    receipt["checkpoint"] += cosigned(text, witness, "witness.example/w", 1_700_000_000)
-    assert verify_receipt(receipt, [key_of(log), known]).signers == {key_of(log): None, known: 1_700_000_000}
+    receipt["checkpoint"] += cosigned(text, witness, "witness.example/w", time)
+    return receipt, verifier_key(witness, "witness.example/w", 0x04)
 
 
 # Where a receipt's file may differ and still mean the same: how JSON is written, and the keys that it brings

@@ -16,7 +16,7 @@ from placet.audit.v1 import event_pb2
 from placet_cli.verifying import KnownKeys, fault_of, once
 from placet_cli.words import clean, point, rows
 from placet_client import Outcome
-from placet_proof import COSIGNATURE, ERASED, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
+from placet_proof import COSIGNATURE, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
 
 # JSON, of which the verifier checks every part before it is used; hence Any.
 Receipt = Mapping[str, Any]
@@ -168,8 +168,8 @@ def _message(one: _Entry) -> event_pb2.LogEntry:
 
 
 def _explained(index: int, proven: Proven) -> bool:
-    """Whether an erasure came after an entry."""
-    return any(one.leaf.body == ERASED and one.index > index for one in proven.entries)
+    """Whether an erasure of the request came after an entry."""
+    return proven.erased_at is not None and proven.erased_at > index
 
 
 def _outcome(event: event_pb2.Event) -> Outcome | None:

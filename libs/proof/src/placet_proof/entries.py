@@ -51,14 +51,15 @@ SALT_BYTES = 16
 """How long the salt of a commitment is."""
 
 Wire = Mapping[int, int | bytes | None]
-"""A message's fields by number; None: it is there more than once."""
+"""A message's fields by number; None: it is there more than once, or of a kind that nothing read here has."""
 
 _Value = TypeVar("_Value", int, bytes)
 
 
 def commitment(salt: bytes, value: str) -> bytes:
     """SHA-256(salt || UTF-8 of value), 32 bytes."""
-    return sha256(salt + value.encode()).digest()
+    # A text from elsewhere may hold halves of characters. It was never committed to, and must not raise.
+    return sha256(salt + value.encode(errors="surrogatepass")).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Leaf:
 
     @classmethod
     def parse(cls, leaf: bytes) -> Leaf:
-        """Reads a leaf. Raises NotProven for what is none, or could be read in two ways."""
+        """Reads a leaf. Raises NotProven for what is none, or where this could be read in two ways."""
         entry = _fields(leaf)
         event = _fields(_get(entry, _EVENT, b""))
         bodies = [number for number in event if number in _BODIES]
@@ -110,8 +111,7 @@ class Leaf:
         # Else a value's beginning could be passed off as salt.
         if len(salt) != SALT_BYTES:
             raise NotProven(f"the salt of {path} has not {SALT_BYTES} bytes")
-        # What is no text was never committed to.
-        if committed != sha256(salt + value.encode(errors="surrogatepass")).digest():
+        if committed != commitment(salt, value):
             raise NotProven(f"the value of {path} is not what the entry committed to")
 
 
@@ -145,12 +145,17 @@ def _fields(message: bytes) -> Wire:
     while at < len(message):
         tag, at = _varint(message, at)
         number, kind = tag >> 3, tag & 7
-        # A field of a kind that is none would never end.
-        size, at = _varint(message, at) if kind in (_VARINT, _BYTES) else (_FIXED.get(kind, len(message)), at)
+        if kind in (_VARINT, _BYTES):
+            size, at = _varint(message, at)
+        elif kind in _FIXED:
+            size = _FIXED[kind]
+        else:
+            raise NotProven("an entry holds a field of an unknown kind")
         end = at if kind == _VARINT else at + size
         if end > len(message) or not 0 < number < _NUMBERS:
-            raise NotProven("an entry holds a field that has no end, or a number or kind that is none")
-        found[number] = None if number in found else size if kind == _VARINT else message[at:end]
+            raise NotProven("an entry holds a field that has no end, or a number that is none")
+        value = size if kind == _VARINT else message[at:end]
+        found[number] = None if number in found or kind in _FIXED else value
         at = end
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -21,7 +21,7 @@ _MOST_SIGNATURES = 32
 _HALVES = "\ud800-\udfff"
 _NOT_IN_NOTES = re.compile(rf"[\x00-\x09\x0b-\x1f{_HALVES}]")
 _LATEST = (1 << 63) - 1
-KEY_NAME = re.compile(rf"[^\s+{_HALVES}]+")
+KEY_NAME = re.compile(rf"[^\s\x00-\x1f+{_HALVES}]+")
 """What can name a key."""
 NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 """How many leaves there are, or which leaf, in decimal."""
@@ -137,12 +137,12 @@ class Note:
         return Checkpoint(lines[0], int(lines[1]), decoded(lines[2]))
 
     def verified(self, keys: Iterable[VerifierKey]) -> dict[VerifierKey, int | None]:
-        """Those of the keys that signed, with the times of witnesses. Raises NotProven when a signature in
-        one of their names is wrong, or none of them signed."""
+        """Those of the keys that signed, with the times of witnesses, each one's first. Raises NotProven when
+        a signature in one of their names is wrong, or none of them signed."""
         known = {(key.name, key.id): key for key in keys}
         found = {
             known[name, key_id]: known[name, key_id].time_of(self.text, signature)
-            for name, key_id, signature in self.signatures
+            for name, key_id, signature in reversed(self.signatures)
             if (name, key_id) in known
         }
         if not found:
@@ -150,13 +150,15 @@ class Note:
             raise NotProven(f"no known key signed this checkpoint, but {signers}")
         return found
 
-    def of_log(self, keys: Iterable[VerifierKey]) -> tuple[Checkpoint, dict[VerifierKey, int | None]]:
-        """The checkpoint of the log that one of the keys is of, and who signed it. Raises NotProven as
-        `verified`, and for a checkpoint of another log, though it be signed with the same key."""
+    def of_log(self, keys: Sequence[VerifierKey]) -> tuple[Checkpoint, dict[VerifierKey, int | None]]:
+        """The checkpoint of the log that one of the keys is of, and who signed it; of any log, where all keys
+        are witnesses'. Raises NotProven as `verified`, and for a checkpoint of another log, though it be
+        signed with the same key or by the same witness."""
         signers, checkpoint = self.verified(keys), self.checkpoint
+        logs = [key for key in keys if key.kind == LOG_SIGNATURE]
         # The name beside a signature is not signed: only the origin says whose checkpoint it is.
-        if strange := [key for key in signers if key.kind == LOG_SIGNATURE and key.name != checkpoint.origin]:
-            raise NotProven(f"this is a checkpoint of {checkpoint.origin}, and not of {strange[0].name}")
+        if logs and not any(key in signers and key.name == checkpoint.origin for key in logs):
+            raise NotProven(f"this is a checkpoint of {checkpoint.origin}, and no known key of it signed it")
         return checkpoint, signers
 
 

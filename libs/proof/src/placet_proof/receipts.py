@@ -51,8 +51,8 @@ def verify_receipt(receipt: Mapping[str, Any], keys: Iterable[VerifierKey]) -> P
     try:
         _check_fields(receipt, _RECEIPT)
         note = Note.parse(receipt["checkpoint"])
-        approval_id, entries = str(receipt["approvalId"]), list(receipt["entries"])
-        checkpoint, signers = note.of_log(keys)
+        approval_id, entries = str(receipt["approvalId"]), _list(receipt, "entries")
+        checkpoint, signers = note.of_log(list(keys))
         proven = [_entry(one, checkpoint) for one in entries]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotProven(f"this is not a receipt: {error!r}") from error
@@ -73,14 +73,13 @@ def verify_receipt(receipt: Mapping[str, Any], keys: Iterable[VerifierKey]) -> P
 
 
 def _entry(entry: Mapping[str, Any], checkpoint: Checkpoint) -> ProvenEntry:
-    # Proto3 JSON leaves out what has its default.
     _check_fields(entry, _ENTRY)
     index, raw = _index(entry.get("index", 0)), decoded(entry["leaf"])
-    proof = [decoded(one) for one in entry.get("proof", [])]
+    proof = [decoded(one) for one in _list(entry, "proof")]
     verify_inclusion(leaf_hash(raw), index, checkpoint.size, proof, checkpoint.root)
     try:
         leaf, values = Leaf.parse(raw), dict[str, str]()
-        for one in entry.get("disclosures", []):
+        for one in _list(entry, "disclosures"):
             _check_fields(one, _DISCLOSURE)
             leaf.opened(one["path"], decoded(one["salt"]), one.get("value", ""))
             values[one["path"]] = one.get("value", "")
@@ -94,6 +93,14 @@ def _check_fields(message: Mapping[str, Any], known: Collection[str]) -> None:
     """Raises NotProven where something is said that nobody verifies."""
     if unknown := [name for name in message if name not in known]:
         raise NotProven(f"{unknown[0]!r} has no place in a receipt")
+
+
+def _list(message: Mapping[str, Any], name: str) -> list[Any]:
+    """Proto3 JSON leaves out what has its default. Raises TypeError."""
+    found = message.get(name, [])
+    if not isinstance(found, list):
+        raise TypeError(f"{name!r} is no list")
+    return found
 
 
 def _index(given: object) -> int:
