@@ -119,6 +119,14 @@ def test_findings_are_told_up_to_a_number_and_the_rest_is_counted(sample: Sample
     assert (first["check"], first["tenant"], first["firstEntry"]) == ("columns", "default", 0)
 
 
+def test_what_is_said_of_many_checkpoints_is_told_in_one_line_and_counted(home: Home) -> None:
+    strange = str(verifier_key(Ed25519PrivateKey.generate(), f"{ORIGIN}/default"))
+    told = verify(home, "--key", strange, "--tenant", "default", "--most", "1", status=1)
+    assert told.count("no known key") == 1
+    assert "default, checkpoint 1 and 7 more up to 12: no known key signed this checkpoint, but " in told
+    assert "… and 1 more: --most 9" in told
+
+
 def overwritten(at: int, with_bytes: bytes) -> Callable[[Path], None]:
     def damage(path: Path) -> None:
         raw = bytearray(path.read_bytes())

@@ -170,14 +170,13 @@ def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
             screen.say()
         else:
             screen.say("✗ No log could be verified", "bold red")
-        for finding in itertools.islice(findings, asked.most):
-            screen.say(
-                Text.assemble(
-                    (f"{clean(finding.place)}: " if finding.place else "", "bold"), clean(finding.what)
-                )
-            )
-        if len(findings) > asked.most:
-            screen.say(f"… and {len(findings) - asked.most:,} more: --most {len(findings)}", "dim")
+        untold = len(findings)
+        for finding, *others in itertools.islice(findings.together(), asked.most):
+            place = clean(finding.place_with(others))
+            screen.say(Text.assemble((f"{place}: " if place else "", "bold"), clean(finding.what)))
+            untold -= 1 + len(others)
+        if untold:
+            screen.say(f"… and {untold:,} more: --most {len(findings)}", "dim")
         screen.say()
     if not_excluded := _not_excluded(verification.logs, asked):
         screen.paragraph(f"{not_excluded}: {NOT_EXCLUDED}", "dim")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
 
 # Of each kind; more are only counted, so that a log that is wrong throughout fits into memory.
 KEPT = 1000
@@ -80,6 +82,11 @@ class Finding:
             parts.append(f"checkpoint {self.checkpoint:,}")
         return ", ".join(parts + [self.path] * bool(self.path))
 
+    def place_with(self, others: Sequence[Finding]) -> str:
+        """Where it is, and others that say the same of later checkpoints, in words."""
+        last = others[-1].checkpoint if others else None
+        return self.place if last is None else f"{self.place} and {len(others):,} more up to {last:,}"
+
     def names(self, index: int) -> bool:
         """Whether it is about this entry."""
         return self.first is not None and self.first <= index <= (
@@ -126,6 +133,12 @@ class Findings:
     def __iter__(self) -> Iterator[Finding]:
         for check in sorted(Check, key=_RANK.__getitem__):
             yield from sorted(self._kept[check], key=_order)
+
+    def together(self) -> Iterator[list[Finding]]:
+        """As `__iter__`, but what is said of several checkpoints, one after the other, together."""
+        # Entries are told one by one, for each that is wrong is to be named.
+        for _, same in groupby(self, key=attrgetter("check", "tenant", "what", "path", "first")):
+            yield list(same)
 
     def __len__(self) -> int:
         return self._counts.total()
