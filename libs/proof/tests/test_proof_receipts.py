@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from placet.audit.v1 import event_pb2, proof_pb2
 from placet_proof import Checkpoint, NotProven, Proven, VerifierKey, commitment, leaf_hash, verify_receipt
-from placet_proof.growing import joined
 from placet_proof.signing import cosigned, signed, verifier_key
+from placet_testing.merkle import path_of, root_of
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 ORIGIN = "log.example/placet"
@@ -85,26 +85,6 @@ def erasables(entry: event_pb2.Entry) -> list[tuple[str, event_pb2.Erasable]]:
 
 def key_of(log: Log, private: Ed25519PrivateKey = KEY) -> VerifierKey:
     return verifier_key(private, f"{log.origin}/{log.tenant}")
-
-
-def root_of(hashes: list[bytes]) -> bytes:
-    sizes = [1 << bit for bit in reversed(range(len(hashes).bit_length())) if len(hashes) >> bit & 1]
-    starts = [sum(sizes[:n]) for n in range(len(sizes))]
-    return joined([perfect(hashes[start : start + size]) for start, size in zip(starts, sizes, strict=True)])
-
-
-def perfect(hashes: list[bytes]) -> bytes:
-    half = len(hashes) // 2
-    return joined([perfect(hashes[:half]), perfect(hashes[half:])]) if half else hashes[0]
-
-
-def path_of(m: int, hashes: list[bytes]) -> list[bytes]:
-    if len(hashes) <= 1:
-        return []
-    k = 1 << (len(hashes) - 1).bit_length() - 1
-    if m < k:
-        return [*path_of(m, hashes[:k]), root_of(hashes[k:])]
-    return [*path_of(m - k, hashes[k:]), root_of(hashes[:k])]
 
 
 def person(name: str) -> event_pb2.Actor:

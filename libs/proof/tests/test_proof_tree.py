@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placet_proof import NotProven, leaf_hash, node_hash, verify_consistency, verify_inclusion
+from placet_proof import NotProven, leaf_hash, verify_consistency, verify_inclusion
 from placet_proof.growing import EMPTY_ROOT, Frontier
+from placet_testing.merkle import path_of, proof_of, root_of
 
 # The root hashes of RFC 6962's well-known eight leaves, as other implementations publish them.
 LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
@@ -28,41 +29,6 @@ ROOTS = [
     "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
-
-
-# The definitions of RFC 9162, sections 2.1.1, 2.1.3.1 and 2.1.4.1, word for word: slow, and plainly right.
-
-
-def split(size: int) -> int:
-    """The largest power of two that is smaller than `size`."""
-    return 1 << (size - 1).bit_length() - 1
-
-
-def root_of(leaves: list[bytes]) -> bytes:
-    if not leaves:
-        return sha256(b"").digest()
-    if len(leaves) == 1:
-        return leaves[0]
-    k = split(len(leaves))
-    return node_hash(root_of(leaves[:k]), root_of(leaves[k:]))
-
-
-def path_of(m: int, leaves: list[bytes]) -> list[bytes]:
-    if len(leaves) <= 1:
-        return []
-    k = split(len(leaves))
-    if m < k:
-        return [*path_of(m, leaves[:k]), root_of(leaves[k:])]
-    return [*path_of(m - k, leaves[k:]), root_of(leaves[:k])]
-
-
-def proof_of(m: int, leaves: list[bytes], whole: bool = True) -> list[bytes]:
-    if m == len(leaves):
-        return [] if whole else [root_of(leaves)]
-    k = split(len(leaves))
-    if m <= k:
-        return [*proof_of(m, leaves[:k], whole), root_of(leaves[k:])]
-    return [*proof_of(m - k, leaves[k:], False), root_of(leaves[:k])]
 
 
 def leaves_of(size: int) -> list[bytes]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from placet_audit.proofs import Span, consistency, entries_of, hashes_of, inclusion
-from placet_proof import leaf_hash, node_hash, verify_consistency, verify_inclusion
+from placet_proof import leaf_hash, verify_consistency, verify_inclusion
 from placet_proof.growing import Frontier, joined
+from placet_testing.merkle import root_of
 
 SIZE = 70
 LEAVES = [leaf_hash(str(number).encode()) for number in range(SIZE)]
@@ -18,14 +19,6 @@ def kept() -> dict[int, bytes]:
 
 
 KEPT = kept()
-
-
-def root_of(leaves: list[bytes]) -> bytes:
-    """MTH of RFC 9162, section 2.1.1."""
-    if len(leaves) == 1:
-        return leaves[0]
-    k = 1 << (len(leaves) - 1).bit_length() - 1
-    return node_hash(root_of(leaves[:k]), root_of(leaves[k:]))
 
 
 def test_a_spans_root_is_that_of_its_leaves() -> None:

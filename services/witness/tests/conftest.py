@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
-from placet_proof import Checkpoint, VerifierKey, leaf_hash, node_hash
+from placet_proof import Checkpoint, VerifierKey, leaf_hash
 from placet_proof.signing import signed, verifier_key
 from placet_rpc import identity
 from placet_rpc.errors import Unavailable
 from placet_rpc.server import Endpoint, ServerSettings, start
 from placet_rpc.tokens import JWKS_FILE, PRIVATE_KEY_FILE, SigningKey, generate_keys, mint, write_token
+from placet_testing.merkle import proof_of, root_of
 from placet_testing.scripted import others_refuse
 from placet_witness.config import Settings
 from placet_witness.domain import Answer, NoAnswer, Trust
@@ -30,34 +30,6 @@ from placet_witness.watching import Witness
 AUDIT_SERVICE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 ORIGIN = "placet.test/default"
 INTERVAL = 10.0
-
-
-# The definitions of RFC 9162, sections 2.1.1 and 2.1.4.1.
-
-
-def split(size: int) -> int:
-    """The largest power of two that is smaller than `size`."""
-    return 1 << (size - 1).bit_length() - 1
-
-
-def root_of(leaves: list[bytes]) -> bytes:
-    """The tree's root."""
-    if not leaves:
-        return sha256(b"").digest()
-    if len(leaves) == 1:
-        return leaves[0]
-    k = split(len(leaves))
-    return node_hash(root_of(leaves[:k]), root_of(leaves[k:]))
-
-
-def proof_of(m: int, leaves: list[bytes], whole: bool = True) -> list[bytes]:
-    """That the tree begins with its first `m` leaves."""
-    if m == len(leaves):
-        return [] if whole else [root_of(leaves)]
-    k = split(len(leaves))
-    if m <= k:
-        return [*proof_of(m, leaves[:k], whole), root_of(leaves[k:])]
-    return [*proof_of(m - k, leaves[k:], False), root_of(leaves[:k])]
 
 
 @dataclass

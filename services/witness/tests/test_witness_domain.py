@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet_proof import COSIGNATURE, Checkpoint, leaf_hash
-from placet_proof.growing import Frontier
 from placet_proof.signing import cosigned, signed, verifier_key
+from placet_testing.merkle import proof_of, root_of
 from placet_witness.domain import (
     Answer,
     Kind,
@@ -105,26 +105,13 @@ def test_extension_lines_are_cosigned_as_they_are() -> None:
     assert (shown.text, shown.checkpoint.size) == (text, 3)
 
 
-def tree(entries: list[int]) -> Frontier:
-    grown = Frontier()
-    for entry in entries:
-        grown.append(leaf_hash(bytes([entry])))
-    return grown
+def leaves_of(entries: list[int]) -> list[bytes]:
+    return [leaf_hash(bytes([entry])) for entry in entries]
 
 
 def shown_of(entries: list[int]) -> Signed:
-    checkpoint = Checkpoint("log.test", len(entries), tree(entries).root())
+    checkpoint = Checkpoint("log.test", len(entries), root_of(leaves_of(entries)))
     return Signed(checkpoint, checkpoint.text, "", ())
-
-
-def proof_of(first: int, entries: list[int], whole: bool = True) -> list[bytes]:
-    """RFC 9162, section 2.1.4.1."""
-    if first == len(entries):
-        return [] if whole else [tree(entries).root()]
-    k = 1 << (len(entries) - 1).bit_length() - 1
-    if first <= k:
-        return [*proof_of(first, entries[:k], whole), tree(entries[k:]).root()]
-    return [*proof_of(first - k, entries[k:], False), tree(entries[:k]).root()]
 
 
 def verdict(before: list[int], now: list[int]) -> Kind | None:
@@ -133,7 +120,7 @@ def verdict(before: list[int], now: list[int]) -> Kind | None:
     try:
         check_size(earlier, shown)
         if needs_proof(earlier, shown):
-            check_growth(earlier, shown, proof_of(len(before), now))
+            check_growth(earlier, shown, proof_of(len(before), leaves_of(now)))
     except Refused as refused:
         return refused.kind
     return None
@@ -155,7 +142,9 @@ def test_only_a_log_that_begins_with_all_that_it_was_goes_through(before: list[i
 @given(before=st.lists(st.integers(0, 1), min_size=1, max_size=12), data=st.data())
 def test_no_proof_makes_another_log_of_a_larger_size_the_same(before: list[int], data: st.DataObject) -> None:
     now = data.draw(st.lists(st.integers(0, 1), min_size=len(before) + 1, max_size=20))
-    hashes = st.sampled_from([tree(now).root(), tree(before).root(), leaf_hash(b"\0"), leaf_hash(b"\1")])
+    hashes = st.sampled_from(
+        [root_of(leaves_of(now)), root_of(leaves_of(before)), leaf_hash(b"\0"), leaf_hash(b"\1")]
+    )
     proof = data.draw(st.lists(hashes, max_size=6))
     if now[: len(before)] != before:
         with pytest.raises(Refused):
