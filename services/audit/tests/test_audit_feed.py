@@ -167,6 +167,40 @@ async def test_a_tail_ends_unavailable_while_the_store_cannot_be_read_and_can_be
     await polling
 
 
+async def test_a_tail_ends_unavailable_when_the_log_is_put_back_and_can_be_resumed_where_it_ends_now(
+    make_append: MakeAppend,
+) -> None:
+    log = CountedLog()
+    feed = Feed(log, lambda entry: entry.index, keep_bytes=1 << 20, poll_interval=0.01, pulse=3600)
+    polling = asyncio.create_task(feed.run())
+    tail, idle = feed.tail("default", 0), feed.tail("default", 0)
+    await anext(tail)
+    await anext(idle)
+    for number in range(1, 4):
+        log.commit(feed, make_append("r1", number, f"c{number}"))
+    assert await read_numbers(tail, 3) == [0, 1, 2]
+
+    del log.stored[1:]
+    for one in (tail, idle):
+        with pytest.raises(Unavailable, match="shorter than it was"):
+            await read_numbers(one, 4)
+
+    async with aclosing(feed.tail("default", 1)) as resumed:
+        assert await anext(resumed) == Stretch([], 1)
+        log.commit(feed, make_append("r2", 1, "other"))
+        assert await anext(resumed) == Stretch([1], 2)
+    feed.close()
+    await polling
+
+
+async def read_numbers(tail: AsyncGenerator[Stretch[int], None], count: int) -> list[int]:
+    found: list[int] = []
+    async with asyncio.timeout(60):
+        while len(found) < count:
+            found += (await anext(tail)).answers
+    return found
+
+
 async def test_nothing_is_kept_for_a_tenant_that_nobody_tails(
     running: RunningLog, make_append: MakeAppend
 ) -> None:

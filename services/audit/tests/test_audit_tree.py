@@ -145,9 +145,8 @@ async def test_a_log_that_does_not_go_on_where_its_checkpoint_ends_takes_and_sig
 
     assert raised.value.reason == "LOG_INCONSISTENT"
     assert await store.size("default") == 3
-    if statement.startswith("DELETE FROM checkpoint WHERE {it}") and "size" not in statement:
-        with pytest.raises(DataLoss):
-            await Prover(database, keys).checkpoint("default")
+    with pytest.raises(DataLoss, match="The log of default is not whole"):
+        await Prover(database, keys).checkpoint("default")
     (placed,) = await append(store, make_append("r4", 1, "f", tenant="other"))
     assert placed.new[0].index == 1
 

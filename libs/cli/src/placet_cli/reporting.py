@@ -30,6 +30,7 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "RETAINED": ('placet erase ID --before-retention --reason "…"  (where somebody may demand it)',),
     "ERASED": ("placet show ID",),
     "BEYOND_END": ("placet audit tail  (without --from)",),
+    "LOG_INCONSISTENT": ("placet audit verify  (names what does not fit)", "placet doctor"),
     "ROLE_REQUIRED": ("the same command without --as: whoever runs the stack has all roles of people",),
 }
 

@@ -207,7 +207,7 @@ class TenantFeed:
     async def _follow(self) -> None:
         self._folding.forget()
         self._caught_up.clear()
-        start = await self._views.next_index(self._tenant)
+        start = await self._start()
         # Where another process wrote what was not read here, who waits for it must look into the view.
         is_behind = start > self._position
         self._recent.clear()
@@ -229,6 +229,22 @@ class TenantFeed:
                     await self._check_cursor()
                 if self._position >= responses[-1].size:
                     self._caught_up.set()
+
+    async def _start(self) -> int:
+        """Where the view stands. At the beginning, if it was made of another log than there is now: that of
+        before the log's database was put back to what it once was."""
+        start = await self._views.next_index(self._tenant)
+        if not start or not self._elected_to_lead:
+            return start
+        if await self._log.begins_with(self._tenant, start, await self._views.newest(self._tenant)):
+            return start
+        _LOG.error(
+            "the log of %s does not hold what its view was made of: it was put back or replaced. The view is "
+            "made anew; what the log has lost is lost (docs/operations.md)",
+            self._tenant,
+        )
+        await self._views.drop(self._tenant)
+        return 0
 
     async def _check_cursor(self) -> None:
         """In a quiet log nothing else would tell that the view was dropped. Raises CursorMoved."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 
 from placet.audit.v1 import audit_service_pb2, event_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet_approval.redacting import redact
+from placet_rpc.errors import DataLoss, OutOfRange, Unavailable
 from placet_rpc.identity import acting_for
 
 PAGE = 1000
@@ -14,7 +17,10 @@ Tail = audit_service_pb2.TailEventsResponse
 
 
 class AuditLog:
-    """Raises placet_rpc's typed errors; Unavailable while AuditService does not answer."""
+    """Raises placet_rpc's typed errors; Unavailable while AuditService does not answer.
+
+    What appends raises DataLoss LOG_INCONSISTENT, which callers are told, while the log is not whole.
+    """
 
     def __init__(self, stub: AuditServiceStub) -> None:
         self._stub = stub
@@ -26,7 +32,7 @@ class AuditLog:
         request = audit_service_pb2.AppendEventsRequest(
             approval_id=approval_id, expected_next=1, events=[event]
         )
-        with acting_for(tenant):
+        with acting_for(tenant), _told_if_not_whole():
             response = await self._stub.AppendEvents(request)
         return response.entries
 
@@ -40,7 +46,7 @@ class AuditLog:
     ) -> event_pb2.LogEntry:
         """Erases the values of a request's entries; the entry that says so: a new one, or the last."""
         request = audit_service_pb2.EraseEventsRequest(approval_id=approval_id, actor=actor, reason=reason)
-        with acting_for(tenant):
+        with acting_for(tenant), _told_if_not_whole():
             return (await self._stub.EraseEvents(request)).entry
 
     async def events_of(
@@ -71,3 +77,38 @@ class AuditLog:
                 yield response
         finally:
             call.cancel()
+
+    async def begins_with(self, tenant: str, size: int, known: event_pb2.LogEntry | None) -> bool:
+        """Whether the log has at least `size` entries, and this one among them, if any is known; but for what
+        was erased of it since."""
+        try:
+            async with aclosing(self.tail(tenant, size if known is None else known.index)) as tail:
+                first = await anext(tail, None)
+        except OutOfRange:
+            return False
+        if first is None:
+            raise Unavailable("the tail of the audit log ended")
+        if known is None or first.size < size:
+            return first.size >= size
+        return bool(first.entries) and _lasting(first.entries[0]) == _lasting(known)
+
+
+def _lasting(entry: event_pb2.LogEntry) -> bytes:
+    """What no erasure takes of an entry."""
+    copy = event_pb2.LogEntry()
+    copy.CopyFrom(entry)
+    redact(copy)
+    return copy.SerializeToString(deterministic=True)
+
+
+@contextmanager
+def _told_if_not_whole() -> Iterator[None]:
+    try:
+        yield
+    except DataLoss as error:
+        raise DataLoss(
+            "The audit log is not whole and takes no entries, so nothing can be accepted until an operator "
+            "has mended it; then send the same call again.",
+            reason="LOG_INCONSISTENT",
+            metadata={"dependency": "audit"},
+        ) from error

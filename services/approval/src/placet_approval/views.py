@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +12,7 @@ from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
 from placet_approval.domain.visibility import Sight
 from placet_approval.noting import Noted, noted_in
+from placet_approval.page_tokens import page_token, read_token
 from placet_approval.redacting import erase_in, erased_id, erasure_in
 from placet_approval.requests import Request, request_in
 from placet_approval.tables import (
@@ -26,7 +24,6 @@ from placet_approval.tables import (
     view_erasure,
     view_event,
 )
-from placet_rpc.errors import FieldViolation, InvalidArgument
 from placet_storage import Database
 
 
@@ -98,7 +95,7 @@ class ViewStore:
         """
         query = _visible(sight, wanted).order_by(view.c.create_time.desc(), view.c.approval_id.desc())
         if token:
-            create_time, approval_id = _read_token(token)
+            create_time, approval_id = read_token(token)
             place = sa.tuple_(view.c.create_time, view.c.approval_id)
             # With the column's own type: PostgreSQL would read a plain time in the session's zone.
             after = sa.tuple_(sa.literal(create_time, view.c.create_time.type), sa.literal(approval_id))
@@ -115,6 +112,10 @@ class ViewStore:
     async def next_index(self, tenant: str) -> int:
         """The first index of the tenant's log that the view has not read."""
         return await self._database.query(_cursor, tenant, operation="get cursor")
+
+    async def newest(self, tenant: str) -> event_pb2.LogEntry | None:
+        """The last entry of a request that the view has read, if there is one."""
+        return await self._database.query(_newest, tenant, operation="get newest")
 
     # Writing.
 
@@ -145,9 +146,9 @@ class ViewStore:
             _write, self._statements, tenant, expected, entries[-1].index + 1, rows, operation="project"
         )
 
-    async def drop(self) -> None:
-        """Empties the view; the projector builds it again from the log."""
-        await self._database.transact(_drop, operation="drop view")
+    async def drop(self, tenant: str | None = None) -> None:
+        """Empties the view, of one tenant or of all; the projector builds it again from the log."""
+        await self._database.transact(_drop, tenant, operation="drop view")
 
     async def hold_leases(
         self, names: Sequence[str], holder: str, now: datetime, duration: timedelta
@@ -196,6 +197,12 @@ _EVENTS = (
     )
     .order_by("log_index")
     .limit(sa.bindparam("limit", type_=sa.Integer))
+)
+_NEWEST = (
+    sa.select(view_event.c.entry)
+    .where(view_event.c.tenant == _TENANT)
+    .order_by(view_event.c.log_index.desc())
+    .limit(1)
 )
 _CURSOR = sa.select(view_cursor.c.next_index).where(view_cursor.c.tenant == _TENANT)
 _MOVE_CURSOR = (
@@ -271,7 +278,7 @@ def _page(
     approvals = [approval_pb2.Approval.FromString(row.approval) for row in rows[:size]]
     if len(rows) <= size:
         return approvals, ""
-    return approvals, _token(rows[size - 1].create_time, rows[size - 1].approval_id)
+    return approvals, page_token(rows[size - 1].create_time, rows[size - 1].approval_id)
 
 
 def _events_from(
@@ -312,9 +319,15 @@ def _write(
             connection.execute(statement, added)
 
 
-def _drop(connection: sa.Connection) -> None:
+def _drop(connection: sa.Connection, tenant: str | None) -> None:
     for table in VIEW_TABLES:
-        connection.execute(sa.delete(table))
+        of_tenant = sa.true() if tenant is None else table.c.tenant == tenant
+        connection.execute(sa.delete(table).where(of_tenant))
+
+
+def _newest(connection: sa.Connection, tenant: str) -> event_pb2.LogEntry | None:
+    found: bytes | None = connection.scalar(_NEWEST, {"tenant": tenant})
+    return None if found is None else event_pb2.LogEntry.FromString(found)
 
 
 def _names(connection: sa.Connection, statement: sa.Executable) -> set[str]:
@@ -373,18 +386,3 @@ def _asks(person: str) -> sa.ColumnElement[bool]:
         view_asked.c.approval_id == view.c.approval_id,
         view_asked.c.person == person,
     )
-
-
-def _token(create_time: datetime, approval_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{create_time.isoformat()}|{approval_id}".encode()).decode()
-
-
-def _read_token(token: str) -> tuple[datetime, str]:
-    try:
-        written, approval_id = base64.urlsafe_b64decode(token.encode()).decode().split("|")
-        create_time = datetime.fromisoformat(written).astimezone(UTC)
-        uuid.UUID(approval_id)
-    except (binascii.Error, UnicodeError, ValueError, OverflowError) as error:
-        violation = FieldViolation("page_token", "was not given by this service")
-        raise InvalidArgument("page_token was not given by this service", violations=[violation]) from error
-    return create_time, approval_id

@@ -93,16 +93,16 @@ class Feed(Generic[Answer]):
         """The tenant's entries from an index on, without gaps, without end.
 
         A stretch without entries comes first when the tail has caught up, and then after each `pulse`
-        of silence. Raises OutOfRange BEYOND_END; Unavailable when the store cannot be read: a tail that
-        cannot know whether it is current says so.
+        of silence. Raises OutOfRange BEYOND_END; Unavailable when the store cannot be read, for a tail that
+        cannot know whether it is current says so, or when the log has become shorter.
         """
         with self._reading(tenant) as recent:
             size = await self._log.size(tenant)
             check_reach(from_index, size)
             recent.begin_at(size)
-            position, silent = from_index, True
+            position, silent, shrunk = from_index, True, recent.shrunk
             while True:
-                recent.check()
+                recent.check(shrunk)
                 answers = recent.since(position, self._render)
                 if answers is None:
                     answers = await self._history(tenant, position)
@@ -110,7 +110,7 @@ class Feed(Generic[Answer]):
                 if answers or silent:
                     yield Stretch(answers, max(position, recent.end))
                 if not answers:
-                    silent = not await recent.reaches_beyond(position, self._pulse)
+                    silent = not await recent.reaches_beyond(position, self._pulse, shrunk)
 
     async def run(self) -> None:
         """Look for what other processes committed until `close`."""
@@ -143,7 +143,10 @@ class Feed(Generic[Answer]):
 
     async def _catch_up(self, tenant: str, recent: _Recent[Answer]) -> None:
         try:
-            more = recent.begun
+            more, end = recent.begun, recent.end
+            if more and (size := await self._log.size(tenant)) < end:
+                _LOG.error("the log of %s had %d entries and has %d: it was put back", tenant, end, size)
+                recent.shrink(size)
             while more:
                 page = await self._log.entries(tenant, recent.end, DEFAULT_PAGE)
                 if any(may_erase(entry) for entry in page.entries):
@@ -181,6 +184,7 @@ class _Recent(Generic[Answer]):
 
     def __init__(self, keep_bytes: int) -> None:
         self.readers = 0
+        self.shrunk = 0
         self.begun = False
         self.end = 0
         self._keep_bytes = keep_bytes
@@ -230,7 +234,7 @@ class _Recent(Generic[Answer]):
         first = position - self.start
         return [kept.answer(render) for kept in within_budget(self._kept[first : first + DEFAULT_PAGE])]
 
-    async def reaches_beyond(self, position: int, patience: float) -> bool:
+    async def reaches_beyond(self, position: int, patience: float, shrunk: int) -> bool:
         """Wait until the log is longer than `position`, or False after `patience` seconds.
 
         Raises as `check` does.
@@ -239,7 +243,7 @@ class _Recent(Generic[Answer]):
             async with asyncio.timeout(patience):
                 while self.end <= position:
                     await self._moved.wait()
-                    self.check()
+                    self.check(shrunk)
         except TimeoutError:
             return False
         return True
@@ -249,10 +253,20 @@ class _Recent(Generic[Answer]):
         self._failure = failure
         self._wake()
 
-    def check(self) -> None:
-        """Raise Unavailable if the tail cannot be kept up."""
+    def shrink(self, size: int) -> None:
+        """Know that the log has only this size any more: who reads it now has read another one."""
+        self._kept, self._bytes, self.end = [], 0, size
+        self.shrunk += 1
+        self._wake()
+
+    def check(self, shrunk: int) -> None:
+        """Raise Unavailable if a tail that began when the log had shrunk so often cannot be kept up."""
         if self._failure is not None:
             raise Unavailable(self._failure)
+        if shrunk != self.shrunk:
+            raise Unavailable(
+                "The log is shorter than it was: its database was put back to what it once was."
+            )
 
     def _forget(self) -> None:
         """Drop the oldest once the bound is passed; half of it at a time, so that it is done rarely."""

@@ -44,7 +44,7 @@ def grow(connection: sa.Connection, entries: Iterable[Entry], keys: LogKeys) -> 
     """
     for tenant, of_tenant in groupby(sorted(entries, key=_place), key=lambda entry: entry.tenant):
         added = list(of_tenant)
-        frontier = _frontier(connection, tenant, added[0].index, keys)
+        frontier = checked_frontier(connection, tenant, added[0].index, keys)
         rows = [
             {
                 "tenant": tenant,
@@ -95,8 +95,9 @@ def _sign(connection: sa.Connection, tenant: str, frontier: Frontier, keys: LogK
     connection.execute(_INSERT_CHECKPOINT, {"tenant": tenant, "size": frontier.size, "note": note})
 
 
-def _frontier(connection: sa.Connection, tenant: str, size: int, keys: LogKeys) -> Frontier:
-    """The tree as it was, if that is what its last checkpoint says."""
+def checked_frontier(connection: sa.Connection, tenant: str, size: int, keys: LogKeys) -> Frontier:
+    """The tree of all `size` entries, if that is what its last checkpoint says. Raises DataLoss
+    LOG_INCONSISTENT."""
     frontier, note = _grown(connection, tenant, size), newest_note(connection, tenant)
     if size == 0 and note is None:
         return frontier
@@ -104,8 +105,10 @@ def _frontier(connection: sa.Connection, tenant: str, size: int, keys: LogKeys) 
         last = keys.verified(tenant, note or "")
     except NotProven as error:
         raise inconsistent(tenant, size, f"its last checkpoint is not what was signed: {error}") from error
-    if (last.size, last.root) != (size, frontier.root()):
-        raise inconsistent(tenant, size, f"its last checkpoint has {last.size} entries or another root")
+    if last.size != size:
+        raise inconsistent(tenant, size, f"it has {size} entries, and its last checkpoint {last.size}")
+    if last.root != frontier.root():
+        raise inconsistent(tenant, size, "its tree is not the one that its last checkpoint was signed for")
     return frontier
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from placet_audit import proofs
 from placet_audit.domain import ERASURE_CAUSE, MAX_RECEIPT_BYTES, Entry, erasure_causes, total_size
-from placet_audit.growing import begin, inconsistent, kept_for, newest_note, notes_between
+from placet_audit.growing import begin, checked_frontier, inconsistent, kept_for, newest_note, notes_between
 from placet_audit.proofs import HASH_BYTES, Span
 from placet_audit.signing import LogKeys
 from placet_audit.store import erasures_of, lock, read_page, read_request
@@ -69,8 +69,9 @@ class Prover:
         return await self._database.transact(_sign_old_logs, self._keys, operation="sign old logs")
 
     async def checkpoint(self, tenant: str) -> tuple[str, int]:
-        """The newest checkpoint, and its size."""
-        return await self._database.query(_newest, tenant, self._keys, operation="read checkpoint")
+        """The newest checkpoint, and its size. Raises DataLoss LOG_INCONSISTENT where the log would take no
+        entry: so whoever watches checkpoints learns it before anybody needs one."""
+        return await self._database.query(_checkpoint, tenant, self._keys, operation="read checkpoint")
 
     async def inclusion(self, tenant: str, index: int, size: int) -> Proof:
         """That an entry is in the tree of `size` leaves, or of the newest checkpoint (0). Raises OutOfRange
@@ -106,6 +107,11 @@ class Prover:
         )
 
 
+_LAST_INDEX = sa.select(sa.func.max(entry.c.index)).where(
+    entry.c.tenant == sa.bindparam("tenant", type_=sa.Text)
+)
+
+
 # From here on a transaction's work, as plain functions on its connection.
 
 
@@ -115,6 +121,13 @@ def _sign_old_logs(connection: sa.Connection, keys: LogKeys) -> list[tuple[str, 
     return [
         (tenant, size) for tenant, size in connection.execute(sizes) if begin(connection, tenant, size, keys)
     ]
+
+
+def _checkpoint(connection: sa.Connection, tenant: str, keys: LogKeys) -> tuple[str, int]:
+    newest = _newest(connection, tenant, keys)
+    last: int | None = connection.scalar(_LAST_INDEX, {"tenant": tenant})
+    checked_frontier(connection, tenant, 0 if last is None else last + 1, keys)
+    return newest
 
 
 def _newest(connection: sa.Connection, tenant: str, keys: LogKeys) -> tuple[str, int]:

@@ -12,7 +12,7 @@ import grpc.aio
 from placet_rpc import identity, status
 from placet_rpc.access import Method
 from placet_rpc.calls import Calls, stopping_error
-from placet_rpc.errors import Internal, PermissionDenied, PlacetError
+from placet_rpc.errors import DataLoss, Internal, PermissionDenied, PlacetError
 from placet_rpc.interceptors.kinds import Context, Interceptor, Stream, Unary, closing
 from placet_rpc.refusals import Refusals
 
@@ -73,6 +73,9 @@ class ErrorMapping(Interceptor):
         told = status.public_error(error)
         if told is not error or isinstance(told, Internal):
             _log_hidden(method, told, error)
+        if isinstance(told, DataLoss):
+            # Whoever runs the service must learn it too, however few callers there are.
+            _ERRORS.error("%s: %s", method.name, told.message, extra={"reason": told.reason})
         if isinstance(told, PermissionDenied):
             principal = identity.current_or_none()
             if principal is not None:

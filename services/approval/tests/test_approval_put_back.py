@@ -1,0 +1,111 @@
+"""A log's database may be put back to what it once was. The view is then made of what there is."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from placet_approval.tables import view, view_cursor, view_event
+from placet_rpc.errors import DataLoss, NotFound
+from placet_storage import Database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.approval.tests.conftest import Platform
+
+HOME = "home"
+
+
+def copied(source: Path, target: Path) -> Path:
+    """Puts a database's content into another file, also while a service has that open."""
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+    return target
+
+
+async def held(url: str) -> tuple[list[str], list[tuple[int, str, int]], int]:
+    """The requests in the view, where their entries are in the log, and how far it has read."""
+
+    def read(connection: sa.Connection) -> tuple[list[str], list[Any], int]:
+        requests = connection.scalars(sa.select(view.c.approval_id).order_by(view.c.approval_id)).all()
+        columns = (view_event.c.log_index, view_event.c.approval_id, view_event.c.number)
+        events = [tuple(row) for row in connection.execute(sa.select(*columns).order_by(columns[0]))]
+        return list(requests), events, connection.scalar(sa.select(view_cursor.c.next_index)) or 0
+
+    database = await Database.open(url, migrations="placet_approval")
+    found = await database.query(read)
+    await database.close()
+    return found
+
+
+async def is_of_the_log(platform: Platform) -> bool:
+    """Whether the view holds just what the log does."""
+    entries = await platform.audit.events(HOME)
+    events = [(one.index, one.entry.approval_id, one.entry.number) for one in entries]
+    requests = sorted({approval_id for _, approval_id, _ in events})
+    return await held(platform.database_url) == (requests, events, len(entries))
+
+
+async def test_a_view_of_a_log_that_is_put_back_under_it_is_made_anew(platform: Platform) -> None:
+    log = platform.folder / "audit.db"
+    kept = await platform.request()
+    await platform.until(lambda: is_of_the_log(platform))
+    earlier = copied(log, platform.folder / "earlier.db")
+    lost = await platform.request()
+    await platform.until(lambda: is_of_the_log(platform))
+
+    copied(earlier, log)
+
+    await platform.until(lambda: is_of_the_log(platform))
+    assert (await held(platform.database_url))[0] == [kept]
+    assert (await platform.get(kept)).waiting_for_approval
+    with pytest.raises(NotFound):
+        await platform.get(lost)
+    # And it goes on from there.
+    await platform.request()
+    await platform.until(lambda: is_of_the_log(platform))
+
+
+async def test_a_view_of_another_log_that_has_grown_past_it_is_made_anew(bare_platform: Platform) -> None:
+    platform, log = bare_platform, bare_platform.folder / "audit.db"
+    replica = await platform.serve()
+    await platform.request()
+    await platform.until(lambda: is_of_the_log(platform))
+    earlier = copied(log, platform.folder / "earlier.db")
+    await platform.request()
+    await platform.until(lambda: is_of_the_log(platform))
+    await replica.aclose()
+    await platform.audit.stop()
+    copied(earlier, log)
+    await platform.audit.start()
+    other = await platform.serve(database_url=f"sqlite:///{platform.folder / 'other.db'}")
+    for _ in range(3):
+        await platform.request()
+    await other.aclose()
+
+    await platform.serve()
+
+    # Somebody asks, which begins the feed.
+    await platform.request()
+    await platform.until(lambda: is_of_the_log(platform))
+
+
+async def test_who_asks_is_told_that_the_log_takes_nothing_because_it_is_not_whole(
+    platform: Platform,
+) -> None:
+    await platform.request()
+    with closing(sqlite3.connect(platform.folder / "audit.db")) as database:
+        database.execute("DROP TRIGGER tree_is_never_updated")
+        database.execute("UPDATE tree SET roots = zeroblob(length(roots))")
+        database.commit()
+
+    stub = await platform.as_("ci@example.com")
+    with pytest.raises(DataLoss, match="an operator has mended it") as raised:
+        await stub.RequestApproval(platform.asking())
+
+    assert raised.value.reason == "LOG_INCONSISTENT"
