@@ -50,6 +50,20 @@ async def test_a_failed_call_is_seen_as_failed_by_trace_and_log(
     assert line.levelno == logging.INFO
 
 
+async def test_a_loss_of_data_is_told_to_whoever_runs_the_service_too(
+    run_audit: Any, caplog: pytest.LogCaptureFixture, raising: Raising
+) -> None:
+    lost = errors.DataLoss("The log of home is not whole", reason="LOG_INCONSISTENT")
+    async with run_audit(ListEvents=raising(lost)) as audit:
+        with pytest.raises(errors.DataLoss, match="not whole"):
+            await audit.stub.ListEvents(pb.ListEventsRequest())
+
+    line = next(record for record in caplog.records if record.name == "placet.rpc.errors")
+    assert line.levelno == logging.ERROR
+    assert line.getMessage() == "placet.audit.v1.AuditService/ListEvents: The log of home is not whole"
+    assert vars(line)["reason"] == "LOG_INCONSISTENT"
+
+
 @pytest.mark.parametrize(
     "error", [RuntimeError("hunter2"), KeyError("hunter2"), grpc.aio.UsageError("hunter2")]
 )
