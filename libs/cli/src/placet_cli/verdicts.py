@@ -1,0 +1,168 @@
+"""What `placet audit verify` says of what was found: in words, and for programs."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.text import Text
+
+from placet_cli.screen import Screen
+from placet_cli.verifying import LogReport, Verification
+from placet_cli.words import clean
+
+NOT_EXCLUDED = (
+    "that a log was put back to an earlier state, deleted whole, or rewritten with its own stolen key."
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The command's options; empty where none was given."""
+
+    database: str
+    export: Path | None
+    witness: Path | None
+    keys: Sequence[str]
+    origin: str
+    tenant: str
+    most: int
+
+
+class Verdict:
+    """On all logs of a source, once they were verified."""
+
+    def __init__(self, verification: Verification, asked: Asked) -> None:
+        self._logs, self._findings, self._asked = verification.logs, verification.findings, asked
+
+    @property
+    def proven(self) -> bool:
+        """Whether there is something, and nothing of it is wrong."""
+        return not self._findings and not self._nothing
+
+    @property
+    def _nothing(self) -> str:
+        """Why nothing could be proven though nothing is wrong; "" where something could."""
+        if self._findings or any(log.entries for log in self._logs):
+            return ""
+        of = f" of {clean(self._asked.tenant)}" if self._asked.tenant else ""
+        if self._logs:
+            return "this export is of a log without entries"
+        if self._asked.export is not None:
+            return f"there is no log{of} in this export"
+        if of:
+            return f"there is no log{of}"
+        return "there is no entry and no checkpoint of any log in this database"
+
+    @property
+    def _instead(self) -> str:
+        """What to do where nothing could be proven."""
+        if not self._logs and self._asked.tenant:
+            return "Which logs there are is told without --tenant."
+        begun = "A log begins with its first request, so that a new one is empty."
+        if self._asked.witness is not None:
+            return f"{begun} The witness keeps nothing of a log that the known keys are of, either."
+        return (
+            f"{begun} If there were requests before, then their entries are gone: compare it with what a "
+            "witness keeps (--witness FOLDER), or with an export that was made before."
+        )
+
+    def tell(self, screen: Screen) -> None:
+        """In words."""
+        if why := self._nothing:
+            screen.say(f"! Nothing is proven: {why}", "bold yellow")
+            screen.paragraph(self._instead)
+            return
+        self._tell_logs(screen)
+        if self._findings:
+            self._tell_findings(screen)
+        if not_excluded := _not_excluded(self._logs, self._asked):
+            screen.paragraph(f"{not_excluded}: {NOT_EXCLUDED}", "dim")
+
+    def _tell_logs(self, screen: Screen) -> None:
+        findings, asked = self._findings, self._asked
+        for log in self._logs:
+            wrong = findings.of(log.tenant)
+            mark, style = ("✗", "bold red") if wrong else ("✓", "green")
+            screen.say(
+                Text.assemble((f"{mark} ", style), f"{_log(log)}, {_verdict(wrong)}{_witnessed(log, asked)}")
+            )
+            for key, size in log.also_signed.items():
+                screen.paragraph(
+                    f"{clean(log.tenant)} is also signed by an unknown key, {clean(key)}, from checkpoint "
+                    f"{size:,} on: a hand-over? placet audit checkpoint --keys"
+                )
+
+    def _tell_findings(self, screen: Screen) -> None:
+        findings = self._findings
+        if self._logs:
+            screen.say()
+        else:
+            screen.say("✗ No log could be verified", "bold red")
+        untold = len(findings)
+        for finding, *others in itertools.islice(findings.together(), self._asked.most):
+            place = clean(finding.place_with(others))
+            screen.say(Text.assemble((f"{place}: " if place else "", "bold"), clean(finding.what)))
+            untold -= 1 + len(others)
+        if untold:
+            screen.say(f"… and {untold:,} more: --most {len(findings)}", "dim")
+        screen.say()
+
+    def as_json(self) -> dict[str, object]:
+        """For programs."""
+        findings, logs = self._findings, self._logs
+        told = list(itertools.islice(findings, self._asked.most))
+        nothing = {"why": self._nothing} if self._nothing else {}
+        return {
+            "proven": self.proven,
+            **nothing,
+            "witnessed": bool(logs) and all(log.seen for log in logs),
+            "logs": [
+                {
+                    "tenant": log.tenant,
+                    "entries": log.entries,
+                    "root": base64.b64encode(log.root).decode(),
+                    "checkpoints": log.checkpoints,
+                    "findings": findings.of(log.tenant),
+                    "witnessed": log.seen > 0,
+                    "seenByWitness": log.seen,
+                    "alsoSignedBy": [
+                        {"key": key, "fromCheckpoint": size} for key, size in log.also_signed.items()
+                    ],
+                }
+                for log in logs
+            ],
+            "findings": [one.as_json() for one in told],
+            "findingsLeftOut": len(findings) - len(told),
+        }
+
+
+def _not_excluded(logs: Sequence[LogReport], asked: Asked) -> str:
+    """Of which logs something is not; "": of none, as far as a witness saw them."""
+    if asked.witness is None:
+        return "Not excluded without --witness"
+    if not logs:
+        return "Not excluded, for the witness saw nothing"
+    unseen = [clean(log.tenant) for log in logs if not log.seen]
+    named = " and ".join(filter(None, (", ".join(unseen[:-1]), *unseen[-1:])))
+    return f"Not excluded of {named}, which no witness saw" if unseen else ""
+
+
+def _log(log: LogReport) -> str:
+    root = base64.b64encode(log.root).decode()
+    return f"{clean(log.tenant)}: {log.entries:,} entries, root {root}, {log.checkpoints:,} checkpoints"
+
+
+def _verdict(wrong: int) -> str:
+    if not wrong:
+        return "all good"
+    return "1 finding" if wrong == 1 else f"{wrong:,} findings"
+
+
+def _witnessed(log: LogReport, asked: Asked) -> str:
+    if asked.witness is None:
+        return ""
+    return f"; a witness saw {log.seen:,} of them" if log.seen else "; no witness saw any of them"
