@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ from placet_proof.growing import Frontier
 from placet_proof.signing import cosigned, signed, verifier_key
 from placet_testing.logbook import ORIGIN, Logbook
 from placet_testing.tampering import SampleLog
+from placet_witness.domain import Alarm, Kind
+from placet_witness.status import Status
+from placet_witness.store import Folder
 
 NAME = f"{ORIGIN}/default"
 NOTHING = Logbook({table: [] for table in Table})
@@ -97,3 +101,73 @@ def test_an_export_of_an_empty_log_proves_nothing_though_it_is_signed(
     assert "! Nothing is proven: this export is of a log without entries" in told
     told = verify(home, "--export", str(path), "--tenant", "other", status=1)
     assert "! Nothing is proven: there is no log of other in this export" in told
+
+
+def say(folder: Path, kind: Kind | None, *, ago: timedelta = timedelta(), origin: str = NAME) -> None:
+    """Lets a witness write down how it stands, as it looked so long ago."""
+    looked = datetime.now(UTC) - ago
+    alarm = None if kind is None else Alarm(kind, looked, "the log had 3 entries")
+    with Folder.held(folder) as held:
+        held.say(Status(10.0, origin, 12, looked, looked, alarm))
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("given", [False, True])
+def test_an_alarm_that_is_on_is_a_finding(sample: SampleLog, home: Home, kind: Kind, given: bool) -> None:
+    keep(home.witness, sample, 12)
+    arguments = ("--witness", str(home.witness)) if given else ()
+    say(home.witness, None)
+    verify(home, *arguments, status=0)
+    say(home.witness, kind)
+    told = verify(home, *arguments, status=1)
+    assert "✗ default: 12 entries" in told
+    assert f"default: the witness alarms {kind} since " in told
+    assert "the log had 3 entries" in told
+    verify(home, *arguments, "--tenant", "other", status=0)
+
+
+def test_an_alarm_before_the_first_checkpoint_is_a_finding_too(sample: SampleLog, home: Home) -> None:
+    keep(home.witness, sample, 12)
+    say(home.witness, Kind.BAD_SIGNATURE, origin="")
+    assert "the witness alarms BAD_SIGNATURE" in verify(home, status=1)
+
+
+def test_a_silence_is_over_when_the_witness_does_not_listen_any_more(sample: SampleLog, home: Home) -> None:
+    keep(home.witness, sample, 12)
+    say(home.witness, Kind.SILENCE, ago=timedelta(minutes=1))
+    verify(home, status=0)
+    say(home.witness, Kind.BAD_SIGNATURE, ago=timedelta(minutes=1))
+    verify(home, status=1)
+
+
+def test_an_alarm_that_was_written_down_too_is_told_once(sample: SampleLog, home: Home) -> None:
+    keep(home.witness, sample, 12)
+    say(home.witness, Kind.FORK)
+    alarm = json.loads((home.witness / "status.json").read_text())["alarm"]
+    note = (home.witness / f"{NAME}.checkpoint".replace("/", "_")).read_text()
+    (home.witness / f"{NAME}.alarm".replace("/", "_")).write_text(json.dumps(alarm | {"note": note}))
+    assert verify(home, status=1).count("FORK") == 1
+
+
+def test_it_is_said_when_the_witness_last_saw_the_log_and_warned_where_that_is_long_ago(
+    sample: SampleLog, home: Home
+) -> None:
+    keep(home.witness, sample, 12)
+    told = verify(home, "--tenant", "default", status=0)
+    assert "a witness saw 12 of them, last at 2023-11-14 22:13:20 UTC" in told
+    assert "! No witness has seen the log of default for " in told
+    assert "`placet doctor` says whether it runs." in told
+    told = verify(home, "--witness", str(home.witness), status=0)
+    assert "Does it run still" in told
+    # An idle log is signed once, and looked at again and again.
+    say(home.witness, None)
+    told = verify(home, "--tenant", "default", status=0)
+    assert f"a witness saw 12 of them, last at {datetime.now(UTC):%Y-%m-%d}" in told
+    assert "No witness has seen" not in told
+    say(home.witness, None, ago=timedelta(hours=5))
+    told = verify(home, "--tenant", "default", status=0)
+    assert "! No witness has seen the log of default for 5 h: what was written since" in told
+    answer = json.loads(verify(home, "--json", status=0))
+    seen = {log["tenant"]: log["lastSeenByWitness"] for log in answer["logs"]}
+    assert seen["other"] is None
+    assert datetime.now(UTC) - datetime.fromisoformat(seen["default"]) > timedelta(hours=4)

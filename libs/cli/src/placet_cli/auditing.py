@@ -48,7 +48,7 @@ async def verify(session: Session, asked: Asked) -> bool:
         )
     findings = Findings()
     own = _own_witness(session.home, asked)
-    asked = replace(asked, witness=asked.witness or own)
+    asked = replace(asked, witness=asked.witness or own, own_witness=own is not None)
     try:
         seen = [] if asked.witness is None else _seen(asked.witness, keys, asked.tenant, findings)
     except typer.BadParameter as error:

@@ -6,13 +6,14 @@ import base64
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.text import Text
 
 from placet_cli.screen import Screen
 from placet_cli.verifying import LogReport, Verification
-from placet_cli.words import clean
+from placet_cli.words import age, clean, point_of
 
 NOT_EXCLUDED = (
     "that a log was put back to an earlier state, deleted whole, or rewritten with its own stolen key."
@@ -30,6 +31,11 @@ class Asked:
     origin: str
     tenant: str
     most: int
+    own_witness: bool = False
+
+
+# In seconds: it looks every few of them.
+_LONG_UNSEEN = 3600
 
 
 class Verdict:
@@ -95,6 +101,14 @@ class Verdict:
                     f"{clean(log.tenant)} is also signed by an unknown key, {clean(key)}, from checkpoint "
                     f"{size:,} on: a hand-over? placet audit checkpoint --keys"
                 )
+            if log.seen and (unseen := _unseen(log)):
+                screen.paragraph(f"! {unseen} {self._is_it_away}", "bold yellow")
+
+    @property
+    def _is_it_away(self) -> str:
+        if self._asked.own_witness:
+            return "`placet doctor` says whether it runs."
+        return "Does it run still, and is this what its folder holds now?"
 
     def _tell_findings(self, screen: Screen) -> None:
         findings = self._findings
@@ -129,6 +143,7 @@ class Verdict:
                     "findings": findings.of(log.tenant),
                     "witnessed": log.seen > 0,
                     "seenByWitness": log.seen,
+                    "lastSeenByWitness": _iso(log),
                     "alsoSignedBy": [
                         {"key": key, "fromCheckpoint": size} for key, size in log.also_signed.items()
                     ],
@@ -165,4 +180,35 @@ def _verdict(wrong: int) -> str:
 def _witnessed(log: LogReport, asked: Asked) -> str:
     if asked.witness is None:
         return ""
-    return f"; a witness saw {log.seen:,} of them" if log.seen else "; no witness saw any of them"
+    if not log.seen:
+        return "; no witness saw any of them"
+    last = _utc(log.last_seen)
+    when = f", last at {point_of(last)}" if last else ""
+    return f"; a witness saw {log.seen:,} of them{when}"
+
+
+def _unseen(log: LogReport) -> str:
+    """For how long no witness has seen the log, where that is long; else ""."""
+    last = _utc(log.last_seen)
+    if last is None:
+        return ""
+    away = datetime.now(UTC) - last
+    if away.total_seconds() < _LONG_UNSEEN:
+        return ""
+    return (
+        f"No witness has seen the log of {clean(log.tenant)} for {age(away)}: what was written since was "
+        "compared with nothing, and could have been cut off without a trace."
+    )
+
+
+def _iso(log: LogReport) -> str | None:
+    last = _utc(log.last_seen) if log.seen else None
+    return None if last is None else last.isoformat()
+
+
+def _utc(posix: int) -> datetime | None:
+    """None for a time that cannot be."""
+    try:
+        return datetime.fromtimestamp(posix, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -22,6 +22,7 @@ _COLUMNS = ("tenant", "approval_id", "number", "cause_id")
 @dataclass(frozen=True, slots=True)
 class LogReport:
     """What was found of a log that is there. `seen`: the largest size that a witness saw; 0: none.
+    `last_seen`: when a witness last saw it, in POSIX seconds.
     `also_signed`: unknown keys that signed beside known ones, each with the size of its first checkpoint."""
 
     tenant: str
@@ -29,6 +30,7 @@ class LogReport:
     root: bytes
     checkpoints: int
     seen: int
+    last_seen: int
     also_signed: Mapping[str, int]
 
 
@@ -53,6 +55,7 @@ class LogVerification:
         self._causes = set[str]()
         self._seen = sorted((one for one in seen if one.size), key=lambda one: one.size)
         self._largest_seen = max((one.size for one in seen if one.signed), default=0)
+        self._last_seen = max((one.last for one in seen if one.signed), default=0)
 
     def run(self) -> Iterator[int]:
         """Verifies; says now and then how many entries are behind it."""
@@ -76,6 +79,7 @@ class LogVerification:
             self._growth.root,
             signed.count,
             self._largest_seen,
+            self._last_seen,
             signed.also_signed,
         )
 
