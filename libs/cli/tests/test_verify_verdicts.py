@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -171,3 +173,59 @@ def test_it_is_said_when_the_witness_last_saw_the_log_and_warned_where_that_is_l
     seen = {log["tenant"]: log["lastSeenByWitness"] for log in answer["logs"]}
     assert seen["other"] is None
     assert datetime.now(UTC) - datetime.fromisoformat(seen["default"]) > timedelta(hours=4)
+
+
+def test_no_log_is_all_good_in_a_file_that_is_not(home: Home) -> None:
+    path = home.database("audit")
+    raw = bytearray(path.read_bytes())
+    # The room that each page leaves free: SQLite then finds every page of another size.
+    raw[20] ^= 1
+    path.write_bytes(raw)
+    told = verify(home, status=1)
+    assert "SQLite's own check says" in told or "cannot" in told
+    assert "✓" not in told
+    assert "all good" not in told
+    assert all(len(line) < 600 for line in told.splitlines())
+
+
+def test_a_finding_about_no_log_is_not_hidden_behind_a_good_one(sample: SampleLog, home: Home) -> None:
+    keep(home.witness, sample, 12)
+    (home.witness / "x.alarm").write_text("{")
+    told = verify(home, status=1)
+    assert "✗ default: 12 entries" in told
+    assert "nothing is wrong by itself, but see below" in told
+    assert "✓" not in told
+
+
+def test_entries_that_are_missing_are_one_finding_and_counted(sample: SampleLog, home: Home) -> None:
+    rows = sample.rows.copied()
+    for index in (2, 3, 4, 8):
+        rows.delete("default", index, Table.ENTRY)
+    rows.write(home.database("audit"))
+    told = verify(home, "--tenant", "default", status=1)
+    assert "✗ default: 8 of 12 entries, 8 checkpoints, " in told
+    assert "default, entries 2 to 4: they are missing\n" in told
+    assert "default, entry 8: it is missing\n" in told
+    (log,) = json.loads(verify(home, "--tenant", "default", "--json", status=1))["logs"]
+    assert (log["entries"], log["missing"]) == (12, 4)
+
+
+def test_a_table_that_cannot_be_read_is_told_in_the_headline(home: Home) -> None:
+    path = home.database("audit")
+    with closing(sqlite3.connect(path)) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entry'").fetchone()
+    raw = bytearray(path.read_bytes())
+    raw[size * (page - 1) : size * page] = bytes(size)
+    path.write_bytes(raw)
+    told = verify(home, "--tenant", "default", status=1)
+    assert "✗ default: 0 of 12 entries, and not all of it can be read, 2 findings" in told
+    assert "default, entries 0 to 11: they are missing" in told
+
+
+def test_a_witness_that_saw_more_than_there_is_did_not_see_it_of_them(sample: SampleLog, home: Home) -> None:
+    keep(home.witness, sample, 12)
+    rows = sample.rows.copied()
+    rows.cut("default", 9, *Table)
+    rows.write(home.database("audit"))
+    assert "1 finding; a witness saw 12, last at" in verify(home, status=1)

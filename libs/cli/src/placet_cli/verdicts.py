@@ -89,13 +89,11 @@ class Verdict:
             screen.paragraph(f"{not_excluded}: {NOT_EXCLUDED}", "dim")
 
     def _tell_logs(self, screen: Screen) -> None:
-        findings, asked = self._findings, self._asked
+        asked = self._asked
         for log in self._logs:
-            wrong = findings.of(log.tenant)
-            mark, style = ("✗", "bold red") if wrong else ("✓", "green")
-            screen.say(
-                Text.assemble((f"{mark} ", style), f"{_log(log)}, {_verdict(wrong)}{_witnessed(log, asked)}")
-            )
+            mark, style = ("✗", "bold red") if self._wrong(log) else ("✓", "green")
+            told = f"{self._log(log)}, {self._told(log)}{_witnessed(log, asked)}"
+            screen.say(Text.assemble((f"{mark} ", style), told))
             for key, size in log.also_signed.items():
                 screen.paragraph(
                     f"{clean(log.tenant)} is also signed by an unknown key, {clean(key)}, from checkpoint "
@@ -109,6 +107,24 @@ class Verdict:
         if self._asked.own_witness:
             return "`placet doctor` says whether it runs."
         return "Does it run still, and is this what its folder holds now?"
+
+    def _wrong(self, log: LogReport) -> bool:
+        """Whether something is, in it or in what all logs are stored in."""
+        return bool(self._findings.of(log.tenant) or self._findings.of(""))
+
+    def _log(self, log: LogReport) -> str:
+        there = log.entries - log.missing
+        said = f"{clean(log.tenant)}: {there:,}{f' of {log.entries:,}' * bool(log.missing)} entries"
+        if self._findings.unreadable(log.tenant):
+            return f"{said}, and not all of it can be read"
+        root = _root(log)
+        return f"{said}{f', root {root}' * bool(root)}, {log.checkpoints:,} checkpoints"
+
+    def _told(self, log: LogReport) -> str:
+        wrong = self._findings.of(log.tenant)
+        if not wrong:
+            return "of which nothing is wrong by itself, but see below" if self._wrong(log) else "all good"
+        return "1 finding" if wrong == 1 else f"{wrong:,} findings"
 
     def _tell_findings(self, screen: Screen) -> None:
         findings = self._findings
@@ -138,7 +154,8 @@ class Verdict:
                 {
                     "tenant": log.tenant,
                     "entries": log.entries,
-                    "root": base64.b64encode(log.root).decode(),
+                    "missing": log.missing,
+                    "root": _root(log) or None,
                     "checkpoints": log.checkpoints,
                     "findings": findings.of(log.tenant),
                     "witnessed": log.seen > 0,
@@ -166,15 +183,9 @@ def _not_excluded(logs: Sequence[LogReport], asked: Asked) -> str:
     return f"Not excluded of {named}, which no witness saw" if unseen else ""
 
 
-def _log(log: LogReport) -> str:
-    root = base64.b64encode(log.root).decode()
-    return f"{clean(log.tenant)}: {log.entries:,} entries, root {root}, {log.checkpoints:,} checkpoints"
-
-
-def _verdict(wrong: int) -> str:
-    if not wrong:
-        return "all good"
-    return "1 finding" if wrong == 1 else f"{wrong:,} findings"
+def _root(log: LogReport) -> str:
+    """What its entries give, in base64; "" where some are missing."""
+    return "" if log.missing else base64.b64encode(log.root).decode()
 
 
 def _witnessed(log: LogReport, asked: Asked) -> str:
@@ -184,7 +195,8 @@ def _witnessed(log: LogReport, asked: Asked) -> str:
         return "; no witness saw any of them"
     last = _utc(log.last_seen)
     when = f", last at {point_of(last)}" if last else ""
-    return f"; a witness saw {log.seen:,} of them{when}"
+    # Of a log that was cut off it saw more than there are.
+    return f"; a witness saw {log.seen:,}{' of them' * (log.seen <= log.entries)}{when}"
 
 
 def _unseen(log: LogReport) -> str:

@@ -143,6 +143,10 @@ class Findings:
     def __len__(self) -> int:
         return self._counts.total()
 
+    def unreadable(self, tenant: str) -> bool:
+        """Whether some of this tenant's log could not be read."""
+        return any(one.tenant == tenant for one in self._kept[Check.FILE])
+
     def of(self, tenant: str) -> int:
         """How many are about this tenant's log."""
         return self._counts[tenant]

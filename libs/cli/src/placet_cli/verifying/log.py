@@ -21,12 +21,13 @@ _COLUMNS = ("tenant", "approval_id", "number", "cause_id")
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """What was found of a log that is there. `seen`: the largest size that a witness saw; 0: none.
-    `last_seen`: when a witness last saw it, in POSIX seconds.
+    """What was found of a log that is there. `entries`: how many belong there, `missing` ones among them.
+    `seen`: the largest size that a witness saw; 0: none. `last_seen`: when one last saw it, in POSIX seconds.
     `also_signed`: unknown keys that signed beside known ones, each with the size of its first checkpoint."""
 
     tenant: str
     entries: int
+    missing: int
     root: bytes
     checkpoints: int
     seen: int
@@ -48,6 +49,9 @@ class LogVerification:
     ) -> None:
         self._source, self._tenant, self._findings = source, tenant, findings
         self._size = 0
+        self._missing_count = 0
+        # Those that are missing one after the other, and not told yet: the first, and how many.
+        self._gap = (0, 0)
         self._growth = Growth()
         self._checkpoints = Signatures(tenant, keys, self._growth, findings)
         self._values = Values(tenant, findings)
@@ -66,6 +70,7 @@ class LogVerification:
             self._record(record)
             if self._size % STEP == 0:
                 yield self._size
+        self._tell_missing()
         self._values.end()
         self._checkpoints.end(self._size)
         self._witnessed(end=True)
@@ -76,6 +81,7 @@ class LogVerification:
         return LogReport(
             self._tenant,
             self._size,
+            self._missing_count,
             self._growth.root,
             signed.count,
             self._largest_seen,
@@ -168,8 +174,21 @@ class LogVerification:
             self._add(Check.TREE, what if record.roots else "its row of table tree is missing", record.index)
 
     def _missing(self, last: int) -> None:
-        what = "it is missing" if last == self._size else "they are missing"
-        self._findings.add(Check.ENTRIES, self._tenant, what, first=self._size, last=last)
+        """Entries from the next one on are."""
+        first, count = self._gap
+        if first + count != self._size:
+            self._tell_missing()
+            first, count = self._size, 0
+        more = last + 1 - self._size
+        self._gap = (first, count + more)
+        self._missing_count += more
+
+    def _tell_missing(self) -> None:
+        first, count = self._gap
+        if count:
+            what = "it is missing" if count == 1 else "they are missing"
+            self._findings.add(Check.ENTRIES, self._tenant, what, first=first, last=first + count - 1)
+        self._gap = (0, 0)
 
     def _beyond(self, record: Record) -> None:
         """What is stored of an index of which there is no entry, as far as is known by now."""
