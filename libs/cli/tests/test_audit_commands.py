@@ -155,6 +155,7 @@ async def test_the_key_of_the_home_is_used_where_none_is_given(served: Terminal)
     # A log of the same key, by a name that is not the one that is expected here.
     told = await served.placet("audit", "verify-receipt", "home.json", "--origin", "example.com/x", status=1)
     assert "no known key signed" in told
+    assert "say so: --origin localhost/placet" in " ".join(told.split())
 
 
 async def test_a_receipt_tells_what_was_erased_by_whom_and_why(served: Terminal) -> None:

@@ -229,3 +229,38 @@ def test_a_witness_that_saw_more_than_there_is_did_not_see_it_of_them(sample: Sa
     rows.cut("default", 9, *Table)
     rows.write(home.database("audit"))
     assert "1 finding; a witness saw 12, last at" in verify(home, status=1)
+
+
+@pytest.fixture
+def another_key() -> str:
+    """A verifier key by the log's own name, which signed nothing of it."""
+    return str(verifier_key(Ed25519PrivateKey.generate(), NAME))
+
+
+def test_where_no_known_key_signed_it_is_said_what_to_do(
+    sample: SampleLog, home: Home, another_key: str
+) -> None:
+    keep(home.witness, sample, 12)
+    default = ("--tenant", "default")
+    told = verify(home, *default, "--origin", "foo", status=1)
+    assert f"A known key signed it by the name of {NAME}, and not of foo/default." in told
+    assert f"say so: --origin {ORIGIN}\n" in told
+    told = verify(home, *default, "--key", another_key, status=1)
+    assert f"no known key signed this checkpoint; it was signed by {NAME}+" in told
+    assert "If the log's key was changed, ask its operator for the new one" in told
+    key = str(verifier_key(Ed25519PrivateKey.generate(), "example.com/default"))
+    told = verify(home, *default, "--key", key, status=1)
+    assert f"It is a checkpoint of the log {NAME}, and the known key is one of example.com/default" in told
+    key = str(verifier_key(sample.stolen_key, f"{ORIGIN}/other"))
+    told = verify(home, *default, "--key", key, status=1)
+    assert f"No known key is one of the log {NAME}" in told
+
+
+def test_where_no_known_key_signed_nothing_is_said_of_witnesses(
+    sample: SampleLog, home: Home, another_key: str
+) -> None:
+    keep(home.witness, sample, 12)
+    for wrong in (("--origin", "foo"), ("--key", another_key)):
+        told = verify(home, "--tenant", "default", *wrong, status=1)
+        assert "no witness saw" not in told
+        assert "Compared with" not in told

@@ -67,12 +67,12 @@ async def verify(session: Session, asked: Asked) -> bool:
         if isinstance(source, SqliteSource) and source.overtaken:
             what = "a service opened the database while it was read, so that nothing can be said of it"
             raise Problem(what, tries=("the same command again",))
-    verdict = Verdict(verification, asked)
+    verdict = Verdict(verification, keys, asked)
     if session.json:
         session.screen.raw(json.dumps(verdict.as_json(), indent=2))
     else:
         verdict.tell(session.screen)
-        if own is not None:
+        if own is not None and any(log.seen for log in verification.logs):
             session.screen.aside(f"Compared with what this home's own witness keeps in {shown(own)}.")
     return verdict.proven
 

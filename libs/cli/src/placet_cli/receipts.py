@@ -13,13 +13,14 @@ from google.protobuf.message import DecodeError
 
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
-from placet_cli.verifying import KnownKeys, fault_of, once
+from placet_cli.verifying import KnownKeys, advice, fault_of, once
 from placet_cli.words import clean, point, rows
 from placet_client import Outcome
 from placet_proof import COSIGNATURE, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
 
 # JSON, of which the verifier checks every part before it is used; hence Any.
 Receipt = Mapping[str, Any]
+NONE: Receipt = {}
 
 GONE, WITHHELD = "(erased)", "(withheld)"
 
@@ -111,6 +112,14 @@ def verified(receipt: Receipt, known: KnownKeys) -> Proof:
     except (json_format.Error, ValueError, OverflowError) as error:
         raise NotProven(f"an entry says what cannot be: {error}") from error
     return Proof(proven, known.any, path, entries)
+
+
+def advised(receipt: Receipt, known: KnownKeys) -> str:
+    """What to do where no known key signed a receipt; "" where that is not what is wrong."""
+    try:
+        return advice(str(receipt.get("checkpoint")), known.of_receipt(_tenant(receipt)))
+    except NotProven:
+        return ""
 
 
 def own_keys(receipt: Receipt) -> list[VerifierKey]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.text import Text
 
 from placet_cli.screen import Screen
-from placet_cli.verifying import LogReport, Verification
+from placet_cli.verifying import KnownKeys, LogReport, Verification, advice
 from placet_cli.words import age, clean, point_of
 
 NOT_EXCLUDED = (
@@ -41,8 +41,10 @@ _LONG_UNSEEN = 3600
 class Verdict:
     """On all logs of a source, once they were verified."""
 
-    def __init__(self, verification: Verification, asked: Asked) -> None:
+    def __init__(self, verification: Verification, keys: KnownKeys, asked: Asked) -> None:
+        """`keys`: those that it was verified with."""
         self._logs, self._findings, self._asked = verification.logs, verification.findings, asked
+        self._keys = keys
 
     @property
     def proven(self) -> bool:
@@ -140,6 +142,10 @@ class Verdict:
         if untold:
             screen.say(f"… and {untold:,} more: --most {len(findings)}", "dim")
         screen.say()
+        for advised in dict.fromkeys(advice(log.strange, self._keys.of(log.tenant)) for log in self._logs):
+            if advised:
+                screen.paragraph(clean(advised))
+                screen.say()
 
     def as_json(self) -> dict[str, object]:
         """For programs."""
@@ -178,7 +184,8 @@ def _not_excluded(logs: Sequence[LogReport], asked: Asked) -> str:
         return "Not excluded without --witness"
     if not logs:
         return "Not excluded, for the witness saw nothing"
-    unseen = [clean(log.tenant) for log in logs if not log.seen]
+    # Whose key is not known, of that nothing is known.
+    unseen = [clean(log.tenant) for log in logs if not log.seen and not log.strange]
     named = " and ".join(filter(None, (", ".join(unseen[:-1]), *unseen[-1:])))
     return f"Not excluded of {named}, which no witness saw" if unseen else ""
 
@@ -192,7 +199,7 @@ def _witnessed(log: LogReport, asked: Asked) -> str:
     if asked.witness is None:
         return ""
     if not log.seen:
-        return "; no witness saw any of them"
+        return "" if log.strange else "; no witness saw any of them"
     last = _utc(log.last_seen)
     when = f", last at {point_of(last)}" if last else ""
     # Of a log that was cut off it saw more than there are.

@@ -19,7 +19,7 @@ from placet_cli.commands.requests import tell_path
 from placet_cli.exporting import replacing
 from placet_cli.known_keys import KEY, ORIGIN, known_keys
 from placet_cli.problems import Problem
-from placet_cli.receipts import GONE, Proof, own_keys, read_receipt, verified
+from placet_cli.receipts import GONE, NONE, Proof, advised, own_keys, read_receipt, verified
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
 from placet_cli.verifying import KnownKeys
@@ -112,12 +112,12 @@ async def verify_receipt(
     are proven.
     """
     known = known_keys(session.home, key or [], origin)
-    text = _read(file)
+    text, found = _read(file), NONE
     try:
         found = read_receipt(text)
         proof = verified(found, known)
     except NotProven as error:
-        _refuse(session, str(error))
+        _refuse(session, str(error), advised(found, known) if known.any else "")
         raise typer.Exit(1) from None
     if session.json:
         session.screen.raw(json.dumps(proof.as_json(), indent=2))
@@ -137,12 +137,13 @@ def _read(file: str) -> str:
     return raw.decode(errors="replace")
 
 
-def _refuse(session: Session, why: str) -> None:
+def _refuse(session: Session, why: str, advice: str) -> None:
     if session.json:
         session.screen.raw(json.dumps({"proven": False, "consistent": False, "why": why}, indent=2))
         return
     session.screen.say("✗ Not proven", "bold red")
     session.screen.paragraph(clean(why))
+    session.screen.paragraph(clean(advice))
 
 
 def tell(screen: Screen, proof: Proof) -> None:

@@ -23,6 +23,7 @@ _COLUMNS = ("tenant", "approval_id", "number", "cause_id")
 class LogReport:
     """What was found of a log that is there. `entries`: how many belong there, `missing` ones among them.
     `seen`: the largest size that a witness saw; 0: none. `last_seen`: when one last saw it, in POSIX seconds.
+    `strange`: the first note that no known key signed, "" where there is none.
     `also_signed`: unknown keys that signed beside known ones, each with the size of its first checkpoint."""
 
     tenant: str
@@ -32,6 +33,7 @@ class LogReport:
     checkpoints: int
     seen: int
     last_seen: int
+    strange: str
     also_signed: Mapping[str, int]
 
 
@@ -86,6 +88,7 @@ class LogVerification:
             signed.count,
             self._largest_seen,
             self._last_seen,
+            signed.strange,
             signed.also_signed,
         )
 
