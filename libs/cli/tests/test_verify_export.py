@@ -223,3 +223,14 @@ async def test_an_export_that_breaks_leaves_what_was_there_before(
         await write_export(sent(messages, breaks), path, lambda _count: None)
     assert path.read_text() == "an older one"
     assert os.listdir(tmp_path) == [path.name]
+
+
+def test_findings_in_an_export_speak_of_no_tables_and_no_none(
+    sample: SampleLog, lines: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "log"
+    path.write_text("".join([*lines, lines[10]]))
+    told = [one.what for one in sample.findings(ExportSource(path))]
+    assert any(what == "it comes twice, or after a later one" for what in told)
+    assert any(what.startswith("this value belongs to no entry: 'event.") for what in told)
+    assert not any("None" in what or "table" in what for what in told)

@@ -152,5 +152,10 @@ class Findings:
         return self._counts[tenant]
 
 
+def quoted(stored: object) -> str:
+    """What stands in a column, in words for people who know databases."""
+    return "NULL" if stored is None else f"{stored!r:.60}"
+
+
 def _order(finding: Finding) -> tuple[str, int, int]:
     return finding.tenant, finding.first or 0, finding.checkpoint or 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from placet_cli.verifying.findings import Check, Findings
+from placet_cli.verifying.findings import Check, Findings, quoted
 from placet_cli.verifying.growth import Growth
 from placet_cli.verifying.rows import Record, Row, Source
 from placet_cli.verifying.signatures import Signatures
@@ -15,6 +15,9 @@ from placet_proof import Leaf, NotProven, VerifierKey, leaf_hash
 
 # Entries between two signs of progress.
 STEP = 1000
+
+# What tables hold, where there are none.
+_IN_EXPORTS = {"disclosure": "value"}
 
 _COLUMNS = ("tenant", "approval_id", "number", "cause_id")
 
@@ -115,11 +118,11 @@ class LogVerification:
     def _entry(self, record: Record) -> bytes | None:
         """The entry's leaf, as far as there is one; it, its columns and values are judged."""
         for row in record.entries[1:]:
-            self._add(Check.ENTRIES, f"it is there twice, the second time as {row[0]!r:.60}", record.index)
+            self._add(Check.ENTRIES, f"it is there twice{_of_request(row)}", record.index)
         row = record.entries[0]
         raw = row[3]
         if not isinstance(raw, bytes):
-            self._add(Check.TYPES, f"its leaf is not bytes: {raw!r:.60}", record.index)
+            self._add(Check.TYPES, f"its leaf is not bytes: {quoted(raw)}", record.index)
             return None
         try:
             leaf = Leaf.parse(raw)
@@ -140,7 +143,7 @@ class LogVerification:
             return
         for column, beside, within in zip(_COLUMNS, stored, said, strict=True):
             if beside != within:
-                what = f"{column} is {beside!r:.60} in its column, and {within!r:.60} in its leaf"
+                what = f"{column} is {quoted(beside)} in its column, and {within!r:.60} in its leaf"
                 self._add(Check.COLUMNS, what, index)
 
     def _place(self, index: int, leaf: Leaf, column: object) -> None:
@@ -170,7 +173,7 @@ class LogVerification:
             self._extra("tree", roots, index=record.index)
         roots = record.roots[0] if record.roots else None
         if not isinstance(roots, bytes | None):
-            self._add(Check.TYPES, f"its row of table tree is not bytes: {roots!r:.60}", record.index)
+            self._add(Check.TYPES, f"its row of table tree is not bytes: {quoted(roots)}", record.index)
             roots = None
         if not self._growth.grow(hashed, roots):
             what = "what is stored of the tree beside it does not follow from it"
@@ -208,8 +211,8 @@ class LogVerification:
             # An export of an empty log has the checkpoint of an empty tree.
             self._checkpoints.checkpoint(0, record.notes.pop(), reached=True)
         for row in record.entries:
-            what = f"it is there again, or where it does not belong, as {row[0]!r:.60}"
-            self._add(Check.ENTRIES, what, record.index)
+            what = "its index is below 0" if record.index < 0 else "it comes twice, or after a later one"
+            self._add(Check.ENTRIES, f"{what}{_of_request(row)}", record.index)
         for path, *_ in record.values:
             self._extra("disclosure", path, index=record.index)
         for roots in record.roots:
@@ -245,11 +248,19 @@ class LogVerification:
     def _extra(
         self, table: str, found: object, *, index: int | None = None, checkpoint: int | None = None
     ) -> None:
-        what = f"a row of table {table} has no place: {found!r:.60}"
+        if self._source.has_tables:
+            what = f"a row of table {table} has no place: {quoted(found)}"
+        else:
+            what = f"this {_IN_EXPORTS.get(table, table)} belongs to no entry: {quoted(found)}"
         self._findings.add(Check.EXTRA, self._tenant, what, first=index, checkpoint=checkpoint)
 
     def _add(self, check: Check, what: str, index: int) -> None:
         self._findings.add(check, self._tenant, what, first=index)
+
+
+def _of_request(row: Row) -> str:
+    """Of which one it says to be, in words; "" of none, as in exports, where nothing stands beside a leaf."""
+    return f", as one of request {row[0]!r:.60}" if row[0] else ""
 
 
 def _other_log(seen: Seen) -> str:

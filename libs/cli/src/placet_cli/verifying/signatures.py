@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from placet_cli.verifying.findings import Check, Findings
+from placet_cli.verifying.findings import Check, Findings, quoted
 from placet_cli.verifying.growth import Growth
 from placet_cli.verifying.keys import signed_by
 from placet_proof import Checkpoint, Note, NotProven, VerifierKey
@@ -34,7 +34,7 @@ class Signatures:
         """One that is stored as of `size` entries; `reached`: so many are there, and the tree is theirs."""
         self.count += 1
         if not isinstance(note, str):
-            self._add(Check.TYPES, f"its note is not text: {note!r:.60}", size)
+            self._add(Check.TYPES, f"its note is not text: {quoted(note)}", size)
             return
         try:
             signed = self._signed(note)
@@ -103,7 +103,8 @@ class Signatures:
         if self._wrong is None:
             return
         size, what = self._wrong
-        more = f", as of {self._wrong_count - 1:,} after it" if self._wrong_count > 1 else ""
+        after = self._wrong_count - 1
+        more = f"; the same goes for {after:,} checkpoint{'s' * (after > 1)} after it" if after else ""
         self._findings.add(
             Check.ROOT, self._tenant, what + more, first=self._right, last=size - 1, checkpoint=size
         )
