@@ -264,3 +264,13 @@ def test_where_no_known_key_signed_nothing_is_said_of_witnesses(
         told = verify(home, "--tenant", "default", *wrong, status=1)
         assert "no witness saw" not in told
         assert "Compared with" not in told
+
+
+def test_it_is_said_whose_key_was_used(sample: SampleLog, home: Home) -> None:
+    told = verify(home, "--tenant", "default", status=0)
+    assert f"Verified with the key of this home, {home.log_key}; --key takes one" in told
+    key = ("--key", str(verifier_key(sample.stolen_key, NAME)))
+    told = verify(home, "--tenant", "default", *key, status=0)
+    assert "Verified with the key that you gave.\n" in told
+    assert json.loads(verify(home, "--json", status=0))["keysFrom"] == "home"
+    assert json.loads(verify(home, "--tenant", "default", "--json", *key, status=0))["keysFrom"] == "given"

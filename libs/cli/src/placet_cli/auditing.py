@@ -71,10 +71,17 @@ async def verify(session: Session, asked: Asked) -> bool:
     if session.json:
         session.screen.raw(json.dumps(verdict.as_json(), indent=2))
     else:
-        verdict.tell(session.screen)
+        verdict.tell(session.screen, _whose(session.home, asked))
         if own is not None and any(log.seen for log in verification.logs):
             session.screen.aside(f"Compared with what this home's own witness keeps in {shown(own)}.")
     return verdict.proven
+
+
+def _whose(home: Home, asked: Asked) -> str:
+    """With which keys it is verified, in words."""
+    if asked.keys:
+        return "the key that you gave" if len(asked.keys) == 1 else "the keys that you gave"
+    return f"the key of this home, {shown(home.log_key)}; --key takes one that was kept elsewhere"
 
 
 def _source(session: Session, asked: Asked, stack: ExitStack) -> Source:

@@ -78,8 +78,8 @@ class Verdict:
             "witness keeps (--witness FOLDER), or with an export that was made before."
         )
 
-    def tell(self, screen: Screen) -> None:
-        """In words."""
+    def tell(self, screen: Screen, whose: str) -> None:
+        """In words. `whose`: with which keys it was verified."""
         if why := self._nothing:
             screen.say(f"! Nothing is proven: {why}", "bold yellow")
             screen.paragraph(self._instead)
@@ -89,6 +89,7 @@ class Verdict:
             self._tell_findings(screen)
         if not_excluded := _not_excluded(self._logs, self._asked):
             screen.paragraph(f"{not_excluded}: {NOT_EXCLUDED}", "dim")
+        screen.paragraph(f"Verified with {whose}.", "dim")
 
     def _tell_logs(self, screen: Screen) -> None:
         asked = self._asked
@@ -155,6 +156,7 @@ class Verdict:
         return {
             "proven": self.proven,
             **nothing,
+            "keysFrom": "given" if self._asked.keys else "home",
             "witnessed": bool(logs) and all(log.seen for log in logs),
             "logs": [
                 {
