@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -129,6 +130,11 @@ async def test_without_a_key_from_elsewhere_a_receipt_is_consistent_and_not_prov
     key = json.loads(receipt)["keys"][0]
     assert "Consistent, but not proven" in told
     assert f"  {key}\n" in told
+    (elsewhere.folder / "log.vkey").write_text(await served.placet("audit", "checkpoint", "--keys"))
+    # As sha256sum sums the file up, its line's end too.
+    summed = hashlib.sha256((elsewhere.folder / "log.vkey").read_bytes()).hexdigest()
+    assert f"  SHA-256 {summed}\n" in told
+    assert "sha256sum log.vkey" in told
     answer = json.loads(
         await elsewhere.placet("audit", "verify-receipt", "-", "--json", stdin=receipt, status=1)
     )

@@ -241,12 +241,13 @@ def _tell_trust(screen: Screen, proof: Proof, given: list[str] | None, brought: 
     for key in brought:
         if key in proof.proven.signers:
             screen.say(f"  {clean(str(key))}")
-            screen.say(f"  SHA-256 of this line: {fingerprint(key)}")
+            screen.say(f"  SHA-256 {fingerprint(key)}")
+    screen.paragraph("The SHA-256 is that of a file of this line alone: sha256sum log.vkey")
 
 
 def fingerprint(key: VerifierKey) -> str:
-    """What two people can compare: the SHA-256 of the verifier key's text, in hex."""
-    return hashlib.sha256(str(key).encode()).hexdigest()
+    """What two people can compare: the SHA-256 of the verifier key's line with its end, in hex."""
+    return hashlib.sha256(f"{key}\n".encode()).hexdigest()
 
 
 def _time(posix: int) -> str:
