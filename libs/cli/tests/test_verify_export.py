@@ -137,8 +137,8 @@ def test_an_export_that_was_cut_is_found_by_a_witness_alone_and_told_as_older(
     (found,) = sample.findings(ExportSource(path), seen=[Seen("default", 12, bytes(32), 1_700_000_000)])
     assert (found.check, found.checkpoint) == (Check.WITNESS, 12)
     assert found.what == (
-        "this export is older than what the witness saw at 2023-11-14 22:13:20 UTC, 12 entries, so that they "
-        "cannot be compared beyond its 9"
+        "this export is older than what the witness saw at 2023-11-14 22:13:20 UTC, 12 entries, or was cut "
+        "off since: beyond its 9 nothing can be compared"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -274,3 +275,55 @@ def test_it_is_said_whose_key_was_used(sample: SampleLog, home: Home) -> None:
     assert "Verified with the key that you gave.\n" in told
     assert json.loads(verify(home, "--json", status=0))["keysFrom"] == "home"
     assert json.loads(verify(home, "--tenant", "default", "--json", *key, status=0))["keysFrom"] == "given"
+
+
+def export_of(rows: Logbook, path: Path) -> tuple[str, str]:
+    """The options to verify an export of the default log."""
+    notes = {row[1]: row[2] for row in rows.of(Table.CHECKPOINT, "default")}
+    lines: list[dict[str, object]] = [{"checkpoint": notes[max(notes, key=lambda size: int(str(size)))]}]
+    for _, index, *_, leaf in rows.of(Table.ENTRY, "default"):
+        disclosures = [
+            {"path": at, "salt": encoded(salt), "value": str(value, "utf-8")}  # type: ignore[call-overload]  # bytes
+            for _, of, at, salt, value in rows.of(Table.DISCLOSURE, "default")
+            if of == index
+        ]
+        entry = {"index": str(index), "leaf": encoded(leaf), "disclosures": disclosures}
+        note = notes.get(int(str(index)) + 1)
+        lines.append(entry | ({"checkpoint": note} if note else {}))
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return "--export", str(path)
+
+
+def encoded(raw: object) -> str:
+    assert isinstance(raw, bytes)
+    return base64.b64encode(raw).decode()
+
+
+def test_an_export_from_before_the_witness_looked_is_told_apart_from_a_changed_one(
+    sample: SampleLog, home: Home, tmp_path: Path
+) -> None:
+    keep(tmp_path / "witness", sample, 12)
+    witness = ("--witness", str(tmp_path / "witness"))
+    verify(home, *export_of(sample.rows, tmp_path / "log"), *witness, status=0)
+    rows = sample.rows.copied()
+    rows.cut("default", 9, *Table)
+    export = export_of(rows, tmp_path / "log")
+    told = verify(home, *export, *witness, status=1)
+    assert "! default: 9 entries, root " in told
+    assert "whole as far as it goes, but not proven to be all" in told
+    assert "copy the witness's folder first, then export" in told
+    answer = json.loads(verify(home, *export, *witness, "--json", status=1))
+    assert (answer["proven"], answer["logs"][0]["olderThanWitness"]) == (False, True)
+    rows.set(Table.DISCLOSURE, rows.find(Table.DISCLOSURE, "default", 8), value=b"another")
+    told = verify(home, *export_of(rows, tmp_path / "log"), *witness, status=1)
+    assert "✗ default: 9 entries" in told
+    assert "whole as far" not in told
+    assert "then export" not in told
+
+
+def test_an_export_of_nothing_is_not_excused_as_older(sample: SampleLog, home: Home, tmp_path: Path) -> None:
+    keep(tmp_path / "witness", sample, 12)
+    text, path = Checkpoint(NAME, 0, Frontier().root()).text, tmp_path / "log.jsonl"
+    path.write_text(json.dumps({"checkpoint": f"{text}\n{signed(text, sample.stolen_key, NAME)}"}) + "\n")
+    told = verify(home, "--export", str(path), "--witness", str(tmp_path / "witness"), status=1)
+    assert "✗ default: 0 entries" in told

@@ -34,6 +34,11 @@ class Asked:
     own_witness: bool = False
 
 
+_NEWER = (
+    "That is usual while a log grows, and nothing that the export holds contradicts the witness. To prove "
+    "one: copy the witness's folder first, then export, and verify the export with that copy."
+)
+
 # In seconds: it looks every few of them.
 _LONG_UNSEEN = 3600
 
@@ -94,7 +99,7 @@ class Verdict:
     def _tell_logs(self, screen: Screen) -> None:
         asked = self._asked
         for log in self._logs:
-            mark, style = ("✗", "bold red") if self._wrong(log) else ("✓", "green")
+            mark, style = self._mark(log)
             told = f"{self._log(log)}, {self._told(log)}{_witnessed(log, asked)}"
             screen.say(Text.assemble((f"{mark} ", style), told))
             for key, size in log.also_signed.items():
@@ -111,6 +116,17 @@ class Verdict:
             return "`placet doctor` says whether it runs."
         return "Does it run still, and is this what its folder holds now?"
 
+    def _mark(self, log: LogReport) -> tuple[str, str]:
+        if self._older(log):
+            return "!", "bold yellow"
+        return ("✗", "bold red") if self._wrong(log) else ("✓", "green")
+
+    def _older(self, log: LogReport) -> bool:
+        """Whether all that is wrong is that an export is older than what a witness saw."""
+        only = self._findings.of(log.tenant) == log.older and not self._findings.of("")
+        # Of nothing at all, being older is no excuse.
+        return only and bool(log.older and log.entries)
+
     def _wrong(self, log: LogReport) -> bool:
         """Whether something is, in it or in what all logs are stored in."""
         return bool(self._findings.of(log.tenant) or self._findings.of(""))
@@ -125,6 +141,8 @@ class Verdict:
 
     def _told(self, log: LogReport) -> str:
         wrong = self._findings.of(log.tenant)
+        if self._older(log):
+            return "whole as far as it goes, but not proven to be all"
         if not wrong:
             return "of which nothing is wrong by itself, but see below" if self._wrong(log) else "all good"
         return "1 finding" if wrong == 1 else f"{wrong:,} findings"
@@ -143,10 +161,11 @@ class Verdict:
         if untold:
             screen.say(f"… and {untold:,} more: --most {len(findings)}", "dim")
         screen.say()
-        for advised in dict.fromkeys(advice(log.strange, self._keys.of(log.tenant)) for log in self._logs):
-            if advised:
-                screen.paragraph(clean(advised))
-                screen.say()
+        advised = [advice(log.strange, self._keys.of(log.tenant)) for log in self._logs]
+        advised += [_NEWER for log in self._logs if self._older(log)]
+        for one in dict.fromkeys(filter(None, advised)):
+            screen.paragraph(clean(one))
+            screen.say()
 
     def as_json(self) -> dict[str, object]:
         """For programs."""
@@ -166,6 +185,7 @@ class Verdict:
                     "root": _root(log) or None,
                     "checkpoints": log.checkpoints,
                     "findings": findings.of(log.tenant),
+                    "olderThanWitness": self._older(log),
                     "witnessed": log.seen > 0,
                     "seenByWitness": log.seen,
                     "lastSeenByWitness": _iso(log),

@@ -27,6 +27,7 @@ class LogReport:
     """What was found of a log that is there. `entries`: how many belong there, `missing` ones among them.
     `seen`: the largest size that a witness saw; 0: none. `last_seen`: when one last saw it, in POSIX seconds.
     `strange`: the first note that no known key signed, "" where there is none.
+    `older`: how many of the findings say only that an export ends before what a witness saw.
     `also_signed`: unknown keys that signed beside known ones, each with the size of its first checkpoint."""
 
     tenant: str
@@ -37,6 +38,7 @@ class LogReport:
     seen: int
     last_seen: int
     strange: str
+    older: int
     also_signed: Mapping[str, int]
 
 
@@ -55,6 +57,7 @@ class LogVerification:
         self._source, self._tenant, self._findings = source, tenant, findings
         self._size = 0
         self._missing_count = 0
+        self._older = 0
         # Those that are missing one after the other, and not told yet: the first, and how many.
         self._gap = (0, 0)
         self._growth = Growth()
@@ -92,6 +95,7 @@ class LogVerification:
             self._largest_seen,
             self._last_seen,
             signed.strange,
+            self._older,
             signed.also_signed,
         )
 
@@ -240,9 +244,10 @@ class LogVerification:
         if self._source.has_tables:
             return f"a witness saw {seen.size:,} entries {seen.when}, and there are {self._size:,}"
         # It may have been made before, or cut since: its own checkpoints allow both.
+        self._older += 1
         return (
-            f"this export is older than what the witness saw {seen.when}, {seen.size:,} entries, so that "
-            f"they cannot be compared beyond its {self._size:,}"
+            f"this export is older than what the witness saw {seen.when}, {seen.size:,} entries, or was cut "
+            f"off since: beyond its {self._size:,} nothing can be compared"
         )
 
     def _extra(
