@@ -182,6 +182,16 @@ async def test_a_receipt_tells_what_was_erased_by_whom_and_why(served: Terminal)
     assert "entry 2" not in told
 
 
+async def test_programs_find_each_index_in_json_though_it_is_0(served: Terminal) -> None:
+    await served.placet("audit", "receipt", ERASED, "-o", "first.json")
+    receipt = json.loads((served.folder / "first.json").read_text())
+    assert [entry["index"] for entry in receipt["entries"]][:2] == ["0", "2"]
+    answer = json.loads(await served.placet("audit", "verify-receipt", "first.json", "--json"))
+    assert [entry["index"] for entry in answer["entries"]][:2] == ["0", "2"]
+    tailed = await served.placet("audit", "tail", "--from", "0", "--no-follow", "--json")
+    assert json.loads(tailed.splitlines()[0])["index"] == "0"
+
+
 async def test_a_receipt_that_ends_early_says_that_more_may_have_followed(served: Terminal) -> None:
     await served.placet("audit", "receipt", CLOSED, "-o", "whole.json")
     receipt = json.loads((served.folder / "whole.json").read_text())

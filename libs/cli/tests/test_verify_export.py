@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict, MessageToJson
 
 from placet.audit.v1 import audit_service_pb2, proof_pb2
 from placet_cli.exporting import write_export
@@ -50,7 +50,7 @@ def lines_of(rows: Logbook, tenant: str) -> list[str]:
     header, *others = messages_of(rows, tenant)
     return [
         MessageToJson(header.header, indent=None) + "\n",
-        *(MessageToJson(one.entries[0], indent=None) + "\n" for one in others),
+        *(json.dumps({"index": "0"} | MessageToDict(one.entries[0])) + "\n" for one in others),
     ]
 
 
@@ -200,6 +200,8 @@ async def test_an_export_is_written_whole(sample: SampleLog, lines: list[str], t
     assert await write_export(sent(messages), tmp_path / "log", told.append) == 12
     assert (tmp_path / "log").read_text() == "".join(lines)
     assert told[-1] == 12
+    _, first, *_ = (tmp_path / "log").read_text().splitlines()
+    assert json.loads(first)["index"] == "0"
 
 
 @pytest.mark.parametrize(

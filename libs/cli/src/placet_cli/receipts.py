@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
+from placet_cli.exporting import entry_json
 from placet_cli.verifying import KnownKeys, advice, fault_of, once
 from placet_cli.words import clean, point, rows
 from placet_client import Outcome
@@ -108,7 +109,7 @@ def verified(receipt: Receipt, known: KnownKeys) -> Proof:
     try:
         # Times that are none, which no AuditService lets into a log.
         rows(path)
-        entries = [json_format.MessageToDict(one) for one in path]
+        entries = [entry_json(one) for one in path]
     except (json_format.Error, ValueError, OverflowError) as error:
         raise NotProven(f"an entry says what cannot be: {error}") from error
     return Proof(proven, known.any, path, entries)

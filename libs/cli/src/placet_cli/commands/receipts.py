@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2, proof_pb2
 from placet_cli.commands.options import Id
 from placet_cli.commands.requests import tell_path
-from placet_cli.exporting import replacing
+from placet_cli.exporting import entry_json, replacing
 from placet_cli.known_keys import KEY, ORIGIN, known_keys
 from placet_cli.problems import Problem
 from placet_cli.receipts import GONE, NONE, Proof, advised, own_keys, read_receipt, verified
@@ -51,7 +51,8 @@ async def receipt(session: Session, request: Id, output: Output = "-") -> None:
     async with session.channel("audit") as channel:
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         found = (await stub.GetReceipt(audit_service_pb2.GetReceiptRequest(approval_id=approval_id))).receipt
-    text = MessageToJson(found)
+    entries = [entry_json(one) for one in found.entries]
+    text = json.dumps(MessageToDict(found) | {"entries": entries}, indent=2)
     _check(text)
     if output == "-":
         session.screen.raw(text)
