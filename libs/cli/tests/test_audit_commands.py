@@ -282,6 +282,25 @@ async def test_a_checkpoint_is_printed_as_it_was_signed_with_the_keys(served: Te
     assert (await served.placet("audit", "checkpoint", "--keys")).split() == answer["keys"]
 
 
+async def test_the_keys_alone_are_printed_for_programs_too(served: Terminal) -> None:
+    answer = json.loads(await served.placet("audit", "checkpoint", "--keys", "--json"))
+    assert answer == {"keys": (await served.placet("audit", "checkpoint", "--keys")).split()}
+
+
+async def test_a_file_of_another_kind_is_told_as_what_it_is(served: Terminal) -> None:
+    await served.placet("audit", "receipt", CLOSED, "-o", "a receipt.json")
+    await served.placet("audit", "export", "-o", "an export.jsonl")
+    shutil.copy(served.folder / "home" / "data" / "audit.db", served.folder / "a database")
+    (served.folder / "a header").write_text((served.folder / "an export.jsonl").read_text().split("\n")[0])
+    for file in ("a receipt.json", "a database"):
+        kind = file.partition(".")[0]
+        told = await served.placet("audit", "verify", "--export", file, status=1)
+        assert f"this is {kind}: placet audit verify" in " ".join(told.split())
+    for file, kind in (("an export.jsonl", "an export"), ("a header", "an export"), ("a database",) * 2):
+        told = await served.placet("audit", "verify-receipt", file, status=1)
+        assert f"this is {kind}: placet audit verify" in " ".join(told.split())
+
+
 async def test_an_export_is_verified_on_another_machine(served: Terminal, elsewhere: Terminal) -> None:
     said = await served.placet("audit", "export", "-o", "log.jsonl")
     assert "12 entries" in said
@@ -296,6 +315,18 @@ async def test_an_export_is_verified_on_another_machine(served: Terminal, elsewh
     assert "8 checkpoints, all good" in told
     told = await elsewhere.placet("audit", "verify", "--export", "log.jsonl", status=1)
     assert "there is no key to verify the log with" in told
+    assert "    placet audit verify --export log.jsonl --key VKEY" in told
+    assert "placet up" not in told
+    assert "placet up" in await elsewhere.placet("audit", "verify", status=1)
+
+
+async def test_a_log_whose_key_is_lost_is_not_given_a_new_one(sample: SampleLog, tmp_path: Path) -> None:
+    home = Home.at(tmp_path / "home")
+    shutil.copytree(sample.home.path, home.path)
+    home.log_key.unlink()
+    told = await Terminal(tmp_path, {"PLACET_HOME": str(home.path)}).placet("audit", "verify", status=1)
+    assert "there is no key to verify the log with" in told
+    assert "placet up" not in told
 
 
 async def test_an_export_that_cannot_be_written_leaves_what_was_there(served: Terminal) -> None:

@@ -38,14 +38,7 @@ async def verify(session: Session, asked: Asked) -> bool:
     """Verifies and tells; whether all of it is proven. Raises Problem, BadParameter."""
     keys = known_keys(session.home, asked.keys, asked.origin)
     if not keys.any:
-        raise Problem(
-            "there is no key to verify the log with",
-            f"{shown(session.home.log_key)} does not exist, and none was given",
-            tries=(
-                "placet audit verify --key VKEY  (as `placet audit checkpoint --keys` prints it)",
-                "placet up  (makes a home with a log and its key)",
-            ),
-        )
+        raise _no_key(session.home, asked)
     findings = Findings()
     own = _own_witness(session.home, asked)
     asked = replace(asked, witness=asked.witness or own, own_witness=own is not None)
@@ -75,6 +68,18 @@ async def verify(session: Session, asked: Asked) -> bool:
         if own is not None and any(log.seen for log in verification.logs):
             session.screen.aside(f"Compared with what this home's own witness keeps in {shown(own)}.")
     return verdict.proven
+
+
+def _no_key(home: Home, asked: Asked) -> Problem:
+    given = f"placet audit verify{asked.again} --key VKEY  (as `placet audit checkpoint --keys` prints it)"
+    new = "placet up  (makes a home with a log and its key)"
+    # A log that is there has a key: another one signed nothing of it.
+    begins = not (asked.database or asked.export or home.database("audit").exists())
+    return Problem(
+        "there is no key to verify the log with",
+        f"{shown(home.log_key)} does not exist, and none was given",
+        tries=(given, new) if begins else (given,),
+    )
 
 
 def _whose(home: Home, asked: Asked) -> str:

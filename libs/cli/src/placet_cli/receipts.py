@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
 from placet_cli.exporting import entry_json
-from placet_cli.verifying import KnownKeys, advice, fault_of, once
+from placet_cli.verifying import Kind, KnownKeys, advice, fault_of, kind_of, once
 from placet_cli.words import clean, point, rows
 from placet_client import Outcome
 from placet_proof import COSIGNATURE, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
@@ -91,10 +91,20 @@ def read_receipt(text: str) -> Receipt:
     try:
         found = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
+        _check_kind(text)
         raise NotProven(f"this is not a receipt: {fault_of(error)}") from error
     if not isinstance(found, dict):
         raise NotProven("this is not a receipt: it is no JSON object")
+    if "entries" not in found:
+        _check_kind(text)
     return found
+
+
+def _check_kind(text: str) -> None:
+    """Raises NotProven for what another command takes."""
+    kind = kind_of(text.encode(errors="replace"))
+    if kind in (Kind.EXPORT, Kind.DATABASE):
+        raise NotProven(f"{kind}")
 
 
 def verified(receipt: Receipt, known: KnownKeys) -> Proof:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,19 @@ class Asked:
     tenant: str
     most: int
     own_witness: bool = False
+
+    @property
+    def again(self) -> str:
+        """What was asked for, but the keys, as options in a command that can be pasted."""
+        given = {
+            # It may hold a password.
+            "--database": "URL" if "@" in self.database else self.database,
+            "--export": self.export,
+            "--witness": self.witness,
+            "--origin": self.origin,
+            "--tenant": self.tenant,
+        }
+        return "".join(f" {name} {shlex.quote(str(value))}" for name, value in given.items() if value)
 
 
 _NEWER = (

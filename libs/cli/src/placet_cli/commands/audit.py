@@ -57,7 +57,7 @@ async def checkpoint(
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         found = await stub.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
     if session.json:
-        session.screen.json(found)
+        session.screen.json(audit_service_pb2.GetCheckpointResponse(keys=found.keys) if keys else found)
         return
     if not keys:
         session.screen.raw(found.checkpoint)
