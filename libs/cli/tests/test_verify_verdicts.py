@@ -194,7 +194,7 @@ def test_a_finding_about_no_log_is_not_hidden_behind_a_good_one(sample: SampleLo
     (home.witness / "x.alarm").write_text("{")
     told = verify(home, status=1)
     assert "✗ default: 12 entries" in told
-    assert "nothing is wrong by itself, but see below" in told
+    assert "no finding of its own, but see below" in told
     assert "✓" not in told
 
 
@@ -246,6 +246,7 @@ def test_where_no_known_key_signed_it_is_said_what_to_do(
     told = verify(home, *default, "--origin", "foo", status=1)
     assert f"A known key signed it by the name of {NAME}, and not of foo/default." in told
     assert f"say so: --origin {ORIGIN}\n" in told
+    assert verify(home, "--origin", "foo", status=1).count("say so") == 1
     told = verify(home, *default, "--key", another_key, status=1)
     assert f"no known key signed this checkpoint; it was signed by {NAME}+" in told
     assert "If the log's key was changed, ask its operator for the new one" in told
@@ -269,7 +270,7 @@ def test_where_no_known_key_signed_nothing_is_said_of_witnesses(
 
 def test_it_is_said_whose_key_was_used(sample: SampleLog, home: Home) -> None:
     told = verify(home, "--tenant", "default", status=0)
-    assert f"Verified with the key of this home, {home.log_key}; --key takes one" in told
+    assert f"Verified with the key of this home, {home.log_key}.\n" in told
     key = ("--key", str(verifier_key(sample.stolen_key, NAME)))
     told = verify(home, "--tenant", "default", *key, status=0)
     assert "Verified with the key that you gave.\n" in told

@@ -86,7 +86,7 @@ def _whose(home: Home, asked: Asked) -> str:
     """With which keys it is verified, in words."""
     if asked.keys:
         return "the key that you gave" if len(asked.keys) == 1 else "the keys that you gave"
-    return f"the key of this home, {shown(home.log_key)}; --key takes one that was kept elsewhere"
+    return f"the key of this home, {shown(home.log_key)}"
 
 
 def _source(session: Session, asked: Asked, stack: ExitStack) -> Source:

@@ -158,7 +158,7 @@ class Verdict:
         if self._older(log):
             return "whole as far as it goes, but not proven to be all"
         if not wrong:
-            return "of which nothing is wrong by itself, but see below" if self._wrong(log) else "all good"
+            return "no finding of its own, but see below" if self._wrong(log) else "all good"
         return "1 finding" if wrong == 1 else f"{wrong:,} findings"
 
     def _tell_findings(self, screen: Screen) -> None:
@@ -175,11 +175,17 @@ class Verdict:
         if untold:
             screen.say(f"… and {untold:,} more: --most {len(findings)}", "dim")
         screen.say()
-        advised = [advice(log.strange, self._keys.of(log.tenant)) for log in self._logs]
-        advised += [_NEWER for log in self._logs if self._older(log)]
-        for one in dict.fromkeys(filter(None, advised)):
-            screen.paragraph(clean(one))
+        if advised := self._advice:
+            screen.paragraph(clean(advised))
             screen.say()
+
+    @property
+    def _advice(self) -> str:
+        """What to do; "" where no way is known. Of several logs, the first one's: others are mostly alike."""
+        if any(self._older(log) for log in self._logs):
+            return _NEWER
+        advised = (advice(log.strange, self._keys.of(log.tenant)) for log in self._logs)
+        return next(filter(None, advised), "")
 
     def as_json(self) -> dict[str, object]:
         """For programs."""

@@ -100,7 +100,10 @@ def advice(note: str, keys: Sequence[VerifierKey]) -> str:
     if signed_by(parsed, keys) or (keys and not logs):
         return ""
     if not keys:
-        return f"No known key is one of the log {origin}. Give one with --key, as its operator has it."
+        return (
+            f"No known key is one of the log {origin}. Give one with --key, as its operator has it; --tenant "
+            "verifies one log alone."
+        )
     if signed_by(parsed, [replace(key, name=origin) for key in logs]):
         above = origin.rpartition("/")[0]
         return (
