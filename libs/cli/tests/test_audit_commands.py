@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -129,6 +130,11 @@ async def test_without_a_key_from_elsewhere_a_receipt_is_consistent_and_not_prov
     key = json.loads(receipt)["keys"][0]
     assert "Consistent, but not proven" in told
     assert f"  {key}\n" in told
+    (elsewhere.folder / "log.vkey").write_text(await served.placet("audit", "checkpoint", "--keys"))
+    # As sha256sum sums the file up, its line's end too.
+    summed = hashlib.sha256((elsewhere.folder / "log.vkey").read_bytes()).hexdigest()
+    assert f"  SHA-256 {summed}\n" in told
+    assert "sha256sum log.vkey" in told
     answer = json.loads(
         await elsewhere.placet("audit", "verify-receipt", "-", "--json", stdin=receipt, status=1)
     )
@@ -155,6 +161,7 @@ async def test_the_key_of_the_home_is_used_where_none_is_given(served: Terminal)
     # A log of the same key, by a name that is not the one that is expected here.
     told = await served.placet("audit", "verify-receipt", "home.json", "--origin", "example.com/x", status=1)
     assert "no known key signed" in told
+    assert "say so: --origin localhost/placet" in " ".join(told.split())
 
 
 async def test_a_receipt_tells_what_was_erased_by_whom_and_why(served: Terminal) -> None:
@@ -173,6 +180,16 @@ async def test_a_receipt_tells_what_was_erased_by_whom_and_why(served: Terminal)
     assert "withheld  event.refused.message of entry 8: no erasure is on record for it" in told
     assert "withheld  event.erased.reason of entry 7" in told
     assert "entry 2" not in told
+
+
+async def test_programs_find_each_index_in_json_though_it_is_0(served: Terminal) -> None:
+    await served.placet("audit", "receipt", ERASED, "-o", "first.json")
+    receipt = json.loads((served.folder / "first.json").read_text())
+    assert [entry["index"] for entry in receipt["entries"]][:2] == ["0", "2"]
+    answer = json.loads(await served.placet("audit", "verify-receipt", "first.json", "--json"))
+    assert [entry["index"] for entry in answer["entries"]][:2] == ["0", "2"]
+    tailed = await served.placet("audit", "tail", "--from", "0", "--no-follow", "--json")
+    assert json.loads(tailed.splitlines()[0])["index"] == "0"
 
 
 async def test_a_receipt_that_ends_early_says_that_more_may_have_followed(served: Terminal) -> None:
@@ -265,6 +282,25 @@ async def test_a_checkpoint_is_printed_as_it_was_signed_with_the_keys(served: Te
     assert (await served.placet("audit", "checkpoint", "--keys")).split() == answer["keys"]
 
 
+async def test_the_keys_alone_are_printed_for_programs_too(served: Terminal) -> None:
+    answer = json.loads(await served.placet("audit", "checkpoint", "--keys", "--json"))
+    assert answer == {"keys": (await served.placet("audit", "checkpoint", "--keys")).split()}
+
+
+async def test_a_file_of_another_kind_is_told_as_what_it_is(served: Terminal) -> None:
+    await served.placet("audit", "receipt", CLOSED, "-o", "a receipt.json")
+    await served.placet("audit", "export", "-o", "an export.jsonl")
+    shutil.copy(served.folder / "home" / "data" / "audit.db", served.folder / "a database")
+    (served.folder / "a header").write_text((served.folder / "an export.jsonl").read_text().split("\n")[0])
+    for file in ("a receipt.json", "a database"):
+        kind = file.partition(".")[0]
+        told = await served.placet("audit", "verify", "--export", file, status=1)
+        assert f"this is {kind}: placet audit verify" in " ".join(told.split())
+    for file, kind in (("an export.jsonl", "an export"), ("a header", "an export"), ("a database",) * 2):
+        told = await served.placet("audit", "verify-receipt", file, status=1)
+        assert f"this is {kind}: placet audit verify" in " ".join(told.split())
+
+
 async def test_an_export_is_verified_on_another_machine(served: Terminal, elsewhere: Terminal) -> None:
     said = await served.placet("audit", "export", "-o", "log.jsonl")
     assert "12 entries" in said
@@ -279,6 +315,18 @@ async def test_an_export_is_verified_on_another_machine(served: Terminal, elsewh
     assert "8 checkpoints, all good" in told
     told = await elsewhere.placet("audit", "verify", "--export", "log.jsonl", status=1)
     assert "there is no key to verify the log with" in told
+    assert "    placet audit verify --export log.jsonl --key VKEY" in told
+    assert "placet up" not in told
+    assert "placet up" in await elsewhere.placet("audit", "verify", status=1)
+
+
+async def test_a_log_whose_key_is_lost_is_not_given_a_new_one(sample: SampleLog, tmp_path: Path) -> None:
+    home = Home.at(tmp_path / "home")
+    shutil.copytree(sample.home.path, home.path)
+    home.log_key.unlink()
+    told = await Terminal(tmp_path, {"PLACET_HOME": str(home.path)}).placet("audit", "verify", status=1)
+    assert "there is no key to verify the log with" in told
+    assert "placet up" not in told
 
 
 async def test_an_export_that_cannot_be_written_leaves_what_was_there(served: Terminal) -> None:

@@ -180,7 +180,7 @@ def test_what_is_right_is_not_blamed_for_what_is_wrong(sample: SampleLog) -> Non
     rewrite_from_the_midst_without_a_key(rows)
     (finding,) = sample.findings(rows)
     assert (finding.check, finding.first, finding.last, finding.checkpoint) == (Check.ROOT, 6, 6, 7)
-    assert "3 after it" in finding.what
+    assert "3 checkpoints after it" in finding.what
     rows = sample.rows.copied()
     cut_a_leaf_short(rows)
     assert {one.first for one in sample.findings(rows)} == {MIDDLE}

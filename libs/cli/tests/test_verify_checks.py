@@ -324,3 +324,30 @@ def test_the_sample_has_at_its_places_what_the_attacks_suppose(sample: SampleLog
 
 def rows_of_values(sample: SampleLog, index: int) -> list[Row]:
     return [row for row in sample.rows.of(Table.DISCLOSURE, "default") if row[1] == index]
+
+
+def test_findings_are_told_in_words_that_stand_by_themselves(sample: SampleLog) -> None:
+    def told(attack: Attack) -> str:
+        rows = sample.rows.copied()
+        attack(rows, sample.stolen_key)
+        return "; ".join(one.what for one in sample.findings(rows))
+
+    assert "because entries are missing; the same goes for 3 checkpoints after it" in told(
+        delete_without_a_trace
+    )
+    missing = told(delete_all_values_of_a_request)
+    assert (
+        f"this value is missing, and so are 5 more of request {CLOSED}; no erasure explains that" in missing
+    )
+    assert "cause_id is NULL in its column" in told(change_a_column("cause_id", None))
+    assert "its index is below 0, as one of request 'x'" in told(add(Table.ENTRY, -1, "x", 1, "", b""))
+
+
+def delete_without_a_trace(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    rows.delete("default", REFUSAL, Table.ENTRY, Table.TREE)
+
+
+def delete_all_values_of_a_request(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    for _, index, approval_id, *_ in rows.of(Table.ENTRY, "default"):
+        if approval_id == CLOSED and isinstance(index, int):
+            rows.delete("default", index, Table.DISCLOSURE)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict, MessageToJson
 
 from placet.audit.v1 import audit_service_pb2, proof_pb2
 from placet_cli.exporting import write_export
@@ -50,7 +50,7 @@ def lines_of(rows: Logbook, tenant: str) -> list[str]:
     header, *others = messages_of(rows, tenant)
     return [
         MessageToJson(header.header, indent=None) + "\n",
-        *(MessageToJson(one.entries[0], indent=None) + "\n" for one in others),
+        *(json.dumps({"index": "0"} | MessageToDict(one.entries[0])) + "\n" for one in others),
     ]
 
 
@@ -137,8 +137,8 @@ def test_an_export_that_was_cut_is_found_by_a_witness_alone_and_told_as_older(
     (found,) = sample.findings(ExportSource(path), seen=[Seen("default", 12, bytes(32), 1_700_000_000)])
     assert (found.check, found.checkpoint) == (Check.WITNESS, 12)
     assert found.what == (
-        "this export is older than what the witness saw at 2023-11-14 22:13:20 UTC, 12 entries, so that they "
-        "cannot be compared beyond its 9"
+        "this export is older than what the witness saw at 2023-11-14 22:13:20 UTC, 12 entries, or was cut "
+        "off since: beyond its 9 nothing can be compared"
     )
 
 
@@ -200,6 +200,8 @@ async def test_an_export_is_written_whole(sample: SampleLog, lines: list[str], t
     assert await write_export(sent(messages), tmp_path / "log", told.append) == 12
     assert (tmp_path / "log").read_text() == "".join(lines)
     assert told[-1] == 12
+    _, first, *_ = (tmp_path / "log").read_text().splitlines()
+    assert json.loads(first)["index"] == "0"
 
 
 @pytest.mark.parametrize(
@@ -223,3 +225,14 @@ async def test_an_export_that_breaks_leaves_what_was_there_before(
         await write_export(sent(messages, breaks), path, lambda _count: None)
     assert path.read_text() == "an older one"
     assert os.listdir(tmp_path) == [path.name]
+
+
+def test_findings_in_an_export_speak_of_no_tables_and_no_none(
+    sample: SampleLog, lines: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "log"
+    path.write_text("".join([*lines, lines[10]]))
+    told = [one.what for one in sample.findings(ExportSource(path))]
+    assert any(what == "it comes twice, or after a later one" for what in told)
+    assert any(what.startswith("this value belongs to no entry: 'event.") for what in told)
+    assert not any("None" in what or "table" in what for what in told)

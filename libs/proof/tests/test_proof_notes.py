@@ -216,7 +216,7 @@ def test_signatures_of_unknown_keys_are_ignored() -> None:
 
 
 def test_a_note_that_no_known_key_signed_is_refused_and_says_who_did() -> None:
-    with pytest.raises(NotProven, match=rf"but log\.test/a\+{LOG.id.hex()}"):
+    with pytest.raises(NotProven, match=rf"it was signed by log\.test/a\+{LOG.id.hex()}"):
         Note.parse(NOTE).verified([WITNESS])
     with pytest.raises(NotProven):
         Note.parse(NOTE).verified([])

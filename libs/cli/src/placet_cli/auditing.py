@@ -1,33 +1,27 @@
-"""`placet audit verify`: what is asked, and what is told of what was found."""
+"""`placet audit verify`: what is asked, and how it is looked for."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import itertools
 import json
-from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import typer
-from rich.text import Text
 
 from placet_cli.home import Home
 from placet_cli.known_keys import known_keys
 from placet_cli.problems import Problem
 from placet_cli.progress import Progress
-from placet_cli.screen import Screen
 from placet_cli.session import Session
 from placet_cli.stack.claims import shown
+from placet_cli.verdicts import Asked, Verdict
 from placet_cli.verifying import (
     KEY_FILE,
     ExportSource,
-    Finding,
     Findings,
     KnownKeys,
-    LogReport,
     Seen,
     Source,
     SqliteSource,
@@ -38,41 +32,16 @@ from placet_cli.verifying import (
     tell_alarms,
     witness_key,
 )
-from placet_cli.words import clean
-
-NOT_EXCLUDED = (
-    "that a log was put back to an earlier state, deleted whole, or rewritten with its own stolen key."
-)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The command's options; empty where none was given."""
-
-    database: str
-    export: Path | None
-    witness: Path | None
-    keys: Sequence[str]
-    origin: str
-    tenant: str
-    most: int
 
 
 async def verify(session: Session, asked: Asked) -> bool:
-    """Verifies and tells; whether nothing is wrong. Raises Problem, BadParameter."""
+    """Verifies and tells; whether all of it is proven. Raises Problem, BadParameter."""
     keys = known_keys(session.home, asked.keys, asked.origin)
     if not keys.any:
-        raise Problem(
-            "there is no key to verify the log with",
-            f"{shown(session.home.log_key)} does not exist, and none was given",
-            tries=(
-                "placet audit verify --key VKEY  (as `placet audit checkpoint --keys` prints it)",
-                "placet up  (makes a home with a log and its key)",
-            ),
-        )
+        raise _no_key(session.home, asked)
     findings = Findings()
     own = _own_witness(session.home, asked)
-    asked = replace(asked, witness=asked.witness or own)
+    asked = replace(asked, witness=asked.witness or own, own_witness=own is not None)
     try:
         seen = [] if asked.witness is None else _seen(asked.witness, keys, asked.tenant, findings)
     except typer.BadParameter as error:
@@ -91,15 +60,33 @@ async def verify(session: Session, asked: Asked) -> bool:
         if isinstance(source, SqliteSource) and source.overtaken:
             what = "a service opened the database while it was read, so that nothing can be said of it"
             raise Problem(what, tries=("the same command again",))
-    if asked.tenant and not verification.logs:
-        raise Problem(f"there is no log of {asked.tenant}", tries=("placet audit verify",))
+    verdict = Verdict(verification, keys, asked)
     if session.json:
-        session.screen.raw(json.dumps(_as_json(verification, asked), indent=2))
+        session.screen.raw(json.dumps(verdict.as_json(), indent=2))
     else:
-        _tell(session.screen, verification, asked)
-        if own is not None:
+        verdict.tell(session.screen, _whose(session.home, asked))
+        if own is not None and any(log.seen for log in verification.logs):
             session.screen.aside(f"Compared with what this home's own witness keeps in {shown(own)}.")
-    return not findings
+    return verdict.proven
+
+
+def _no_key(home: Home, asked: Asked) -> Problem:
+    given = f"placet audit verify{asked.again} --key VKEY  (as `placet audit checkpoint --keys` prints it)"
+    new = "placet up  (makes a home with a log and its key)"
+    # A log that is there has a key: another one signed nothing of it.
+    begins = not (asked.database or asked.export or home.database("audit").exists())
+    return Problem(
+        "there is no key to verify the log with",
+        f"{shown(home.log_key)} does not exist, and none was given",
+        tries=(given, new) if begins else (given,),
+    )
+
+
+def _whose(home: Home, asked: Asked) -> str:
+    """With which keys it is verified, in words."""
+    if asked.keys:
+        return "the key that you gave" if len(asked.keys) == 1 else "the keys that you gave"
+    return f"the key of this home, {shown(home.log_key)}"
 
 
 def _source(session: Session, asked: Asked, stack: ExitStack) -> Source:
@@ -148,89 +135,3 @@ def _seen(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> lis
         raise typer.BadParameter(f"{name}: {error.strerror}", param_hint="'--witness'") from error
     except ValueError as error:
         raise typer.BadParameter(f"{folder}: {fault_of(error)}", param_hint="'--witness'") from error
-
-
-def _tell(screen: Screen, verification: Verification, asked: Asked) -> None:
-    findings = verification.findings
-    for log in verification.logs:
-        wrong = findings.of(log.tenant)
-        mark, style = ("✗", "bold red") if wrong else ("✓", "green")
-        screen.say(
-            Text.assemble((f"{mark} ", style), f"{_log(log)}, {_verdict(wrong)}{_witnessed(log, asked)}")
-        )
-        for key, size in log.also_signed.items():
-            screen.paragraph(
-                f"{clean(log.tenant)} is also signed by an unknown key, {clean(key)}, from checkpoint "
-                f"{size:,} on: a hand-over? placet audit checkpoint --keys"
-            )
-    if not verification.logs and not findings:
-        screen.say("There are no entries, and so nothing that could be verified.")
-    if findings:
-        if verification.logs:
-            screen.say()
-        else:
-            screen.say("✗ No log could be verified", "bold red")
-        untold = len(findings)
-        for finding, *others in itertools.islice(findings.together(), asked.most):
-            place = clean(finding.place_with(others))
-            screen.say(Text.assemble((f"{place}: " if place else "", "bold"), clean(finding.what)))
-            untold -= 1 + len(others)
-        if untold:
-            screen.say(f"… and {untold:,} more: --most {len(findings)}", "dim")
-        screen.say()
-    if not_excluded := _not_excluded(verification.logs, asked):
-        screen.paragraph(f"{not_excluded}: {NOT_EXCLUDED}", "dim")
-
-
-def _not_excluded(logs: Sequence[LogReport], asked: Asked) -> str:
-    """Of which logs something is not; "": of none, as far as a witness saw them."""
-    if asked.witness is None:
-        return "Not excluded without --witness"
-    if not logs:
-        return "Not excluded, for the witness saw nothing"
-    unseen = [clean(log.tenant) for log in logs if not log.seen]
-    named = " and ".join(filter(None, (", ".join(unseen[:-1]), *unseen[-1:])))
-    return f"Not excluded of {named}, which no witness saw" if unseen else ""
-
-
-def _log(log: LogReport) -> str:
-    root = base64.b64encode(log.root).decode()
-    return f"{clean(log.tenant)}: {log.entries:,} entries, root {root}, {log.checkpoints:,} checkpoints"
-
-
-def _verdict(wrong: int) -> str:
-    if not wrong:
-        return "all good"
-    return "1 finding" if wrong == 1 else f"{wrong:,} findings"
-
-
-def _witnessed(log: LogReport, asked: Asked) -> str:
-    if asked.witness is None:
-        return ""
-    return f"; a witness saw {log.seen:,} of them" if log.seen else "; no witness saw any of them"
-
-
-def _as_json(verification: Verification, asked: Asked) -> dict[str, object]:
-    findings = verification.findings
-    shown_ones: list[Finding] = list(itertools.islice(findings, asked.most))
-    return {
-        "proven": not findings,
-        "witnessed": bool(verification.logs) and all(log.seen for log in verification.logs),
-        "logs": [
-            {
-                "tenant": log.tenant,
-                "entries": log.entries,
-                "root": base64.b64encode(log.root).decode(),
-                "checkpoints": log.checkpoints,
-                "findings": findings.of(log.tenant),
-                "witnessed": log.seen > 0,
-                "seenByWitness": log.seen,
-                "alsoSignedBy": [
-                    {"key": key, "fromCheckpoint": size} for key, size in log.also_signed.items()
-                ],
-            }
-            for log in verification.logs
-        ],
-        "findings": [one.as_json() for one in shown_ones],
-        "findingsLeftOut": len(findings) - len(shown_ones),
-    }

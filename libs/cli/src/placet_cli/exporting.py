@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import AsyncIterable, Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from placet.audit.v1 import audit_service_pb2
@@ -29,13 +30,13 @@ async def write_export(
         async for message in messages:
             if message.HasField("header"):
                 size = _size(message.header.checkpoint)
-                _line(file, message.header)
+                _line(file, MessageToDict(message.header))
             for entry in message.entries:
                 if entry.index != written:
                     raise Problem(
                         "the export has a gap", f"entry {entry.index:,} came where {written:,} follows"
                     )
-                _line(file, entry)
+                _line(file, entry_json(entry))
                 written += 1
             tell(written)
         if written != size:
@@ -50,8 +51,13 @@ def _size(checkpoint: str) -> int:
         raise Problem("what the service sent is not an export", str(error)) from error
 
 
-def _line(file: TextIO, message: Message) -> None:
-    file.write(MessageToJson(message, indent=None) + "\n")
+def _line(file: TextIO, written: Mapping[str, object]) -> None:
+    file.write(json.dumps(written) + "\n")
+
+
+def entry_json(entry: Message) -> dict[str, object]:
+    """An entry in proto3 JSON, with its index though that is 0, which proto3 leaves out."""
+    return {"index": "0", **MessageToDict(entry)}
 
 
 @contextmanager

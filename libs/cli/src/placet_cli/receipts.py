@@ -13,13 +13,15 @@ from google.protobuf.message import DecodeError
 
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import event_pb2
-from placet_cli.verifying import KnownKeys, fault_of, once
+from placet_cli.exporting import entry_json
+from placet_cli.verifying import Kind, KnownKeys, advice, fault_of, kind_of, once
 from placet_cli.words import clean, point, rows
 from placet_client import Outcome
 from placet_proof import COSIGNATURE, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
 
 # JSON, of which the verifier checks every part before it is used; hence Any.
 Receipt = Mapping[str, Any]
+NONE: Receipt = {}
 
 GONE, WITHHELD = "(erased)", "(withheld)"
 
@@ -89,10 +91,20 @@ def read_receipt(text: str) -> Receipt:
     try:
         found = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
+        _check_kind(text)
         raise NotProven(f"this is not a receipt: {fault_of(error)}") from error
     if not isinstance(found, dict):
         raise NotProven("this is not a receipt: it is no JSON object")
+    if "entries" not in found:
+        _check_kind(text)
     return found
+
+
+def _check_kind(text: str) -> None:
+    """Raises NotProven for what another command takes."""
+    kind = kind_of(text.encode(errors="replace"))
+    if kind in (Kind.EXPORT, Kind.DATABASE):
+        raise NotProven(f"{kind}")
 
 
 def verified(receipt: Receipt, known: KnownKeys) -> Proof:
@@ -107,10 +119,18 @@ def verified(receipt: Receipt, known: KnownKeys) -> Proof:
     try:
         # Times that are none, which no AuditService lets into a log.
         rows(path)
-        entries = [json_format.MessageToDict(one) for one in path]
+        entries = [entry_json(one) for one in path]
     except (json_format.Error, ValueError, OverflowError) as error:
         raise NotProven(f"an entry says what cannot be: {error}") from error
     return Proof(proven, known.any, path, entries)
+
+
+def advised(receipt: Receipt, known: KnownKeys) -> str:
+    """What to do where no known key signed a receipt; "" where that is not what is wrong."""
+    try:
+        return advice(str(receipt.get("checkpoint")), known.of_receipt(_tenant(receipt)))
+    except NotProven:
+        return ""
 
 
 def own_keys(receipt: Receipt) -> list[VerifierKey]:

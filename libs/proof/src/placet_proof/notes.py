@@ -147,7 +147,7 @@ class Note:
         }
         if not found:
             signers = ", ".join(f"{name}+{key_id.hex()}" for name, key_id, _ in self.signatures)
-            raise NotProven(f"no known key signed this checkpoint, but {signers}")
+            raise NotProven(f"no known key signed this checkpoint; it was signed by {signers}")
         return found
 
     def of_log(self, keys: Sequence[VerifierKey]) -> tuple[Checkpoint, dict[VerifierKey, int | None]]:

@@ -17,7 +17,10 @@ from placet_cli.known_keys import KEY, ORIGIN
 from placet_cli.progress import Progress
 from placet_cli.session import Session
 
-STATUSES = "Exit status: 0 proven, 1 not proven or not to be read, 2 wrong usage."
+STATUSES = (
+    "Exit status: 0 proven, 1 not proven or not to be read, 2 wrong usage. Where there is no entry, "
+    "nothing is proven."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +57,7 @@ async def checkpoint(
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         found = await stub.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
     if session.json:
-        session.screen.json(found)
+        session.screen.json(audit_service_pb2.GetCheckpointResponse(keys=found.keys) if keys else found)
         return
     if not keys:
         session.screen.raw(found.checkpoint)
@@ -116,7 +119,8 @@ async def verify(
     also that nothing was put back to what it was, rewritten with the log's own key, or deleted whole.
     """
     # Imported late: other commands do without.
-    from placet_cli.auditing import Asked, verify
+    from placet_cli.auditing import verify
+    from placet_cli.verdicts import Asked
 
     asked = Asked(database, export, witness, key or [], origin, tenant, most)
     if database and export is not None:

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2, proof_pb2
 from placet_cli.commands.options import Id
 from placet_cli.commands.requests import tell_path
-from placet_cli.exporting import replacing
+from placet_cli.exporting import entry_json, replacing
 from placet_cli.known_keys import KEY, ORIGIN, known_keys
 from placet_cli.problems import Problem
-from placet_cli.receipts import GONE, Proof, own_keys, read_receipt, verified
+from placet_cli.receipts import GONE, NONE, Proof, advised, own_keys, read_receipt, verified
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
 from placet_cli.verifying import KnownKeys
@@ -51,7 +51,8 @@ async def receipt(session: Session, request: Id, output: Output = "-") -> None:
     async with session.channel("audit") as channel:
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         found = (await stub.GetReceipt(audit_service_pb2.GetReceiptRequest(approval_id=approval_id))).receipt
-    text = MessageToJson(found)
+    entries = [entry_json(one) for one in found.entries]
+    text = json.dumps(MessageToDict(found) | {"entries": entries}, indent=2)
     _check(text)
     if output == "-":
         session.screen.raw(text)
@@ -112,12 +113,12 @@ async def verify_receipt(
     are proven.
     """
     known = known_keys(session.home, key or [], origin)
-    text = _read(file)
+    text, found = _read(file), NONE
     try:
         found = read_receipt(text)
         proof = verified(found, known)
     except NotProven as error:
-        _refuse(session, str(error))
+        _refuse(session, str(error), advised(found, known) if known.any else "")
         raise typer.Exit(1) from None
     if session.json:
         session.screen.raw(json.dumps(proof.as_json(), indent=2))
@@ -137,12 +138,13 @@ def _read(file: str) -> str:
     return raw.decode(errors="replace")
 
 
-def _refuse(session: Session, why: str) -> None:
+def _refuse(session: Session, why: str, advice: str) -> None:
     if session.json:
         session.screen.raw(json.dumps({"proven": False, "consistent": False, "why": why}, indent=2))
         return
     session.screen.say("✗ Not proven", "bold red")
     session.screen.paragraph(clean(why))
+    session.screen.paragraph(clean(advice))
 
 
 def tell(screen: Screen, proof: Proof) -> None:
@@ -240,12 +242,13 @@ def _tell_trust(screen: Screen, proof: Proof, given: list[str] | None, brought: 
     for key in brought:
         if key in proof.proven.signers:
             screen.say(f"  {clean(str(key))}")
-            screen.say(f"  SHA-256 of this line: {fingerprint(key)}")
+            screen.say(f"  SHA-256 {fingerprint(key)}")
+    screen.paragraph("The SHA-256 is that of a file of this line alone: sha256sum log.vkey")
 
 
 def fingerprint(key: VerifierKey) -> str:
-    """What two people can compare: the SHA-256 of the verifier key's text, in hex."""
-    return hashlib.sha256(str(key).encode()).hexdigest()
+    """What two people can compare: the SHA-256 of the verifier key's line with its end, in hex."""
+    return hashlib.sha256(f"{key}\n".encode()).hexdigest()
 
 
 def _time(posix: int) -> str:

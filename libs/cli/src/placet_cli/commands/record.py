@@ -17,6 +17,7 @@ import typer
 from placet.approval.v1 import approval_pb2
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
 from placet_cli.commands.options import command
+from placet_cli.exporting import entry_json
 from placet_cli.mailsink import Mail, read_mails
 from placet_cli.problems import Problem
 from placet_cli.screen import short
@@ -112,7 +113,7 @@ class _Printer:
             return
         screen, told = self.session.screen, row(entry)
         if self.session.json:
-            screen.json(entry, one_line=True)
+            screen.raw(json.dumps(entry_json(entry)))
             return
         day, clock = f"{told.time:%Y-%m-%d}", f"{told.time:%H:%M:%S}Z"
         if screen.cuts and day != self._day:

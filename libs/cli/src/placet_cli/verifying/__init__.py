@@ -3,7 +3,8 @@
 from placet_cli.verifying.export import ExportSource, once
 from placet_cli.verifying.faults import fault_of
 from placet_cli.verifying.findings import Check, Finding, Findings
-from placet_cli.verifying.keys import DEFAULT_ORIGIN, KnownKeys
+from placet_cli.verifying.keys import DEFAULT_ORIGIN, KnownKeys, advice
+from placet_cli.verifying.kinds import Kind, kind_of
 from placet_cli.verifying.log import LogReport
 from placet_cli.verifying.rows import Record, Row, Source, Table, Unreadable, merged
 from placet_cli.verifying.sqlite import SqliteSource
@@ -17,6 +18,7 @@ __all__ = [
     "ExportSource",
     "Finding",
     "Findings",
+    "Kind",
     "KnownKeys",
     "LogReport",
     "Progress",
@@ -28,7 +30,9 @@ __all__ = [
     "Table",
     "Unreadable",
     "Verification",
+    "advice",
     "fault_of",
+    "kind_of",
     "merged",
     "once",
     "read_alarms",

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from placet_cli.verifying.faults import fault_of
 from placet_cli.verifying.findings import Check, Findings
+from placet_cli.verifying.kinds import Kind, kind_of
 from placet_cli.verifying.rows import Record, Row, Unreadable
 from placet_proof import Note, NotProven, VerifierKey, decoded
 
@@ -74,6 +75,10 @@ def _header(file: BinaryIO) -> tuple[str, int, str]:
         for key in header.get("keys", []):
             VerifierKey.parse(key)
     except (KeyError, TypeError, ValueError, AttributeError, NotProven) as error:
+        file.seek(0)
+        kind = kind_of(file.read(MOST_LINE_BYTES))
+        if kind in (Kind.RECEIPT, Kind.DATABASE):
+            raise Unreadable(f"{kind}") from error
         raise Unreadable(f"the first line is not the header of an export: {fault_of(error)}") from error
     return checkpoint.origin, checkpoint.size, note
 

@@ -143,9 +143,18 @@ class Findings:
     def __len__(self) -> int:
         return self._counts.total()
 
+    def unreadable(self, tenant: str) -> bool:
+        """Whether some of this tenant's log could not be read."""
+        return any(one.tenant == tenant for one in self._kept[Check.FILE])
+
     def of(self, tenant: str) -> int:
         """How many are about this tenant's log."""
         return self._counts[tenant]
+
+
+def quoted(stored: object) -> str:
+    """What stands in a column, in words for people who know databases."""
+    return "NULL" if stored is None else f"{stored!r:.60}"
 
 
 def _order(finding: Finding) -> tuple[str, int, int]:

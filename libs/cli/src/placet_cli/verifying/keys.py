@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from placet_proof import COSIGNATURE, LOG_SIGNATURE, NotProven, VerifierKey
+from placet_proof import COSIGNATURE, LOG_SIGNATURE, Note, NotProven, VerifierKey
 
 DEFAULT_ORIGIN = "localhost/placet"
 
@@ -81,6 +81,45 @@ class KnownKeys:
         if not found:
             raise ValueError("it holds no key")
         return replace(self, named=(*self.named, *found))
+
+
+def signed_by(note: Note, keys: Iterable[VerifierKey]) -> bool:
+    """Whether it has a signature in the name of one of these keys, which may be a wrong one."""
+    signers = {(name, key_id) for name, key_id, _ in note.signatures}
+    return any((key.name, key.id) in signers for key in keys)
+
+
+def advice(note: str, keys: Sequence[VerifierKey]) -> str:
+    """What to do about a checkpoint that none of these keys signed; "" where one did, or it is none."""
+    try:
+        parsed = Note.parse(note)
+        origin = parsed.checkpoint.origin
+    except NotProven:
+        return ""
+    logs = [key for key in keys if key.kind == LOG_SIGNATURE]
+    if signed_by(parsed, keys) or (keys and not logs):
+        return ""
+    if not keys:
+        return (
+            f"No known key is one of the log {origin}. Give one with --key, as its operator has it; --tenant "
+            "verifies one log alone."
+        )
+    if signed_by(parsed, [replace(key, name=origin) for key in logs]):
+        above = origin.rpartition("/")[0]
+        return (
+            f"A known key signed it by the name of {origin}, and not of {logs[0].name}. If that is the log "
+            f"that you mean, then say so: --origin {above}"
+        )
+    if all(key.name != origin for key in logs):
+        return (
+            f"It is a checkpoint of the log {origin}, and the known key is one of {logs[0].name}. Is it the "
+            "log that you mean? Then give its own key with --key."
+        )
+    return (
+        "Is the known key the right one? If the log's key was changed, ask its operator for the new one "
+        "(`placet audit checkpoint --keys` prints it there) and give it with --key, beside the old one. If "
+        "it was not changed, then somebody else signed this."
+    )
 
 
 def _public_halves(pem: str) -> Iterable[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from placet_cli.verifying.findings import Check, Findings
+from placet_cli.verifying.findings import Check, Findings, quoted
 from placet_cli.verifying.growth import Growth
 from placet_cli.verifying.rows import Record, Row, Source
 from placet_cli.verifying.signatures import Signatures
@@ -16,19 +16,29 @@ from placet_proof import Leaf, NotProven, VerifierKey, leaf_hash
 # Entries between two signs of progress.
 STEP = 1000
 
+# What tables hold, where there are none.
+_IN_EXPORTS = {"disclosure": "value"}
+
 _COLUMNS = ("tenant", "approval_id", "number", "cause_id")
 
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """What was found of a log that is there. `seen`: the largest size that a witness saw; 0: none.
+    """What was found of a log that is there. `entries`: how many belong there, `missing` ones among them.
+    `seen`: the largest size that a witness saw; 0: none. `last_seen`: when one last saw it, in POSIX seconds.
+    `strange`: the first note that no known key signed, "" where there is none.
+    `older`: how many of the findings say only that an export ends before what a witness saw.
     `also_signed`: unknown keys that signed beside known ones, each with the size of its first checkpoint."""
 
     tenant: str
     entries: int
+    missing: int
     root: bytes
     checkpoints: int
     seen: int
+    last_seen: int
+    strange: str
+    older: int
     also_signed: Mapping[str, int]
 
 
@@ -46,6 +56,10 @@ class LogVerification:
     ) -> None:
         self._source, self._tenant, self._findings = source, tenant, findings
         self._size = 0
+        self._missing_count = 0
+        self._older = 0
+        # Those that are missing one after the other, and not told yet: the first, and how many.
+        self._gap = (0, 0)
         self._growth = Growth()
         self._checkpoints = Signatures(tenant, keys, self._growth, findings)
         self._values = Values(tenant, findings)
@@ -53,6 +67,7 @@ class LogVerification:
         self._causes = set[str]()
         self._seen = sorted((one for one in seen if one.size), key=lambda one: one.size)
         self._largest_seen = max((one.size for one in seen if one.signed), default=0)
+        self._last_seen = max((one.last for one in seen if one.signed), default=0)
 
     def run(self) -> Iterator[int]:
         """Verifies; says now and then how many entries are behind it."""
@@ -63,6 +78,7 @@ class LogVerification:
             self._record(record)
             if self._size % STEP == 0:
                 yield self._size
+        self._tell_missing()
         self._values.end()
         self._checkpoints.end(self._size)
         self._witnessed(end=True)
@@ -73,9 +89,13 @@ class LogVerification:
         return LogReport(
             self._tenant,
             self._size,
+            self._missing_count,
             self._growth.root,
             signed.count,
             self._largest_seen,
+            self._last_seen,
+            signed.strange,
+            self._older,
             signed.also_signed,
         )
 
@@ -102,11 +122,11 @@ class LogVerification:
     def _entry(self, record: Record) -> bytes | None:
         """The entry's leaf, as far as there is one; it, its columns and values are judged."""
         for row in record.entries[1:]:
-            self._add(Check.ENTRIES, f"it is there twice, the second time as {row[0]!r:.60}", record.index)
+            self._add(Check.ENTRIES, f"it is there twice{_of_request(row)}", record.index)
         row = record.entries[0]
         raw = row[3]
         if not isinstance(raw, bytes):
-            self._add(Check.TYPES, f"its leaf is not bytes: {raw!r:.60}", record.index)
+            self._add(Check.TYPES, f"its leaf is not bytes: {quoted(raw)}", record.index)
             return None
         try:
             leaf = Leaf.parse(raw)
@@ -127,7 +147,7 @@ class LogVerification:
             return
         for column, beside, within in zip(_COLUMNS, stored, said, strict=True):
             if beside != within:
-                what = f"{column} is {beside!r:.60} in its column, and {within!r:.60} in its leaf"
+                what = f"{column} is {quoted(beside)} in its column, and {within!r:.60} in its leaf"
                 self._add(Check.COLUMNS, what, index)
 
     def _place(self, index: int, leaf: Leaf, column: object) -> None:
@@ -157,15 +177,28 @@ class LogVerification:
             self._extra("tree", roots, index=record.index)
         roots = record.roots[0] if record.roots else None
         if not isinstance(roots, bytes | None):
-            self._add(Check.TYPES, f"its row of table tree is not bytes: {roots!r:.60}", record.index)
+            self._add(Check.TYPES, f"its row of table tree is not bytes: {quoted(roots)}", record.index)
             roots = None
         if not self._growth.grow(hashed, roots):
             what = "what is stored of the tree beside it does not follow from it"
             self._add(Check.TREE, what if record.roots else "its row of table tree is missing", record.index)
 
     def _missing(self, last: int) -> None:
-        what = "it is missing" if last == self._size else "they are missing"
-        self._findings.add(Check.ENTRIES, self._tenant, what, first=self._size, last=last)
+        """Entries from the next one on are."""
+        first, count = self._gap
+        if first + count != self._size:
+            self._tell_missing()
+            first, count = self._size, 0
+        more = last + 1 - self._size
+        self._gap = (first, count + more)
+        self._missing_count += more
+
+    def _tell_missing(self) -> None:
+        first, count = self._gap
+        if count:
+            what = "it is missing" if count == 1 else "they are missing"
+            self._findings.add(Check.ENTRIES, self._tenant, what, first=first, last=first + count - 1)
+        self._gap = (0, 0)
 
     def _beyond(self, record: Record) -> None:
         """What is stored of an index of which there is no entry, as far as is known by now."""
@@ -182,8 +215,8 @@ class LogVerification:
             # An export of an empty log has the checkpoint of an empty tree.
             self._checkpoints.checkpoint(0, record.notes.pop(), reached=True)
         for row in record.entries:
-            what = f"it is there again, or where it does not belong, as {row[0]!r:.60}"
-            self._add(Check.ENTRIES, what, record.index)
+            what = "its index is below 0" if record.index < 0 else "it comes twice, or after a later one"
+            self._add(Check.ENTRIES, f"{what}{_of_request(row)}", record.index)
         for path, *_ in record.values:
             self._extra("disclosure", path, index=record.index)
         for roots in record.roots:
@@ -211,19 +244,28 @@ class LogVerification:
         if self._source.has_tables:
             return f"a witness saw {seen.size:,} entries {seen.when}, and there are {self._size:,}"
         # It may have been made before, or cut since: its own checkpoints allow both.
+        self._older += 1
         return (
-            f"this export is older than what the witness saw {seen.when}, {seen.size:,} entries, so that "
-            f"they cannot be compared beyond its {self._size:,}"
+            f"this export is older than what the witness saw {seen.when}, {seen.size:,} entries, or was cut "
+            f"off since: beyond its {self._size:,} nothing can be compared"
         )
 
     def _extra(
         self, table: str, found: object, *, index: int | None = None, checkpoint: int | None = None
     ) -> None:
-        what = f"a row of table {table} has no place: {found!r:.60}"
+        if self._source.has_tables:
+            what = f"a row of table {table} has no place: {quoted(found)}"
+        else:
+            what = f"this {_IN_EXPORTS.get(table, table)} belongs to no entry: {quoted(found)}"
         self._findings.add(Check.EXTRA, self._tenant, what, first=index, checkpoint=checkpoint)
 
     def _add(self, check: Check, what: str, index: int) -> None:
         self._findings.add(check, self._tenant, what, first=index)
+
+
+def _of_request(row: Row) -> str:
+    """Of which one it says to be, in words; "" of none, as in exports, where nothing stands beside a leaf."""
+    return f", as one of request {row[0]!r:.60}" if row[0] else ""
 
 
 def _other_log(seen: Seen) -> str:

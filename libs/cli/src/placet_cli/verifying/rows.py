@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from placet_cli.verifying.findings import Check, Findings
+from placet_cli.verifying.findings import Check, Findings, quoted
 
 Row = Sequence[object]
 
@@ -126,7 +126,7 @@ class _Stream:
                     self._row, self.index = row, place - self._back
                     return
                 what = (
-                    f"a row of table {self._table.label} has {place!r:.60} for its {self._table.columns[0]}"
+                    f"a row of table {self._table.label} has {quoted(place)} for its {self._table.columns[0]}"
                 )
                 self._findings.add(Check.TYPES, self._tenant, what)
         except Unreadable as error:

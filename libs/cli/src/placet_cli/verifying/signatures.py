@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from placet_cli.verifying.findings import Check, Findings
+from placet_cli.verifying.findings import Check, Findings, quoted
 from placet_cli.verifying.growth import Growth
+from placet_cli.verifying.keys import signed_by
 from placet_proof import Checkpoint, Note, NotProven, VerifierKey
 
 # Unknown keys that are remembered; one that nobody ever heard of may have signed each checkpoint.
@@ -21,6 +22,8 @@ class Signatures:
         """How many there are."""
         self.also_signed = dict[str, int]()
         """Unknown keys that signed beside known ones, each with the size of the first checkpoint."""
+        self.strange = ""
+        """The first note that no known key signed; "": there is none."""
         self._newest = 0
         # The last that was right, and those that were not since then: the first of them, and how many.
         self._right = 0
@@ -31,7 +34,7 @@ class Signatures:
         """One that is stored as of `size` entries; `reached`: so many are there, and the tree is theirs."""
         self.count += 1
         if not isinstance(note, str):
-            self._add(Check.TYPES, f"its note is not text: {note!r:.60}", size)
+            self._add(Check.TYPES, f"its note is not text: {quoted(note)}", size)
             return
         try:
             signed = self._signed(note)
@@ -67,6 +70,8 @@ class Signatures:
     def _signed(self, note: str) -> Checkpoint:
         """What a known key signed, and others only in the log's own name. Raises NotProven."""
         parsed = Note.parse(note)
+        if not self.strange and not signed_by(parsed, self._keys):
+            self.strange = note
         checkpoint, signers = parsed.of_log(self._keys)
         known = {(key.name, key.id) for key in signers}
         for name, key_id, _ in parsed.signatures:
@@ -98,7 +103,8 @@ class Signatures:
         if self._wrong is None:
             return
         size, what = self._wrong
-        more = f", as of {self._wrong_count - 1:,} after it" if self._wrong_count > 1 else ""
+        after = self._wrong_count - 1
+        more = f"; the same goes for {after:,} checkpoint{'s' * (after > 1)} after it" if after else ""
         self._findings.add(
             Check.ROOT, self._tenant, what + more, first=self._right, last=size - 1, checkpoint=size
         )

@@ -20,6 +20,10 @@ _BROKEN = (sqlite3.Error, UnicodeDecodeError, OverflowError, MemoryError)
 _ROW = re.compile(r"row (\d+) missing from index (\S+)")
 
 
+# Of what SQLite says at once.
+_MOST_LINES = 3
+
+
 @dataclass(frozen=True, slots=True)
 class NotUtf8:
     """What stands in the place of a text, and is none."""
@@ -32,6 +36,12 @@ def _text(found: bytes) -> str | NotUtf8:
         return found.decode()
     except UnicodeDecodeError:
         return NotUtf8(found)
+
+
+def _first_lines(said: str) -> str:
+    lines = said.splitlines()
+    more = len(lines) - _MOST_LINES
+    return "; ".join(lines[:_MOST_LINES]) + (f"; and {more:,} lines more" if more > 0 else "")
 
 
 class SqliteSource:
@@ -71,7 +81,7 @@ class SqliteSource:
             with closing(self._connection.execute("PRAGMA integrity_check")) as cursor:
                 for (said,) in cursor:
                     if said != "ok":
-                        yield f"SQLite's own check says: {said}{self._place(str(said))}"
+                        yield f"SQLite's own check says: {_first_lines(str(said))}{self._place(str(said))}"
         except _BROKEN as error:
             yield f"SQLite cannot check the file: {fault_of(error)}"
 

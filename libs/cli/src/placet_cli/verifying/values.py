@@ -53,12 +53,10 @@ class Values:
         for approval_id, values in self._requests.items():
             if values.missing:
                 index, path = values.first_missing
-                more = (
-                    f", as {values.missing - 1:,} more of request {approval_id}" if values.missing > 1 else ""
-                )
-                self._add(
-                    Check.MISSING, f"this value is missing, and no erasure explains it{more}", index, path
-                )
+                others = values.missing - 1
+                more = f", and so are {others:,} more of request {approval_id}" if others else ""
+                what = f"this value is missing{more}; no erasure explains that"
+                self._add(Check.MISSING, what, index, path)
 
     def _open(self, index: int, leaf: Leaf, path: object, salt: object, value: object) -> None:
         if not (isinstance(path, str) and isinstance(salt, bytes) and isinstance(value, bytes)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from placet_cli.verifying.findings import Check, Findings
+from placet_cli.verifying.findings import Check, Findings, quoted
 from placet_cli.verifying.keys import KnownKeys
 from placet_cli.verifying.log import LogReport, LogVerification
 from placet_cli.verifying.rows import Source, Unreadable
@@ -68,6 +68,6 @@ class Verification:
                 found.add(tenant)
             else:
                 self.findings.add(
-                    Check.TYPES, "", f"there are rows of a tenant {tenant!r:.60}, which is no text"
+                    Check.TYPES, "", f"there are rows of a tenant {quoted(tenant)}, which is no text"
                 )
         return sorted(found & {self._tenant} if self._tenant else found)

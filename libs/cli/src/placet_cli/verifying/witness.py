@@ -11,6 +11,7 @@ from pathlib import Path
 from placet_cli.verifying.faults import fault_of
 from placet_cli.verifying.findings import Check, Findings
 from placet_cli.verifying.keys import KnownKeys
+from placet_cli.verifying.standing import Alarm, read_standing
 from placet_proof import COSIGNATURE, Note, NotProven, VerifierKey
 
 KEY_FILE = "witness.vkey"
@@ -25,14 +26,21 @@ OTHER_LOG = (
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A log as a witness saw it: so many entries, with this root, at a POSIX time. `signed`: whether a known
-    key of the log had signed it, so that it is this log, and not another of the same name."""
+    """A log as a witness saw it: so many entries, with this root, at a POSIX time, and still so at `again`.
+    `signed`: whether a known key of the log had signed it, so that it is this log, and not another of the
+    same name."""
 
     tenant: str
     size: int
     root: bytes
     time: int
     signed: bool = True
+    again: int = 0
+
+    @property
+    def last(self) -> int:
+        """When it was last seen so: a witness signs each state once."""
+        return max(self.time, self.again)
 
     @property
     def when(self) -> str:
@@ -59,6 +67,7 @@ def read_seen(folder: Path, key: VerifierKey, keys: KnownKeys, findings: Finding
 
     What it did not sign is among the findings. Raises OSError.
     """
+    standing = read_standing(folder)
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
             note = Note.parse(path.read_text())
@@ -68,24 +77,16 @@ def read_seen(folder: Path, key: VerifierKey, keys: KnownKeys, findings: Finding
             continue
         tenant = keys.tenant_of(checkpoint.origin)
         if tenant is not None and checkpoint.size:
+            again = int(standing.saw) if standing and standing.origin == checkpoint.origin else 0
             signed = _signed(note, keys, tenant)
-            yield Seen(tenant, checkpoint.size, checkpoint.root, time or 0, signed)
+            yield Seen(tenant, checkpoint.size, checkpoint.root, time or 0, signed, again)
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """An alarm that a witness wrote down for good: of which kind, since when, why, in its own words, and what
-    the log had signed."""
+class Recorded(Alarm):
+    """An alarm that a witness wrote down for good, with what the log had signed."""
 
-    kind: str
-    since: str
-    why: str
     note: str
-
-    @property
-    def what(self) -> str:
-        """In words."""
-        return f"{self.kind} since {self.since}: {self.why}"
 
 
 def read_alarms(folder: Path) -> Iterator[tuple[str, Recorded | None]]:
@@ -99,7 +100,9 @@ def read_alarms(folder: Path) -> Iterator[tuple[str, Recorded | None]]:
 
 
 def tell_alarms(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> None:
-    """Adds what a witness wrote down of this tenant's log, "": of all, to the findings. Raises OSError."""
+    """Adds what a witness alarms of this tenant's log, "": of all, to the findings: what it wrote down for
+    good, and what is on. Raises OSError."""
+    _tell_live(folder, keys, tenant, findings)
     for name, alarm in read_alarms(folder):
         if alarm is None:
             findings.add(Check.WITNESS, "", f"{name} is not an alarm that can be read")
@@ -114,6 +117,18 @@ def tell_alarms(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) 
             continue
         doubt = "" if _signed(note, keys, of) else f"; its evidence is a checkpoint {OTHER_LOG}"
         findings.add(Check.WITNESS, of, f"the witness recorded {alarm.what}{doubt}")
+
+
+def _tell_live(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> None:
+    standing = read_standing(folder)
+    alarm = None if standing is None else standing.live_alarm(datetime.now(UTC))
+    recorded = {one.what for _, one in read_alarms(folder) if one is not None}
+    if standing is None or alarm is None or alarm.what in recorded:
+        return
+    # Before its first good checkpoint it does not know whose log it is.
+    of = keys.tenant_of(standing.origin) if standing.origin else ""
+    if of is not None and (not of or tenant in ("", of)):
+        findings.add(Check.WITNESS, of, f"the witness alarms {alarm.what}")
 
 
 def _signed(note: Note, keys: KnownKeys, tenant: str) -> bool:

@@ -1,0 +1,33 @@
+"""What a file is that somebody gave in the place of another: a receipt, an export, or a database."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+
+SQLITE = b"SQLite format 3\0"
+
+
+class Kind(StrEnum):
+    """What a file is, and which command takes it."""
+
+    RECEIPT = "this is a receipt: placet audit verify-receipt FILE"
+    EXPORT = "this is an export: placet audit verify --export FILE"
+    DATABASE = "this is a database: placet audit verify --database sqlite:///PATH"
+
+
+def kind_of(raw: bytes) -> Kind | None:
+    """By what is in it; None for anything else."""
+    if raw.startswith(SQLITE):
+        return Kind.DATABASE
+    if _holds(raw, "approvalId", "checkpoint"):
+        return Kind.RECEIPT
+    return Kind.EXPORT if _holds(raw.partition(b"\n")[0], "checkpoint") else None
+
+
+def _holds(raw: bytes, *names: str) -> bool:
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and all(name in found for name in names)
