@@ -24,6 +24,7 @@ from placet_cli.stack.claims import (
     port_free,
     suspended,
 )
+from placet_cli.stack.lost import lost_keys
 from placet_cli.stack.plan import SERVICES, WITNESS, WORKERS
 from placet_cli.stack.probes import Probe, grpc_serving, polled, port_open
 from placet_cli.stack.process import last_lines
@@ -109,16 +110,22 @@ def _home(home: Home) -> list[Finding]:
     roomy = free >= LEAST_DISK
     advice = "" if roomy else "make room on the disk, or choose another --home"
     findings.append(Finding("home", roomy, f"{home.path}, {free >> 20:,} MiB free", advice))
+    return [*findings, *_keys(home)]
+
+
+def _keys(home: Home) -> list[Finding]:
+    lost = [one.problem for one in lost_keys(home)]
+    findings = [Finding("keys", False, f"{one.what}; {one.why}", one.tries[0]) for one in lost]
     secrets = [KeyFiles.below(home.keys).private_key, home.payload_key, home.log_key, home.witness_key]
     open_ones = [path for path in secrets if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
     if open_ones:
         names = shlex.join(map(str, open_ones))
         findings.append(Finding("keys", False, f"others can read {names}", f"chmod 600 {names}"))
-    elif all(path.exists() for path in secrets):
-        findings.append(Finding("keys", True, "readable by you alone"))
-    else:
-        findings.append(Finding("keys", None, "not made yet", "placet up"))
-    return findings
+    if findings:
+        return findings
+    if not all(path.exists() for path in secrets):
+        return [Finding("keys", None, "not made yet", "placet up")]
+    return [Finding("keys", True, "readable by you alone")]
 
 
 def _left_behind(state: StackState | None) -> Finding | None:
@@ -132,7 +139,8 @@ def _left_behind(state: StackState | None) -> Finding | None:
 
 
 def _not_running(home: Home) -> Finding:
-    return Finding("stack", None, f"does not run on {home.path}", "placet up")
+    startable = not any(one.needed for one in lost_keys(home))
+    return Finding("stack", None, f"does not run on {home.path}", "placet up" if startable else "")
 
 
 def _ports(ports: Ports) -> list[Finding]:
