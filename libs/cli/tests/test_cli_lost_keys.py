@@ -1,4 +1,4 @@
-"""A key that is gone, though the home holds what was made with it, is told, and no new one takes its place."""
+"""A key that is gone, though what was made with it is there, is told, and no new one takes its place."""
 
 from __future__ import annotations
 

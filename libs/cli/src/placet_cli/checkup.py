@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.problems import Problem
 from placet_cli.stack import temporal
@@ -28,7 +29,10 @@ from placet_cli.stack.lost import lost_keys
 from placet_cli.stack.plan import SERVICES, WITNESS, WORKERS
 from placet_cli.stack.probes import Probe, grpc_serving, polled, port_open
 from placet_cli.stack.process import last_lines
+from placet_cli.stack.secrets import OWNER, person
 from placet_cli.verifying import read_alarms
+from placet_rpc.client import channel
+from placet_rpc.errors import PlacetError
 from placet_rpc.tokens import KeyFiles
 from placet_witness.store import read_status
 
@@ -37,6 +41,7 @@ LEAST_DISK = 500 << 20
 # A worker asks again for work at least once a minute. Temporal's core does it on threads of its own, so this
 # finds a process that is stuck whole or cut off, and not one whose Python alone hangs.
 SILENT_SECONDS = 90.0
+ASKED_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,25 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
         ok = not fault
         found = f"pid {holder.pid}" if ok else f"pid {holder.pid} {fault}"
         findings.append(Finding(name, ok, found, "" if ok else _advice(name, holder, home)))
+    if "audit" in state.processes:
+        findings.append(await _log(home, ports.address("audit")))
     return findings if WITNESS in state.processes else [*findings, _witness_away(home), *_recorded(home)]
+
+
+async def _log(home: Home, address: str) -> Finding:
+    """Whether the log takes entries: AuditService may run well, and take none over one that does not fit."""
+    try:
+        async with channel(address, person(home, OWNER), default_timeout=ASKED_SECONDS) as opened:
+            stub = audit_service_pb2_grpc.AuditServiceStub(opened)
+            answer = await stub.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
+    except Problem as problem:
+        return Finding("log", False, f"cannot be asked: {problem.what}")
+    except PlacetError as error:
+        inconsistent = error.reason == "LOG_INCONSISTENT"
+        found = "takes no entries" if inconsistent else "does not say whether it takes entries"
+        said = (error.message or error.reason or error.grpc_kind).splitlines()[0]
+        return Finding("log", False, f"{found}: {said}", "placet audit verify")
+    return Finding("log", True, f"{answer.size:,} entries, and takes more")
 
 
 def _recorded(home: Home) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Keys that a home once had and lost, though what was made with them is there: no new one takes their place."""
+"""Keys that a home had and lost, though what was made with them is there: no new one takes their place."""
 
 from __future__ import annotations
 
