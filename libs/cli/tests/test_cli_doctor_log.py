@@ -17,15 +17,15 @@ from placet_rpc import identity
 from placet_rpc.errors import DataLoss, Internal, PlacetError
 from placet_rpc.server import Endpoint, ServerSettings, start
 from placet_rpc.tokens import KeyFiles
-from placet_testing.servicers import played
+from placet_testing.scripted import others_refuse
 from placet_testing.stack import free_port_base
 
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 
 
-@played(AUDIT)
-class Log(audit_service_pb2_grpc.AuditServiceServicer):
-    """Answers with a checkpoint of three entries, or with an error."""
+@others_refuse(AUDIT)
+class Log:
+    """AuditService, which answers with a checkpoint of three entries, or with an error."""
 
     def __init__(self, error: PlacetError | None) -> None:
         self.error = error
