@@ -53,8 +53,12 @@ def _log_key(home: Home) -> Problem:
 def _payload_key(home: Home) -> Problem:
     return Problem(
         f"{shown(home.payload_key)} is gone, and {shown(home.database('temporal'))} holds what it encrypted",
-        "without it no request that waits can go on: none is made, and nothing is started",
-        tries=(_put_back(home.payload_key),),
+        "without it no request that waits can go on from there: no new one is made, and nothing is started",
+        tries=(
+            _put_back(home.payload_key),
+            f"mv {typed(home.database('temporal'))}* SOMEWHERE-ELSE  "
+            "(without a backup: what waits is then begun again from the record, with a new key)",
+        ),
     )
 
 
