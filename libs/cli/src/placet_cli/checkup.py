@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet_audit.signing import LogKeys
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.problems import Problem
 from placet_cli.stack import temporal
@@ -126,11 +127,24 @@ def _keys(home: Home) -> list[Finding]:
     if open_ones:
         names = shlex.join(map(str, open_ones))
         findings.append(Finding("keys", False, f"others can read {names}", f"chmod 600 {names}"))
+    if fault := _log_key_fault(home):
+        findings.append(Finding("keys", False, fault, "put the log's own key back from your backup"))
     if findings:
         return findings
     if not all(path.exists() for path in secrets):
         return [Finding("keys", None, "not made yet", "placet up")]
-    return [Finding("keys", True, "readable by you alone")]
+    return [Finding("keys", True, f"readable by you alone; {home.log_key.name} can sign the log")]
+
+
+def _log_key_fault(home: Home) -> str:
+    """Why AuditService would not sign with what is in the file; "" where it would, or there is none."""
+    try:
+        LogKeys.read(home.log_key.read_text(), "")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        return f"{home.log_key}: {error.strerror if isinstance(error, OSError) else error}"
+    return ""
 
 
 def _left_behind(state: StackState | None) -> Finding | None:
