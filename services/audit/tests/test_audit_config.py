@@ -53,13 +53,13 @@ def test_a_file_that_holds_no_key_is_named(tmp_path: Path, content: str, why: st
             Settings(log_key=SecretStr(content)).log_keys()
 
 
-def program(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def program(folder: Path, *arguments: str, **told: str) -> subprocess.CompletedProcess[str]:
     """`python -m placet_audit` in a folder that holds nothing, with no settings."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
     return subprocess.run(
         [sys.executable, "-m", "placet_audit", *arguments],
         cwd=folder,
-        env=outside,
+        env=outside | told,
         capture_output=True,
         text=True,
         timeout=120,
@@ -80,3 +80,10 @@ def test_its_help_says_what_the_program_is(tmp_path: Path) -> None:
     assert finished.returncode == 0
     assert "Wiring" not in finished.stdout
     assert "PLACET_AUDIT_LOG_KEY_FILE" in finished.stdout
+
+
+def test_wrong_settings_are_told_by_variable_and_in_plain_words(tmp_path: Path) -> None:
+    finished = program(tmp_path, PLACET_AUDIT_TAIL_POLL="0", PLACET_TLS_KEY_FILE="key.pem")
+    assert finished.returncode == 1
+    assert "PLACET_AUDIT_TAIL_POLL: Input should be greater than 0" in finished.stderr
+    assert "pydantic" not in finished.stderr
