@@ -56,7 +56,7 @@ def _payload_key(home: Home) -> Problem:
         "without it no request that waits can go on from there: no new one is made, and nothing is started",
         tries=(
             _put_back(home.payload_key),
-            f"mv {typed(home.database('temporal'))}* FOLDER  (without a backup: what waits begins again)",
+            f"mv {typed(home.database('temporal'))}* FOLDER  (without a backup: what waits goes on anew)",
         ),
     )
 
