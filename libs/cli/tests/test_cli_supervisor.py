@@ -152,6 +152,25 @@ async def test_a_process_that_never_starts_ends_the_start_with_its_own_last_word
     assert supervisor.pids == {}
 
 
+async def test_what_an_earlier_stack_said_is_no_reason_of_this_one(stubs: Stubs) -> None:
+    (stubs.folder / "service.log").write_text("the disk is full\n")
+    supervisor = stubs.supervisor(stubs.spec("service", mode="broken"))
+    with pytest.raises(Problem) as caught:
+        await supervisor.start()
+    await supervisor.stop()
+    assert caught.value.why == "the disk is on fire"
+
+
+async def test_a_process_that_says_nothing_is_not_spoken_for_by_an_earlier_stack(stubs: Stubs) -> None:
+    (stubs.folder / "service.log").write_text("the disk is full\n")
+    silent = dataclasses.replace(stubs.spec("service"), command=(sys.executable, "-c", "raise SystemExit(1)"))
+    supervisor = stubs.supervisor(silent)
+    with pytest.raises(Problem) as caught:
+        await supervisor.start()
+    await supervisor.stop()
+    assert caught.value.why == "it wrote nothing to its log"
+
+
 async def test_a_program_that_does_not_exist_ends_the_start_with_words(stubs: Stubs) -> None:
     missing = dataclasses.replace(stubs.spec("service"), command=("/no/such/program",))
     supervisor = stubs.supervisor(missing)

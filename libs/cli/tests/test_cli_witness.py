@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from placet_cli.checkup import Finding, checkup
 from placet_cli.home import Home, Ports
@@ -90,6 +91,27 @@ async def test_doctor_finds_a_key_that_others_can_read(home: Home, key: str) -> 
     (found,) = (finding for finding in await checkup(home, PORTS) if finding.what == "keys")
     assert not found.ok
     assert str(path) in found.advice
+
+
+def public_half(home: Home) -> bytes:
+    """The log's public key alone, in PEM."""
+    key = load_pem_private_key(home.log_key.read_bytes(), password=None)
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize("content", [b"", b"no key", b"\xff\xfe", "public"])
+async def test_doctor_finds_a_file_that_holds_no_key_to_sign_the_log_with(
+    home: Home, content: bytes | str
+) -> None:
+    async def keys() -> Finding:
+        (found,) = (finding for finding in await checkup(home, PORTS) if finding.what == "keys")
+        return found
+
+    assert "log.pem can sign the log" in (await keys()).found
+    home.log_key.write_bytes(content if isinstance(content, bytes) else public_half(home))
+    found = await keys()
+    assert not found.ok
+    assert found.found.startswith(f"{home.log_key}: ")
 
 
 async def test_an_alarm_is_told_when_it_begins_and_when_it_is_over(

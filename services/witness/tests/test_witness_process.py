@@ -199,3 +199,36 @@ async def test_keys_in_a_file_count_alone(settings: Settings, log: FakeLog, tmp_
     assert told.trust().keys == (log.vkey(),)
     assert not told.trust().learns
     assert settings.trust().learns
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("PLACET_WITNESS_TRUST_ON_FIRST_USE", "false", "must know the log's keys"),
+        ("PLACET_WITNESS_INTERVAL", "0", "PLACET_WITNESS_INTERVAL: Input should be greater than 0"),
+        ("PLACET_WITNESS_KEY_FILE", "/no/such/key.pem", "/no/such/key.pem does not exist: put back"),
+    ],
+)
+async def test_what_is_wrong_with_its_settings_is_told_in_plain_words(
+    settings: Settings, variable: str, value: str, said: str
+) -> None:
+    async with process(settings, **{variable: value}) as running:
+        status, errors = await ended(running)
+    assert status == 1
+    assert said in errors
+    assert "pydantic" not in errors
+    assert "Errno" not in errors
+    assert "Value error" not in errors
+
+
+async def test_its_help_teaches_each_of_its_own_variables() -> None:
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "placet_witness", "--help"),
+        env={"PATH": os.environ["PATH"]},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await asyncio.wait_for(running.communicate(), SOON)
+    assert running.returncode == 0
+    for name, field in Settings.model_fields.items():
+        variable = str(field.validation_alias or f"PLACET_WITNESS_{name.upper()}")
+        assert variable.startswith("PLACET_TLS_") or f"  {variable}" in told.decode()

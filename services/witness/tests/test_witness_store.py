@@ -192,7 +192,7 @@ def test_the_witnesss_key_is_private_or_refused(tmp_path: Path) -> None:
     assert str(signer.key).startswith("witness.test+")
     with pytest.raises(ValueError, match="cannot name a key"):
         Signer.load(path, "my witness")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match=r"does not exist: put back"):
         Signer.load(tmp_path / "none.pem", "witness.test")
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet_audit.signing import LogKeys
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.problems import Problem
 from placet_cli.stack import temporal
@@ -24,10 +26,14 @@ from placet_cli.stack.claims import (
     port_free,
     suspended,
 )
+from placet_cli.stack.lost import lost_keys
 from placet_cli.stack.plan import SERVICES, WITNESS, WORKERS
 from placet_cli.stack.probes import Probe, grpc_serving, polled, port_open
 from placet_cli.stack.process import last_lines
+from placet_cli.stack.secrets import OWNER, person
 from placet_cli.verifying import read_alarms
+from placet_rpc.client import channel
+from placet_rpc.errors import PlacetError
 from placet_rpc.tokens import KeyFiles
 from placet_witness.store import read_status
 
@@ -36,6 +42,7 @@ LEAST_DISK = 500 << 20
 # A worker asks again for work at least once a minute. Temporal's core does it on threads of its own, so this
 # finds a process that is stuck whole or cut off, and not one whose Python alone hangs.
 SILENT_SECONDS = 90.0
+ASKED_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -109,16 +116,35 @@ def _home(home: Home) -> list[Finding]:
     roomy = free >= LEAST_DISK
     advice = "" if roomy else "make room on the disk, or choose another --home"
     findings.append(Finding("home", roomy, f"{home.path}, {free >> 20:,} MiB free", advice))
+    return [*findings, *_keys(home)]
+
+
+def _keys(home: Home) -> list[Finding]:
+    lost = [one.problem for one in lost_keys(home)]
+    findings = [Finding("keys", False, f"{one.what}; {one.why}", one.tries[0]) for one in lost]
     secrets = [KeyFiles.below(home.keys).private_key, home.payload_key, home.log_key, home.witness_key]
     open_ones = [path for path in secrets if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
     if open_ones:
         names = shlex.join(map(str, open_ones))
         findings.append(Finding("keys", False, f"others can read {names}", f"chmod 600 {names}"))
-    elif all(path.exists() for path in secrets):
-        findings.append(Finding("keys", True, "readable by you alone"))
-    else:
-        findings.append(Finding("keys", None, "not made yet", "placet up"))
-    return findings
+    if fault := _log_key_fault(home):
+        findings.append(Finding("keys", False, fault, "put the log's own key back from your backup"))
+    if findings:
+        return findings
+    if not all(path.exists() for path in secrets):
+        return [Finding("keys", None, "not made yet", "placet up")]
+    return [Finding("keys", True, f"readable by you alone; {home.log_key.name} can sign the log")]
+
+
+def _log_key_fault(home: Home) -> str:
+    """Why AuditService would not sign with what is in the file; "" where it would, or there is none."""
+    try:
+        LogKeys.read(home.log_key.read_text(), "")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        return f"{home.log_key}: {error.strerror if isinstance(error, OSError) else error}"
+    return ""
 
 
 def _left_behind(state: StackState | None) -> Finding | None:
@@ -132,7 +158,8 @@ def _left_behind(state: StackState | None) -> Finding | None:
 
 
 def _not_running(home: Home) -> Finding:
-    return Finding("stack", None, f"does not run on {home.path}", "placet up")
+    startable = not any(one.needed for one in lost_keys(home))
+    return Finding("stack", None, f"does not run on {home.path}", "placet up" if startable else "")
 
 
 def _ports(ports: Ports) -> list[Finding]:
@@ -161,7 +188,25 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
         ok = not fault
         found = f"pid {holder.pid}" if ok else f"pid {holder.pid} {fault}"
         findings.append(Finding(name, ok, found, "" if ok else _advice(name, holder, home)))
+    if "audit" in state.processes:
+        findings.append(await _log(home, ports.address("audit")))
     return findings if WITNESS in state.processes else [*findings, _witness_away(home), *_recorded(home)]
+
+
+async def _log(home: Home, address: str) -> Finding:
+    """Whether the log takes entries: AuditService may run well, and take none over one that does not fit."""
+    try:
+        async with channel(address, person(home, OWNER), default_timeout=ASKED_SECONDS) as opened:
+            stub = audit_service_pb2_grpc.AuditServiceStub(opened)
+            answer = await stub.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
+    except Problem as problem:
+        return Finding("log", False, f"cannot be asked: {problem.what}")
+    except PlacetError as error:
+        inconsistent = error.reason == "LOG_INCONSISTENT"
+        found = "takes no entries" if inconsistent else "does not say whether it takes entries"
+        said = (error.message or error.reason or error.grpc_kind).splitlines()[0]
+        return Finding("log", False, f"{found}: {said}", "placet audit verify")
+    return Finding("log", True, f"{answer.size:,} entries, and takes more")
 
 
 def _recorded(home: Home) -> list[Finding]:

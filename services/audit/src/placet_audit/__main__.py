@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
-from placet_audit.config import Settings
+from placet_audit.config import PREFIX, Settings
 from placet_audit.erasing import Eraser
 from placet_audit.feed import Feed
 from placet_audit.leaf import disclose
@@ -22,10 +22,16 @@ from placet_audit.store import Store
 from placet_rpc.errors import DataLoss
 from placet_rpc.recording import RefusalRecorder
 from placet_rpc.server import CannotListen, Endpoint, serve
+from placet_rpc.settings_faults import plainly
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed, shredding
 from placet_telemetry import setup
 
 _LOG = logging.getLogger("placet.audit")
+_ABOUT = """AuditService: keeps each tenant's log, signs it, and serves it with its proofs until a signal.
+It is told how by environment variables: PLACET_AUDIT_DATABASE_URL is where the log is kept,
+PLACET_AUDIT_LOG_KEY_FILE the key that signs it (a private Ed25519 key in PEM, mode 0600), PLACET_AUDIT_ORIGIN
+its name, PLACET_AUDIT_LISTEN where it serves, PLACET_JWKS_FILE whose tokens it believes. docs/operations.md
+lists all of them."""
 
 
 async def sign_old_logs(settings: Settings) -> None:
@@ -94,7 +100,7 @@ async def running(sequencer: Sequencer, feed: Feed[event_pb2.LogEntry]) -> Async
 
 def main() -> int:
     """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
-    parser = argparse.ArgumentParser(prog="python -m placet_audit", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m placet_audit", description=_ABOUT)
     parser.add_argument(
         "--sign-old-logs",
         action="store_true",
@@ -107,7 +113,8 @@ def main() -> int:
     try:
         asyncio.run(work(Settings()))
     except* (CannotListen, DatabaseUnavailable, DataLoss, MigrationFailed, OSError, ValueError) as failures:
-        _LOG.error("AuditService cannot run: %s", "; ".join(str(failure) for failure in failures.exceptions))
+        why = "; ".join(plainly(failure, PREFIX) for failure in failures.exceptions)
+        _LOG.error("AuditService cannot run: %s", why)
         _LOG.debug("where it failed", exc_info=failures)
         status = 1
     finally:

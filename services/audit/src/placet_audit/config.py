@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from placet_audit.signing import LogKeys, read_private_file
+from placet_audit.signing import LogKeys, NoLogKey, read_private_file
 from placet_rpc.service_settings import ServiceSettings
+
+PREFIX = "PLACET_AUDIT_"
 
 
 class Settings(ServiceSettings):
     """Read once, at start. A variable is `PLACET_AUDIT_` and the field's name, unless the field says so."""
 
-    model_config = SettingsConfigDict(env_prefix="PLACET_AUDIT_", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, populate_by_name=True)
 
     listen: str = "127.0.0.1:7401"
 
@@ -50,7 +53,21 @@ class Settings(ServiceSettings):
     """Refusals at this service's own door that are recorded for each tenant; more are only counted."""
 
     def log_keys(self) -> LogKeys:
-        """The keys. Raises OSError, and ValueError for keys that are none or that others may read."""
-        return LogKeys.read(
-            self.log_key.get_secret_value() or read_private_file(self.log_key_file), self.origin
-        )
+        """The keys. Raises OSError, and ValueError for keys that are none, are not there, or that others may
+        read; it says where they were looked for."""
+        given = self.log_key.get_secret_value()
+        try:
+            return LogKeys.read(given or read_private_file(self.log_key_file), self.origin)
+        except FileNotFoundError as error:
+            raise ValueError(_no_file(self.log_key_file)) from error
+        except NoLogKey as error:
+            where = "PLACET_AUDIT_LOG_KEY" if given else str(self.log_key_file)
+            raise ValueError(f"{where}: {error}") from error
+
+
+def _no_file(path: Path) -> str:
+    return (
+        f"there is no key to sign the log with: {path} does not exist. Put it back if there is a log that "
+        f"it signed; for a new log: umask 077; openssl genpkey -algorithm ed25519 -out "
+        f"{shlex.quote(str(path))}. PLACET_AUDIT_LOG_KEY_FILE names another file"
+    )

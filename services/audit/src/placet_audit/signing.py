@@ -22,6 +22,10 @@ from placet_proof.signing import signed
 _BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
+class NoLogKey(ValueError):
+    """What was given as the log's keys is none."""
+
+
 @dataclass(frozen=True)
 class LogKeys:
     """Keys of all tenants' logs, newest first.
@@ -41,7 +45,7 @@ class LogKeys:
     def read(cls, pem: str, origin: str) -> LogKeys:
         """Reads PEM blocks, newest first: private Ed25519 keys (PKCS #8), then public ones.
 
-        Raises ValueError for anything else, and without a private one.
+        Raises NoLogKey for anything else, and without a private one.
         """
         private, public = list[Ed25519PrivateKey](), list[bytes]()
         for block in _BLOCK.finditer(pem):
@@ -51,7 +55,8 @@ class LogKeys:
                 key = key.public_key()
             public.append(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
         if not private:
-            raise ValueError("the log's key must be a private Ed25519 key in PEM")
+            only = ", and here is only the public half of one" if public else ""
+            raise NoLogKey(f"the log's key must be a private Ed25519 key in PEM{only}")
         return cls(origin, private, public)
 
     def origin_of(self, tenant: str) -> str:
@@ -95,7 +100,7 @@ def _key(block: str) -> Ed25519PrivateKey | Ed25519PublicKey:
         else:
             key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ValueError("a PEM block of the log's key cannot be read") from error
+        raise NoLogKey("a PEM block of the log's key cannot be read") from error
     if not isinstance(key, Ed25519PrivateKey | Ed25519PublicKey):
-        raise ValueError("the log's key must be an Ed25519 key")  # noqa: TRY004  # a wrong file, not a wrong call
+        raise NoLogKey("the log's key must be an Ed25519 key")
     return key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,15 @@ class Signer:
 
     @classmethod
     def load(cls, path: Path, name: str) -> Signer:
-        """Reads an Ed25519 key in PEM (PKCS #8). Raises OSError, or ValueError if it is none, others may read
-        the file, or the name cannot name a key."""
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise ValueError(f"{path} can be read by others; make it private with: chmod 600 {path}")
-            pem = file.read()
+        """Reads an Ed25519 key in PEM (PKCS #8). Raises OSError, or ValueError if there is no file, it holds
+        no such key, others may read it, or the name cannot name a key."""
+        try:
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_mode & 0o077:
+                    raise ValueError(f"{path} can be read by others; make it private with: chmod 600 {path}")
+                pem = file.read()
+        except FileNotFoundError as error:
+            raise ValueError(_no_file(path)) from error
         try:
             private = load_pem_private_key(pem, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -48,6 +52,13 @@ class Signer:
     def cosignature(self, text: str, time: int) -> str:
         """The line of its signature over a checkpoint's text, at a POSIX time."""
         return cosigned(text, self.private, self.name, time)
+
+
+def _no_file(path: Path) -> str:
+    return (
+        f"its key {path} does not exist: put back the one that it cosigned with; for a new witness: "
+        f"umask 077; openssl genpkey -algorithm ed25519 -out {shlex.quote(str(path))}"
+    )
 
 
 def log_keys(path: Path) -> tuple[VerifierKey, ...]:

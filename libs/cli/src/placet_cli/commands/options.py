@@ -16,6 +16,7 @@ from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE
 from placet_cli.problems import Problem
 from placet_cli.reporting import problem_of
 from placet_cli.session import Session
+from placet_cli.stack.lost import lost_keys
 from placet_client import StillPending
 from placet_rpc.errors import PermissionDenied, PlacetError, Unavailable
 
@@ -100,7 +101,9 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
             try:
                 asyncio.run(function(session, **arguments))
             except Problem as problem:
-                problem.addressed(stack=session.given, identity=session.identity)
+                _without_vain_steps(problem, session).addressed(
+                    stack=session.given, identity=session.identity
+                )
                 raise
             except (PlacetError, StillPending) as error:
                 about = arguments.get("request")
@@ -112,6 +115,7 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
                 if isinstance(error, PermissionDenied) and error.reason == "ROLE_REQUIRED":
                     told.what = f"{session.acting} may not do this; {told.what}"
                     told.tries = session.with_the_role
+                told = _without_vain_steps(told, session)
                 raise told.addressed(stack=session.given, identity=session.identity) from error
 
         context = inspect.Parameter(
@@ -128,3 +132,13 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
         return function
 
     return register
+
+
+def _without_vain_steps(problem: Problem, session: Session) -> Problem:
+    """The same, with what mends the home in place of a `placet up` that would refuse to start on it."""
+    vain = [step for step in problem.tries if step.startswith("placet up") and "--home" not in step]
+    lost = next((one.problem for one in lost_keys(session.home) if one.needed), None) if vain else None
+    if lost is not None:
+        problem.why = "\n".join(filter(None, (problem.why, lost.what)))
+        problem.tries = (*lost.tries, *(step for step in problem.tries if step not in vain))
+    return problem

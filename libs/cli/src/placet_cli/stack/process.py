@@ -77,6 +77,8 @@ class Process:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     was_ready: bool = False
     _running: asyncio.subprocess.Process | None = None
+    # Where in its log this stack's lines begin; None before the first.
+    _log_begun: int | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     # Held while a process is being started, so that a stop cannot miss it.
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -160,6 +162,8 @@ class Process:
             if self.spec.ready_file is not None:
                 self.spec.ready_file.unlink(missing_ok=True)
             with open_log(self.spec.log) as log:
+                # A log that was put aside meanwhile begins anew.
+                self._log_begun = min(log.tell(), log.tell() if self._log_begun is None else self._log_begun)
                 self._running = await asyncio.create_subprocess_exec(
                     *self.spec.command,
                     env=dict(self.spec.env),
@@ -202,16 +206,20 @@ class Process:
                 return
         self.tell(StackEvent(self.spec.name, "died", how, bad=True))
         if self.spec.optional and failures == START_ATTEMPTS:
-            why = "".join(last_lines(self.spec.log, 1)) or how
+            why = "".join(self._last_lines(1)) or how
             again = f"the rest goes on without it; it is tried each {AWAY_PAUSE:.0f} s"
             self.tell(StackEvent(self.spec.name, "cannot run", f"{why} ({again})", bad=True))
 
     def _cannot_start(self, how: str) -> Problem:
         return Problem(
             f"{self.spec.name} does not start: it {how}, {START_ATTEMPTS} times",
-            "\n".join(last_lines(self.spec.log)) or "it wrote nothing to its log",
+            "\n".join(self._last_lines()) or "it wrote nothing to its log",
             tries=(f"less {self.spec.log}", "placet doctor"),
         )
+
+    def _last_lines(self, count: int = SHOWN_LOG_LINES) -> list[str]:
+        """What it said last, and not what one of a stack that ran before did."""
+        return last_lines(self.spec.log, count, since=self._log_begun or 0)
 
     @staticmethod
     def _signal_group(pid: int, number: signal.Signals) -> None:
@@ -228,11 +236,14 @@ def open_log(path: Path) -> BinaryIO:
     return path.open("ab")
 
 
-def last_lines(path: Path, count: int = SHOWN_LOG_LINES) -> list[str]:
-    """The last lines of a log for a terminal: what they say, without their form, repeats and stack traces."""
+def last_lines(path: Path, count: int = SHOWN_LOG_LINES, *, since: int = 0) -> list[str]:
+    """The last lines of a log for a terminal: what they say, without their form, repeats and stack traces.
+
+    `since`: the byte from which on they count.
+    """
     try:
         with path.open("rb") as log:
-            log.seek(max(0, path.stat().st_size - 65536))
+            log.seek(max(since, path.stat().st_size - 65536))
             text = log.read().decode(errors="replace")
     except OSError:
         return []

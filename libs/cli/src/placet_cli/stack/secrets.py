@@ -12,6 +12,7 @@ from pathlib import Path
 
 from placet_cli.home import Home
 from placet_cli.problems import Problem
+from placet_cli.stack.lost import lost_keys
 from placet_cli.stack.process import StackEvent, Tell
 from placet_proof.signing import new_key
 from placet_rpc.tokens import KeyFiles, MintingTokenSource, SigningKey, generate_keys, mint, write_token
@@ -42,13 +43,20 @@ PERSON_ROLES = frozenset({"requester", "approver"})
 
 
 def make_keys(home: Home) -> None:
-    """Makes what keys the home lacks. Keys that are there stay: tokens and stored payloads depend on them."""
+    """Makes what keys the home lacks. Keys that are there stay: tokens and stored payloads depend on them.
+
+    Raises Problem, and makes none, where one is gone without which what the home holds cannot go on.
+    """
+    lost = lost_keys(home)
+    for one in lost:
+        if one.needed:
+            raise one.problem
     if not KeyFiles.below(home.keys).private_key.exists():
         generate_keys(home.keys)
     if not home.payload_key.exists():
         _write_key(home.payload_key, secrets.token_bytes(32))
     for pem in (home.log_key, home.witness_key):
-        if not pem.exists():
+        if not pem.exists() and pem not in {one.path for one in lost}:
             _write_key(pem, new_key().encode())
 
 
