@@ -320,15 +320,6 @@ async def test_an_export_is_verified_on_another_machine(served: Terminal, elsewh
     assert "placet up" in await elsewhere.placet("audit", "verify", status=1)
 
 
-async def test_a_log_whose_key_is_lost_is_not_given_a_new_one(sample: SampleLog, tmp_path: Path) -> None:
-    home = Home.at(tmp_path / "home")
-    shutil.copytree(sample.home.path, home.path)
-    home.log_key.unlink()
-    told = await Terminal(tmp_path, {"PLACET_HOME": str(home.path)}).placet("audit", "verify", status=1)
-    assert "there is no key to verify the log with" in told
-    assert "placet up" not in told
-
-
 async def test_an_export_that_cannot_be_written_leaves_what_was_there(served: Terminal) -> None:
     (served.folder / "folder").mkdir()
     assert "is a directory" in await served.placet("audit", "export", "-o", "folder", status=2)

@@ -73,12 +73,10 @@ async def verify(session: Session, asked: Asked) -> bool:
 def _no_key(home: Home, asked: Asked) -> Problem:
     given = f"placet audit verify{asked.again} --key VKEY  (as `placet audit checkpoint --keys` prints it)"
     new = "placet up  (makes a home with a log and its key)"
-    # A log that is there has a key: another one signed nothing of it.
-    begins = not (asked.database or asked.export or home.database("audit").exists())
     return Problem(
         "there is no key to verify the log with",
         f"{shown(home.log_key)} does not exist, and none was given",
-        tries=(given, new) if begins else (given,),
+        tries=(given,) if asked.database or asked.export else (given, new),
     )
 
 
