@@ -20,7 +20,7 @@ from placet_bench.figures import (
     ratio_at_most,
 )
 from placet_bench.load import Run
-from placet_workflows.policy import Policy
+from placet_domain.policy import Policy
 
 
 def test_a_ratio_is_the_median_of_the_rounds_own_ratios() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_testing.model import FakeModel, serving_model, verdict
 from placet_testing.stack import EVENTUALLY, running_test_stack, until
 

@@ -16,7 +16,7 @@ import pytest
 from temporalio.common import RawValue
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_rpc.errors import FailedPrecondition, PlacetError
 from placet_testing.failing_worker import KILL, SLOW
 from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, until

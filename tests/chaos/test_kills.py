@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_testing.stack import ALICE, EVENTUALLY, Stack, until
 
 PENDING = 10

@@ -12,7 +12,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from placet.approval.v1 import approval_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_testing.stack import ALICE, EVENTUALLY, Stack, until
 
 STORY = Counter(("received", "processed", "tier_opened", "asked", "voted", "decided", "closed"))

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_testing.databases import OwnPostgres
 from placet_testing.stack import ALICE, EVENTUALLY, Stack, a_request, running_test_stack, until
 

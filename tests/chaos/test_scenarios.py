@@ -15,7 +15,7 @@ import pytest
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.service import RPCError, RPCStatusCode
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_rpc.errors import (
     AlreadyExists,
     DeadlineExceeded,

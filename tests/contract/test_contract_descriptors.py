@@ -21,8 +21,8 @@ from placet_proof import ERASABLE, ERASED
 
 READS = re.compile(r"^(?:Get|List|Watch|Await|Tail|Subscribe|Export)(?:[A-Z]|$)")
 AREAS = {"placet.approval.v1", "placet.audit.v1", "placet.decision.v1", "placet.notification.v1"}
-EVENT = ".placet.audit.v1.Event"
-ENTRY, HIDDEN = ".placet.audit.v1.Entry", ".placet.audit.v1.Erasable"
+EVENT = ".placet.event.v1.Event"
+ENTRY, HIDDEN = ".placet.event.v1.Entry", ".placet.event.v1.Erasable"
 STRING, BYTES, DOUBLE = (
     FieldDescriptorProto.TYPE_STRING,
     FieldDescriptorProto.TYPE_BYTES,
@@ -231,5 +231,5 @@ def test_the_verifier_knows_every_erasable_field_and_the_event_that_erases(
     assert {f"event.{path}": numbers for path, numbers in of_event.items()} == dict(ERASABLE)
     assert len(erasable_below(known, ENTRY)) == len(of_event)
     assert {field.name: field.number for field in known[EVENT].field}["erased"] == ERASED
-    erased = {field.name: field.number for field in known[".placet.audit.v1.Erased"].field}
+    erased = {field.name: field.number for field in known[".placet.event.v1.Erased"].field}
     assert (erased["approval_id"], erased["values"]) == (1, 3)

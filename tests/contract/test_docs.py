@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from deployment import ROOT
-from placet_approval.policies import load
-from placet_workflows.events import Priority
-from placet_workflows.policy import WITHOUT_LIMIT, Fallback, Policy, PreScreen, Tier, format_duration
+from placet_domain.events import Priority
+from placet_domain.policy import WITHOUT_LIMIT, Fallback, Policy, PreScreen, Tier, format_duration
+from placet_domain.policy_files import load
 
 POLICIES = (ROOT / "docs" / "policies.md").read_text()
 PRIORITIES = (Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW)

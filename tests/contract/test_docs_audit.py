@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deployment import ROOT
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_audit.signing import LogKeys, read_private_file
 from placet_proof import Checkpoint, leaf_hash
 from placet_proof.signing import new_key, signed, verifier_key

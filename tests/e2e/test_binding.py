@@ -11,13 +11,13 @@ import uuid
 import pytest
 
 from placet.approval.v1 import approval_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_cli.mailsink import read_mails
 from placet_client import PlacetClient
+from placet_domain.commands import Command
+from placet_domain.events import Actor, ActorKind, Verdict
 from placet_rpc.errors import FailedPrecondition
 from placet_testing.stack import ALICE, Stack, until
-from placet_workflows.commands import Command
-from placet_workflows.events import Actor, ActorKind, Verdict
 from placet_workflows.names import COMMAND_SIGNAL
 
 TRICKY = approval_pb2.Content(body="Pay EUR \u202e001\u202c to ACME\n".encode(), media_type="text/plain")

@@ -7,9 +7,9 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from placet_workflows.activity_types import ApprovalInput
     from placet_workflows.approval import ApprovalWorkflow
     from placet_workflows.names import APPROVAL_WORKFLOW
-    from placet_workflows.steps import ApprovalInput
 
 
 @workflow.defn(name=APPROVAL_WORKFLOW)

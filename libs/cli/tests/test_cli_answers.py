@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from placet.approval.v1 import approval_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_cli.commands import deciding, requests
 from placet_cli.commands.deciding import Verdict
 from placet_cli.home import Home

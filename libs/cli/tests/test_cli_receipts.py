@@ -8,7 +8,7 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_cli.commands.receipts import tell
 from placet_cli.receipts import Receipt, own_keys, read_receipt, verified
 from placet_cli.screen import Screen

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_cli.verifying import Finding, Row, SqliteSource, Table
 from placet_cli.verifying.sqlite import NotUtf8
 from placet_proof import ERASABLE, VerifierKey

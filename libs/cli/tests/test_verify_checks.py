@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_cli.verifying import Check, Row, Seen, SqliteSource, Table, Unreadable
 from placet_proof import Checkpoint
 from placet_proof.growing import Frontier

@@ -15,7 +15,7 @@ import pytest
 
 import placet_client
 from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_client import PlacetClient, StillPending
 from placet_client import sync as placet_sync
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_proof import ERASABLE, ERASED, Leaf, NotProven, commitment
 
 SALT = bytes(range(16))

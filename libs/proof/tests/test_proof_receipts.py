@@ -19,7 +19,8 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placet.audit.v1 import event_pb2, proof_pb2
+from placet.audit.v1 import proof_pb2
+from placet.event.v1 import event_pb2
 from placet_proof import Checkpoint, NotProven, Proven, VerifierKey, commitment, leaf_hash, verify_receipt
 from placet_proof.signing import cosigned, signed, verifier_key
 from placet_testing.merkle import path_of, root_of

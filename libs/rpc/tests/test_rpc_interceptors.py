@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 
 from placet.audit.v1 import audit_service_pb2 as pb
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_rpc import errors, identity
 from placet_rpc.access import methods_of
 from placet_rpc.interceptors import server_interceptors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_rpc.identity import Principal
 from placet_rpc.recording import RefusalRecorder, refusal_event
 

@@ -188,7 +188,7 @@ async def test_nothing_is_closed_before_an_aborted_handler_s_finally(settings: A
     process = Process(servicer, settings(grace=0.1))
     address = await process.address()
     async with channel(address, keys.token("auditor", "worker")) as client:
-        from placet.audit.v1 import event_pb2
+        from placet.event.v1 import event_pb2
         from placet_rpc import identity
 
         event = event_pb2.Event(cause_id="x", actor=event_pb2.Actor(kind=event_pb2.ACTOR_KIND_CLOCK))

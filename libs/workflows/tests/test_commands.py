@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from placet_domain.commands import Command
+from placet_domain.events import Actor, ActorKind, Verdict
 from placet_testing.playing import ALICE, BOB, cancellation, decision, person
-from placet_workflows.commands import Command
-from placet_workflows.events import Actor, ActorKind, Verdict
 
 DECISION = decision(ALICE, command_id="7f3c")
 

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+from placet_domain import machine
+from placet_domain.events import Actor, ActorKind, RefusalReason, Refused, Source, State, Verdict
+from placet_domain.state import ApprovalState
+from placet_domain.stimuli import Undecodable
 from placet_testing.fakes import delivering
 from placet_testing.playing import ALICE, BOB, decision
 from placet_testing.workflows import Stage, shipped_policy, until
-from placet_workflows import machine
-from placet_workflows.events import Actor, ActorKind, RefusalReason, Refused, Source, State, Verdict
-from placet_workflows.state import ApprovalState
-from placet_workflows.steps import NotifyInput, NotifyResult
-from placet_workflows.stimuli import Undecodable
+from placet_workflows.activity_types import NotifyInput, NotifyResult
 
 HOUR = timedelta(hours=1)
 

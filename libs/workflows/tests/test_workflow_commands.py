@@ -12,6 +12,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import RawValue
 from temporalio.testing import WorkflowEnvironment
 
+from placet_domain.events import RefusalReason, Refused, Source, State, Verdict, Voted
 from placet_testing.fakes import Services, delivering, never_telling_the_asked
 from placet_testing.playing import (
     ALICE,
@@ -24,9 +25,8 @@ from placet_testing.playing import (
     person,
 )
 from placet_testing.workflows import Stage, default_worker, on_stage, shipped_policy, until
-from placet_workflows.events import RefusalReason, Refused, Source, State, Verdict, Voted
+from placet_workflows.activity_types import NotifyInput, NotifyResult, Status
 from placet_workflows.names import COMMAND_SIGNAL
-from placet_workflows.steps import NotifyInput, NotifyResult, Status
 
 HOUR = timedelta(hours=1)
 

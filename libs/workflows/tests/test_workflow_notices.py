@@ -8,11 +8,11 @@ from datetime import timedelta
 from temporalio.api.enums.v1 import EventType
 from temporalio.exceptions import ApplicationError
 
+from placet_domain.events import Notified, Source, State
 from placet_testing.fakes import delivering, never_answering
 from placet_testing.playing import ALICE, BOB, REQUESTER, decision
 from placet_testing.workflows import Stage, until
-from placet_workflows.events import Notified, Source, State
-from placet_workflows.steps import NotifyInput, NotifyResult
+from placet_workflows.activity_types import NotifyInput, NotifyResult
 
 HOUR = timedelta(hours=1)
 

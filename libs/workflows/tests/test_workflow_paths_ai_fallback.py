@@ -8,17 +8,7 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from placet_testing.fakes import (
-    approving_ai,
-    deep_model,
-    never_answering,
-    never_telling_the_asked,
-    quick_assessment,
-    saying,
-)
-from placet_testing.playing import ALICE, ai_says, cancellation, decision, screened
-from placet_testing.workflows import Stage
-from placet_workflows.events import (
+from placet_domain.events import (
     AiResult,
     DecisionType,
     FellBack,
@@ -31,7 +21,17 @@ from placet_workflows.events import (
     TierOpened,
     Verdict,
 )
-from placet_workflows.steps import DecideInput, DecideResult
+from placet_testing.fakes import (
+    approving_ai,
+    deep_model,
+    never_answering,
+    never_telling_the_asked,
+    quick_assessment,
+    saying,
+)
+from placet_testing.playing import ALICE, ai_says, cancellation, decision, screened
+from placet_testing.workflows import Stage
+from placet_workflows.activity_types import DecideInput, DecideResult
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)

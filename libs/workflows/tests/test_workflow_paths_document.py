@@ -6,10 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from placet_testing.fakes import deep_model, never_answering, quick_assessment, saying
-from placet_testing.playing import ALICE, BOB, ai_says, cancellation, decision, screened
-from placet_testing.workflows import Stage
-from placet_workflows.events import (
+from placet_domain.events import (
     AiResult,
     Decided,
     DecisionType,
@@ -25,6 +22,9 @@ from placet_workflows.events import (
     State,
     Verdict,
 )
+from placet_testing.fakes import deep_model, never_answering, quick_assessment, saying
+from placet_testing.playing import ALICE, BOB, ai_says, cancellation, decision, screened
+from placet_testing.workflows import Stage
 from placet_workflows.names import TaskQueue
 
 HOUR = timedelta(hours=1)

@@ -6,10 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from placet_testing.fakes import saying
-from placet_testing.playing import ALICE, BOB, REQUESTER, ai_says, cancellation, decision
-from placet_testing.workflows import Stage, until
-from placet_workflows.events import (
+from placet_domain.events import (
     AiDecided,
     AiResult,
     DecisionType,
@@ -20,6 +17,9 @@ from placet_workflows.events import (
     TimedOut,
     Verdict,
 )
+from placet_testing.fakes import saying
+from placet_testing.playing import ALICE, BOB, REQUESTER, ai_says, cancellation, decision
+from placet_testing.workflows import Stage, until
 from placet_workflows.names import TaskQueue
 
 HOUR = timedelta(hours=1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from placet_domain.events import Closed, DecisionType, Processed, Source, State, TierOpened, Verdict
 from placet_testing.playing import ALICE, REQUESTER, cancellation, decision
 from placet_testing.workflows import Stage
-from placet_workflows.events import Closed, DecisionType, Processed, Source, State, TierOpened, Verdict
 from placet_workflows.names import TaskQueue
 
 

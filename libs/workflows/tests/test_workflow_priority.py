@@ -12,8 +12,8 @@ from temporalio.worker import Worker
 from placet_testing.fakes import Services, deep_model
 from placet_testing.playing import screened
 from placet_testing.workflows import PATIENCE, PAUSE, Request, on_stage, until
+from placet_workflows.activity_types import DecideInput
 from placet_workflows.names import Activity, TaskQueue
-from placet_workflows.steps import DecideInput
 
 PRE_SCREENS = 12
 Q = TypeVar("Q")

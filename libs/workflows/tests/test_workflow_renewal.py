@@ -10,12 +10,12 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
+from placet_domain.commands import Command
+from placet_domain.events import RefusalReason, Refused, Source, State, Verdict
 from placet_testing.fakes import Services
 from placet_testing.playing import ALICE, BOB, REQUESTER, decision
 from placet_testing.workflows import PATIENCE, PAUSE, Request, Stage, on_stage
-from placet_workflows.commands import Command
-from placet_workflows.events import RefusalReason, Refused, Source, State, Verdict
-from placet_workflows.steps import Status
+from placet_workflows.activity_types import Status
 
 SOON = timedelta(seconds=1)
 

@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from placet_domain.commands import Command
+from placet_domain.events import Event, Notified, Source
+from placet_domain.state import ApprovalState
 from placet_testing.playing import ALICE, REQUESTER, TENANT, decision
 from placet_testing.workflows import Request, Stage
-from placet_workflows.commands import Command
-from placet_workflows.events import Event, Notified, Source
+from placet_workflows.activity_types import ApprovalInput, NotifyInput
 from placet_workflows.names import APPROVAL_WORKFLOW, TaskQueue
-from placet_workflows.state import ApprovalState
-from placet_workflows.steps import ApprovalInput, NotifyInput
 
 # After which event of its log a path is cut off; appends are atomic, so these are all that a log can hold.
 CUTS = {"received": 1, "asked": 4, "asked the manager": 9, "fell back": 12, "closed": 15}

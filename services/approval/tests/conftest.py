@@ -18,12 +18,19 @@ import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
-from placet.audit.v1 import audit_service_pb2, event_pb2
+from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet.event.v1 import event_pb2
 from placet_approval.__main__ import assembled
+from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.config import Settings
-from placet_approval.temporal import NoSuchWorkflow, Workflows
-from placet_events import from_proto, to_proto
+from placet_domain import machine
+from placet_domain.commands import Command
+from placet_domain.events import Event, LogEntry, Processed
+from placet_domain.policy import Policy
+from placet_domain.state import ApprovalState
+from placet_domain.stimuli import Begin, Stimulus
+from placet_mapping import from_proto, to_proto
 from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError, Unavailable
 from placet_rpc.identity import acting_for
@@ -31,13 +38,7 @@ from placet_rpc.server import start
 from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, generate_keys, mint
 from placet_storage import Database
 from placet_testing.audit_server import AuditServer
-from placet_workflows import machine
-from placet_workflows.commands import Command
-from placet_workflows.events import Event, LogEntry, Processed
-from placet_workflows.policy import Policy
-from placet_workflows.state import ApprovalState
-from placet_workflows.steps import ApprovalInput
-from placet_workflows.stimuli import Begin, Stimulus
+from placet_workflows.activity_types import ApprovalInput
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from placet_approval.ahead import read_ahead
+from placet_approval.projection.prefetch import read_ahead
 
 
 class Stream:

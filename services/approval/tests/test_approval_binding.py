@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_approval import servicer
-from placet_approval.domain.rendering import RENDERING
-from placet_approval.noting import Notes
+from placet_approval.content.rendering import RENDERING
+from placet_approval.store.pending_commands import Notes
 from placet_rpc.errors import AlreadyExists, FailedPrecondition, PermissionDenied, PlacetError, Unavailable
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from placet_approval.domain.deception import NAMED, TextWarning, WarningKind, warnings_of
+from placet_approval.content.warnings import NAMED, TextWarning, WarningKind, warnings_of
 from placet_text import visible
 
 BIDIRECTIONAL, INVISIBLE = WarningKind.BIDIRECTIONAL, WarningKind.INVISIBLE

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from placet_approval.domain.intake import Asking, check
-from placet_approval.domain.visibility import sight_of
-from placet_approval.policies import load
+from placet_approval.intake.validation import Asking, check
+from placet_approval.visibility import sight_of
+from placet_domain.policy_files import load
 from placet_rpc.errors import InvalidArgument
 from placet_rpc.identity import Principal
 

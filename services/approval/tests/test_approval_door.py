@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
+from placet_domain.events import Actor, ActorKind, Asked, Escalated, Event, TierOpened
 from placet_rpc.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -20,7 +21,6 @@ from placet_rpc.errors import (
     PermissionDenied,
     PlacetError,
 )
-from placet_workflows.events import Actor, ActorKind, Asked, Escalated, Event, TierOpened
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform

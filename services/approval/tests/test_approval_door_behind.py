@@ -11,16 +11,16 @@ import pytest
 import sqlalchemy as sa
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
-from placet_approval.tables import content, request, view, view_cursor, view_event
-from placet_approval.views import Standing, ViewStore
+from placet.event.v1 import event_pb2
+from placet_approval.store.tables import content, request, view, view_cursor, view_event
+from placet_approval.store.view import Standing, ViewStore
+from placet_domain.events import Actor, ActorKind, Asked, Escalated, Event, TierOpened
 from placet_rpc.errors import (
     FailedPrecondition,
     NotFound,
     Unavailable,
 )
 from placet_storage import Database
-from placet_workflows.events import Actor, ActorKind, Asked, Escalated, Event, TierOpened
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform

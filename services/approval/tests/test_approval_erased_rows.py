@@ -13,20 +13,21 @@ import pytest
 import sqlalchemy as sa
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import audit_service_pb2, event_pb2
+from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
-from placet_approval.log import AuditLog
-from placet_approval.noting import Notes
-from placet_approval.redacting import erase_in
-from placet_approval.tables import VIEW_TABLES, metadata
-from placet_approval.views import ViewStore
+from placet.event.v1 import event_pb2
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.store.erasure import erase_in
+from placet_approval.store.pending_commands import Notes
+from placet_approval.store.tables import VIEW_TABLES, metadata
+from placet_approval.store.view import ViewStore
+from placet_domain.commands import Command
+from placet_domain.events import Actor, ActorKind, Event, Notified, Verdict
 from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens import SigningKey, StaticToken, mint
 from placet_storage import Database
-from placet_workflows.commands import Command
-from placet_workflows.events import Actor, ActorKind, Event, Notified, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -333,11 +334,10 @@ async def test_an_erasure_that_fails_half_way_is_done_whole(
         raise RuntimeError("the process ends here")
 
     with monkeypatch.context() as patched:
-        patched.setattr("placet_approval.views.erase_in", fail)
+        patched.setattr("placet_approval.store.view.erase_in", fail)
         await erase_in_log(platform, approval_id)
         async with asyncio.timeout(15):
             await tried.wait()
-        # Nothing of it, rather than half.
         left = await everything(platform.database_url)
         assert [word for word in words_of(0) if word not in left] == []
 
@@ -392,7 +392,7 @@ async def test_no_workflow_is_started_again_for_a_request_that_was_erased(
     await settled(platform, await erase(platform, approval_id))
     await replica.aclose()
     await opened(sqlite_url, lambda database: ViewStore(database).drop())
-    # As after the end of Temporal's retention; and while the view is built anew, both look for what is open.
+    # As after Temporal's retention. While the view is built anew, both look for what is open.
     platform.workflows.forget(approval_id)
     starts = platform.workflows.starts.copy()
     await platform.serve(sweep_interval=0.01, revive_interval=0.01, sweep_after=0.001)

@@ -11,13 +11,14 @@ from google.protobuf.json_format import MessageToDict
 from pydantic import ValidationError
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import audit_service_pb2, event_pb2
+from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet.event.v1 import event_pb2
+from placet_domain.events import Actor, ActorKind, Event, RefusalReason, Refused
 from placet_proof import Proven, VerifierKey, verify_receipt
 from placet_rpc.client import channel
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, PlacetError
 from placet_rpc.tokens import SigningKey, StaticToken, mint
-from placet_workflows.events import Actor, ActorKind, Event, RefusalReason, Refused
 
 if TYPE_CHECKING:
     from pathlib import Path

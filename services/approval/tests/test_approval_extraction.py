@@ -9,10 +9,10 @@ import zlib
 
 import pytest
 
-from placet_approval.domain.extraction import extract
-from placet_approval.domain.pdf import MAX_TEXT_BYTES, text_of
-from placet_approval.domain.unreadable import Unreadable
-from placet_approval.extracting import Extractor, Limits
+from placet_approval.content.errors import Unreadable
+from placet_approval.content.extraction import extract
+from placet_approval.content.extractor import Extractor, Limits
+from placet_approval.content.pdf import MAX_TEXT_BYTES, text_of
 from placet_testing.pdf import pdf, pdf_with_content
 
 PDF = "application/pdf"

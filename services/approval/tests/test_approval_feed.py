@@ -11,13 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from placet.approval.v1 import approval_service_pb2
-from placet.audit.v1 import audit_service_pb2, event_pb2
-from placet_approval.feed import TenantFeed
-from placet_approval.folding import Folding, folded
-from placet_approval.log import AuditLog
-from placet_approval.requests import RequestStore
-from placet_approval.tables import VIEW_TABLES
-from placet_approval.views import ViewStore
+from placet.audit.v1 import audit_service_pb2
+from placet.event.v1 import event_pb2
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.projection.feed import TenantFeed
+from placet_approval.projection.fold import Folding, folded
+from placet_approval.store.requests import RequestStore
+from placet_approval.store.tables import VIEW_TABLES
+from placet_approval.store.view import ViewStore
 from placet_rpc.errors import FailedPrecondition, Unavailable
 from placet_storage import Database
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from services.approval.tests.conftest import OpenPlatform, Platform
 
-    from placet_workflows.state import ApprovalState
+    from placet_domain.state import ApprovalState
 
 CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
 HOME, ABROAD = "home", "abroad"

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
-from placet_approval.door import Effect, effect_of
-from placet_approval.feed import Listener
-from placet_approval.folding import Happened
-from placet_approval.log import AuditLog
-from placet_approval.views import Shown
+from placet.event.v1 import event_pb2
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.commands.handler import Effect, effect_of
+from placet_approval.projection.feed import Listener
+from placet_approval.projection.fold import Happened
+from placet_approval.store.view import Shown
+from placet_domain.commands import Command
+from placet_domain.events import Actor, ActorKind, State, Verdict
 from placet_rpc.errors import Unavailable
-from placet_workflows.commands import Command
-from placet_workflows.events import Actor, ActorKind, State, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

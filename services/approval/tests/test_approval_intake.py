@@ -11,18 +11,18 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
-from placet_approval.feed import Feed
-from placet_approval.intake import Intake
-from placet_approval.log import AuditLog
-from placet_approval.noting import Notes
-from placet_approval.policies import load
-from placet_approval.requests import RequestStore
-from placet_approval.starting import Starter
-from placet_approval.sweeping import Sweeper
-from placet_approval.tables import content, request
-from placet_approval.views import ViewStore
+from placet.event.v1 import event_pb2
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.intake.service import Intake
+from placet_approval.intake.start import Starter
+from placet_approval.projection.feed import Feed
+from placet_approval.recovery.intake import Sweeper
+from placet_approval.store.pending_commands import Notes
+from placet_approval.store.requests import RequestStore
+from placet_approval.store.tables import content, request
+from placet_approval.store.view import ViewStore
+from placet_domain.policy_files import load
 from placet_rpc.client import channel
 from placet_rpc.errors import AlreadyExists, InvalidArgument, PermissionDenied, PlacetError, Unavailable
 from placet_rpc.tokens import FileTokenSource

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from placet_approval.views import ViewStore
+from placet_approval.store.view import ViewStore
 from placet_storage import Database
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from placet_approval.tables import view, view_cursor, view_event
+from placet_approval.store.tables import view, view_cursor, view_event
 from placet_rpc.errors import DataLoss, NotFound
 from placet_storage import Database
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
-from placet_approval.domain.visibility import Sight
-from placet_approval.reading import Reader
+from placet.event.v1 import event_pb2
+from placet_approval.queries import Reader
+from placet_approval.visibility import Sight
 from placet_rpc.errors import InvalidArgument, NotFound, PermissionDenied
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 
-from placet_approval.domain.deception import warnings_of
-from placet_approval.domain.extraction import extract
-from placet_approval.domain.pdf import text_of
-from placet_approval.domain.rendering import RENDERING
+from placet_approval.content.extraction import extract
+from placet_approval.content.pdf import text_of
+from placet_approval.content.rendering import RENDERING
+from placet_approval.content.warnings import warnings_of
 from placet_testing.pdf import pdf
 from placet_text import lines_of, one_line, visible
 

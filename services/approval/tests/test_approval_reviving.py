@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
-from placet_approval import reviving
-from placet_approval.starting import Starter
-from placet_approval.tables import command
+from placet.event.v1 import event_pb2
+from placet_approval.intake.start import Starter
+from placet_approval.recovery import workflows as reviving
+from placet_approval.store.tables import command
 from placet_rpc.errors import FailedPrecondition, PermissionDenied, Unavailable
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from placet.approval.v1 import approval_pb2
-from placet.audit.v1 import event_pb2
-from placet_approval.domain.visibility import Sight
-from placet_approval.noting import Notes
-from placet_approval.requests import BEGINNING, Content, Request, RequestStore
-from placet_approval.tables import metadata
-from placet_approval.views import CursorMoved, Filter, Shown, Standing, ViewStore
+from placet.event.v1 import event_pb2
+from placet_approval.store.pending_commands import Notes
+from placet_approval.store.requests import BEGINNING, Content, Request, RequestStore
+from placet_approval.store.tables import metadata
+from placet_approval.store.view import CursorMoved, Filter, Shown, Standing, ViewStore
+from placet_approval.visibility import Sight
+from placet_domain.commands import Command
+from placet_domain.events import Actor, ActorKind, Verdict
 from placet_rpc.errors import InvalidArgument
 from placet_storage import Database
 from placet_testing.databases import schema_differences
-from placet_workflows.commands import Command
-from placet_workflows.events import Actor, ActorKind, Verdict
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 HOME, ABROAD = "home", "abroad"

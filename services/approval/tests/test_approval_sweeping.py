@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from placet_approval import sweeping
-from placet_approval.intake import Intake
-from placet_approval.requests import Content, Request, RequestStore
-from placet_approval.sweeping import Sweeper
+from placet_approval.intake.service import Intake
+from placet_approval.recovery import intake as sweeping
+from placet_approval.recovery.intake import Sweeper
+from placet_approval.store.requests import Content, Request, RequestStore
 from placet_rpc.errors import InvalidArgument, Unavailable
 from placet_storage import Database
 

@@ -10,15 +10,15 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from placet_approval import waits
-from placet_approval.policies import load
-from placet_approval.waits import record_waits
+from placet_approval.projection import wait_spans as waits
+from placet_approval.projection.wait_spans import record_waits
+from placet_domain import machine
+from placet_domain.commands import Command
+from placet_domain.events import Actor, ActorKind, Entry, Event, LogEntry, Received, Source, Verdict
+from placet_domain.policy_files import load
+from placet_domain.state import ApprovalState
+from placet_domain.stimuli import Begin, Stimulus, TierTimeout
 from placet_telemetry.traces import DerivedIdGenerator
-from placet_workflows import machine
-from placet_workflows.commands import Command
-from placet_workflows.events import Actor, ActorKind, Entry, Event, LogEntry, Received, Source, Verdict
-from placet_workflows.state import ApprovalState
-from placet_workflows.stimuli import Begin, Stimulus, TierTimeout
 
 START = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 TRACE, DECISION_TRACE = "0af7651916cd43dd8448eb211c80319c", "1bf7651916cd43dd8448eb211c80319c"

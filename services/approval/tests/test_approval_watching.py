@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
-from placet_approval.views import ViewStore
+from placet.event.v1 import event_pb2
+from placet_approval.store.view import ViewStore
 from placet_storage import Database
 
 if TYPE_CHECKING:

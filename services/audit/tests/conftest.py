@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from placet.audit.v1 import audit_service_pb2_grpc, event_pb2
+from placet.audit.v1 import audit_service_pb2_grpc
+from placet.event.v1 import event_pb2
 from placet_audit.__main__ import assembled
 from placet_audit.config import Settings
 from placet_audit.domain import TENANT_LEVEL, Append, Draft

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_audit.domain import Append, Draft, Entry
 from placet_audit.erasing import Eraser
 from placet_audit.leaf import disclose, seal

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_audit.domain import Append, Entry, Page
 from placet_audit.feed import Feed, Stretch
 from placet_audit.store import Store

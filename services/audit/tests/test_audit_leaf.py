@@ -12,7 +12,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_audit.domain import Draft, Entry
 from placet_audit.leaf import disclose, seal
 from placet_rpc.errors import DataLoss, InvalidArgument

@@ -20,7 +20,8 @@ from typing import TypeAlias
 import pytest
 import sqlalchemy as sa
 
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet.event.v1 import event_pb2
 from placet_proof import Note, VerifierKey, leaf_hash
 from placet_proof.growing import Frontier
 from placet_proof.signing import new_key

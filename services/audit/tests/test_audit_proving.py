@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2, proof_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
+from placet.event.v1 import event_pb2
 from placet_audit import proving
 from placet_audit.proving import Prover
 from placet_proof import (

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import pytest
 
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet.event.v1 import event_pb2
 from placet_proof import commitment
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, OutOfRange, PermissionDenied
 from placet_rpc.identity import acting_for

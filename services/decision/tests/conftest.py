@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
+from placet.event.v1 import event_pb2
 from placet_decision.answers import Answers
 from placet_decision.content import ApprovalContent
 from placet_decision.domain import AiDecision, Assessment, Case, Document, Mode

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from placet.audit.v1 import event_pb2
 from placet.decision.v1 import decision_service_pb2
+from placet.event.v1 import event_pb2
 from placet_rpc.errors import (
     AlreadyExists,
     DataLoss,

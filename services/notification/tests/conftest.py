@@ -17,7 +17,8 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet.event.v1 import event_pb2
 from placet.notification.v1 import notification_pb2 as pb
 from placet.notification.v1 import notification_service_pb2 as service_pb
 from placet.notification.v1 import notification_service_pb2_grpc as service_grpc

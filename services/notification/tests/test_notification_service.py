@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from placet.approval.v1 import approval_service_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet.notification.v1 import notification_pb2 as pb
 from placet.notification.v1 import notification_service_pb2 as service_pb
 from placet_rpc.errors import (

@@ -8,8 +8,9 @@ import time
 import uuid
 from pathlib import Path
 
-from placet.audit.v1 import audit_service_pb2, event_pb2
+from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet.event.v1 import event_pb2
 from placet_bench.figures import Figure, Report, at_most, percentile
 from placet_bench.setting import Setting
 from placet_cli.stack.secrets import TENANT, signing_key

@@ -15,12 +15,12 @@ import grpc.aio
 
 from placet.approval.v1 import approval_service_pb2
 from placet_approval.__main__ import assembled
+from placet_approval.adapters.temporal import Workflows
 from placet_approval.config import Settings
-from placet_approval.temporal import Workflows
 from placet_cli.home import HOST
 from placet_rpc.server import RunningServer, serve
 from placet_telemetry import setup
-from placet_workflows.steps import ApprovalInput
+from placet_workflows.activity_types import ApprovalInput
 
 
 class AnsweringAtOnce(Workflows):

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_bench.cpu import Meter
 from placet_bench.load import Play
 from placet_testing.stack import ALICE, CALLER, PAYMENT, SOON, Stack, answered, until

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_audit.domain import Append
 from placet_audit.leaf import seal
 from placet_audit.proofs import Span, entries_of, hashes_of, inclusion

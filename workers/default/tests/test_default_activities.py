@@ -15,10 +15,10 @@ from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.decision.v1.decision_service_pb2_grpc import DecisionServiceStub
 from placet.notification.v1 import notification_service_pb2
 from placet.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
+from placet_domain.events import Event, Processed
 from placet_rpc import errors
 from placet_worker_default.activities import DefaultActivities
-from placet_workflows.events import Event, Processed
-from placet_workflows.steps import AppendInput, NotifyInput, NotifyResult
+from placet_workflows.activity_types import AppendInput, NotifyInput, NotifyResult
 
 ID = "6f2c1f0e-8a44-4b4e-9d0f-1e9f0b6c2a11"
 APPEND = AppendInput(tenant="acme", approval_id=ID, expected_next=2, events=(Event(body=Processed()),))

@@ -9,21 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.audit.v1.audit_service_pb2 import (
     AppendEventsResponse,
     ListEventsRequest,
     ListEventsResponse,
     TailEventsResponse,
 )
-from placet_events import to_proto
-from placet_rpc import identity
-from placet_rpc.client import channel
-from placet_rpc.errors import Unavailable
-from placet_rpc.server import Endpoint, ServerSettings, start
-from placet_rpc.tokens import FileTokenSource, SigningKey, generate_keys, mint, write_token
-from placet_testing.servicers import played
-from placet_workflows.events import (
+from placet.event.v1 import event_pb2
+from placet_domain.events import (
     AiResult,
     Body,
     Decided,
@@ -36,6 +30,13 @@ from placet_workflows.events import (
     State,
     TierOpened,
 )
+from placet_mapping import to_proto
+from placet_rpc import identity
+from placet_rpc.client import channel
+from placet_rpc.errors import Unavailable
+from placet_rpc.server import Endpoint, ServerSettings, start
+from placet_rpc.tokens import FileTokenSource, SigningKey, generate_keys, mint, write_token
+from placet_testing.servicers import played
 
 TENANT = "acme"
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]

@@ -14,9 +14,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet_domain.events import State
 from placet_worker_ml.activities import MlActivities
 from placet_workflows.evaluation import EvaluationInput, EvaluationProgress, EvaluationReport
-from placet_workflows.events import State
 
 # The served log of conftest, and the log itself, which tests cannot import by name.
 Served = Any

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from placet_domain.events import State
 from placet_temporal import TemporalSettings, connect
 from placet_temporal.evaluations import evaluation_standing, start_evaluation
 from placet_testing.workflows import real_time
 from placet_workflows.evaluation import EvaluationInput
-from placet_workflows.events import State
 
 # The served log of conftest, which tests cannot import by name.
 Served = Any

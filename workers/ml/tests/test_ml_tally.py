@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from placet_domain.events import AiResult, Body, Decided, PreScreened, Received, Source, State
 from placet_worker_ml.tally import MAX_VERSIONS, Tally
 from placet_workflows.evaluation import EvaluationProgress, LeftOut
-from placet_workflows.events import AiResult, Body, Decided, PreScreened, Received, Source, State
 
 
 def scored(risk: float, model: str = "rules/1", prompt_digest: str = "aa") -> PreScreened:

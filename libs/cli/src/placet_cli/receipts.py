@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from placet.approval.v1 import approval_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_cli.exporting import entry_json
 from placet_cli.verifying import Kind, KnownKeys, advice, fault_of, kind_of, once
 from placet_cli.words import clean, point, rows

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_client import Outcome
+from placet_domain.policy import describe_duration
 from placet_text import CAREFUL, one_line, warning_words
-from placet_workflows.policy import describe_duration
 
 _DONE = {
     event_pb2.STATE_APPROVED: "Approved",

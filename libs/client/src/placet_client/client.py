@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_client.approvals import PendingApproval, await_outcome, content_of
 from placet_client.converging import TRANSIENT, converge, pauses
 from placet_client.outcome import Outcome

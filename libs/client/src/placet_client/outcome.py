@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from placet.approval.v1 import approval_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """An entry of the log as its leaf tells of it: where it belongs, and the commitments to its erasable values.
 
-The leaf is a `placet.audit.v1.Entry` in protobuf's wire format (https://protobuf.dev/programming-guides/encoding),
+The leaf is a `placet.event.v1.Entry` in protobuf's wire format (https://protobuf.dev/programming-guides/encoding),
 which is read here without any schema but the numbers below.
 """
 

@@ -11,8 +11,9 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from placet.audit.v1 import audit_service_pb2, event_pb2
+from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet.event.v1 import event_pb2
 from placet_rpc.identity import Principal, acting_for
 
 _LOG = logging.getLogger("placet.rpc.recording")

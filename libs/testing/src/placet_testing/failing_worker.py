@@ -20,7 +20,7 @@ from temporalio import activity
 
 from placet_worker_default import __main__ as worker
 from placet_worker_default.activities import DefaultActivities
-from placet_workflows.steps import AppendInput, AppendResult
+from placet_workflows.activity_types import AppendInput, AppendResult
 
 KILL = "kill-after-append"
 SLOW = "slow-after-append"

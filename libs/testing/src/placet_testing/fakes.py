@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from placet_domain.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode
 from placet_testing.playing import ai_says, screened
-from placet_workflows.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode
-from placet_workflows.names import Activity
-from placet_workflows.steps import (
+from placet_workflows.activity_types import (
     AppendInput,
     AppendResult,
     AssessInput,
@@ -26,6 +25,7 @@ from placet_workflows.steps import (
     NotifyInput,
     NotifyResult,
 )
+from placet_workflows.names import Activity
 
 Answer = TypeVar("Answer")
 

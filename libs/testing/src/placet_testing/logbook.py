@@ -11,7 +11,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet.event.v1 import event_pb2
 from placet_cli.verifying import Findings, Record, Row, Table, merged
 from placet_cli.verifying.sqlite import NotUtf8
 from placet_proof import Checkpoint, leaf_hash

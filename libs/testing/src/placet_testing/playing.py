@@ -6,8 +6,8 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from placet_workflows.commands import Command
-from placet_workflows.events import (
+from placet_domain.commands import Command
+from placet_domain.events import (
     Actor,
     ActorKind,
     AiDecided,
@@ -24,10 +24,10 @@ from placet_workflows.events import (
     ScreenMode,
     Verdict,
 )
-from placet_workflows.machine import respond
-from placet_workflows.policy import Policy
-from placet_workflows.state import ApprovalState
-from placet_workflows.stimuli import Stimulus
+from placet_domain.machine import respond
+from placet_domain.policy import Policy
+from placet_domain.state import ApprovalState
+from placet_domain.stimuli import Stimulus
 
 REQUESTER = "requester@example.com"
 ALICE = "alice@example.com"

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from placet.approval.v1 import approval_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_rpc.errors import InvalidArgument, PlacetError
 from placet_testing.model import FakeModel, serving_model, verdict
 from placet_testing.stack import ALICE, EVENTUALLY, Judged, Stack, running_test_stack, until

@@ -21,8 +21,9 @@ from temporalio.client import Client
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
-from placet.audit.v1 import audit_service_pb2, event_pb2
+from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet.event.v1 import event_pb2
 from placet.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
 from placet_cli.home import Home, Ports
 from placet_cli.stack.plan import StackOptions, stack

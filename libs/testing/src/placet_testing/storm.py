@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_rpc.errors import PlacetError
 from placet_testing.stack import ALICE, Stack, a_request, until
 

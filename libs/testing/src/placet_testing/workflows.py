@@ -25,10 +25,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from temporalio.workflow import SandboxImportNotificationPolicy
 
 from placet_cli.stack.temporal import TUNING
-from placet_testing.fakes import Services
-from placet_testing.playing import TENANT, received_event
-from placet_workflows.approval import ApprovalWorkflow
-from placet_workflows.events import (
+from placet_domain.events import (
     Closed,
     Decided,
     Dto,
@@ -37,19 +34,22 @@ from placet_workflows.events import (
     Processed,
     TimedOut,
 )
-from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
-from placet_workflows.policy import Policy
-from placet_workflows.steps import (
+from placet_domain.policy import Policy
+from placet_testing.fakes import Services
+from placet_testing.playing import TENANT, received_event
+from placet_workflows.activity_types import (
     ApprovalInput,
     NotifyInput,
 )
+from placet_workflows.approval import ApprovalWorkflow
+from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
 
 # How long a test waits, in real seconds, for what must happen.
 PATIENCE = 20.0
 PAUSE = 0.005
 
 _BIN = Path(sys.executable).parent
-_POLICIES = Path(__file__).resolve().parents[4] / "services/approval/src/placet_approval/policies"
+_POLICIES = Path(__file__).resolve().parents[4] / "libs/domain/src/placet_domain/policies"
 
 B = TypeVar("B", bound=Dto)
 

@@ -23,9 +23,9 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from placet_workflows import calls, machine, questions, stimuli
-    from placet_workflows.commands import Command
-    from placet_workflows.events import (
+    from placet_domain import machine, stimuli
+    from placet_domain.commands import Command
+    from placet_domain.events import (
         Actor,
         ActorKind,
         AiResult,
@@ -36,13 +36,15 @@ with workflow.unsafe.imports_passed_through():
         PreScreened,
         ScreenMode,
     )
-    from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
-    from placet_workflows.state import ApprovalState, Ask
-    from placet_workflows.steps import (
+    from placet_domain.state import ApprovalState, Ask
+    from placet_workflows import activity_calls as calls
+    from placet_workflows import activity_inputs as questions
+    from placet_workflows.activity_types import (
         AppendInput,
         ApprovalInput,
         Status,
     )
+    from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
 
 # Stimuli judged in one append; each gives at most four events, and an append takes 200.
 BATCH = 40

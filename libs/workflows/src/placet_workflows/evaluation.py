@@ -13,7 +13,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from placet_workflows.events import Dto, Hex
+    from placet_domain.events import Dto, Hex
     from placet_workflows.names import EVALUATION_WORKFLOW, Activity
 
 # For one attempt; a later attempt reads on from the last heartbeat.

@@ -12,23 +12,22 @@ from datetime import timedelta
 
 from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.adapters.temporal import Workflows
+from placet_approval.commands.handler import Door
 from placet_approval.config import Settings
-from placet_approval.door import Door
-from placet_approval.erasing import Eraser
-from placet_approval.feed import Feed
-from placet_approval.intake import Intake
-from placet_approval.log import AuditLog
-from placet_approval.noting import Notes
-from placet_approval.overlooked import Overlooked
-from placet_approval.policies import BadPolicy, load
-from placet_approval.reading import Reader
-from placet_approval.requests import RequestStore
-from placet_approval.reviving import Reviver
+from placet_approval.erasure import Eraser
+from placet_approval.intake.service import Intake
+from placet_approval.intake.start import Starter
+from placet_approval.projection.feed import Feed
+from placet_approval.queries import Reader
+from placet_approval.recovery.intake import Sweeper, again_and_again
+from placet_approval.recovery.workflows import Reviver
 from placet_approval.servicer import ApprovalServicer
-from placet_approval.starting import Starter
-from placet_approval.sweeping import Sweeper, again_and_again
-from placet_approval.temporal import Workflows
-from placet_approval.views import ViewStore
+from placet_approval.store.pending_commands import Notes
+from placet_approval.store.requests import RequestStore
+from placet_approval.store.view import ViewStore
+from placet_domain.policy_files import BadPolicy, load
 from placet_rpc.client import channel
 from placet_rpc.recording import RefusalRecorder
 from placet_rpc.refusals import OnAccessRefused
@@ -84,7 +83,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             intake,
             Door(notes, views, feed, log, workflows, reviver),
             Reader(requests, views, feed, log, settings.pulse),
-            Eraser(requests, feed, log, Overlooked(database), timedelta(days=settings.retention_days)),
+            Eraser(requests, feed, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
             judge_budget=settings.judge_budget,
         )

@@ -9,20 +9,20 @@ from typing import Any
 import grpc.aio
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
-from placet.audit.v1 import event_pb2
-from placet_approval.domain.deception import TextWarning, warnings_of
-from placet_approval.domain.rendering import RENDERING
-from placet_approval.domain.visibility import sight_of
-from placet_approval.door import Door, Effect
-from placet_approval.erasing import Eraser
-from placet_approval.intake import Intake
-from placet_approval.presenting import present_warning
-from placet_approval.reading import Reader
-from placet_approval.views import Filter
+from placet.event.v1 import event_pb2
+from placet_approval.commands.handler import Door, Effect
+from placet_approval.content.rendering import RENDERING
+from placet_approval.content.warnings import TextWarning, warnings_of
+from placet_approval.erasure import Eraser
+from placet_approval.intake.service import Intake
+from placet_approval.projection.present import present_warning
+from placet_approval.queries import Reader
+from placet_approval.store.view import Filter
+from placet_approval.visibility import sight_of
+from placet_domain.commands import Command
+from placet_domain.events import Actor, ActorKind, Verdict
 from placet_rpc.identity import Principal, current, one_spelling
 from placet_telemetry import current_traceparent
-from placet_workflows.commands import Command
-from placet_workflows.events import Actor, ActorKind, Verdict
 
 DEFAULT_PAGE = 50
 # Of the caller's time, kept so that an answer can still be given.

@@ -9,7 +9,8 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet.event.v1 import event_pb2
 from placet_audit.config import PREFIX, Settings
 from placet_audit.erasing import Eraser
 from placet_audit.feed import Feed

@@ -1,6 +1,6 @@
 """The bytes of an entry: what is hashed, and what is kept beside it so that it can be erased.
 
-A leaf is the deterministic serialization of `placet.audit.v1.Entry` in which every `Erasable` that has
+A leaf is the deterministic serialization of `placet.event.v1.Entry` in which every `Erasable` that has
 a value holds nothing but its commitment, SHA-256(salt || UTF-8 of value), with 16 random bytes of salt.
 An `Erasable` that is absent or empty stays as the writer left it, without commitment: it hides nothing,
 and there is nothing to erase.
@@ -23,7 +23,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_audit.domain import Disclosure, Draft, Entry
 from placet_proof import SALT_BYTES, commitment
 from placet_rpc.errors import DataLoss, FieldViolation, InvalidArgument

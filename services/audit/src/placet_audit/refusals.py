@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_audit.domain import TENANT_LEVEL, Append
 from placet_audit.leaf import seal
 from placet_rpc.recording import AppendForTenant

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2, proof_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
+from placet.event.v1 import event_pb2
 from placet_audit.authority import check_erasable, check_reader, check_writer
 from placet_audit.domain import (
     DEFAULT_PAGE,

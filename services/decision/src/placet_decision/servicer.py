@@ -6,8 +6,8 @@ import copy
 import hashlib
 from typing import TypeAlias
 
-from placet.audit.v1 import event_pb2
 from placet.decision.v1 import decision_pb2, decision_service_pb2, decision_service_pb2_grpc
+from placet.event.v1 import event_pb2
 from placet_decision.answers import Answers, Question
 from placet_decision.content import ContentSource
 from placet_decision.domain import (

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet.notification.v1 import notification_pb2 as pb
 from placet.notification.v1 import notification_service_pb2 as service_pb
 from placet.notification.v1 import notification_service_pb2_grpc as service_grpc

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from placet.audit.v1 import audit_service_pb2, event_pb2
+from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.decision.v1.decision_service_pb2_grpc import DecisionServiceStub
+from placet.event.v1 import event_pb2
 from placet.notification.v1 import notification_pb2, notification_service_pb2
 from placet.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
-from placet_events import from_proto, to_proto
-from placet_events.assessments import assess_request, assess_result
+from placet_domain.events import LogEntry, State
+from placet_mapping import from_proto, to_proto
+from placet_mapping.assessments import assess_request, assess_result
 from placet_rpc.errors import FailedPrecondition
 from placet_temporal.calls import one_call
-from placet_workflows.events import LogEntry, State
-from placet_workflows.names import Activity
-from placet_workflows.steps import (
+from placet_workflows.activity_types import (
     AppendInput,
     AppendResult,
     AssessInput,
@@ -23,6 +23,7 @@ from placet_workflows.steps import (
     NotifyInput,
     NotifyResult,
 )
+from placet_workflows.names import Activity
 
 # How long one call waits for the service's own attempt; the next call joins one that is under way.
 ATTEMPT_SECONDS = 10.0

@@ -8,16 +8,16 @@ from typing import Final
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from placet.audit.v1 import event_pb2
 from placet.audit.v1.audit_service_pb2 import ListEventsRequest, ListEventsResponse
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
-from placet_events import from_proto
+from placet.event.v1 import event_pb2
+from placet_domain.events import Body, Event
+from placet_mapping import from_proto
 from placet_temporal.beating import beating
 from placet_temporal.calls import one_call
 from placet_worker_ml import separation
 from placet_worker_ml.tally import COUNTED, REMEMBERED, Tally
 from placet_workflows.evaluation import EvaluationInput, EvaluationProgress, EvaluationReport
-from placet_workflows.events import Body, Event
 from placet_workflows.names import Activity
 
 # Entries asked for at a time; AuditService sends fewer when they are large.

@@ -11,8 +11,7 @@ from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from placet_workflows.evaluation import SCORE_STEPS, EvaluationProgress, LeftOut, VersionTally
-from placet_workflows.events import (
+from placet_domain.events import (
     AiResult,
     Body,
     Decided,
@@ -21,6 +20,7 @@ from placet_workflows.events import (
     Source,
     State,
 )
+from placet_workflows.evaluation import SCORE_STEPS, EvaluationProgress, LeftOut, VersionTally
 
 # The types of events that are looked at; the others only move the index on.
 COUNTED: Final = frozenset({"received", "pre_screened", "decided"})

@@ -7,11 +7,11 @@ from typing import Final
 from temporalio import activity
 
 from placet.decision.v1.decision_service_pb2_grpc import DecisionServiceStub
-from placet_events.assessments import assess_request, assess_result, decide_request, decide_result
+from placet_mapping.assessments import assess_request, assess_result, decide_request, decide_result
 from placet_temporal.beating import beating
 from placet_temporal.calls import one_call
+from placet_workflows.activity_types import AssessInput, AssessResult, DecideInput, DecideResult
 from placet_workflows.names import Activity
-from placet_workflows.steps import AssessInput, AssessResult, DecideInput, DecideResult
 
 # Seconds between heartbeats: most answers come sooner, and cost none.
 BEAT: Final = 5.0

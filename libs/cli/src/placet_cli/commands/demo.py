@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from placet.approval.v1 import approval_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_cli.commands.options import command
 from placet_cli.demo.scenes import CLOCK_SCALE, REQUESTER, SCENES, Scene
 from placet_cli.demo.stage import KILLED, Stage, as_expected

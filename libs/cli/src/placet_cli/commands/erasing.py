@@ -11,7 +11,7 @@ import typer
 from google.protobuf.message import Message
 
 from placet.approval.v1 import approval_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_cli.commands.options import Id, command
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short

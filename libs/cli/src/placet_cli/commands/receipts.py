@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 from google.protobuf.json_format import MessageToDict
 
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2, proof_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
+from placet.event.v1 import event_pb2
 from placet_cli.commands.options import Id
 from placet_cli.commands.requests import tell_path
 from placet_cli.exporting import entry_json, replacing

@@ -15,7 +15,8 @@ from typing import Annotated
 import typer
 
 from placet.approval.v1 import approval_pb2
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet.event.v1 import event_pb2
 from placet_cli.commands.options import command
 from placet_cli.exporting import entry_json
 from placet_cli.mailsink import Mail, read_mails

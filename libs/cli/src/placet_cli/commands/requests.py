@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import event_pb2
+from placet.event.v1 import event_pb2
 from placet_cli.commands.options import Id, command
 from placet_cli.contents import tell_content
 from placet_cli.documents import read_document

@@ -15,7 +15,8 @@ from datetime import timedelta
 from rich.text import Text
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, event_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet.event.v1 import event_pb2
 from placet_cli.demo.scenes import REQUESTER, Answer, Scene
 from placet_cli.screen import Screen, fit
 from placet_cli.session import Session
@@ -24,8 +25,8 @@ from placet_cli.stack.secrets import OWNER, TENANT, person
 from placet_cli.stack.supervisor import Supervisor
 from placet_cli.words import Row, row, span
 from placet_client import PlacetClient
+from placet_domain.ids import approval_id
 from placet_telemetry import tracer
-from placet_workflows.names import approval_id
 
 KILLED = "worker-default"
 # What people take to make up their minds, and what a reader takes to follow.

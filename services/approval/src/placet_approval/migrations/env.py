@@ -1,6 +1,6 @@
 """What Alembic runs: the schema of requests, contents, commands and the view."""
 
-from placet_approval.tables import metadata
+from placet_approval.store.tables import metadata
 from placet_storage import run_migrations_env
 
 run_migrations_env(metadata)

@@ -1,0 +1,313 @@
+"""The events of a request as the workflow sees them: the audit contract's messages, field by field.
+
+`protos/placet/event/v1/event.proto` says what each field means; a contract test keeps both equal.
+A digest is lower-case hex here and bytes there; an erasable text is its value (empty when erased).
+Fields are only ever added, with defaults, so that old histories replay.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Hex: TypeAlias = Annotated[str, "hex"]
+ErasableText: TypeAlias = Annotated[str, "erasable"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Dto(BaseModel):
+    """Immutable; unknown fields are ignored, so that a newer writer does not break an older reader."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class RequestKind(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    APPROVAL = "APPROVAL"
+    CLARIFICATION = "CLARIFICATION"
+    JUDGMENT = "JUDGMENT"
+    REVIEW = "REVIEW"
+
+
+class Priority(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    URGENT = "URGENT"
+    HIGH = "HIGH"
+    NORMAL = "NORMAL"
+    LOW = "LOW"
+
+
+class State(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    PENDING = "PENDING"
+    APPROVED = "APPROVED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+    ANSWERED = "ANSWERED"
+
+
+class Verdict(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    APPROVE = "APPROVE"
+    REJECT = "REJECT"
+
+
+class Source(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    HUMAN = "HUMAN"
+    AI_PRESCREEN = "AI_PRESCREEN"
+    AI_FALLBACK = "AI_FALLBACK"
+    POLICY = "POLICY"
+    REQUESTER = "REQUESTER"
+
+
+class DecisionType(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    HUMAN = "HUMAN"
+    MANAGER = "MANAGER"
+    AI_FALLBACK = "AI_FALLBACK"
+    AUTOMATIC = "AUTOMATIC"
+
+
+class ActorKind(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    PERSON = "PERSON"
+    SERVICE = "SERVICE"
+    AI_MODEL = "AI_MODEL"
+    POLICY = "POLICY"
+    CLOCK = "CLOCK"
+
+
+class AiResult(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    DECIDED = "DECIDED"
+    ABSTAINED = "ABSTAINED"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class ScreenMode(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    QUICK = "QUICK"
+    DEEP = "DEEP"
+
+
+class RiskLevel(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    LOW = "LOW"
+    HIGH = "HIGH"
+
+
+class RefusalReason(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    CLOSED = "CLOSED"
+    NOT_ASKED = "NOT_ASKED"
+    CONTENT_CHANGED = "CONTENT_CHANGED"
+    REASON_REQUIRED = "REASON_REQUIRED"
+    UNDECODABLE = "UNDECODABLE"
+    SELF_APPROVAL = "SELF_APPROVAL"
+    NOT_REQUESTER = "NOT_REQUESTER"
+    POLICY_CHANGED = "POLICY_CHANGED"
+    RENDERING_CHANGED = "RENDERING_CHANGED"
+
+
+class Actor(Dto):
+    kind: ActorKind = ActorKind.UNSPECIFIED
+    name: ErasableText = ""
+    authenticated_by: str = ""
+
+
+class Received(Dto):
+    type: Literal["received"] = "received"
+    kind: RequestKind = RequestKind.UNSPECIFIED
+    title: ErasableText = ""
+    subject_id: str = ""
+    priority: Priority = Priority.UNSPECIFIED
+    policy: str = ""
+    policy_version: int = 0
+    policy_digest: Hex = ""
+    content_digest: Hex = ""
+    content_size: int = 0
+    media_type: str = ""
+    required_approver: ErasableText = ""
+    manager_approver: ErasableText = ""
+    deadline: datetime | None = None
+    clock_scale: float = 0.0
+
+
+class Processed(Dto):
+    type: Literal["processed"] = "processed"
+    method: str = ""
+    characters: int = 0
+    words: int = 0
+    text_digest: Hex = ""
+
+
+class PreScreened(Dto):
+    type: Literal["pre_screened"] = "pre_screened"
+    result: AiResult = AiResult.UNSPECIFIED
+    mode: ScreenMode = ScreenMode.UNSPECIFIED
+    risk: float = 0.0
+    threshold: float = 0.0
+    level: RiskLevel = RiskLevel.UNSPECIFIED
+    confidence: float = 0.0
+    model: str = ""
+    reasoning: ErasableText = ""
+    prompt_digest: Hex = ""
+    input_digest: Hex = ""
+
+
+class TierOpened(Dto):
+    type: Literal["tier_opened"] = "tier_opened"
+    tier: int = 0
+    name: str = ""
+    quorum: int = 0
+    due: datetime | None = None
+
+
+class Asked(Dto):
+    type: Literal["asked"] = "asked"
+    tier: int = 0
+    person: ErasableText = ""
+    reason: ErasableText = ""
+
+
+class Notified(Dto):
+    type: Literal["notified"] = "notified"
+    notification_id: str = ""
+    delivered: bool = False
+    channel: str = ""
+
+
+class TimedOut(Dto):
+    type: Literal["timed_out"] = "timed_out"
+    tier: int = 0
+    waited: timedelta | None = None
+    reason: ErasableText = ""
+
+
+class Escalated(Dto):
+    type: Literal["escalated"] = "escalated"
+    from_tier: int = 0
+    to_tier: int = 0
+    reason: ErasableText = ""
+
+
+class Voted(Dto):
+    type: Literal["voted"] = "voted"
+    tier: int = 0
+    verdict: Verdict = Verdict.UNSPECIFIED
+    content_digest: Hex = ""
+    reason: ErasableText = ""
+    on_behalf_of: ErasableText = ""
+    policy_version: int = 0
+    policy_digest: Hex = ""
+    rendering: str = ""
+
+
+class Refused(Dto):
+    type: Literal["refused"] = "refused"
+    command: str = ""
+    reason: RefusalReason = RefusalReason.UNSPECIFIED
+    message: ErasableText = ""
+
+
+class FellBack(Dto):
+    type: Literal["fell_back"] = "fell_back"
+    reason: ErasableText = ""
+
+
+class AiDecided(Dto):
+    type: Literal["ai_decided"] = "ai_decided"
+    result: AiResult = AiResult.UNSPECIFIED
+    verdict: Verdict = Verdict.UNSPECIFIED
+    confidence: float = 0.0
+    model: str = ""
+    reasoning: ErasableText = ""
+    prompt_digest: Hex = ""
+    input_digest: Hex = ""
+
+
+class Held(Dto):
+    type: Literal["held"] = "held"
+    step: str = ""
+    reason: str = ""
+
+
+class Decided(Dto):
+    type: Literal["decided"] = "decided"
+    state: State = State.UNSPECIFIED
+    source: Source = Source.UNSPECIFIED
+    decision_type: DecisionType = DecisionType.UNSPECIFIED
+    tier: int = 0
+    approver: ErasableText = ""
+    on_behalf_of: ErasableText = ""
+    model: str = ""
+    confidence: float = 0.0
+    reasoning: ErasableText = ""
+
+
+class Closed(Dto):
+    type: Literal["closed"] = "closed"
+    state: State = State.UNSPECIFIED
+    waited: timedelta | None = None
+
+
+class AccessRefused(Dto):
+    type: Literal["access_refused"] = "access_refused"
+    method: str = ""
+    reason: str = ""
+    approval_id: str = ""
+
+
+class Erased(Dto):
+    type: Literal["erased"] = "erased"
+    approval_id: str = ""
+    reason: ErasableText = ""
+    values: int = 0
+
+
+Body: TypeAlias = Annotated[
+    Received
+    | Processed
+    | PreScreened
+    | TierOpened
+    | Asked
+    | Notified
+    | TimedOut
+    | Escalated
+    | Voted
+    | Refused
+    | FellBack
+    | AiDecided
+    | Held
+    | Decided
+    | Closed
+    | AccessRefused
+    | Erased,
+    Field(discriminator="type"),
+]
+
+
+class Event(Dto):
+    time: datetime = EPOCH
+    actor: Actor = Actor()
+    cause_id: str = ""
+    command_digest: Hex = ""
+    traceparent: str = ""
+    body: Body
+
+
+class Entry(Dto):
+    tenant: str = ""
+    approval_id: str = ""
+    number: int = 0
+    event: Event
+
+
+class LogEntry(Dto):
+    index: int = 0
+    entry: Entry

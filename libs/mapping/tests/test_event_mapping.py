@@ -1,0 +1,125 @@
+"""The DTOs of the workflow and the audit contract are the same events, field by field."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+import pytest
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from placet.event.v1 import event_pb2
+from placet_domain import events
+from placet_mapping import from_proto, to_proto
+from placet_mapping.mapper import BODIES, dto_of, enum_prefix
+
+EVENT = event_pb2.Event.DESCRIPTOR
+PAIRS: list[tuple[Descriptor, type[BaseModel]]] = [
+    (event_pb2.Actor.DESCRIPTOR, events.Actor),
+    (EVENT, events.Event),
+    (event_pb2.Entry.DESCRIPTOR, events.Entry),
+    (event_pb2.LogEntry.DESCRIPTOR, events.LogEntry),
+    *(
+        (field.message_type, BODIES[field.name])
+        for field in EVENT.oneofs_by_name["body"].fields
+        if field.message_type is not None
+    ),
+]
+
+
+def kind_of_proto(field: FieldDescriptor) -> str:
+    """What a field is, in words that both sides share."""
+    if field.message_type is not None:
+        special = {
+            "google.protobuf.Timestamp": "datetime",
+            "google.protobuf.Duration": "timedelta",
+            "placet.event.v1.Erasable": "erasable",
+        }
+        return special.get(field.message_type.full_name, field.message_type.name)
+    if field.enum_type is not None:
+        return field.enum_type.name
+    scalar = {
+        FieldDescriptor.TYPE_BYTES: "hex",
+        FieldDescriptor.TYPE_STRING: "str",
+        FieldDescriptor.TYPE_BOOL: "bool",
+        FieldDescriptor.TYPE_DOUBLE: "float",
+    }
+    return scalar.get(field.type, "int")
+
+
+def kind_of_dto(dto_type: type[BaseModel], name: str) -> str:
+    """The same for a DTO's field."""
+    marks = [mark for mark in dto_type.model_fields[name].metadata if isinstance(mark, str)]
+    return marks[0] if marks else str(dto_of(dto_type, name).__name__)
+
+
+@pytest.mark.parametrize(("message", "dto_type"), PAIRS, ids=lambda side: getattr(side, "name", None))
+def test_a_dto_has_the_fields_of_its_message(message: Descriptor, dto_type: type[BaseModel]) -> None:
+    body = {field.name for oneof in message.oneofs for field in oneof.fields}
+    in_contract = {field.name: kind_of_proto(field) for field in message.fields if field.name not in body}
+    in_dto = {
+        name: kind_of_dto(dto_type, name) for name in dto_type.model_fields if name not in ("type", "body")
+    }
+    assert in_dto == in_contract
+    assert ("body" in dto_type.model_fields) == bool(body)
+
+
+def test_every_body_of_the_contract_has_a_dto_and_the_reverse() -> None:
+    assert set(BODIES) == {field.name for field in EVENT.oneofs_by_name["body"].fields}
+
+
+@pytest.mark.parametrize("enum", event_pb2.DESCRIPTOR.enum_types_by_name.values(), ids=lambda enum: enum.name)
+def test_an_enum_has_the_same_values_on_both_sides(enum: EnumDescriptor) -> None:
+    members: type[StrEnum] = getattr(events, enum.name)
+    assert [member.value for member in members] == [
+        value.name.removeprefix(enum_prefix(enum)) for value in enum.values
+    ]
+
+
+TEXT = st.text(max_size=20)
+TIMES = st.timedeltas(timedelta(0), timedelta(days=80_000)).map(
+    lambda since: datetime(1970, 1, 1, tzinfo=UTC) + since
+)
+VALUES = {
+    "str": TEXT,
+    "erasable": TEXT,
+    "hex": st.binary(max_size=32).map(bytes.hex),
+    "bool": st.booleans(),
+    "int": st.integers(0, 2**31),
+    "float": st.floats(0, 1),
+    "datetime": st.none() | TIMES,
+    "timedelta": st.none() | st.timedeltas(timedelta(0), timedelta(days=4000)),
+}
+
+
+def any_of(dto_type: type[BaseModel]) -> st.SearchStrategy[BaseModel]:
+    """Any value of a DTO."""
+    fields: dict[str, st.SearchStrategy[object]] = {}
+    for name in dto_type.model_fields:
+        kind = kind_of_dto(dto_type, name) if name not in ("type", "body") else name
+        if name == "body":
+            fields[name] = st.one_of([any_of(body) for body in BODIES.values()])
+        elif dto_type is events.Event and name == "time":
+            fields[name] = TIMES
+        elif kind in VALUES:
+            fields[name] = VALUES[kind]
+        elif name != "type":
+            inner = dto_of(dto_type, name)
+            fields[name] = st.sampled_from(inner) if issubclass(inner, StrEnum) else any_of(inner)
+    return st.builds(dto_type, **fields)
+
+
+@given(any_of(events.LogEntry))
+def test_what_crosses_to_the_contract_and_back_is_the_same(stored: BaseModel) -> None:
+    there = to_proto(stored, event_pb2.LogEntry)
+    wire = event_pb2.LogEntry.FromString(there.SerializeToString())
+    back = from_proto(wire, events.LogEntry)
+    assert back == stored
+
+
+def test_an_event_without_a_body_is_refused() -> None:
+    with pytest.raises(ValueError, match="no body"):
+        from_proto(event_pb2.Event(), events.Event)

@@ -1,0 +1,151 @@
+"""What goes over Temporal: the inputs and results of workflow and activities."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from placet_domain.commands import Command
+from placet_domain.events import (
+    AiDecided,
+    Dto,
+    Entry,
+    Event,
+    LogEntry,
+    PreScreened,
+    Priority,
+    Processed,
+    ScreenMode,
+    State,
+)
+from placet_domain.policy import Policy
+from placet_domain.state import ApprovalState
+
+
+class ApprovalInput(Dto):
+    """How a request's workflow starts, and how it goes on as new."""
+
+    # The stored `received`: the workflow's state is the fold of the log from there on.
+    received: LogEntry
+    # What intake read from the content; the workflow logs it with its first append.
+    processed: Processed
+    # The policy's whole body, so that a pending request never changes policy by accident.
+    policy: Policy
+    # When the workflow goes on as new, so that old code can retire.
+    renew_after: timedelta = timedelta(days=30)
+    # Where it stands when it goes on as new, or again; None at the beginning.
+    state: ApprovalState | None = None
+    # Accepted before this run began and not judged yet: judged before any timer that is due by now.
+    commands: tuple[Command, ...] = ()
+    # Events that are due but not stored yet: they go with the next append.
+    unlogged: tuple[Event, ...] = ()
+    # The numbers of the `asked` events whose notification is settled.
+    notified: tuple[int, ...] = ()
+
+
+class AppendInput(Dto):
+    """Activity `append_events`: compare-and-append, see AuditService.AppendEvents."""
+
+    tenant: str
+    approval_id: str
+    expected_next: int
+    events: tuple[Event, ...]
+
+
+class AppendResult(Dto):
+    """See AuditService.AppendEvents. It is kept in the history, so it says nothing that the workflow knows:
+    of what was appended the places in the log, else what stands there already."""
+
+    appended: bool
+    indexes: tuple[int, ...] = ()
+    entries: tuple[LogEntry, ...] = ()
+
+    def stored(self, request: AppendInput) -> tuple[LogEntry, ...]:
+        """The entries from `expected_next` on, as the log holds them."""
+        if not self.appended:
+            return self.entries
+        numbers = range(request.expected_next, request.expected_next + len(request.events))
+        return tuple(
+            LogEntry(
+                index=index,
+                entry=Entry(
+                    tenant=request.tenant, approval_id=request.approval_id, number=number, event=event
+                ),
+            )
+            for index, number, event in zip(self.indexes, numbers, request.events, strict=True)
+        )
+
+
+class AssessInput(Dto):
+    """Activity `assess_risk`: see DecisionService.AssessRisk."""
+
+    tenant: str
+    approval_id: str
+    content_digest: str
+    mode: ScreenMode
+    priority: Priority
+    idempotency_key: str
+
+
+class AssessResult(Dto):
+    """The pre-screen's result without the policy's judgement of it."""
+
+    result: PreScreened
+    # Whether a deep assessment would differ from a quick one.
+    deep_available: bool = False
+
+
+class DecideInput(Dto):
+    """Activity `decide`: see DecisionService.Decide."""
+
+    tenant: str
+    approval_id: str
+    content_digest: str
+    priority: Priority
+    pre_screened: PreScreened | None
+    circumstances: str
+    idempotency_key: str
+
+
+class DecideResult(Dto):
+    """The AI's fallback result."""
+
+    result: AiDecided
+
+
+class NotifyInput(Dto):
+    """Activity `notify`: see NotificationService.SendNotification."""
+
+    tenant: str
+    approval_id: str
+    content_digest: str
+    idempotency_key: str
+    recipient: str
+    title: str
+    subject_id: str
+    reason: str
+    # Asked: the tier and its end. An outcome has tier 0 and a final state.
+    tier: int = 0
+    due: datetime | None = None
+    state: State = State.UNSPECIFIED
+    approver: str = ""
+
+
+class NotifyResult(Dto):
+    """What became of it; a recipient that the channel refuses for good is not an error of the step."""
+
+    notification_id: str
+    delivered: bool
+    channel: str
+
+
+class Status(Dto):
+    """The answer to the query `get_status`, for operators in Temporal's own UI."""
+
+    workflow_id: str
+    state: State
+    has_decision: bool
+    waiting_for_approval: bool
+    tier: int
+    held: str
+    last_number: int
+    unjudged_commands: int

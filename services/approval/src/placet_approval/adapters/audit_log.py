@@ -1,0 +1,115 @@
+"""The audit log as this service uses it: a few calls, each for one tenant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+
+from placet.audit.v1 import audit_service_pb2
+from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet.event.v1 import event_pb2
+from placet_approval.store.erasure import redact
+from placet_rpc.errors import DataLoss, OutOfRange, Unavailable
+from placet_rpc.identity import acting_for
+
+PAGE = 1000
+
+Tail = audit_service_pb2.TailEventsResponse
+
+
+class AuditLog:
+    """Raises placet_rpc's typed errors; Unavailable while AuditService does not answer.
+
+    What appends raises DataLoss LOG_INCONSISTENT, which callers are told, while the log is not whole.
+    """
+
+    def __init__(self, stub: AuditServiceStub) -> None:
+        self._stub = stub
+
+    async def append_first(
+        self, tenant: str, approval_id: str, event: event_pb2.Event
+    ) -> Sequence[event_pb2.LogEntry]:
+        """Appends a request's first event, unless it has one; all of its entries, one or more."""
+        request = audit_service_pb2.AppendEventsRequest(
+            approval_id=approval_id, expected_next=1, events=[event]
+        )
+        with acting_for(tenant), _told_if_not_whole():
+            response = await self._stub.AppendEvents(request)
+        return response.entries
+
+    async def append_for_tenant(self, tenant: str, event: event_pb2.Event) -> None:
+        """Appends an event of the tenant itself, once by its cause_id."""
+        with acting_for(tenant):
+            await self._stub.AppendEvents(audit_service_pb2.AppendEventsRequest(events=[event]))
+
+    async def erase(
+        self, tenant: str, approval_id: str, actor: event_pb2.Actor, reason: str
+    ) -> event_pb2.LogEntry:
+        """Erases the values of a request's entries; the entry that says so: a new one, or the last."""
+        request = audit_service_pb2.EraseEventsRequest(approval_id=approval_id, actor=actor, reason=reason)
+        with acting_for(tenant), _told_if_not_whole():
+            return (await self._stub.EraseEvents(request)).entry
+
+    async def events_of(
+        self, tenant: str, approval_id: str, timeout: float | None = None
+    ) -> list[event_pb2.LogEntry]:
+        """All of a request's entries, in order. `timeout`: seconds for each page; default the channel's."""
+        entries: list[event_pb2.LogEntry] = []
+        token = ""
+        while True:
+            request = audit_service_pb2.ListEventsRequest(
+                approval_id=approval_id, page_size=PAGE, page_token=token
+            )
+            with acting_for(tenant):
+                response = await self._stub.ListEvents(request, timeout=timeout)
+            entries += response.entries
+            token = response.next_page_token
+            if not token:
+                return entries
+
+    async def tail(
+        self, tenant: str, from_index: int
+    ) -> AsyncGenerator[audit_service_pb2.TailEventsResponse, None]:
+        """Every entry from an index on, as it becomes durable, until the stream breaks."""
+        with acting_for(tenant):
+            call = self._stub.TailEvents(audit_service_pb2.TailEventsRequest(from_index=from_index))
+        try:
+            async for response in call:
+                yield response
+        finally:
+            call.cancel()
+
+    async def begins_with(self, tenant: str, size: int, known: event_pb2.LogEntry | None) -> bool:
+        """Whether the log has at least `size` entries, and this one among them, if any is known; but for what
+        was erased of it since."""
+        try:
+            async with aclosing(self.tail(tenant, size if known is None else known.index)) as tail:
+                first = await anext(tail, None)
+        except OutOfRange:
+            return False
+        if first is None:
+            raise Unavailable("the tail of the audit log ended")
+        if known is None or first.size < size:
+            return first.size >= size
+        return bool(first.entries) and _lasting(first.entries[0]) == _lasting(known)
+
+
+def _lasting(entry: event_pb2.LogEntry) -> bytes:
+    """What no erasure takes of an entry."""
+    copy = event_pb2.LogEntry()
+    copy.CopyFrom(entry)
+    redact(copy)
+    return copy.SerializeToString(deterministic=True)
+
+
+@contextmanager
+def _told_if_not_whole() -> Iterator[None]:
+    try:
+        yield
+    except DataLoss as error:
+        raise DataLoss(
+            "The audit log is not whole and takes no entries, so nothing can be accepted until an operator "
+            "has mended it; then send the same call again.",
+            reason="LOG_INCONSISTENT",
+            metadata={"dependency": "audit"},
+        ) from error

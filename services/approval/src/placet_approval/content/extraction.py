@@ -1,0 +1,67 @@
+"""Step "process": the text and features of a content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from placet_approval.content.errors import Unreadable
+from placet_domain.events import Processed
+
+METHODS = {
+    "text/plain": "text",
+    "text/markdown": "markdown",
+    "text/x-diff": "diff",
+    "application/json": "json",
+    "application/pdf": "pdf",
+}
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The text, and what the log says about it."""
+
+    text: str
+    processed: Processed
+
+
+def extract(body: bytes, media_type: str) -> Extracted:
+    """Reads a content that is text. Raises Unreadable."""
+    text = _plain_text(body)
+    if media_type == "application/json":
+        _check_json(text)
+    return described(text, media_type)
+
+
+def described(text: str, media_type: str) -> Extracted:
+    """The text of a content, with its features."""
+    processed = Processed(
+        method=METHODS[media_type],
+        characters=len(text),
+        words=len(text.split()),
+        text_digest=hashlib.sha256(text.encode()).hexdigest(),
+    )
+    return Extracted(text=text, processed=processed)
+
+
+def _plain_text(body: bytes) -> str:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"is not UTF-8 text: byte {error.start} cannot be read") from error
+    if "\0" in text:
+        # No text holds it, not every database can store it, and nobody would see it.
+        raise Unreadable(f"is not text: byte {body.index(0)} is NUL")
+    if not text.strip():
+        raise Unreadable("holds nothing but white space")
+    return text
+
+
+def _check_json(text: str) -> None:
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise Unreadable(f"is not JSON: {error}") from error
+    except RecursionError as error:
+        raise Unreadable("is JSON nested too deeply") from error

@@ -1,0 +1,71 @@
+"""What in a text may look like something else than it is, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+
+from placet_text import deceptive, named
+from placet_text.mixed_scripts import mixtures
+
+# How many characters a warning names.
+NAMED = 4
+_LINE_END = "\n"
+
+
+class WarningKind(StrEnum):
+    """How a text may deceive."""
+
+    BIDIRECTIONAL = "BIDIRECTIONAL"
+    INVISIBLE = "INVISIBLE"
+    MIXED_SCRIPTS = "MIXED_SCRIPTS"
+    CONTROL = "CONTROL"
+
+
+@dataclass(frozen=True)
+class TextWarning:
+    """One kind of deception in one field: which characters, where first, and how many times.
+
+    The message names characters and never holds them.
+    """
+
+    field: str
+    kind: WarningKind
+    message: str
+    count: int
+
+
+def warnings_of(fields: Mapping[str, str]) -> list[TextWarning]:
+    """All warnings about some texts, by the names of their fields; a bounded number, whatever the texts."""
+    return [warning for field, text in fields.items() for warning in _warnings(field, text)]
+
+
+def _warnings(field: str, text: str) -> Iterator[TextWarning]:
+    # A byte order mark at the very beginning says only how the text was stored.
+    start = 1 if text.startswith("\ufeff") else 0
+    for deception, found in deceptive(text[start:]).items():
+        message = _message(list(found.counts), _place(text, start + found.place))
+        yield TextWarning(field, WarningKind(deception), message, sum(found.counts.values()))
+    for mixture in mixtures(text):
+        message = f"{named(mixture.stranger)} among {mixture.among} at {_place(text, mixture.place)}"
+        yield TextWarning(field, WarningKind.MIXED_SCRIPTS, message, mixture.count)
+
+
+def _message(characters: list[str], place: str) -> str:
+    first, *others = characters
+    more = [named(character) for character in islice(others, NAMED - 1)]
+    if len(others) > len(more):
+        more.append(f"{len(others) - len(more)} others")
+    return f"{named(first)} at {place}" + (f"; also {_listed(more)}" if more else "")
+
+
+def _listed(things: Iterable[str]) -> str:
+    *others, last = things
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _place(text: str, index: int) -> str:
+    before = text[:index].replace("\r\n", "\n").replace("\r", "\n")
+    return f"line {before.count(_LINE_END) + 1}, column {len(before) - before.rfind(_LINE_END)}"

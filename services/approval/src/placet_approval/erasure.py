@@ -1,0 +1,69 @@
+"""Erasing a closed request's words: checked here, done by the log, and then by whoever reads of it there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from placet.event.v1 import event_pb2
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.errors import unknown_approval
+from placet_approval.intake.service import actor_of
+from placet_approval.projection.feed import Feed
+from placet_approval.retention import check_closed, check_kept
+from placet_approval.store.requests import RequestStore
+from placet_rpc import deadlines
+from placet_rpc.identity import Principal
+
+# How long an erasure waits to be shown; it is done all the same.
+VIEW_PATIENCE = 2.0
+# Of the caller's time, kept so that an answer can still be given.
+ANSWERING = 0.3
+
+
+class Eraser:
+    """Erases requests."""
+
+    def __init__(
+        self,
+        requests: RequestStore,
+        feed: Feed,
+        log: AuditLog,
+        retention: timedelta,
+    ) -> None:
+        """`retention`: how long a request is kept after it was closed."""
+        self._requests = requests
+        self._feed = feed
+        self._log = log
+        self._retention = retention
+
+    async def erase(
+        self, caller: Principal, approval_id: str, reason: str, *, before_retention: bool
+    ) -> event_pb2.LogEntry:
+        """Erases a request; the entry that says so, the last one if it was erased before.
+
+        Raises NotFound (UNKNOWN_APPROVAL), FailedPrecondition (NOT_CLOSED, RETAINED), Unavailable.
+        """
+        # The log itself: the view may lag behind it.
+        path = await self._log.events_of(caller.tenant, approval_id)
+        if not path and await self._requests.get(caller.tenant, approval_id) is None:
+            raise unknown_approval(approval_id)
+        close_time = check_closed(approval_id, _close_time(path))
+        if not before_retention:
+            check_kept(close_time, self._retention, datetime.now(UTC))
+        entry = await self._log.erase(caller.tenant, approval_id, actor_of(caller), reason)
+        await self._feed.of(caller.tenant).reached(entry.index, _patience())
+        return entry
+
+
+def _close_time(path: Iterable[event_pb2.LogEntry]) -> datetime | None:
+    for stored in path:
+        event = stored.entry.event
+        if event.HasField("closed"):
+            return event.time.ToDatetime(tzinfo=UTC)
+    return None
+
+
+def _patience() -> float:
+    left = deadlines.remaining()
+    return VIEW_PATIENCE if left is None else max(min(VIEW_PATIENCE, left - ANSWERING), 0)

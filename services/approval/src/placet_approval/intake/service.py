@@ -1,0 +1,227 @@
+"""Accepting a request: store it, log it, start it, in this order, so that nothing is accepted that is not
+recorded. Each step may be done again; a crash in between is mended by the caller's retry or the sweeper."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from placet.approval.v1 import approval_service_pb2
+from placet.event.v1 import event_pb2
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.content.errors import Unreadable
+from placet_approval.content.extraction import Extracted
+from placet_approval.content.extractor import Extractor
+from placet_approval.intake.start import Starter
+from placet_approval.intake.validation import Asking, check
+from placet_approval.projection.feed import Feed
+from placet_approval.store.requests import Content, Request, RequestStore
+from placet_approval.store.view import ViewStore
+from placet_domain.ids import approval_id
+from placet_domain.policy import Policy
+from placet_rpc.errors import AlreadyExists, FieldViolation, InvalidArgument
+from placet_rpc.identity import Principal
+from placet_telemetry import current_traceparent
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A request that is in the log and started."""
+
+    id: str
+    content_digest: bytes
+    log_index: int
+
+
+class Intake:
+    """Takes requests in."""
+
+    def __init__(
+        self,
+        requests: RequestStore,
+        views: ViewStore,
+        feed: Feed,
+        log: AuditLog,
+        starter: Starter,
+        policies: Mapping[str, Policy],
+        clock_scale: float,
+    ) -> None:
+        self._requests = requests
+        self._views = views
+        self._feed = feed
+        self._log = log
+        self._starter = starter
+        self._policies = policies
+        # They do not change while this runs, and writing one out takes longer than storing a request.
+        self._bodies = {name: policy.canonical() for name, policy in policies.items()}
+        self._clock_scale = clock_scale
+        self._extractor = Extractor()
+
+    async def accept(
+        self, message: approval_service_pb2.RequestApprovalRequest, principal: Principal
+    ) -> Accepted:
+        """Accepts a request, or finds the one that the same call made before.
+
+        Raises InvalidArgument, AlreadyExists (ID_REUSED), Unavailable.
+        """
+        its_id = approval_id(principal.tenant, principal.subject, message.request_id)
+        digest = hashlib.sha256(message.content.body).digest()
+        payload_digest = _payload_digest(message, digest)
+        request, is_new = await self._stored(message, principal, its_id, payload_digest)
+        if request.payload_digest != payload_digest:
+            raise AlreadyExists(
+                f"request_id {message.request_id} was used for another request; use a new one",
+                reason="ID_REUSED",
+                metadata={"request_id": message.request_id},
+            )
+        # A tenant's first request begins its feed, so that its view follows its log from now on.
+        self._feed.of(principal.tenant).expect(its_id, request.labels)
+        log_index = await (self._log_and_start(request, is_new=True) if is_new else self.go_on(request))
+        return Accepted(its_id, digest, log_index)
+
+    async def go_on(self, request: Request) -> int:
+        """Logs and starts a request that was stored earlier, unless it is under way; the index of
+        `received`. Raises Unavailable."""
+        path = await self._views.path(request.tenant, request.approval_id)
+        if len(path) > 1:
+            return path[0].index
+        return await self._log_and_start(request, is_new=False)
+
+    async def _log_and_start(self, request: Request, is_new: bool) -> int:
+        event = event_pb2.Event.FromString(request.received)
+        stored = await self._log.append_first(request.tenant, request.approval_id, event)
+        # With more in the log, its workflow has begun; that it still runs is the care of the reviver.
+        if len(stored) == 1 and is_new:
+            await self._starter.start(request, stored[0])
+        elif len(stored) == 1:
+            await self._starter.start_again(request, stored)
+        return stored[0].index
+
+    async def _stored(
+        self,
+        message: approval_service_pb2.RequestApprovalRequest,
+        principal: Principal,
+        its_id: str,
+        payload_digest: bytes,
+    ) -> tuple[Request, bool]:
+        """The request as it is stored now, and whether it was stored by this call."""
+        try:
+            request, its_content = await self._understood(message, principal, its_id, payload_digest)
+        except InvalidArgument:
+            # What was once in order stays accepted, though its deadline has passed or its policy is gone.
+            earlier = await self._requests.get(principal.tenant, its_id)
+            if earlier is None:
+                raise
+            return earlier, False
+        return await self._requests.insert(request, its_content)
+
+    async def _understood(
+        self,
+        message: approval_service_pb2.RequestApprovalRequest,
+        principal: Principal,
+        its_id: str,
+        payload_digest: bytes,
+    ) -> tuple[Request, Content]:
+        """What the call asks for. Raises InvalidArgument."""
+        policy = check(_asking(message, principal), self._policies, datetime.now(UTC))
+        extracted = await _extract(self._extractor, message)
+        now = datetime.now(UTC)
+        received = self._received(message, principal, policy, now)
+        request = Request(
+            tenant=principal.tenant,
+            approval_id=its_id,
+            payload_digest=payload_digest,
+            received=received.SerializeToString(deterministic=True),
+            processed=extracted.processed.model_dump_json(),
+            policy=self._bodies[policy.name],
+            labels=dict(message.labels),
+            create_time=now,
+        )
+        its_content = Content(
+            digest=received.received.content_digest,
+            media_type=message.content.media_type,
+            body=message.content.body,
+            text=extracted.text,
+        )
+        return request, its_content
+
+    def _received(
+        self,
+        message: approval_service_pb2.RequestApprovalRequest,
+        principal: Principal,
+        policy: Policy,
+        now: datetime,
+    ) -> event_pb2.Event:
+        received = event_pb2.Received(
+            kind=message.kind or event_pb2.REQUEST_KIND_APPROVAL,
+            title=event_pb2.Erasable(value=message.title),
+            subject_id=message.subject_id,
+            priority=message.priority or event_pb2.PRIORITY_NORMAL,
+            policy=policy.name,
+            policy_version=policy.version,
+            policy_digest=hashlib.sha256(self._bodies[policy.name]).digest(),
+            content_digest=hashlib.sha256(message.content.body).digest(),
+            content_size=len(message.content.body),
+            media_type=message.content.media_type,
+            required_approver=event_pb2.Erasable(value=message.required_approver),
+            manager_approver=event_pb2.Erasable(value=message.manager_approver),
+            clock_scale=self._clock_scale,
+        )
+        if message.HasField("deadline"):
+            received.deadline.CopyFrom(message.deadline)
+        event = event_pb2.Event(
+            actor=actor_of(principal),
+            cause_id=message.request_id,
+            traceparent=current_traceparent(),
+            received=received,
+        )
+        event.time.FromDatetime(now)
+        return event
+
+
+def actor_of(principal: Principal) -> event_pb2.Actor:
+    """A caller as the log names it: a person by their address, anything else a service."""
+    return event_pb2.Actor(
+        kind=event_pb2.ACTOR_KIND_PERSON if principal.is_person else event_pb2.ACTOR_KIND_SERVICE,
+        name=event_pb2.Erasable(value=principal.subject),
+        authenticated_by=principal.authenticated_by if principal.is_person else "",
+    )
+
+
+def _asking(message: approval_service_pb2.RequestApprovalRequest, principal: Principal) -> Asking:
+    return Asking(
+        requester=principal.subject,
+        policy=message.policy,
+        required_approver=message.required_approver,
+        manager_approver=message.manager_approver,
+        deadline=_deadline(message),
+    )
+
+
+def _deadline(message: approval_service_pb2.RequestApprovalRequest) -> datetime | None:
+    if not message.HasField("deadline"):
+        return None
+    try:
+        return message.deadline.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        violation = FieldViolation("deadline", "is not a time between the years 1 and 9999")
+        raise InvalidArgument(f"deadline {violation.description}", violations=[violation]) from error
+
+
+def _payload_digest(message: approval_service_pb2.RequestApprovalRequest, content_digest: bytes) -> bytes:
+    """SHA-256 of the message, its content by digest. One UUID may be written in two ways."""
+    copy = approval_service_pb2.RequestApprovalRequest()
+    copy.CopyFrom(message)
+    copy.request_id = message.request_id.lower()
+    copy.content.body = content_digest
+    return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
+
+
+async def _extract(extractor: Extractor, message: approval_service_pb2.RequestApprovalRequest) -> Extracted:
+    try:
+        return await extractor.extracted(message.content.body, message.content.media_type)
+    except Unreadable as error:
+        violation = FieldViolation("content.body", str(error))
+        raise InvalidArgument(f"content.body: {error}", violations=[violation]) from error

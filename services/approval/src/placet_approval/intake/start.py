@@ -1,0 +1,69 @@
+"""Starts a request's workflow where its log stands: at the beginning, or again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from opentelemetry import context as otel_context
+
+from placet.event.v1 import event_pb2
+from placet_approval.adapters.temporal import Workflows
+from placet_approval.projection.fold import folded
+from placet_approval.store.pending_commands import Notes
+from placet_approval.store.requests import Request
+from placet_domain.commands import Command
+from placet_domain.events import LogEntry, Processed
+from placet_domain.policy import Policy
+from placet_mapping import from_proto
+from placet_telemetry import context_from
+from placet_workflows.activity_types import ApprovalInput
+
+
+class Starter:
+    """Starts workflows."""
+
+    def __init__(self, workflows: Workflows, notes: Notes) -> None:
+        self._workflows = workflows
+        self._notes = notes
+
+    async def start(self, request: Request, received: event_pb2.LogEntry) -> None:
+        """Starts the workflow of a request that nobody could send a command yet. Raises what
+        `Workflows.start` raises."""
+        await self._start(request, [received])
+
+    async def start_again(self, request: Request, path: Sequence[event_pb2.LogEntry]) -> None:
+        """Starts the workflow of an open request, unless it runs. `path`: all that the log has of it.
+
+        The commands that were accepted and are not judged go with the start, in the order in which they
+        came: so no crash in between loses them, and no timer that is overdue goes before them. Raises what
+        `Workflows.start` raises.
+        """
+        await self._start(request, path, await self._notes.commands(request.tenant, request.approval_id))
+
+    async def _start(
+        self, request: Request, path: Sequence[event_pb2.LogEntry], accepted: Sequence[Command] = ()
+    ) -> None:
+        state = folded(path) if len(path) > 1 else None
+        judged = state.judged if state is not None else {}
+        # Temporal forgets a workflow after its retention, and must not be asked to start a closed request's.
+        with _in_trace_of(path[0].entry.event):
+            await self._workflows.start(
+                ApprovalInput(
+                    received=from_proto(path[0], LogEntry),
+                    processed=Processed.model_validate_json(request.processed),
+                    policy=Policy.model_validate_json(request.policy),
+                    state=state,
+                    commands=tuple(command for command in accepted if command.id not in judged),
+                )
+            )
+
+
+@contextmanager
+def _in_trace_of(received: event_pb2.Event) -> Iterator[None]:
+    """In the trace that began with the request, whoever goes on with it now."""
+    token = otel_context.attach(context_from(received.traceparent))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)

@@ -1,0 +1,170 @@
+"""The fold of a tenant's log, entry by entry: what each one did, and how its request stands after it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from placet.event.v1 import event_pb2
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.projection.present import people_asked, present
+from placet_approval.store.erasure import erased_id, redact
+from placet_approval.store.requests import RequestStore
+from placet_approval.store.view import Shown, ViewStore
+from placet_domain.events import LogEntry
+from placet_domain.state import ApprovalState
+from placet_mapping import from_proto
+
+# Folded states kept for the next event of the same request.
+STATES = 20_000
+# Requests that were just stored here, and whose first event has not come yet.
+EXPECTED = 1_000
+
+BeforeFold = Callable[[ApprovalState, LogEntry], None]
+
+
+@dataclass(frozen=True)
+class Happened:
+    """An entry, and the request after it."""
+
+    stored: event_pb2.LogEntry
+    shown: Shown
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened, and whom it asked for the first time. `erases`: who was asked before is erased."""
+
+    happened: Happened
+    newly_asked: tuple[str, ...] = ()
+    erases: bool = False
+
+
+def folded(path: Iterable[event_pb2.LogEntry]) -> ApprovalState | None:
+    """A request's state after these entries, all from its first on; None when there are none."""
+    state = ApprovalState()
+    for stored in path:
+        state.fold(from_proto(stored, LogEntry))
+    return state if state.last_number else None
+
+
+def shown_as(
+    state: ApprovalState, labels: Mapping[str, str], erasure: event_pb2.LogEntry | None = None
+) -> Shown:
+    """A request in this state, as the view has it. `erasure`: see `present`."""
+    return Shown(present(state, labels, erasure), frozenset(people_asked(state)))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A request's state, its labels, which are not in the log, and its last erasure."""
+
+    state: ApprovalState
+    labels: Mapping[str, str]
+    erasure: event_pb2.LogEntry | None = None
+
+    @property
+    def shown(self) -> Shown:
+        return shown_as(self.state, self.labels, self.erasure)
+
+
+class Folding:
+    """Folds one tenant's entries in the order of the log, from any place in it."""
+
+    def __init__(self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore) -> None:
+        self._tenant = tenant
+        self._log = log
+        self._views = views
+        self._requests = requests
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._expected: OrderedDict[str, Mapping[str, str]] = OrderedDict()
+
+    def expect(self, approval_id: str, labels: Mapping[str, str]) -> None:
+        """Tells the labels of a request whose first event will come; those of others are read."""
+        self._expected[approval_id] = labels
+        if len(self._expected) > EXPECTED:
+            self._expected.popitem(last=False)
+
+    def forget(self) -> None:
+        """Begins anew, perhaps elsewhere in the log."""
+        self._known.clear()
+
+    async def take(
+        self, entries: Sequence[event_pb2.LogEntry], before: BeforeFold | None = None
+    ) -> list[Change]:
+        """What these entries did. `before` sees each with the state that it meets. Entries of the tenant
+        itself change no request, and are left out; but for erasures."""
+        of_requests = {stored.entry.approval_id for stored in entries if stored.entry.approval_id}
+        labels = await self._labels(of_requests - self._known.keys())
+        changes: list[Change] = []
+        for stored in entries:
+            if stored.entry.approval_id:
+                changes.append(await self._fold(stored, labels, before))
+            elif erased_id(stored):
+                changes += await self._erase(stored)
+        return changes
+
+    async def _labels(self, unknown: Set[str]) -> dict[str, Mapping[str, str]]:
+        expected = {one: self._expected.pop(one) for one in unknown & self._expected.keys()}
+        return {**expected, **await self._requests.labels(self._tenant, sorted(unknown - expected.keys()))}
+
+    async def _fold(
+        self,
+        stored: event_pb2.LogEntry,
+        labels: Mapping[str, Mapping[str, str]],
+        before: BeforeFold | None,
+    ) -> Change:
+        entry = from_proto(stored, LogEntry)
+        known = await self._known_before(stored, labels)
+        state, asked = known.state, set(known.state.asked)
+        if before is not None:
+            before(state, entry)
+        state.fold(entry)
+        self._keep(known)
+        newly_asked = tuple(person for person in people_asked(state) if person not in asked)
+        return Change(Happened(stored, known.shown), newly_asked)
+
+    async def _erase(self, erasure: event_pb2.LogEntry) -> list[Change]:
+        """The request without its words, as the log has had it since."""
+        stored = await self._log.events_of(self._tenant, erased_id(erasure))
+        path = [one for one in stored if one.index < erasure.index]
+        for one in path:
+            redact(one)
+        state = folded(path)
+        if state is None:
+            return []
+        known = _Known(state, {}, erasure)
+        self._keep(known)
+        return [Change(Happened(erasure, known.shown), erases=True)]
+
+    async def _known_before(
+        self, stored: event_pb2.LogEntry, labels: Mapping[str, Mapping[str, str]]
+    ) -> _Known:
+        """A request just before this event of its own."""
+        entry = stored.entry
+        known = self._known.get(entry.approval_id)
+        if known is not None and known.state.last_number == entry.number - 1:
+            return known
+        its_labels = known.labels if known is not None else labels.get(entry.approval_id, {})
+        if entry.number == 1:
+            return _Known(ApprovalState(), its_labels)
+        return await self._read_before(stored, its_labels)
+
+    async def _read_before(self, stored: event_pb2.LogEntry, labels: Mapping[str, str]) -> _Known:
+        entry = stored.entry
+        path, erasure = await self._views.before(self._tenant, entry.approval_id, stored.index)
+        if len(path) < entry.number - 1:
+            path = await self._log.events_of(self._tenant, entry.approval_id)
+        state = folded(path[: entry.number - 1]) or ApprovalState()
+        return _Known(state, labels) if erasure is None else _Known(state, {}, erasure)
+
+    def _keep(self, known: _Known) -> None:
+        if known.state.closed is not None and known.erasure is None:
+            # Little follows, and it can be read again; after an erasure, perhaps not from this view yet.
+            self._known.pop(known.state.approval_id, None)
+            return
+        self._known[known.state.approval_id] = known
+        self._known.move_to_end(known.state.approval_id)
+        if len(self._known) > STATES:
+            self._known.popitem(last=False)

@@ -1,0 +1,33 @@
+"""A wait becomes a span when it ends: once, with its true length, in the trace of its request."""
+
+from __future__ import annotations
+
+from opentelemetry.trace import get_tracer
+
+from placet_domain.events import Decided, LogEntry, TimedOut
+from placet_domain.state import ApprovalState
+from placet_telemetry import record_wait
+
+
+def record_waits(before: ApprovalState, stored: LogEntry) -> None:
+    """Records the wait that this entry ends, if it ends one. `before` is the request's state before it.
+
+    The span's id follows from the event's number, so that recording it again gives the same span. The
+    decision that ended it, made in another trace, is linked.
+    """
+    event = stored.entry.event
+    opened, since = before.tier_opened, before.tier_open_time
+    waiting = opened is not None and since is not None and before.fell_back is None and before.decided is None
+    if not waiting or not isinstance(event.body, Decided | TimedOut) or opened is None or since is None:
+        return
+    ended_by = "timeout" if isinstance(event.body, TimedOut) else event.body.source.lower()
+    record_wait(
+        get_tracer("placet.approval"),
+        f"wait for {opened.name}",
+        before.traceparent,
+        f"{before.approval_id}/{stored.entry.number}",
+        since,
+        event.time,
+        {"placet.approval_id": before.approval_id, "placet.tier": opened.tier, "placet.ended_by": ended_by},
+        [event.traceparent] if event.traceparent else [],
+    )

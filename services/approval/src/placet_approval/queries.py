@@ -1,0 +1,185 @@
+"""Reads: from the view, within what the caller may see."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.event.v1 import event_pb2
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.commands.handler import last_index_of
+from placet_approval.content.rendering import RENDERING
+from placet_approval.errors import erased, unknown_approval
+from placet_approval.projection.feed import Feed, Listener
+from placet_approval.projection.fold import Happened, folded, shown_as
+from placet_approval.store.requests import Content, Request, RequestStore
+from placet_approval.store.view import Filter, Shown, ViewStore
+from placet_approval.visibility import Sight
+from placet_domain.state import Judged
+from placet_rpc.calls import stopping
+from placet_rpc.errors import NotFound, Unavailable
+
+# A request that was just accepted is in the log, and soon in the view.
+SETTLING = 2.0
+
+
+class Reader:
+    """Answers questions about requests. Raises NotFound for what the caller may not see."""
+
+    def __init__(
+        self, requests: RequestStore, views: ViewStore, feed: Feed, log: AuditLog, pulse: float
+    ) -> None:
+        self._requests = requests
+        self._views = views
+        self._feed = feed
+        self._log = log
+        self._pulse = pulse
+
+    async def up_to(self, tenant: str, log_index: int, timeout: float) -> None:
+        """Waits until the view holds everything up to `log_index`. Raises Unavailable (NOT_YET_READ)."""
+        feed = self._feed.of(tenant)
+        if log_index and not await feed.reached(log_index, timeout):
+            raise Unavailable(
+                "the view has not got that far yet; ask again",
+                reason="NOT_YET_READ",
+                metadata={"log_index": str(await feed.view_position() - 1), "wanted": str(log_index)},
+            )
+
+    async def get(self, sight: Sight, approval_id: str) -> approval_pb2.Approval:
+        """A request with its path, and how its content is to be shown."""
+        approval = (await self._shown(sight, approval_id)).approval
+        path = await self._views.path(sight.tenant, approval_id)
+        if not path:
+            path = await self._log.events_of(sight.tenant, approval_id)
+        # More may have happened since the request was read.
+        approval.path.extend(path[: approval.last_number])
+        approval.rendering = RENDERING
+        return approval
+
+    async def page(
+        self, sight: Sight, wanted: Filter, size: int, token: str
+    ) -> tuple[list[approval_pb2.Approval], str]:
+        """One page of requests, and the token of the next."""
+        self._feed.of(sight.tenant)
+        return await self._views.page(sight, wanted, size, token)
+
+    async def outcome(self, sight: Sight, approval_id: str, timeout: float) -> approval_pb2.Approval:
+        """The request once it is closed, or as it is after `timeout` seconds, or when the server stops."""
+        deadline, stop = time.monotonic() + timeout, stopping()
+        with self._feed.of(sight.tenant).listening(approval_id) as listener, _when(stop, listener.wake):
+            shown = await self._shown(sight, approval_id)
+            while not (_closed(shown) or stop.is_set()) and (remaining := deadline - time.monotonic()) > 0:
+                heard = await listener.next(remaining)
+                shown = heard[-1].shown if heard else await self._shown(sight, approval_id)
+        return shown.approval
+
+    async def watch(
+        self, sight: Sight, wanted: Filter, from_index: int | None
+    ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
+        """What happens to requests that are wanted and may be seen, for ever."""
+        feed = self._feed.of(sight.tenant)
+        start = await feed.head() if from_index is None else from_index
+        async for batch, following in feed.since(start, self._pulse):
+            for happened in batch:
+                if _is_wanted(happened, sight, wanted):
+                    yield approval_service_pb2.WatchApprovalsResponse(
+                        approval=happened.shown.approval,
+                        entry=happened.stored,
+                        next_log_index=happened.stored.index + 1,
+                    )
+            if not batch:
+                yield approval_service_pb2.WatchApprovalsResponse(next_log_index=following)
+
+    async def content(self, sight: Sight, approval_id: str, digest: bytes) -> tuple[Content, Request]:
+        """A request's content, and the request. Raises NotFound (ERASED) where the caller may know it."""
+        found = await self._requests.content(sight.tenant, approval_id, digest)
+        if found is None:
+            raise await self._without_content(sight, approval_id)
+        if not sight.everything:
+            await self._shown(sight, approval_id)
+        return found
+
+    async def command(
+        self, sight: Sight, approval_id: str, command_id: str
+    ) -> approval_service_pb2.GetCommandResponse:
+        """What became of a command. Raises NotFound (UNKNOWN_COMMAND)."""
+        await self._shown(sight, approval_id)
+        standing = await self._views.standing(sight.tenant, approval_id)
+        state = folded(standing.path)
+        judged = state.judged.get(command_id) if state is not None else None
+        if judged is not None:
+            return _became(judged, last_index_of(command_id, standing.path))
+        if any(noted.command_id == command_id for noted in standing.noted):
+            return approval_service_pb2.GetCommandResponse(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
+        raise NotFound(
+            f"no command {command_id} reached request {approval_id}",
+            reason="UNKNOWN_COMMAND",
+            metadata={"command_id": command_id},
+        )
+
+    async def _without_content(self, sight: Sight, approval_id: str) -> NotFound:
+        seen = await self._views.get(sight.tenant, approval_id) if sight.everything else None
+        if isinstance(seen, Shown) and seen.approval.HasField("erasure"):
+            return erased(seen.approval)
+        return unknown_approval(approval_id)
+
+    async def _shown(self, sight: Sight, approval_id: str) -> Shown:
+        # The listener before the view: what the view does not know yet is heard.
+        with self._feed.of(sight.tenant).listening(approval_id) as listener:
+            found = await self._views.get(sight.tenant, approval_id)
+            shown = await self._settled(found, listener) if isinstance(found, Request) else found
+        if shown is None or not sight.covers(shown.approval.requester, shown.asked):
+            raise unknown_approval(approval_id)
+        return shown
+
+    async def _settled(self, request: Request, listener: Listener) -> Shown | None:
+        """A request that was accepted a moment ago: waits until the view has it, at most SETTLING seconds;
+        then tells what the log says."""
+        heard = await listener.next(SETTLING)
+        if heard:
+            return heard[-1].shown
+        state = folded(await self._log.events_of(request.tenant, request.approval_id))
+        return None if state is None else shown_as(state, request.labels)
+
+
+def _became(judged: Judged, log_index: int) -> approval_service_pb2.GetCommandResponse:
+    if judged.refusal is None:
+        return approval_service_pb2.GetCommandResponse(
+            status=approval_pb2.COMMAND_STATUS_EFFECTIVE, log_index=log_index
+        )
+    return approval_service_pb2.GetCommandResponse(
+        status=approval_pb2.COMMAND_STATUS_REFUSED,
+        log_index=log_index,
+        refusal=event_pb2.RefusalReason.Value(f"REFUSAL_REASON_{judged.refusal}"),
+        message=judged.message,
+    )
+
+
+@contextmanager
+def _when(event: asyncio.Event, act: Callable[[], None]) -> Iterator[None]:
+    """Acts when an event is set meanwhile."""
+    task = asyncio.ensure_future(event.wait())
+    task.add_done_callback(lambda _: act())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _closed(shown: Shown) -> bool:
+    """Closed, not only decided: both are in one append, but the tail may cut between them."""
+    return shown.approval.outcome.HasField("waited")
+
+
+def _is_wanted(happened: Happened, sight: Sight, wanted: Filter) -> bool:
+    approval, asked = happened.shown.approval, happened.shown.asked
+    if not sight.covers(approval.requester, asked):
+        return False
+    if wanted.states and event_pb2.State.Name(approval.state) not in wanted.states:
+        return False
+    if wanted.policy not in ("", approval.policy) or wanted.subject_id not in ("", approval.subject_id):
+        return False
+    return not wanted.waiting_for or (wanted.waiting_for in asked and approval.waiting_for_approval)

@@ -1,0 +1,388 @@
+"""The view: what the log says, laid out for reading. Only the projector writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from placet.approval.v1 import approval_pb2
+from placet.event.v1 import event_pb2
+from placet_approval.store.erasure import erase_in, erased_id, erasure_in
+from placet_approval.store.page_tokens import page_token, read_token
+from placet_approval.store.pending_commands import Noted, noted_in
+from placet_approval.store.requests import Request, request_in
+from placet_approval.store.tables import (
+    VIEW_TABLES,
+    lease,
+    view,
+    view_asked,
+    view_cursor,
+    view_erasure,
+    view_event,
+)
+from placet_approval.visibility import Sight
+from placet_storage import Database
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A request as the view has it, with those who were asked."""
+
+    approval: approval_pb2.Approval
+    asked: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a command meets: its request's entries in the view, the commands that are noted, and whether there
+    is such a request at all."""
+
+    path: Sequence[event_pb2.LogEntry]
+    noted: Sequence[Noted]
+    known: bool
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which requests to list; empty means any."""
+
+    states: tuple[str, ...] = ()
+    policy: str = ""
+    subject_id: str = ""
+    waiting_for: str = ""
+
+
+class CursorMoved(Exception):
+    """Another process wrote the view meanwhile; whoever catches this reads on from where it is now."""
+
+
+class ViewStore:
+    """The queries. Each method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._statements = _Statements(database)
+
+    # Reading.
+
+    async def get(self, tenant: str, approval_id: str) -> Shown | Request | None:
+        """A request as the view has it; as it was accepted, while the view knows nothing of it."""
+        return await self._database.query(_get, tenant, approval_id, operation="get view")
+
+    async def standing(self, tenant: str, approval_id: str) -> Standing:
+        """What a command meets."""
+        return await self._database.query(_standing, tenant, approval_id, operation="get standing")
+
+    async def path(self, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
+        """A request's entries, in order."""
+        return await self._database.query(path_in, tenant, approval_id, operation="get path")
+
+    async def before(
+        self, tenant: str, approval_id: str, log_index: int
+    ) -> tuple[list[event_pb2.LogEntry], event_pb2.LogEntry | None]:
+        """A request's entries, and its last erasure before an index."""
+        return await self._database.query(_before, tenant, approval_id, log_index, operation="get before")
+
+    async def page(
+        self, sight: Sight, wanted: Filter, size: int, token: str
+    ) -> tuple[list[approval_pb2.Approval], str]:
+        """One page, newest first, and the token of the next (empty at the end).
+
+        Raises InvalidArgument for a token that was not given by this method.
+        """
+        query = _visible(sight, wanted).order_by(view.c.create_time.desc(), view.c.approval_id.desc())
+        if token:
+            create_time, approval_id = read_token(token)
+            place = sa.tuple_(view.c.create_time, view.c.approval_id)
+            # With the column's own type: PostgreSQL would read a plain time in the session's zone.
+            after = sa.tuple_(sa.literal(create_time, view.c.create_time.type), sa.literal(approval_id))
+            query = query.where(place < after)
+        return await self._database.query(_page, query, size, operation="list view")
+
+    async def events_from(
+        self, tenant: str, log_index: int, limit: int
+    ) -> tuple[list[event_pb2.LogEntry], int]:
+        """Requests' entries and erasures from an index of the log on, and the first index that the view has
+        not read."""
+        return await self._database.query(_events_from, tenant, log_index, limit, operation="list events")
+
+    async def next_index(self, tenant: str) -> int:
+        """The first index of the tenant's log that the view has not read."""
+        return await self._database.query(_cursor, tenant, operation="get cursor")
+
+    async def newest(self, tenant: str) -> event_pb2.LogEntry | None:
+        """The last entry of a request that the view has read, if there is one."""
+        return await self._database.query(_newest, tenant, operation="get newest")
+
+    # Writing.
+
+    async def write(
+        self,
+        tenant: str,
+        expected: int,
+        entries: Sequence[event_pb2.LogEntry],
+        changed: Sequence[tuple[Shown, Sequence[str]]],
+    ) -> None:
+        """Writes the next entries and the requests that they changed, with the cursor, in one transaction.
+
+        So is done what erasures among them take from what this service owns (see `redacting`).
+        `changed` holds each request with those of its asked that are new. Raises CursorMoved when the view
+        has not read exactly up to `expected`. Not synced: the log has it all, and the cursor says from where.
+        """
+        rows = _Rows(
+            events=[_event_row(tenant, entry) for entry in entries if entry.entry.approval_id],
+            requests=[view_row(tenant, shown.approval) for shown, _ in changed],
+            asked=[
+                {"tenant": tenant, "approval_id": shown.approval.id, "person": person}
+                for shown, newly_asked in changed
+                for person in newly_asked
+            ],
+            erasures=[entry for entry in entries if erased_id(entry)],
+        )
+        await self._database.transact_unsynced(
+            _write, self._statements, tenant, expected, entries[-1].index + 1, rows, operation="project"
+        )
+
+    async def drop(self, tenant: str | None = None) -> None:
+        """Empties the view, of one tenant or of all; the projector builds it again from the log."""
+        await self._database.transact(_drop, tenant, operation="drop view")
+
+    async def hold_leases(
+        self, names: Sequence[str], holder: str, now: datetime, duration: timedelta
+    ) -> set[str]:
+        """Takes or keeps the leases of these names; answers those that the holder has now.
+
+        Not synced: a lease that is lost lets another process begin, which the cursor keeps from harm.
+        """
+        if not names:
+            return set()
+        # In one order, so that two processes never wait for each other's rows.
+        rows = [{"name": name, "holder": holder, "expires": now + duration} for name in sorted(names)]
+        statement = self._database.insert(lease).values(rows)
+        statement = statement.on_conflict_do_update(
+            index_elements=[lease.c.name],
+            set_={"holder": statement.excluded.holder, "expires": statement.excluded.expires},
+            where=(lease.c.holder == holder) | (lease.c.expires < now),
+        )
+        return await self._database.transact_unsynced(
+            _names, statement.returning(lease.c.name), operation="lease"
+        )
+
+    async def release_leases(self, holder: str) -> None:
+        """Gives all of a holder's leases back."""
+        await self._database.transact(_release, holder, operation="release leases")
+
+
+# Built once, because building a statement costs as much as running it.
+
+_TENANT, _ID = sa.bindparam("tenant", type_=sa.Text), sa.bindparam("approval_id", type_=sa.Text)
+_VIEW = sa.select(view.c.approval).where(view.c.tenant == _TENANT, view.c.approval_id == _ID)
+_ASKED = sa.select(view_asked.c.person).where(view_asked.c.tenant == _TENANT, view_asked.c.approval_id == _ID)
+_PATH = (
+    sa.select(view_event.c.entry)
+    .where(view_event.c.tenant == _TENANT, view_event.c.approval_id == _ID)
+    .order_by(view_event.c.number)
+)
+_EVENTS = (
+    sa.union_all(
+        *(
+            sa.select(table.c.log_index, table.c.entry).where(
+                table.c.tenant == _TENANT, table.c.log_index >= sa.bindparam("from_index")
+            )
+            for table in (view_event, view_erasure)
+        )
+    )
+    .order_by("log_index")
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+)
+_NEWEST = (
+    sa.select(view_event.c.entry)
+    .where(view_event.c.tenant == _TENANT)
+    .order_by(view_event.c.log_index.desc())
+    .limit(1)
+)
+_CURSOR = sa.select(view_cursor.c.next_index).where(view_cursor.c.tenant == _TENANT)
+_MOVE_CURSOR = (
+    sa.update(view_cursor)
+    .where(view_cursor.c.tenant == sa.bindparam("of"), view_cursor.c.next_index == sa.bindparam("expected"))
+    .values(next_index=sa.bindparam("following"))
+)
+_INSERT_EVENTS, _INSERT_ASKED = sa.insert(view_event), sa.insert(view_asked)
+
+
+class _Statements:
+    """Those that each kind of database spells in its own way."""
+
+    def __init__(self, database: Database) -> None:
+        self.begin_cursor = database.insert(view_cursor).on_conflict_do_nothing()
+        insertion = database.insert(view)
+        self.upsert = insertion.on_conflict_do_update(
+            index_elements=list(view.primary_key),
+            set_={
+                column.name: insertion.excluded[column.name] for column in view.c if not column.primary_key
+            },
+        )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What a batch of entries adds to the view."""
+
+    events: Sequence[Mapping[str, object]]
+    requests: Sequence[Mapping[str, object]]
+    asked: Sequence[Mapping[str, object]]
+    erasures: Sequence[event_pb2.LogEntry]
+
+
+# From here on a transaction's work, as plain functions on its connection.
+
+
+def _get(connection: sa.Connection, tenant: str, approval_id: str) -> Shown | Request | None:
+    keys = {"tenant": tenant, "approval_id": approval_id}
+    found: bytes | None = connection.scalar(_VIEW, keys)
+    if found is None:
+        return request_in(connection, tenant, approval_id)
+    asked = frozenset(person for (person,) in connection.execute(_ASKED, keys))
+    return Shown(approval_pb2.Approval.FromString(found), asked)
+
+
+def _standing(connection: sa.Connection, tenant: str, approval_id: str) -> Standing:
+    path = path_in(connection, tenant, approval_id)
+    return Standing(
+        path,
+        noted=noted_in(connection, tenant, approval_id),
+        known=bool(path) or request_in(connection, tenant, approval_id) is not None,
+    )
+
+
+def path_in(connection: sa.Connection, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
+    """A request's entries in the view, in order."""
+    rows = connection.execute(_PATH, {"tenant": tenant, "approval_id": approval_id})
+    return [event_pb2.LogEntry.FromString(entry) for (entry,) in rows]
+
+
+def _before(
+    connection: sa.Connection, tenant: str, approval_id: str, log_index: int
+) -> tuple[list[event_pb2.LogEntry], event_pb2.LogEntry | None]:
+    erasure = erasure_in(connection, tenant, approval_id, log_index)
+    return path_in(connection, tenant, approval_id), erasure
+
+
+def _page(
+    connection: sa.Connection, query: sa.Select[tuple[datetime, str, bytes]], size: int
+) -> tuple[list[approval_pb2.Approval], str]:
+    rows = connection.execute(query.limit(size + 1)).all()
+    approvals = [approval_pb2.Approval.FromString(row.approval) for row in rows[:size]]
+    if len(rows) <= size:
+        return approvals, ""
+    return approvals, page_token(rows[size - 1].create_time, rows[size - 1].approval_id)
+
+
+def _events_from(
+    connection: sa.Connection, tenant: str, log_index: int, limit: int
+) -> tuple[list[event_pb2.LogEntry], int]:
+    rows = connection.execute(_EVENTS, {"tenant": tenant, "from_index": log_index, "limit": limit})
+    return [event_pb2.LogEntry.FromString(entry) for _, entry in rows], _cursor(connection, tenant)
+
+
+def _cursor(connection: sa.Connection, tenant: str) -> int:
+    found: int | None = connection.scalar(_CURSOR, {"tenant": tenant})
+    return found or 0
+
+
+def _write(
+    connection: sa.Connection,
+    statements: _Statements,
+    tenant: str,
+    expected: int,
+    following: int,
+    rows: _Rows,
+) -> None:
+    if expected == 0:
+        first = {"tenant": tenant, "next_index": following}
+        moved = connection.execute(statements.begin_cursor, first).rowcount
+    else:
+        move = {"of": tenant, "expected": expected, "following": following}
+        moved = connection.execute(_MOVE_CURSOR, move).rowcount
+    if not moved:
+        raise CursorMoved(tenant)
+    if rows.events:
+        connection.execute(_INSERT_EVENTS, rows.events)
+    for erasure in rows.erasures:
+        # Before what the requests are now is written, and after what of their path comes in the same batch.
+        erase_in(connection, tenant, erasure)
+    for statement, added in ((statements.upsert, rows.requests), (_INSERT_ASKED, rows.asked)):
+        if added:
+            connection.execute(statement, added)
+
+
+def _drop(connection: sa.Connection, tenant: str | None) -> None:
+    for table in VIEW_TABLES:
+        of_tenant = sa.true() if tenant is None else table.c.tenant == tenant
+        connection.execute(sa.delete(table).where(of_tenant))
+
+
+def _newest(connection: sa.Connection, tenant: str) -> event_pb2.LogEntry | None:
+    found: bytes | None = connection.scalar(_NEWEST, {"tenant": tenant})
+    return None if found is None else event_pb2.LogEntry.FromString(found)
+
+
+def _names(connection: sa.Connection, statement: sa.Executable) -> set[str]:
+    return set(connection.scalars(statement))
+
+
+def _release(connection: sa.Connection, holder: str) -> None:
+    connection.execute(sa.delete(lease).where(lease.c.holder == holder))
+
+
+def _event_row(tenant: str, entry: event_pb2.LogEntry) -> dict[str, object]:
+    return {
+        "tenant": tenant,
+        "log_index": entry.index,
+        "approval_id": entry.entry.approval_id,
+        "number": entry.entry.number,
+        "entry": entry.SerializeToString(),
+    }
+
+
+def view_row(tenant: str, approval: approval_pb2.Approval) -> dict[str, object]:
+    """A request's row in the view."""
+    return {
+        "tenant": tenant,
+        "approval_id": approval.id,
+        "requester": approval.requester,
+        "state": event_pb2.State.Name(approval.state),
+        "policy": approval.policy,
+        "subject_id": approval.subject_id,
+        "create_time": approval.create_time.ToDatetime(tzinfo=UTC),
+        "last_number": approval.last_number,
+        "approval": approval.SerializeToString(deterministic=True),
+    }
+
+
+def _visible(sight: Sight, wanted: Filter) -> sa.Select[tuple[datetime, str, bytes]]:
+    query = sa.select(view.c.create_time, view.c.approval_id, view.c.approval).where(
+        view.c.tenant == sight.tenant
+    )
+    if not sight.everything:
+        query = query.where((view.c.requester == sight.subject) | _asks(sight.subject))
+    if wanted.states:
+        query = query.where(view.c.state.in_(wanted.states))
+    if wanted.policy:
+        query = query.where(view.c.policy == wanted.policy)
+    if wanted.subject_id:
+        query = query.where(view.c.subject_id == wanted.subject_id)
+    if wanted.waiting_for:
+        query = query.where(view.c.state == "STATE_PENDING", _asks(wanted.waiting_for))
+    return query
+
+
+def _asks(person: str) -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        view_asked.c.tenant == view.c.tenant,
+        view_asked.c.approval_id == view.c.approval_id,
+        view_asked.c.person == person,
+    )
