@@ -33,7 +33,7 @@ def kinds(path: list[event_pb2.Event]) -> list[str]:
 
 def refusals(path: list[event_pb2.Event]) -> dict[str, str]:
     """Why each refused command was refused, by its id."""
-    name = event_pb2.RefusalReason.Name
+    name = error_reason_pb2.ErrorReason.Name
     return {one.cause_id: name(one.refused.reason) for one in path if one.WhichOneof("body") == "refused"}
 
 
@@ -153,7 +153,7 @@ async def test_d_a_command_during_the_closing_append_is_refused_and_recorded(sta
         assert await decision == "EFFECTIVE"
         await told(stack, approval_id)
         path = await stack.path(approval_id)
-        assert refusals(path) == {command_id: "REFUSAL_REASON_CLOSED"}
+        assert refusals(path) == {command_id: "ERROR_REASON_CLOSED"}
         assert Counter(kinds(path))["closed"] == 1
 
 
@@ -219,7 +219,7 @@ async def test_g_a_command_that_cannot_be_decoded_becomes_a_refusal(stack: Stack
         return len(refusals(await stack.path(approval_id))) == 3
 
     await until(refused, "the garbage is refused")
-    assert set(refusals(await stack.path(approval_id)).values()) == {"REFUSAL_REASON_UNDECODABLE"}
+    assert set(refusals(await stack.path(approval_id)).values()) == {"ERROR_REASON_UNDECODABLE"}
     assert (await stack.decide(approval_id, ALICE)).status == approval_pb2.COMMAND_STATUS_EFFECTIVE
 
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from deployment import ROOT
 from placet_domain.events import Priority
-from placet_domain.policy import WITHOUT_LIMIT, Fallback, Policy, PreScreen, Tier, format_duration
+from placet_domain.policy import WITHOUT_LIMIT, Fallback, Policy, PreScreen, Tier
+from placet_domain.durations import format_duration
 from placet_domain.policy_files import load
 
 POLICIES = (ROOT / "docs" / "policies.md").read_text()

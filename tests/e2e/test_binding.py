@@ -114,16 +114,16 @@ async def test_the_workflow_refuses_what_did_not_come_by_the_door_and_the_log_sa
         rendering_in_force=shown.rendering,
     )
     void = {
-        event_pb2.REFUSAL_REASON_CONTENT_CHANGED: {"content_digest": "c1" * 32},
-        event_pb2.REFUSAL_REASON_POLICY_CHANGED: {"policy_digest": "d0" * 32},
-        event_pb2.REFUSAL_REASON_RENDERING_CHANGED: {"rendering": "text/0"},
+        error_reason_pb2.ERROR_REASON_CONTENT_CHANGED: {"content_digest": "c1" * 32},
+        error_reason_pb2.ERROR_REASON_POLICY_CHANGED: {"policy_digest": "d0" * 32},
+        error_reason_pb2.ERROR_REASON_RENDERING_CHANGED: {"rendering": "text/0"},
     }
     handle = (await stack.temporal()).get_workflow_handle(approval_id)
     for changed in void.values():
         other = command.model_copy(update={"id": str(uuid.uuid4()), **changed})
         await handle.signal(COMMAND_SIGNAL, other)
 
-    async def refusals() -> list[event_pb2.RefusalReason.ValueType] | None:
+    async def refusals() -> list[error_reason_pb2.ErrorReason.ValueType] | None:
         path = await stack.path(approval_id)
         found = [event.refused.reason for event in path if event.WhichOneof("body") == "refused"]
         return found if len(found) == len(void) else None

@@ -117,7 +117,7 @@ def test_a_pending_request_says_for_whom_it_waits_and_until_when() -> None:
     assert sentence(message) == f"Waiting for {ALICE} or {BOB}, until 2026-01-02 03:04:05 UTC."
     message.deadline.FromDatetime(START - timedelta(minutes=1))
     assert "until 2026-01-02 03:03:05 UTC" in sentence(message)
-    message.held = "the AI does not answer"
+    message.paused = "the AI does not answer"
     assert sentence(message) == "Paused: the AI does not answer."
 
 

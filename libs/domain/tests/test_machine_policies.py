@@ -15,7 +15,7 @@ from placet_domain.events import (
     DecisionType,
     Escalated,
     FellBack,
-    Held,
+    Paused,
     PreScreened,
     Priority,
     RiskLevel,
@@ -205,7 +205,7 @@ def test_an_answer_without_a_verdict_is_an_abstention(policy: str) -> None:
 def test_an_ai_that_is_unavailable_holds_the_request_and_never_rejects_it(policy: str) -> None:
     play = fallen_back(policy)
     (held,) = play.on(FallbackUnavailable())
-    assert held == Held(
+    assert held == Paused(
         step="fallback", reason="the AI service does not answer; it is asked again until it does"
     )
     assert play.on(FallbackUnavailable()) == []

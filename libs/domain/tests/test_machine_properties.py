@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet_domain.commands import Command
-from placet_domain.events import ActorKind, AiResult, Decided, Priority, RefusalReason, Source, Verdict
-from placet_domain.machine import CLOCK, explain_refusal
+from placet_domain.events import ActorKind, AiResult, Decided, Priority, ErrorReason, Source, Verdict
+from placet_domain.rules.builders import CLOCK
+from placet_domain.rules.refusals import explain_refusal
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import (
     Begin,
@@ -119,7 +120,7 @@ def test_the_clock_never_decides_and_a_timeout_is_never_a_persons_rejection(
 ) -> None:
     run(play, history)
     clocked = [event.body.type for event in play.events if event.actor == CLOCK]
-    assert set(clocked) <= {"timed_out", "escalated", "held"}
+    assert set(clocked) <= {"timed_out", "escalated", "paused"}
     if "decided" in play.path and "voted" not in play.path:
         assert play.outcome.source is not Source.HUMAN
 
@@ -132,7 +133,7 @@ def test_each_command_leaves_exactly_one_judgement(play: Play, history: list[tup
     for command_id in sent:
         caused = [event.body.type for event in play.events if event.cause_id == command_id]
         assert caused in (["refused"], ["voted", "decided", "closed"], ["decided", "closed"])
-        assert (play.state.judged[command_id].refusal is not None) == (caused == ["refused"])
+        assert (play.state.commands[command_id].refusal is not None) == (caused == ["refused"])
 
 
 @given(plays, histories)
@@ -180,8 +181,8 @@ def test_a_trial_leaves_the_state_as_it_was(
     assert play.state.model_dump_json() == before
 
 
-@given(commands, st.sampled_from(list(RefusalReason)))
-def test_every_refusal_has_words(command: Command, reason: RefusalReason) -> None:
+@given(commands, st.sampled_from(list(ErrorReason)))
+def test_every_refusal_has_words(command: Command, reason: ErrorReason) -> None:
     play = Play(POLICIES[0])
     play.on(Begin(), decision(ALICE))
     assert play.on(command)[0].type == "refused"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from placet_domain.policy import describe_duration, format_duration, parse_duration
+from placet_domain.durations import describe_duration, format_duration, parse_duration
 
 WRITTEN = [
     ("30 s", timedelta(seconds=30)),

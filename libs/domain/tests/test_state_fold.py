@@ -55,9 +55,9 @@ def test_it_waits_for_approval_only_from_the_first_question_to_the_outcome() -> 
 def test_held_lasts_until_the_ai_or_a_person_answers() -> None:
     play = Play(POLICY)
     play.on(Begin(), TierTimeout(1), TierTimeout(2), FallbackUnavailable())
-    held = [play.state.held is not None]
+    held = [play.state.paused is not None]
     play.on(decision(ALICE))
-    held.append(play.state.held is not None)
+    held.append(play.state.paused is not None)
     assert held == [True, False]
     assert play.state.state is State.APPROVED
 
@@ -66,8 +66,8 @@ def test_a_command_that_caused_three_events_is_known_by_the_first() -> None:
     play = Play(POLICY)
     command = decision(ALICE)
     play.on(Begin(), command)
-    assert play.state.judged[command.id].log_index == 3
-    assert play.state.judged[command.id].refusal is None
+    assert play.state.commands[command.id].log_index == 3
+    assert play.state.commands[command.id].refusal is None
 
 
 def test_what_goes_with_others_is_known_once_it_is_stored() -> None:

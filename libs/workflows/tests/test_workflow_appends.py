@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from placet_domain import machine
-from placet_domain.events import Actor, ActorKind, RefusalReason, Refused, Source, State, Verdict
+from placet_domain.events import Actor, ActorKind, ErrorReason, Refused, Source, State, Verdict
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Undecodable
 from placet_testing.fakes import delivering
@@ -97,7 +97,7 @@ async def test_what_stands_in_the_log_already_is_folded_and_the_command_judged_a
     await request.send(late)
     outcome = await request.outcome()
     assert (outcome.state, outcome.approver) == (State.APPROVED, ALICE)
-    assert request.only(Refused).reason is RefusalReason.CLOSED
+    assert request.only(Refused).reason is ErrorReason.CLOSED
     decided = next(event for event in request.events if event.body.type == "decided")
     assert decided.cause_id == first.id
     assert decided.time == when

@@ -11,7 +11,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
 from placet_domain.commands import Command
-from placet_domain.events import RefusalReason, Refused, Source, State, Verdict
+from placet_domain.events import ErrorReason, Refused, Source, State, Verdict
 from placet_testing.fakes import Services
 from placet_testing.playing import ALICE, BOB, REQUESTER, decision
 from placet_testing.workflows import PATIENCE, PAUSE, Request, Stage, on_stage
@@ -111,4 +111,4 @@ async def test_a_decision_during_going_on_as_new_counts_once(
     assert outcome.approver == ALICE
     caused = [event.cause_id for event in request.events if event.command_digest]
     assert caused == [*(command.id for command in sent), *[vote.id] * 3]
-    assert {refused.reason for refused in request.all_of(Refused)} == {RefusalReason.NOT_ASKED}
+    assert {refused.reason for refused in request.all_of(Refused)} == {ErrorReason.NOT_ASKED}

@@ -121,11 +121,11 @@ async def test_a_decision_that_names_another_rendering_is_void_by_the_logs_word(
             await (await platform.as_(ALICE)).SubmitDecision(decision)
         assert (raised.value.reason, raised.value.metadata) == ("RENDERING_CHANGED", {"rendering": RENDERING})
 
-    # Judged once, by the workflow alone.
+    # CommandResult once, by the workflow alone.
     assert [command.id for command in platform.workflows.commands] == [decision.decision_id]
     after = await platform.get(approval_id)
     (refused,) = after.path[len(before.path) :]
-    assert refused.entry.event.refused.reason == event_pb2.REFUSAL_REASON_RENDERING_CHANGED
+    assert refused.entry.event.refused.reason == error_reason_pb2.ERROR_REASON_RENDERING_CHANGED
     assert after.state == event_pb2.STATE_PENDING
     right = await (await platform.as_(ALICE)).SubmitDecision(await bound(platform, approval_id))
     assert right.status == EFFECTIVE

@@ -311,7 +311,7 @@ async def test_who_lost_after_being_accepted_is_told_which_decision_won(platform
         {"state": "APPROVED", "approver": ALICE},
     )
     command = await became(platform, approval_id, second, BOB)
-    assert (command.status, command.refusal) == (REFUSED, event_pb2.REFUSAL_REASON_CLOSED)
+    assert (command.status, command.refusal) == (REFUSED, error_reason_pb2.ERROR_REASON_CLOSED)
     assert "approved by alice@example.com" in command.message
     path = await platform.audit.events(HOME, approval_id)
     assert [one.index for one in path if one.entry.event.HasField("refused")] == [command.log_index]

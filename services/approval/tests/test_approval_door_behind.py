@@ -171,7 +171,7 @@ async def test_while_the_log_does_not_answer_the_workflow_judges(hasty: Platform
 
     async def judged() -> bool:
         command = await became(platform, approval_id, decision_id, CALLER)
-        return command.status == REFUSED and command.refusal == event_pb2.REFUSAL_REASON_NOT_ASKED
+        return command.status == REFUSED and command.refusal == error_reason_pb2.ERROR_REASON_NOT_ASKED
 
     await platform.until(judged)
     assert (await platform.get(approval_id)).state == event_pb2.STATE_PENDING

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_client import Outcome
-from placet_domain.policy import describe_duration
+from placet_domain.durations import describe_duration
 from placet_text import CAREFUL, one_line, warning_words
 
 _DONE = {
@@ -83,8 +83,8 @@ def _silences(approval: approval_pb2.Approval) -> str:
 
 
 def _pending_sentence(approval: approval_pb2.Approval) -> str:
-    if approval.held:
-        return f"Paused: {clean(approval.held)}."
+    if approval.paused:
+        return f"Paused: {clean(approval.paused)}."
     if not approval.waiting_for_approval:
         return "Under way: nobody has to be asked yet, or any more."
     people = " or ".join(clean(person) for person in approval.asked)
@@ -257,7 +257,7 @@ def _ai_decided(event: event_pb2.Event) -> _Told:
 
 
 def _held(event: event_pb2.Event) -> _Told:
-    return "paused", event.held.reason, False
+    return "paused", event.paused.reason, False
 
 
 def _decided(event: event_pb2.Event) -> _Told:
@@ -295,7 +295,7 @@ _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
     "refused": _refused,
     "fell_back": _fell_back,
     "ai_decided": _ai_decided,
-    "held": _held,
+    "paused": _held,
     "decided": _decided,
     "closed": _closed,
     "access_refused": _access_refused,

@@ -12,7 +12,7 @@ from abc import abstractmethod
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, RootModel, model_validator
 
 from placet_domain.events import (
     Actor,
@@ -231,9 +231,11 @@ class CommentCommand(BaseCommand):
 
 Command = Annotated[DecisionCommand | CancelCommand | CommentCommand, Field(discriminator="type")]
 
-_COMMAND: TypeAdapter[BaseCommand] = TypeAdapter(Command)
+
+class AnyCommand(RootModel[Command]):
+    """Reads a command of any kind from JSON, where a type that can be named is needed."""
 
 
 def command_from_json(text: str | bytes) -> BaseCommand:
     """A command from its JSON. Raises ValueError when it is none."""
-    return _COMMAND.validate_json(text)
+    return AnyCommand.model_validate_json(text).root

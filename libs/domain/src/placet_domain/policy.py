@@ -25,6 +25,8 @@ REQUIRED_APPROVER, MANAGER_APPROVER = "required_approver", "manager_approver"
 
 # Bounds of what a policy may say: with its slots filled in, it must still fit into an event.
 MOST_WORDS = 500
+# Most people that a tier may ask: they are asked in one append.
+MOST_PEOPLE = 30
 _SLOT = r"^[a-z][a-z0-9_]{0,62}\Z"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 

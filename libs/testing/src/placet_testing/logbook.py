@@ -133,7 +133,7 @@ def falling_back() -> list[event_pb2.Event]:
         event("tier/1/timed-out", timed_out=timed_out),
         event("tier/2", escalated=event_pb2.Escalated(from_tier=1, to_tier=2, reason=silence)),
         event("fallback", fell_back=event_pb2.FellBack(reason=silence)),
-        event("fallback/held", held=event_pb2.Held(step="fallback", reason="no model answers")),
+        event("fallback/held", paused=event_pb2.Paused(step="fallback", reason="no model answers")),
         event("fallback/decided", ai_decided=answered),
         event("decided", decided=decided),
         event("closed", closed=event_pb2.Closed(state=state)),

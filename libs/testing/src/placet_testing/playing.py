@@ -24,7 +24,7 @@ from placet_domain.events import (
     ScreenMode,
     Verdict,
 )
-from placet_domain.machine import respond
+from placet_domain.interpreter import respond
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Stimulus

@@ -85,7 +85,7 @@ def a_request(policy: str = "simple", **fields: object) -> approval_service_pb2.
 
 
 @dataclass(frozen=True)
-class Judged:
+class CommandResult:
     """What a decision came to: `refusal` is None when it took effect."""
 
     refusal: PlacetError | None = None
@@ -213,16 +213,16 @@ class Stack:
 
     async def judged(
         self, approval_id: str, person: str, decision_id: str, content_digest: bytes = b""
-    ) -> Judged | None:
+    ) -> CommandResult | None:
         """Sends an approval, by one call; what it came to, or None when that is not known yet and the same
         one must be sent again."""
         decision = self.decide(approval_id, person, decision_id=decision_id, content_digest=content_digest)
         try:
             answer = await answered(decision)
         except FailedPrecondition as refused:
-            return Judged(refused)
+            return CommandResult(refused)
         unknown = answer is None or answer.status == approval_pb2.COMMAND_STATUS_ACCEPTED
-        return None if unknown else Judged()
+        return None if unknown else CommandResult()
 
     async def path(self, approval_id: str, within: float = EVENTUALLY) -> list[event_pb2.Event]:
         """The request's events by the log itself, in order."""

@@ -6,7 +6,7 @@ from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.content.rendering import RENDERING
 from placet_domain.commands import Command
-from placet_domain.events import RefusalReason
+from placet_domain.events import ErrorReason
 from placet_rpc.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -17,20 +17,20 @@ from placet_rpc.errors import (
     PlacetError,
 )
 
-_KINDS: dict[RefusalReason, type[PlacetError]] = {
-    RefusalReason.CLOSED: FailedPrecondition,
-    RefusalReason.CONTENT_CHANGED: FailedPrecondition,
-    RefusalReason.POLICY_CHANGED: FailedPrecondition,
-    RefusalReason.RENDERING_CHANGED: FailedPrecondition,
-    RefusalReason.NOT_ASKED: PermissionDenied,
-    RefusalReason.SELF_APPROVAL: PermissionDenied,
-    RefusalReason.NOT_REQUESTER: PermissionDenied,
+_KINDS: dict[ErrorReason, type[PlacetError]] = {
+    ErrorReason.CLOSED: FailedPrecondition,
+    ErrorReason.CONTENT_CHANGED: FailedPrecondition,
+    ErrorReason.POLICY_CHANGED: FailedPrecondition,
+    ErrorReason.RENDERING_CHANGED: FailedPrecondition,
+    ErrorReason.NOT_ASKED: PermissionDenied,
+    ErrorReason.SELF_APPROVAL: PermissionDenied,
+    ErrorReason.NOT_REQUESTER: PermissionDenied,
 }
 
 
-def refused(reason: RefusalReason, message: str, approval: approval_pb2.Approval) -> PlacetError:
+def refused(reason: ErrorReason, message: str, approval: approval_pb2.Approval) -> PlacetError:
     """A refusal of a command to `approval`."""
-    if reason is RefusalReason.REASON_REQUIRED:
+    if reason is ErrorReason.REASON_REQUIRED:
         violation = FieldViolation("reason", message)
         return InvalidArgument(message, reason=reason.value, violations=[violation])
     kind = _KINDS.get(reason, InvalidArgument)
@@ -66,21 +66,21 @@ def erased(approval: approval_pb2.Approval) -> NotFound:
     )
 
 
-def _metadata(reason: RefusalReason, approval: approval_pb2.Approval) -> dict[str, str]:
+def _metadata(reason: ErrorReason, approval: approval_pb2.Approval) -> dict[str, str]:
     match reason:
-        case RefusalReason.CLOSED:
+        case ErrorReason.CLOSED:
             state = event_pb2.State.Name(approval.state).removeprefix("STATE_")
             return {"state": state, "approver": approval.outcome.approver}
-        case RefusalReason.NOT_ASKED | RefusalReason.NOT_REQUESTER:
+        case ErrorReason.NOT_ASKED | ErrorReason.NOT_REQUESTER:
             # To a stranger nothing that the request says, not even whose it is.
             return {"approval_id": approval.id}
-        case RefusalReason.CONTENT_CHANGED:
+        case ErrorReason.CONTENT_CHANGED:
             return {"content_digest": approval.content_digest.hex()}
-        case RefusalReason.POLICY_CHANGED:
+        case ErrorReason.POLICY_CHANGED:
             return {"policy_digest": approval.policy_digest.hex()}
-        case RefusalReason.RENDERING_CHANGED:
+        case ErrorReason.RENDERING_CHANGED:
             return {"rendering": RENDERING}
-        case RefusalReason.SELF_APPROVAL:
+        case ErrorReason.SELF_APPROVAL:
             return {"requester": approval.requester}
         case _:
             return {}

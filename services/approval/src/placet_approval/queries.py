@@ -18,7 +18,7 @@ from placet_approval.projection.fold import Happened, folded, shown_as
 from placet_approval.store.requests import Content, Request, RequestStore
 from placet_approval.store.view import Filter, Shown, ViewStore
 from placet_approval.visibility import Sight
-from placet_domain.state import Judged
+from placet_domain.state import CommandResult
 from placet_rpc.calls import stopping
 from placet_rpc.errors import NotFound, Unavailable
 
@@ -109,7 +109,7 @@ class Reader:
         await self._shown(sight, approval_id)
         standing = await self._views.standing(sight.tenant, approval_id)
         state = folded(standing.path)
-        judged = state.judged.get(command_id) if state is not None else None
+        judged = state.commands.get(command_id) if state is not None else None
         if judged is not None:
             return _became(judged, last_index_of(command_id, standing.path))
         if any(noted.command_id == command_id for noted in standing.noted):
@@ -145,7 +145,7 @@ class Reader:
         return None if state is None else shown_as(state, request.labels)
 
 
-def _became(judged: Judged, log_index: int) -> approval_service_pb2.GetCommandResponse:
+def _became(judged: CommandResult, log_index: int) -> approval_service_pb2.GetCommandResponse:
     if judged.refusal is None:
         return approval_service_pb2.GetCommandResponse(
             status=approval_pb2.COMMAND_STATUS_EFFECTIVE, log_index=log_index
@@ -153,7 +153,7 @@ def _became(judged: Judged, log_index: int) -> approval_service_pb2.GetCommandRe
     return approval_service_pb2.GetCommandResponse(
         status=approval_pb2.COMMAND_STATUS_REFUSED,
         log_index=log_index,
-        refusal=event_pb2.RefusalReason.Value(f"REFUSAL_REASON_{judged.refusal}"),
+        refusal=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{judged.refusal}"),
         message=judged.message,
     )
 

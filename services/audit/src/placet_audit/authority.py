@@ -48,7 +48,7 @@ RULES: Mapping[str, Rule] = {
     "refused": _BY_THE_WORKFLOW,
     "fell_back": _BY_THE_WORKFLOW,
     "ai_decided": _BY_THE_WORKFLOW,
-    "held": _BY_THE_WORKFLOW,
+    "paused": _BY_THE_WORKFLOW,
     "decided": _BY_THE_WORKFLOW,
     "closed": _BY_THE_WORKFLOW,
     "access_refused": _BY_SERVICES,

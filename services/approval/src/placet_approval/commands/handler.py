@@ -22,7 +22,7 @@ from placet_approval.store.pending_commands import Notes
 from placet_approval.store.view import Standing, ViewStore
 from placet_domain import machine
 from placet_domain.commands import Command
-from placet_domain.events import RefusalReason, State
+from placet_domain.events import ErrorReason, State
 from placet_domain.state import ApprovalState
 from placet_rpc import deadlines
 from placet_rpc.errors import DeadlineExceeded, Unavailable
@@ -107,7 +107,7 @@ class Door:
             standing = await self._views.standing(tenant, approval_id)
             sent = _Sent(tenant, approval_id, command, datetime.now(UTC), deadline, listener, standing)
             known = await self._known(sent)
-            judged = known.state.judged.keys() if known is not None else frozenset[str]()
+            judged = known.state.commands.keys() if known is not None else frozenset[str]()
             if known is not None and command.id in judged:
                 effect = _effect_in(known, command) or await self._heard(sent)
                 return await self._answer(sent, effect, judged)
@@ -172,7 +172,7 @@ class Door:
         if not sent.standing.known:
             raise unknown_approval(sent.approval_id)
         seen = _known_from(sent.standing.path)
-        if seen is not None and machine.refusal_of(seen.state, sent.command) is not RefusalReason.NOT_ASKED:
+        if seen is not None and machine.refusal_of(seen.state, sent.command) is not ErrorReason.NOT_ASKED:
             return seen
         try:
             return _known_from(await self._log.events_of(sent.tenant, sent.approval_id, LOG_PATIENCE))
@@ -190,7 +190,7 @@ class Door:
 
     async def _in_view(self, sent: _Sent) -> Effect | None:
         seen = _known_from(await self._views.path(sent.tenant, sent.approval_id))
-        if seen is None or sent.command.id not in seen.state.judged:
+        if seen is None or sent.command.id not in seen.state.commands:
             return None
         return _effect_in(seen, sent.command)
 
@@ -199,7 +199,7 @@ class Door:
         it was not started yet, or was lost: then it is brought back, and the command to it."""
         known = _known_from(await self._log.events_of(sent.tenant, sent.approval_id))
         if known is not None:
-            if sent.command.id in known.state.judged:
+            if sent.command.id in known.state.commands:
                 return known
             _check(known.state, sent.command)
         try:
@@ -224,7 +224,7 @@ def _check(state: ApprovalState, command: Command) -> None:
     refusal = machine.refusal_of(state, command)
     # The rendering in force changes with releases. The workflow may have the command from before: it judges
     # by what was in force then, and would let it take effect after it was refused here.
-    if refusal is not None and refusal is not RefusalReason.RENDERING_CHANGED:
+    if refusal is not None and refusal is not ErrorReason.RENDERING_CHANGED:
         raise refused(refusal, machine.explain_refusal(state, refusal), present(state, {}))
 
 
@@ -241,8 +241,8 @@ def _effect_by(happened: Happened, command: Command) -> Effect | None:
     if event.command_digest.hex() != command.digest():
         raise reused(command)
     if event.WhichOneof("body") == "refused":
-        reason = event_pb2.RefusalReason.Name(event.refused.reason).removeprefix("REFUSAL_REASON_")
-        raise refused(RefusalReason(reason), event.refused.message.value, happened.shown.approval)
+        reason = error_reason_pb2.ErrorReason.Name(event.refused.reason).removeprefix("ERROR_REASON_")
+        raise refused(ErrorReason(reason), event.refused.message.value, happened.shown.approval)
     # What one append stored may come in pieces; the last of a command's entries closes the request.
     if event.WhichOneof("body") != "closed":
         return None
@@ -252,7 +252,7 @@ def _effect_by(happened: Happened, command: Command) -> Effect | None:
 
 def _effect_in(known: Known, command: Command) -> Effect | None:
     """What became of a command that was judged; None while not all of it is known here."""
-    judged = known.state.judged[command.id]
+    judged = known.state.commands[command.id]
     if judged.digest != command.digest():
         raise reused(command)
     if judged.refusal is not None:

@@ -45,7 +45,7 @@ class Starter:
         self, request: Request, path: Sequence[event_pb2.LogEntry], accepted: Sequence[Command] = ()
     ) -> None:
         state = folded(path) if len(path) > 1 else None
-        judged = state.judged if state is not None else {}
+        judged = state.commands if state is not None else {}
         # Temporal forgets a workflow after its retention, and must not be asked to start a closed request's.
         with _in_trace_of(path[0].entry.event):
             await self._workflows.start(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.content.warnings import TextWarning
-from placet_domain.machine import received_of
+from placet_domain.rules.builders import received_of
 from placet_domain.state import ApprovalState
 from placet_mapping import to_proto
 
@@ -39,7 +39,7 @@ def present(
         tier=state.tier,
         tier_name=state.tier_opened.name if state.tier_opened else "",
         asked=people_asked(state),
-        held=state.held.reason if state.held else "",
+        paused=state.paused.reason if state.paused else "",
         trace_id=trace_id(state.traceparent),
         last_number=state.last_number,
         log_index=state.log_index,

@@ -66,7 +66,7 @@ class EmbeddedProvider:
         scored = await self.score(case.document)
         verdict, why = self._verdict(scored, case)
         reasoning = (
-            f"{why} Judged {self._honestly}: risk {scored.risk:.2f}. "
+            f"{why} CommandResult {self._honestly}: risk {scored.risk:.2f}. "
             f"{explained(scored, self.rules.limits.baseline)}"
         )
         return AiDecision(
