@@ -18,7 +18,7 @@ from google.protobuf.descriptor import Descriptor
 from placet.event.v1 import event_pb2, options_pb2
 from placet_rpc.errors import FailedPrecondition, NotFound, PermissionDenied
 
-_PLACES: Mapping[options_pb2.Place, str] = {
+_PLACES: Mapping[options_pb2.Place.ValueType, str] = {
     options_pb2.PLACE_TENANT: "to a tenant's own log",
     options_pb2.PLACE_FIRST: "as a request's first event",
     options_pb2.PLACE_UNSPECIFIED: "to a request",
@@ -30,16 +30,18 @@ class Rule:
     """Right to append an event: the role that the caller must hold, and the only place for it."""
 
     role: str
-    place: options_pb2.Place
+    place: options_pb2.Place.ValueType
 
 
 def _rules(event: Descriptor) -> Mapping[str, Rule]:
     rules = {}
     for field in event.oneofs_by_name["body"].fields:
+        if field.message_type is None:
+            continue
         options = field.message_type.GetOptions()
         roles = {_role_of(program) for program in options.Extensions[options_pb2.appended_by]}
         if len(roles) > 1:
-            raise TypeError(f"{field.message_type.full_name} is appended by programs of several roles")
+            raise TypeError(f"{field.full_name} is appended by programs of several roles")
         for role in roles:
             rules[field.name] = Rule(role, options.Extensions[options_pb2.place])
     return rules
@@ -105,7 +107,7 @@ def check_erasable(approval_id: str, kinds: Collection[str]) -> None:
         raise FailedPrecondition("Only a closed request can be erased.", reason="NOT_CLOSED", metadata=about)
 
 
-def _fits(place: options_pb2.Place, expected_next: int, position: int) -> bool:
+def _fits(place: options_pb2.Place.ValueType, expected_next: int, position: int) -> bool:
     if place == options_pb2.PLACE_TENANT:
         return expected_next == 0
     if place == options_pb2.PLACE_FIRST:
