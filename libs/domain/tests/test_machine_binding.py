@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from REMOVED import refusal_of
 
 from placet_domain.commands import Command
 from placet_domain.events import Closed, ErrorReason, Refused, State, Verdict, Voted
 from placet_domain.rules.builders import received_of
-from REMOVED import refusal_of
 from placet_domain.stimuli import Begin
 from placet_testing.playing import ALICE, BOB, CONTENT, RENDERING, Play, decision, person
 from placet_testing.workflows import shipped_policy

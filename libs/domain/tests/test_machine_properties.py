@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet_domain.commands import Command
-from placet_domain.events import ActorKind, AiResult, Decided, Priority, ErrorReason, Source, Verdict
+from placet_domain.events import ActorKind, AiResult, Decided, ErrorReason, Priority, Source, Verdict
 from placet_domain.rules.builders import CLOCK
 from placet_domain.rules.refusals import explain_refusal
 from placet_domain.state import ApprovalState

@@ -14,8 +14,8 @@ from placet_cli.commands.options import command
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen
 from placet_cli.session import Session
-from placet_domain.policy import ByPriority, Policy, Tier
 from placet_domain.durations import format_duration
+from placet_domain.policy import ByPriority, Policy, Tier
 from placet_domain.policy_files import BadPolicy, load
 
 _FOLDER = "PLACET_APPROVAL_POLICY_FOLDER"
