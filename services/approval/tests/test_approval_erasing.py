@@ -14,7 +14,7 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
-from placet_domain.events import Actor, ActorKind, Event, ErrorReason, Refused
+from placet_domain.events import Actor, ActorKind, ErrorReason, Event, Refused
 from placet_proof import Proven, VerifierKey, verify_receipt
 from placet_rpc.client import channel
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, PlacetError

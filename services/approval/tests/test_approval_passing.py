@@ -7,10 +7,10 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from placet_approval.commands.inflight import UNJUDGED
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_approval.commands.inflight import UNJUDGED
 from placet_rpc.errors import AlreadyExists, FailedPrecondition, ResourceExhausted, Unavailable
 
 if TYPE_CHECKING:

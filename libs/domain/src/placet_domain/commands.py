@@ -236,6 +236,6 @@ class AnyCommand(RootModel[Command]):
     """Reads a command of any kind from JSON, where a type that can be named is needed."""
 
 
-def command_from_json(text: str | bytes) -> BaseCommand:
+def command_from_json(text: str | bytes) -> Command:
     """A command from its JSON. Raises ValueError when it is none."""
     return AnyCommand.model_validate_json(text).root

@@ -116,6 +116,11 @@ class Tier(PolicyPart):
         """The slots that it asks, in order."""
         return tuple(target.slot for target in self.asks if isinstance(target, SlotTarget))
 
+    @property
+    def fixed_people(self) -> tuple[str, ...]:
+        """The people whom it asks whatever the request names."""
+        return tuple(target.person for target in self.asks if isinstance(target, PersonTarget))
+
     def people(self, assignments: Sequence[Assignment]) -> tuple[str, ...]:
         """The people whom it asks, in order and each once, given what the request names."""
         return _unique(person for target in self.asks for person in _people_of(target, assignments))

@@ -1,10 +1,10 @@
 """`ApprovalWorkflow`: runs one request through its policy. The rules are in `placet_domain`; this file waits, appends
 and calls.
 
-One coroutine writes. Whatever happens (a command, a timer, an AI's answer) is put into one queue; the main coroutine
-takes everything that is due, appends the events that follow from it in one batch, and folds the log's answer. A local
-activity may run twice (it runs before its workflow task is durable), so the log decides: what it already holds is
-folded first, and the stimuli are processed again.
+One coroutine writes. Whatever happens (a command, a timer, an AI's answer) is put into one queue; the main
+coroutine takes everything that is due, appends the events that follow from it in one batch, and folds the
+log's answer. A local activity may run twice (it runs before its workflow task is durable), so the log
+decides: what it already holds is folded first, and the stimuli are processed again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ with workflow.unsafe.imports_passed_through():
     from placet_workflows.activity_types import AppendInput, ApprovalInput, Status
     from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
 
-# Stimuli processed in one append, which takes 200 events: each gives at most 4, and those that open a tier some 30 more.
+# Stimuli processed in one append, which takes 200 events: each gives at most 4, and those that open a tier
+# some 30 more.
 BATCH = 20
 # Time for which the result of a notice waits for another append, before it is appended by itself.
 NOTICE_DELAY = timedelta(seconds=2)
@@ -107,8 +108,8 @@ class ApprovalWorkflow:
     async def run(self, _start: ApprovalInput) -> None:
         """Ends when the outcome is in the log, every command is processed and the requester is told.
 
-        A cancellation in Temporal comes from nobody that was authenticated here, so it decides nothing: the request
-        goes on, and the log of the worker names the way that counts.
+        A cancellation in Temporal comes from nobody that was authenticated here, so it decides nothing: the
+        request goes on, and the log of the worker names the way that counts.
         """
         main = asyncio.create_task(self._main(), name="main")
         while not main.done():
@@ -147,7 +148,8 @@ class ApprovalWorkflow:
     async def _process(self) -> None:
         """Takes stimuli from the queue and appends what follows, in one batch.
 
-        What the log already holds is folded first, and the same stimuli are processed again: nothing is caused twice.
+        What the log already holds is folded first, and the same stimuli are processed again: nothing is
+        caused twice.
         """
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
         while batch := self._due_events(taken):
@@ -167,7 +169,8 @@ class ApprovalWorkflow:
                 raise AssertionError("the log neither appended nor answered what stands in the way")
 
     def _due_events(self, taken: Sequence[stimuli.Stimulus | stimuli.PendingNotices]) -> tuple[Event, ...]:
-        """The events that follow from `taken`, each stimulus processed in the state that the one before it leaves."""
+        """The events that follow from `taken`, each stimulus processed in the state that the one before it
+        leaves."""
         trial = self._state.copy_for_trial()
         # Not cleared after an append: a notice may have joined while the log was answering.
         self._pending = [event for event in self._pending if not trial.knows(event)]
@@ -184,10 +187,12 @@ class ApprovalWorkflow:
             due += events
         return (*pending, *due) if due or stimuli.PendingNotices() in taken else ()
 
-    # Calls and a timer. Both are derived from the state alone, so that a re-run and a continued run start the same.
+    # Calls and a timer. Both are derived from the state alone, so that a re-run and a continued run start the
+    # same.
 
     def _act(self) -> None:
-        """Starts the calls that the state needs and that do not run; cancels those that it no longer needs."""
+        """Starts the calls that the state needs and that do not run; cancels those that it no longer needs.
+        Starts the calls that the state needs and that do not run; cancels those that it no longer needs."""
         wanted = self._wanted_calls()
         for name in [name for name in self._calls if name not in wanted]:
             self._calls.pop(name).cancel()
@@ -273,7 +278,10 @@ class ApprovalWorkflow:
     # Calls. Each ends by putting its result into the queue or among the pending events.
 
     async def _pre_screen(self) -> None:
-        """Assesses quickly first; then deeply, where the policy wants it and a model is there. Two minutes in all."""
+        """Assesses quickly first; then deeply, where the policy wants it and a model is there.
+
+        Two minutes in all.
+        """
         pre_screen = self._policy.pre_screen
         if pre_screen is None:
             return
@@ -310,8 +318,8 @@ class ApprovalWorkflow:
     async def _notify_assigned(self, step: str, tier: TierState, assignment: TierAssignment) -> None:
         """Notifies one of those who were asked.
 
-        A success goes with the next append, or by itself after NOTICE_DELAY. A failure is logged at once, because
-        somebody may have to act on it.
+        A success goes with the next append, or by itself after NOTICE_DELAY. A failure is logged at once,
+        because somebody may have to act on it.
         """
         result = await calls.notify(inputs.notice_to_assigned(self._state, step, tier, assignment))
         notified = Notified(

@@ -14,17 +14,19 @@ from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.temporal import Workflows
-from placet_approval.commands.handler import Door
+from placet_approval.commands.handler import CommandHandler
 from placet_approval.config import Settings
 from placet_approval.erasure import Eraser
 from placet_approval.intake.service import Intake
 from placet_approval.intake.start import Starter
+from placet_approval.policy_queries import PolicyQueries
 from placet_approval.projection.feed import Feed
-from placet_approval.queries import Reader
+from placet_approval.queries import Queries
 from placet_approval.recovery.intake import Sweeper, again_and_again
 from placet_approval.recovery.workflows import Reviver
 from placet_approval.servicer import ApprovalServicer
-from placet_approval.store.pending_commands import Notes
+from placet_approval.store.pending_commands import PendingCommands
+from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import BadPolicy, load
@@ -59,7 +61,6 @@ async def run(settings: Settings) -> None:
 async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[Service]:
     """The service at work, lacking only a server."""
     async with AsyncExitStack() as stack:
-        policies = load(settings.policy_folder)
         database = await Database.open(settings.database_url, migrations="placet_approval")
         stack.push_async_callback(database.close)
         await stack.enter_async_context(shredding(database))
@@ -69,23 +70,26 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
                 await stack.enter_async_context(channel(settings.audit_address, tokens, tls=settings.tls()))
             )
         )
-        requests, views, notes = RequestStore(database), ViewStore(database), Notes(database)
-        feed = Feed(log, views, requests, holder=settings.replica)
+        requests, views, pending = RequestStore(database), ViewStore(database), PendingCommands(database)
+        policies = PolicyStore(database, load(settings.policy_folder))
+        await policies.record_current()
+        feed = Feed(log, views, requests, policies, holder=settings.replica)
         stack.push_async_callback(feed.close)
         for tenant in await requests.tenants():
             feed.of(tenant)
-        starter = Starter(workflows, notes)
+        starter = Starter(workflows, pending, policies)
         intake = Intake(requests, views, feed, log, starter, policies, settings.clock_scale)
         patience = timedelta(seconds=settings.sweep_after)
         sweeper = Sweeper(requests, intake, patience)
-        reviver = Reviver(requests, notes, log, workflows, starter, patience)
+        reviver = Reviver(requests, pending, log, workflows, starter, patience)
         servicer = ApprovalServicer(
             intake,
-            Door(notes, views, feed, log, workflows, reviver),
-            Reader(requests, views, feed, log, settings.pulse),
+            CommandHandler(pending, views, feed, log, workflows, reviver),
+            Queries(requests, pending, policies, views, feed, log, settings.pulse),
+            PolicyQueries(policies),
             Eraser(requests, feed, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
-            judge_budget=settings.judge_budget,
+            command_budget=settings.command_budget,
         )
         endpoint = Endpoint(
             approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"],

@@ -10,7 +10,7 @@ SEE_EVERYTHING = frozenset({"auditor", "operator", "service", "worker"})
 
 
 @dataclass(frozen=True)
-class Sight:
+class Visibility:
     """What a caller may see within its tenant: everything, or what `subject` asked for or was asked."""
 
     tenant: str
@@ -23,7 +23,7 @@ class Sight:
         return self.everything or self.subject == requester or self.subject in asked
 
 
-def sight_of(principal: Principal) -> Sight:
+def visibility_of(principal: Principal) -> Visibility:
     """What this caller may see."""
     everything = bool(principal.roles & SEE_EVERYTHING)
-    return Sight(tenant=principal.tenant, subject=principal.subject, everything=everything)
+    return Visibility(tenant=principal.tenant, subject=principal.subject, everything=everything)

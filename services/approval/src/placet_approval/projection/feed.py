@@ -23,6 +23,7 @@ from placet_approval.projection.fold import Change, Folding, Happened
 from placet_approval.projection.prefetch import read_ahead
 from placet_approval.projection.wait_spans import record_waits
 from placet_approval.store.erasure import erased_id
+from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import CursorMoved, Shown, ViewStore
 from placet_rpc.errors import PlacetError
@@ -76,12 +77,15 @@ class Listener:
 class TenantFeed:
     """One tenant's tail."""
 
-    def __init__(self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore) -> None:
+    def __init__(
+        self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore, policies: PolicyStore
+    ) -> None:
         self._tenant = tenant
+        self._policies = policies
         self._log = log
         self._views = views
         self._requests = requests
-        self._folding = Folding(tenant, log, views, requests)
+        self._folding = Folding(tenant, log, views, requests, policies)
         self._listeners: dict[str, set[Listener]] = {}
         self._recent: deque[Happened] = deque(maxlen=RECENT)
         # The index from which `_recent` is complete, and the first index not read yet.
@@ -162,7 +166,9 @@ class TenantFeed:
             newest_first = takewhile(lambda one: one.stored.index >= index, reversed(self._recent))
             return list(newest_first)[::-1], max(self._position, index)
         stored, end = await self._views.events_from(self._tenant, index, HISTORY_PAGE)
-        changes = await Folding(self._tenant, self._log, self._views, self._requests).take(stored)
+        changes = await Folding(self._tenant, self._log, self._views, self._requests, self._policies).take(
+            stored
+        )
         following = stored[-1].index + 1 if len(stored) == HISTORY_PAGE else max(end, index)
         return [change.happened for change in changes if change.happened.stored.index < following], following
 
@@ -270,7 +276,7 @@ class TenantFeed:
             if len(self._recent) == RECENT:
                 self._recent_from = self._recent[0].stored.index + 1
             self._recent.append(one)
-            for listener in self._listeners.get(one.shown.approval.id, ()):
+            for listener in self._listeners.get(one.shown.approval.approval_id, ()):
                 listener.hear(one)
         self._wake_watchers()
 
@@ -285,9 +291,9 @@ def _last_of_each(changes: Sequence[Change]) -> list[tuple[Shown, list[str]]]:
     latest: dict[str, tuple[Shown, list[str]]] = {}
     for change in changes:
         shown = change.happened.shown
-        _, asked = latest.get(shown.approval.id, (shown, []))
+        _, asked = latest.get(shown.approval.approval_id, (shown, []))
         asked = [] if change.erases else asked
-        latest[shown.approval.id] = (shown, [*asked, *change.newly_asked])
+        latest[shown.approval.approval_id] = (shown, [*asked, *change.newly_asked])
     return list(latest.values())
 
 
@@ -303,7 +309,15 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
 class Feed:
     """The feeds of all tenants, each begun when it is first needed; and which of them this process leads."""
 
-    def __init__(self, log: AuditLog, views: ViewStore, requests: RequestStore, holder: str) -> None:
+    def __init__(
+        self,
+        log: AuditLog,
+        views: ViewStore,
+        requests: RequestStore,
+        policies: PolicyStore,
+        holder: str,
+    ) -> None:
+        self._policies = policies
         self._log = log
         self._views = views
         self._requests = requests
@@ -317,7 +331,9 @@ class Feed:
         """A tenant's feed."""
         feed = self._feeds.get(tenant)
         if feed is None:
-            feed = self._feeds[tenant] = TenantFeed(tenant, self._log, self._views, self._requests)
+            feed = self._feeds[tenant] = TenantFeed(
+                tenant, self._log, self._views, self._requests, self._policies
+            )
             self._tasks.add(_own_task(feed.run(), f"feed-{tenant}"))
             self._elect_now.set()
             if self._election is None:

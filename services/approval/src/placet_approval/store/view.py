@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.store.erasure import erase_in, erased_id, erasure_in
+from placet_approval.store.filters import Filter, visible_requests
 from placet_approval.store.page_tokens import page_token, read_token
-from placet_approval.store.pending_commands import Noted, noted_in
 from placet_approval.store.requests import Request, request_in
 from placet_approval.store.tables import (
     VIEW_TABLES,
@@ -22,8 +22,9 @@ from placet_approval.store.tables import (
     view_cursor,
     view_erasure,
     view_event,
+    view_label,
 )
-from placet_approval.visibility import Sight
+from placet_approval.visibility import Visibility
 from placet_storage import Database
 
 
@@ -36,23 +37,11 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What a command meets: its request's entries in the view, the commands that are noted, and whether there
-    is such a request at all."""
+class CommandContext:
+    """A command's request: its entries in the view, and whether there is such a request at all."""
 
     path: Sequence[event_pb2.LogEntry]
-    noted: Sequence[Noted]
-    known: bool
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which requests to list; empty means any."""
-
-    states: tuple[str, ...] = ()
-    policy: str = ""
-    subject_id: str = ""
-    waiting_for: str = ""
+    exists: bool
 
 
 class CursorMoved(Exception):
@@ -72,9 +61,11 @@ class ViewStore:
         """A request as the view has it; as it was accepted, while the view knows nothing of it."""
         return await self._database.query(_get, tenant, approval_id, operation="get view")
 
-    async def standing(self, tenant: str, approval_id: str) -> Standing:
-        """What a command meets."""
-        return await self._database.query(_standing, tenant, approval_id, operation="get standing")
+    async def command_context(self, tenant: str, approval_id: str) -> CommandContext:
+        """The request that a command is for."""
+        return await self._database.query(
+            _command_context, tenant, approval_id, operation="get command context"
+        )
 
     async def path(self, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
         """A request's entries, in order."""
@@ -87,13 +78,15 @@ class ViewStore:
         return await self._database.query(_before, tenant, approval_id, log_index, operation="get before")
 
     async def page(
-        self, sight: Sight, wanted: Filter, size: int, token: str
+        self, visible: Visibility, wanted: Filter, size: int, token: str
     ) -> tuple[list[approval_pb2.Approval], str]:
         """One page, newest first, and the token of the next (empty at the end).
 
         Raises InvalidArgument for a token that was not given by this method.
         """
-        query = _visible(sight, wanted).order_by(view.c.create_time.desc(), view.c.approval_id.desc())
+        query = visible_requests(visible, wanted).order_by(
+            view.c.create_time.desc(), view.c.approval_id.desc()
+        )
         if token:
             create_time, approval_id = read_token(token)
             place = sa.tuple_(view.c.create_time, view.c.approval_id)
@@ -101,6 +94,10 @@ class ViewStore:
             after = sa.tuple_(sa.literal(create_time, view.c.create_time.type), sa.literal(approval_id))
             query = query.where(place < after)
         return await self._database.query(_page, query, size, operation="list view")
+
+    async def paths(self, tenant: str, approval_ids: Sequence[str]) -> dict[str, list[event_pb2.LogEntry]]:
+        """The entries of some requests, each in order."""
+        return await self._database.query(_paths, tenant, approval_ids, operation="get paths")
 
     async def events_from(
         self, tenant: str, log_index: int, limit: int
@@ -136,9 +133,14 @@ class ViewStore:
             events=[_event_row(tenant, entry) for entry in entries if entry.entry.approval_id],
             requests=[view_row(tenant, shown.approval) for shown, _ in changed],
             asked=[
-                {"tenant": tenant, "approval_id": shown.approval.id, "person": person}
+                {"tenant": tenant, "approval_id": shown.approval.approval_id, "person": person}
                 for shown, newly_asked in changed
                 for person in newly_asked
+            ],
+            labels=[
+                {"tenant": tenant, "approval_id": shown.approval.approval_id, "key": key, "value": value}
+                for shown, _ in changed
+                for key, value in shown.approval.labels.items()
             ],
             erasures=[entry for entry in entries if erased_id(entry)],
         )
@@ -218,6 +220,7 @@ class _Statements:
 
     def __init__(self, database: Database) -> None:
         self.begin_cursor = database.insert(view_cursor).on_conflict_do_nothing()
+        self.insert_labels = database.insert(view_label).on_conflict_do_nothing()
         insertion = database.insert(view)
         self.upsert = insertion.on_conflict_do_update(
             index_elements=list(view.primary_key),
@@ -234,6 +237,7 @@ class _Rows:
     events: Sequence[Mapping[str, object]]
     requests: Sequence[Mapping[str, object]]
     asked: Sequence[Mapping[str, object]]
+    labels: Sequence[Mapping[str, object]]
     erasures: Sequence[event_pb2.LogEntry]
 
 
@@ -249,19 +253,27 @@ def _get(connection: sa.Connection, tenant: str, approval_id: str) -> Shown | Re
     return Shown(approval_pb2.Approval.FromString(found), asked)
 
 
-def _standing(connection: sa.Connection, tenant: str, approval_id: str) -> Standing:
+def _command_context(connection: sa.Connection, tenant: str, approval_id: str) -> CommandContext:
     path = path_in(connection, tenant, approval_id)
-    return Standing(
-        path,
-        noted=noted_in(connection, tenant, approval_id),
-        known=bool(path) or request_in(connection, tenant, approval_id) is not None,
-    )
+    return CommandContext(path, exists=bool(path) or request_in(connection, tenant, approval_id) is not None)
 
 
 def path_in(connection: sa.Connection, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
     """A request's entries in the view, in order."""
     rows = connection.execute(_PATH, {"tenant": tenant, "approval_id": approval_id})
     return [event_pb2.LogEntry.FromString(entry) for (entry,) in rows]
+
+
+def _paths(
+    connection: sa.Connection, tenant: str, approval_ids: Sequence[str]
+) -> dict[str, list[event_pb2.LogEntry]]:
+    query = sa.select(view_event.c.approval_id, view_event.c.entry).where(
+        view_event.c.tenant == tenant, view_event.c.approval_id.in_(approval_ids)
+    )
+    paths: dict[str, list[event_pb2.LogEntry]] = {approval_id: [] for approval_id in approval_ids}
+    for approval_id, entry in connection.execute(query.order_by(view_event.c.log_index)):
+        paths[approval_id].append(event_pb2.LogEntry.FromString(entry))
+    return paths
 
 
 def _before(
@@ -314,7 +326,11 @@ def _write(
     for erasure in rows.erasures:
         # Before what the requests are now is written, and after what of their path comes in the same batch.
         erase_in(connection, tenant, erasure)
-    for statement, added in ((statements.upsert, rows.requests), (_INSERT_ASKED, rows.asked)):
+    for statement, added in (
+        (statements.upsert, rows.requests),
+        (_INSERT_ASKED, rows.asked),
+        (statements.insert_labels, rows.labels),
+    ):
         if added:
             connection.execute(statement, added)
 
@@ -352,7 +368,7 @@ def view_row(tenant: str, approval: approval_pb2.Approval) -> dict[str, object]:
     """A request's row in the view."""
     return {
         "tenant": tenant,
-        "approval_id": approval.id,
+        "approval_id": approval.approval_id,
         "requester": approval.requester,
         "state": event_pb2.State.Name(approval.state),
         "policy": approval.policy,
@@ -361,28 +377,3 @@ def view_row(tenant: str, approval: approval_pb2.Approval) -> dict[str, object]:
         "last_number": approval.last_number,
         "approval": approval.SerializeToString(deterministic=True),
     }
-
-
-def _visible(sight: Sight, wanted: Filter) -> sa.Select[tuple[datetime, str, bytes]]:
-    query = sa.select(view.c.create_time, view.c.approval_id, view.c.approval).where(
-        view.c.tenant == sight.tenant
-    )
-    if not sight.everything:
-        query = query.where((view.c.requester == sight.subject) | _asks(sight.subject))
-    if wanted.states:
-        query = query.where(view.c.state.in_(wanted.states))
-    if wanted.policy:
-        query = query.where(view.c.policy == wanted.policy)
-    if wanted.subject_id:
-        query = query.where(view.c.subject_id == wanted.subject_id)
-    if wanted.waiting_for:
-        query = query.where(view.c.state == "STATE_PENDING", _asks(wanted.waiting_for))
-    return query
-
-
-def _asks(person: str) -> sa.ColumnElement[bool]:
-    return sa.exists().where(
-        view_asked.c.tenant == view.c.tenant,
-        view_asked.c.approval_id == view.c.approval_id,
-        view_asked.c.person == person,
-    )
