@@ -11,10 +11,10 @@ import uuid
 import pytest
 
 from placet.approval.v1 import approval_pb2
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_cli.mailsink import read_mails
 from placet_client import PlacetClient
-from placet_domain.commands import Command
+from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
 from placet_rpc.errors import FailedPrecondition
 from placet_testing.stack import ALICE, Stack, until
@@ -103,8 +103,7 @@ async def test_a_program_decides_on_what_it_read_and_on_nothing_else(stack: Stac
 async def test_the_workflow_refuses_what_did_not_come_by_the_door_and_the_log_says_why(stack: Stack) -> None:
     approval_id = await stack.request()
     shown = await stack.waiting(approval_id)
-    command = Command(
-        type="decision",
+    command = DecisionCommand(
         id=str(uuid.uuid4()),
         actor=Actor(kind=ActorKind.PERSON, name=ALICE),
         verdict=Verdict.APPROVE,

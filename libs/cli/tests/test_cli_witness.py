@@ -39,7 +39,7 @@ def home(tmp_path: Path) -> Home:
 def say(home: Home, kind: Kind | None = None, looked: datetime | None = None) -> None:
     """Writes down how a witness stands."""
     alarm = None if kind is None else Alarm(kind, BEFORE, "the log had 3 entries")
-    with Folder.paused(home.witness) as folder:
+    with Folder.held(home.witness) as folder:
         folder.say(Status(10.0, "log.test", 3, looked or datetime.now(UTC), BEFORE, alarm))
 
 

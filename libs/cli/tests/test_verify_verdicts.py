@@ -110,7 +110,7 @@ def say(folder: Path, kind: Kind | None, *, ago: timedelta = timedelta(), origin
     """Lets a witness write down how it stands, as it looked so long ago."""
     looked = datetime.now(UTC) - ago
     alarm = None if kind is None else Alarm(kind, looked, "the log had 3 entries")
-    with Folder.paused(folder) as held:
+    with Folder.held(folder) as held:
         held.say(Status(10.0, origin, 12, looked, looked, alarm))
 
 

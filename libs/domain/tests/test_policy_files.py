@@ -31,7 +31,7 @@ def test_simple_waits_without_limit_for_a_person() -> None:
     assert [tier.decision_type for tier in policy.tiers] == [DecisionType.HUMAN]
     assert timeouts(policy, 1) == (None,) * 4
     assert policy.fallback.by == "reject"
-    assert not policy.needs_manager
+    assert policy.slots == ("required_approver",)
 
 
 def test_ai_fallback_analyses_first_and_lets_the_ai_decide_after_a_day() -> None:
@@ -42,14 +42,14 @@ def test_ai_fallback_analyses_first_and_lets_the_ai_decide_after_a_day() -> None
     assert [tier.decision_type for tier in policy.tiers] == [DecisionType.HUMAN]
     assert timeouts(policy, 1) == (24 * HOUR,) * 4
     assert (policy.fallback.by, policy.fallback.approver) == ("ai", "AI-Fallback")
-    assert not policy.needs_manager
+    assert policy.slots == ("required_approver",)
 
 
 def test_escalating_asks_for_2_hours_then_the_manager_for_4_then_the_ai() -> None:
     policy = load(None)["escalating"]
 
     assert policy.pre_screen is None
-    assert [tier.approver for tier in policy.tiers] == ["required", "manager"]
+    assert [tier.slots for tier in policy.tiers] == [("required_approver",), ("manager_approver",)]
     assert [tier.decision_type for tier in policy.tiers] == [DecisionType.HUMAN, DecisionType.MANAGER]
     assert timeouts(policy, 1) == (2 * HOUR,) * 4
     assert timeouts(policy, 2) == (4 * HOUR,) * 4
@@ -68,12 +68,12 @@ def test_document_approves_low_risk_at_once_in_the_words_of_the_specification() 
 def test_document_waits_by_priority_then_for_the_manager() -> None:
     policy = load(None)["document"]
 
-    assert [tier.approver for tier in policy.tiers] == ["required", "manager"]
+    assert [tier.slots for tier in policy.tiers] == [("required_approver",), ("manager_approver",)]
     assert [tier.decision_type for tier in policy.tiers] == [DecisionType.HUMAN, DecisionType.MANAGER]
     assert timeouts(policy, 1)[1:] == (2 * HOUR, 8 * HOUR, 24 * HOUR)
     assert timeouts(policy, 1)[0] == 2 * HOUR  # the specification gives URGENT no other time than HIGH
     assert timeouts(policy, 2) == (4 * HOUR,) * 4
-    assert policy.tiers[1].asks == "Original approver {required} did not respond"
+    assert policy.tiers[1].message == "Original approver {required_approver} did not respond"
 
 
 def test_document_falls_back_to_the_ai_and_says_that_neither_responded() -> None:

@@ -36,7 +36,7 @@ def test_a_policy_of_one_tier_is_enough() -> None:
     policy = Policy.from_toml(MINIMAL)
     assert policy.tiers[0].timeout_of(Priority.NORMAL) == timedelta(hours=2)
     assert policy.pre_screen is None
-    assert not policy.needs_manager
+    assert policy.slots == ("required_approver",)
 
 
 @pytest.mark.parametrize(

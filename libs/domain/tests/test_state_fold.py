@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from placet_domain import machine
+from placet_domain import interpreter
 from placet_domain.events import (
     Actor,
     Entry,
@@ -73,7 +73,7 @@ def test_a_command_that_caused_three_events_is_known_by_the_first() -> None:
 def test_what_goes_with_others_is_known_once_it_is_stored() -> None:
     play = Play(POLICY)
     notified = Event(cause_id="asked-3", actor=Actor(), body=Notified(notification_id="n", delivered=True))
-    processed = machine.processed_event(Processed(method="text"), START)
+    processed = interpreter.processed_event(Processed(method="text"), START)
     assert not play.state.knows(notified)
     assert not play.state.knows(processed)
     play.log(processed)

@@ -82,7 +82,7 @@ async def test_a_row_that_another_has_locked_in_postgresql_is_unavailable_and_th
     database = await Database.open(postgres_url, migrations=package)
 
     def hold(connection: Connection) -> None:
-        connection.execute(note.update().values(body="paused"))
+        connection.execute(note.update().values(body="held"))
         pause.here()
 
     def overwrite(connection: Connection) -> None:

@@ -109,7 +109,7 @@ def failing_for_the_asked(*, retryable: bool) -> Callable[[NotifyInput], Awaitab
     """A channel that reaches requesters only."""
 
     async def notify(request: NotifyInput) -> NotifyResult:
-        if request.tier > 0:
+        if request.tier is not None:
             later = timedelta(minutes=20)
             raise ApplicationError("away", non_retryable=not retryable, next_retry_delay=later)
         return await delivering(request)

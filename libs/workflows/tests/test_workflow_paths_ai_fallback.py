@@ -96,7 +96,7 @@ async def test_after_the_silence_the_ai_decides(
     )
     assert timedelta(0) <= request.waited(1) - hours * HOUR < MINUTE
     opened = request.only(TierOpened)
-    assert opened.due is not None
+    assert opened.due_time is not None
     assert request.only(FellBack).reason == f"{ALICE} did not respond"
 
 

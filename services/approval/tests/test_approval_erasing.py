@@ -57,7 +57,7 @@ async def get(
     platform: Platform, approval_id: str, subject: str = OPERATOR, *roles: str, min_log_index: int = 0
 ) -> approval_pb2.Approval:
     stub = await platform.as_(subject, *(roles or ("operator",)))
-    request = approval_service_pb2.GetApprovalRequest(id=approval_id, min_log_index=min_log_index)
+    request = approval_service_pb2.GetApprovalRequest(approval_id=approval_id, min_log_index=min_log_index)
     return (await stub.GetApproval(request)).approval
 
 
@@ -176,7 +176,10 @@ async def test_after_an_erasure_nothing_that_is_told_holds_words(either_platform
     listed = await (await platform.as_(OPERATOR, "operator")).ListApprovals(
         approval_service_pb2.ListApprovalsRequest()
     )
-    assert {one.id: one.title for one in listed.approvals} == {approval_id: "", other: "Release the payment"}
+    assert {one.approval_id: one.title for one in listed.approvals} == {
+        approval_id: "",
+        other: "Release the payment",
+    }
 
 
 def values_of(message: Any) -> int:
@@ -276,7 +279,7 @@ async def test_who_asks_the_same_again_gets_the_same_request_and_nothing_is_kept
         platform.asking(request_id=request_id, labels={"team": "red"})
     )
 
-    assert again.id == approval_id
+    assert again.approval_id == approval_id
     assert platform.workflows.starts == starts
     approval = await get(platform, approval_id)
     assert (approval.title, dict(approval.labels)) == ("", {})

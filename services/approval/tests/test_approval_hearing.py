@@ -14,7 +14,7 @@ from placet_approval.commands.handler import Effect, effect_of
 from placet_approval.projection.feed import Listener
 from placet_approval.projection.fold import Happened
 from placet_approval.store.view import Shown
-from placet_domain.commands import Command
+from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, State, Verdict
 from placet_rpc.errors import Unavailable
 
@@ -66,7 +66,7 @@ async def test_who_waits_is_told_what_another_wrote_while_the_tail_was_broken_he
     approval_id, first = await two_replicas(platform, tails)
     caller = await platform.as_(CALLER)
     cut.set()
-    awaiting = approval_service_pb2.AwaitOutcomeRequest(id=approval_id)
+    awaiting = approval_service_pb2.AwaitOutcomeRequest(approval_id=approval_id)
     waiting = asyncio.ensure_future(caller.AwaitOutcome(awaiting, timeout=600))
     platform.address = first
     await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id))
@@ -105,9 +105,7 @@ async def has(found: list[Any], number: int) -> bool:
     return len(found) == number
 
 
-VOTE = Command(
-    type="decision", id="d", actor=Actor(kind=ActorKind.PERSON, name=ALICE), verdict=Verdict.APPROVE
-)
+VOTE = DecisionCommand(id="d", actor=Actor(kind=ActorKind.PERSON, name=ALICE), verdict=Verdict.APPROVE)
 
 
 # Any: whichever body an event has.

@@ -122,7 +122,7 @@ class Watched:
         clock: Callable[[], float] = lambda: 1_700_000_000.0,
     ) -> Iterator[Witness]:
         """A witness that believes these keys; without any, those that it sees first."""
-        with Folder.paused(self.path) as folder:
+        with Folder.held(self.path) as folder:
             trust = Trust(keys, learns=not keys)
             yield Witness(self.log, folder, self.signer, trust, interval=interval, clock=clock)
 

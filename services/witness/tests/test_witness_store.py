@@ -45,7 +45,7 @@ from placet_witness.store import Folder
 
 private = Ed25519PrivateKey.from_private_bytes(bytes(32))
 signer = Signer(private, "witness.test")
-with Folder.paused(Path(sys.argv[1])) as folder:
+with Folder.held(Path(sys.argv[1])) as folder:
     kept = folder.kept(signer.key)
     size = 0 if kept is None else kept[1].size
     print(size, flush=True)
@@ -61,21 +61,21 @@ with Folder.paused(Path(sys.argv[1])) as folder:
 
 def test_two_witnesses_never_keep_one_folder(tmp_path: Path) -> None:
     with (
-        Folder.paused(tmp_path / "witness"),
+        Folder.held(tmp_path / "witness"),
         pytest.raises(ValueError, match="another witness runs on"),
-        Folder.paused(tmp_path / "witness"),
+        Folder.held(tmp_path / "witness"),
     ):
         pass
-    with Folder.paused(tmp_path / "witness"):
+    with Folder.held(tmp_path / "witness"):
         pass
 
 
 def test_the_folder_is_the_witnesss_own(tmp_path: Path) -> None:
-    with Folder.paused(tmp_path / "new" / "witness"):
+    with Folder.held(tmp_path / "new" / "witness"):
         assert stat.S_IMODE((tmp_path / "new" / "witness").stat().st_mode) == 0o700
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    with pytest.raises(ValueError, match="others can write"), Folder.paused(tmp_path / "open"):
+    with pytest.raises(ValueError, match="others can write"), Folder.held(tmp_path / "open"):
         pass
 
 

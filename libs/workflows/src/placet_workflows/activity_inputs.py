@@ -1,5 +1,5 @@
-"""The inputs of activities, made from a request's state alone: a re-run and a continued run say the same under the same
-idempotency keys."""
+"""The inputs of activities, made from a request's state alone: a re-run and a continued run say the same
+under the same idempotency keys."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`ApprovalWorkflow`: runs one request through its policy. The rules are in `placet_domain`; this file waits, appends
-and calls.
+"""`ApprovalWorkflow`: runs one request through its policy. The rules are in `placet_domain`; this file waits,
+appends and calls.
 
 One coroutine writes. Whatever happens (a command, a timer, an AI's answer) is put into one queue; the main
 coroutine takes everything that is due, appends the events that follow from it in one batch, and folds the
@@ -79,8 +79,9 @@ class ApprovalWorkflow:
 
     @workflow.signal(dynamic=True)
     def receive(self, name: str, raws: Sequence[RawValue]) -> None:
-        """Enqueues a command; its result is in the log. Any other signal becomes a refusal: by name the SDK would
-        drop silently what it cannot decode, and stop the workflow at a signal with no payload or with two."""
+        """Enqueues a command; its result is in the log. Any other signal becomes a refusal: by name the SDK
+        would drop silently what it cannot decode, and stop the workflow at a signal with no payload or
+        with two."""
         payloads = [raw.payload for raw in raws]
         command = _decoded(payloads[0]) if name == COMMAND_SIGNAL and len(payloads) == 1 else None
         if command is None:
@@ -269,8 +270,8 @@ class ApprovalWorkflow:
         return [task for task in tasks if not task.cancelled()]
 
     def _raise_failures(self) -> None:
-        """Raises what a call raised: a mistake in our own code fails the workflow task visibly, and is retried with
-        mended code."""
+        """Raises what a call raised: a mistake in our own code fails the workflow task visibly, and is
+        retried with mended code."""
         for task in self._tasks():
             if task.done():
                 task.result()

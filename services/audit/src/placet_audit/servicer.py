@@ -75,8 +75,8 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> audit_service_pb2.ListEventsResponse:
         """A page. It ends early when its entries are large; then too the token leads on."""
-        tenant, approval_id = identity.current().tenant, request.approval_id
-        from_index = request.from_index
+        tenant, approval_id = identity.current().tenant, request.filter.approval_id
+        from_index = request.filter.from_log_index
         if request.page_token:
             from_index = read_page_token(request.page_token, tenant, approval_id)
         limit = request.page_size or DEFAULT_PAGE
@@ -98,7 +98,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> AsyncIterator[audit_service_pb2.TailEventsResponse]:
         """History, then the live log, until the caller goes away."""
-        async with aclosing(self._feed.tail(identity.current().tenant, request.from_index)) as stretches:
+        async with aclosing(self._feed.tail(identity.current().tenant, request.from_log_index)) as stretches:
             async for stretch in stretches:
                 yield audit_service_pb2.TailEventsResponse(entries=stretch.answers, size=stretch.size)
 
@@ -118,7 +118,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> audit_service_pb2.GetInclusionProofResponse:
         """That an entry is in the log."""
-        proof = await self._prover.inclusion(identity.current().tenant, request.index, request.size)
+        proof = await self._prover.inclusion(identity.current().tenant, request.log_index, request.size)
         return audit_service_pb2.GetInclusionProofResponse(
             leaf_hash=proof.leaf_hash,
             size=proof.size,
@@ -176,7 +176,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> AsyncIterator[audit_service_pb2.ExportEventsResponse]:
         """All entries up to the newest checkpoint."""
-        tenant, following = identity.current().tenant, request.from_index
+        tenant, following = identity.current().tenant, request.from_log_index
         note, size = await self._prover.checkpoint(tenant)
         check_reach(following, size)
         header = proof_pb2.ExportHeader(checkpoint=note, keys=self._vkeys(tenant))

@@ -58,7 +58,11 @@ class Stream:
                 tenant, min(cursor, MAX_CURSOR), recipient=recipient, limit=_PAGE
             )
             if cursor > end:
-                raise OutOfRange(f"the stream ends at {end}, before {cursor}; subscribe after {end}")
+                raise OutOfRange(
+                    f"no notification has cursor {cursor + 1} yet; subscribe from {end + 1} at most",
+                    reason="BEYOND_END",
+                    metadata={"from_cursor": str(cursor + 1), "next_cursor": str(end + 1)},
+                )
             for notification in page:
                 cursor = notification.cursor
                 yield Step(notification, cursor)

@@ -47,7 +47,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Witness]:
     """The witness's parts. Raises OSError or ValueError for what it cannot begin with."""
     signer, trust = Signer.load(settings.key_file, settings.name), settings.trust()
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(Folder.paused(settings.folder))
+        folder = stack.enter_context(Folder.held(settings.folder))
         tokens, timeout = FileTokenSource(settings.token_file), settings.interval
         opened = channel(settings.audit_address, tokens, default_timeout=timeout, tls=settings.tls())
         stub = audit_service_pb2_grpc.AuditServiceStub(await stack.enter_async_context(opened))

@@ -78,11 +78,15 @@ class DefaultActivities:
                 # The channel refuses this recipient for good: a result, for trying again cannot help.
                 told = refused.metadata
                 return NotifyResult(
-                    notification_id=told.get("notification_id", ""), delivered=False, channel=told.get("channel", "")
+                    notification_id=told.get("notification_id", ""),
+                    delivered=False,
+                    channel=told.get("channel", ""),
                 )
         delivery = response.delivery
         channel = notification_pb2.Channel.Name(delivery.channel).removeprefix("CHANNEL_").lower()
-        return NotifyResult(notification_id=delivery.notification.notification_id, delivered=True, channel=channel)
+        return NotifyResult(
+            notification_id=delivery.notification.notification_id, delivered=True, channel=channel
+        )
 
 
 def _notification(step: NotifyInput) -> notification_service_pb2.SendNotificationRequest:

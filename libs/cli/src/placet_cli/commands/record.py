@@ -54,7 +54,7 @@ async def tail(
     if about:
         async with session.client() as client:
             approval = await client.get(await session.resolve(client, about))
-        only = approval.id
+        only = approval.approval_id
         if from_index is None:
             from_index = approval.path[0].index
     async with session.channel("audit") as channel:
@@ -69,7 +69,9 @@ async def tail(
 
 
 async def _print_range(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceStub, start: int) -> None:
-    request = audit_service_pb2.ListEventsRequest(from_index=start, page_size=1000)
+    request = audit_service_pb2.ListEventsRequest(
+        filter=audit_service_pb2.EventFilter(from_log_index=start), page_size=1000
+    )
     while True:
         page = await stub.ListEvents(request)
         for entry in page.entries:
@@ -84,7 +86,7 @@ async def _follow(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceSt
     following, waits = start, pauses()
     while True:
         try:
-            async for some in stub.TailEvents(audit_service_pb2.TailEventsRequest(from_index=following)):
+            async for some in stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=following)):
                 waits = pauses()
                 for entry in some.entries:
                     printer.entry(entry)
@@ -186,9 +188,9 @@ async def _traced_request(session: Session, request: str) -> approval_pb2.Approv
         approval = await client.get(await session.resolve(client, request))
     if not approval.trace_id:
         raise Problem(
-            f"request {short(approval.id)} was not traced",
+            f"request {short(approval.approval_id)} was not traced",
             "its caller sent no trace, or sampling left it out",
-            tries=(f"placet show {short(approval.id)}",),
+            tries=(f"placet show {short(approval.approval_id)}",),
         )
     return approval
 

@@ -1,5 +1,5 @@
-"""The handler of commands: refuses junk, so that it never grows a history; signals the rest to the workflow, and reads
-the result from the log's tail."""
+"""The handler of commands: refuses junk, so that it never grows a history; signals the rest to the workflow,
+and reads the result from the log's tail."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class CommandHandler:
     async def submit(
         self, tenant: str, approval_id: str, command: BaseCommand, budget: float
     ) -> Effect | None:
-        """The command's effect, which the next read shows. None when it is durable but was not processed within
-        `budget` seconds, or is not shown a moment later.
+        """The command's effect, which the next read shows. None when it is durable but was not processed
+        within `budget` seconds, or is not shown a moment later.
 
         Raises its refusal: NotFound, AlreadyExists, FailedPrecondition, PermissionDenied or InvalidArgument;
         ResourceExhausted when too many of its sender's are pending; and what `Workflows` raises.
@@ -138,8 +138,8 @@ class CommandHandler:
         return None
 
     async def _without_workflow(self, sent: _Submission) -> Effect | None:
-        """Ends a command whose request has no running workflow: it was processed, must be refused, or the workflow is
-        started again with it."""
+        """Ends a command whose request has no running workflow: it was processed, must be refused, or the
+        workflow is started again with it."""
         state = folded(await self._log.events_of(sent.tenant, sent.approval_id))
         if state is not None:
             if sent.command.id in state.commands:
@@ -157,8 +157,8 @@ class CommandHandler:
         return None
 
     async def _result(self, sent: _Submission, deadline: float) -> Effect | None:
-        """The command's effect, from the tail or from the view, which another replica may have written; None when
-        neither has it at the deadline."""
+        """The command's effect, from the tail or from the view, which another replica may have written; None
+        when neither has it at the deadline."""
         while True:
             news = await sent.listener.next(deadline - time.monotonic())
             effect = effect_of(news, sent.command) if news else await self._in_view(sent)

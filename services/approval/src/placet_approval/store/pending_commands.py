@@ -60,8 +60,8 @@ class PendingCommands:
         return await self._database.query(_commands, tenant, approval_id, operation="get commands")
 
     async def forget_closed(self, before: datetime) -> None:
-        """Forgets the commands, stored before a time, of requests that the view shows as closed: their results
-        are in the log, where what people wrote can be erased."""
+        """Forgets the commands, stored before a time, of requests that the view shows as closed: their
+        results are in the log, where what people wrote can be erased."""
         await self._database.transact(_forget_closed, before, operation="forget commands")
 
 

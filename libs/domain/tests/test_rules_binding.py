@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from REMOVED import refusal_of
 
 from placet_domain.commands import Command
 from placet_domain.events import Closed, ErrorReason, Refused, State, Verdict, Voted
@@ -86,7 +85,7 @@ def test_a_decision_that_differs_in_one_thing_is_void_and_the_log_says_why(
 ) -> None:
     play = asked_alice()
     other = BOUND.model_copy(update=changed)
-    assert refusal_of(play.state, other) is reason
+    assert other.refusal(play.state) is reason
     assert play.on(other) == [Refused(command="decision", reason=reason, message=words)]
     assert play.state.decided is None
     assert play.on(decision(ALICE))[-1] == Closed(state=State.APPROVED, waited=timedelta(0))
@@ -108,10 +107,10 @@ def test_the_id_of_a_decision_is_good_for_that_decision_only(changed: dict[str, 
 def test_a_stranger_hears_nothing_of_policy_or_rendering() -> None:
     play = asked_alice()
     stranger = decision(BOB, content_digest="c1" * 32, policy_digest="d0" * 32, rendering="text/0")
-    assert refusal_of(play.state, stranger) is ErrorReason.NOT_ASKED
+    assert stranger.refusal(play.state) is ErrorReason.NOT_ASKED
 
 
 def test_a_decision_is_judged_by_the_policy_that_the_request_keeps() -> None:
     play = asked_alice()
     play.state.received = received_of(play.state).model_copy(update={"policy_digest": "d0" * 32})
-    assert refusal_of(play.state, BOUND) is ErrorReason.POLICY_CHANGED
+    assert BOUND.refusal(play.state) is ErrorReason.POLICY_CHANGED

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from placet_domain import machine
-from placet_domain.commands import Command
+from placet_domain.commands import BaseCommand
 from placet_domain.events import (
+    Assignment,
     Body,
     Closed,
     Decided,
@@ -20,6 +20,7 @@ from placet_domain.events import (
     Verdict,
     Voted,
 )
+from placet_domain.rules.builders import received_of
 from placet_domain.stimuli import Begin, FallbackDone, PreScreenDone, TierTimeout, Undecodable
 from placet_testing.playing import ALICE, BOB, REQUESTER, Play, ai_says, cancellation, decision, screened
 from placet_testing.workflows import shipped_policy
@@ -58,8 +59,8 @@ def test_one_vote_of_one_who_was_asked_decides_in_one_append() -> None:
 
 def test_the_quorum_is_one_and_the_log_says_so() -> None:
     play = asked_alice()
-    assert play.state.tier_opened is not None
-    assert play.state.tier_opened.quorum == 1
+    assert play.state.last_tier is not None
+    assert play.state.last_tier.quorum == 1
     assert [tier.quorum for tier in play.policy.tiers] == [1, 1]
 
 
@@ -109,27 +110,29 @@ def test_a_rejection_is_final_and_the_ai_is_not_asked() -> None:
         (
             decision(REQUESTER),
             ErrorReason.SELF_APPROVAL,
-            "Who asked for it cannot decide it: four eyes are needed",
+            "The requester cannot decide the request: four eyes are needed",
         ),
         (
             decision(REQUESTER, Verdict.REJECT, reason="no"),
             ErrorReason.SELF_APPROVAL,
-            "Who asked for it cannot decide it: four eyes are needed",
+            "The requester cannot decide the request: four eyes are needed",
         ),
         (
             cancellation(ALICE),
             ErrorReason.NOT_REQUESTER,
-            "Only the requester or an operator can cancel it",
+            "Only the requester or an operator can cancel the request",
         ),
     ],
 )
-def test_a_refusal_says_why_and_changes_nothing(command: Command, reason: ErrorReason, words: str) -> None:
+def test_a_refusal_says_why_and_changes_nothing(
+    command: BaseCommand, reason: ErrorReason, words: str
+) -> None:
     play = asked_alice()
-    assert machine.refusal_of(play.state, command) is reason
+    assert command.refusal(play.state) is reason
     refused = refusal(play.on(command))
     assert refused == Refused(command=command.type, reason=reason, message=words)
-    judged = play.state.commands[command.id]
-    assert (judged.refusal, judged.message) == (reason, words)
+    result = play.state.commands[command.id]
+    assert (result.refusal, result.message) == (reason, words)
     assert play.state.decided is None
     assert play.on(decision(ALICE))[-1] == Closed(state=State.APPROVED, waited=timedelta(0))
 
@@ -142,7 +145,9 @@ def test_an_approval_needs_no_reason() -> None:
 
 def test_who_is_asked_about_an_own_request_still_cannot_decide_it() -> None:
     play = Play(shipped_policy("simple"))
-    received = machine.received_of(play.state).model_copy(update={"required_approver": REQUESTER})
+    received = received_of(play.state).model_copy(
+        update={"assignments": (Assignment(slot="required_approver", people=(REQUESTER,)),)}
+    )
     play.state.received = received
     play.on(Begin())
     assert REQUESTER in play.state.asked
@@ -176,7 +181,7 @@ def test_after_the_outcome_every_command_is_refused_and_told_what_it_was(first: 
     [(decision(BOB), ErrorReason.NOT_ASKED), (cancellation(BOB), ErrorReason.NOT_REQUESTER)],
 )
 def test_a_stranger_is_told_the_same_before_the_outcome_and_after_it(
-    command: Command, reason: ErrorReason
+    command: BaseCommand, reason: ErrorReason
 ) -> None:
     play = asked_alice()
     before = refusal(play.on(command.model_copy(update={"id": "before"})))
@@ -271,4 +276,4 @@ def test_everyone_who_was_asked_is_known_by_the_tier_they_were_asked_in() -> Non
     play = asked_alice()
     play.on(TierTimeout(1))
     assert play.state.asked == {ALICE: 1, BOB: 2}
-    assert [ask.asked.person for ask in play.state.asks.values()] == [ALICE, BOB]
+    assert [tier.people for tier in play.state.tiers] == [(ALICE,), (BOB,)]
