@@ -53,7 +53,7 @@ async def decide_whatever_it_takes(stack: Stack, approval_id: str, person: str, 
             return refused.reason
         except PlacetError:
             return None
-        if response.result.status == approval_pb2.COMMAND_STATUS_ACCEPTED:
+        if response.status == approval_pb2.COMMAND_STATUS_ACCEPTED:
             return None
         return "EFFECTIVE"
 

@@ -167,7 +167,9 @@ def test_nobody_can_decide_before_being_asked() -> None:
         (cancellation(), f"The request is closed: cancelled by {REQUESTER}"),
     ],
 )
-def test_after_the_outcome_every_command_is_refused_and_told_what_it_was(first: Command, words: str) -> None:
+def test_after_the_outcome_every_command_is_refused_and_told_what_it_was(
+    first: BaseCommand, words: str
+) -> None:
     play = asked_alice()
     play.on(first)
     operator = cancellation("root@example.com", operator=True)

@@ -5,15 +5,7 @@ from __future__ import annotations
 import pytest
 
 from placet_domain import interpreter
-from placet_domain.events import (
-    Actor,
-    Entry,
-    Event,
-    LogEntry,
-    Notified,
-    Processed,
-    State,
-)
+from placet_domain.events import Actor, Entry, Event, LogEntry, Notified, Processed, State
 from placet_domain.ids import approval_id
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Begin, FallbackDone, FallbackUnavailable, PreScreenDone, TierTimeout
@@ -62,11 +54,17 @@ def test_held_lasts_until_the_ai_or_a_person_answers() -> None:
     assert play.state.state is State.APPROVED
 
 
-def test_a_command_that_caused_three_events_is_known_by_the_first() -> None:
+def test_a_command_that_caused_three_events_is_complete_with_the_last() -> None:
     play = Play(POLICY)
     command = decision(ALICE)
     play.on(Begin(), command)
-    assert play.state.commands[command.id].log_index == 3
+    result = play.state.commands[command.id]
+    assert (result.log_index, result.is_complete) == (5, True)
+    partial = ApprovalState()
+    for number, event in enumerate(play.events[:-1], 1):
+        entry = Entry(tenant="t", approval_id="a", number=number, event=event)
+        partial.fold(LogEntry(index=number - 1, entry=entry))
+    assert not partial.commands[command.id].is_complete
     assert play.state.commands[command.id].refusal is None
 
 

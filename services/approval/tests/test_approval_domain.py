@@ -67,7 +67,10 @@ def test_a_policy_with_a_manager_needs_one_named(policy: str) -> None:
 @pytest.mark.parametrize(("slot", "index"), [("required_approver", 0), ("manager_approver", 1)])
 @pytest.mark.parametrize("spelling", ["ci@example.com", "CI@Example.com"])
 def test_nobody_is_asked_to_approve_their_own_request(slot: str, index: int, spelling: str) -> None:
-    faults = fields_at_fault(asking(**{slot: spelling}))
+    people = {"required_approver": "alice@example.com", "manager_approver": "bob@example.com"} | {
+        slot: spelling
+    }
+    faults = fields_at_fault(asking("document", people["required_approver"], people["manager_approver"]))
     assert "four eyes" in faults[f"assignments[{index}].people[0]"]
 
 

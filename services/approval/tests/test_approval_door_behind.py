@@ -89,13 +89,13 @@ async def test_an_effect_that_the_view_has_in_pieces_is_told_when_it_has_it_whol
     whole, paths = ViewStore.path, list[int]()
     first = await decide(platform, approval_id, command_id=command_id)
 
-    async def standing(*arguments: Any) -> CommandContext:
+    async def context(*arguments: Any) -> CommandContext:
         path = await whole(*arguments[:3])
         voted = next(place for place, one in enumerate(path, 1) if one.entry.event.HasField("voted"))
         paths.append(voted)
-        return CommandContext(path[:voted], (), known=True)
+        return CommandContext(path[:voted], exists=True)
 
-    monkeypatch.setattr(ViewStore, "command_context", standing)
+    monkeypatch.setattr(ViewStore, "command_context", context)
 
     message = platform.deciding(approval_id, command_id=command_id)
     # Nothing is heard any more, so that the view is looked at when the time is over: soon.
@@ -171,10 +171,7 @@ async def test_while_the_log_does_not_answer_the_workflow_judges(hasty: Platform
 
     async def judged() -> bool:
         command = await became(platform, approval_id, command_id, CALLER)
-        return (
-            command.result.status == REFUSED
-            and command.result.refusal == error_reason_pb2.ERROR_REASON_NOT_ASKED
-        )
+        return command.status == REFUSED and command.refusal == error_reason_pb2.ERROR_REASON_NOT_ASKED
 
     await platform.until(judged)
     assert (await platform.get(approval_id)).state == event_pb2.STATE_PENDING
@@ -222,7 +219,7 @@ async def test_commands_are_for_those_whom_the_request_concerns(platform: Platfo
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
     await decide(platform, approval_id, command_id=command_id)
 
-    assert (await became(platform, approval_id, command_id, CALLER)).result.status == EFFECTIVE
+    assert (await became(platform, approval_id, command_id, CALLER)).status == EFFECTIVE
     with pytest.raises(NotFound) as raised:
         await became(platform, approval_id, command_id, MALLORY)
     assert raised.value.reason == "UNKNOWN_APPROVAL"

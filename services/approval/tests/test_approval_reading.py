@@ -11,6 +11,7 @@ import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
+from placet_approval.queries import Queries
 from placet_approval.visibility import Visibility
 from placet_rpc.errors import InvalidArgument, NotFound, PermissionDenied
 

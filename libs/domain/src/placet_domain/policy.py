@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from placet_domain.durations import Duration
 from placet_domain.events import Assignment, DecisionType, Priority, ScreenMode
@@ -27,7 +27,7 @@ REQUIRED_APPROVER, MANAGER_APPROVER = "required_approver", "manager_approver"
 MOST_WORDS = 500
 # Most people that a tier may ask: they are asked in one append.
 MOST_PEOPLE = 30
-_SLOT = r"^[a-z][a-z0-9_]{0,62}\Z"
+_SLOT = r"^[a-z][a-z0-9_]{0,62}$"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 Words = Annotated[str, Field(min_length=1, max_length=MOST_WORDS)]
@@ -74,7 +74,7 @@ class SlotTarget(PolicyPart):
 class PersonTarget(PolicyPart):
     """A fixed person, by e-mail address in lower case."""
 
-    person: str = Field(pattern=r"^[^@\s]+@[^@\s]+\Z", max_length=254)
+    person: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)
 
 
 def _as_target(written: object) -> object:
@@ -91,6 +91,21 @@ def _as_target(written: object) -> object:
 Target = Annotated[SlotTarget | PersonTarget, BeforeValidator(_as_target)]
 
 
+def _kind_of_timeout(written: object) -> str:
+    if isinstance(written, dict | ByPriority):
+        return "by priority"
+    return "endless" if written == WITHOUT_LIMIT else "one"
+
+
+# The kind is decided first, so that a mistake is reported once, for the kind that was meant.
+Timeout = Annotated[
+    Annotated[Literal["without limit"], Tag("endless")]
+    | Annotated[ByPriority, Tag("by priority")]
+    | Annotated[Duration, Tag("one")],
+    Discriminator(_kind_of_timeout),
+]
+
+
 class Tier(PolicyPart):
     """People who are asked at the same time, and for how long."""
 
@@ -99,7 +114,7 @@ class Tier(PolicyPart):
     asks: tuple[Target, ...] = Field(min_length=1, max_length=20)
     decision_type: Annotated[DecisionType, BeforeValidator(lambda kind: str(kind).upper())]
     # One waiting time, one for each priority, or "without limit".
-    timeout: Literal["without limit"] | ByPriority | Duration
+    timeout: Timeout
     # Number of approvals that the tier needs.
     quorum: int = Field(default=1, ge=1, le=20)
     # Message to the people who are asked. {slot} stands for the people that the request names for a slot.

@@ -54,7 +54,9 @@ def _parse(file: str, text: bytes) -> Policy:
     try:
         return Policy.model_validate(body)
     except ValidationError as error:
-        faults = dict.fromkeys(_fault(body, one) for one in error.errors())
+        # A tier with a mistake also makes the list of tiers too short.
+        found = [one for one in error.errors() if one["type"] != "too_short" or error.error_count() == 1]
+        faults = dict.fromkeys(_fault(body, one) for one in found)
         raise BadPolicy(f"{file}: {'; '.join(faults)}") from error
 
 

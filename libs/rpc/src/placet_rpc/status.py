@@ -28,6 +28,7 @@ _CODES: Final[dict[str, grpc.StatusCode]] = {
     "resource_exhausted": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "deadline_exceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
     "data_loss": grpc.StatusCode.DATA_LOSS,
+    "unimplemented": grpc.StatusCode.UNIMPLEMENTED,
     "internal": grpc.StatusCode.INTERNAL,
 }
 

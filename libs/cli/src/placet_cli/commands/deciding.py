@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1 import approval_pb2
 from placet_cli.commands.options import Id, command
 from placet_cli.contents import check_digest
 from placet_cli.problems import Problem
@@ -140,14 +140,14 @@ async def _tell_effect(
     session: Session,
     client: PlacetClient,
     approval_id: str,
-    answer: approval_service_pb2.SubmitDecisionResponse | approval_service_pb2.CancelApprovalResponse,
+    answer: approval_pb2.CommandResult,
     again: str,
 ) -> None:
-    effective = answer.result.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
+    effective = answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
     if session.json:
         session.screen.json(answer)
     elif effective:
-        approval = await client.get(approval_id, min_log_index=answer.result.log_index)
+        approval = await client.get(approval_id, min_log_index=answer.log_index)
         session.screen.paragraph(sentence(approval), "bold")
     else:
         session.screen.paragraph("Received and durable, but not processed yet. Its result:")
