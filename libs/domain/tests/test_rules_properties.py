@@ -29,6 +29,7 @@ from placet_testing.playing import (
     Play,
     ai_says,
     cancellation,
+    comment,
     decision,
     screened,
 )

@@ -251,7 +251,7 @@ async def test_the_status_says_where_it_stands(stage: Stage) -> None:
     await request.asks()
     asked = await request.handle.query("get_status", result_type=Status)
     assert (asked.workflow_id, asked.state, asked.tier) == (request.id, State.PENDING, 1)
-    assert (asked.has_decision, asked.waiting_for_approval, asked.unjudged_commands) == (False, True, 0)
+    assert (asked.has_decision, asked.waiting_for_approval, asked.unprocessed_commands) == (False, True, 0)
     await request.send(decision(ALICE))
     await request.reaches("closed")
     decided = await request.handle.query("get_status", result_type=Status)

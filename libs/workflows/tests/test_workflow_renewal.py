@@ -70,7 +70,7 @@ async def test_a_tiers_clock_goes_on_from_where_it_was(live: Stage) -> None:
     assert timedelta(seconds=1.5) <= request.waited(1) < timedelta(seconds=4)
     assert timedelta(seconds=3) <= request.waited(2) < timedelta(seconds=6)
     assert request.path.count("asked") == 2
-    assert [notice.tier for notice in live.services.notified] == [1, 2, 0]
+    assert [notice.tier for notice in live.services.notified] == [1, 2, None]
 
 
 async def test_the_status_survives(live: Stage) -> None:

@@ -200,7 +200,7 @@ def asking(
     return request_message(policy, required_approver, manager_approver, **({"content": content} | fields))
 
 
-def deciding(approval_id: str, /, **fields: Any) -> approval_service_pb2.SubmitDecisionRequest:
+def deciding(approval_id: str, **fields: Any) -> approval_service_pb2.SubmitDecisionRequest:
     """An approval that is in order, but for what a test changes."""
     return decision_message(approval_id, **({"content_digest": DIGEST} | fields))
 

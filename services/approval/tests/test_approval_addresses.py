@@ -40,7 +40,7 @@ async def test_the_requester_is_no_second_pair_of_eyes_by_another_spelling(platf
     shouting = await platform.as_(CALLER.upper())
     with pytest.raises(InvalidArgument) as raised:
         await (await platform.as_(CALLER)).RequestApproval(platform.asking(required_approver=CALLER.title()))
-    assert [one.field for one in raised.value.violations] == ["required_approver"]
+    assert [one.field for one in raised.value.violations] == ["assignments[0].people[0]"]
     approval_id = await platform.request(required_approver=ALICE)
 
     with pytest.raises(PermissionDenied) as refused:

@@ -46,6 +46,7 @@ def marked(number: int, chance: random.Random) -> dict[str, Any]:
     return {
         "title": f"title-{number:03}-" * chance.choice((1, 8)),
         "labels": {f"label-{number:03}-": f"mark-{number:03}-" * chance.choice((1, 10))},
+        "policy": "escalating",
         "required_approver": f"asked-{number:03}-@example.com",
         "manager_approver": f"manager-{number:03}-@example.com",
         "content": approval_pb2.Content(body=body, media_type="text/plain"),

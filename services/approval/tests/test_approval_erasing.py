@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 CALLER, ALICE, BOB, OPERATOR = "ci@example.com", "alice@example.com", "bob@example.com", "op@example.com"
 HOME, ABROAD = "home", "abroad"
-WORDS = ("Release the payment", CALLER, ALICE, BOB, "looks right", "red")
+WORDS = ("Release the payment", CALLER, ALICE, BOB, "looks right", "crimson")
 
 
 async def closed(platform: Platform, tenant: str = HOME, **fields: Any) -> str:
     """A request that Alice approved."""
-    approval_id = await platform.request(tenant=tenant, labels={"team": "red"}, **fields)
+    approval_id = await platform.request(tenant=tenant, labels={"team": "crimson"}, **fields)
     alice = await platform.as_(ALICE, tenant=tenant)
     await alice.SubmitDecision(platform.deciding(approval_id, reason="looks right"))
     return approval_id
@@ -276,7 +276,7 @@ async def test_who_asks_the_same_again_gets_the_same_request_and_nothing_is_kept
     starts = platform.workflows.starts.copy()
 
     again = await (await platform.as_(CALLER)).RequestApproval(
-        platform.asking(request_id=request_id, labels={"team": "red"})
+        platform.asking(request_id=request_id, labels={"team": "crimson"})
     )
 
     assert again.approval_id == approval_id
@@ -344,7 +344,7 @@ async def test_a_watch_tells_of_an_erasure_and_no_words_from_before_it(
     for from_index in (answer.log_index, 0):
         seen = [one async for one in watched(platform, OPERATOR, "operator", from_index=from_index)]
         assert seen[-1].entry.entry.event.HasField("erased")
-        assert seen[-1].approval.id == approval_id
+        assert seen[-1].approval.approval_id == approval_id
         assert seen[-1].approval.erasure.log_index == answer.log_index
         said = b"".join(one.SerializeToString() for one in seen)
         assert [word for word in WORDS if word.encode() in said] == []

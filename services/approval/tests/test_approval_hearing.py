@@ -118,7 +118,7 @@ def happened(index: int, state: event_pb2.State.ValueType, **body: Any) -> Happe
 def test_what_one_append_stored_is_one_effect_though_the_tail_brings_it_in_pieces() -> None:
     voted = happened(4, event_pb2.STATE_PENDING, voted=event_pb2.Voted())
     decided = happened(5, event_pb2.STATE_APPROVED, decided=event_pb2.Decided())
-    closed = happened(6, event_pb2.STATE_APPROVED, closed=event_pb2.Closed())
+    closed = happened(6, event_pb2.STATE_APPROVED, closed=event_pb2.Closed(), ends_command=True)
 
     # A piece is none, because it would tell a state that nobody left.
     assert effect_of([voted], VOTE) is None

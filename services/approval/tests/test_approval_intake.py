@@ -69,7 +69,7 @@ async def test_a_request_is_logged_before_it_is_accepted(either_platform: Platfo
         priority=event_pb2.PRIORITY_HIGH,
         subject_id="order-4711",
         labels={"team": "red", "empty": ""},
-        deadline=deadline,
+        deadline_time=deadline,
     )
 
     accepted = await caller.RequestApproval(message)
@@ -341,7 +341,10 @@ def assigned(slot: str, *people: str, groups: Sequence[str] = ()) -> approval_pb
         ({"required_approver": "alice"}, "assignments[0].people[0]"),
         ({"required_approver": "alice@example.com\0"}, "assignments[0].people[0]"),
         ({"required_approver": CALLER}, "assignments[0].people[0]"),
-        ({"assignments": [assigned("nobody", ALICE)]}, "assignments[0].slot"),
+        (
+            {"assignments": [assigned("required_approver", ALICE), assigned("nobody", ALICE)]},
+            "assignments[1].slot",
+        ),
         ({"assignments": [assigned("required_approver")]}, "assignments[0].people"),
         ({"assignments": [assigned("required_approver", ALICE)] * 2}, "assignments[1].slot"),
         ({"assignments": [assigned("required_approver", ALICE, groups=["ops"])]}, "assignments[0].groups"),

@@ -27,7 +27,7 @@ ACCEPTED = approval_pb2.COMMAND_STATUS_ACCEPTED
 
 async def decide(platform: Platform, approval_id: str, **fields: Any) -> Any:
     """One decision by one call."""
-    return await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id, **fields))
+    return (await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id, **fields))).result
 
 
 async def kinds(platform: Platform, approval_id: str) -> list[str | None]:
@@ -116,7 +116,7 @@ async def test_a_command_that_was_accepted_comes_back_with_its_request(bare_plat
     platform.workflows.terminate(approval_id)
     await platform.until(lambda: runs(platform, approval_id))
     # It came with the start itself, so that no crash comes between them and no timer goes before it.
-    assert len(platform.workflows.commands) == 2
+    assert len(platform.workflows.commands) == 1
     await platform.workflows.work()
 
     await effective(platform, approval_id, command_id)
@@ -144,7 +144,7 @@ async def test_a_cancel_that_was_accepted_before_the_first_step_comes_back_with_
     await platform.until(is_cancelled)
 
 
-async def test_a_command_that_was_noted_after_its_request_came_back_is_judged(
+async def test_a_command_whose_workflow_is_terminated_while_its_sender_waits_is_processed(
     bare_platform: Platform,
 ) -> None:
     platform = bare_platform
@@ -166,7 +166,7 @@ async def test_a_command_that_was_noted_after_its_request_came_back_is_judged(
     assert await kinds(platform, approval_id) == STORY
 
 
-async def test_what_was_noted_is_forgotten_once_its_request_is_closed(
+async def test_a_pending_command_is_forgotten_once_its_request_is_closed(
     bare_platform: Platform, sqlite_url: str
 ) -> None:
     platform = bare_platform

@@ -37,7 +37,7 @@ def request(approval_id: str = ID, tenant: str = HOME, **changes: Any) -> Reques
         "payload_digest": b"p" * 32,
         "received": b"\x00received",
         "processed": '{"characters": 1}',
-        "policy": b"{}",
+        "policy_digest": b"d" * 32,
         "labels": {"team": "a\0ü"},
         "create_time": NOW,
     }
@@ -50,7 +50,7 @@ def content(body: bytes = b"\x00body") -> Content:
 
 def approval(approval_id: str, at: datetime = NOW, **changes: Any) -> approval_pb2.Approval:
     values: dict[str, Any] = {
-        "id": approval_id,
+        "approval_id": approval_id,
         "requester": "ci@example.com",
         "state": event_pb2.STATE_PENDING,
         "policy": "simple",
