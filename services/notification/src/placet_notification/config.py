@@ -62,7 +62,7 @@ class Settings(ServiceSettings, CallerSettings):
     """Where the password lies, so that it is not in the environment."""
 
     smtp_connections: int = Field(default=4, ge=1, le=100)
-    """Conversations with the mail server at once, at most; one tenant gets half of them, one recipient one."""
+    """Conversations with the mail server at once; one tenant gets half of them at most, one recipient one."""
 
     mail_from: str = "placet@localhost"
     """The mails' sender. Its domain is also that of their Message-IDs."""
