@@ -112,8 +112,8 @@ class OpenAiProvider:
         max_input_characters: int,
         max_output_tokens: int,
     ) -> None:
-        """`api_key` is asked at every call. `base_url` None: OpenAI's own. `timeout`: seconds for one call of
-        the model, at most."""
+        """`api_key` is called for every request. `base_url` None: OpenAI's own. `timeout`: seconds for a call
+        of the model, at most."""
 
         async def current_key() -> str:
             return api_key()
@@ -121,7 +121,7 @@ class OpenAiProvider:
         self._client = openai.AsyncOpenAI(
             api_key=current_key,
             base_url=base_url,
-            # Temporal retries; a second loop inside would only hide how often.
+            # Temporal retries.
             max_retries=0,
             http_client=http_client(),
         )
@@ -132,7 +132,7 @@ class OpenAiProvider:
         self._embedded = EmbeddedProvider()
 
     async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
-        """Quick: the rules'. Deep: the model's, never below what firm rules found."""
+        """Quick: by rules. Deep: by the model, never below the risk by firm rules."""
         if mode is Mode.QUICK:
             return await self._embedded.assess(case, mode, budget)
         scored = await self._embedded.score(case.document)
@@ -156,7 +156,7 @@ class OpenAiProvider:
         return floored(assessment, scored.floor, scored.firm)
 
     async def decide(self, case: Case, budget: float) -> AiDecision:
-        """The model's verdict; never an approval of content that tries to steer or deceive its reader."""
+        """Decides by the model; never approves content that tries to steer or deceive its reader."""
         scored = await self._embedded.score(case.document)
         try:
             self._check_input(case)
@@ -182,9 +182,9 @@ class OpenAiProvider:
 
     def _check_input(self, case: Case) -> None:
         if not is_legible(case.document.text):
-            raise UnusableAnswer("The content holds no text that a model could judge.")
+            raise UnusableAnswer("The content holds no text that a model can read.")
         if len(case.document.text) > self._max_input_characters:
-            # Judging the beginning alone would leave the rest to whoever wrote it.
+            # A decision on the beginning alone would approve the rest unread.
             raise UnusableAnswer(
                 f"The text is longer than the {self._max_input_characters} characters that are read whole."
             )
@@ -215,13 +215,13 @@ class OpenAiProvider:
             return answer, self._provenance(prompt, case, answered_by)
 
     def _provenance(self, prompt: prompts.Prompt, case: Case, answered_by: str = "") -> Provenance:
-        # What the server calls itself is a claim; it stands beside what was asked for, not in its place.
+        # The server's own name is a claim: it stands beside the configured one, not in its place.
         model = self._model if answered_by in ("", self._model) else f"{self._model} ({answered_by})"
         return Provenance(self.name, model, prompt.digest(self._embedded.rules.digest), case.digest())
 
     @contextmanager
     def _span(self) -> Iterator[trace.Span]:
-        """A client span by OpenTelemetry's GenAI conventions; never with content in it."""
+        """A client span by OpenTelemetry's GenAI conventions, without content."""
         attributes = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "openai",
