@@ -29,10 +29,9 @@ from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import BadPolicy, load
 from placet_rpc.client import channel
-from placet_rpc.recording import RefusalRecorder
-from placet_rpc.refusals import OnAccessRefused
+from placet_rpc.refusals import OnAccessRefused, RefusalRecorder
 from placet_rpc.server import CannotListen, Endpoint, serve
-from placet_rpc.tokens import FileTokenSource
+from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed, shredding
 from placet_telemetry import setup
 from placet_temporal import TemporalSettings, connect

@@ -21,7 +21,7 @@ from placet_approval.store.view import Filter
 from placet_approval.visibility import sight_of
 from placet_domain.commands import Command
 from placet_domain.events import Actor, ActorKind, Verdict
-from placet_rpc.identity import Principal, current, one_spelling
+from placet_rpc.identity import Principal, current, normalize_address
 from placet_telemetry import current_traceparent
 
 DEFAULT_PAGE = 50
@@ -60,8 +60,8 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     async def RequestApproval(
         self, request: approval_service_pb2.RequestApprovalRequest, context: _Context
     ) -> approval_service_pb2.RequestApprovalResponse:
-        request.required_approver = one_spelling(request.required_approver)
-        request.manager_approver = one_spelling(request.manager_approver)
+        request.required_approver = normalize_address(request.required_approver)
+        request.manager_approver = normalize_address(request.manager_approver)
         accepted = await self._intake.accept(request, current())
         return approval_service_pb2.RequestApprovalResponse(
             id=accepted.id, content_digest=accepted.content_digest, log_index=accepted.log_index
