@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from weakref import WeakValueDictionary
 
 from placet_decision.store import Answer, Store
 from placet_rpc.errors import AlreadyExists, PlacetError
+from placet_rpc.tasks import SingleFlight
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class Answers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        # A lock lives as long as somebody holds it or waits for it.
-        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._flights: SingleFlight[tuple[str, str], Answer] = SingleFlight()
 
     async def once(
         self, question: Question, work: Callable[[], Awaitable[bytes]], *, cheap: bool = False
@@ -42,11 +40,12 @@ class Answers:
         What `work` raises is raised and not stored, so the next call works again. Raises AlreadyExists with
         reason ID_REUSED when the key belongs to another payload.
         """
-        lock = self._locks.setdefault((question.tenant, question.idempotency_key), asyncio.Lock())
-        async with lock:
+
+        async def answer() -> Answer:
             found = None if cheap else await self._find(question)
-            if found is None:
-                found = await self._worked(question, work)
+            return found or await self._worked(question, work)
+
+        found = await self._flights.run((question.tenant, question.idempotency_key), answer)
         if found.payload_digest != question.payload_digest:
             raise AlreadyExists(
                 "this idempotency key was used for another question; use a new one",
