@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
     from services.approval.tests.conftest import OpenPlatform, Platform
 
-OPERATOR = "op@example.com"
-HOME, ABROAD = "home", "abroad"
+OPERATOR, HOME, ABROAD = "op@example.com", "home", "abroad"
 
 Rows = dict[str, list[Any]]  # Any: rows, whose columns differ from table to table
 
