@@ -34,7 +34,7 @@ from placet_rpc.errors import (
     Unavailable,
     Unimplemented,
 )
-from placet_rpc.tokens import FileTokenSource
+from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database
 
 if TYPE_CHECKING:

@@ -24,11 +24,12 @@ from sqlalchemy import Connection, Engine, event
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
-from placet_proof.signing import new_key
+from placet_proof.signer import new_key
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError
 from placet_rpc.identity import acting_for
-from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
+from placet_rpc.tokens.sources import StaticToken
 
 MakeEvent = Callable[..., event_pb2.Event]
 LOG_KEY = new_key()

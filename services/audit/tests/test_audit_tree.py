@@ -12,12 +12,12 @@ from sqlalchemy.exc import DBAPIError
 
 from placet_audit import tables
 from placet_audit.domain import TENANT_LEVEL, Append, Placed
-from placet_audit.proving import Prover
-from placet_audit.signing import LogKeys
+from placet_audit.log_keys import LogKeys
+from placet_audit.proof_service import ProofService
 from placet_audit.store import Store
 from placet_proof import Note, NotProven, leaf_hash
-from placet_proof.growing import EMPTY_ROOT, Frontier
-from placet_proof.signing import new_key
+from placet_proof.frontier import EMPTY_ROOT, Frontier
+from placet_proof.signer import new_key
 from placet_rpc.errors import DataLoss
 from placet_storage import Database
 
@@ -77,7 +77,7 @@ async def test_each_commit_signs_a_checkpoint_of_all_that_was_there(
             size,
             tree.root(),
         )
-    prover = Prover(database, log_keys)
+    prover = ProofService(database, log_keys)
     assert await prover.checkpoint("default") == (notes["default", 4], 4)
     empty, size = await prover.checkpoint("nobody")
     assert (size, log_keys.verified("nobody", empty).root) == (0, EMPTY_ROOT)
@@ -146,7 +146,7 @@ async def test_a_log_that_does_not_go_on_where_its_checkpoint_ends_takes_and_sig
     assert raised.value.reason == "LOG_INCONSISTENT"
     assert await store.size("default") == 3
     with pytest.raises(DataLoss, match="The log of default is not whole"):
-        await Prover(database, keys).checkpoint("default")
+        await ProofService(database, keys).checkpoint("default")
     (placed,) = await append(store, make_append("r4", 1, "f", tenant="other"))
     assert placed.new[0].index == 1
 
@@ -184,40 +184,7 @@ async def test_keys_change_hands_by_a_checkpoint_that_both_sign(
         notes[2].verified(first.of("default"))
 
 
-async def test_a_log_from_before_there_was_a_tree_gets_one(
-    database_url: str, make_append: MakeAppend, log_keys: LogKeys
-) -> None:
-    database = await Database.open(database_url, migrations="placet_audit")
-    store = Store(database, log_keys)
-    for number in range(1, 12):
-        await append(
-            store, make_append("r1", number, f"c{number}"), make_append("r", number, "x", tenant="other")
-        )
-    before = {table.name: await rows(database, table) for table in (tables.tree, tables.checkpoint)}
-    if database.dialect == "postgresql":
-        await database.transact(execute, "DROP TRIGGER entry_has_a_place ON entry")
-    await database.transact(execute, "DROP TABLE checkpoint", "DROP TABLE tree")
-    await database.transact(execute, "UPDATE alembic_version SET version_num = '0001'")
-    await database.close()
-
-    database = await Database.open(database_url, migrations="placet_audit")
-    assert await rows(database, tables.tree) == before["tree"]
-    prover, store = Prover(database, log_keys), Store(database, log_keys)
-    # Whether it is old, or somebody deleted its checkpoints, an operator must say.
-    with pytest.raises(DataLoss):
-        await prover.checkpoint("default")
-    with pytest.raises(DataLoss):
-        await store.append([make_append("r1", 12, "more")])
-    assert sorted(await prover.sign_old_logs()) == [("default", 11), ("other", 11)]
-    assert await prover.sign_old_logs() == []
-    newest = {(tenant, size): note for tenant, size, note in before["checkpoint"] if size == 11}
-    assert {(t, s): n for t, s, n in await rows(database, tables.checkpoint)} == newest
-    await append(store, make_append("r1", 12, "more"))
-    assert (await prover.checkpoint("default"))[1] == 12
-    await database.close()
-
-
-async def test_a_replica_of_before_cannot_append_past_the_tree(
+async def test_an_entry_without_its_place_in_the_tree_is_refused(
     postgres_url: str, make_append: MakeAppend, log_keys: LogKeys
 ) -> None:
     database = await Database.open(postgres_url, migrations="placet_audit")

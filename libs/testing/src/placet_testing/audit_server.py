@@ -13,11 +13,12 @@ from typing import Any
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
-from placet_proof.signing import new_key
+from placet_proof.signer import new_key
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.server import start
-from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
+from placet_rpc.tokens.sources import StaticToken
 
 
 class AuditServer:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from placet.approval.v1 import approval_pb2
 from placet_approval.store.policies import PolicyStore, StoredPolicy
 from placet_domain.policy_description import describe_steps
-from placet_rpc.errors import FieldViolation, InvalidArgument, NotFound
+from placet_rpc.errors import NotFound
+from placet_rpc.paging import Listing, number
+
+_LIST_POLICIES = "placet.approval.v1.ApprovalService/ListPolicies"
 
 
 class PolicyQueries:
@@ -20,8 +23,9 @@ class PolicyQueries:
             found = await self._policies.all_versions()
         else:
             found = [one for _, one in sorted(self._policies.current.items())]
-        start = _offset(token, len(found))
-        following = str(start + size) if start + size < len(found) else ""
+        listing = Listing(_LIST_POLICIES, "", all_versions=all_versions)
+        start = listing.position(token, number) if token else 0
+        following = listing.token(str(start + size)) if start + size < len(found) else ""
         return [_policy(one) for one in found[start : start + size]], following
 
     async def get(self, name: str, version: int, digest: bytes) -> approval_pb2.Policy:
@@ -56,12 +60,3 @@ def _policy(stored: StoredPolicy) -> approval_pb2.Policy:
         slots=stored.policy.slots,
         is_current=stored.is_current,
     )
-
-
-def _offset(token: str, most: int) -> int:
-    if not token:
-        return 0
-    if token.isascii() and token.isdigit() and int(token) <= most:
-        return int(token)
-    violation = FieldViolation("page_token", "was not given by this service")
-    raise InvalidArgument("page_token was not given by this service", violations=[violation])

@@ -25,7 +25,8 @@ from placet_approval.visibility import visibility_of
 from placet_domain.commands import BaseCommand, CancelCommand, CommentCommand, DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
 from placet_rpc.errors import FieldViolation, InvalidArgument
-from placet_rpc.identity import Principal, current, one_spelling
+from placet_rpc.identity import Principal, current, normalize_address
+from placet_rpc.paging import capped
 from placet_telemetry import current_traceparent
 
 # Sizes of a page, by default and at most.
@@ -68,7 +69,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.RequestApprovalRequest, context: _Context
     ) -> approval_service_pb2.RequestApprovalResponse:
         for assignment in request.assignments:
-            assignment.people[:] = dict.fromkeys(one_spelling(person) for person in assignment.people)
+            assignment.people[:] = dict.fromkeys(normalize_address(person) for person in assignment.people)
         accepted = await self._intake.accept(request, current())
         return approval_service_pb2.RequestApprovalResponse(
             approval_id=accepted.approval_id,
@@ -92,9 +93,11 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         caller = current()
         visible = visibility_of(caller)
         await self._queries.up_to(visible.tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
-        size = min(request.page_size or DEFAULT_PAGE, MOST_PAGE)
         approvals, following = await self._queries.page(
-            visible, filter_of(request.filter, caller), size, request.page_token
+            visible,
+            filter_of(request.filter, caller),
+            capped(request.page_size, DEFAULT_PAGE, MOST_PAGE),
+            request.page_token,
         )
         if request.view == approval_pb2.APPROVAL_VIEW_FULL:
             await self._queries.fill(visible.tenant, approvals)
@@ -164,7 +167,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     async def ListPolicies(
         self, request: approval_service_pb2.ListPoliciesRequest, context: _Context
     ) -> approval_service_pb2.ListPoliciesResponse:
-        size = min(request.page_size or DEFAULT_PAGE, MOST_PAGE)
+        size = capped(request.page_size, DEFAULT_PAGE, MOST_PAGE)
         policies, following = await self._policies.page(request.all_versions, size, request.page_token)
         return approval_service_pb2.ListPoliciesResponse(policies=policies, next_page_token=following)
 
@@ -250,8 +253,8 @@ def filter_of(wanted: approval_service_pb2.ApprovalFilter, caller: Principal) ->
         policy=wanted.policy,
         subject_id=wanted.subject_id,
         waiting_for=caller.subject if wanted.waiting_for_me else "",
-        requester=one_spelling(wanted.requester),
-        approver=one_spelling(wanted.approver),
+        requester=normalize_address(wanted.requester),
+        approver=normalize_address(wanted.approver),
         labels=tuple(sorted(wanted.labels.items())),
         from_create_time=(
             _time("from_create_time", wanted.from_create_time)

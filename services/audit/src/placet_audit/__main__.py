@@ -12,19 +12,17 @@ from contextlib import asynccontextmanager
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_audit.config import PREFIX, Settings
-from placet_audit.erasing import Eraser
 from placet_audit.feed import Feed
 from placet_audit.leaf import disclose
-from placet_audit.proving import Prover
-from placet_audit.refusals import appending_by
+from placet_audit.proof_service import ProofService
 from placet_audit.sequencer import Sequencer
-from placet_audit.servicer import AuditServicer
+from placet_audit.servicer import AuditServicer, appending_by
 from placet_audit.store import Store
 from placet_rpc.errors import DataLoss
-from placet_rpc.recording import RefusalRecorder
+from placet_rpc.refusals import RefusalRecorder
 from placet_rpc.server import CannotListen, Endpoint, serve
-from placet_rpc.settings_faults import plainly
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed, shredding
+from placet_rpc.settings import describe_error
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_telemetry import setup
 
 _LOG = logging.getLogger("placet.audit")
@@ -33,14 +31,6 @@ It is told how by environment variables: PLACET_AUDIT_DATABASE_URL is where the 
 PLACET_AUDIT_LOG_KEY_FILE the key that signs it (a private Ed25519 key in PEM, mode 0600), PLACET_AUDIT_ORIGIN
 its name, PLACET_AUDIT_LISTEN where it serves, PLACET_JWKS_FILE whose tokens it believes. docs/operations.md
 lists all of them."""
-
-
-async def sign_old_logs(settings: Settings) -> None:
-    """Signs the first checkpoints of logs that are older than checkpoints, because an operator says so."""
-    keys = settings.log_keys()
-    async with opened(settings) as database:
-        for tenant, size in await Prover(database, keys).sign_old_logs():
-            _LOG.warning("signed the first checkpoint of the log of %s, of %d entries", tenant, size)
 
 
 async def run(settings: Settings) -> None:
@@ -54,7 +44,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusal
     """The service at work, lacking only a server."""
     keys = settings.log_keys()
     async with opened(settings) as database:
-        store, prover = Store(database, keys), Prover(database, keys)
+        store = Store(database, keys)
         feed = Feed(
             store,
             disclose,
@@ -68,7 +58,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusal
         endpoint = Endpoint(
             audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
-            AuditServicer(store, sequencer, feed, prover, Eraser(database, keys), keys),
+            AuditServicer(store, sequencer, feed, ProofService(database, keys), keys),
         )
         async with running(sequencer, feed):
             append = appending_by(sequencer.append)
@@ -80,8 +70,7 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
     """The log's database, with its schema up to date."""
     database = await Database.open(settings.database_url, migrations="placet_audit")
     try:
-        async with shredding(database):
-            yield database
+        yield database
     finally:
         await database.close()
 
@@ -101,20 +90,13 @@ async def running(sequencer: Sequencer, feed: Feed[event_pb2.LogEntry]) -> Async
 
 def main() -> int:
     """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
-    parser = argparse.ArgumentParser(prog="python -m placet_audit", description=_ABOUT)
-    parser.add_argument(
-        "--sign-old-logs",
-        action="store_true",
-        help="sign the first checkpoint of each log that has entries and no checkpoint, and end; "
-        "only after an upgrade from before there were any, for a deleted one looks the same",
-    )
-    work = sign_old_logs if parser.parse_args().sign_old_logs else run
+    argparse.ArgumentParser(prog="python -m placet_audit", description=_ABOUT).parse_args()
     telemetry = setup("audit")
     status = 0
     try:
-        asyncio.run(work(Settings()))
+        asyncio.run(run(Settings()))
     except* (CannotListen, DatabaseUnavailable, DataLoss, MigrationFailed, OSError, ValueError) as failures:
-        why = "; ".join(plainly(failure, PREFIX) for failure in failures.exceptions)
+        why = "; ".join(describe_error(failure, PREFIX) for failure in failures.exceptions)
         _LOG.error("AuditService cannot run: %s", why)
         _LOG.debug("where it failed", exc_info=failures)
         status = 1

@@ -80,7 +80,7 @@ class Process:
     # Where in its log this stack's lines begin; None before the first.
     _log_begun: int | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    # Paused while a process is being started, so that a stop cannot miss it.
+    # Held while a process is being started, so that a stop cannot miss it.
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property

@@ -22,7 +22,7 @@ from placet_approval.store.view import ViewStore
 from placet_domain.events import Assignment
 from placet_domain.ids import approval_id
 from placet_rpc.errors import AlreadyExists, FieldViolation, InvalidArgument, Unimplemented
-from placet_rpc.identity import Principal
+from placet_rpc.identity import Principal, actor_of
 from placet_telemetry import current_traceparent
 
 
@@ -202,15 +202,6 @@ def _id_reused(request_id: str) -> AlreadyExists:
         f"request_id {request_id} was used for another request; use a new one",
         reason="ID_REUSED",
         metadata={"request_id": request_id},
-    )
-
-
-def actor_of(principal: Principal) -> event_pb2.Actor:
-    """A caller as the log names it: a person by their address, anything else a service."""
-    return event_pb2.Actor(
-        kind=event_pb2.ACTOR_KIND_PERSON if principal.is_person else event_pb2.ACTOR_KIND_SERVICE,
-        name=event_pb2.Erasable(value=principal.subject),
-        authenticated_by=principal.authenticated_by if principal.is_person else "",
     )
 
 

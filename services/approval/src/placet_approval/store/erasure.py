@@ -18,7 +18,7 @@ from placet_approval.store.tables import (
     view_event,
     view_label,
 )
-from placet_storage import to_be_shredded
+from placet_storage import truncate_wal_after_commit
 
 NO_LABELS = "{}"
 
@@ -93,7 +93,7 @@ def erase_in(connection: sa.Connection, tenant: str, erasure: event_pb2.LogEntry
         "entry": erasure.SerializeToString(),
     }
     connection.execute(_INSERT_ERASURE, row)
-    to_be_shredded(connection)
+    truncate_wal_after_commit(connection)
 
 
 def erasure_in(

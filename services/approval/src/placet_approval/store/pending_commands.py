@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from placet_approval.store.tables import IS_OPEN, request, view
+from placet_approval.store.tables import IS_OPEN, request, view, view_erasure
 from placet_approval.store.tables import command as command_table
 from placet_domain.commands import BaseCommand, Command, command_from_json
 from placet_rpc.errors import AlreadyExists, ResourceExhausted
-from placet_storage import Database
+from placet_storage import Database, truncate_wal_after_commit
 
 # Pending commands of one sender to one request. Temporal bounds a history at 10,000 signals.
 MOST_PENDING = 20
@@ -103,6 +103,12 @@ _FORGET_CLOSED = sa.delete(command_table).where(
         ~IS_OPEN,
     ),
 )
+_FORGET_ERASED = _FORGET_CLOSED.where(
+    sa.exists().where(
+        view_erasure.c.tenant == command_table.c.tenant,
+        view_erasure.c.approval_id == command_table.c.approval_id,
+    )
+)
 
 
 def _claim(
@@ -180,4 +186,6 @@ def _commands(connection: sa.Connection, tenant: str, approval_id: str) -> list[
 
 
 def _forget_closed(connection: sa.Connection, before: datetime) -> None:
+    if connection.execute(_FORGET_ERASED, {"before": before}).rowcount > 0:
+        truncate_wal_after_commit(connection)
     connection.execute(_FORGET_CLOSED, {"before": before})

@@ -1,0 +1,95 @@
+"""What a caller is told of an error, and what stays here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from typing import Any, NoReturn
+
+import grpc.aio
+
+from placet_rpc import identity, status
+from placet_rpc.access import Method
+from placet_rpc.calls import Calls, stopping_error
+from placet_rpc.errors import DataLoss, Internal, PermissionDenied, PlacetError
+from placet_rpc.interceptors.base import Context, Interceptor, Stream, Unary, closing
+from placet_rpc.refusals import Refusals
+
+_ERRORS = logging.getLogger("placet.rpc.errors")
+
+
+class ErrorMapping(Interceptor):
+    """Answers every exception with a status, and none with its text; reports refusals of authority."""
+
+    name = "error_mapping"
+
+    def __init__(self, calls: Calls, refusals: Refusals) -> None:
+        """`refusals` hears of every PermissionDenied."""
+        self._calls = calls
+        self._refusals = refusals
+
+    def unary(self, method: Method, inner: Unary) -> Unary:
+        """See Interceptor."""
+
+        async def call(request: Any, context: Context) -> Any:
+            try:
+                return await inner(request, context)
+            except grpc.aio.AbortError:
+                raise
+            except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001 (all are answered, none told)
+                error = self._ended_or(caught)
+            return await self._abort(method, request, context, error)
+
+        return call
+
+    def stream(self, method: Method, inner: Stream) -> Stream:
+        """See Interceptor."""
+
+        async def call(request: Any, context: Context) -> AsyncGenerator[Any, None]:
+            try:
+                async with closing(inner(request, context)) as answers:
+                    async for answer in answers:
+                        yield answer
+            except grpc.aio.AbortError:
+                raise
+            except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001 (all are answered, none told)
+                error = self._ended_or(caught)
+            else:
+                return
+            await self._abort(method, request, context, error)
+
+        return call
+
+    def _ended_or(self, caught: Exception | asyncio.CancelledError) -> Exception:
+        """What to answer with. A cancellation that is not ours is the caller's or gRPC's: it goes on."""
+        if isinstance(caught, Exception):
+            return caught
+        if self._calls.ended_by_stop():
+            return stopping_error()
+        raise caught
+
+    async def _abort(self, method: Method, request: bytes, context: Context, error: Exception) -> NoReturn:
+        told = status.public_error(error)
+        if told is not error or isinstance(told, Internal):
+            _log_hidden(method, told, error)
+        if isinstance(told, DataLoss):
+            # Whoever runs the service must learn it too, however few callers there are.
+            _ERRORS.error("%s: %s", method.name, told.message, extra={"reason": told.reason})
+        if isinstance(told, PermissionDenied):
+            principal = identity.current_or_none()
+            if principal is not None:
+                reason = told.reason or told.grpc_kind.upper()
+                self._refusals.report(method.path, reason, principal, method.approval_id(request))
+        await context.abort_with_status(status.to_grpc(told, method.area))
+
+
+def _log_hidden(method: Method, told: PlacetError, error: Exception) -> None:
+    """Keeps what the caller is not told."""
+    if isinstance(told, Internal):
+        reference = told.metadata.get("reference", "")
+        _ERRORS.error(
+            "%s failed, reference %s", method.name, reference, exc_info=error, extra={"reference": reference}
+        )
+    else:
+        _ERRORS.warning("%s: %s: %s", method.name, type(error).__name__, error)
