@@ -252,7 +252,7 @@ async def has_path(platform: Platform, approval_id: str, length: int) -> bool:
 
 
 async def has_read(platform: Platform, lived: Rows) -> bool:
-    return (await rows(platform.database_url))["view_cursor"] == lived["view_cursor"]
+    return (await rows(platform.database_url))["log_cursor"] == lived["log_cursor"]
 
 
 async def test_what_follows_an_erasure_changes_nothing_of_it_on_a_replica_that_is_new(
