@@ -19,10 +19,11 @@ from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.store.erasure import erase_in
 from placet_approval.store.pending_commands import Notes
-from placet_approval.store.tables import VIEW_TABLES, metadata
+from placet_approval.store.tables import LOG, VIEW_TABLES, metadata
 from placet_approval.store.view import ViewStore
 from placet_domain.commands import Command
 from placet_domain.events import Actor, ActorKind, Event, Notified, Verdict
+from placet_logtail import Batch
 from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
 from placet_rpc.identity import acting_for
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
 
     from services.approval.tests.conftest import OpenPlatform, Platform
 
-OPERATOR = "op@example.com"
-HOME, ABROAD = "home", "abroad"
+OPERATOR, HOME, ABROAD = "op@example.com", "home", "abroad"
 
 Rows = dict[str, list[Any]]  # Any: rows, whose columns differ from table to table
 
@@ -116,7 +116,7 @@ async def opened(url: str, work: Callable[[Database], Awaitable[Any]]) -> Any:
         await database.close()
 
 
-async def rows(url: str, tables: Any = VIEW_TABLES) -> Rows:
+async def rows(url: str, tables: Any = (*VIEW_TABLES, LOG.cursor)) -> Rows:
     """All that some tables hold. Any: tables."""
 
     def read(connection: sa.Connection) -> Rows:
@@ -291,7 +291,7 @@ async def test_words_that_are_read_together_with_their_erasure_are_not_written(
 
     async def tail(log: AuditLog, tenant: str, start: int) -> AsyncGenerator[Any, None]:
         """As it came to a projector that was slow."""
-        yield audit_service_pb2.TailEventsResponse(entries=entries[start:], size=len(entries))
+        yield Batch(entries[start:], len(entries), len(entries))
         await asyncio.Event().wait()
 
     monkeypatch.setattr(AuditLog, "tail", tail)

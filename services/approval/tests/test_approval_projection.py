@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,12 @@ import sqlalchemy as sa
 from placet.approval.v1 import approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
-from placet_approval.projection import fold
 from placet_approval.projection.fold import LogFold, folded
 from placet_approval.projection.projections import Projection
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.tables import LOG, VIEW_TABLES
 from placet_approval.store.view import VIEW, ViewStore
 from placet_logtail import Batch, LeaseStore
-from placet_mapping import from_proto
 from placet_rpc.errors import FailedPrecondition, Unavailable
 from placet_storage import Database
 
@@ -49,7 +46,7 @@ async def rows(url: str) -> dict[str, list[Any]]:  # Any: rows, whose columns di
     def read(connection: sa.Connection) -> dict[str, list[Any]]:
         return {
             table.name: sorted(tuple(row) for row in connection.execute(sa.select(table)))
-            for table in (*VIEW_TABLES, LOG.cursor, LOG.skipped)
+            for table in (*VIEW_TABLES, LOG.cursor)
         }
 
     database = await Database.open(url, migrations="placet_approval")
@@ -347,63 +344,3 @@ async def test_a_log_that_cannot_be_folded_now_holds_up_its_own_tenant_only(
         return (await platform.get(held_up, ABROAD)).waiting_for_approval
 
     await platform.until(shown)
-
-
-async def unread(platform: Platform) -> list[tuple[int, str]]:
-    """What the view could not use, and why."""
-    held = await rows(platform.database_url)
-    assert all(row[:2] == (VIEW, HOME) for row in held["log_skipped"])
-    return [(row[2], row[3]) for row in held["log_skipped"]]
-
-
-async def test_an_entry_that_cannot_be_folded_is_kept_and_reported_and_stops_nothing(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mapped = from_proto
-
-    def unless_asked(stored: Any, dto: Any) -> Any:
-        if stored.entry.event.HasField("asked"):
-            raise ValueError("an event of an unheard-of kind")
-        return mapped(stored, dto)
-
-    monkeypatch.setattr(fold, "from_proto", unless_asked)
-    caller = await platform.as_(CALLER)
-    strange = (await caller.RequestApproval(platform.asking())).id
-    await platform.until(lambda: in_view(platform))
-
-    approval = await platform.get(strange)
-    assert [one.entry.event.WhichOneof("body") for one in approval.path][-1] == "asked"
-    assert (approval.last_number, approval.waiting_for_approval) == (4, False)
-    assert await unread(platform) == [(3, "ValueError: an event of an unheard-of kind")]
-    monkeypatch.undo()
-    usual = await platform.request()
-    await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(usual))
-    # What comes later of the strange one is folded, as far as it can be.
-    await (await platform.as_(CALLER)).CancelApproval(
-        approval_service_pb2.CancelApprovalRequest(approval_id=strange, command_id=str(uuid.uuid4()))
-    )
-    assert (await platform.get(strange)).state == event_pb2.STATE_CANCELLED
-
-
-async def test_an_entry_that_cannot_be_written_is_skipped_after_some_attempts(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write, attempts = ViewStore.write, Counter[int]()
-
-    async def write_or_fail(
-        self: ViewStore, tenant: str, expected: int, entries: Any, changed: Any, unusable: Any = None
-    ) -> None:
-        if any(one.index == 2 for one in entries):
-            attempts[len(entries)] += 1
-            raise ValueError("no such column")
-        await write(self, tenant, expected, entries, changed, unusable)
-
-    monkeypatch.setattr(ViewStore, "write", write_or_fail)
-    caller = await platform.as_(CALLER)
-    accepted = (await caller.RequestApproval(platform.asking())).id
-    await platform.until(lambda: in_view(platform))
-
-    assert await unread(platform) == [(2, "ValueError: no such column")]
-    # By itself, and before that perhaps with those that came with it.
-    assert 3 <= attempts.total() <= 4
-    assert (await platform.get(accepted)).waiting_for_approval

@@ -158,14 +158,9 @@ class Store:
 
     async def read(self, tenant: str, cursor: int, recipient: str | None = None) -> Batch[Notification]:
         """A page of the tenant's stream from a cursor on, oldest first. `recipient`: only theirs."""
-        query = (
-            sa.select(DELIVERY)
-            .where(_D.tenant == tenant, _D.cursor >= min(cursor, MAX_CURSOR))
-            .order_by(_D.cursor)
-            .limit(STREAM_PAGE)
-        )
-        if recipient is not None:
-            query = query.where(_D.recipient == recipient)
+        mine = sa.true() if recipient is None else _D.recipient == recipient
+        here = (_D.tenant == tenant, _D.cursor >= min(cursor, MAX_CURSOR), mine)
+        query = sa.select(DELIVERY).where(*here).order_by(_D.cursor).limit(STREAM_PAGE)
         page, end = await self._database.query(_stream, query, tenant, operation="read_stream")
         # Past what is not theirs, so that it is not read again.
         following = page[-1].cursor + 1 if len(page) == STREAM_PAGE else max(end, cursor)
