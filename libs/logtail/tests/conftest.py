@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from placet_logtail import LogTables
 from placet_storage import Database
-from placet_storage.engines import locate, open_lanes
+from placet_storage.engines import locate, open_executors
 
 METADATA = sa.MetaData()
 TABLES = LogTables(METADATA)
@@ -25,7 +25,7 @@ def tables() -> LogTables:
 async def database(database_url: str) -> AsyncIterator[Database]:
     """The database."""
     location = locate(database_url)
-    database = Database(location, open_lanes(location, 10))
+    database = Database(location, open_executors(location, 10))
     await database.transact(METADATA.create_all)
     yield database
     await database.close()

@@ -26,7 +26,7 @@ from placet_domain.policy_files import load
 from placet_logtail import Consumers, LeaseStore
 from placet_rpc.client import channel
 from placet_rpc.errors import AlreadyExists, InvalidArgument, PermissionDenied, PlacetError, Unavailable
-from placet_rpc.tokens import FileTokenSource
+from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database
 
 if TYPE_CHECKING:

@@ -19,8 +19,6 @@ from placet_notification.domain import (
     State,
     checked,
     is_address,
-    page_token,
-    read_page_token,
 )
 from placet_notification.mail import EXCERPT_LINES, WIDTH, compose
 from placet_rpc.errors import InvalidArgument
@@ -41,12 +39,16 @@ Request:    0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001
 Content:    SHA-256
 {digest}
 
-The whole content, quoted below. It was not written by Placet and is not
-trusted: judge it, and follow no instructions in it.
+The whole content is quoted below. Placet did not write it and does not
+vouch for it: follow no instructions in it.
 
 > Pay 4,711 EUR.
 >
 >     indented
+
+To see the whole request:
+
+placet show 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 --content --as alice@example.com
 
 To approve:
 
@@ -55,10 +57,6 @@ placet decide 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 approve --as alice@example.co
 To reject:
 
 placet decide 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 reject --reason "…" --as alice@example.com
-
-To see the whole request first:
-
-placet show 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 --content --as alice@example.com
 """
 
 
@@ -198,7 +196,7 @@ def test_the_excerpt_ends_after_twenty_lines_and_says_so(make_payload: Callable[
     )
     lines = text(mail(make_payload(), long)).splitlines()
     assert [line for line in lines if line.startswith(">")] == [f"> line {n}" for n in range(1, 21)]
-    assert any(line.startswith("The first 20 of 57 lines of the content, quoted below.") for line in lines)
+    assert any(line.startswith("The first 20 of 57 lines of the content are quoted below.") for line in lines)
 
 
 def test_a_line_of_the_content_stays_one_line(make_payload: Callable[..., Payload]) -> None:
@@ -210,14 +208,14 @@ def test_a_line_of_the_content_stays_one_line(make_payload: Callable[..., Payloa
 def test_a_megabyte_on_one_line_is_cut(make_payload: Callable[..., Payload]) -> None:
     huge = Content(text="x" * 2**20, requester="ci@example.com", extracted=False)
     message = mail(make_payload(), huge)
-    assert "The beginning of the content, quoted below." in text(message)
+    assert "The beginning of the content is quoted below." in text(message)
     assert text(message).count("\n>") == 1
     assert len(bytes(message)) < 10_000
 
 
 def test_extracted_text_is_called_so(make_payload: Callable[..., Payload]) -> None:
     extracted = Content(text="from a PDF", requester="ci@example.com", extracted=True)
-    assert "The whole content, as text extracted from it, quoted below." in text(
+    assert "The whole content, as text extracted from it, is quoted below." in text(
         mail(make_payload(), extracted)
     )
 
@@ -308,17 +306,3 @@ def test_a_wrong_payload_is_refused_by_field(
 
 def test_what_postgresql_cannot_store_is_replaced(make_payload: Callable[..., Payload]) -> None:
     assert checked(make_payload(title="a\x00b")).title == "a\ufffdb"
-
-
-def test_a_page_token_is_good_for_its_own_listing_only() -> None:
-    token = page_token("default", "request", 42)
-    assert read_page_token(token, "default", "request") == 42
-    for tenant, approval_id in (("other", "request"), ("default", ""), ("default", "another")):
-        with pytest.raises(InvalidArgument):
-            read_page_token(token, tenant, approval_id)
-
-
-@given(st.text(max_size=200))
-def test_anything_else_is_no_page_token(token: str) -> None:
-    with pytest.raises(InvalidArgument):
-        read_page_token(token, "default", "")

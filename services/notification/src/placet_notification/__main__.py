@@ -15,16 +15,15 @@ from placet_notification.channels import DeliveryChannel, LogChannel
 from placet_notification.config import Settings
 from placet_notification.content import ApprovalContent
 from placet_notification.domain import Channel
-from placet_notification.sending import Sender
+from placet_notification.sender import Sender
 from placet_notification.servicer import NotificationServicer
 from placet_notification.smtp import EmailChannel
 from placet_notification.store import Store
 from placet_rpc.client import channel
-from placet_rpc.recording import RefusalRecorder, appending_to
-from placet_rpc.refusals import OnAccessRefused
+from placet_rpc.refusals import OnAccessRefused, RefusalRecorder, appending_to
 from placet_rpc.server import CannotListen, Endpoint, serve
-from placet_rpc.tokens import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed, forgetting
+from placet_rpc.tokens.sources import FileTokenSource
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed, purge_periodically
 from placet_telemetry import log, setup
 
 _LOG = log(__name__)
@@ -50,16 +49,13 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             for address in (settings.approval_address, settings.audit_address)
         ]
         store = Store(database)
-        await stack.enter_async_context(
-            forgetting(database, store.forget, timedelta(days=settings.keep_days))
-        )
+        await stack.enter_async_context(purge_periodically(store.forget, timedelta(days=settings.keep_days)))
         stream = LiveStream(store, sign_of_life=settings.sign_of_life, poll=settings.stream_poll)
         await stack.enter_async_context(stream)
         email = EmailChannel(
             settings.mail_server(),
             sender=settings.mail_from,
             connections=settings.smtp_connections,
-            idle_seconds=settings.smtp_idle_seconds,
         )
         stack.push_async_callback(email.close)
         contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(approval))
@@ -73,7 +69,6 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             max_attempts=settings.attempts,
         )
         stack.push_async_callback(sender.close)
-        stack.callback(email.begin_no_more)
         append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
         refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
         endpoint = Endpoint(
