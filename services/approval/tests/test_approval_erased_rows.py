@@ -55,11 +55,9 @@ def marked(number: int, chance: random.Random) -> dict[str, Any]:
     }
 
 
-WORDS = ("content", "title", "label", "mark", "asked", "manager", "reason", "requester")
-
-
 def words_of(number: int) -> list[bytes]:
-    return [f"{word}-{number:03}-".encode() for word in WORDS]
+    words = ("content", "title", "label", "mark", "asked", "manager", "reason", "requester")
+    return [f"{word}-{number:03}-".encode() for word in words]
 
 
 async def closed(platform: Platform, number: int, tenant: str = HOME, seed: int = 0) -> str:
