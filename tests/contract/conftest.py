@@ -9,8 +9,9 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 import generate
 
-# Importing these makes the options `access` and `field` readable in descriptors.
+# Importing these makes their options readable in descriptors.
 from buf.validate import validate_pb2  # noqa: F401  # for its effect
+from placet.event.v1 import options_pb2  # noqa: F401  # for its effect
 from placet.rpc.v1 import access_pb2  # noqa: F401  # for its effect
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -16,12 +17,17 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from buf.validate import validate_pb2
+from placet.event.v1 import options_pb2
 from placet.rpc.v1 import access_pb2
 from placet_proof import ERASABLE, ERASED
 
 READS = re.compile(r"^(?:Get|List|Watch|Await|Tail|Subscribe|Export)(?:[A-Z]|$)")
 AREAS = {"placet.approval.v1", "placet.audit.v1", "placet.decision.v1", "placet.notification.v1"}
 EVENT = ".placet.event.v1.Event"
+ROOT = Path(__file__).parents[2]
+PROGRAMS = {folder.name for folder in (ROOT / "services").iterdir()} | {
+    f"worker-{folder.name}" for folder in (ROOT / "workers").iterdir()
+}
 ENTRY, HIDDEN = ".placet.event.v1.Entry", ".placet.event.v1.Erasable"
 STRING, BYTES, DOUBLE = (
     FieldDescriptorProto.TYPE_STRING,
@@ -103,6 +109,16 @@ def test_every_rpc_names_the_roles_that_may_call_it(contracts: FileDescriptorSet
         or len(set(roles)) != len(roles)
     ]
     assert open_to_nobody_in_particular == []
+
+
+def test_every_event_names_the_programs_that_may_append_it(contracts: FileDescriptorSet) -> None:
+    known = messages(contracts)
+    bodies = [known[field.type_name] for field in known[EVENT].field if field.HasField("oneof_index")]
+    by_nobody = [one.name for one in bodies if not one.options.Extensions[options_pb2.appended_by]]
+    # EraseEvents alone writes it, in one transaction with the deletion.
+    assert by_nobody == ["Erased"]
+    programs = {name for one in bodies for name in one.options.Extensions[options_pb2.appended_by]}
+    assert programs <= PROGRAMS
 
 
 def test_every_rpc_message_field_and_value_is_explained(contracts: FileDescriptorSet) -> None:

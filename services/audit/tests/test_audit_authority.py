@@ -10,7 +10,7 @@ from typing import Protocol
 import pytest
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
-from placet.event.v1 import event_pb2
+from placet.event.v1 import event_pb2, options_pb2
 from placet_audit.authority import RULES
 from placet_rpc.errors import PermissionDenied
 from placet_rpc.identity import acting_for
@@ -47,6 +47,13 @@ def append_of(kind: str, *, of_tenant: bool, make_event: MakeEvent) -> Request:
 
 def test_every_kind_of_event_has_a_rule() -> None:
     assert set(RULES) == set(KINDS)
+
+
+def test_the_contract_gives_each_kind_to_the_role_that_writes_it() -> None:
+    by_role = {role: {kind for kind, rule in RULES.items() if rule.role == role} for role in BY_ROLE}
+    assert by_role == BY_ROLE
+    assert {kind for kind, rule in RULES.items() if rule.place == options_pb2.PLACE_TENANT} == OF_THE_TENANT
+    assert {kind for kind, rule in RULES.items() if rule.place == options_pb2.PLACE_FIRST} == {"received"}
 
 
 @pytest.mark.parametrize(("kind", "role"), list(product(NOBODYS, BY_ROLE)))

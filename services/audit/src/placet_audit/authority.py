@@ -1,58 +1,57 @@
-"""Who may append which kind of event, and where it belongs; who may read a receipt, and what
-may be erased. Pure.
+"""Rights in the log: who may append which event and where, read a receipt, erase a request.
 
-A role may append the kinds that name it here; a kind without a rule is nobody's. So a service that is broken
-into cannot write what a workflow concludes. More is not kept apart: whoever holds role `worker` (the openai
-and ml workers too) may write all that a request's workflow writes, for every tenant, and whoever holds role
-`service` may write a request's first event. Each worker's token is trusted with decisions.
+The contract says who may append an event, by the options `appended_by` and `place` of its message
+(placet/event/v1/options.proto). An event without `appended_by` can be appended by no caller.
+
+Tokens carry roles, not programs, so the role stands for the program: whoever holds role `worker` may append
+what any worker may, for every tenant, and whoever holds role `service` what any service may.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
+from google.protobuf.descriptor import Descriptor
+
+from placet.event.v1 import event_pb2, options_pb2
 from placet_rpc.errors import FailedPrecondition, NotFound, PermissionDenied
 
-Place = Literal["tenant", "first", "request"]
-_PLACES: Mapping[Place, str] = {
-    "tenant": "to a tenant's own log",
-    "first": "as a request's first event",
-    "request": "to a request",
+_PLACES: Mapping[options_pb2.Place.ValueType, str] = {
+    options_pb2.PLACE_TENANT: "to a tenant's own log",
+    options_pb2.PLACE_FIRST: "as a request's first event",
+    options_pb2.PLACE_UNSPECIFIED: "to a request",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`role` may append such an event, in `place` only."""
+    """Right to append an event: the role that the caller must hold, and the only place for it."""
 
     role: str
-    place: Place
+    place: options_pb2.Place.ValueType
 
 
-_BY_INTAKE = Rule("service", "first")
-_BY_SERVICES = Rule("service", "tenant")
-_BY_THE_WORKFLOW = Rule("worker", "request")
+def _rules(event: Descriptor) -> Mapping[str, Rule]:
+    rules = {}
+    for field in event.oneofs_by_name["body"].fields:
+        if field.message_type is None:
+            continue
+        options = field.message_type.GetOptions()
+        roles = {_role_of(program) for program in options.Extensions[options_pb2.appended_by]}
+        if len(roles) > 1:
+            raise TypeError(f"{field.full_name} is appended by programs of several roles")
+        for role in roles:
+            rules[field.name] = Rule(role, options.Extensions[options_pb2.place])
+    return rules
 
-RULES: Mapping[str, Rule] = {
-    "received": _BY_INTAKE,
-    "processed": _BY_THE_WORKFLOW,
-    "pre_screened": _BY_THE_WORKFLOW,
-    "tier_opened": _BY_THE_WORKFLOW,
-    "asked": _BY_THE_WORKFLOW,
-    "notified": _BY_THE_WORKFLOW,
-    "timed_out": _BY_THE_WORKFLOW,
-    "escalated": _BY_THE_WORKFLOW,
-    "voted": _BY_THE_WORKFLOW,
-    "refused": _BY_THE_WORKFLOW,
-    "fell_back": _BY_THE_WORKFLOW,
-    "ai_decided": _BY_THE_WORKFLOW,
-    "held": _BY_THE_WORKFLOW,
-    "decided": _BY_THE_WORKFLOW,
-    "closed": _BY_THE_WORKFLOW,
-    "access_refused": _BY_SERVICES,
-}
+
+def _role_of(program: str) -> str:
+    return "worker" if program.startswith("worker-") else "service"
+
+
+RULES = _rules(event_pb2.Event.DESCRIPTOR)
 """By the event's name in the contract's oneof."""
 
 
@@ -108,11 +107,9 @@ def check_erasable(approval_id: str, kinds: Collection[str]) -> None:
         raise FailedPrecondition("Only a closed request can be erased.", reason="NOT_CLOSED", metadata=about)
 
 
-def _fits(place: Place, expected_next: int, position: int) -> bool:
-    match place:
-        case "tenant":
-            return expected_next == 0
-        case "first":
-            return expected_next == 1 and position == 0
-        case "request":
-            return expected_next > 0
+def _fits(place: options_pb2.Place.ValueType, expected_next: int, position: int) -> bool:
+    if place == options_pb2.PLACE_TENANT:
+        return expected_next == 0
+    if place == options_pb2.PLACE_FIRST:
+        return expected_next == 1 and position == 0
+    return expected_next > 0
