@@ -88,7 +88,8 @@ def install_alone(package: Package, environment: Path, among: dict[str, Package]
     """Makes an environment that holds the package and what it declares, extras too."""
     shutil.rmtree(environment, ignore_errors=True)
     run(UV, "venv", "--quiet", "--python", PYTHON, environment)
-    wheels = [*(wheel(needed) for needed in closure(package.name, among)), *map(str, package.extras)]
+    wheels: list[str | Path] = [wheel(needed) for needed in closure(package.name, among)]
+    wheels += [str(extra) for extra in package.extras]
     python = environment / "bin" / "python"
     install = (UV, "pip", "install", "--quiet", "--python", python, "-c", CONSTRAINTS)
     try:
