@@ -51,11 +51,11 @@ def imported(*arguments: str) -> set[str]:
     return set(finished.stderr.split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["audit", "--help"], ["models", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["audit", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     heavy = HEAVY & imported(*arguments)
-    # Typer itself takes pydantic for options of a subcommand.
-    assert heavy <= ({"pydantic"} if len(arguments) == 1 else {"pydantic", "placet_devstack"})
+    # Typer itself takes pydantic for the options of a subcommand.
+    assert heavy <= {"pydantic"}
 
 
 def test_list_imports_neither_servers_nor_the_telemetry_sdk() -> None:
