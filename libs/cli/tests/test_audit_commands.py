@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from placet_cli.home import Home
-from placet_rpc.tokens import KeyFiles
+from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ALICE, CAROL, CLOSED, ERASED
 from placet_testing.tampering import SampleLog

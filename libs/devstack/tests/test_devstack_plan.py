@@ -12,7 +12,7 @@ from placet_devstack.plan import StackOptions, stack
 from placet_devstack.process import ProcessSpec
 from placet_devstack.secrets import IDENTITIES, Tokens, make_keys
 from placet_devstack.temporal_server import POLL_LIMITS
-from placet_rpc.tokens import Verifier
+from placet_rpc.tokens.verify import Verifier
 from placet_witness.keys import Signer
 
 PORTS = Ports(27_500)

@@ -8,7 +8,7 @@ from placet_cli.problems import Problem
 
 if TYPE_CHECKING:
     from placet_cli.home import Home
-    from placet_rpc.tokens import MintingTokenSource, SigningKey
+    from placet_rpc.tokens.mint import MintingTokenSource, SigningKey
 
 TENANT = "default"
 
@@ -21,7 +21,7 @@ PERSON_ROLES = frozenset({"requester", "approver"})
 def signing_key(home: Home) -> SigningKey:
     """The home's signing key. Raises Problem when there is none, or it is not private."""
     # Imported late: the token library costs every command that needs none.
-    from placet_rpc.tokens import KeyFiles, SigningKey
+    from placet_rpc.tokens.mint import KeyFiles, SigningKey
 
     path = KeyFiles.below(home.keys).private_key
     try:
@@ -38,7 +38,7 @@ def signing_key(home: Home) -> SigningKey:
 
 def person(home: Home, subject: str) -> MintingTokenSource:
     """Tokens of a person by e-mail address; the owner's hold all roles that people have. Raises Problem."""
-    from placet_rpc.tokens import MintingTokenSource
+    from placet_rpc.tokens.mint import MintingTokenSource
 
     roles = OWNER_ROLES if subject == OWNER else PERSON_ROLES
     return MintingTokenSource(signing_key(home), subject, TENANT, roles)

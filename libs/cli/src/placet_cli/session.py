@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from placet.approval.v1 import approval_pb2, approval_service_pb2
     from placet_client import PlacetClient
-    from placet_rpc.client import ClientTls
-    from placet_rpc.tokens import TokenSource
+    from placet_rpc.tls import ClientTls
+    from placet_rpc.tokens.sources import TokenSource
 
 # Seconds that a command waits for a service that is away: long enough for a restart, short for a person.
 PATIENCE = 5.0
@@ -134,7 +134,7 @@ class Session:
                 f"PLACET_TOKEN_FILE is {outside}",
                 tries=("unset PLACET_TOKEN_FILE", "the same command without --as"),
             )
-        from placet_rpc.tokens import FileTokenSource
+        from placet_rpc.tokens.sources import FileTokenSource
 
         return FileTokenSource(Path(outside))
 
@@ -145,7 +145,7 @@ class Session:
     def _outside(self, variable: str) -> str:
         """What a variable says of a service or a token elsewhere: nothing against a home that was typed and
         has keys of its own."""
-        from placet_rpc.tokens import KeyFiles
+        from placet_rpc.tokens.mint import KeyFiles
 
         if self.home_is_typed and KeyFiles.below(self.home.keys).private_key.exists():
             return ""
@@ -226,7 +226,7 @@ class Session:
 
 def _tls() -> ClientTls | None:
     """The TLS files that the environment names. Raises Problem where it names them by halves."""
-    from placet_rpc.client import tls_from_environment
+    from placet_rpc.tls import tls_from_environment
 
     try:
         return tls_from_environment()

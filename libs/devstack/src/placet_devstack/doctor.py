@@ -33,7 +33,7 @@ from placet_devstack.probes import Probe, grpc_serving, polled, port_open
 from placet_devstack.process import last_lines
 from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError
-from placet_rpc.tokens import KeyFiles
+from placet_rpc.tokens.mint import KeyFiles
 from placet_verify import read_alarms
 from placet_witness.store import read_status
 

@@ -12,7 +12,7 @@ from placet_cli.telemetry import OTLP_ENDPOINT
 from placet_devstack import temporal_server as temporal
 from placet_devstack.probes import file_exists, grpc_serving, port_open
 from placet_devstack.process import ProcessSpec
-from placet_rpc.tokens import KeyFiles
+from placet_rpc.tokens.mint import KeyFiles
 
 SERVICES = ("audit", "decision", "notification", "approval")
 WORKERS = ("default", "openai", "ml")

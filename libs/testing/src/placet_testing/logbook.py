@@ -18,7 +18,8 @@ from placet_proof.growing import Frontier
 from placet_proof.signing import signed
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
-from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
+from placet_rpc.tokens.sources import StaticToken
 from placet_verify import Findings, Record, Row, Table, merged
 from placet_verify.sqlite import NotUtf8
 
