@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from placet_cli.home import Home, Ports
 from placet_devstack.doctor import checkup
 from placet_proof import COSIGNATURE
-from placet_proof.signing import cosigned, signed, verifier_key
+from placet_proof.signer import cosigned, signed, verifier_key
 from placet_testing.logbook import ORIGIN
 from placet_testing.tampering import SampleLog
 from placet_verify import Table

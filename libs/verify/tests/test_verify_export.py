@@ -15,8 +15,8 @@ from placet.audit.v1 import audit_service_pb2, proof_pb2
 from placet_cli.export_file import write_export
 from placet_cli.problems import Problem
 from placet_proof import Checkpoint, Note, VerifierKey
-from placet_proof.growing import Frontier
-from placet_proof.signing import signed
+from placet_proof.frontier import Frontier
+from placet_proof.signer import signed
 from placet_testing.logbook import ORIGIN, Logbook
 from placet_testing.tampering import SampleLog
 from placet_verify import Check, ExportSource, Findings, Record, Seen, Table

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet_cli.home import Home
 from placet_proof import COSIGNATURE
-from placet_proof.signing import cosigned, signed, verifier_key
+from placet_proof.signer import cosigned, signed, verifier_key
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ORIGIN, Logbook, Writer, write_sample

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from placet_cli.home import Home
 from placet_proof import COSIGNATURE, VerifierKey
-from placet_proof.signing import new_key, verifier_key
+from placet_proof.signer import new_key, verifier_key
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ALICE, ORIGIN, Writer, event

@@ -14,7 +14,7 @@ from placet_cli.home import Home
 from placet_cli.identity import TENANT, signing_key
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.process import StackEvent, Tell
-from placet_proof.signing import new_key
+from placet_proof.signer import new_key
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, write_token
 
 TOKEN_SECONDS = 3600.0

@@ -9,7 +9,7 @@ from placet_cli.home import Home
 from placet_devstack.plan import WITNESS
 from placet_devstack.process import StackEvent, Tell
 from placet_witness.domain import Alarm
-from placet_witness.store import read_status
+from placet_witness.status import read_status
 
 LOOK_EVERY = 1.0
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_proof import Checkpoint, leaf_hash
-from placet_proof.growing import Frontier
-from placet_proof.signing import signed
+from placet_proof.frontier import Frontier
+from placet_proof.signer import signed
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
