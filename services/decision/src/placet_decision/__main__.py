@@ -23,7 +23,7 @@ from placet_rpc.client import channel
 from placet_rpc.recording import RefusalRecorder, appending_to
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.tokens import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed, forgetting
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed, purge_periodically
 from placet_telemetry import setup
 
 _LOG = logging.getLogger("placet.decision")
@@ -49,7 +49,7 @@ async def run(settings: Settings) -> None:
         DecisionServicer(IdempotentAnswers(store), approvals, provider),
     )
     stack = AsyncExitStack()
-    await stack.enter_async_context(forgetting(database, store.forget, timedelta(days=settings.keep_days)))
+    await stack.enter_async_context(purge_periodically(store.forget, timedelta(days=settings.keep_days)))
     await serve(
         settings.server(),
         [endpoint],
