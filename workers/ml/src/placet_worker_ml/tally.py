@@ -1,8 +1,8 @@
 """Counts the outcomes in a log by risk score. Pure: the caller reads the log and passes events in order.
 
-A score and its outcome lie far apart in the log. Only the newest open requests are kept in memory, so
-A score and its outcome lie far apart in the log. Only the newest open requests are kept in memory, so that a long
-log takes no more than a short one; for an older one `needs` is true, and its events are passed again.
+A score and its outcome lie far apart in the log. Only the newest open requests are kept in memory, so that a
+long log takes no more than a short one; for an older one `needs` is true, and its events are passed again.
+"""
 
 from __future__ import annotations
 
