@@ -1,4 +1,4 @@
-"""Who was told what is forgotten by age; that it was told is not."""
+"""Recipient and message are erased by age; that they were delivered is not."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def told(store: Store, payload: Payload, key: str = "key", when: datetime 
 
 
 async def cells(database: Database) -> str:
-    """All that the deliveries say."""
+    """The words of all deliveries."""
 
     def read(connection: sa.Connection) -> str:
         return str(connection.execute(sa.select(METADATA.tables["delivery"])).all())

@@ -1,4 +1,4 @@
-"""What is counted of a log, and what is not."""
+"""The events of a log that count, and those that do not."""
 
 from __future__ import annotations
 

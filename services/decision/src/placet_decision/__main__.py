@@ -84,7 +84,7 @@ def api_key_of(settings: Settings) -> Callable[[], str]:
 
 
 def main() -> int:
-    """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
+    """Returns the exit status: 0 after a signal, 1 if it cannot run; then the log says why."""
     telemetry = setup("decision")
     # They log every request; spans and placet_rpc's log record them already.
     for name in ("httpx2", "httpcore2", "openai"):

@@ -32,7 +32,7 @@ _LOG = log(__name__)
 
 @dataclass(frozen=True)
 class Service:
-    """What a server needs to serve."""
+    """The parameters of the server."""
 
     endpoint: Endpoint
     on_access_refused: OnAccessRefused
@@ -40,7 +40,7 @@ class Service:
 
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[Service]:
-    """The service's parts. At the end attempts under way are recorded first; the database closes last."""
+    """Assembles the service. At the end attempts under way are recorded first; the database closes last."""
     async with AsyncExitStack() as stack:
         database = await Database.open(settings.database_url, migrations="placet_notification")
         stack.push_async_callback(database.close)
@@ -87,7 +87,7 @@ async def run(settings: Settings) -> None:
 
 
 def main() -> int:
-    """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
+    """Returns the exit status: 0 after a signal, 1 if it cannot run; then the log says why."""
     telemetry = setup("notification")
     try:
         asyncio.run(run(Settings()))
