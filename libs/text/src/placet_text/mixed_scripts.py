@@ -52,7 +52,7 @@ _Grouping = Callable[[str], str | None]
 
 @dataclass(frozen=True)
 class Mixture:
-    """The mixed words of a text: the first foreign character, its place and neighbours, and the word count."""
+    """The mixed words of a text: the first foreign character, its place and neighbours, the word count."""
 
     place: int
     stranger: str
