@@ -63,9 +63,9 @@ class Store:
         found = await self._database.transact(_keep, self._insert, row, operation="keep answer")
         return given if found is None else found
 
-    async def forget(self, before: datetime) -> int:
+    async def purge(self, before: datetime) -> int:
         """Deletes some answers older than `before` and returns their number; 0 when none is left."""
-        return await self._database.transact(_forget, before, operation="forget answers")
+        return await self._database.transact(_purge, before, operation="purge answers")
 
 
 # The bodies of transactions, as functions on a connection.
@@ -86,14 +86,14 @@ def _keep(connection: sa.Connection, insert: sa.Insert, row: Mapping[str, object
     return None
 
 
-def _forget(connection: sa.Connection, before: datetime) -> int:
+def _purge(connection: sa.Connection, before: datetime) -> int:
     oldest = sa.select(answer.c.tenant, answer.c.idempotency_key).where(answer.c.created_at < before)
     oldest = oldest.order_by(answer.c.created_at).limit(DELETED_AT_ONCE)
     keys = sa.tuple_(answer.c.tenant, answer.c.idempotency_key)
-    forgotten = connection.execute(sa.delete(answer).where(keys.in_(oldest))).rowcount
-    if forgotten:
+    deleted = connection.execute(sa.delete(answer).where(keys.in_(oldest))).rowcount
+    if deleted:
         truncate_wal_after_commit(connection)
-    return forgotten
+    return deleted
 
 
 def _find(connection: sa.Connection, tenant: str, idempotency_key: str) -> Answer | None:

@@ -50,7 +50,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             for address in (settings.approval_address, settings.audit_address)
         ]
         store = Store(database)
-        await stack.enter_async_context(purge_periodically(store.forget, timedelta(days=settings.keep_days)))
+        await stack.enter_async_context(purge_periodically(store.purge, timedelta(days=settings.keep_days)))
         stream = Stream(store, sign_of_life=settings.sign_of_life, poll=settings.stream_poll)
         stack.push_async_callback(stream.close)
         email = EmailChannel(
