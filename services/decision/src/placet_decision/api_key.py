@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
+from placet_rpc.files import is_private
 from placet_telemetry import log
 
 _LOG = log(__name__)
@@ -17,7 +17,7 @@ class ApiKeyFile:
         """Raises OSError if the file cannot be read, ValueError if it holds no key."""
         self._path = path
         self._key = self._read()
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if not is_private(path):
             _LOG.warning("other users may read the API key; run chmod 600 on its file", file=str(path))
 
     def __call__(self) -> str:
