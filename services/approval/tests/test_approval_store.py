@@ -16,10 +16,11 @@ from placet_approval.store.filters import Filter
 from placet_approval.store.pending_commands import MOST_PENDING, PendingCommands
 from placet_approval.store.requests import BEGINNING, Content, Request, RequestStore
 from placet_approval.store.tables import metadata
-from placet_approval.store.view import CommandContext, CursorMoved, Shown, ViewStore
+from placet_approval.store.view import CommandContext, Shown, ViewStore
 from placet_approval.visibility import Visibility
 from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
+from placet_logtail import CursorMoved
 from placet_rpc.errors import AlreadyExists, InvalidArgument, ResourceExhausted
 from placet_storage import Database
 from placet_testing.databases import schema_differences

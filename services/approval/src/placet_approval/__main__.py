@@ -20,7 +20,7 @@ from placet_approval.erasure import Eraser
 from placet_approval.intake.service import Intake
 from placet_approval.intake.start import Starter
 from placet_approval.policy_queries import PolicyQueries
-from placet_approval.projection.feed import Feed
+from placet_approval.projection.projections import Projections
 from placet_approval.queries import Queries
 from placet_approval.recovery.intake import Sweeper
 from placet_approval.recovery.workflows import Reviver
@@ -28,8 +28,10 @@ from placet_approval.servicer import ApprovalServicer
 from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
+from placet_approval.store.tables import LOG
 from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import BadPolicy, load
+from placet_logtail import Consumers, LeaseStore
 from placet_rpc.client import channel
 from placet_rpc.refusals import OnAccessRefused, RefusalRecorder
 from placet_rpc.server import CannotListen, Endpoint, serve
@@ -72,21 +74,22 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         requests, views, pending = RequestStore(database), ViewStore(database), PendingCommands(database)
         policies = PolicyStore(database, load(settings.policy_folder))
         await policies.record_current()
-        feed = Feed(log, views, requests, policies, holder=settings.replica)
-        stack.push_async_callback(feed.close)
+        consumers = Consumers(LeaseStore(database, LOG), holder=settings.replica)
+        stack.push_async_callback(consumers.close)
+        projections = Projections(log, views, requests, policies, consumers)
         for tenant in await requests.tenants():
-            feed.of(tenant)
+            projections.of(tenant)
         starter = Starter(workflows, pending, policies)
-        intake = Intake(requests, views, feed, log, starter, policies, settings.clock_scale)
+        intake = Intake(requests, views, projections, log, starter, policies, settings.clock_scale)
         patience = timedelta(seconds=settings.sweep_after)
         sweeper = Sweeper(requests, intake, patience)
         reviver = Reviver(requests, pending, log, workflows, starter, patience)
         servicer = ApprovalServicer(
             intake,
-            CommandHandler(pending, views, feed, log, workflows, reviver),
-            Queries(requests, pending, policies, views, feed, log, settings.pulse),
+            CommandHandler(pending, views, projections, log, workflows, reviver),
+            Queries(requests, pending, policies, views, projections, log, settings.pulse),
             PolicyQueries(policies),
-            Eraser(requests, feed, log, timedelta(days=settings.retention_days)),
+            Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
             command_budget=settings.command_budget,
         )

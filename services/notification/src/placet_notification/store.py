@@ -7,7 +7,9 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
+from placet_logtail import Batch
 from placet_notification.domain import (
+    MAX_CURSOR,
     Channel,
     Delivery,
     Kind,
@@ -23,6 +25,9 @@ from placet_rpc.errors import AlreadyExists, NotFound
 from placet_storage import Database, UtcDateTime, truncate_wal_after_commit
 
 METADATA = sa.MetaData()
+
+# Notifications of a stream that are read at once.
+STREAM_PAGE = 100
 
 # Where each tenant's stream ends. Its row is locked by whoever adds to the stream, so that cursors have no
 # gaps and become visible in their order.
@@ -71,8 +76,8 @@ _D = DELIVERY.c
 _IN_WORDS = _D.recipient != sa.literal_column("''")
 sa.Index("delivery_in_words", _D.create_time, sqlite_where=_IN_WORDS, postgresql_where=_IN_WORDS)
 
-# How many deliveries are forgotten in one transaction.
-FORGOTTEN_AT_ONCE = 500
+# Deliveries purged in one transaction.
+PURGED_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -131,10 +136,12 @@ class Store:
         end = _End(tenant, id, lease, Status.PENDING, detail)
         return await self._database.transact(_end, end, operation="not_taken")
 
-    async def forget(self, before: datetime) -> int:
-        """Forgets of some deliveries from before a time who was told what, but not that it was done: the same
-        key and payload still give the same answer. Answers of how many; 0 when there are no more."""
-        return await self._database.transact(_forget, before, operation="forget")
+    async def purge(self, before: datetime) -> int:
+        """Erases the words of some deliveries older than `before`; returns their number, 0 when none is left.
+
+        The deliveries stay: the same key and payload still give the same answer.
+        """
+        return await self._database.transact(_purge, before, operation="purge")
 
     async def get(self, tenant: str, id: str) -> Delivery:
         """One delivery; NotFound UNKNOWN_DELIVERY if the tenant has none with that id."""
@@ -151,25 +158,18 @@ class Store:
             query = query.where(_D.cursor < before)
         return await self._database.query(_deliveries, query, operation="list_deliveries")
 
-    async def after(
-        self, tenant: str, cursor: int, *, recipient: str | None, limit: int
-    ) -> tuple[Sequence[Notification], int]:
-        """At most `limit` notifications after the cursor, oldest first, and the end of the stream then.
-
-        Fewer than `limit` means that there are no more up to that end. `recipient`: only theirs.
-        """
-        query = (
-            sa.select(DELIVERY)
-            .where(_D.tenant == tenant, _D.cursor > cursor)
-            .order_by(_D.cursor)
-            .limit(limit)
-        )
-        if recipient is not None:
-            query = query.where(_D.recipient == recipient)
-        return await self._database.query(_stream, query, tenant, operation="read_stream")
+    async def read(self, tenant: str, cursor: int, recipient: str | None = None) -> Batch[Notification]:
+        """A page of the tenant's stream from a cursor on, oldest first. `recipient`: only theirs."""
+        mine = sa.true() if recipient is None else _D.recipient == recipient
+        here = (_D.tenant == tenant, _D.cursor >= min(cursor, MAX_CURSOR), mine)
+        query = sa.select(DELIVERY).where(*here).order_by(_D.cursor).limit(STREAM_PAGE)
+        page, end = await self._database.query(_stream, query, tenant, operation="read_stream")
+        # Past what is not theirs, so that it is not read again.
+        following = page[-1].cursor + 1 if len(page) == STREAM_PAGE else max(end, cursor)
+        return Batch(page, following, end)
 
     async def ends(self, tenants: Sequence[str]) -> dict[str, int]:
-        """The last cursor of each of these tenants that has one."""
+        """The first cursor that each of these tenants' streams has not given yet."""
         return await self._database.query(_ends, tenants, operation="stream_ends")
 
 
@@ -202,7 +202,7 @@ _END = (
     .where(*_THIS, _D.lease == sa.bindparam("this_lease"))
     .values(
         status=sa.bindparam("new_status"),
-        # What was forgotten is not told again.
+        # A purged delivery keeps only the code.
         detail=sa.case((_IN_WORDS, sa.bindparam("new_detail")), else_=sa.bindparam("new_code")),
         lease=None,
         lease_until=None,
@@ -213,9 +213,9 @@ _OLDEST = (
     sa.select(_D.tenant, _D.cursor, _D.detail)
     .where(_IN_WORDS, _D.create_time < sa.bindparam("before", type_=_D.create_time.type))
     .order_by(_D.create_time)
-    .limit(FORGOTTEN_AT_ONCE)
+    .limit(PURGED_AT_ONCE)
 )
-_FORGET = (
+_PURGE = (
     sa.update(DELIVERY)
     .where(_D.tenant == sa.bindparam("this_tenant"), _D.cursor == sa.bindparam("this_cursor"))
     .values(recipient="", title="", reason="", approver="", detail=sa.bindparam("new_code"))
@@ -299,7 +299,7 @@ def _take_lease(connection: sa.Connection, tenant: str, key: str, payload: Paylo
             reason="ID_REUSED",
             metadata={"idempotency_key": key},
         )
-    # In the call's own words, which are the same; those of the row may be forgotten.
+    # With the call's payload, which is the same; that of the row may be purged.
     stored = _delivery(row)
     delivery = replace(stored, notification=replace(stored.notification, payload=payload))
     if row.status != Status.PENDING or (row.lease is not None and lease.begins < row.lease_until):
@@ -334,14 +334,14 @@ def _end(connection: sa.Connection, end: _End) -> Delivery:
     return _get(connection, end.tenant, end.id) if row is None else _delivery(row)
 
 
-def _forget(connection: sa.Connection, before: datetime) -> int:
+def _purge(connection: sa.Connection, before: datetime) -> int:
     oldest = connection.execute(_OLDEST, {"before": before}).all()
     if oldest:
         gone = [
             {"this_tenant": row.tenant, "this_cursor": row.cursor, "new_code": code_of(row.detail)}
             for row in oldest
         ]
-        connection.execute(_FORGET, gone)
+        connection.execute(_PURGE, gone)
         truncate_wal_after_commit(connection)
     return len(oldest)
 
@@ -360,13 +360,14 @@ def _deliveries(connection: sa.Connection, query: sa.Executable) -> Sequence[Del
 def _stream(
     connection: sa.Connection, query: sa.Executable, tenant: str
 ) -> tuple[Sequence[Notification], int]:
-    end = connection.scalar(sa.select(STREAM.c.last_cursor).where(STREAM.c.tenant == tenant))
-    return [delivery.notification for delivery in _deliveries(connection, query)], end or 0
+    end = _ends(connection, [tenant])[tenant]
+    return [delivery.notification for delivery in _deliveries(connection, query)], end
 
 
 def _ends(connection: sa.Connection, tenants: Sequence[str]) -> dict[str, int]:
     query = sa.select(STREAM.c.tenant, STREAM.c.last_cursor).where(STREAM.c.tenant.in_(tenants))
-    return {row.tenant: row.last_cursor for row in connection.execute(query)}
+    last = {row.tenant: row.last_cursor for row in connection.execute(query)}
+    return {tenant: last.get(tenant, 0) + 1 for tenant in tenants}
 
 
 def _delivery(row: _Row) -> Delivery:

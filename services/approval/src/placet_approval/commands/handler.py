@@ -12,9 +12,9 @@ from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.errors import refused, unknown_approval
-from placet_approval.projection.feed import Feed, Listener
-from placet_approval.projection.fold import Happened, folded
+from placet_approval.projection.fold import AppliedEvent, folded
 from placet_approval.projection.present import present
+from placet_approval.projection.projections import Projections
 from placet_approval.recovery.workflows import Reviver
 from placet_approval.store.pending_commands import SIGNAL_INTERVAL, PendingCommands, id_reused
 from placet_approval.store.view import ViewStore
@@ -22,6 +22,7 @@ from placet_domain.commands import BaseCommand
 from placet_domain.events import ErrorReason, State
 from placet_domain.rules.refusals import explain_refusal
 from placet_domain.state import ApprovalState
+from placet_logtail import Listener
 from placet_rpc import deadlines
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 
@@ -50,7 +51,7 @@ class _Submission:
     command: BaseCommand
     # By time.monotonic, until when the sender waits for the result.
     deadline: float
-    listener: Listener
+    listener: Listener[AppliedEvent]
 
 
 class CommandHandler:
@@ -60,14 +61,14 @@ class CommandHandler:
         self,
         pending: PendingCommands,
         views: ViewStore,
-        feed: Feed,
+        projections: Projections,
         log: AuditLog,
         workflows: Workflows,
         reviver: Reviver,
     ) -> None:
         self._pending = pending
         self._views = views
-        self._feed = feed
+        self._projections = projections
         self._log = log
         self._workflows = workflows
         self._reviver = reviver
@@ -82,7 +83,7 @@ class CommandHandler:
         ResourceExhausted when too many of its sender's are pending; and what `Workflows` raises.
         """
         # The listener before the view: what the view does not know yet reaches the listener.
-        with self._feed.of(tenant).listening(approval_id) as listener:
+        with self._projections.of(tenant).listening(approval_id) as listener:
             sent = _Submission(tenant, approval_id, command, time.monotonic() + budget, listener)
             state = await self._known_state(sent)
             if state is not None and command.id in state.commands:
@@ -175,7 +176,7 @@ class CommandHandler:
         """Waits until the view holds an effect: learned from the log itself, it may be ahead of the view."""
         left = deadlines.remaining()
         patience = VIEW_TIMEOUT if left is None else min(VIEW_TIMEOUT, left - ANSWER_MARGIN)
-        return await self._feed.of(tenant).reached(effect.log_index, patience)
+        return await self._projections.of(tenant).reached(effect.log_index, patience)
 
 
 # Refusals that newer events may have overtaken.
@@ -191,25 +192,25 @@ def _check(state: ApprovalState, command: BaseCommand) -> None:
         raise refused(refusal, explain_refusal(state, refusal), present(state, {}))
 
 
-def effect_of(news: Iterable[Happened], command: BaseCommand) -> Effect | None:
+def effect_of(news: Iterable[AppliedEvent], command: BaseCommand) -> Effect | None:
     """The command's effect by these events; None unless the last one that it caused is among them."""
-    return next(filter(None, (_effect_by(happened, command) for happened in news)), None)
+    return next(filter(None, (_effect_by(applied, command) for applied in news)), None)
 
 
-def _effect_by(happened: Happened, command: BaseCommand) -> Effect | None:
-    event = happened.stored.entry.event
+def _effect_by(applied: AppliedEvent, command: BaseCommand) -> Effect | None:
+    event = applied.stored.entry.event
     if event.cause_id != command.id:
         return None
     if event.command_digest.hex() != command.digest():
         raise id_reused(command)
     if event.WhichOneof("body") == "refused":
         reason = error_reason_pb2.ErrorReason.Name(event.refused.reason).removeprefix("ERROR_REASON_")
-        raise refused(ErrorReason(reason), event.refused.message.value, happened.shown.approval)
+        raise refused(ErrorReason(reason), event.refused.message.value, applied.shown.approval)
     # The events of one append may come in pieces.
     if not event.ends_command:
         return None
-    state = State(event_pb2.State.Name(happened.shown.approval.state).removeprefix("STATE_"))
-    return Effect(happened.stored.index, state)
+    state = State(event_pb2.State.Name(applied.shown.approval.state).removeprefix("STATE_"))
+    return Effect(applied.stored.index, state)
 
 
 def _effect_in(state: ApprovalState, command: BaseCommand) -> Effect | None:
