@@ -18,12 +18,12 @@ from placet_approval.commands.handler import CommandHandler
 from placet_approval.config import Settings
 from placet_approval.erasure import Eraser
 from placet_approval.intake.service import Intake
-from placet_approval.intake.start import Starter
+from placet_approval.intake.workflow_start import WorkflowStarter
 from placet_approval.policy_queries import PolicyQueries
 from placet_approval.projection.projections import Projections
 from placet_approval.queries import Queries
-from placet_approval.recovery.intake import Sweeper
-from placet_approval.recovery.workflows import Reviver
+from placet_approval.recovery.intake import IntakeRecovery
+from placet_approval.recovery.workflows import WorkflowRecovery
 from placet_approval.servicer import ApprovalServicer
 from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.policies import PolicyStore
@@ -46,14 +46,14 @@ _LOG = logging.getLogger("placet.approval")
 
 @dataclass(frozen=True)
 class Service:
-    """What a server needs to serve."""
+    """The parts that a server needs."""
 
     endpoint: Endpoint
     on_access_refused: OnAccessRefused
 
 
 async def run(settings: Settings) -> None:
-    """Serve until a signal; then the server stops first, and what it uses is closed after it."""
+    """Serves until a signal; then stops the server first, and closes its dependencies after it."""
     workflows = Workflows(await connect(TemporalSettings(), "approval", lazy=True))
     async with assembled(settings, workflows) as service:
         await serve(settings.server(), [service.endpoint], on_access_refused=service.on_access_refused)
@@ -61,7 +61,7 @@ async def run(settings: Settings) -> None:
 
 @asynccontextmanager
 async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[Service]:
-    """The service at work, lacking only a server."""
+    """Assembles and starts the service, without a server."""
     async with AsyncExitStack() as stack:
         database = await Database.open(settings.database_url, migrations="placet_approval")
         stack.push_async_callback(database.close)
@@ -79,15 +79,15 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         projections = Projections(log, views, requests, policies, consumers)
         for tenant in await requests.tenants():
             projections.of(tenant)
-        starter = Starter(workflows, pending, policies)
+        starter = WorkflowStarter(workflows, pending, policies)
         intake = Intake(requests, views, projections, log, starter, policies, settings.clock_scale)
-        patience = timedelta(seconds=settings.sweep_after)
-        sweeper = Sweeper(requests, intake, patience)
-        reviver = Reviver(requests, pending, log, workflows, starter, patience)
+        recovery_age = timedelta(seconds=settings.recovery_age)
+        intake_recovery = IntakeRecovery(requests, intake, recovery_age)
+        workflow_recovery = WorkflowRecovery(requests, pending, log, workflows, starter, recovery_age)
         servicer = ApprovalServicer(
             intake,
-            CommandHandler(pending, views, projections, log, workflows, reviver),
-            Queries(requests, pending, policies, views, projections, log, settings.pulse),
+            CommandHandler(pending, views, projections, log, workflows, workflow_recovery),
+            Queries(requests, pending, policies, views, projections, log, settings.sign_of_life),
             PolicyQueries(policies),
             Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
@@ -99,20 +99,25 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             servicer,
         )
         refusals = RefusalRecorder(log.append_for_tenant, per_minute=settings.refusals_per_minute)
-        looks = (
-            run_periodically(sweeper.sweep, settings.sweep_interval, "requests that were cut short wait on"),
-            run_periodically(reviver.look, settings.revive_interval, "requests that Temporal lost wait on"),
+        loops = (
+            run_periodically(
+                intake_recovery.run, settings.intake_recovery_interval, "interrupted requests wait on"
+            ),
+            run_periodically(
+                workflow_recovery.run,
+                settings.workflow_recovery_interval,
+                "requests without a workflow wait on",
+            ),
         )
-        async with at_work(looks):
+        async with running(loops):
             yield Service(endpoint, refusals.record)
 
 
 @asynccontextmanager
-async def at_work(looks: Iterable[Coroutine[object, object, None]]) -> AsyncIterator[None]:
-    """Those who look after requests, at work; if one fails in a way that it does not expect, the process
-    ends."""
-    async with asyncio.TaskGroup() as parts:
-        tasks = [parts.create_task(look) for look in looks]
+async def running(loops: Iterable[Coroutine[object, object, None]]) -> AsyncIterator[None]:
+    """Runs the recovery loops; an unexpected failure of one ends the process."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(loop) for loop in loops]
         try:
             yield
         finally:
@@ -121,7 +126,7 @@ async def at_work(looks: Iterable[Coroutine[object, object, None]]) -> AsyncIter
 
 
 def main() -> int:
-    """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
+    """Returns the exit status: 0 after a signal, 1 when it cannot run; the log has the reason."""
     telemetry = setup("approval")
     status = 0
     try:
