@@ -189,8 +189,8 @@ async def test_a_pending_command_is_forgotten_once_its_request_is_closed(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ValueError("its policy cannot be read"), "request {} cannot be brought back"),
-        (Unavailable("one of Temporal's shards is away"), "requests that Temporal lost wait on"),
+        (ValueError("its policy cannot be read"), "the workflow of request {} cannot be restarted"),
+        (Unavailable("one of Temporal's shards is away"), "requests without a workflow wait on"),
     ],
 )
 async def test_one_that_cannot_come_back_holds_up_nobody(
