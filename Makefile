@@ -28,7 +28,7 @@ check: install ## check code, contracts, pins and wheels (ARGS=types: one of the
 	@$(BIN)/python tools/check.py $(ARGS)
 
 fast: install ## what to run after each change: checks, and tests without servers
-	@$(BIN)/python tools/fast.py
+	@$(BIN)/python tools/check.py --fast
 
 contracts: install ## write dist/contracts: what other teams compile
 	@$(BIN)/python tools/contracts.py export

@@ -1,8 +1,8 @@
 """Prints a FileDescriptorProto as the source text of a .proto file.
 
-Supports what protovalidate's contract uses: proto2 messages, enums, oneofs, extensions, reserved and extension
-ranges, and options, custom ones included. Comments are lost, because the descriptor in the wheel carries none.
-Anything else raises, so that no part is dropped in silence.
+Supports what protovalidate's contract uses: proto2 messages, enums, oneofs, extensions, reserved and
+extension ranges, and options, custom ones included. Comments are lost, because the descriptor in the wheel
+carries none. Anything else raises, so that no part is dropped in silence.
 """
 
 from __future__ import annotations
