@@ -67,15 +67,9 @@ def image_environment(folder: Path) -> dict[str, str]:
 
 
 @cache
-def compose() -> Entry:
-    """The compose file."""
-    loaded: Entry = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    return loaded
-
-
 def services() -> dict[str, Entry]:
-    """Its services."""
-    found: dict[str, Entry] = compose()["services"]
+    """The services of the compose file."""
+    found: dict[str, Entry] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     return found
 
 

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import image_pins
-from deployment import DEPLOYED, PACKAGES, PINNED, ROOT, instructions, of
+from deployment import DEPLOYED, PACKAGES, ROOT, instructions, of
 from workspace import Package, closure, pins
 
 
@@ -51,22 +51,6 @@ def package(request: pytest.FixtureRequest) -> Package:
     return found
 
 
-def test_every_service_and_worker_has_a_dockerfile(package: Package) -> None:
-    assert (package.folder / "Dockerfile").is_file()
-
-
-def test_all_images_stand_on_one_base_pinned_by_version() -> None:
-    bases = {each.words[0] for package in DEPLOYED for each in of(package.folder, "FROM")}
-    assert len(bases) == 1
-    assert all(PINNED.match(base) for base in bases)
-
-
-def test_what_is_copied_exists_and_reaches_the_build(package: Package) -> None:
-    sources = copied(package)
-    assert [source for source in sources if not (ROOT / source).exists()] == []
-    assert [source for source in sources if not is_in_context(source)] == []
-
-
 def test_nothing_private_generated_or_needless_reaches_the_build() -> None:
     kept_out = (
         ".git", ".venv", ".placet", "deploy/secrets", "services/audit/tests", "libs/protos/src", "uv.lock"
@@ -91,13 +75,6 @@ def test_everything_is_installed_by_hash_and_our_own_without_dependencies(packag
         assert ("--no-deps --no-index" if ours else "--require-hashes -r") in command
     wheels = next(command for command in commands if command.startswith("pip wheel"))
     assert {"--no-deps", "--no-index", "--no-build-isolation"} <= set(wheels.split())
-
-
-def test_stubs_are_generated_while_building_and_tools_stay_behind(package: Package) -> None:
-    assert {"protos", "libs/protos"} <= set(copied(package))
-    final = [each for each in instructions(package.folder) if each.stage == 1]
-    assert [each.text for each in final if each.name == "COPY"] == ["--from=build /opt/placet /opt/placet"]
-    assert not any("pip" in each.text.split() for each in final)
 
 
 def run_image_pins(tmp_path: Path, package: Package, *options: str) -> str:
@@ -141,11 +118,6 @@ def test_an_image_gets_every_pin_that_it_needs_and_no_tool(tmp_path: Path, packa
     )
     for _, block in image_pins.blocks(selected):
         assert "--hash=sha256:" in block
-
-
-def test_the_tools_of_the_build_are_pinned_too(tmp_path: Path, package: Package) -> None:
-    chosen = {canonicalize_name(pin.name) for pin in pins(run_image_pins(tmp_path, package, "--build"))}
-    assert {"hatchling", "grpcio-tools", "mypy-protobuf", "protovalidate"} <= chosen
 
 
 def test_an_image_runs_its_own_program_as_nobody_in_particular(package: Package) -> None:
