@@ -20,7 +20,8 @@ import pytest
 from sqlalchemy import Connection, MetaData, create_engine, text
 from sqlalchemy.engine import make_url
 
-DIALECTS = ("sqlite", "postgresql")
+# A server is another process.
+DIALECTS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.integration))
 
 
 @pytest.fixture(scope="session")

@@ -67,16 +67,19 @@ class Isolation:
             self._active = False
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
-        report: pytest.TestReport = yield  # type: ignore[assignment]  # what a wrapper is sent
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         if self._attempt is not None:
-            report.outcome = "failed"
-            report.longrepr = (
+            # In place of whatever came of it, also where the code under test took it for a failure of its own.
+            advice = (
                 f"{self._attempt}: this test needs more than its own process.\n"
                 f"Write `pytestmark = pytest.mark.{MARK}` in {item.path.name}, or mark this test alone."
             )
             self._attempt = None
-        return report  # type: ignore[return-value]  # a wrapper hands the report on
+            try:
+                pytest.fail(advice, pytrace=False)
+            except pytest.fail.Exception:
+                call.excinfo = pytest.ExceptionInfo.from_current()
+        return (yield)
 
 
 def audited(module: ModuleType, names: tuple[str, ...]) -> None:
