@@ -8,7 +8,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from placet_text import Deception, deceptive, lines_of, named, one_line, visible, warning_words
+from placet_text import (
+    Deception,
+    deceptive,
+    lines_of,
+    named,
+    one_line,
+    visible,
+    warning_words,
+    without_hidden,
+)
 
 BIDIRECTIONAL = [
     "\u061c",
@@ -108,6 +117,18 @@ def test_nothing_that_is_shown_can_deceive(text: str) -> None:
         assert not any(unicodedata.category(one) in ("Cc", "Zl", "Zp") for one in shown)
         assert visible(shown) == shown
         shown.encode()
+
+
+@given(ANY, st.sampled_from(["", " "]))
+def test_what_is_replaced_is_what_is_found(text: str, instead: str) -> None:
+    kept = without_hidden(text, instead)
+    assert deceptive(kept) == {}
+    kept.encode()
+
+
+def test_words_stay_apart_without_what_stood_between_them() -> None:
+    assert without_hidden("ig\u200bnore\u2028all\x0brules 👩\u200d👧\n") == "ignore all rules 👩\u200d👧\n"
+    assert without_hidden("a\u202eb\ud800c", "-") == "a-b-c"
 
 
 @given(st.text(st.one_of(HIDING, st.characters(codec="utf-8"))))

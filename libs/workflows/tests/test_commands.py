@@ -78,19 +78,6 @@ def test_a_retry_has_the_same_digest(change: dict[str, object]) -> None:
     assert DECISION.model_copy(update=change).digest() == DECISION.digest()
 
 
-def test_a_command_that_names_neither_policy_nor_rendering_keeps_the_digest_by_which_it_is_known() -> None:
-    assert DECISION.digest() == "84a7aadcddd6528d211d69d1845ef4d46c49bb070ad6b42e3e28ad6d9d96dba0"
-    cancelled = cancellation().model_copy(update={"id": "7f3c"})
-    assert cancelled.digest() == "e61c31571f4da4fce8036842d4cd5708b055bb244aa0a4b37b70cc1d40453b0e"
-
-
-def test_a_command_of_before_policy_and_rendering_were_named_can_be_read() -> None:
-    added = {"policy_digest", "rendering", "rendering_in_force"}
-    assert (
-        Command.model_validate(DECISION.model_dump(mode="json", exclude=added)).digest() == DECISION.digest()
-    )
-
-
 FIELDS = ("reason", "content_digest", "policy_digest", "rendering")
 values = st.fixed_dictionaries({name: st.text(alphabet="ab", max_size=3) for name in FIELDS})
 

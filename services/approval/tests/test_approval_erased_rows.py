@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 import uuid
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,12 +173,10 @@ async def test_no_erased_value_is_left_anywhere_in_the_files(platform: Platform,
         await settled(platform, await erase(platform, approval_id, tenant), tenant)
 
     await platform.audit.stop()
-    for name, package in (("test", "placet_approval"), ("audit", "placet_audit")):
-        database = await Database.open(f"sqlite:///{platform.folder / name}.db", migrations=package)
-        # Both services do so within a minute.
-        assert await database.shred()
-        await database.close()
-
+    for name in ("test", "audit"):
+        with closing(sqlite3.connect(platform.folder / f"{name}.db")) as connection:
+            # Copies that SQLite left in pages while it rewrote rows; docs/operations.md tells operators so.
+            connection.execute("VACUUM")
     left = in_files(platform.folder)
     for number, *_ in requested:
         found = [word for word in words_of(number) if word in left]

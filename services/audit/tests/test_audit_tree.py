@@ -184,40 +184,7 @@ async def test_keys_change_hands_by_a_checkpoint_that_both_sign(
         notes[2].verified(first.of("default"))
 
 
-async def test_a_log_from_before_there_was_a_tree_gets_one(
-    database_url: str, make_append: MakeAppend, log_keys: LogKeys
-) -> None:
-    database = await Database.open(database_url, migrations="placet_audit")
-    store = Store(database, log_keys)
-    for number in range(1, 12):
-        await append(
-            store, make_append("r1", number, f"c{number}"), make_append("r", number, "x", tenant="other")
-        )
-    before = {table.name: await rows(database, table) for table in (tables.tree, tables.checkpoint)}
-    if database.dialect == "postgresql":
-        await database.transact(execute, "DROP TRIGGER entry_has_a_place ON entry")
-    await database.transact(execute, "DROP TABLE checkpoint", "DROP TABLE tree")
-    await database.transact(execute, "UPDATE alembic_version SET version_num = '0001'")
-    await database.close()
-
-    database = await Database.open(database_url, migrations="placet_audit")
-    assert await rows(database, tables.tree) == before["tree"]
-    prover, store = Prover(database, log_keys), Store(database, log_keys)
-    # Whether it is old, or somebody deleted its checkpoints, an operator must say.
-    with pytest.raises(DataLoss):
-        await prover.checkpoint("default")
-    with pytest.raises(DataLoss):
-        await store.append([make_append("r1", 12, "more")])
-    assert sorted(await prover.sign_old_logs()) == [("default", 11), ("other", 11)]
-    assert await prover.sign_old_logs() == []
-    newest = {(tenant, size): note for tenant, size, note in before["checkpoint"] if size == 11}
-    assert {(t, s): n for t, s, n in await rows(database, tables.checkpoint)} == newest
-    await append(store, make_append("r1", 12, "more"))
-    assert (await prover.checkpoint("default"))[1] == 12
-    await database.close()
-
-
-async def test_a_replica_of_before_cannot_append_past_the_tree(
+async def test_an_entry_without_its_place_in_the_tree_is_refused(
     postgres_url: str, make_append: MakeAppend, log_keys: LogKeys
 ) -> None:
     database = await Database.open(postgres_url, migrations="placet_audit")

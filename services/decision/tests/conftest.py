@@ -14,7 +14,6 @@ from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_decision.answers import Answers
-from placet_decision.content import ApprovalContent
 from placet_decision.domain import AiDecision, Assessment, Case, Document, Mode
 from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.providers.openai import OpenAiProvider
@@ -184,13 +183,13 @@ async def stack(key_files: KeyFiles, sqlite_store: Store) -> AsyncIterator[Stack
     )
     own = StaticToken(mint(signing, "decision", "default", ["service"], 600))
     others = channel(f"127.0.0.1:{behind.port}", own, default_timeout=5)
-    contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(others))
+    approvals = approval_service_pb2_grpc.ApprovalServiceStub(others)
     append = appending_to(audit_service_pb2_grpc.AuditServiceStub(others))
     refusals = RefusalRecorder(append, per_minute=1)
     endpoint = Endpoint(
         decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
         decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,
-        DecisionServicer(Answers(sqlite_store), contents, provider),
+        DecisionServicer(Answers(sqlite_store), approvals, provider),
     )
     decision = await start(settings, [endpoint], on_access_refused=refusals.record)
     async with AsyncExitStack() as stubs:

@@ -7,17 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet_decision.domain import Case, Document, Mode, PreScreen, Priority, Result, Verdict
+from placet_decision.providers.detectors import amount, normalized
 from placet_decision.providers.embedded import EmbeddedProvider
-from placet_decision.providers.finders import number
-from placet_decision.providers.reading import matchable
-from placet_decision.providers.rules import rule_set
-from placet_decision.providers.scoring import Score, score
+from placet_decision.providers.rules import Score, rule_set, score
+from placet_text import deceptive
 
 RULES = rule_set()
 LOW = 0.3
 
 # Whoever changes what decides raises the version in rules.toml, and adds its digest here.
-DIGESTS = {"1": "07a99ba6ac04cf92f947ccac7a356b26f4d06cca79a08e890b64d13cff28041c"}
+DIGESTS = {"1": "76d587934216dc3327c76391781339143a71deadac091f1289c01a2b56574b6b"}
 
 SAFE = {
     "a typo fix": "Fix a typo in the README: recieve -> receive.",
@@ -162,6 +161,20 @@ def test_any_text_can_be_scored(text: str) -> None:
     assert all(feature.evidence.encode() for feature in result.features)
 
 
+@pytest.mark.parametrize(
+    "hidden", ["\u00ad", "\u200b", "\u2800", "\u3164", "\u202e", "\u200e", "\U000e0041", "\x1b", "\u2028"]
+)
+def test_what_approvers_are_warned_of_voids_an_approval_by_an_ai(hidden: str) -> None:
+    text = f"Lunch menu:{hidden} soup"
+    assert deceptive(text)
+    assert scored(text).tampering
+
+
+@pytest.mark.parametrize("text", ["Mittagessen 👨\u200d👩\u200d👧 ❤\ufe0f", "می\u200cخواهم", "क्\u200dष"])
+def test_characters_that_honest_text_needs_are_no_tampering(text: str) -> None:
+    assert not scored(text).tampering
+
+
 def test_a_secret_is_not_repeated_in_the_evidence() -> None:
     result = scored("password: correct-horse-battery\nIBAN DE89370400440532013000\ncard 4111 1111 1111 1111")
     shown = " ".join(feature.evidence for feature in result.features)
@@ -183,7 +196,7 @@ def test_a_secret_is_not_repeated_in_the_evidence() -> None:
     ],
 )
 def test_amounts_are_read_as_people_write_them(written: str, value: float) -> None:
-    assert number(written) == value
+    assert amount(written) == value
 
 
 @pytest.mark.parametrize("amount", ["€ 2m", "2 million euros", "USD 2,000,000.00", "2.000.000 EUR"])
@@ -193,7 +206,7 @@ def test_two_million_is_more_than_two_hundred_in_any_notation(amount: str) -> No
 
 def test_the_form_that_is_matched_undoes_what_hides_words() -> None:
     for hidden in ("p\u200bay", "P\u0430y", "&#112;ay", "\\u0070ay", "ｐａｙ", "p\u0338ay", "pa\u00ady"):
-        assert matchable(hidden) == "pay"
+        assert normalized(hidden) == "pay"
 
 
 @pytest.mark.parametrize(

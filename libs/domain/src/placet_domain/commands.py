@@ -58,10 +58,16 @@ class Command(Dto):
         How the sender was authenticated, in which trace, and what the door added is left out: a retry may
         differ there.
         """
-        parts = [self.type, self.id, self.actor.name, self.verdict, self.content_digest, self.reason]
-        if self.policy_digest or self.rendering:
-            # Only then, because commands that name neither are known by the digest of the six parts.
-            parts += [self.policy_digest, self.rendering]
+        parts = [
+            self.type,
+            self.id,
+            self.actor.name,
+            self.verdict,
+            self.content_digest,
+            self.reason,
+            self.policy_digest,
+            self.rendering,
+        ]
         digest = hashlib.sha256()
         for part in parts:
             value = part.encode()

@@ -2,17 +2,17 @@
 
 from placet_storage.columns import UtcDateTime
 from placet_storage.database import Database
+from placet_storage.engines import truncate_wal_after_commit
 from placet_storage.errors import DatabaseUnavailable, MigrationFailed
-from placet_storage.migrating import run_migrations_env
-from placet_storage.shredder import forgetting, shredding, to_be_shredded
+from placet_storage.migrations import run_migrations_env
+from placet_storage.retention import purge_periodically
 
 __all__ = [
     "Database",
     "DatabaseUnavailable",
     "MigrationFailed",
     "UtcDateTime",
-    "forgetting",
+    "purge_periodically",
     "run_migrations_env",
-    "shredding",
-    "to_be_shredded",
+    "truncate_wal_after_commit",
 ]

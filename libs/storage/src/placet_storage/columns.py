@@ -1,4 +1,4 @@
-"""Column types that mean the same on both databases."""
+"""Column types that behave alike in SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An instant, to the microsecond; aware and in UTC when read, whatever its zone when written.
+    """Instant to the microsecond, written in any zone and read in UTC.
 
-    SQLite has no zones: there UTC is stored as text that sorts like the instants. Binding a naive datetime
-    raises ValueError, because nobody can know what it meant.
+    SQLite has no zones: UTC is stored as text that sorts like the instants. Binding a naive datetime raises
+    ValueError.
     """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Moves the instant to UTC."""
+        """Converts the instant to UTC."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -27,7 +27,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Makes the stored instant aware."""
+        """Returns the stored instant in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -1,7 +1,9 @@
-"""From a database URL to engines that keep what Placet promises."""
+"""Engines for SQLite and PostgreSQL: connections, locks, durability, and what errors may say."""
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,46 +16,50 @@ from sqlalchemy.engine import URL, Engine, create_engine, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from placet_storage.lanes import Lane
+from placet_storage.executor import Executor
+
+_LOG = logging.getLogger("placet.storage")
 
 Dialect = Literal["sqlite", "postgresql"]
 
-# Seconds that anything waits: for another writer's lock, for a free connection, for a server to answer.
 PATIENCE = 5.0
+"""Seconds that a call waits for a lock, a free connection or the server's answer."""
 _SQLITE_READERS = 3
 # The execution option of transactions whose commit need not wait for the disk.
 _UNSYNCED = {"placet_unsynced": True}
-# Else what was deleted stays readable in the file until something takes its place. It costs nothing that
-# could be measured: the pages are written in any case.
-_OVERWRITING = "PRAGMA secure_delete=ON"
+# Overwrites deleted rows with zeros. It has no measurable cost: the pages are written in any case.
+_SECURE_DELETE = "PRAGMA secure_delete=ON"
+# Key in a pooled connection's `info`: its write-ahead log is to be truncated.
+_TRUNCATE_WAL = "placet_truncate_wal"
+_TRUNCATE_WAIT_MS = 200
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where a database is."""
+    """Address of a database."""
 
     dialect: Dialect
     url: URL
 
     @property
     def namespace(self) -> str:
-        """What spans call the database: its name, or its file's name without the folder and ending."""
+        """Name of the database in spans: its name, or its file's name without folder and suffix."""
         name = self.url.database or ""
         return Path(name).stem if self.dialect == "sqlite" else name
 
 
 @dataclass(frozen=True)
-class Lanes:
-    """The ways to a database: `writer` for transactions that write, `reader` for snapshots, and `unsynced`
-    for writing what can be made again, which shares connections and threads with `writer`."""
+class Executors:
+    """Executors of one database: `writer` for transactions that write, `reader` for snapshots, and `unsynced`
+    for writing rows that can be derived again. `unsynced` shares connections and threads with `writer`."""
 
-    writer: Lane
-    unsynced: Lane
-    reader: Lane
+    writer: Executor
+    unsynced: Executor
+    reader: Executor
 
 
 def locate(url: str) -> Location:
-    """Reads `sqlite:///path` or `postgresql://…`, with or without a driver's name.
+    """Parses `sqlite:///path` or `postgresql://…`, with or without a driver's name.
 
     Raises ValueError for any other database, and for SQLite in memory, which connections cannot share.
     """
@@ -68,38 +74,40 @@ def locate(url: str) -> Location:
     raise ValueError(f"{backend} is not supported; use sqlite:///path or postgresql://…")
 
 
-def open_lanes(location: Location, pool_size: int) -> Lanes:
-    """Lanes that connect on first use. `pool_size`: the connections to PostgreSQL, at most."""
+def open_executors(location: Location, pool_size: int) -> Executors:
+    """Makes executors that connect on first use. `pool_size`: the most connections to PostgreSQL."""
     if location.dialect == "sqlite":
-        # SQLite has one writer at a time: waiting in a queue is fair, polling for its lock is not.
+        # SQLite has one writer at a time. A queue of one thread is fair, polling for the lock is not.
         writer, one_thread = _sqlite(location, "writer"), _threads("writer", 1)
-        return Lanes(
-            writer=_lane(writer, one_thread),
-            unsynced=_lane(writer.execution_options(**_UNSYNCED), one_thread),
-            reader=_lane(_sqlite(location, "reader"), _threads("reader", _SQLITE_READERS)),
+        return Executors(
+            writer=_executor(writer, one_thread),
+            unsynced=_executor(writer.execution_options(**_UNSYNCED), one_thread),
+            reader=_executor(_sqlite(location, "reader"), _threads("reader", _SQLITE_READERS)),
         )
     engine, threads = _postgresql(location, pool_size), _threads("postgresql", pool_size)
-    # A reader sees one snapshot, as it does in SQLite. All share one pool, and the level is set on BEGIN.
+    # A reader sees one snapshot, as in SQLite. All share one pool; the isolation level is set on BEGIN.
     reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     unsynced = engine.execution_options(**_UNSYNCED)
-    return Lanes(
-        writer=_lane(engine, threads), unsynced=_lane(unsynced, threads), reader=_lane(reader, threads)
+    return Executors(
+        writer=_executor(engine, threads),
+        unsynced=_executor(unsynced, threads),
+        reader=_executor(reader, threads),
     )
 
 
 def open_for_migration(location: Location) -> Engine:
-    """An engine whose one transaction no other migrator of the same SQLite file can share."""
+    """Makes an engine for one migrating transaction."""
     if location.dialect == "postgresql":
         return _engine(location.url, connect_args=_postgresql_arguments(location))
     engine = _engine(location.url, connect_args=_sqlite_arguments())
-    # No foreign keys: a migration that rebuilds a table must be able to drop the old one.
+    # Without foreign keys, because a migration that rebuilds a table drops the old one.
     event.listen(engine, "connect", _prepare_migrator)
     event.listen(engine, "begin", _begin_immediate)
     return engine
 
 
-def _lane(engine: Engine, threads: ThreadPoolExecutor) -> Lane:
-    return Lane(engine, threads, PATIENCE)
+def _executor(engine: Engine, threads: ThreadPoolExecutor) -> Executor:
+    return Executor(engine, threads, PATIENCE)
 
 
 def _threads(role: str, number: int) -> ThreadPoolExecutor:
@@ -108,14 +116,14 @@ def _threads(role: str, number: int) -> ThreadPoolExecutor:
 
 # Any: SQLAlchemy's own arguments, which it types itself.
 def _engine(url: URL, **arguments: Any) -> Engine:
-    """An engine whose errors, which end up in logs and traces, hold nothing of what is stored."""
+    """Makes an engine whose errors quote no stored values: errors end up in logs and traces."""
     engine = create_engine(url, hide_parameters=True, **arguments)
     event.listen(engine, "handle_error", _hide_rows)
     return engine
 
 
 def _hide_rows(context: ExceptionContext) -> None:
-    """Leaves PostgreSQL's first line, which names what was violated; the others may quote whole rows."""
+    """Keeps the first line of a PostgreSQL error, which names the violation; the others may quote rows."""
     cause, wrapped = context.original_exception, context.sqlalchemy_exception
     if not isinstance(cause, psycopg.Error) or cause.diag.message_primary is None:
         return
@@ -135,7 +143,7 @@ def _postgresql(location: Location, pool_size: int) -> Engine:
 
 
 def _postgresql_arguments(location: Location) -> Mapping[str, object]:
-    """What bounds the wait for a server that is gone without a word; what the URL says itself comes first.
+    """Bounds the wait for a server that does not answer. Parameters in the URL take precedence.
 
     See https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
     """
@@ -150,7 +158,7 @@ def _postgresql_arguments(location: Location) -> Mapping[str, object]:
 
 
 def _prepare_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Bounds the wait for another transaction's lock, as SQLite's busy timeout does."""
+    """Bounds the wait for a lock, as SQLite's busy timeout does."""
     _execute(connection, f"SET lock_timeout = {int(PATIENCE * 1000)}")
     connection.commit()
 
@@ -161,26 +169,31 @@ def _begin_postgresql(connection: Connection) -> None:
 
 
 def _sqlite(location: Location, role: Literal["writer", "reader"]) -> Engine:
-    # The pool must go on rolling back what comes back to it: in SQLite a commit that fails ends nothing.
+    # The pool must roll back returned connections: in SQLite a failed commit leaves the transaction open.
     engine = _engine(
         location.url,
         pool_size=1 if role == "writer" else _SQLITE_READERS,
         max_overflow=0,
         connect_args=_sqlite_arguments(),
     )
-    event.listen(engine, "connect", _prepare_writer if role == "writer" else _prepare_reader)
-    event.listen(engine, "begin", _begin_immediate if role == "writer" else _begin_deferred)
+    if role == "writer":
+        event.listen(engine, "connect", _prepare_writer)
+        event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "checkin", _truncate_wal_if_asked)
+    else:
+        event.listen(engine, "connect", _prepare_reader)
+        event.listen(engine, "begin", _begin_deferred)
     return engine
 
 
 def _sqlite_arguments() -> Mapping[str, object]:
-    # isolation_level None: the driver begins no transactions of its own, which it would do too late to lock.
+    # isolation_level None: the driver begins no transactions itself, which it would do too late to lock.
     return {"timeout": PATIENCE, "isolation_level": None}
 
 
 def _begin_immediate(connection: Connection) -> None:
-    # FULL: with NORMAL a commit is not on the disk when it returns (https://sqlite.org/pragma.html), but in
-    # its place in the write-ahead log, of which a crash of the machine may take the end.
+    # With NORMAL a commit returns before it is on the disk (https://sqlite.org/pragma.html): a crash of the
+    # machine may lose the end of the write-ahead log.
     level = "NORMAL" if _is_unsynced(connection) else "FULL"
     _execute(_driver(connection), f"PRAGMA synchronous={level}", "BEGIN IMMEDIATE")
 
@@ -194,7 +207,7 @@ def _is_unsynced(connection: Connection) -> bool:
 
 
 def _driver(connection: Connection) -> DBAPIConnection:
-    # Straight to the driver: as statements of SQLAlchemy's these would cost more than the transaction.
+    # By the driver, because SQLAlchemy's statements would cost more than the transaction.
     driver = connection.connection.dbapi_connection
     if driver is None:
         raise AssertionError("a transaction begins on a connection")
@@ -202,17 +215,17 @@ def _driver(connection: Connection) -> DBAPIConnection:
 
 
 def _prepare_writer(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Lets SQLite check references, and overwrite what it deletes."""
-    _execute(connection, "PRAGMA foreign_keys=ON", _OVERWRITING)
+    """Has SQLite check foreign keys and overwrite deleted rows."""
+    _execute(connection, "PRAGMA foreign_keys=ON", _SECURE_DELETE)
 
 
 def _prepare_migrator(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Lets SQLite overwrite what it deletes."""
-    _execute(connection, _OVERWRITING)
+    """Has SQLite overwrite deleted rows."""
+    _execute(connection, _SECURE_DELETE)
 
 
 def _prepare_reader(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Lets SQLite refuse to write."""
+    """Has SQLite refuse writes."""
     _execute(connection, "PRAGMA query_only=ON")
 
 
@@ -221,3 +234,35 @@ def _execute(connection: DBAPIConnection, *statements: str) -> None:
     for statement in statements:
         cursor.execute(statement)
     cursor.close()
+
+
+def truncate_wal_after_commit(connection: Connection) -> None:
+    """Has SQLite's write-ahead log truncated once this transaction, which erases something, is committed.
+
+    The log holds earlier versions of pages. While another connection reads them, the log stays, and the next
+    transaction that writes tries again; closing the database removes it. Does nothing in PostgreSQL.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.info[_TRUNCATE_WAL] = True
+
+
+def _truncate_wal_if_asked(connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+    if connection is not None and entry.info.get(_TRUNCATE_WAL) and _truncate_wal(connection):
+        del entry.info[_TRUNCATE_WAL]
+
+
+def _truncate_wal(connection: DBAPIConnection) -> bool:
+    """Truncates the write-ahead log; False if a reader still needs it."""
+    try:
+        _execute(connection, f"PRAGMA busy_timeout={_TRUNCATE_WAIT_MS}")
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (is_busy, *_) = cursor.fetchone() or (1,)
+        cursor.close()
+    except sqlite3.Error as error:
+        # The transaction is committed: its caller must not see this.
+        _LOG.warning("the write-ahead log cannot be truncated now: %s", error)
+        return False
+    finally:
+        _execute(connection, f"PRAGMA busy_timeout={int(PATIENCE * 1000)}")
+    return not is_busy

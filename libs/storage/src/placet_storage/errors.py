@@ -1,4 +1,4 @@
-"""What can go wrong below a query that is not the query's fault."""
+"""Errors of a database that no change of the query would cure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy import exc
 
-# The primary result codes of SQLite (https://sqlite.org/rescode.html) that pass by themselves or by an
-# operator's hand: somebody else's lock, the disk, memory. Anything else is a mistake in our own SQL.
-_SQLITE_PASSING = frozenset(
+# Primary result codes of SQLite (https://sqlite.org/rescode.html) of transient faults: a lock, the disk,
+# memory. Anything else is a mistake in our own SQL.
+_SQLITE_TRANSIENT = frozenset(
     {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
@@ -23,18 +23,18 @@ _SQLITE_PASSING = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
-# The same for PostgreSQL (https://www.postgresql.org/docs/current/errcodes-appendix.html), by class of
-# SQLSTATE: connection, rolled back for another's sake, resources, operator intervention, system error; and
-# single codes: a transaction that was idle or open for too long, a lock that was not available.
-_POSTGRESQL_PASSING_CLASSES = frozenset({"08", "40", "53", "57", "58"})
-_POSTGRESQL_PASSING_CODES = frozenset({"25P03", "25P04", "55P03"})
+# Transient faults of PostgreSQL (https://www.postgresql.org/docs/current/errcodes-appendix.html) by class of
+# SQLSTATE: connection, transaction rollback, resources, operator intervention, system error. By code: a
+# transaction that was idle or open for too long, a lock that was not available.
+_POSTGRESQL_TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
+_POSTGRESQL_TRANSIENT_CODES = frozenset({"25P03", "25P04", "55P03"})
 
 
 class DatabaseUnavailable(Exception):
     """The database cannot be reached, is locked, or has no room: the same call may succeed later.
 
-    Nothing was acknowledged. After a lost connection a commit may nevertheless have happened, so whoever
-    tries again must be idempotent.
+    Nothing was acknowledged. After a lost connection the commit may nevertheless have happened, so a retry
+    must be idempotent.
     """
 
     # Read by placet_rpc, which this package does not know.
@@ -42,43 +42,45 @@ class DatabaseUnavailable(Exception):
 
 
 class MigrationFailed(Exception):
-    """The schema cannot be brought to what this program needs; trying again does not help."""
+    """The schema cannot be migrated; a retry does not help."""
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raises DatabaseUnavailable for whatever passes; all other errors go on unchanged."""
+    """Raises DatabaseUnavailable for transient faults; other errors pass unchanged."""
     try:
         yield
     except exc.TimeoutError as error:
         raise DatabaseUnavailable("no connection became free in time") from error
     except exc.DBAPIError as error:
-        if not _passes(error.orig):
+        if not _is_transient(error.orig):
             raise
         raise DatabaseUnavailable(f"the database is unavailable: {error.orig}") from error
     except (sqlite3.Error, psycopg.Error) as error:
-        # What fails while a connection or a transaction is begun comes as the driver raised it.
-        if not _passes(error):
+        # Failures to connect or to begin come as the driver raised them.
+        if not _is_transient(error):
             raise
         raise DatabaseUnavailable(f"the database is unavailable: {error}") from error
 
 
-def _passes(cause: BaseException | None) -> bool:
+def _is_transient(cause: BaseException | None) -> bool:
     if isinstance(cause, psycopg.Error):
-        return _passes_in_postgresql(cause)
-    return isinstance(cause, sqlite3.Error) and _passes_in_sqlite(cause)
+        return _is_transient_in_postgresql(cause)
+    return isinstance(cause, sqlite3.Error) and _is_transient_in_sqlite(cause)
 
 
-def _passes_in_postgresql(cause: psycopg.Error) -> bool:
+def _is_transient_in_postgresql(cause: psycopg.Error) -> bool:
     if cause.sqlstate is None:
         # No answer from the server: the connection is gone.
         return isinstance(cause, psycopg.OperationalError)
-    return cause.sqlstate[:2] in _POSTGRESQL_PASSING_CLASSES or cause.sqlstate in _POSTGRESQL_PASSING_CODES
+    return (
+        cause.sqlstate[:2] in _POSTGRESQL_TRANSIENT_CLASSES or cause.sqlstate in _POSTGRESQL_TRANSIENT_CODES
+    )
 
 
-def _passes_in_sqlite(cause: sqlite3.Error) -> bool:
+def _is_transient_in_sqlite(cause: sqlite3.Error) -> bool:
     code: int | None = getattr(cause, "sqlite_errorcode", None)
     if code is None:
-        # Raised by the driver and not by SQLite, which is how it reports a closed connection.
+        # Raised by the driver and not by SQLite: a closed connection.
         return isinstance(cause, sqlite3.OperationalError)
-    return code & 0xFF in _SQLITE_PASSING
+    return code & 0xFF in _SQLITE_TRANSIENT

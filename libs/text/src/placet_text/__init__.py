@@ -1,17 +1,37 @@
-"""What in a text may deceive its reader, and how to show it."""
+"""Find what in a text may deceive its reader, and show the text so that it cannot."""
 
-from placet_text.characters import Deception, Found, deceptive, lines_of, named, one_line, visible
-from placet_text.words import CAREFUL, NUMBERED, warning_words
+from placet_text import characters, mixed_scripts
+from placet_text.characters import (
+    Deception,
+    Found,
+    deceptive,
+    lines_of,
+    named,
+    number,
+    one_line,
+    visible,
+    without_hidden,
+)
+from placet_text.mixed_scripts import Mixture, mixtures
+from placet_text.warning_text import CAREFUL, NUMBERED, warning_words
+
+PATTERNS = (*characters.PATTERNS, *mixed_scripts.PATTERNS)
+"""All that decides what may deceive, for the digests of rules that build on it."""
 
 __all__ = [
     "CAREFUL",
     "NUMBERED",
+    "PATTERNS",
     "Deception",
     "Found",
+    "Mixture",
     "deceptive",
     "lines_of",
+    "mixtures",
     "named",
+    "number",
     "one_line",
     "visible",
     "warning_words",
+    "without_hidden",
 ]

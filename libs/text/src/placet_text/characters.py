@@ -86,6 +86,7 @@ _KINDS = {
     Deception.INVISIBLE: re.compile(f"[{_INVISIBLE}]"),
     Deception.CONTROL: re.compile(f"[{_CONTROL}]"),
 }
+PATTERNS = (_SHAPES.pattern, _NOT_SHOWN.pattern)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,18 @@ def visible(line: str) -> str:
     So are tabulators, line ends and halves of surrogate pairs: the result is one line, and can be encoded.
     """
     return _NOT_SHOWN.sub(_numbered, line)
+
+
+def without_hidden(text: str, instead: str = "") -> str:
+    """Replaces each character that may deceive by `instead`, or by a space if it is white space.
+
+    Tabulators, line ends and the characters that honest text needs stay. The result can be encoded.
+    """
+    return _NOT_SHOWN.sub(lambda run: run[0] if run["honest"] else _replaced(run[0], instead), text)
+
+
+def _replaced(run: str, instead: str) -> str:
+    return "".join(one if _LAYOUTS.match(one) else " " if one.isspace() else instead for one in run)
 
 
 def _numbered(run: re.Match[str]) -> str:

@@ -47,6 +47,7 @@ _HOST = re.compile(
     # What follows of the name ends in Latin letters; bounded, so that each place is looked at a few times.
     f"(?:[-.][0-9A-Za-z{_LIKE_LATIN}]++){{0,4}}?\\.[A-Za-z]{{2}}"
 )
+PATTERNS = (_LOOK_ALIKE.pattern, _MIXED.pattern, _HOST.pattern, "".join(sorted(_GREEK_LIKE_LATIN)))
 
 _Grouping = Callable[[str], str | None]
 

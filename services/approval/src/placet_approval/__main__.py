@@ -33,7 +33,7 @@ from placet_rpc.recording import RefusalRecorder
 from placet_rpc.refusals import OnAccessRefused
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.tokens import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed, shredding
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_telemetry import setup
 from placet_temporal import TemporalSettings, connect
 
@@ -62,7 +62,6 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         policies = load(settings.policy_folder)
         database = await Database.open(settings.database_url, migrations="placet_approval")
         stack.push_async_callback(database.close)
-        await stack.enter_async_context(shredding(database))
         tokens = FileTokenSource(settings.token_file)
         log = AuditLog(
             AuditServiceStub(

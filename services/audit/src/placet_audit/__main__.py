@@ -24,7 +24,7 @@ from placet_rpc.errors import DataLoss
 from placet_rpc.recording import RefusalRecorder
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.settings_faults import plainly
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed, shredding
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_telemetry import setup
 
 _LOG = logging.getLogger("placet.audit")
@@ -33,14 +33,6 @@ It is told how by environment variables: PLACET_AUDIT_DATABASE_URL is where the 
 PLACET_AUDIT_LOG_KEY_FILE the key that signs it (a private Ed25519 key in PEM, mode 0600), PLACET_AUDIT_ORIGIN
 its name, PLACET_AUDIT_LISTEN where it serves, PLACET_JWKS_FILE whose tokens it believes. docs/operations.md
 lists all of them."""
-
-
-async def sign_old_logs(settings: Settings) -> None:
-    """Signs the first checkpoints of logs that are older than checkpoints, because an operator says so."""
-    keys = settings.log_keys()
-    async with opened(settings) as database:
-        for tenant, size in await Prover(database, keys).sign_old_logs():
-            _LOG.warning("signed the first checkpoint of the log of %s, of %d entries", tenant, size)
 
 
 async def run(settings: Settings) -> None:
@@ -80,8 +72,7 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
     """The log's database, with its schema up to date."""
     database = await Database.open(settings.database_url, migrations="placet_audit")
     try:
-        async with shredding(database):
-            yield database
+        yield database
     finally:
         await database.close()
 
@@ -101,18 +92,11 @@ async def running(sequencer: Sequencer, feed: Feed[event_pb2.LogEntry]) -> Async
 
 def main() -> int:
     """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
-    parser = argparse.ArgumentParser(prog="python -m placet_audit", description=_ABOUT)
-    parser.add_argument(
-        "--sign-old-logs",
-        action="store_true",
-        help="sign the first checkpoint of each log that has entries and no checkpoint, and end; "
-        "only after an upgrade from before there were any, for a deleted one looks the same",
-    )
-    work = sign_old_logs if parser.parse_args().sign_old_logs else run
+    argparse.ArgumentParser(prog="python -m placet_audit", description=_ABOUT).parse_args()
     telemetry = setup("audit")
     status = 0
     try:
-        asyncio.run(work(Settings()))
+        asyncio.run(run(Settings()))
     except* (CannotListen, DatabaseUnavailable, DataLoss, MigrationFailed, OSError, ValueError) as failures:
         why = "; ".join(plainly(failure, PREFIX) for failure in failures.exceptions)
         _LOG.error("AuditService cannot run: %s", why)

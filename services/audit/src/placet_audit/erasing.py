@@ -12,7 +12,7 @@ from placet_audit.signing import LogKeys
 from placet_audit.store import append, erasures_of, lock, read_request
 from placet_audit.tables import OF_A_REQUEST, disclosure, entry
 from placet_rpc.errors import ResourceExhausted
-from placet_storage import Database, to_be_shredded
+from placet_storage import Database, truncate_wal_after_commit
 
 Check = Callable[[Sequence[Entry]], None]
 """Raises unless the request with these entries may be erased; there may be none."""
@@ -67,7 +67,7 @@ def _erase(
         raise ResourceExhausted(f"A request is erased {MAX_ERASURES} times at most.")
     draft = announce(values, causes[len(before)])
     (placed,) = append(connection, [Append(tenant, TENANT_LEVEL, 0, (draft,))], keys)
-    to_be_shredded(connection)
+    truncate_wal_after_commit(connection)
     if not isinstance(placed, Exception):
         return Erasure(placed.new[0], is_new=True)
     raise placed

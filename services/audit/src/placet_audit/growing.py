@@ -57,14 +57,6 @@ def grow(connection: sa.Connection, entries: Iterable[Entry], keys: LogKeys) -> 
         _sign(connection, tenant, frontier, keys)
 
 
-def begin(connection: sa.Connection, tenant: str, size: int, keys: LogKeys) -> bool:
-    """Signs the first checkpoint of a log of `size` entries; False when it has one."""
-    if size == 0 or newest_note(connection, tenant) is not None:
-        return False
-    _sign(connection, tenant, _grown(connection, tenant, size), keys)
-    return True
-
-
 def newest_note(connection: sa.Connection, tenant: str) -> str | None:
     """The newest checkpoint; None before the first entry."""
     found: str | None = connection.scalar(_NEWEST, {"tenant": tenant})

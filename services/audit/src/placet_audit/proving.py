@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from placet_audit import proofs
 from placet_audit.domain import ERASURE_CAUSE, MAX_RECEIPT_BYTES, Entry, erasure_causes, total_size
-from placet_audit.growing import begin, checked_frontier, inconsistent, kept_for, newest_note, notes_between
+from placet_audit.growing import checked_frontier, inconsistent, kept_for, newest_note, notes_between
 from placet_audit.proofs import HASH_BYTES, Span
 from placet_audit.signing import LogKeys
-from placet_audit.store import erasures_of, lock, read_page, read_request
+from placet_audit.store import erasures_of, read_page, read_request
 from placet_audit.tables import OF_THE_TENANT, entry
 from placet_proof import Note, NotProven
 from placet_proof.growing import EMPTY_ROOT
@@ -58,15 +58,6 @@ class Prover:
     def __init__(self, database: Database, keys: LogKeys) -> None:
         self._database = database
         self._keys = keys
-
-    async def sign_old_logs(self) -> list[tuple[str, int]]:
-        """Signs the first checkpoint of each log that has entries and no checkpoint; answers which, and of
-        how many entries.
-
-        Only by an operator's word: the same is true of a log whose checkpoints somebody deleted. Raises
-        DataLoss LOG_INCONSISTENT.
-        """
-        return await self._database.transact(_sign_old_logs, self._keys, operation="sign old logs")
 
     async def checkpoint(self, tenant: str) -> tuple[str, int]:
         """The newest checkpoint, and its size. Raises DataLoss LOG_INCONSISTENT where the log would take no
@@ -113,14 +104,6 @@ _LAST_INDEX = sa.select(sa.func.max(entry.c.index)).where(
 
 
 # From here on a transaction's work, as plain functions on its connection.
-
-
-def _sign_old_logs(connection: sa.Connection, keys: LogKeys) -> list[tuple[str, int]]:
-    lock(connection)
-    sizes = sa.select(entry.c.tenant, sa.func.max(entry.c.index) + 1).group_by(entry.c.tenant)
-    return [
-        (tenant, size) for tenant, size in connection.execute(sizes) if begin(connection, tenant, size, keys)
-    ]
 
 
 def _checkpoint(connection: sa.Connection, tenant: str, keys: LogKeys) -> tuple[str, int]:

@@ -15,7 +15,6 @@ from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
 from placet_decision.answers import Answers
 from placet_decision.api_key import ApiKeyFile
 from placet_decision.config import Settings
-from placet_decision.content import ApprovalContent
 from placet_decision.providers import Provider
 from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.servicer import DecisionServicer
@@ -24,7 +23,7 @@ from placet_rpc.client import channel
 from placet_rpc.recording import RefusalRecorder, appending_to
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.tokens import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed, forgetting
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed, purge_periodically
 from placet_telemetry import setup
 
 _LOG = logging.getLogger("placet.decision")
@@ -41,16 +40,16 @@ async def run(settings: Settings) -> None:
         channel(address, tokens, tls=settings.tls())
         for address in (settings.approval_address, settings.audit_address)
     )
-    contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(approval))
+    approvals = approval_service_pb2_grpc.ApprovalServiceStub(approval)
     append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
     refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
     endpoint = Endpoint(
         decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
         decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,
-        DecisionServicer(Answers(store), contents, provider),
+        DecisionServicer(Answers(store), approvals, provider),
     )
     stack = AsyncExitStack()
-    await stack.enter_async_context(forgetting(database, store.forget, timedelta(days=settings.keep_days)))
+    await stack.enter_async_context(purge_periodically(store.forget, timedelta(days=settings.keep_days)))
     await serve(
         settings.server(),
         [endpoint],

@@ -7,9 +7,10 @@ that cannot be reached has said nothing, so it is the error `Unavailable`, never
 import hashlib
 import json
 import math
-import unicodedata
 from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from placet_text import lines_of, without_hidden
 
 REASONING_LIMIT = 4000
 EVIDENCE_LIMIT = 200
@@ -147,20 +148,12 @@ def is_score(value: float) -> bool:
 
 
 def presentable(text: str, limit: int) -> str:
-    """`text` as people may see it: no control, direction or invisible characters, at most `limit` long.
+    """`text` as people may see it: hidden characters become spaces, and it is at most `limit` long.
 
-    What a model writes is untrusted, too: it may repeat what the content told it to say.
+    A model's words are untrusted too: it may repeat what the content told it to say.
     """
-    shown = text[: 4 * limit]
-    if not shown.isprintable():  # Of what is printable, all is visible; it is the common case.
-        shown = "".join(character if _is_visible(character) else " " for character in shown)
-    shown = shown.strip()
+    shown = "\n".join(without_hidden(line, " ") for line in lines_of(text[: 4 * limit])).strip()
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def _is_visible(character: str) -> bool:
-    # Cc, Cf, Cs, Co, Cn: controls, format characters, surrogates, private use, unassigned.
-    return character == "\n" or not unicodedata.category(character).startswith("C")
 
 
 def canonical_digest(value: object) -> bytes:

@@ -6,14 +6,15 @@ import copy
 import hashlib
 from typing import TypeAlias
 
+from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.decision.v1 import decision_pb2, decision_service_pb2, decision_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_decision.answers import Answers, Question
-from placet_decision.content import ContentSource
 from placet_decision.domain import (
     AiDecision,
     Assessment,
     Case,
+    Document,
     Feature,
     Mode,
     PreScreen,
@@ -24,6 +25,7 @@ from placet_decision.domain import (
 )
 from placet_decision.providers import Provider
 from placet_rpc import deadlines, identity
+from placet_rpc.content import fetch_content
 
 Asked: TypeAlias = decision_service_pb2.AssessRiskRequest | decision_service_pb2.DecideRequest
 
@@ -54,9 +56,10 @@ _VERDICTS = {
 class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
     """DecisionService as `decision_service.proto` promises it."""
 
-    def __init__(self, answers: Answers, contents: ContentSource, provider: Provider) -> None:
+    def __init__(self, answers: Answers, approvals: ApprovalServiceStub, provider: Provider) -> None:
+        """`approvals`: a stub whose channel carries this service's own token."""
         self._answers = answers
-        self._contents = contents
+        self._approvals = approvals
         self._provider = provider
 
     async def AssessRisk(
@@ -93,9 +96,10 @@ class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
         return decision_service_pb2.DecideResponse.FromString(response)
 
     async def _case(self, request: Asked) -> Case:
-        document = await self._contents.fetch(
-            identity.current().tenant, request.approval_id, request.content_digest
+        found = await fetch_content(
+            self._approvals, identity.current().tenant, request.approval_id, request.content_digest
         )
+        document = Document(found.title, found.text, found.media_type)
         priority = _PRIORITIES[request.priority]
         if isinstance(request, decision_service_pb2.AssessRiskRequest):
             return Case(document, priority)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from placet_storage import Database, UtcDateTime, to_be_shredded
+from placet_storage import Database, UtcDateTime, truncate_wal_after_commit
 
 metadata = sa.MetaData()
 
@@ -92,7 +92,7 @@ def _forget(connection: sa.Connection, before: datetime) -> int:
     keys = sa.tuple_(answer.c.tenant, answer.c.idempotency_key)
     forgotten = connection.execute(sa.delete(answer).where(keys.in_(oldest))).rowcount
     if forgotten:
-        to_be_shredded(connection)
+        truncate_wal_after_commit(connection)
     return forgotten
 
 

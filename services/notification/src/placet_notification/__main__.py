@@ -24,7 +24,7 @@ from placet_rpc.recording import RefusalRecorder, appending_to
 from placet_rpc.refusals import OnAccessRefused
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.tokens import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed, forgetting
+from placet_storage import Database, DatabaseUnavailable, MigrationFailed, purge_periodically
 from placet_telemetry import log, setup
 
 _LOG = log(__name__)
@@ -50,9 +50,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             for address in (settings.approval_address, settings.audit_address)
         ]
         store = Store(database)
-        await stack.enter_async_context(
-            forgetting(database, store.forget, timedelta(days=settings.keep_days))
-        )
+        await stack.enter_async_context(purge_periodically(store.forget, timedelta(days=settings.keep_days)))
         stream = Stream(store, sign_of_life=settings.sign_of_life, poll=settings.stream_poll)
         stack.push_async_callback(stream.close)
         email = EmailChannel(

@@ -5,13 +5,13 @@ import hashlib
 import json
 import re
 import struct
-import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from placet_rpc.errors import FieldViolation, InvalidArgument
+from placet_text import visible
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "placet:notification")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -130,12 +130,12 @@ def is_address(recipient: str) -> bool:
 def checked(payload: Payload) -> Payload:
     """The payload as it may be stored and sent, or InvalidArgument naming each bad field.
 
-    NUL, which PostgreSQL cannot store, becomes U+FFFD in free text; in the recipient, which is an
-    identity, no control character is allowed.
+    NUL, which PostgreSQL cannot store, becomes U+FFFD in free text; the recipient is an identity, so no
+    control or hidden character is allowed in it.
     """
     violations = []
-    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in payload.recipient):
-        violations.append(FieldViolation("recipient", "must not contain control characters"))
+    if visible(payload.recipient) != payload.recipient:
+        violations.append(FieldViolation("recipient", "must not contain control or hidden characters"))
     if payload.kind is Kind.OUTCOME and payload.state is None:
         violations.append(FieldViolation("state", "an outcome needs the final state"))
     if payload.kind is Kind.ASKED and payload.state is not None:

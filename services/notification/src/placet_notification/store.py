@@ -20,7 +20,7 @@ from placet_notification.domain import (
     payload_digest,
 )
 from placet_rpc.errors import AlreadyExists, NotFound
-from placet_storage import Database, UtcDateTime, to_be_shredded
+from placet_storage import Database, UtcDateTime, truncate_wal_after_commit
 
 METADATA = sa.MetaData()
 
@@ -342,7 +342,7 @@ def _forget(connection: sa.Connection, before: datetime) -> int:
             for row in oldest
         ]
         connection.execute(_FORGET, gone)
-        to_be_shredded(connection)
+        truncate_wal_after_commit(connection)
     return len(oldest)
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
-from placet_text import deceptive, named
-from placet_text.mixed_scripts import mixtures
+from placet_text import deceptive, mixtures, named
 
 # How many characters a warning names.
 NAMED = 4

@@ -68,7 +68,7 @@ class Sweeper:
         except (Unavailable, DeadlineExceeded) as error:
             raise type(error)(f"request {request.approval_id} is not started: {error}") from error
         except (PlacetError, ValueError) as error:
-            # ValueError: its row was written by a version that this one cannot read.
+            # ValueError: its row cannot be read.
             _LOG.error("request %s cannot be started: %s", request.approval_id, error)
 
     def _begin_again(self, before: datetime) -> None:

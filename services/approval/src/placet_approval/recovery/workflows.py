@@ -81,5 +81,5 @@ class Reviver:
         except (Unavailable, DeadlineExceeded):
             raise
         except (PlacetError, ValueError) as error:
-            # ValueError: its row was written by a version that this one cannot read.
+            # ValueError: its row cannot be read.
             _LOG.error("request %s cannot be brought back: %r", request.approval_id, error)

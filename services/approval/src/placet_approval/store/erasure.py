@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from placet.event.v1 import event_pb2
 from placet_approval.store.tables import command, content, request, view_asked, view_erasure, view_event
-from placet_storage import to_be_shredded
+from placet_storage import truncate_wal_after_commit
 
 NO_LABELS = "{}"
 
@@ -85,7 +85,7 @@ def erase_in(connection: sa.Connection, tenant: str, erasure: event_pb2.LogEntry
         "entry": erasure.SerializeToString(),
     }
     connection.execute(_INSERT_ERASURE, row)
-    to_be_shredded(connection)
+    truncate_wal_after_commit(connection)
 
 
 def erasure_in(

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from placet_approval.store.tables import IS_OPEN, view, view_erasure
 from placet_approval.store.tables import command as noted_command
 from placet_domain.commands import Command
-from placet_storage import Database, to_be_shredded
+from placet_storage import Database, truncate_wal_after_commit
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Notes:
 
     async def forget_closed(self, before: datetime) -> None:
         """Forgets what was noted before a time for requests that the view shows as closed: whatever became of
-        it is in the log, where what people wrote can be erased. What was noted after that is shredded."""
+        it is in the log, where what people wrote can be erased. What was noted after that is erased."""
         await self._database.transact(_forget_closed, before, operation="forget commands")
 
     async def commands(self, tenant: str, approval_id: str) -> list[Command]:
@@ -111,7 +111,7 @@ def _add(
 
 def _forget_closed(connection: sa.Connection, before: datetime) -> None:
     if connection.execute(_FORGET_ERASED, {"before": before}).rowcount > 0:
-        to_be_shredded(connection)
+        truncate_wal_after_commit(connection)
     connection.execute(_FORGET_CLOSED, {"before": before})
 
 

@@ -18,9 +18,8 @@ from placet_decision.domain import (
     no_decision,
     presentable,
 )
-from placet_decision.providers import reading
-from placet_decision.providers.rules import RuleSet, rule_set
-from placet_decision.providers.scoring import Score, explained, score
+from placet_decision.providers.detectors import is_legible
+from placet_decision.providers.rules import RuleSet, Score, explained, rule_set, score
 
 _NO_TEXT = "The content holds no text that rules could judge."
 # From here on reading takes long enough to be felt by the calls beside it.
@@ -41,7 +40,7 @@ class EmbeddedProvider:
 
     async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
         """The rules' risk; an abstention where there is nothing to read. Never unavailable."""
-        if not reading.says_something(case.document.text):
+        if not is_legible(case.document.text):
             return no_assessment(Mode.QUICK, _NO_TEXT, self._provenance(case))
         scored = await self.score(case.document)
         why = f"Risk {scored.risk:.2f} {self._honestly}. {explained(scored, self.rules.limits.baseline)}"
@@ -61,7 +60,7 @@ class EmbeddedProvider:
         Rules that guess in the middle would only lend the policy's own word the look of a judgement. Neither
         priority nor the people's silence lowers the bar, and an approval must not contradict the pre-screen.
         """
-        if not reading.says_something(case.document.text):
+        if not is_legible(case.document.text):
             return no_decision(_NO_TEXT, self._provenance(case))
         scored = await self.score(case.document)
         verdict, why = self._verdict(scored, case)

@@ -32,7 +32,8 @@ from placet_decision.domain import (
     no_decision,
     presentable,
 )
-from placet_decision.providers import prompts, reading
+from placet_decision.providers import prompts
+from placet_decision.providers.detectors import is_legible
 from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.providers.wire import Completion, OversizedAnswer, Refused, http_client
 from placet_rpc.errors import Unavailable
@@ -161,7 +162,7 @@ class OpenAiProvider:
         await self._client.close()
 
     def _check_input(self, case: Case) -> None:
-        if not reading.says_something(case.document.text):
+        if not is_legible(case.document.text):
             raise Unusable("The content holds no text that a model could judge.")
         if len(case.document.text) > self._max_input_characters:
             # Judging the beginning alone would leave the rest to whoever wrote it.

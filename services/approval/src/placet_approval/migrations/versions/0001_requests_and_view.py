@@ -92,6 +92,14 @@ def _create_view() -> None:
     )
     op.create_index("view_event_path", "view_event", ["tenant", "approval_id", "number"], unique=True)
     op.create_table(
+        "view_erasure",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("log_index", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("approval_id", sa.Text, nullable=False),
+        sa.Column("entry", sa.LargeBinary, nullable=False),
+    )
+    op.create_index("view_erasure_of", "view_erasure", ["tenant", "approval_id", "log_index"])
+    op.create_table(
         "view_cursor",
         sa.Column("tenant", sa.Text, primary_key=True),
         sa.Column("next_index", sa.BigInteger, nullable=False),

@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Create the table."""
+    """Create the table with its indexes."""
     op.create_table(
         "answer",
         sa.Column("tenant", sa.Text, primary_key=True),
@@ -19,3 +19,4 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     )
     op.create_index("answer_approval", "answer", ["tenant", "approval_id"])
+    op.create_index("answer_age", "answer", ["created_at"])

@@ -10,7 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Creates the two tables."""
+    """Create the two tables with their indexes."""
     op.create_table(
         "stream",
         sa.Column("tenant", sa.Text, primary_key=True),
@@ -45,9 +45,7 @@ def upgrade() -> None:
     )
     op.create_index("delivery_recipient", "delivery", ["tenant", "recipient", "cursor"])
     op.create_index("delivery_approval", "delivery", ["tenant", "approval_id", "cursor"])
-
-
-def downgrade() -> None:
-    """Drops the two tables."""
-    op.drop_table("delivery")
-    op.drop_table("stream")
+    in_words = sa.text("recipient != ''")
+    op.create_index(
+        "delivery_in_words", "delivery", ["create_time"], sqlite_where=in_words, postgresql_where=in_words
+    )

@@ -1,4 +1,4 @@
-"""Brings a database's schema to what the running program needs."""
+"""Schema migrations, run when a database is opened."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from sqlalchemy.exc import DBAPIError
 from placet_storage.engines import PATIENCE, Location, open_for_migration
 from placet_storage.errors import MigrationFailed, translated
 
-# Alembic keeps its context in module globals: one upgrade at a time in a process.
+# Alembic keeps its context in module globals, so one upgrade runs at a time in a process.
 _alembic = threading.Lock()
 
 
 def upgrade(location: Location, package: str) -> None:
     """Runs the migrations in the folder `migrations` of `package` up to the newest, in one transaction.
 
-    Blocks; safe when several processes do it at once: one does the work, the others wait for it. Raises
-    DatabaseUnavailable, or MigrationFailed if the database was migrated by a newer program or a migration
-    is wrong; then nothing is changed.
+    Blocks. Several processes may call it at once: one migrates, the others wait. Raises DatabaseUnavailable,
+    or MigrationFailed if the database's revision is unknown or a migration fails; then nothing is changed.
     """
     if location.dialect == "sqlite" and location.url.database:
         Path(location.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +49,7 @@ def _upgrade(connection: Connection, package: str) -> None:
 
 
 def run_migrations_env(metadata: MetaData) -> None:
-    """The whole of a package's `migrations/env.py`, which Alembic runs.
+    """Runs the migrations: the whole of a package's `migrations/env.py`, which Alembic executes.
 
     `metadata`: the package's tables, for `alembic revision --autogenerate` and for its tests.
     """
@@ -58,10 +57,10 @@ def run_migrations_env(metadata: MetaData) -> None:
     context.configure(
         connection=connection,
         target_metadata=metadata,
-        # SQLite cannot alter most of a table in place: rebuild it instead.
+        # SQLite cannot alter most of a table in place; Alembic rebuilds it instead.
         render_as_batch=connection.dialect.name == "sqlite",
     )
-    # The transaction is the caller's, who holds the lock as well.
+    # The caller has begun the transaction and holds the lock.
     context.run_migrations()
 
 
@@ -72,7 +71,7 @@ def _is_current(config: Config, connection: Connection) -> bool:
 
 @contextmanager
 def _locked_connection(location: Location, package: str) -> Iterator[Connection]:
-    """A transaction that no other migrator of the same database shares."""
+    """Begins a transaction that excludes other migrators of the same database."""
     engine = open_for_migration(location)
     try:
         with engine.connect() as connection:
@@ -89,9 +88,9 @@ def _locked_connection(location: Location, package: str) -> Iterator[Connection]
 
 
 def _switch_to_wal(connection: Connection) -> None:
-    """Sets the journal's mode, which stays with the file.
+    """Sets the journal mode, which the file keeps.
 
-    Two processes that do it to a new file at once may refuse each other without waiting, so this waits.
+    SQLite's busy timeout does not cover two processes that set it at once, so this retries.
     """
     deadline = time.monotonic() + PATIENCE
     while True:

@@ -1,0 +1,72 @@
+"""Content of a request, fetched from ApprovalService by digest and checked; for the services that read it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from placet.approval.v1 import approval_service_pb2 as pb
+from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
+from placet_rpc.errors import DataLoss, DeadlineExceeded, NotFound, ResourceExhausted, Unavailable
+from placet_rpc.identity import acting_for
+
+
+@dataclass(frozen=True)
+class CheckedContent:
+    """Content that matches its digest, as text; `extracted`: the text is not the signed bytes themselves."""
+
+    text: str
+    extracted: bool
+    media_type: str
+    title: str
+    requester: str
+    warnings: Sequence[pb.TextWarning]
+
+
+async def fetch_content(
+    stub: ApprovalServiceStub, tenant: str, approval_id: str, digest: bytes, *, timeout: float | None = None
+) -> CheckedContent:
+    """Fetches the content with this SHA-256 in at most `timeout` seconds; None: by the call's deadline.
+
+    Raises Unavailable (CONTENT_UNAVAILABLE), NotFound (UNKNOWN_CONTENT), DataLoss (CONTENT_MISMATCH) and what
+    else ApprovalService answers.
+    """
+    request = pb.GetContentRequest(approval_id=approval_id, content_digest=digest)
+    metadata = {"approval_id": approval_id}
+    try:
+        with acting_for(tenant):
+            answer = await stub.GetContent(request, timeout=timeout)
+    except (Unavailable, DeadlineExceeded, ResourceExhausted) as error:
+        raise Unavailable(
+            "ApprovalService did not give the content; try again",
+            reason="CONTENT_UNAVAILABLE",
+            metadata=metadata,
+        ) from error
+    except NotFound as error:
+        raise NotFound(
+            "ApprovalService has no such content for this request",
+            reason="UNKNOWN_CONTENT",
+            metadata=metadata,
+        ) from error
+    if hashlib.sha256(answer.content.body).digest() != digest:
+        raise DataLoss(
+            "ApprovalService gave other content than the digest names",
+            reason="CONTENT_MISMATCH",
+            metadata=metadata,
+        )
+    # The digest covers the bytes, not the text extracted from them: where the bytes are text, use those.
+    extracted = answer.content.media_type == "application/pdf"
+    return CheckedContent(
+        text=answer.text if extracted else _decoded(answer.content.body),
+        extracted=extracted,
+        media_type=answer.content.media_type,
+        title=answer.title,
+        requester=answer.requester,
+        warnings=answer.warnings,
+    )
+
+
+def _decoded(body: bytes) -> str:
+    # A byte order mark at the beginning says only how the text was stored.
+    return body.decode("utf-8", errors="replace").removeprefix("\ufeff")

@@ -1,0 +1,218 @@
+"""Detectors: what a pattern alone cannot find, such as amounts, checksums and hidden characters.
+
+Each yields the evidence and its weight: the rule's own `weight`, unless the detector is graded. Patterns
+match a normalized form of the text, in which words that were hidden from rules but not from people are whole.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeAlias
+
+import placet_text
+from placet_text import Deception, deceptive, mixtures, named, number, without_hidden
+
+Evidence: TypeAlias = Iterator[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A content as it was written, and in the form that patterns match."""
+
+    written: str
+    matched: str
+
+    @classmethod
+    def of(cls, written: str) -> Text:
+        """Normalizes what somebody wrote."""
+        return cls(written, normalized(written))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The numbers of the rule set; `rules.toml` says what each means."""
+
+    baseline: float
+    approve_below: float
+    reject_from: float
+    benign_up_to: int
+    short_up_to: int
+    long_from: int
+    foreign_letters_from: int
+    currency: str
+    # (at least, weight), the largest first
+    amounts: tuple[tuple[float, float], ...]
+    amount: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        number, scale = r"\d[\d.,'’ ]{0,24}", r"(?:k|m|mn|mio|bn|thousand|tausend|million(?:en)?|billion)?"
+        before = rf"{self.currency}\s{{0,2}}({number})\s?({scale})\b"
+        behind = rf"\b({number})\s?({scale})\s{{0,2}}{self.currency}(?![a-z])"
+        object.__setattr__(self, "amount", re.compile(f"{before}|{behind}"))
+
+
+Detector: TypeAlias = Callable[[Text, float, Limits], Evidence]
+
+_IBAN = re.compile(r"\b([a-z]{2}\d{2}(?:[ -]?[a-z0-9]){11,30})\b")
+_CARD = re.compile(r"\b\d(?:[ -]?\d){12,18}\b")
+_REMOVED = re.compile(r"(?m)^-(?!--)(.*)$")
+_ADDED = re.compile(r"(?m)^\+(?!\+\+)(.*)$")
+_PROSE = re.compile(r"(?m)^\+\+\+ \S+\.(?:md|txt|rst|adoc)\s*$")
+_FACTORS = {"": 1.0, "k": 1e3, "thousand": 1e3, "tausend": 1e3, "bn": 1e9, "billion": 1e9}
+_MILLION = 1e6
+_SMALL_EDIT_LINES = 6
+
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
+_LOOKALIKES = str.maketrans(
+    "авекмнорстухіјѕԁԛԝьАВЕКМНОРСТУХІЈЅԌԚԜαβεηικνορτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
+    "abekmhopctyxijsdqwbABEKMHOPCTYXIJSGQWabenikvoptuxABEZHIKMNOPTYX",
+)
+_COMBINING = re.compile("[\u0300-\u036f]")
+_FOREIGN_LETTER = re.compile(r"[\u0370-\u1dbf\u2c00-\u2dff\u3040-\ud7ff\uf900-\ufdff\uff66-\uffdc]")
+_MOST_LETTERS = 40
+
+PATTERNS = (
+    *(pattern.pattern for pattern in (_IBAN, _CARD, _REMOVED, _ADDED, _PROSE, _ESCAPE, _FOREIGN_LETTER)),
+    *placet_text.PATTERNS,
+)
+"""What the digest of the rule set covers beside `rules.toml`."""
+
+
+def normalized(text: str) -> str:
+    """The form that the rules match: decoded, normalized (NFKC), nothing hidden, in lower case.
+
+    Each step works on its own neighbourhood, so that text added elsewhere cannot undo it.
+    """
+    if "&" in text:
+        text = html.unescape(text)
+    if "\\" in text:
+        text = _ESCAPE.sub(_decoded, text)
+    composed = unicodedata.normalize("NFKC", without_hidden(text).translate(_LOOKALIKES))
+    # A mark that is still combining strikes a letter through; no language that the rules know needs it.
+    return _COMBINING.sub("", composed).casefold()
+
+
+def _decoded(match: re.Match[str]) -> str:
+    code = int(match[1] or match[2], 16)
+    # Half of a surrogate pair is no character, and could not be stored.
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else chr(code)
+
+
+def is_legible(text: str) -> bool:
+    """True if the text holds a letter or a digit that is shown."""
+    return any(character.isalnum() for character in without_hidden(text))
+
+
+def masked(evidence: str) -> str:
+    """The beginning of a secret: enough to find it, too little to use it."""
+    return f"{evidence[:6]}… ({len(evidence)} characters, masked)"
+
+
+def amount(written: str) -> float:
+    """A number as people write amounts; one or two digits after the last separator are decimals."""
+    parts = re.split(r"[.,'’ ]+", written.strip(".,'’ "))
+    if len(parts) > 1 and len(parts[-1]) <= 2:
+        return float("".join(parts[:-1]) + "." + parts[-1])
+    return float("".join(parts))
+
+
+def _amounts(text: Text, weight: float, limits: Limits) -> Evidence:
+    for match in limits.amount.finditer(text.matched):
+        value = amount(match[1] or match[3]) * _FACTORS.get(match[2] or match[4] or "", _MILLION)
+        for least, heavier in limits.amounts:
+            if value >= least:
+                yield match[0].strip(), heavier
+                break
+
+
+def _ibans(text: Text, weight: float, limits: Limits) -> Evidence:
+    for match in _IBAN.finditer(text.matched):
+        compact = re.sub("[ -]", "", match[1])
+        # Other text may follow on the line, so every length that an IBAN can have is tried (ISO 13616).
+        if any(_checks_out(compact[:length]) for length in range(15, min(len(compact), 34) + 1)):
+            yield masked(compact), weight
+
+
+def _checks_out(iban: str) -> bool:
+    """ISO 7064, mod 97-10."""
+    return int("".join(str(int(sign, 36)) for sign in iban[4:] + iban[:4])) % 97 == 1
+
+
+def _cards(text: Text, weight: float, limits: Limits) -> Evidence:
+    for match in _CARD.finditer(text.matched):
+        digits = [int(sign) for sign in match[0] if sign.isdigit()]
+        # Luhn's check (ISO/IEC 7812).
+        doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
+        if (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0:
+            yield masked(match[0]), weight
+
+
+def _hidden_characters(text: Text, weight: float, limits: Limits) -> Evidence:
+    found = deceptive(text.written)
+    for kind in (Deception.INVISIBLE, Deception.CONTROL):
+        if kind in found:
+            yield _listed(found[kind].counts), weight
+
+
+def _bidi_controls(text: Text, weight: float, limits: Limits) -> Evidence:
+    found = deceptive(text.written).get(Deception.BIDIRECTIONAL)
+    if found is not None:
+        yield _listed(found.counts), weight
+
+
+def _listed(characters: Iterable[str]) -> str:
+    # By number, because evidence must be seen.
+    return " ".join(number(character) for character in islice(characters, 12))
+
+
+def _mixed_scripts(text: Text, weight: float, limits: Limits) -> Evidence:
+    for mixture in mixtures(text.written):
+        yield f"{named(mixture.stranger)} among {mixture.among}", weight
+
+
+def _foreign_letters(text: Text, weight: float, limits: Limits) -> Evidence:
+    letters = [match[0] for match in islice(_FOREIGN_LETTER.finditer(text.written), _MOST_LETTERS)]
+    if len(letters) >= limits.foreign_letters_from:
+        yield "".join(letters), weight
+
+
+def _long(text: Text, weight: float, limits: Limits) -> Evidence:
+    if len(text.written) > limits.long_from:
+        yield f"{len(text.written)} characters", weight
+
+
+def _short(text: Text, weight: float, limits: Limits) -> Evidence:
+    if len(text.written) <= limits.short_up_to:
+        yield f"{len(text.written)} characters", weight
+
+
+def _small_edit(text: Text, weight: float, limits: Limits) -> Evidence:
+    removed, added = _REMOVED.findall(text.matched), _ADDED.findall(text.matched)
+    if not removed or len(removed) != len(added) or len(removed) > _SMALL_EDIT_LINES:
+        return
+    if _PROSE.search(text.matched) and all(map(_nearly_equal, removed, added)):
+        yield f"{len(added)} changed line{'s' if len(added) > 1 else ''} of prose, nearly equal", weight
+
+
+def _nearly_equal(old: str, new: str) -> bool:
+    before, after = set(old.split()), set(new.split())
+    return len(before ^ after) <= 4 and len(before & after) * 2 >= len(before)
+
+
+DETECTORS: dict[str, Detector] = {
+    "amounts": _amounts,
+    "ibans": _ibans,
+    "cards": _cards,
+    "hidden_characters": _hidden_characters,
+    "bidi_controls": _bidi_controls,
+    "mixed_scripts": _mixed_scripts,
+    "foreign_letters": _foreign_letters,
+    "long": _long,
+    "short": _short,
+    "small_edit": _small_edit,
+}
