@@ -47,7 +47,7 @@ SAY_EVERY = 10.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """How an ordeal ended: what was done, in words, and what must not be."""
+    """Result of a run: a summary, and each broken promise."""
 
     said: str
     faults: list[str]

@@ -32,7 +32,7 @@ def kinds(path: list[event_pb2.Event]) -> list[str]:
 
 
 def refusals(path: list[event_pb2.Event]) -> dict[str, str]:
-    """Why each refused command was refused, by its id."""
+    """Reason of each refused command, by its id."""
     name = event_pb2.RefusalReason.Name
     return {one.cause_id: name(one.refused.reason) for one in path if one.WhichOneof("body") == "refused"}
 
@@ -110,7 +110,7 @@ async def test_b_a_command_that_comes_while_the_worker_is_dead_is_judged_after_t
 
 
 async def fired(stack: Stack, failpoint: str) -> bool:
-    """Whether a failpoint has fired."""
+    """True once the failpoint has fired."""
     return not stack.armed(failpoint)
 
 
@@ -132,7 +132,7 @@ async def test_c_the_same_with_temporal_killed_too(stack: Stack) -> None:
 
 
 async def alive(stack: Stack) -> bool:
-    """Whether the whole of the stack is ready."""
+    """True once the whole stack is ready."""
     return all(stack.supervisor.ready(name) for name in ("temporal", "worker-default", "approval"))
 
 

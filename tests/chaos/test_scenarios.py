@@ -26,12 +26,12 @@ from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, a_reque
 
 
 async def kinds(stack: Stack, approval_id: str) -> Counter[str]:
-    """How often each event happened."""
+    """Count of each kind of event."""
     return Counter(str(event.WhichOneof("body")) for event in await stack.path(approval_id))
 
 
 async def came_to(stack: Stack, approval_id: str, decision_id: str) -> str | None:
-    """What one decision came to; None when that is not known yet, and the same one is sent again."""
+    """Result of one decision; None if it is unknown, and the same one is sent again."""
     judged = await stack.judged(approval_id, ALICE, decision_id)
     return None if judged is None else judged.word
 

@@ -1,4 +1,4 @@
-"""What `make contracts` writes compiles by itself, and buf says what to do before it is written."""
+"""The export of `make contracts` compiles by itself, and buf in a fresh clone names that command."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_descriptor_that_the_printer_does_not_know_is_refused() -> None:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """What buf sees of a fresh clone."""
+    """The part of a fresh clone that buf reads."""
     shutil.copy(ROOT / "buf.yaml", tmp_path)
     shutil.copytree(ROOT / "protos", tmp_path / "protos")
     return tmp_path

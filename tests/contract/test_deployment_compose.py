@@ -31,7 +31,7 @@ def every(names: list[str] | set[str]) -> pytest.MarkDecorator:
 
 
 def module_of(name: str) -> str:
-    """What the image of a service runs."""
+    """Module that the image of a service runs."""
     return of(folder_of(services()[name]), "CMD", 1)[-1].command[-1]
 
 

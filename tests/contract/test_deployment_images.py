@@ -20,7 +20,7 @@ from workspace import Package, closure, pins
 
 
 def copied(package: Package) -> list[str]:
-    """What comes from the repository, by its path there."""
+    """Paths that the image copies from the repository."""
     lines = [each for each in of(package.folder, "COPY") if "--from=" not in each.text]
     return [source for line in lines for source in line.words[:-1]]
 
@@ -32,7 +32,7 @@ def context() -> list[str]:
 
 
 def is_in_context(path: str) -> bool:
-    """Whether .dockerignore lets a path through: the last rule for it, or for a folder above it, decides."""
+    """True if .dockerignore admits a path: the last rule for it, or for a folder above it, decides."""
     parts = path.split("/")
     prefixes = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
     passes = True
@@ -78,7 +78,7 @@ def test_everything_is_installed_by_hash_and_our_own_without_dependencies(packag
 
 
 def run_image_pins(tmp_path: Path, package: Package, *options: str) -> str:
-    """What the build stage's script prints where exactly this image's packages lie."""
+    """Output of the build stage's script in a folder with exactly this image's packages."""
     (tmp_path / "requirements.txt").write_text((ROOT / "requirements.txt").read_text())
     for needed in closure(package.name, PACKAGES):
         target = tmp_path / needed.folder.relative_to(ROOT)
@@ -89,7 +89,7 @@ def run_image_pins(tmp_path: Path, package: Package, *options: str) -> str:
 
 
 def requirements_of(name: str, extras: set[str]) -> set[str]:
-    """What an installed distribution needs here, with some of its extras."""
+    """Requirements of an installed distribution here, with some of its extras."""
     needed = (Requirement(text) for text in distribution(name).requires or [])
     return {
         canonicalize_name(each.name)
@@ -98,6 +98,7 @@ def requirements_of(name: str, extras: set[str]) -> set[str]:
     }
 
 
+@pytest.mark.integration
 def test_an_image_gets_every_pin_that_it_needs_and_no_tool(tmp_path: Path, package: Package) -> None:
     selected = run_image_pins(tmp_path, package)
     chosen = {canonicalize_name(pin.name) for pin in pins(selected)}

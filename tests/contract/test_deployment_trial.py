@@ -1,4 +1,4 @@
-"""What `docker compose --profile trial up` leans on, run here without containers."""
+"""The parts of `docker compose --profile trial up`, run without containers."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_a_service_gets_into_no_other_database_and_nowhere_without_its_password(
 
 
 def refusal(url: str) -> str:
-    """Why a connection was refused."""
+    """Reason why a connection was refused."""
     from sqlalchemy.exc import OperationalError
 
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))

@@ -1,4 +1,4 @@
-"""What the pages say of policies is what the policies are, and every link leads somewhere."""
+"""The pages describe the policies as they are, and every link has a target."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rows_under(head: str) -> list[list[str]]:
 
 
 def times_of(tier: Tier) -> list[str]:
-    """How long a tier waits, by priority, as policies write it."""
+    """Timeouts of a tier by priority, as policies write them."""
     times = [tier.timeout_of(priority) for priority in PRIORITIES]
     return [WITHOUT_LIMIT if time is None else format_duration(time) for time in times]
 

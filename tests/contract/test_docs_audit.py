@@ -1,4 +1,4 @@
-"""What docs/audit.md gives to be typed does what it says."""
+"""The commands in docs/audit.md do what the page says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an approver is shown is what they decide: from the warning on a terminal to the vote in the log."""
+"""An approver decides exactly what was shown: from the warning on a terminal to the vote in the log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WARNINGS = (
 
 
 async def placet(stack: Stack, *arguments: str) -> tuple[str, str]:
-    """What a command says on standard output and, with its lines joined, on standard error."""
+    """Output of a command and, with its lines joined, its standard error."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
     where = ("--home", str(stack.home.path), "--port-base", str(stack.ports.base))
     process = await asyncio.create_subprocess_exec(

@@ -56,7 +56,7 @@ async def killed_at_the_end(process: asyncio.subprocess.Process) -> AsyncIterato
 
 
 async def evaluate(stack: Stack, *arguments: str) -> str:
-    """What it prints."""
+    """Its output."""
     async with killed_at_the_end(await start(stack, *arguments)) as process:
         output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
@@ -98,7 +98,7 @@ async def said(process: asyncio.subprocess.Process, text: str) -> None:
 
 
 def pages_read(stack: Stack, pid: int) -> list[int]:
-    """Where the pages of the log begin for which a worker asked, in order."""
+    """First index of each page of the log that a worker asked for, in order."""
     lines = (line.split() for line in (stack.failpoints / READ).read_text().splitlines())
     return [int(index) for reader, index in lines if int(reader) == pid]
 

@@ -1,4 +1,4 @@
-"""What docs/languages.md shows works: from Node, with buf curl and curl, by the exported contracts alone."""
+"""The commands in docs/languages.md work with the exported contracts alone: Node, buf curl and curl."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DIGEST = hashlib.sha256(b"EUR 950 to ACME").digest()
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make contracts` writes."""
+    """The export of `make contracts`."""
     folder = tmp_path_factory.mktemp("export") / "contracts"
     contracts.export(folder)
     return folder

@@ -35,7 +35,7 @@ class Installation:
 
     @property
     def own(self) -> ClientTls:
-        """What a caller of this installation has."""
+        """Credentials of a caller of this installation."""
         pair = self.authority.issue("caller")
         return ClientTls(self.authority.certificate, pair.certificate, pair.private_key)
 
@@ -46,7 +46,7 @@ class Installation:
         )
 
     async def assess(self, token: StaticToken, tls: ClientTls | None) -> PlacetError:
-        """What a caller is told who may not call."""
+        """The refusal that an unauthorised caller gets."""
         request = decision_service_pb2.AssessRiskRequest()  # nothing is parsed for who may not call
         async with channel(self.decision, token, tls=tls) as opened:
             with pytest.raises(PlacetError) as refusal:

@@ -54,7 +54,7 @@ PENDING = [
 
 
 def edges(spans: list[Span]) -> set[tuple[tuple[str, str], tuple[str, str]]]:
-    """Who is whose child, by service and name."""
+    """Children of each span, by service and name."""
     by_id = {span.span_id: span for span in spans}
     return {
         ((by_id[span.parent_id].service, by_id[span.parent_id].name), (span.service, span.name))

@@ -1,4 +1,4 @@
-"""What an installation promises beyond being complete."""
+"""Promises of an installation beyond being complete."""
 
 from __future__ import annotations
 

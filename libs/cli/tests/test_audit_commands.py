@@ -22,6 +22,8 @@ from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ALICE, CAROL, CLOSED, ERASED
 from placet_testing.tampering import SampleLog
 
+pytestmark = pytest.mark.integration
+
 EVE = "eve@example.com"
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "audit.md"
 

@@ -121,6 +121,7 @@ async def test_requests_that_share_a_beginning_are_told_without_steering_the_ter
     assert str(uuid.UUID(ids[1])) == await Session(Home.at(tmp_path)).resolve(client, "abcd1")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("delay", [0.0, 0.2, 0.5])
 def test_ctrl_c_while_a_command_is_still_being_loaded_leaves_no_trace(tmp_path: Path, delay: float) -> None:
     # From when its own code runs: before that, it is Python that is interrupted.

@@ -21,6 +21,8 @@ from placet_cli.stack.running import running_stack
 from placet_cli.stack.secrets import make_keys
 from placet_testing.tampering import SampleLog
 
+pytestmark = pytest.mark.integration
+
 PORTS = Ports(28_800)
 
 

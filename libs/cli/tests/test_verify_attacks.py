@@ -13,6 +13,8 @@ from placet_proof import Note
 from placet_testing.logbook import Logbook
 from placet_testing.tampering import SampleLog
 
+pytestmark = pytest.mark.integration
+
 SIZE, MIDDLE = 12, 6
 LOG = "default"
 Attack = Callable[[Logbook], None]

@@ -18,6 +18,8 @@ from placet_proof.signing import signed
 from placet_testing.logbook import CLOSED, ELSEWHERE, ERASED, ORIGIN, Logbook
 from placet_testing.tampering import SampleLog
 
+pytestmark = pytest.mark.integration
+
 Attack = Callable[[Logbook, Ed25519PrivateKey], None]
 # What the sample's log has at these places (see placet_testing.logbook).
 VOTED, REFUSAL, UNNAMED_REFUSAL, ERASURE, LATE, VOTED_LATER, DECIDED, LAST = 2, 5, 6, 7, 8, 9, 10, 11

@@ -21,6 +21,8 @@ from placet_proof.signing import signed
 from placet_testing.logbook import ORIGIN, Logbook
 from placet_testing.tampering import SampleLog
 
+pytestmark = pytest.mark.integration
+
 
 def messages_of(rows: Logbook, tenant: str) -> list[audit_service_pb2.ExportEventsResponse]:
     """What AuditService would send of a tenant's rows."""

@@ -26,6 +26,8 @@ from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ORIGIN, Logbook, Writer, write_sample
 from placet_testing.tampering import SampleLog
 
+pytestmark = pytest.mark.integration
+
 
 def verify(home: Home, *arguments: str, status: int) -> str:
     """What the command prints."""

@@ -27,6 +27,8 @@ from placet_witness.domain import Alarm, Kind
 from placet_witness.status import Status
 from placet_witness.store import Folder
 
+pytestmark = pytest.mark.integration
+
 NAME = f"{ORIGIN}/default"
 NOTHING = Logbook({table: [] for table in Table})
 SEEN = 1_700_000_000

@@ -23,6 +23,8 @@ from placet_rpc.server import Endpoint, RunningServer, ServerSettings, start
 from placet_rpc.tokens import MintingTokenSource, SigningKey, generate_keys
 from placet_testing.servicers import played
 
+pytestmark = pytest.mark.integration
+
 ID = "11111111-1111-5111-8111-111111111111"
 APPROVAL = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"]
 DIGEST, POLICY_DIGEST = bytes(range(32)), bytes(range(32, 64))

@@ -343,6 +343,7 @@ def places_of(found: Any) -> list[tuple[Any, Any]]:  # Any: JSON
     return [(found, name) for name, _ in here] + [one for some in inner for one in some]
 
 
+@pytest.mark.integration
 def test_a_receipt_is_verified_without_network_home_or_any_other_part_of_placet(
     log: Log, tmp_path: Path
 ) -> None:

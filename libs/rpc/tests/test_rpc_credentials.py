@@ -31,6 +31,8 @@ from placet_rpc.access import Method, methods_of
 from placet_rpc.server import Endpoint, RunningServer, ServerSettings, start
 from placet_rpc.tokens import SigningKey, generate_keys, mint, revoke
 
+pytestmark = pytest.mark.integration
+
 CONTRACTS: list[tuple[Any, Any]] = [
     (approval_service_pb2, approval_service_pb2_grpc),
     (audit_service_pb2, audit_service_pb2_grpc),

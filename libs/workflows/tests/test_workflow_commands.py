@@ -28,6 +28,8 @@ from placet_testing.workflows import Stage, default_worker, on_stage, shipped_po
 from placet_workflows.activity_types import NotifyInput, NotifyResult, Status
 from placet_workflows.names import COMMAND_SIGNAL
 
+pytestmark = pytest.mark.integration
+
 HOUR = timedelta(hours=1)
 
 

@@ -33,6 +33,8 @@ from placet_testing.playing import ALICE, ai_says, cancellation, decision, scree
 from placet_testing.workflows import Stage
 from placet_workflows.activity_types import DecideInput, DecideResult
 
+pytestmark = pytest.mark.integration
+
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 BOTH = ("ai-fallback", "business-timeouts")

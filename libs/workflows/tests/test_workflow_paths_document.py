@@ -27,6 +27,8 @@ from placet_testing.playing import ALICE, BOB, ai_says, cancellation, decision, 
 from placet_testing.workflows import Stage
 from placet_workflows.names import TaskQueue
 
+pytestmark = pytest.mark.integration
+
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 WAITS = [(Priority.URGENT, 2), (Priority.HIGH, 2), (Priority.NORMAL, 8), (Priority.LOW, 24)]

@@ -22,6 +22,8 @@ from placet_testing.playing import ALICE, BOB, REQUESTER, ai_says, cancellation,
 from placet_testing.workflows import Stage, until
 from placet_workflows.names import TaskQueue
 
+pytestmark = pytest.mark.integration
+
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from services.approval.tests.conftest import OpenPlatform, Platform
 
+pytestmark = pytest.mark.integration
+
 OPERATOR = "op@example.com"
 HOME, ABROAD = "home", "abroad"
 

@@ -12,6 +12,8 @@ from placet_notification.connections import MailServer
 from placet_notification.domain import Content, Notification
 from placet_notification.smtp import EmailChannel
 
+pytestmark = pytest.mark.integration
+
 
 async def content() -> Content:
     """What is to be decided."""

@@ -73,7 +73,7 @@ class AuditServer:
         self._answering.set()
 
     async def events(self, tenant: str, approval_id: str = "") -> list[event_pb2.LogEntry]:
-        """What the tenant's log holds, of one request or of all."""
+        """Events in the tenant's log, of one request or of all."""
         request = audit_service_pb2.ListEventsRequest(approval_id=approval_id, page_size=1000)
         token = StaticToken(mint(SigningKey.load(self._keys.private_key), "test", tenant, ["service"], 60))
         with acting_for(tenant):

@@ -21,7 +21,7 @@ SETTLING = 1.0
 
 @dataclass
 class Crowd:
-    """What became of it: `faults` says what must not be, and is empty."""
+    """Result of the run: `faults` names each broken promise, and is empty."""
 
     keys: int = 0
     # How many more there are than before, by Temporal's own list.
@@ -87,7 +87,7 @@ async def _at_once(stack: Stack, found: Crowd) -> set[str]:
 
 
 async def _workflows(stack: Stack) -> Counter[str]:
-    """How many runs of workflows there were, by their ids."""
+    """Number of workflow runs by workflow id."""
     runs = (await stack.temporal()).list_workflows(f"WorkflowType = '{APPROVAL_WORKFLOW}'")
     return Counter([run.id async for run in runs])
 

@@ -99,7 +99,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 def schema_differences(url: str, metadata: MetaData) -> list[Any]:  # Any: Alembic's own tuples
-    """How the tables at `url` differ from `metadata`, in Alembic's words; empty when nothing is missing."""
+    """Differences of the tables at `url` from `metadata`, as Alembic names them; empty if there are none."""
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 

@@ -42,7 +42,7 @@ class FailingActivities(DefaultActivities):
 
 
 def fires(failpoint: str, step: AppendInput) -> bool:
-    """Whether this append sets the failpoint off; it is gone afterwards."""
+    """True if this append fires the failpoint, which is then removed."""
     path = Path(os.environ["PLACET_FAILPOINTS"]) / failpoint
     try:
         approval_id, body = path.read_text().split()

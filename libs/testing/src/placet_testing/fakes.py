@@ -89,7 +89,7 @@ class FakeLog:
 
 
 async def quick_assessment(request: AssessInput) -> AssessResult:
-    """What rules say of a document that is neither safe nor dangerous; there is no model."""
+    """Rules' pre-screen of a document that is neither safe nor dangerous; there is no model."""
     return AssessResult(result=screened().model_copy(update={"mode": request.mode}))
 
 
@@ -146,7 +146,7 @@ def never_answering(
 
 @dataclass
 class Services:
-    """What the services do, and what they were asked."""
+    """Behaviour of the services, and a record of the calls."""
 
     log: FakeLog = field(default_factory=FakeLog)
     assess: Callable[[AssessInput], Awaitable[AssessResult]] = quick_assessment

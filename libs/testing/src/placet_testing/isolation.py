@@ -69,7 +69,7 @@ class Isolation:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         if self._attempt is not None:
-            # In place of whatever came of it, also where the code under test took it for a failure of its own.
+            # Replaces the outcome, also where the code under test took the refusal for a failure of its own.
             advice = (
                 f"{self._attempt}: this test needs more than its own process.\n"
                 f"Write `pytestmark = pytest.mark.{MARK}` in {item.path.name}, or mark this test alone."
@@ -105,6 +105,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Skips the import of marked files where only the others are wanted."""
-    if config.option.markexpr != f"not {MARK}" or collection_path.suffix != ".py":
+    if f"not {MARK}" not in config.option.markexpr or collection_path.suffix != ".py":
         return None
     return True if MARKED_FILE.search(collection_path.read_text()) else None

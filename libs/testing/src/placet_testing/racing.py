@@ -60,7 +60,7 @@ rejection = "Nobody responded in time"
 
 
 class Rival(StrEnum):
-    """Who the person races: the tier's timer, the request's deadline, or the AI's answer."""
+    """Opponent of the person: the tier's timer, the request's deadline, or the AI's answer."""
 
     TIMEOUT = "timeout"
     DEADLINE = "deadline"
@@ -69,7 +69,7 @@ class Rival(StrEnum):
 
 @dataclass
 class Races:
-    """What became of some races: `faults` says what must not be, and is empty."""
+    """Result of the races: `faults` names each broken promise, and is empty."""
 
     rival: Rival
     won_by_person: int = 0
@@ -78,7 +78,7 @@ class Races:
 
     @property
     def run(self) -> int:
-        """How many are over."""
+        """Number of races that are over."""
         return self.won_by_person + self.won_by_rival
 
 
@@ -107,7 +107,7 @@ class PunctualModel(FakeModel):
 
 @dataclass(frozen=True)
 class Arena:
-    """Where races are."""
+    """The stack on which the races run."""
 
     stack: Stack
     model: PunctualModel
@@ -252,7 +252,7 @@ async def _sleep_until(moment: float) -> None:
 def _faults(
     rival: Rival, answer: Judged, path: list[event_pb2.Event], outcome: approval_pb2.Outcome
 ) -> list[str]:
-    """What is wrong with a race that is over."""
+    """Broken promises of a race that is over."""
     counted = Counter(str(event.WhichOneof("body")) for event in path)
     won = answer.refusal is None
     source = event_pb2.SOURCE_AI_FALLBACK if rival is Rival.AI else event_pb2.SOURCE_POLICY
@@ -268,7 +268,7 @@ def _faults(
 
 
 def _names(refusal: PlacetError, outcome: approval_pb2.Outcome) -> bool:
-    """Whether a refusal tells which outcome won, to programs and to people."""
+    """True if a refusal names the outcome that won, to programs and to people."""
     state = event_pb2.State.Name(outcome.state).removeprefix("STATE_")
     told = {"state": state, "approver": outcome.approver}
     in_words = f"{state.lower()} by {outcome.approver}"

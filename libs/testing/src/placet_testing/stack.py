@@ -63,7 +63,7 @@ async def until(
 
 
 async def answered(call: Awaitable[T]) -> T | None:
-    """What a call answers; None when that is not known, and the same call must be sent again."""
+    """The call's answer; None if it is unknown, and the same call must be sent again."""
     try:
         return await call
     except (Unavailable, DeadlineExceeded):
@@ -86,7 +86,7 @@ def a_request(policy: str = "simple", **fields: object) -> approval_service_pb2.
 
 @dataclass(frozen=True)
 class Judged:
-    """What a decision came to: `refusal` is None when it took effect."""
+    """Result of a decision: `refusal` is None if it took effect."""
 
     refusal: PlacetError | None = None
 
@@ -249,12 +249,12 @@ class Stack:
         (self.failpoints / failpoint).write_text(f"{approval_id} {body}")
 
     def armed(self, failpoint: str) -> bool:
-        """Whether a failpoint has not fired yet."""
+        """True until the failpoint has fired."""
         return (self.failpoints / failpoint).exists()
 
     @property
     def failpoints(self) -> Path:
-        """Where failpoints and gates are."""
+        """Folder of failpoints and gates."""
         return failpoints_of(self.home)
 
     @contextmanager
@@ -281,7 +281,7 @@ class Stack:
 
 
 def failpoints_of(home: Home) -> Path:
-    """Where a test stack's failpoints and gates are."""
+    """Folder of a test stack's failpoints and gates."""
     return home.path / "failpoints"
 
 

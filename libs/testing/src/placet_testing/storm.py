@@ -21,7 +21,7 @@ PATIENCE = 240.0
 
 @dataclass
 class Damage:
-    """What a storm did: `faults` says what must not be, and is empty."""
+    """Result of the run: `faults` names each broken promise, and is empty."""
 
     decisions: int = 0
     kills: Counter[str] = field(default_factory=Counter)

@@ -35,7 +35,7 @@ class SampleLog:
         tenant: str = "",
         without: Collection[Check] = (),
     ) -> list[Finding]:
-        """What is wrong with a source."""
+        """Findings of the verifier for a source."""
         verification = Verification(source, self.keys, seen=seen, tenant=tenant, without=without)
         for _ in verification.run():
             pass

@@ -122,7 +122,7 @@ class Request:
 
     @property
     def events(self) -> list[Event]:
-        """What was logged, in order."""
+        """Logged events, in order."""
         return [stored.entry.event for stored in self.stage.services.log.entries[self.id]]
 
     @property
@@ -164,7 +164,7 @@ class Request:
         return [notice for notice in self.stage.services.delivered if notice.approval_id == self.id]
 
     def waited(self, tier: int) -> timedelta:
-        """How long a tier that timed out was waited for."""
+        """Time waited for a tier that timed out."""
         (waited,) = [body.waited for body in self.all_of(TimedOut) if body.tier == tier]
         assert waited is not None
         return waited
