@@ -9,6 +9,7 @@ import pytest
 import install
 
 
+@pytest.mark.integration
 def test_sources_are_compiled_ahead_and_a_broken_one_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
