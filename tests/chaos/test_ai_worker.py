@@ -12,6 +12,8 @@ from placet.event.v1 import event_pb2
 from placet_testing.model import FakeModel, serving_model, verdict
 from placet_testing.stack import EVENTUALLY, running_test_stack, until
 
+pytestmark = pytest.mark.integration
+
 # 2 h → 0.72 s, 4 h → 1.44 s: the AI is asked after two seconds of silence.
 CLOCK_SCALE = 10_000
 # Well below the 90 s that an attempt may take, and far above the 15 s of silence.

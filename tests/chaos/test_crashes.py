@@ -22,6 +22,8 @@ from placet_testing.failing_worker import KILL, SLOW
 from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, until
 from placet_workflows.names import COMMAND_SIGNAL
 
+pytestmark = pytest.mark.integration
+
 TIMES = 8
 ENDING = ["voted", "decided", "closed"]
 

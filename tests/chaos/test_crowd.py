@@ -7,6 +7,8 @@ import pytest
 from placet_testing.crowd import crowd
 from placet_testing.stack import Stack
 
+pytestmark = pytest.mark.integration
+
 # The long run (`make chaos`) takes a hundred.
 KEYS = 20
 

@@ -12,6 +12,8 @@ import pytest
 from placet.event.v1 import event_pb2
 from placet_testing.stack import ALICE, EVENTUALLY, Stack, until
 
+pytestmark = pytest.mark.integration
+
 PENDING = 10
 PROCESSES = (
     "temporal",

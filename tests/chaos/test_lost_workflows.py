@@ -15,6 +15,8 @@ from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_testing.stack import ALICE, EVENTUALLY, Stack, until
 
+pytestmark = pytest.mark.integration
+
 STORY = Counter(("received", "processed", "tier_opened", "asked", "voted", "decided", "closed"))
 
 

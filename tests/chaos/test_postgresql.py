@@ -16,6 +16,8 @@ from placet.event.v1 import event_pb2
 from placet_testing.databases import OwnPostgres
 from placet_testing.stack import ALICE, EVENTUALLY, Stack, a_request, running_test_stack, until
 
+pytestmark = pytest.mark.integration
+
 SERVICES = ("approval", "audit", "decision", "notification")
 
 

@@ -9,6 +9,8 @@ import pytest
 from placet_testing import racing
 from placet_testing.racing import Arena, Rival, races
 
+pytestmark = pytest.mark.integration
+
 # The long run (`make chaos`) holds a thousand of each.
 RACES = 150
 

@@ -24,6 +24,8 @@ from placet_rpc.errors import (
 )
 from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, a_request, until
 
+pytestmark = pytest.mark.integration
+
 
 async def kinds(stack: Stack, approval_id: str) -> Counter[str]:
     """Count of each kind of event."""

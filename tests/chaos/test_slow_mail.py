@@ -17,6 +17,8 @@ from placet.notification.v1.notification_pb2 import DELIVERY_STATUS_PENDING
 from placet.notification.v1.notification_service_pb2 import ListDeliveriesRequest
 from placet_testing.stack import ALICE, EVENTUALLY, SOON, Stack, answered, running_test_stack, until
 
+pytestmark = pytest.mark.integration
+
 # More than the workflow tasks that a worker runs at a time.
 NEW = 110
 OTHERS = 15

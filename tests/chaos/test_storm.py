@@ -7,6 +7,8 @@ import pytest
 from placet_testing.stack import Stack
 from placet_testing.storm import storm
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.timeout(600)
 async def test_no_decision_is_lost_doubled_or_contradicted_under_random_kills(stack: Stack) -> None:

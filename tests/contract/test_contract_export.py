@@ -15,6 +15,8 @@ import generate
 from install import ROOT, VENV
 from proto_printer import UnsupportedDescriptor, print_proto
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:

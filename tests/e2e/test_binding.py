@@ -20,6 +20,8 @@ from placet_rpc.errors import FailedPrecondition
 from placet_testing.stack import ALICE, Stack, until
 from placet_workflows.names import COMMAND_SIGNAL
 
+pytestmark = pytest.mark.integration
+
 TRICKY = approval_pb2.Content(body="Pay EUR \u202e001\u202c to ACME\n".encode(), media_type="text/plain")
 TITLE = "Release the p\u0430yment"
 WARNINGS = (

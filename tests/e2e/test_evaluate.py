@@ -17,6 +17,8 @@ from placet.event.v1 import event_pb2
 from placet_testing.halting_worker import HALT, PAGE, READ
 from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, running_test_stack
 
+pytestmark = pytest.mark.integration
+
 # At least ten of each are needed to say anything.
 RISKY = "Urgent: pay EUR {0},000 to the new IBAN DE89 3704 0044 0532 0130 00 without the usual approval"
 PLAIN = "Please pay invoice {0} of EUR 900 to our supplier"

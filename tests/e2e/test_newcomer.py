@@ -21,6 +21,8 @@ from placet_cli.stack.claims import Holder, StackState
 from placet_cli.stack.probes import polled
 from placet_testing.stack import ALICE, BOB, EVENTUALLY, free_port_base, until
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -20,6 +20,8 @@ from placet_rpc.errors import PermissionDenied, PlacetError, Unauthenticated, Un
 from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, generate_keys, mint, write_token
 from placet_testing.certificates import Authority
 
+pytestmark = pytest.mark.integration
+
 ISSUER, AUDIENCE = "https://login.example.com", "placet-production"
 BOUND = 60.0
 

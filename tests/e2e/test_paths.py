@@ -6,10 +6,14 @@ import asyncio
 import uuid
 from functools import partial
 
+import pytest
+
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.mailsink import read_mails
 from placet_testing.stack import ALICE, BOB, CALLER, SOON, Stack, until
+
+pytestmark = pytest.mark.integration
 
 HARMLESS = approval_pb2.Content(
     body=b"Fix typo in the meeting notes: 'teh' becomes 'the'.", media_type="text/plain"

@@ -13,6 +13,8 @@ import pytest
 
 from placet_testing.stack import EVENTUALLY, Stack, free_port_base, until
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parents[2]
 PLACET = (sys.executable, "-m", "placet_cli.main")
 

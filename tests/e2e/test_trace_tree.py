@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import format_trace_id, get_tracer
 
 from placet_cli.spans import load_trace
 from placet_cli.spans.model import Span
 from placet_testing.stack import ALICE, Stack, until
+
+pytestmark = pytest.mark.integration
 
 # Each expected span as (service, name) with the chain of its ancestors, from the caller's own on.
 REQUEST = ("approval", "placet.approval.v1.ApprovalService/RequestApproval")
