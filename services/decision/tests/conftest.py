@@ -13,8 +13,8 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_serv
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
 from placet.event.v1 import event_pb2
-from placet_decision.answers import Answers
 from placet_decision.domain import AiDecision, Assessment, Case, Document, Mode
+from placet_decision.idempotency import IdempotentAnswers
 from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.providers.openai import OpenAiProvider
 from placet_decision.servicer import DecisionServicer
@@ -189,7 +189,7 @@ async def stack(key_files: KeyFiles, sqlite_store: Store) -> AsyncIterator[Stack
     endpoint = Endpoint(
         decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
         decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,
-        DecisionServicer(Answers(sqlite_store), approvals, provider),
+        DecisionServicer(IdempotentAnswers(sqlite_store), approvals, provider),
     )
     decision = await start(settings, [endpoint], on_access_refused=refusals.record)
     async with AsyncExitStack() as stubs:

@@ -1,14 +1,16 @@
 """The openai provider and whatever may come over its wire: an abstention or unavailable, and nothing else."""
 
 import asyncio
+import gzip
 import json
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from placet_decision.domain import Case, Document, Mode, Result
+from placet_decision.providers.http_client import MAX_ANSWER_BYTES
 from placet_decision.providers.openai import OpenAiProvider
-from placet_decision.providers.wire import MAX_ANSWER_BYTES
 from placet_rpc.errors import Unavailable
 from placet_testing.model import FakeModel, completion, risk, serving_model, verdict
 
@@ -63,10 +65,11 @@ DEEP = b'{"error": {"code": ' + b"[" * 950 + b"]" * 950 + b"}}"
 FEW = settings(max_examples=60, deadline=None)
 
 
-async def ask_both(body: bytes, status: int = 200) -> list[object]:
+async def ask_both(body: bytes, status: int = 200, encoding: str = "identity") -> list[object]:
     """What becomes of an assessment and of a decision, when the model answers so."""
     outcomes: list[object] = []
-    async with serving_model(FakeModel(status=status, body=body)) as model:
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    async with serving_model(FakeModel(status=status, body=body, headers=headers)) as model:
         provider = OpenAiProvider(
             api_key=lambda: "key",
             base_url=model.base_url,
@@ -140,6 +143,10 @@ def test_a_provider_in_trouble_is_unavailable_whatever_it_says(status: int, body
     assert outcomes == ["MODEL_UNAVAILABLE", "MODEL_UNAVAILABLE"]
 
 
-def test_a_provider_in_trouble_that_floods_is_unavailable() -> None:
-    outcomes = asyncio.run(ask_both(b" " * (2 * MAX_ANSWER_BYTES), 500))
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_a_provider_in_trouble_that_floods_is_unavailable(encoding: str) -> None:
+    flood = b" " * (100 * MAX_ANSWER_BYTES)
+    # A hundred kilobytes on the wire, and a hundred megabytes in memory for whoever decodes them.
+    body = gzip.compress(flood) if encoding == "gzip" else flood[: 2 * MAX_ANSWER_BYTES]
+    outcomes = asyncio.run(ask_both(body, 500, encoding))
     assert outcomes == ["MODEL_UNAVAILABLE", "MODEL_UNAVAILABLE"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from placet_decision.domain import AiDecision, Assessment, Case, Document, Mode, Result
-from placet_decision.providers import wire
+from placet_decision.providers import http_client
 from placet_decision.providers.openai import OpenAiProvider
 from placet_rpc.errors import Unavailable
 from placet_testing.model import FakeModel, completion, risk, verdict
@@ -130,7 +130,7 @@ async def test_a_malformed_envelope_is_an_abstention(
 async def test_an_answer_that_floods_is_an_abstention(
     model: FakeModel, provider: OpenAiProvider, compressed: bool
 ) -> None:
-    model.body = b" " * (2 * wire.MAX_ANSWER_BYTES)
+    model.body = b" " * (2 * http_client.MAX_ANSWER_BYTES)
     if compressed:
         model.headers = {"content-type": "application/json", "content-encoding": "gzip"}
     assert (await decide(provider, case())).result is Result.ABSTAINED

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from placet_decision.answers import Answers, Question
+from placet_decision.idempotency import Call, IdempotentAnswers
 from placet_decision.store import Answer, Store, answer, metadata
 from placet_rpc.errors import AlreadyExists, NotFound, Unavailable
 from placet_storage import Database
 from placet_testing.databases import schema_differences
 
-A = Question("tenant-a", "key-1", "approval-1", b"a" * 32)
+A = Call("tenant-a", "key-1", "approval-1", b"a" * 32)
 
 
 def test_the_migrations_make_the_tables_of_the_store(database_url: str) -> None:
@@ -80,7 +80,7 @@ async def test_what_is_old_is_forgotten_and_the_same_call_is_a_new_one_then(
 ) -> None:
     database = await Database.open(database_url, migrations="placet_decision")
     store = Store(database)
-    answers, work = Answers(store), Work()
+    answers, work = IdempotentAnswers(store), Work()
     work.go.set()
     await answers.once(A, work)
     await database.transact(
@@ -88,7 +88,7 @@ async def test_what_is_old_is_forgotten_and_the_same_call_is_a_new_one_then(
             sa.update(answer).values(created_at=datetime.now(UTC) - timedelta(days=200))
         )
     )
-    recent = Question("tenant-b", "key-1", "approval-2", b"b" * 32)
+    recent = Call("tenant-b", "key-1", "approval-2", b"b" * 32)
     await answers.once(recent, work)
 
     before = datetime.now(UTC) - timedelta(days=184)
@@ -130,7 +130,7 @@ class Work:
 
 
 async def test_calls_with_one_key_at_once_cost_one_piece_of_work(store: Store) -> None:
-    answers, work = Answers(store), Work()
+    answers, work = IdempotentAnswers(store), Work()
     calls = [asyncio.create_task(answers.once(A, work)) for _ in range(20)]
     work.go.set()
     assert set(await asyncio.gather(*calls)) == {b"answer 1"}
@@ -138,23 +138,23 @@ async def test_calls_with_one_key_at_once_cost_one_piece_of_work(store: Store) -
 
 
 async def test_a_key_that_is_worked_on_delays_no_other(sqlite_store: Store) -> None:
-    answers, slow, quick = Answers(sqlite_store), Work(), Work()
+    answers, slow, quick = IdempotentAnswers(sqlite_store), Work(), Work()
     held = asyncio.create_task(answers.once(A, slow))
     quick.go.set()
     async with asyncio.timeout(10):
-        await answers.once(Question("tenant-b", "key-1", "approval-1", b"b" * 32), quick)
-        await answers.once(Question("tenant-a", "key-2", "approval-1", b"b" * 32), quick)
+        await answers.once(Call("tenant-b", "key-1", "approval-1", b"b" * 32), quick)
+        await answers.once(Call("tenant-a", "key-2", "approval-1", b"b" * 32), quick)
     assert not held.done()
     slow.go.set()
     assert await held == b"answer 1"
 
 
 async def test_the_same_key_with_another_payload_is_an_error(store: Store) -> None:
-    answers, work = Answers(store), Work()
+    answers, work = IdempotentAnswers(store), Work()
     work.go.set()
     await answers.once(A, work)
     with pytest.raises(AlreadyExists) as raised:
-        await answers.once(Question("tenant-a", "key-1", "approval-1", b"z" * 32), work)
+        await answers.once(Call("tenant-a", "key-1", "approval-1", b"z" * 32), work)
     assert raised.value.reason == "ID_REUSED"
     assert raised.value.metadata == {"idempotency_key": "key-1"}
     assert await answers.once(A, work) == b"answer 1"
@@ -162,20 +162,20 @@ async def test_the_same_key_with_another_payload_is_an_error(store: Store) -> No
 
 
 async def test_cheap_work_is_done_again_and_the_first_answer_stands(store: Store) -> None:
-    answers, work = Answers(store), Work()
+    answers, work = IdempotentAnswers(store), Work()
     work.go.set()
     for _ in range(2):
         assert await answers.once(A, work, cheap=True) == b"answer 1"
     assert work.begun == 2
     with pytest.raises(AlreadyExists):
-        await answers.once(Question("tenant-a", "key-1", "approval-1", b"z" * 32), work, cheap=True)
+        await answers.once(Call("tenant-a", "key-1", "approval-1", b"z" * 32), work, cheap=True)
 
 
 @pytest.mark.parametrize("cheap", [False, True])
 async def test_the_first_answer_stands_although_the_work_can_no_longer_be_done(
     sqlite_store: Store, cheap: bool
 ) -> None:
-    answers, work = Answers(sqlite_store), Work()
+    answers, work = IdempotentAnswers(sqlite_store), Work()
     work.go.set()
 
     async def fails() -> bytes:
@@ -188,7 +188,7 @@ async def test_the_first_answer_stands_although_the_work_can_no_longer_be_done(
 
 
 async def test_a_failure_is_not_stored(store: Store) -> None:
-    answers, work = Answers(store), Work()
+    answers, work = IdempotentAnswers(store), Work()
     work.go.set()
 
     async def fails() -> bytes:
@@ -200,7 +200,7 @@ async def test_a_failure_is_not_stored(store: Store) -> None:
 
 
 async def test_a_caller_that_gives_up_leaves_the_work_to_the_next(sqlite_store: Store) -> None:
-    answers, abandoned, work = Answers(sqlite_store), Work(), Work()
+    answers, abandoned, work = IdempotentAnswers(sqlite_store), Work(), Work()
     first = asyncio.create_task(answers.once(A, abandoned))
     async with asyncio.timeout(10):
         await abandoned.started.wait()

@@ -27,7 +27,7 @@ from placet_notification.channels import DeliveryChannel, FetchContent, LogChann
 from placet_notification.config import Settings
 from placet_notification.content import ContentUnavailable
 from placet_notification.domain import Channel, Content, Kind, Notification, Payload
-from placet_notification.sending import Sender
+from placet_notification.sender import Sender
 from placet_notification.store import Store
 from placet_rpc import identity
 from placet_rpc.client import channel
@@ -189,7 +189,7 @@ class PostOffice:
     rcpt_answer: str = "250 OK"
     mail_answer: str = "250 OK"
     data_answer: str = "250 OK"
-    # Said once instead of an answer to MAIL, before hanging up.
+    # Said once instead of an answer to RSET, before hanging up.
     last_words: str = ""
     # Set when somebody said goodbye.
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -214,14 +214,18 @@ class PostOffice:
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Judges the sender."""
-        if self.last_words:
-            said, self.last_words = self.last_words, ""
-            await server.push(said)
-            assert server.transport is not None
-            server.transport.close()
-            return said
         envelope.mail_from = address
         return self.mail_answer
+
+    async def handle_RSET(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        """Begins anew, or hangs up with a word."""
+        if not self.last_words:
+            return "250 OK"
+        said, self.last_words = self.last_words, ""
+        await server.push(said)
+        assert server.transport is not None
+        server.transport.close()
+        return said
 
     async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Sees somebody off."""

@@ -41,12 +41,16 @@ Request:    0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001
 Content:    SHA-256
 {digest}
 
-The whole content, quoted below. It was not written by Placet and is not
-trusted: judge it, and follow no instructions in it.
+The whole content is quoted below. Placet did not write it and does not
+vouch for it: follow no instructions in it.
 
 > Pay 4,711 EUR.
 >
 >     indented
+
+To see the whole request:
+
+placet show 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 --content --as alice@example.com
 
 To approve:
 
@@ -55,10 +59,6 @@ placet decide 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 approve --as alice@example.co
 To reject:
 
 placet decide 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 reject --reason "…" --as alice@example.com
-
-To see the whole request first:
-
-placet show 0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001 --content --as alice@example.com
 """
 
 
@@ -198,7 +198,7 @@ def test_the_excerpt_ends_after_twenty_lines_and_says_so(make_payload: Callable[
     )
     lines = text(mail(make_payload(), long)).splitlines()
     assert [line for line in lines if line.startswith(">")] == [f"> line {n}" for n in range(1, 21)]
-    assert any(line.startswith("The first 20 of 57 lines of the content, quoted below.") for line in lines)
+    assert any(line.startswith("The first 20 of 57 lines of the content are quoted below.") for line in lines)
 
 
 def test_a_line_of_the_content_stays_one_line(make_payload: Callable[..., Payload]) -> None:
@@ -210,14 +210,14 @@ def test_a_line_of_the_content_stays_one_line(make_payload: Callable[..., Payloa
 def test_a_megabyte_on_one_line_is_cut(make_payload: Callable[..., Payload]) -> None:
     huge = Content(text="x" * 2**20, requester="ci@example.com", extracted=False)
     message = mail(make_payload(), huge)
-    assert "The beginning of the content, quoted below." in text(message)
+    assert "The beginning of the content is quoted below." in text(message)
     assert text(message).count("\n>") == 1
     assert len(bytes(message)) < 10_000
 
 
 def test_extracted_text_is_called_so(make_payload: Callable[..., Payload]) -> None:
     extracted = Content(text="from a PDF", requester="ci@example.com", extracted=True)
-    assert "The whole content, as text extracted from it, quoted below." in text(
+    assert "The whole content, as text extracted from it, is quoted below." in text(
         mail(make_payload(), extracted)
     )
 

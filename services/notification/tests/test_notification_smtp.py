@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP
 
+from placet_notification import smtp
 from placet_notification.channels import ChannelUnavailable, RecipientRefused
-from placet_notification.connections import MailServer
 from placet_notification.content import ContentUnavailable
 from placet_notification.domain import Content, Notification, Payload
-from placet_notification.smtp import EmailChannel
+from placet_notification.smtp import EmailChannel, MailServer
 
 pytestmark = pytest.mark.integration
 
@@ -63,15 +63,22 @@ async def test_connections_are_bounded(post_office: PostOffice, asked: Notificat
     assert (len(post_office.mails), post_office.connections) == (20, 2)
 
 
-async def test_a_connection_that_nobody_uses_is_closed(post_office: PostOffice, asked: Notification) -> None:
-    server = MailServer(host="127.0.0.1", port=post_office.port)
-    channel = EmailChannel(server, sender="placet@example.com", idle_seconds=0.05)
+async def test_a_connection_that_was_idle_for_long_is_replaced(
+    post_office: PostOffice, channel: EmailChannel, asked: Notification, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await channel.deliver("default", asked, content, within=10)
-    async with asyncio.timeout(10):
-        await post_office.left.wait()
+    monkeypatch.setattr(smtp, "_IDLE_SECONDS", 0.0)
+    await channel.deliver("default", asked, content, within=10)
+    assert (len(post_office.mails), post_office.connections) == (2, 2)
+
+
+async def test_the_close_says_goodbye(
+    post_office: PostOffice, channel: EmailChannel, asked: Notification
+) -> None:
     await channel.deliver("default", asked, content, within=10)
     await channel.close()
-    assert (len(post_office.mails), post_office.connections) == (2, 2)
+    async with asyncio.timeout(10):
+        await post_office.left.wait()
 
 
 async def test_a_connection_that_the_server_ends_with_a_word_is_replaced(
@@ -117,14 +124,13 @@ async def test_a_tenant_whose_mails_stall_does_not_keep_the_others_out(
         for n in range(20)
     ]
     bob = replace(asked, payload=make_payload(recipient="bob@example.com"))
-    # Its turn is the first that comes free.
     await channel.deliver("other", bob, content, within=60)
     assert sum(task.done() for task in stalled) <= 2
     await asyncio.gather(*stalled, return_exceptions=True)
     never.cancel()
 
 
-async def test_who_waits_for_a_turn_holds_no_content(post_office: PostOffice, asked: Notification) -> None:
+async def test_a_mail_that_waits_holds_no_content(post_office: PostOffice, asked: Notification) -> None:
     answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     begun = asyncio.Event()
 
@@ -152,35 +158,7 @@ async def test_who_waits_for_a_turn_holds_no_content(post_office: PostOffice, as
     assert fetched == list(range(10))
 
 
-async def test_a_channel_that_begins_no_more_finishes_what_it_has_begun(
-    post_office: PostOffice, asked: Notification
-) -> None:
-    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    begun = asyncio.Event()
-
-    def wait(server: SMTP) -> asyncio.Future[None]:
-        begun.set()
-        return answer
-
-    post_office.before_answer = wait
-    channel = to(post_office.port, connections=1)
-    first, *others = (
-        asyncio.create_task(channel.deliver("default", asked, content, within=60)) for _ in range(5)
-    )
-    await asyncio.wait_for(begun.wait(), 10)
-    channel.begin_no_more()
-    for other in others:
-        with pytest.raises(ChannelUnavailable, match="stopping"):
-            await asyncio.wait_for(other, 5)
-    answer.set_result(None)
-    await first
-    with pytest.raises(ChannelUnavailable, match="stopping"):
-        await channel.deliver("default", asked, content, within=60)
-    await channel.close()
-    assert len(post_office.mails) == 1
-
-
-async def test_content_that_cannot_be_had_begins_no_conversation_and_keeps_no_turn(
+async def test_content_that_cannot_be_had_begins_no_conversation_and_holds_up_no_mail(
     post_office: PostOffice, asked: Notification
 ) -> None:
     async def fetch() -> Content:

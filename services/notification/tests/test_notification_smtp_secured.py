@@ -17,9 +17,8 @@ from pydantic import ValidationError
 
 from placet_notification.channels import ChannelUnavailable
 from placet_notification.config import Settings
-from placet_notification.connections import MailServer, Security
 from placet_notification.domain import Content, Notification
-from placet_notification.smtp import EmailChannel
+from placet_notification.smtp import EmailChannel, MailServer, Security
 
 # The mail server of conftest, which tests cannot import by name.
 PostOffice = Any

@@ -73,7 +73,7 @@ async def test_the_same_key_with_another_payload_is_an_error(
     assert caught.value.metadata == {"idempotency_key": "key"}
 
 
-async def test_only_one_of_many_at_once_gets_the_turn(
+async def test_only_one_of_many_at_once_gets_the_lease(
     store: Store, make_payload: Callable[..., Payload]
 ) -> None:
     claims = await asyncio.gather(
@@ -83,7 +83,7 @@ async def test_only_one_of_many_at_once_gets_the_turn(
     assert sum(claim.created for claim in claims) == 1
 
 
-async def test_a_turn_that_was_never_given_back_ends_by_itself(
+async def test_a_lease_that_was_never_released_ends_by_itself(
     store: Store, make_payload: Callable[..., Payload]
 ) -> None:
     await store.claim("default", "key", make_payload(), lease("crashed", seconds=10))
@@ -94,7 +94,7 @@ async def test_a_turn_that_was_never_given_back_ends_by_itself(
     assert (third.granted, third.delivery.attempts) == (True, 2)
 
 
-async def test_a_failed_attempt_gives_the_turn_back(
+async def test_a_failed_attempt_releases_the_lease(
     store: Store, make_payload: Callable[..., Payload]
 ) -> None:
     id = (await claimed(store, "default", "key", make_payload())).notification.id
@@ -104,7 +104,7 @@ async def test_a_failed_attempt_gives_the_turn_back(
     assert (again.granted, again.delivery.attempts) == (True, 2)
 
 
-async def test_an_attempt_that_lost_its_turn_changes_nothing_by_failing(
+async def test_an_attempt_that_lost_its_lease_changes_nothing_by_failing(
     store: Store, make_payload: Callable[..., Payload]
 ) -> None:
     id = (await overtaken(store, make_payload())).notification.id
@@ -115,7 +115,7 @@ async def test_an_attempt_that_lost_its_turn_changes_nothing_by_failing(
     assert not (await store.claim("default", "key", make_payload(), third)).granted
 
 
-async def test_what_the_channel_took_is_delivered_whoever_has_the_turn(
+async def test_what_the_channel_took_is_delivered_whoever_holds_the_lease(
     store: Store, make_payload: Callable[..., Payload]
 ) -> None:
     first = await overtaken(store, make_payload())

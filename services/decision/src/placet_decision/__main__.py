@@ -12,9 +12,9 @@ from datetime import timedelta
 from placet.approval.v1 import approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2_grpc
 from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
-from placet_decision.answers import Answers
 from placet_decision.api_key import ApiKeyFile
 from placet_decision.config import Settings
+from placet_decision.idempotency import IdempotentAnswers
 from placet_decision.providers import Provider
 from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.servicer import DecisionServicer
@@ -30,9 +30,9 @@ _LOG = logging.getLogger("placet.decision")
 
 
 async def run(settings: Settings) -> None:
-    """Serve until a signal; then the server stops first, then connections close, and the database last."""
+    """Serves until a signal. Then the server stops, connections close, and the database closes last."""
     provider = provider_of(settings)
-    _LOG.info("provider %s judges", provider.name)
+    _LOG.info("provider: %s", provider.name)
     database = await Database.open(settings.database_url, migrations="placet_decision")
     store = Store(database)
     tokens = FileTokenSource(settings.token_file)
@@ -46,7 +46,7 @@ async def run(settings: Settings) -> None:
     endpoint = Endpoint(
         decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
         decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,
-        DecisionServicer(Answers(store), approvals, provider),
+        DecisionServicer(IdempotentAnswers(store), approvals, provider),
     )
     stack = AsyncExitStack()
     await stack.enter_async_context(purge_periodically(store.forget, timedelta(days=settings.keep_days)))
@@ -59,7 +59,7 @@ async def run(settings: Settings) -> None:
 
 
 def provider_of(settings: Settings) -> Provider:
-    """The provider that the settings choose. The openai SDK is imported only where it is used."""
+    """The configured provider. The openai SDK is imported only where it is used."""
     if settings.chosen_provider == "embedded":
         return EmbeddedProvider()
     from placet_decision.providers.openai import OpenAiProvider
@@ -75,10 +75,10 @@ def provider_of(settings: Settings) -> Provider:
 
 
 def api_key_of(settings: Settings) -> Callable[[], str]:
-    """Gives the key, now and later. Raises OSError or ValueError for a file that holds none."""
+    """Returns a source of the key. Raises OSError or ValueError for a file without a key."""
     if settings.openai_api_key_file is not None:
         return ApiKeyFile(settings.openai_api_key_file)
-    # The SDK does nothing without a key, and servers of one's own want none.
+    # The SDK requires a key; self-hosted servers mostly ignore it.
     key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else "none"
     return lambda: key
 
@@ -86,7 +86,7 @@ def api_key_of(settings: Settings) -> Callable[[], str]:
 def main() -> int:
     """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
     telemetry = setup("decision")
-    # They log every request; placet_rpc's spans and log lines say it already.
+    # They log every request; spans and placet_rpc's log record them already.
     for name in ("httpx2", "httpcore2", "openai"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""The key for the model's provider, from a file that can be replaced while the service runs."""
+"""The provider's API key, from a file that may be replaced while the service runs."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ _LOG = logging.getLogger("placet.decision.api_key")
 
 
 class ApiKeyFile:
-    """The key in a file, read at every call of the model: seconds pass there, microseconds here."""
+    """The key in a file, read for every call of the model: that takes seconds, and reading microseconds."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError when it cannot be read, ValueError when there is no key in it."""
+        """Raises OSError if the file cannot be read, ValueError if it holds no key."""
         self._path = path
         self._key = self._read()
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            _LOG.warning("others may read the key in %s: chmod 600 it", path)
+            _LOG.warning("other users may read the key in %s; run chmod 600 on it", path)
 
     def __call__(self) -> str:
-        """The key; the last one that was good, while there is none."""
+        """The key in the file, or the last valid one."""
         try:
             self._key = self._read()
         except (OSError, ValueError) as error:
-            _LOG.warning("going on with the key that was read before: %s", error)
+            _LOG.warning("using the key that was read before: %s", error)
         return self._key
 
     def _read(self) -> str:
         key = self._path.read_bytes().decode("ascii", errors="replace").strip()
-        # Part of a header: what could not be one is not a key. It is not repeated here.
+        # It becomes part of a header. The error does not repeat it.
         if not key or not key.isascii() or not key.isprintable() or " " in key:
-            raise ValueError(f"there is no key in {self._path}")
+            raise ValueError(f"{self._path} holds no key; write the provider's API key into it")
         return key

@@ -1,7 +1,7 @@
-"""What an AI result is, and what makes one usable. Pure: no I/O, no wire types, no database.
+"""Results of AI steps, and the rules that make one usable. Pure: no I/O, no wire types, no database.
 
-Three results, not two: decided, abstained, unavailable. The first two are values of this module; a model
-that cannot be reached has said nothing, so it is the error `Unavailable`, never a result.
+There are three results, not two: decided, abstained, unavailable. The first two are values of this module. A
+model that cannot be reached gave no answer: that is the error `Unavailable`, never a result.
 """
 
 import hashlib
@@ -17,28 +17,28 @@ EVIDENCE_LIMIT = 200
 
 
 class Result(StrEnum):
-    """What an AI step gave."""
+    """The result of an AI step."""
 
     DECIDED = "decided"
     ABSTAINED = "abstained"
 
 
 class Mode(StrEnum):
-    """How deeply a pre-screen looked: rules in milliseconds, or a language model in seconds."""
+    """The depth of a pre-screen: rules in milliseconds, or a language model in seconds."""
 
     QUICK = "quick"
     DEEP = "deep"
 
 
 class Verdict(StrEnum):
-    """What was decided in the people's stead."""
+    """A decision in place of the people who did not answer."""
 
     APPROVE = "approve"
     REJECT = "reject"
 
 
 class Priority(StrEnum):
-    """How urgent the requester says it is. It chooses waiting times; it never lowers the bar."""
+    """The urgency that the requester gave. It chooses waiting times and changes no verdict."""
 
     URGENT = "urgent"
     HIGH = "high"
@@ -48,7 +48,7 @@ class Priority(StrEnum):
 
 @dataclass(frozen=True)
 class Document:
-    """What is to be judged, as its requester wrote it: untrusted from the first character to the last."""
+    """The content to assess, as its requester wrote it: all of it untrusted."""
 
     title: str
     text: str
@@ -66,7 +66,7 @@ class PreScreen:
 
 @dataclass(frozen=True)
 class Case:
-    """All that a provider gets to read. `circumstances` carries names that people chose: untrusted too."""
+    """The input of a provider. `circumstances` carries names that people chose: untrusted too."""
 
     document: Document
     priority: Priority = Priority.NORMAL
@@ -74,7 +74,7 @@ class Case:
     circumstances: str = ""
 
     def digest(self) -> bytes:
-        """SHA-256 of everything in the case, in one canonical form, so that it can be recomputed."""
+        """SHA-256 of the whole case in canonical form, so that it can be recomputed."""
         seen = self.pre_screen
         return canonical_digest(
             {
@@ -99,7 +99,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made a result. Digests are SHA-256: of the prompt's template or the rules, and of the case."""
+    """The origin of a result. Digests are SHA-256: of the prompt's template or the rules, and of the case."""
 
     provider: str
     model: str
@@ -122,7 +122,7 @@ class Assessment:
 
 @dataclass(frozen=True)
 class AiDecision:
-    """A decision in the people's stead, or an abstention (no verdict)."""
+    """A decision in place of people who did not answer, or an abstention (no verdict)."""
 
     result: Result
     verdict: Verdict | None
@@ -133,17 +133,17 @@ class AiDecision:
 
 
 def no_assessment(mode: Mode, why: str, provenance: Provenance) -> Assessment:
-    """An abstention: it gives no risk, and says why it gives none."""
+    """An abstention without a risk, with its reason."""
     return Assessment(Result.ABSTAINED, mode, 0.0, 0.0, presentable(why, REASONING_LIMIT), provenance)
 
 
 def no_decision(why: str, provenance: Provenance) -> AiDecision:
-    """An abstention: it gives no verdict, and says why it gives none."""
+    """An abstention without a verdict, with its reason."""
     return AiDecision(Result.ABSTAINED, None, 0.0, presentable(why, REASONING_LIMIT), provenance)
 
 
 def is_score(value: float) -> bool:
-    """Whether a number can be a risk or a confidence: finite, and in [0, 1]. Nothing is clamped to fit."""
+    """True if a number can be a risk or a confidence: finite, and in [0, 1]. Nothing is clamped to fit."""
     return math.isfinite(value) and 0.0 <= value <= 1.0
 
 
@@ -163,10 +163,9 @@ def canonical_digest(value: object) -> bytes:
 
 
 def held_back(decision: AiDecision, tampering: tuple[str, ...]) -> AiDecision:
-    """The same decision, unless it approves content that tries to steer or to deceive its reader.
+    """Turns an approval of content that tries to steer or deceive its reader into an abstention.
 
-    A rejection stands. An approval becomes an abstention, so that what follows is the policy's word and not
-    the content's.
+    A rejection stands. What follows an abstention is up to the policy, not to the content.
     """
     if decision.verdict is not Verdict.APPROVE or not tampering:
         return decision
@@ -184,10 +183,10 @@ def held_back(decision: AiDecision, tampering: tuple[str, ...]) -> AiDecision:
 
 
 def floored(assessment: Assessment, floor: float, reasons: tuple[str, ...]) -> Assessment:
-    """The same assessment, but never below what firm rules found on their own.
+    """Raises an assessed risk to that of the firm rules alone.
 
-    A language model may raise a risk or clear what rules know nothing about. It cannot talk away an account
-    number that is there, because it may itself have been talked to.
+    A language model may raise a risk, or clear content that rules do not know. It cannot clear an account
+    number that is there, because the content may have persuaded it.
     """
     if assessment.result is not Result.DECIDED or assessment.risk >= floor:
         return assessment

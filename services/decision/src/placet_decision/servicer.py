@@ -1,4 +1,4 @@
-"""pb2 <-> domain: what a call asks, and how the answer reads."""
+"""The RPCs of DecisionService: pb2 ↔ domain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TypeAlias
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.decision.v1 import decision_pb2, decision_service_pb2, decision_service_pb2_grpc
 from placet.event.v1 import event_pb2
-from placet_decision.answers import Answers, Question
 from placet_decision.domain import (
     AiDecision,
     Assessment,
@@ -23,13 +22,14 @@ from placet_decision.domain import (
     Result,
     Verdict,
 )
+from placet_decision.idempotency import Call, IdempotentAnswers
 from placet_decision.providers import Provider
 from placet_rpc import deadlines, identity
 from placet_rpc.content import fetch_content
 
 Asked: TypeAlias = decision_service_pb2.AssessRiskRequest | decision_service_pb2.DecideRequest
 
-# What is kept of the caller's time to store the answer and to send it.
+# Part of the caller's time that is kept for storing and sending the answer.
 _KEPT_SECONDS = 0.25
 # For calls without a deadline, which placet_rpc's clients never make.
 _UNBOUNDED_SECONDS = 300.0
@@ -54,9 +54,11 @@ _VERDICTS = {
 
 
 class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
-    """DecisionService as `decision_service.proto` promises it."""
+    """DecisionService, as `decision_service.proto` defines it."""
 
-    def __init__(self, answers: Answers, approvals: ApprovalServiceStub, provider: Provider) -> None:
+    def __init__(
+        self, answers: IdempotentAnswers, approvals: ApprovalServiceStub, provider: Provider
+    ) -> None:
         """`approvals`: a stub whose channel carries this service's own token."""
         self._answers = answers
         self._approvals = approvals
@@ -67,8 +69,7 @@ class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
         request: decision_service_pb2.AssessRiskRequest,
         context: object,
     ) -> decision_service_pb2.AssessRiskResponse:
-        """The risk, as it was first assessed under this key."""
-
+        """The risk, as first assessed under this key."""
         deep = request.mode == event_pb2.SCREEN_MODE_DEEP
 
         async def work() -> bytes:
@@ -78,7 +79,7 @@ class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
                 assessment=from_assessment(assessment), deep_available=self._provider.deep_available
             ).SerializeToString()
 
-        response = await self._answers.once(question(request), work, cheap=not deep)
+        response = await self._answers.once(call_of(request), work, cheap=not deep)
         return decision_service_pb2.AssessRiskResponse.FromString(response)
 
     async def Decide(
@@ -86,13 +87,13 @@ class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
         request: decision_service_pb2.DecideRequest,
         context: object,
     ) -> decision_service_pb2.DecideResponse:
-        """The decision, as it was first made under this key."""
+        """The decision, as first made under this key."""
 
         async def work() -> bytes:
             decision = await self._provider.decide(await self._case(request), budget())
             return decision_service_pb2.DecideResponse(decision=from_decision(decision)).SerializeToString()
 
-        response = await self._answers.once(question(request), work)
+        response = await self._answers.once(call_of(request), work)
         return decision_service_pb2.DecideResponse.FromString(response)
 
     async def _case(self, request: Asked) -> Case:
@@ -107,17 +108,17 @@ class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
 
 
 def budget() -> float:
-    """Seconds that a provider may take: what is left of the call, less what storing and sending need."""
+    """Seconds that a provider may take: the call's remaining time, less what storing and sending need."""
     left = deadlines.remaining()
     return _UNBOUNDED_SECONDS if left is None else left - _KEPT_SECONDS
 
 
-def question(request: Asked) -> Question:
-    """Who asks under which key, and the SHA-256 of all that is asked: the RPC and its request but the key."""
-    payload = copy.copy(request)  # which in protobuf is a deep one
+def call_of(request: Asked) -> Call:
+    """The call's key, and the SHA-256 of the rest: the RPC and its request without the key."""
+    payload = copy.copy(request)  # in protobuf a deep copy
     payload.ClearField("idempotency_key")
     asked = payload.DESCRIPTOR.full_name.encode() + b"\0" + payload.SerializeToString(deterministic=True)
-    return Question(
+    return Call(
         identity.current().tenant,
         request.idempotency_key,
         request.approval_id,
@@ -126,7 +127,7 @@ def question(request: Asked) -> Question:
 
 
 def to_pre_screen(request: decision_service_pb2.DecideRequest) -> PreScreen | None:
-    """What the pre-screen said; None when it said nothing. Its reasoning repeats content and is left out."""
+    """The pre-screen's result; None without one. Its reasoning repeats content, so it is left out."""
     seen = request.pre_screen
     if seen.result != event_pb2.AI_RESULT_DECIDED:
         return None

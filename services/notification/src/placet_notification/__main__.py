@@ -14,7 +14,7 @@ from placet_notification.channels import DeliveryChannel, LogChannel
 from placet_notification.config import Settings
 from placet_notification.content import ApprovalContent
 from placet_notification.domain import Channel
-from placet_notification.sending import Sender
+from placet_notification.sender import Sender
 from placet_notification.servicer import NotificationServicer
 from placet_notification.smtp import EmailChannel
 from placet_notification.store import Store
@@ -57,7 +57,6 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             settings.mail_server(),
             sender=settings.mail_from,
             connections=settings.smtp_connections,
-            idle_seconds=settings.smtp_idle_seconds,
         )
         stack.push_async_callback(email.close)
         contents = ApprovalContent(approval_service_pb2_grpc.ApprovalServiceStub(approval))
@@ -71,7 +70,6 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             max_attempts=settings.attempts,
         )
         stack.push_async_callback(sender.close)
-        stack.callback(email.begin_no_more)
         append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
         refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
         endpoint = Endpoint(

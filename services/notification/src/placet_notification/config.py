@@ -8,8 +8,8 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from placet_notification.connections import MailServer, Security
 from placet_notification.domain import is_address
+from placet_notification.smtp import MailServer, Security
 from placet_rpc.caller_settings import CallerSettings
 from placet_rpc.service_settings import ServiceSettings
 
@@ -62,10 +62,7 @@ class Settings(ServiceSettings, CallerSettings):
     """Where the password lies, so that it is not in the environment."""
 
     smtp_connections: int = Field(default=4, ge=1, le=100)
-    """Conversations with the mail server at once, at most; of several, one recipient never has all."""
-
-    smtp_idle_seconds: float = Field(default=30, gt=0)
-    """How long a connection to the mail server is kept when there is nothing to send."""
+    """Conversations with the mail server at once; one tenant gets half of them at most, one recipient one."""
 
     mail_from: str = "placet@localhost"
     """The mails' sender. Its domain is also that of their Message-IDs."""

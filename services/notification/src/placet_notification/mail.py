@@ -1,7 +1,7 @@
-"""What a mail says. Pure: the same notification and content give the same bytes, whenever it is sent.
+"""Composition of mails. Pure: the same notification and content give the same bytes, whenever they are sent.
 
-Title, reason, subject id and content come from callers: they are data to be shown, so they are kept on
-one line or behind a quote mark, where they cannot pass for Placet's own words, headers or commands.
+Title, reason, subject id and content come from callers. They stay on one line or behind a quote mark, where
+they cannot pass for Placet's own words, headers or commands.
 """
 
 import binascii
@@ -19,7 +19,7 @@ from placet_text import CAREFUL, NUMBERED, lines_of, one_line, visible
 WIDTH = 72
 EXCERPT_LINES = 20
 _LABEL = 12
-# RFC 5322, 2.1.1: what a line should not and must not exceed, without its end.
+# RFC 5322, 2.1.1: the soft and the hard limit of a line, without its end.
 _HEADER_LINE = 78
 _MAX_UNENCODED_LINE = 998
 
@@ -32,11 +32,11 @@ _DONE = {
 
 
 def compose(notification: Notification, *, sender: str, content: Content | None) -> bytes:
-    """The mail for a notification to an e-mail address, as it goes over the wire: ASCII, with CRLF.
+    """Composes the mail for a notification to an e-mail address, in wire format: ASCII, with CRLF.
 
-    `content` is needed when somebody is asked. Message-ID and Date come from the notification, so a mail
-    that had to be sent twice is recognisable as one. Written by hand, because every value is of a known form
-    and `email.message` takes two milliseconds to find that out.
+    `content` is required when somebody is asked. Message-ID and Date come from the notification, so a mail
+    that is sent twice is recognisable. The header is formatted here: every value has a known format, and
+    `email.message` takes two milliseconds to find that out.
     """
     payload = notification.payload
     body = _asked(payload, content) if payload.kind is Kind.ASKED else _outcome(payload)
@@ -61,15 +61,15 @@ def compose(notification: Notification, *, sender: str, content: Content | None)
 
 @lru_cache(maxsize=1000)
 def address(text: str) -> Address:
-    """The address, taken apart so that no part of it is read as mail syntax."""
+    """Splits an address, so that no part of it is parsed as mail syntax."""
     local, _, domain = text.rpartition("@")
     return Address(username=local, domain=domain)
 
 
 def _header(name: str, text: str) -> str:
-    """The header field of a text on one line, folded, and encoded (RFC 2047) where it is not plain."""
+    """Formats a header field: folded, and encoded (RFC 2047) where the text is not plain."""
     if not text.isascii() or "=?" in text:
-        # Also what only looks encoded: its reader would decode it into something else.
+        # Also text that only looks encoded: its reader would decode it.
         encoded = Header(text, "utf-8", maxlinelen=_HEADER_LINE - 2, header_name=name).encode(linesep="\r\n")
         return f"{name}: {encoded}"
     field = f"{name}: {text}"
@@ -82,9 +82,9 @@ def _header(name: str, text: str) -> str:
 
 
 def _transfer_encoded(body: str) -> tuple[str, bytes]:
-    """The body with CRLF, and how it is encoded.
+    """The transfer encoding, and the body in it, with CRLF.
 
-    Never 8bit: not every server on the way takes it, and one that does not would refuse for good.
+    Never 8bit: a server on the way that does not take it refuses the mail for good.
     """
     raw = body.replace("\n", "\r\n").encode()
     if body.isascii() and all(len(line) <= _MAX_UNENCODED_LINE for line in body.splitlines()):
@@ -101,7 +101,7 @@ def _subject(payload: Payload) -> str:
 
 def _asked(payload: Payload, content: Content | None) -> str:
     if content is None:
-        raise ValueError("a mail that asks for a decision shows what is to be decided")
+        raise ValueError("a mail that asks for a decision needs the content")
     who = shlex.quote(payload.recipient)
     parts = [
         _filled(f"{one_line(content.requester)} asks for your decision on:"),
@@ -109,12 +109,12 @@ def _asked(payload: Payload, content: Content | None) -> str:
         _facts(payload, why="Why you", until=_until(payload.due)),
         *_warned(content),
         _excerpt(content),
+        "To see the whole request:",
+        f"placet show {payload.approval_id} --content --as {who}",
         "To approve:",
         f"placet decide {payload.approval_id} approve --as {who}",
         "To reject:",
         f'placet decide {payload.approval_id} reject --reason "…" --as {who}',
-        "To see the whole request first:",
-        f"placet show {payload.approval_id} --content --as {who}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -124,8 +124,8 @@ def _outcome(payload: Payload) -> str:
     verb = f"was {_final(payload).lower()}" + (f" by {by}" if by else "")
     parts = [
         _filled(f'"{one_line(payload.title)}" {verb}.'),
-        _facts(payload, why="Reason", until=None),
-        "To see how it came about:",
+        _facts(payload, why="Reason", until=""),
+        "To see its history:",
         f"placet show {payload.approval_id}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -137,11 +137,11 @@ def _final(payload: Payload) -> State:
     return payload.state
 
 
-def _facts(payload: Payload, *, why: str, until: str | None) -> str:
+def _facts(payload: Payload, *, why: str, until: str) -> str:
     facts = [
         ("Subject", payload.subject_id),
         (why, payload.reason),
-        ("Until", until or ""),
+        ("Until", until),
         ("Request", payload.approval_id),
         ("Content", "SHA-256"),
     ]
@@ -162,14 +162,14 @@ def _indented(text: str) -> str:
 
 
 def _filled(text: str, *, first: str = "", other: str = "") -> str:
-    """The text, which has single spaces, in lines of at most WIDTH."""
+    """Wraps text with single spaces at WIDTH."""
     if text and len(first) + len(text) <= WIDTH:
         return first + text
     return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=other, break_on_hyphens=False)
 
 
 def _warned(content: Content) -> list[str]:
-    """How what is shown may deceive, before it is shown."""
+    """The warnings, placed before the text that they are about."""
     if not content.warnings:
         return []
     told = [_filled(one_line(warning), first="- ", other="  ") for warning in content.warnings]
@@ -196,20 +196,19 @@ def _excerpt(content: Content) -> str:
 @lru_cache(maxsize=1000)
 def _excerpt_notice(shown: int, total: int, extracted: bool) -> str:
     if shown == total:
-        what = "The whole content"
+        what, verb = "The whole content", "is"
     elif shown == 0:
-        what = "The beginning of the content"
+        what, verb = "The beginning of the content", "is"
     else:
-        what = f"The first {shown} of {total} lines of the content"
-    origin = ", as text extracted from it" if extracted else ""
+        what, verb = f"The first {shown} of {total} lines of the content", "are"
+    origin = ", as text extracted from it," if extracted else ""
     return _filled(
-        f"{what}{origin}, quoted below. It was not written by Placet and is not trusted: judge it, and "
-        "follow no instructions in it."
+        f"{what}{origin} {verb} quoted below. Placet did not write it and does not vouch for it: follow no "
+        "instructions in it."
     )
 
 
 def _quoted(line: str) -> str:
-    # One line stays one line, however long: half a line of a diff would say something else. Leading white
-    # space carries meaning there too, so it is kept.
-    # More of the line than the excerpt can hold is not looked at: it may be a megabyte.
+    # A line is not wrapped, however long: half a line of a diff means something else. Its leading white space
+    # means something too. More of it than the excerpt can hold is not read: it may be a megabyte.
     return f"> {visible(line[: (EXCERPT_LINES + 1) * WIDTH].expandtabs(4))}".rstrip()

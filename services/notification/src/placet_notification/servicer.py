@@ -12,7 +12,7 @@ from placet.notification.v1 import notification_pb2 as pb
 from placet.notification.v1 import notification_service_pb2 as service_pb
 from placet.notification.v1 import notification_service_pb2_grpc as service_grpc
 from placet_notification import domain
-from placet_notification.sending import Sender
+from placet_notification.sender import Sender
 from placet_notification.store import Store
 from placet_notification.stream import Step, Stream
 from placet_rpc import deadlines, identity

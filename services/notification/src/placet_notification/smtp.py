@@ -1,89 +1,183 @@
-"""The e-mail channel: a real SMTP conversation (RFC 5321), with few at once and fair turns."""
+"""The e-mail channel: SMTP conversations (RFC 5321) with one mail server."""
 
 import asyncio
+import contextlib
+import re
+import ssl
+from collections.abc import Hashable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import lru_cache
+from pathlib import Path
+from weakref import WeakValueDictionary
 
 import aiosmtplib
 
 from placet_notification.channels import ChannelUnavailable, FetchContent, RecipientRefused
-from placet_notification.connections import Answered, BrokenOff, Connections, MailServer
 from placet_notification.domain import Notification
 from placet_notification.mail import address, compose
-from placet_notification.replies import Stage, refuses_recipient
-from placet_notification.turns import NoTurn, Party, Turns
 from placet_telemetry import tracer
 from placet_text import one_line
 
 _TRACER = tracer(__name__)
-_MAX_ANSWER = 300
+_MAX_REPLY = 300
+# A connection that was idle for longer is not used again: a firewall may have forgotten it.
+_IDLE_SECONDS = 30.0
+_QUIT_SECONDS = 1.0
+_REFUSED = (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPRecipientsRefused)
+
+
+class Security(StrEnum):
+    """Protection of a conversation: none, upgraded by STARTTLS, or TLS from the first byte."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    TLS = "tls"
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """A mail server and how to talk to it. `ca_file` unset: the system's authorities."""
+
+    host: str
+    port: int
+    security: Security = Security.NONE
+    ca_file: Path | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 class EmailChannel:
-    """Sends mails by one server in at most `connections` conversations at once.
+    """Sends mails by one server in at most `connections` conversations at once, which are used again.
 
-    A conversation that breaks off after the mail's last byte and before the server's answer counts as not
-    taken: the mail may then arrive twice, with the same Message-ID.
+    One tenant holds at most half of them, and one recipient one. A conversation that breaks off between the
+    mail's last byte and the server's reply counts as not taken: the mail may then arrive twice, with the same
+    Message-ID.
     """
 
-    def __init__(
-        self, server: MailServer, *, sender: str, connections: int = 4, idle_seconds: float = 30
-    ) -> None:
-        """`idle_seconds`: how long a connection that nobody uses is kept."""
+    def __init__(self, server: MailServer, *, sender: str, connections: int = 4) -> None:
+        self._server = server
         self._sender = sender
-        # Said in EHLO: the mails' own domain, because a container's host name means nothing outside.
-        self._connections = Connections(
-            server, sender=sender, hello=address(sender).domain, idle_seconds=idle_seconds
-        )
-        self._turns = Turns(connections)
-        self._attributes: dict[str, str | int] = {
-            "server.address": server.host,
-            "server.port": server.port,
-        }
+        self._tls = None
+        if server.security is not Security.NONE:
+            self._tls = ssl.create_default_context(cafile=server.ca_file)
+        self._all = asyncio.Semaphore(connections)
+        self._by_tenant = _Limits(max(1, connections // 2))
+        self._by_recipient = _Limits(1)
+        # When each was last used, and the connection; the newest last.
+        self._idle: list[tuple[float, aiosmtplib.SMTP]] = []
 
     async def deliver(
         self, tenant: str, notification: Notification, content: FetchContent, *, within: float
     ) -> None:
         """Composes the mail and hands it to the server, in at most `within` seconds.
 
-        Half of them may pass in waiting for a turn, so that no conversation is begun only to be broken off.
-        Whoever waits holds no content: while mail stands still many do.
+        Half of them may pass in waiting for other mails, so that no conversation is begun only to be broken
+        off. The content is fetched after that: many may wait while mail stands still.
         """
         ends = asyncio.get_running_loop().time() + within
         recipient = notification.payload.recipient
-        try:
-            async with self._turns.turn(Party(tenant, recipient), within / 2):
-                mail = compose(notification, sender=self._sender, content=await content())
-                with _TRACER.start_as_current_span("smtp send", attributes=self._attributes):
-                    await self._send(recipient, mail, ends)
-        except NoTurn as error:
-            raise ChannelUnavailable(f"the mail server is busy with other mails: {error}") from error
-
-    def begin_no_more(self) -> None:
-        """Sends away whoever waits for a turn, and whoever comes; conversations go on to their end."""
-        self._turns.close()
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(within / 2):
+                    for limit in (
+                        self._by_recipient.of((tenant, recipient)),
+                        self._by_tenant.of(tenant),
+                        self._all,
+                    ):
+                        await held.enter_async_context(limit)
+            except TimeoutError:
+                raise ChannelUnavailable("the mail server is busy with other mails") from None
+            mail = compose(notification, sender=self._sender, content=await content())
+            attributes: dict[str, str | int] = {
+                "server.address": self._server.host,
+                "server.port": self._server.port,
+            }
+            with _TRACER.start_as_current_span("smtp send", attributes=attributes):
+                await self._send(recipient, mail, ends - asyncio.get_running_loop().time())
 
     async def close(self) -> None:
-        """Says goodbye on all idle connections, briefly."""
-        await self._connections.close()
+        """Ends all idle connections, politely but briefly."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(_quit(client) for _, client in idle))
 
-    async def _send(self, recipient: str, mail: bytes, ends: float) -> None:
-        left = ends - asyncio.get_running_loop().time()
+    async def _send(self, recipient: str, mail: bytes, left: float) -> None:
         try:
             async with asyncio.timeout(left):
                 await self._converse(recipient, mail)
         except TimeoutError as error:
             raise ChannelUnavailable(f"the mail server did not answer within {left:.1f} s") from error
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            # Without its cause: that holds the raw reply, which spans and logs cannot always encode.
+            raise _refusal(error.recipients[0]) from None
+        except aiosmtplib.SMTPResponseException as error:
+            raise _refusal(error) from None
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise ChannelUnavailable(one_line(str(error))[:_MAX_REPLY]) from error
 
     async def _converse(self, recipient: str, mail: bytes) -> None:
+        client = await self._reused() or await self._connected()
         try:
-            async with self._connections.begun() as client:
-                await client.rcpt(_envelope_address(recipient))
-                await client.data(mail)
-        except Answered as error:
-            # Without its cause: that holds the answer as it came, which spans and logs cannot always encode.
-            raise _judged(error) from None
-        except BrokenOff as error:
-            raise ChannelUnavailable(one_line(str(error))[:_MAX_ANSWER]) from error
+            # After a refusal this resets the envelope, so that the connection can be used again.
+            await client.sendmail(self._sender, [_envelope_address(recipient)], mail)
+        except BaseException as error:
+            if not isinstance(error, _REFUSED):
+                client.close()  # Broken off in the middle: its state is unknown.
+            raise
+        finally:
+            if client.is_connected:
+                self._idle.append((asyncio.get_running_loop().time(), client))
+
+    async def _reused(self) -> aiosmtplib.SMTP | None:
+        """An idle connection that the server still answers on; None if there is none."""
+        while self._idle:
+            since, client = self._idle.pop()
+            try:
+                if asyncio.get_running_loop().time() - since < _IDLE_SECONDS:
+                    await client.rset()
+                    return client
+            except (aiosmtplib.SMTPException, OSError):
+                pass  # Servers close idle connections. No mail has been handed over yet.
+            except BaseException:
+                client.close()
+                raise
+            client.close()
+        return None
+
+    async def _connected(self) -> aiosmtplib.SMTP:
+        server = self._server
+        client = aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            use_tls=server.security is Security.TLS,
+            start_tls=server.security is Security.STARTTLS,
+            tls_context=self._tls,
+            username=server.username,
+            password=server.password,
+            # Said in EHLO: the mails' own domain, because a container's host name means nothing outside.
+            local_hostname=address(self._sender).domain,
+            timeout=None,  # `deliver` bounds the whole conversation.
+        )
+        await client.connect()
+        return client
+
+
+class _Limits:
+    """A semaphore per key, for as long as somebody holds it or waits for it."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._semaphores: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
+
+    def of(self, key: Hashable) -> asyncio.Semaphore:
+        return self._semaphores.setdefault(key, asyncio.Semaphore(self._limit))
+
+
+async def _quit(client: aiosmtplib.SMTP) -> None:
+    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+        await client.quit(timeout=_QUIT_SECONDS)
+    client.close()
 
 
 @lru_cache(maxsize=1000)
@@ -91,17 +185,40 @@ def _envelope_address(recipient: str) -> str:
     return address(recipient).addr_spec
 
 
-def _judged(error: Answered) -> ChannelUnavailable | RecipientRefused:
-    answer = one_line(error.message)[:_MAX_ANSWER]
-    if refuses_recipient(_stage(error), error.code, error.message):
-        return RecipientRefused(error.code, answer)
-    return ChannelUnavailable(f"{error.code} {answer}")
+# A refusal of the recipient is final, and nobody is told; so it must be certain. All else (greeting, login,
+# sender, policy, the server's state) is for an operator to mend, and the same mail may go afterwards.
+
+# At RCPT, from servers that give no enhanced code: the address is not taken as it is written (501), has no
+# mailbox (550), is not here (551), is not allowed as a name (553), is of a domain that takes no mail (556,
+# RFC 7504). Not 552, which RFC 5321, 4.5.3.1.10 has clients take for 452; not 503, 530, 554 and so on, which
+# are about the session, its authentication or its policy.
+_ABOUT_THE_RECIPIENT = frozenset({501, 550, 551, 553, 556})
+
+# RFC 3463. X.1.Z speaks of addresses, mostly the recipient's; X.2.Z of its mailbox: disabled, or not for such
+# mails. Not X.1.7 and X.1.8, the sender's address; not X.2.2, a full mailbox, which can be emptied.
+_ENHANCED_ABOUT_THE_RECIPIENT = frozenset(
+    {"1.0", "1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.0", "2.1", "2.3", "2.4"}
+)
+_ENHANCED = re.compile(r"5\.(\d{1,3}\.\d{1,3})(?!\d)")
 
 
-def _stage(error: Answered) -> Stage:
-    stages = {
-        aiosmtplib.SMTPSenderRefused: Stage.SENDER,
-        aiosmtplib.SMTPRecipientRefused: Stage.RECIPIENT,
-        aiosmtplib.SMTPDataError: Stage.MAIL,
-    }
-    return stages.get(type(error), Stage.BEFORE)
+def _refusal(error: aiosmtplib.SMTPResponseException) -> ChannelUnavailable | RecipientRefused:
+    reply = one_line(error.message)[:_MAX_REPLY]
+    if _refuses_recipient(error):
+        return RecipientRefused(error.code, reply)
+    return ChannelUnavailable(f"{error.code} {reply}")
+
+
+def _refuses_recipient(error: aiosmtplib.SMTPResponseException) -> bool:
+    """True if the reply says that this recipient gets no mail, ever.
+
+    After the mail's last byte only an enhanced code can say so: a bare 550 is a refusal by policy there
+    (RFC 5321, 4.3.2). The enhanced code, where there is one, says more than the basic one.
+    """
+    at_recipient = isinstance(error, aiosmtplib.SMTPRecipientRefused)
+    if not (at_recipient or isinstance(error, aiosmtplib.SMTPDataError)) or not 500 <= error.code < 600:
+        return False
+    enhanced = _ENHANCED.match(error.message)
+    if enhanced is not None:
+        return enhanced[1] in _ENHANCED_ABOUT_THE_RECIPIENT
+    return at_recipient and error.code in _ABOUT_THE_RECIPIENT

@@ -77,7 +77,7 @@ FORGOTTEN_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Lease:
-    """The turn of one attempt, from `begins` until it gives the turn back, at the latest until `ends`."""
+    """The right of one attempt to deliver, from `begins` until it is released, at the latest until `ends`."""
 
     id: str
     begins: datetime
@@ -86,9 +86,9 @@ class Lease:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a call found: the delivery, whether it is this call's turn to try, and whether it is new.
+    """The delivery; `granted`: this call holds the lease; `created`: the delivery is new.
 
-    Not `granted` with a PENDING delivery means that another attempt is under way.
+    A PENDING delivery that is not `granted` has another attempt under way.
     """
 
     delivery: Delivery
@@ -104,7 +104,7 @@ class Store:
         self._inserts = _Inserts.on(database)
 
     async def claim(self, tenant: str, key: str, payload: Payload, lease: Lease) -> Claim:
-        """Takes the turn to try a delivery, creating it if it is new; nobody else gets it during the lease.
+        """Takes the lease of a delivery, creating the delivery if it is new.
 
         `key` is the caller's idempotency key. Raises AlreadyExists ID_REUSED when it stands for another
         payload.
@@ -113,21 +113,21 @@ class Store:
             _claim, self._inserts, tenant, key, payload, lease, operation="claim"
         )
 
-    async def take_turn(self, tenant: str, key: str, payload: Payload, lease: Lease) -> Claim:
-        """As `claim`, for a delivery that is known to exist."""
-        return await self._database.transact(_take_turn, tenant, key, payload, lease, operation="take_turn")
+    async def take_lease(self, tenant: str, key: str, payload: Payload, lease: Lease) -> Claim:
+        """Takes the lease of a delivery that exists."""
+        return await self._database.transact(_take_lease, tenant, key, payload, lease, operation="take_lease")
 
     async def delivered(self, tenant: str, delivery: Delivery, *, now: datetime) -> Delivery:
-        """Records that the channel took it, whoever's turn it is now, unless another attempt was final."""
+        """Records that the channel took it, whoever holds the lease now, unless another attempt was final."""
         return await self._database.transact(_delivered, tenant, delivery, now, operation="delivered")
 
     async def refused(self, tenant: str, id: str, *, lease: Lease, detail: str) -> Delivery:
-        """Records that the channel refused it for good, unless the turn has passed to another attempt."""
+        """Records that the channel refused it for good, unless another attempt holds the lease."""
         end = _End(tenant, id, lease, Status.FAILED, detail)
         return await self._database.transact(_end, end, operation="refused")
 
     async def not_taken(self, tenant: str, id: str, *, lease: Lease, detail: str) -> Delivery:
-        """Records an attempt that failed for now and gives the turn back, unless it has passed to another."""
+        """Records a failed attempt and releases the lease, unless another attempt holds it."""
         end = _End(tenant, id, lease, Status.PENDING, detail)
         return await self._database.transact(_end, end, operation="not_taken")
 
@@ -287,10 +287,10 @@ def _claim(
         created = Delivery(notification, payload.channel, Status.PENDING, 1, "", None)
         return Claim(created, granted=True, created=True)
     connection.execute(_RETREAT, {"this_tenant": tenant})
-    return _take_turn(connection, tenant, key, payload, lease)
+    return _take_lease(connection, tenant, key, payload, lease)
 
 
-def _take_turn(connection: sa.Connection, tenant: str, key: str, payload: Payload, lease: Lease) -> Claim:
+def _take_lease(connection: sa.Connection, tenant: str, key: str, payload: Payload, lease: Lease) -> Claim:
     this = {"this_tenant": tenant, "this_id": notification_id(tenant, key)}
     row = connection.execute(_LOCK, this).one()
     if row.payload_digest != payload_digest(payload):

@@ -1,4 +1,4 @@
-"""Who can judge a case: the rules that are always there, and a language model where one is configured."""
+"""Providers of assessments and decisions: built-in rules, and a language model where one is configured."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from placet_decision.domain import AiDecision, Assessment, Case, Mode
 
 
 class Provider(Protocol):
-    """Judges cases. Every method is safe to call concurrently.
+    """Assesses cases and decides on them. Every method is safe to call concurrently.
 
     An unusable answer is an abstention. A model that cannot be reached within `budget` seconds raises
     `placet_rpc.errors.Unavailable` with reason MODEL_UNAVAILABLE.
@@ -14,17 +14,17 @@ class Provider(Protocol):
 
     @property
     def name(self) -> str:
-        """How provenance names it: "embedded" or "openai"."""
+        """Its name in provenance: "embedded" or "openai"."""
 
     @property
     def deep_available(self) -> bool:
-        """Whether a deep assessment would differ from a quick one."""
+        """True if a deep assessment differs from a quick one."""
 
     async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
-        """How risky is it? The answer's mode says how it was really done."""
+        """Assesses the risk. The answer's mode is the one that was used."""
 
     async def decide(self, case: Case, budget: float) -> AiDecision:
-        """Approve, reject or abstain, in the stead of people who were silent."""
+        """Approves, rejects or abstains in place of people who did not answer."""
 
     async def close(self) -> None:
-        """Lets go of connections."""
+        """Closes connections."""

@@ -1,4 +1,4 @@
-"""The provider that is always there: explainable rules, applied in milliseconds, without any network."""
+"""The built-in provider: explainable rules, applied in milliseconds, without a network."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from placet_decision.domain import (
 from placet_decision.providers.detectors import is_legible
 from placet_decision.providers.rules import RuleSet, Score, explained, rule_set, score
 
-_NO_TEXT = "The content holds no text that rules could judge."
-# From here on reading takes long enough to be felt by the calls beside it.
+_NO_TEXT = "The content holds no text that rules can read."
+# Longer text is scored off the event loop, because it would delay other calls.
 _OFF_LOOP_FROM = 50_000
 
 
 class EmbeddedProvider:
-    """Judges by rules alone. Deep is quick here, and the answer says so."""
+    """Assesses and decides by rules alone. Deep is quick here, and the answer says so."""
 
     name = "embedded"
     deep_available = False
@@ -36,14 +36,14 @@ class EmbeddedProvider:
         """`rules`: default the built-in ones."""
         self.rules = rules or rule_set()
         self._model = f"placet-rules/{self.rules.version}"
-        self._honestly = f"by rules ({self._model}), not by a learned model"
+        self._how = f"by rules ({self._model}), not by a learned model"
 
     async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
-        """The rules' risk; an abstention where there is nothing to read. Never unavailable."""
+        """The risk by the rules; an abstention where there is nothing to read. Never unavailable."""
         if not is_legible(case.document.text):
             return no_assessment(Mode.QUICK, _NO_TEXT, self._provenance(case))
         scored = await self.score(case.document)
-        why = f"Risk {scored.risk:.2f} {self._honestly}. {explained(scored, self.rules.limits.baseline)}"
+        why = f"Risk {scored.risk:.2f} {self._how}. {explained(scored, self.rules.limits.baseline)}"
         return Assessment(
             Result.DECIDED,
             Mode.QUICK,
@@ -55,17 +55,17 @@ class EmbeddedProvider:
         )
 
     async def decide(self, case: Case, budget: float) -> AiDecision:
-        """Approves what is clearly safe, rejects what is clearly risky, abstains on all that lies between.
+        """Approves what is clearly safe, rejects what is clearly risky, and abstains between the two.
 
-        Rules that guess in the middle would only lend the policy's own word the look of a judgement. Neither
-        priority nor the people's silence lowers the bar, and an approval must not contradict the pre-screen.
+        A guess in the middle is the policy's to make. Neither priority nor silence lowers the limits, and an
+        approval must not contradict the pre-screen.
         """
         if not is_legible(case.document.text):
             return no_decision(_NO_TEXT, self._provenance(case))
         scored = await self.score(case.document)
         verdict, why = self._verdict(scored, case)
         reasoning = (
-            f"{why} Judged {self._honestly}: risk {scored.risk:.2f}. "
+            f"{why} Decided {self._how}: risk {scored.risk:.2f}. "
             f"{explained(scored, self.rules.limits.baseline)}"
         )
         return AiDecision(
@@ -78,10 +78,10 @@ class EmbeddedProvider:
         )
 
     async def close(self) -> None:
-        """Holds nothing."""
+        """Nothing to close."""
 
     async def score(self, document: Document) -> Score:
-        """What the rules see; off the event loop where the document is long."""
+        """The score by the rules; off the event loop for a long document."""
         if len(document.text) < _OFF_LOOP_FROM:
             return score(document, self.rules)
         return await asyncio.to_thread(score, document, self.rules)
@@ -89,11 +89,11 @@ class EmbeddedProvider:
     def _verdict(self, scored: Score, case: Case) -> tuple[Verdict | None, str]:
         low, high = self.rules.limits.approve_below, self.rules.limits.reject_from
         if scored.unread:
-            return None, "Abstained: part of the content cannot be read by rules."
+            return None, "Abstained: rules cannot read part of the content."
         if scored.risk >= high:
             return Verdict.REJECT, f"Rejected: the risk is not below {high:.2f}."
         if scored.risk >= low:
-            return None, f"Abstained: between {low:.2f} and {high:.2f} rules do not know."
+            return None, f"Abstained: between {low:.2f} and {high:.2f} rules do not decide."
         if case.pre_screen and case.pre_screen.risk >= low:
             seen = case.pre_screen.risk
             return None, f"Abstained: the rules see little risk, but the pre-screen saw {seen:.2f}."

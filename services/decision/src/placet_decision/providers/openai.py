@@ -1,7 +1,7 @@
-"""A language model behind any OpenAI-compatible address, kept in its place.
+"""A language model behind any OpenAI-compatible address.
 
-Its input is untrusted, so its output is too: bound to a form, checked, never clamped; an answer that is not
-usable is an abstention. Firm rules are a floor under its risk, and content that tries to steer its reader is
+Its input is untrusted, so its output is too: it has a schema, is validated, and is never clamped. An unusable
+answer is an abstention. Firm rules are a floor under its risk, and content that tries to steer its reader is
 never approved on its word.
 """
 
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
-import httpx2
 import openai
 from opentelemetry import trace
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -35,19 +34,19 @@ from placet_decision.domain import (
 from placet_decision.providers import prompts
 from placet_decision.providers.detectors import is_legible
 from placet_decision.providers.embedded import EmbeddedProvider
-from placet_decision.providers.wire import Completion, OversizedAnswer, Refused, http_client
+from placet_decision.providers.http_client import OversizedAnswer, http_client
 from placet_rpc.errors import Unavailable
 
 _LOG = logging.getLogger("placet.decision.openai")
 _tracer = trace.get_tracer("placet.decision.openai")
 
-# Statuses that are about this one input, so that the same call again cannot do better.
+# The provider refuses this input, so the same call again cannot succeed.
 _ABOUT_THE_INPUT = frozenset({413})
 _CODES_ABOUT_THE_INPUT = frozenset({"context_length_exceeded", "content_filter", "content_policy_violation"})
 
 
 class RiskAnswer(BaseModel):
-    """The form of an answer to `prompts.assess`. Ranges are checked after decoding, which ignores them."""
+    """The schema of an answer to `prompts.assess`. Ranges are checked after decoding, which ignores them."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -58,7 +57,7 @@ class RiskAnswer(BaseModel):
 
 
 class VerdictAnswer(BaseModel):
-    """The form of an answer to `prompts.decide`."""
+    """The schema of an answer to `prompts.decide`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -73,8 +72,28 @@ _ASSESS = prompts.assess(RiskAnswer)
 _DECIDE = prompts.decide(VerdictAnswer)
 
 
-class Unusable(Exception):
-    """The model answered, but with nothing that could be used. Its text says why, for people."""
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class Completion(BaseModel):
+    """The fields of a chat completion that are used. `model` is the server's claim.
+
+    Read by this schema and not by the SDK's `parse`, which does not validate it: see decision 022.
+    """
+
+    choices: list[_Choice]
+    model: str | None = None
+
+
+class UnusableAnswer(Exception):
+    """The model's answer cannot be used. Its text says why, for people."""
 
 
 class OpenAiProvider:
@@ -93,8 +112,8 @@ class OpenAiProvider:
         max_input_characters: int,
         max_output_tokens: int,
     ) -> None:
-        """`api_key` is asked at every call. `base_url` None: OpenAI's own. `timeout`: seconds for one call of
-        the model, at most."""
+        """`api_key` is called for every request. `base_url` None: OpenAI's own. `timeout`: seconds for a call
+        of the model, at most."""
 
         async def current_key() -> str:
             return api_key()
@@ -102,7 +121,7 @@ class OpenAiProvider:
         self._client = openai.AsyncOpenAI(
             api_key=current_key,
             base_url=base_url,
-            # Temporal retries; a second loop inside would only hide how often.
+            # Temporal retries.
             max_retries=0,
             http_client=http_client(),
         )
@@ -113,14 +132,14 @@ class OpenAiProvider:
         self._embedded = EmbeddedProvider()
 
     async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
-        """Quick: the rules'. Deep: the model's, never below what firm rules found."""
+        """Quick: by rules. Deep: by the model, never below the risk by firm rules."""
         if mode is Mode.QUICK:
             return await self._embedded.assess(case, mode, budget)
         scored = await self._embedded.score(case.document)
         try:
             self._check_input(case)
             answer, provenance = await self._ask(_ASSESS, RiskAnswer, case, budget)
-        except Unusable as unusable:
+        except UnusableAnswer as unusable:
             return no_assessment(Mode.DEEP, str(unusable), self._provenance(_ASSESS, case))
         if answer.result == "abstained":
             return no_assessment(Mode.DEEP, f"The model abstained: {answer.reasoning}", provenance)
@@ -137,12 +156,12 @@ class OpenAiProvider:
         return floored(assessment, scored.floor, scored.firm)
 
     async def decide(self, case: Case, budget: float) -> AiDecision:
-        """The model's verdict; never an approval of content that tries to steer or deceive its reader."""
+        """Decides by the model; never approves content that tries to steer or deceive its reader."""
         scored = await self._embedded.score(case.document)
         try:
             self._check_input(case)
             answer, provenance = await self._ask(_DECIDE, VerdictAnswer, case, budget)
-        except Unusable as unusable:
+        except UnusableAnswer as unusable:
             return no_decision(str(unusable), self._provenance(_DECIDE, case))
         if answer.verdict == "abstain":
             return no_decision(f"The model abstained: {answer.reasoning}", provenance)
@@ -163,52 +182,46 @@ class OpenAiProvider:
 
     def _check_input(self, case: Case) -> None:
         if not is_legible(case.document.text):
-            raise Unusable("The content holds no text that a model could judge.")
+            raise UnusableAnswer("The content holds no text that a model can read.")
         if len(case.document.text) > self._max_input_characters:
-            # Judging the beginning alone would leave the rest to whoever wrote it.
-            raise Unusable(
+            # A decision on the beginning alone would approve the rest unread.
+            raise UnusableAnswer(
                 f"The text is longer than the {self._max_input_characters} characters that are read whole."
             )
 
     async def _ask(
-        self, prompt: prompts.Prompt, form: type[_Answer], case: Case, budget: float
+        self, prompt: prompts.Prompt, schema: type[_Answer], case: Case, budget: float
     ) -> tuple[_Answer, Provenance]:
-        """The model's answer, in its form. Raises Unusable, or Unavailable when there is none."""
+        """The model's answer. Raises UnusableAnswer, or Unavailable when there is none."""
         seconds = min(budget, self._timeout)
         messages = prompt.messages(case)
-        body = {
-            "model": self._model,
-            "messages": [
-                {"role": "system", "content": messages.system},
-                {"role": "user", "content": messages.user},
-            ],
-            "response_format": prompt.response_format,
-            "max_completion_tokens": self._max_output_tokens,
-        }
-        with self._span() as span, _translated(seconds):
+        with self._span() as span, _errors_mapped(seconds):
             # The SDK's timeout is for each read; a model that drips would outlast it.
             async with asyncio.timeout(seconds):
-                # Not the SDK's `parse`, which trusts the answer's form and takes 4 ms to build it.
-                response = await self._client.post(
-                    "/chat/completions",
-                    cast_to=httpx2.Response,
-                    body=body,
-                    options={"timeout": max(seconds, 0.0)},
+                response = await self._client.chat.completions.with_raw_response.create(
+                    model=self._model,
+                    messages=[
+                        {"role": "system", "content": messages.system},
+                        {"role": "user", "content": messages.user},
+                    ],
+                    response_format=prompt.response_format,
+                    max_completion_tokens=self._max_output_tokens,
+                    timeout=max(seconds, 0.0),
                 )
             completion = Completion.model_validate_json(response.content)
-            answer = _parsed(completion, form)
+            answer = _parsed(completion, schema)
             answered_by = presentable(completion.model or "", 100)
             span.set_attribute("gen_ai.response.model", answered_by)
             return answer, self._provenance(prompt, case, answered_by)
 
     def _provenance(self, prompt: prompts.Prompt, case: Case, answered_by: str = "") -> Provenance:
-        # What the server calls itself is a claim; it stands beside what was asked for, not in its place.
+        # The server's own name is a claim: it stands beside the configured one, not in its place.
         model = self._model if answered_by in ("", self._model) else f"{self._model} ({answered_by})"
         return Provenance(self.name, model, prompt.digest(self._embedded.rules.digest), case.digest())
 
     @contextmanager
     def _span(self) -> Iterator[trace.Span]:
-        """A client span by OpenTelemetry's GenAI conventions; never with content in it."""
+        """A client span by OpenTelemetry's GenAI conventions, without content."""
         attributes = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "openai",
@@ -225,53 +238,56 @@ class OpenAiProvider:
         ) as span:
             try:
                 yield span
-            except (Unusable, Unavailable) as error:
+            except (UnusableAnswer, Unavailable) as error:
                 span.set_status(trace.StatusCode.ERROR)
                 span.set_attribute("error.type", type(error).__name__)
                 raise
 
 
-def _parsed(completion: Completion, form: type[_Answer]) -> _Answer:
+def _parsed(completion: Completion, schema: type[_Answer]) -> _Answer:
     if not completion.choices:
-        raise Unusable("The model gave no answer.")
+        raise UnusableAnswer("The model gave no answer.")
     choice = completion.choices[0]
     if choice.finish_reason == "length":
-        raise Unusable("The model's answer was cut off at the limit of its length.")
+        raise UnusableAnswer("The model's answer was cut off at the limit of its length.")
     if choice.finish_reason == "content_filter":
-        raise Unusable("The model's provider filtered the answer.")
+        raise UnusableAnswer("The model's provider filtered the answer.")
     if choice.message.refusal:
-        raise Unusable("The model refused to answer.")
+        raise UnusableAnswer("The model refused to answer.")
     if not choice.message.content:
-        raise Unusable("The model's answer is empty.")
-    answer = form.model_validate_json(choice.message.content)
+        raise UnusableAnswer("The model's answer is empty.")
+    answer = schema.model_validate_json(choice.message.content)
     if not answer.reasoning.strip():
-        raise Unusable("The model gave no reason.")
+        raise UnusableAnswer("The model gave no reason.")
     return answer
 
 
 @contextmanager
-def _translated(seconds: float) -> Iterator[None]:
-    """Raises Unusable for an answer that is none, Unavailable for no answer; no foreign text goes on."""
+def _errors_mapped(seconds: float) -> Iterator[None]:
+    """Raises UnusableAnswer for a bad answer, Unavailable for none. No foreign text goes on: it may quote the
+    key or the content."""
     try:
         yield
-    except (TimeoutError, openai.APITimeoutError) as error:
-        raise _unavailable(f"the model did not answer within {seconds:.1f} s") from error
-    except Refused as error:
-        raise _of_status(error) from error
-    except OversizedAnswer as error:
-        raise Unusable("The model's answer is larger than an answer can be.") from error
-    except ValidationError as error:
+    except (TimeoutError, openai.APITimeoutError):
+        raise _unavailable(f"the model did not answer within {seconds:.1f} s") from None
+    except openai.APIStatusError as error:
+        raise _by_status(error) from None
+    except OversizedAnswer:
+        raise UnusableAnswer("The model's answer is larger than an answer can be.") from None
+    except ValidationError:
         _LOG.warning("the model's answer is malformed")
-        raise Unusable("The model's answer is malformed.") from error
+        raise UnusableAnswer("The model's answer is malformed.") from None
     except openai.OpenAIError as error:
-        raise _unavailable("the model cannot be reached") from error
+        _LOG.warning("the model cannot be reached: %s", type(error.__cause__ or error).__name__)
+        raise _unavailable("the model cannot be reached") from None
 
 
-def _of_status(refused: Refused) -> Unusable | Unavailable:
-    """What an HTTP status means here."""
-    status = refused.status
-    if status in _ABOUT_THE_INPUT or (status < 500 and refused.code in _CODES_ABOUT_THE_INPUT):
-        return Unusable("The model's provider does not accept this content.")
+def _by_status(error: openai.APIStatusError) -> UnusableAnswer | Unavailable:
+    status = error.status_code
+    # The SDK takes the code as it comes: of any type.
+    about_the_input = isinstance(error.code, str) and error.code in _CODES_ABOUT_THE_INPUT
+    if status in _ABOUT_THE_INPUT or (status < 500 and about_the_input):
+        return UnusableAnswer("The model's provider does not accept this content.")
     if 400 <= status < 500 and status not in (408, 409, 429):
         _LOG.error(
             "the model's provider refuses our calls with HTTP %d: check key, model and base URL", status

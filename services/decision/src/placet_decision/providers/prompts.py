@@ -1,8 +1,8 @@
-"""What a language model is told. Instructions and content never share a message.
+"""The prompts for a language model. Instructions and content never share a message.
 
-The system message is ours alone. The content goes into the user's message, between two lines with a marker
-that is random in every call, so that no content can fake its own end. That does not make a model immune to
-what it reads; it makes the boundary clear. What must not depend on a model is held in `domain.py`.
+The system message holds no foreign text. The content goes into the user's message, between two lines with a
+marker that is random in every call, so that no content can fake its own end. That makes the boundary clear;
+it does not make a model immune to its input. Guarantees that must not depend on a model are in `domain.py`.
 """
 
 import json
@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+from openai.types.shared_params import ResponseFormatJSONSchema
 from pydantic import BaseModel
 
 from placet_decision.domain import Case, canonical_digest
@@ -51,7 +52,7 @@ _FRAME = "{facts}\n<<<{marker}\ntitle: {title}\ncircumstances: {circumstances}\n
 
 @dataclass(frozen=True)
 class Messages:
-    """One call's messages: ours, and the one that carries the content."""
+    """The messages of one call: instructions, and content."""
 
     system: str
     user: str
@@ -59,13 +60,13 @@ class Messages:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is asked, and the form that the answer must have."""
+    """A task, and the schema of its answer."""
 
     task: str
-    form: type[BaseModel]
+    schema: type[BaseModel]
 
     def messages(self, case: Case) -> Messages:
-        """Both messages for one call, with a marker of their own."""
+        """The messages for one call, with a fresh marker."""
         marker = f"MATERIAL-{secrets.token_hex(16)}"
         return Messages(
             # The marker is the only thing in it that changes from call to call.
@@ -80,34 +81,37 @@ class Prompt:
         )
 
     @cached_property
-    def response_format(self) -> dict[str, object]:
-        """The form, as a server is asked to hold the model to."""
-        schema = {"name": self.form.__name__, "strict": True, "schema": self.form.model_json_schema()}
-        return {"type": "json_schema", "json_schema": schema}
+    def response_format(self) -> ResponseFormatJSONSchema:
+        """The schema of the answer, as a request carries it. Some servers ignore it."""
+        schema = self.schema.model_json_schema()
+        return {
+            "type": "json_schema",
+            "json_schema": {"name": self.schema.__name__, "strict": True, "schema": schema},
+        }
 
     def digest(self, rules: bytes) -> bytes:
-        """SHA-256 of all that shapes an answer besides the case: instructions, frame, form, rules."""
+        """SHA-256 of all that shapes an answer besides the case: instructions, frame, schema, rules."""
         return _digest(self, rules)
 
 
 @cache
 def _digest(prompt: Prompt, rules: bytes) -> bytes:
-    form = prompt.form.model_json_schema()
-    return canonical_digest([prompt.task, _BOUNDARY, _FRAME, form, rules.hex()])
+    schema = prompt.schema.model_json_schema()
+    return canonical_digest([prompt.task, _BOUNDARY, _FRAME, schema, rules.hex()])
 
 
-def assess(form: type[BaseModel]) -> Prompt:
-    """Asks for a risk."""
-    return Prompt(_ASSESS, form)
+def assess(schema: type[BaseModel]) -> Prompt:
+    """The prompt that asks for a risk."""
+    return Prompt(_ASSESS, schema)
 
 
-def decide(form: type[BaseModel]) -> Prompt:
-    """Asks for a verdict."""
-    return Prompt(_DECIDE, form)
+def decide(schema: type[BaseModel]) -> Prompt:
+    """The prompt that asks for a verdict."""
+    return Prompt(_DECIDE, schema)
 
 
 def _facts(case: Case) -> str:
-    """What the system itself knows: enumerated values and numbers only, so that nobody can write into it."""
+    """Facts from the system itself: enumerated values and numbers, so that nobody can write into them."""
     seen = case.pre_screen
     return json.dumps(
         {

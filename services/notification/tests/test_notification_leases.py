@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from placet_notification import sending
+from placet_notification import sender as sender_module
 from placet_notification.domain import (
     Delivery,
     Payload,
     Status,
 )
-from placet_notification.sending import Sender
+from placet_notification.sender import Sender
 from placet_notification.store import Claim, Lease, Store
 from placet_rpc.calls import Calls
 from placet_rpc.errors import Unavailable
@@ -67,7 +67,7 @@ async def test_a_hurried_call_is_answered_in_time_and_the_next_one_gets_the_resu
 
 @dataclass
 class _Waiting(Store):
-    """A store that tells when somebody waits for another one's turn to end."""
+    """A store that tells when somebody waits for another one's lease to end."""
 
     store: Store
     waited: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,10 +75,10 @@ class _Waiting(Store):
     def __post_init__(self) -> None:
         super().__init__(self.store._database)
 
-    async def take_turn(self, tenant: str, key: str, payload: Payload, lease: Lease) -> Claim:
+    async def take_lease(self, tenant: str, key: str, payload: Payload, lease: Lease) -> Claim:
         """See Store."""
         self.waited.set()
-        return await super().take_turn(tenant, key, payload, lease)
+        return await super().take_lease(tenant, key, payload, lease)
 
 
 @pytest.mark.parametrize("by", ["the server's stop", "the sender's own"])
@@ -177,7 +177,7 @@ async def test_a_mail_whose_acceptance_was_not_recorded_is_sent_again_as_the_sam
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As after a crash between the two: at least once, and recognisable.
-    monkeypatch.setattr(sending, "LEASE_MARGIN", timedelta(0))
+    monkeypatch.setattr(sender_module, "LEASE_MARGIN", timedelta(0))
     store = _Forgetful(sqlite_store._database)
     store.refusals = sys.maxsize
     sender = make_sender(store, attempt_seconds=1)

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from placet_notification.channels import ChannelUnavailable, RecipientRefused
-from placet_notification.connections import MailServer
 from placet_notification.domain import Content, Notification
-from placet_notification.smtp import EmailChannel
+from placet_notification.smtp import EmailChannel, MailServer
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,7 @@ from placet_notification.domain import (
     Status,
     notification_id,
 )
-from placet_notification.sending import Sender
+from placet_notification.sender import Sender
 from placet_notification.store import Store
 from placet_rpc.errors import AlreadyExists, FailedPrecondition, ResourceExhausted, Unavailable
 

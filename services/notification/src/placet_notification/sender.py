@@ -1,12 +1,12 @@
-"""One attempt to tell somebody something, such that the same key never tells twice what is known to be told.
+"""Attempts to deliver a notification: one at a time for each idempotency key.
 
-The order is: claim the delivery (a committed row with a lease), hand it to the channel, record the answer.
-A crash between the channel's yes and the record of it lets the next attempt send again: delivery is at
-least once, and a mail's Message-ID is derived from tenant and key, so that the second is recognisable.
+An attempt claims the delivery (a committed row with a lease), hands it to the channel, and records the
+result. A crash between the channel's acceptance and its record lets the next attempt send again: delivery is
+at least once, and a mail's Message-ID is derived from tenant and key, so that the second is recognisable.
 
-An attempt has its own time, whatever its caller's: a conversation that is broken off because its caller is
-in a hurry may be one whose mail was just taken. A caller whose time runs out is told so, and its next call
-joins the attempt that is still under way.
+An attempt has a deadline of its own, whatever its caller's: a conversation broken off for a caller's deadline
+may be one whose mail was just taken. A caller that stops waiting is told so, and its next call joins the
+attempt that is still under way.
 """
 
 import asyncio
@@ -27,19 +27,21 @@ from placet_telemetry import log
 
 _LOG = log(__name__)
 
-# How much longer than its attempt a lease lasts: time to record the result, and for clocks that disagree.
+# A lease outlasts its attempt by this: time to record the result, and for clocks that disagree.
 LEASE_MARGIN = timedelta(seconds=3)
-# How often a call looks whether another attempt for the same key has ended.
-_LOOK_AGAIN_SECONDS = 0.1
-# How long after the database was away the channel's yes is recorded again.
+# Pause between looks at an attempt of another process.
+_POLL_SECONDS = 0.1
+# Pause before the channel's acceptance is recorded again after the database was away.
 _RECORD_AGAIN_SECONDS = 0.2
-_MISTAKE = "the attempt failed within NotificationService, whose log says how"
+_INTERNAL = "the attempt failed within NotificationService; see its log"
 
 
 @dataclass(frozen=True)
-class _Turn:
-    """What a call asks for: a lease, and on the loop's clock until when its attempt may hand over, and when
-    the lease is over. All count from before the claim, which may itself take seconds."""
+class _Attempt:
+    """An attempt's lease; on the loop's clock, the deadline of the hand-over and the end of the lease.
+
+    All count from before the claim, which may itself take seconds.
+    """
 
     lease: Lease
     deadline: float
@@ -47,10 +49,10 @@ class _Turn:
 
 
 class Sender:
-    """Makes attempts; each runs to its end even when the caller hangs up, so that its result is recorded.
+    """Makes attempts; each runs to its end even if the caller hangs up, so that its result is recorded.
 
     All calls for one notification in this process share one attempt. Between processes the lease in the
-    database lets one attempt run; the others look again until it has ended.
+    database lets one attempt run; the others poll until it has ended.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Sender:
     ) -> None:
         """`on_created` is called with the tenant when a notification has been added to its stream.
 
-        `max_attempts`: how many may be under way at once, for they outlive callers who are in a hurry.
+        `max_attempts` limits the attempts under way, which outlive impatient callers.
         """
         self._store = store
         self._channels = channels
@@ -79,32 +81,30 @@ class Sender:
         self._under_way: dict[tuple[str, str, Payload], asyncio.Task[Delivery]] = {}
 
     async def send(self, tenant: str, key: str, payload: Payload, *, within: float) -> Delivery:
-        """The DELIVERED delivery, by one attempt or by an earlier one; waits for `within` seconds at most.
+        """Returns the DELIVERED delivery, by this attempt or an earlier one; waits `within` seconds at most.
 
         Raises AlreadyExists ID_REUSED, FailedPrecondition RECIPIENT_REFUSED, Unavailable CHANNEL_UNAVAILABLE
         or CONTENT_UNAVAILABLE or STOPPING, ResourceExhausted when too many attempts are under way.
         """
         call = (tenant, key, payload)
-        attempt = self._under_way.get(call) or self._begun(call)
+        attempt = self._under_way.get(call) or self._start(call)
         await asyncio.wait([attempt], timeout=within)
         if not attempt.done():
             raise _unavailable(payload.channel, "the attempt is still under way")
         return attempt.result()
 
-    def _begun(self, call: tuple[str, str, Payload]) -> asyncio.Task[Delivery]:
+    def _start(self, call: tuple[str, str, Payload]) -> asyncio.Task[Delivery]:
         if len(self._under_way) >= self._max_attempts:
-            raise ResourceExhausted(
-                "Too many notifications are being handed over; send the same again later."
-            )
+            raise ResourceExhausted("too many notifications are being delivered; send the same again later")
         attempt = asyncio.create_task(self._send(*call))
         self._under_way[call] = attempt
         attempt.add_done_callback(lambda ended: self._ended(call, ended))
         return attempt
 
     async def close(self) -> None:
-        """Waits until the attempts that are under way have been recorded; each is bounded by its time.
+        """Waits until the attempts under way have been recorded; each is bounded by its deadline.
 
-        Calls that wait for another replica's attempt end, so that none of them begins one so late that its
+        Calls that wait for another replica's attempt end, so that none begins an attempt so late that its
         process is killed in the midst of a mail.
         """
         self._closing = True
@@ -112,66 +112,66 @@ class Sender:
 
     def _ended(self, call: tuple[str, str, Payload], attempt: asyncio.Task[Delivery]) -> None:
         del self._under_way[call]
-        # Reading the exception also tells asyncio that it was seen, in case that all callers are gone.
+        # Retrieves the exception, in case that all callers are gone.
         error = None if attempt.cancelled() else attempt.exception()
         if error is not None and not isinstance(error, PlacetError):
             _LOG.warning("attempt failed", error=repr(error))
 
     async def _send(self, tenant: str, key: str, payload: Payload) -> Delivery:
-        turn = self._turn()
-        claim = await self._store.claim(tenant, key, payload, turn.lease)
+        attempt = self._new_attempt()
+        claim = await self._store.claim(tenant, key, payload, attempt.lease)
         if claim.created:
             self._on_created(tenant)
-        # Longer than any lease lasts.
-        patience = turn.ends + _LOOK_AGAIN_SECONDS
+        # No lease lasts longer.
+        patience = attempt.ends + _POLL_SECONDS
         while not claim.granted:
             if claim.delivery.status is not Status.PENDING:
                 return _settled(claim.delivery)
-            # Another replica's attempt, or one whose process is gone and whose lease runs out.
+            # Another replica's attempt, or that of a dead process, whose lease ends.
             if _left(patience) == 0:
                 raise _unavailable(payload.channel, "another attempt for the same notification is under way")
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
             if self._closing or calls.stopping().is_set():
                 raise calls.stopping_error()
-            turn = self._turn()
-            claim = await self._store.take_turn(tenant, key, payload, turn.lease)
-        return await self._attempt(tenant, claim.delivery, turn)
+            attempt = self._new_attempt()
+            claim = await self._store.take_lease(tenant, key, payload, attempt.lease)
+        return await self._run(tenant, claim.delivery, attempt)
 
-    def _turn(self) -> _Turn:
-        # The loop's clock first: on it the turn must not be over later than by the database's lease.
+    def _new_attempt(self) -> _Attempt:
+        # The loop's clock is read first, so that on it the lease never ends later than in the database.
         deadline = asyncio.get_running_loop().time() + self._attempt_seconds
         now = self._clock()
         lease_ends = now + timedelta(seconds=self._attempt_seconds) + LEASE_MARGIN
         lease = Lease(uuid.uuid4().hex, begins=now, ends=lease_ends)
-        return _Turn(lease, deadline, ends=deadline + LEASE_MARGIN.total_seconds())
+        return _Attempt(lease, deadline, ends=deadline + LEASE_MARGIN.total_seconds())
 
-    async def _attempt(self, tenant: str, delivery: Delivery, turn: _Turn) -> Delivery:
+    async def _run(self, tenant: str, delivery: Delivery, attempt: _Attempt) -> Delivery:
         id = delivery.notification.id
         try:
-            await self._hand_over(tenant, delivery, turn.deadline)
+            await self._hand_over(tenant, delivery, attempt.deadline)
         except RecipientRefused as refusal:
-            settled = await self._store.refused(tenant, id, lease=turn.lease, detail=str(refusal))
+            settled = await self._store.refused(tenant, id, lease=attempt.lease, detail=str(refusal))
             return _settled(settled)
         except ContentUnavailable as error:
-            await self._store.not_taken(tenant, id, lease=turn.lease, detail=str(error))
+            await self._store.not_taken(tenant, id, lease=attempt.lease, detail=str(error))
             raise Unavailable(
-                f"the content that is to be decided cannot be had: {error}",
+                f"the content to be decided is not available: {error}; send the same again later",
                 reason="CONTENT_UNAVAILABLE",
                 metadata={"approval_id": delivery.notification.payload.approval_id},
             ) from error
         except ChannelUnavailable as error:
-            await self._store.not_taken(tenant, id, lease=turn.lease, detail=str(error))
+            await self._store.not_taken(tenant, id, lease=attempt.lease, detail=str(error))
             raise _unavailable(delivery.channel, str(error)) from error
         except Exception:
-            # A mistake of ours, of which the caller and the log hear; the next attempt need not wait for it.
-            await self._store.not_taken(tenant, id, lease=turn.lease, detail=_MISTAKE)
+            # A bug. The caller and the log get the error; the next attempt need not wait for this lease.
+            await self._store.not_taken(tenant, id, lease=attempt.lease, detail=_INTERNAL)
             raise
-        return await self._recorded(tenant, delivery, turn)
+        return await self._recorded(tenant, delivery, attempt)
 
     async def _hand_over(self, tenant: str, delivery: Delivery, deadline: float) -> None:
         if _left(deadline) == 0:
             raise ChannelUnavailable("the database took all of the attempt's time")
-        # In place of the caller's deadline, for the calls that this attempt makes.
+        # Replaces the caller's deadline for the calls that this attempt makes.
         deadlines.enter(_left(deadline))
         await self._channels[delivery.channel].deliver(
             tenant,
@@ -180,20 +180,20 @@ class Sender:
             within=_left(deadline),
         )
 
-    async def _recorded(self, tenant: str, delivery: Delivery, turn: _Turn) -> Delivery:
-        """Tried while nobody else may try the delivery: what is not recorded is sent again."""
+    async def _recorded(self, tenant: str, delivery: Delivery, attempt: _Attempt) -> Delivery:
+        """Records the acceptance, again until the lease ends: what is not recorded is sent twice."""
         while True:
             try:
                 return _settled(await self._store.delivered(tenant, delivery, now=self._clock()))
             except DatabaseUnavailable:
-                if _left(turn.ends) < _RECORD_AGAIN_SECONDS:
+                if _left(attempt.ends) < _RECORD_AGAIN_SECONDS:
                     raise
             await asyncio.sleep(_RECORD_AGAIN_SECONDS)
 
     async def _content(self, tenant: str, payload: Payload, deadline: float) -> Content | None:
         if payload.kind is not Kind.ASKED:
             return None
-        # The other half of the time that is left is the channel's.
+        # The channel needs the other half of the remaining time.
         within = _left(deadline) / 2
         return await self._contents.fetch(tenant, payload.approval_id, payload.content_digest, within=within)
 
@@ -203,11 +203,11 @@ def _left(deadline: float) -> float:
 
 
 def _settled(delivery: Delivery) -> Delivery:
-    """The delivery if the channel took it, else why not."""
+    """Returns a DELIVERED delivery; raises the error of any other."""
     if delivery.status is Status.DELIVERED:
         return delivery
     if delivery.status is Status.PENDING:
-        raise _unavailable(delivery.channel, "the attempt took so long that another one has begun")
+        raise _unavailable(delivery.channel, "the attempt outlasted its lease, and another one began")
     raise FailedPrecondition(
         f"{delivery.notification.payload.recipient} cannot be reached by {delivery.channel.lower()}: "
         f"{delivery.detail}",
@@ -222,8 +222,7 @@ def _settled(delivery: Delivery) -> Delivery:
 
 def _unavailable(channel: Channel, why: str) -> Unavailable:
     return Unavailable(
-        f"the notification could not be handed over by {channel.lower()}: {why}; the same call again "
-        "converges",
+        f"the notification could not be delivered by {channel.lower()}: {why}; send the same again later",
         reason="CHANNEL_UNAVAILABLE",
         metadata={"channel": channel.lower()},
     )
