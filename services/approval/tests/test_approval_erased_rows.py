@@ -37,10 +37,8 @@ if TYPE_CHECKING:
     from services.approval.tests.conftest import OpenPlatform, Platform
 
 pytestmark = pytest.mark.integration
-
 OPERATOR = "op@example.com"
 HOME, ABROAD = "home", "abroad"
-
 Rows = dict[str, list[Any]]  # Any: rows, whose columns differ from table to table
 
 
