@@ -24,6 +24,8 @@ from placet_storage import Database
 from placet_temporal.codec import read_key
 from placet_witness.keys import Signer
 
+pytestmark = pytest.mark.integration
+
 SERVICES = ("approval", "audit", "decision", "notification")
 ROLES = (*(f"placet_{name}" for name in SERVICES), "temporal")
 DATABASES = (*ROLES, "temporal_visibility")

@@ -18,6 +18,8 @@ from placet_audit.signing import LogKeys, read_private_file
 from placet_proof import Checkpoint, leaf_hash
 from placet_proof.signing import new_key, signed, verifier_key
 
+pytestmark = pytest.mark.integration
+
 PAGE = (ROOT / "docs" / "audit.md").read_text()
 ORIGIN = "log.example/placet/default"
 ID = "1c9f0e4a-0000-5000-8000-000000000000"

@@ -8,6 +8,8 @@ import pytest
 
 import install
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.integration
 def test_sources_are_compiled_ahead_and_a_broken_one_stops_nothing(

@@ -20,6 +20,8 @@ from placet_rpc.tokens import KeyFiles
 from placet_testing.scripted import others_refuse
 from placet_testing.stack import free_port_base
 
+pytestmark = pytest.mark.integration
+
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 
 

@@ -20,6 +20,8 @@ from placet_proof.signing import cosigned, signed, verifier_key
 from placet_testing.logbook import ORIGIN
 from placet_testing.tampering import SampleLog
 
+pytestmark = pytest.mark.integration
+
 NAME = f"{ORIGIN}/default"
 SIZE = 12
 

@@ -22,6 +22,8 @@ from placet_proof import ERASABLE, VerifierKey
 from placet_testing.logbook import Logbook
 from placet_testing.tampering import SampleLog
 
+pytestmark = pytest.mark.integration
+
 INTEGER_BITS = 64
 
 

@@ -30,6 +30,8 @@ from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ALICE, ORIGIN, Writer, event
 from placet_testing.tampering import SampleLog
 
+pytestmark = pytest.mark.integration
+
 
 def public_half(pem: str) -> str:
     key = load_pem_private_key(pem.encode(), password=None)

@@ -18,6 +18,8 @@ from placet_rpc import deadlines, errors
 from placet_rpc.client import channel
 from placet_rpc.tokens import FileTokenSource, write_token
 
+pytestmark = pytest.mark.integration
+
 Eventually = Callable[..., Awaitable[Any]]
 
 

@@ -21,6 +21,8 @@ from placet_rpc.client import channel, serving
 from placet_rpc.server import CannotListen, Endpoint, RunningServer, serve
 from placet_testing.servicers import played
 
+pytestmark = pytest.mark.integration
+
 AUDIT = pb.DESCRIPTOR.services_by_name["AuditService"]
 Eventually = Callable[..., Awaitable[Any]]
 

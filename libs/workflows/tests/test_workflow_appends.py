@@ -16,6 +16,8 @@ from placet_testing.playing import ALICE, BOB, decision
 from placet_testing.workflows import Stage, shipped_policy, until
 from placet_workflows.activity_types import NotifyInput, NotifyResult
 
+pytestmark = pytest.mark.integration
+
 HOUR = timedelta(hours=1)
 
 

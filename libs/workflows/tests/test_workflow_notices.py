@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.exceptions import ApplicationError
 
@@ -13,6 +14,8 @@ from placet_testing.fakes import delivering, never_answering
 from placet_testing.playing import ALICE, BOB, REQUESTER, decision
 from placet_testing.workflows import Stage, until
 from placet_workflows.activity_types import NotifyInput, NotifyResult
+
+pytestmark = pytest.mark.integration
 
 HOUR = timedelta(hours=1)
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from placet_domain.events import Closed, DecisionType, Processed, Source, State, TierOpened, Verdict
 from placet_testing.playing import ALICE, REQUESTER, cancellation, decision
 from placet_testing.workflows import Stage
 from placet_workflows.names import TaskQueue
+
+pytestmark = pytest.mark.integration
 
 
 async def test_a_person_approves_after_three_weeks(stage: Stage) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import pytest
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -14,6 +15,8 @@ from placet_testing.playing import screened
 from placet_testing.workflows import PATIENCE, PAUSE, Request, on_stage, until
 from placet_workflows.activity_types import DecideInput
 from placet_workflows.names import Activity, TaskQueue
+
+pytestmark = pytest.mark.integration
 
 PRE_SCREENS = 12
 Q = TypeVar("Q")

@@ -17,6 +17,8 @@ from placet_testing.playing import ALICE, BOB, REQUESTER, decision
 from placet_testing.workflows import PATIENCE, PAUSE, Request, Stage, on_stage
 from placet_workflows.activity_types import Status
 
+pytestmark = pytest.mark.integration
+
 SOON = timedelta(seconds=1)
 
 

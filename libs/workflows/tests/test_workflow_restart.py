@@ -15,6 +15,8 @@ from placet_testing.workflows import Request, Stage
 from placet_workflows.activity_types import ApprovalInput, NotifyInput
 from placet_workflows.names import APPROVAL_WORKFLOW, TaskQueue
 
+pytestmark = pytest.mark.integration
+
 # After which event of its log a path is cut off; appends are atomic, so these are all that a log can hold.
 CUTS = {"received": 1, "asked": 4, "asked the manager": 9, "fell back": 12, "closed": 15}
 

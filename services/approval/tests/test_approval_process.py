@@ -22,6 +22,8 @@ from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 BOUND = 60.0
 NOWHERE = "127.0.0.1:1"
 

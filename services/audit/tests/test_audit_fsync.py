@@ -30,6 +30,8 @@ from placet_rpc.errors import PlacetError
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
 
+pytestmark = pytest.mark.integration
+
 MakeEvent = Callable[..., event_pb2.Event]
 LOG_KEY = new_key()
 BOUND = 120.0

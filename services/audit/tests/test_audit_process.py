@@ -31,6 +31,8 @@ from placet_rpc.identity import acting_for
 from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
 from placet_testing.databases import OwnPostgres
 
+pytestmark = pytest.mark.integration
+
 MakeEvent = Callable[..., event_pb2.Event]
 LOG_KEY = new_key()
 Stub: TypeAlias = audit_service_pb2_grpc.AuditServiceStub

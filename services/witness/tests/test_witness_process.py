@@ -25,6 +25,8 @@ from placet_witness.keys import as_lines
 from placet_witness.status import Status
 from placet_witness.store import read_status
 
+pytestmark = pytest.mark.integration
+
 # What conftest makes, which tests cannot import by name.
 FakeLog = Any
 

@@ -21,6 +21,8 @@ from placet_temporal.evaluations import evaluation_standing, start_evaluation
 from placet_testing.workflows import real_time
 from placet_workflows.evaluation import EvaluationInput
 
+pytestmark = pytest.mark.integration
+
 # The served log of conftest, which tests cannot import by name.
 Served = Any
 Temporal = tuple[Client, dict[str, str]]
