@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from placet_proof.signing import new_key
-from placet_rpc.tokens import KeyFiles, SigningKey, generate_keys, mint, write_token
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, write_token
 
 TENANT = "default"
 SERVICES = ("approval", "audit", "decision", "notification")

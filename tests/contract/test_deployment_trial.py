@@ -19,7 +19,7 @@ from temporalio.testing import WorkflowEnvironment
 import trial_keys
 from deployment import ROOT
 from placet_cli.stack.temporal import executable
-from placet_rpc.tokens import Verifier
+from placet_rpc.tokens.verify import Verifier
 from placet_storage import Database
 from placet_temporal.codec import read_key
 from placet_witness.keys import Signer

@@ -15,9 +15,11 @@ import pytest
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
 from placet_proof.signing import new_key
-from placet_rpc.client import ClientTls, channel, serving
+from placet_rpc.client import channel, serving
 from placet_rpc.errors import PermissionDenied, PlacetError, Unauthenticated, Unavailable
-from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, generate_keys, mint, write_token
+from placet_rpc.tls import ClientTls
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, write_token
+from placet_rpc.tokens.sources import StaticToken
 from placet_testing.certificates import Authority
 
 pytestmark = pytest.mark.integration

@@ -17,7 +17,7 @@ import pytest
 
 from placet_cli.home import Home
 from placet_cli.verifying import Table
-from placet_rpc.tokens import KeyFiles
+from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ALICE, CAROL, CLOSED, ERASED
 from placet_testing.tampering import SampleLog

@@ -15,8 +15,9 @@ from placet_cli.stack.claims import write_state
 from placet_cli.stack.secrets import make_keys
 from placet_rpc import identity
 from placet_rpc.errors import DataLoss, Internal, PlacetError
-from placet_rpc.server import Endpoint, ServerSettings, start
-from placet_rpc.tokens import KeyFiles
+from placet_rpc.server import Endpoint, start
+from placet_rpc.settings import ServerSettings
+from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.scripted import others_refuse
 from placet_testing.stack import free_port_base
 

@@ -28,7 +28,8 @@ from placet_cli.problems import Problem
 from placet_cli.session import Session
 from placet_cli.stack.claims import check_ports, suspended, typed
 from placet_cli.words import Row, point_of
-from placet_rpc.tokens import FileTokenSource, MintingTokenSource, generate_keys
+from placet_rpc.tokens.mint import MintingTokenSource, generate_keys
+from placet_rpc.tokens.sources import FileTokenSource
 
 FREE_BASE = 28300
 

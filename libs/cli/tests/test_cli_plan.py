@@ -12,7 +12,7 @@ from placet_cli.stack.plan import StackOptions, stack
 from placet_cli.stack.process import ProcessSpec
 from placet_cli.stack.secrets import IDENTITIES, Tokens, make_keys
 from placet_cli.stack.temporal import POLL_LIMITS
-from placet_rpc.tokens import Verifier
+from placet_rpc.tokens.verify import Verifier
 from placet_witness.keys import Signer
 
 PORTS = Ports(27_500)

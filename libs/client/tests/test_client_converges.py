@@ -19,8 +19,9 @@ from placet.event.v1 import event_pb2
 from placet_client import PlacetClient, StillPending
 from placet_client import sync as placet_sync
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
-from placet_rpc.server import Endpoint, RunningServer, ServerSettings, start
-from placet_rpc.tokens import MintingTokenSource, SigningKey, generate_keys
+from placet_rpc.server import Endpoint, RunningServer, start
+from placet_rpc.settings import ServerSettings
+from placet_rpc.tokens.mint import MintingTokenSource, SigningKey, generate_keys
 from placet_testing.servicers import played
 
 pytestmark = pytest.mark.integration

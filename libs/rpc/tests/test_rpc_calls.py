@@ -16,7 +16,8 @@ from placet.audit.v1 import audit_service_pb2 as pb
 from placet.audit.v1 import audit_service_pb2_grpc
 from placet_rpc import deadlines, errors
 from placet_rpc.client import channel
-from placet_rpc.tokens import FileTokenSource, write_token
+from placet_rpc.tokens.mint import write_token
+from placet_rpc.tokens.sources import FileTokenSource
 
 pytestmark = pytest.mark.integration
 

@@ -28,8 +28,9 @@ from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
 from placet.notification.v1 import notification_service_pb2, notification_service_pb2_grpc
 from placet.rpc.v1 import access_pb2
 from placet_rpc.access import Method, methods_of
-from placet_rpc.server import Endpoint, RunningServer, ServerSettings, start
-from placet_rpc.tokens import SigningKey, generate_keys, mint, revoke
+from placet_rpc.server import Endpoint, RunningServer, start
+from placet_rpc.settings import ServerSettings
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, revoke
 
 pytestmark = pytest.mark.integration
 

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from placet_rpc.errors import Unauthenticated
-from placet_rpc.identity import one_spelling
-from placet_rpc.tokens import (
-    FileTokenSource,
+from placet_rpc.identity import normalize_address
+from placet_rpc.tokens.mint import (
     KeyFiles,
     MintingTokenSource,
     SigningKey,
-    Verifier,
     generate_keys,
     mint,
     revoke,
     write_token,
 )
+from placet_rpc.tokens.sources import FileTokenSource
+from placet_rpc.tokens.verify import Verifier
 
 
 class Clock:
@@ -150,7 +150,7 @@ def test_nobody_becomes_another_person_by_letters_beyond_ascii(own: Any, written
 
     with pytest.raises(Unauthenticated):
         Verifier(files.jwks).verify(mint(key, written, "default", ["approver"], 60))
-    assert one_spelling(written) == written
+    assert normalize_address(written) == written
 
 
 def test_a_token_is_refused_from_the_second_of_its_expiry_even_when_cached(own: Any) -> None:

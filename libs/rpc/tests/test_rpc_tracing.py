@@ -152,7 +152,7 @@ async def test_a_cancelled_call_ends_both_spans_and_is_no_error(
 async def test_a_call_that_cannot_even_begin_has_a_failed_span(run_audit: Any, spans: Spans) -> None:
     from pathlib import Path
 
-    from placet_rpc.tokens import FileTokenSource
+    from placet_rpc.tokens.sources import FileTokenSource
 
     async with run_audit(token=FileTokenSource(Path("/nowhere/token"))) as audit:
         with pytest.raises(errors.Unauthenticated):

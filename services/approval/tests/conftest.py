@@ -35,7 +35,8 @@ from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError, Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.server import start
-from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, generate_keys, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
+from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.audit_server import AuditServer
 from placet_workflows.activity_types import ApprovalInput

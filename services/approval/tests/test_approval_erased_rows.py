@@ -28,7 +28,8 @@ from placet_domain.events import Actor, ActorKind, Event, Notified, Verdict
 from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
 from placet_rpc.identity import acting_for
-from placet_rpc.tokens import SigningKey, StaticToken, mint
+from placet_rpc.tokens.mint import SigningKey, mint
+from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 
 if TYPE_CHECKING:
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
     from services.approval.tests.conftest import OpenPlatform, Platform
 
 pytestmark = pytest.mark.integration
-OPERATOR = "op@example.com"
-HOME, ABROAD = "home", "abroad"
+OPERATOR, HOME, ABROAD = "op@example.com", "home", "abroad"
 Rows = dict[str, list[Any]]  # Any: rows, whose columns differ from table to table
 
 

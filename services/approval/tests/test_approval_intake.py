@@ -25,7 +25,7 @@ from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import load
 from placet_rpc.client import channel
 from placet_rpc.errors import AlreadyExists, InvalidArgument, PermissionDenied, PlacetError, Unavailable
-from placet_rpc.tokens import FileTokenSource
+from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database
 
 if TYPE_CHECKING:

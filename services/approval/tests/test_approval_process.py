@@ -17,7 +17,8 @@ from placet.approval.v1 import approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError, Unavailable
-from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
+from placet_rpc.tokens.sources import StaticToken
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform

@@ -24,7 +24,8 @@ from placet_audit.store import Store
 from placet_proof.signing import new_key
 from placet_rpc.client import channel
 from placet_rpc.server import start
-from placet_rpc.tokens import SigningKey, StaticToken, generate_keys, mint
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
+from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 
 MakeEvent = Callable[..., event_pb2.Event]

@@ -18,9 +18,7 @@ from placet_audit.domain import (
     check_append,
     check_reach,
     cut_page,
-    page_token,
     place_all,
-    read_page_token,
 )
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, OutOfRange
 
@@ -94,30 +92,6 @@ def expect(log: list[tuple[str, int, str]], append: Append, outcome: Placed | Fa
     assert [entry.index for entry in outcome.new] == list(range(len(log), len(log) + len(new)))
     assert outcome.complete == (len(new) == len(append.drafts))
     log.extend((append.approval_id, draft.number, draft.cause_id) for draft in new)
-
-
-@given(st.text(max_size=10), st.text(max_size=36), st.integers(0, 2**63 - 1))
-def test_a_page_token_leads_back_to_its_index(tenant: str, approval_id: str, index: int) -> None:
-    token = page_token(tenant, approval_id, index)
-
-    assert read_page_token(token, tenant, approval_id) == index
-    assert len(token) <= 100
-
-
-@pytest.mark.parametrize("token", ["x", "!!!!", "AAAA", "é", page_token("red", "r1", 5)[:-4] + "AAAA"])
-def test_a_page_token_that_nobody_gave_is_refused(token: str) -> None:
-    with pytest.raises(InvalidArgument) as refusal:
-        read_page_token(token, "red", "r1")
-
-    assert [violation.field for violation in refusal.value.violations] == ["page_token"]
-
-
-def test_a_page_token_is_good_for_its_own_list_only() -> None:
-    token = page_token("red", "r1", 5)
-
-    for tenant, approval_id in [("blue", "r1"), ("red", "r2"), ("red", TENANT_LEVEL)]:
-        with pytest.raises(InvalidArgument):
-            read_page_token(token, tenant, approval_id)
 
 
 def test_a_tail_may_begin_at_the_end_but_not_beyond() -> None:

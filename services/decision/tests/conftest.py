@@ -22,9 +22,11 @@ from placet_decision.store import Store
 from placet_rpc import identity
 from placet_rpc.client import channel
 from placet_rpc.errors import NotFound
-from placet_rpc.recording import RefusalRecorder, appending_to
-from placet_rpc.server import Endpoint, RunningServer, ServerSettings, start
-from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, generate_keys, mint
+from placet_rpc.refusals import RefusalRecorder, appending_to
+from placet_rpc.server import Endpoint, RunningServer, start
+from placet_rpc.settings import ServerSettings
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
+from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.model import FakeModel, serving_model
 from placet_testing.scripted import others_refuse

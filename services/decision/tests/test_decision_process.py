@@ -13,7 +13,7 @@ from placet_decision.__main__ import api_key_of, provider_of
 from placet_decision.api_key import ApiKeyFile
 from placet_decision.config import Settings
 from placet_rpc.client import serving
-from placet_rpc.tokens import generate_keys
+from placet_rpc.tokens.mint import generate_keys
 
 OPENAI_VARIABLES = (
     "OPENAI_API_KEY",

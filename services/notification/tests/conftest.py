@@ -33,16 +33,10 @@ from placet_rpc import identity
 from placet_rpc.client import channel
 from placet_rpc.errors import NotFound
 from placet_rpc.identity import acting_for
-from placet_rpc.server import Endpoint, ServerSettings, start
-from placet_rpc.tokens import (
-    JWKS_FILE,
-    PRIVATE_KEY_FILE,
-    SigningKey,
-    StaticToken,
-    generate_keys,
-    mint,
-    write_token,
-)
+from placet_rpc.server import Endpoint, start
+from placet_rpc.settings import ServerSettings
+from placet_rpc.tokens.mint import JWKS_FILE, PRIVATE_KEY_FILE, SigningKey, generate_keys, mint, write_token
+from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.scripted import others_refuse
 

@@ -19,8 +19,6 @@ from placet_notification.domain import (
     State,
     checked,
     is_address,
-    page_token,
-    read_page_token,
 )
 from placet_notification.mail import EXCERPT_LINES, WIDTH, compose
 from placet_rpc.errors import InvalidArgument
@@ -308,17 +306,3 @@ def test_a_wrong_payload_is_refused_by_field(
 
 def test_what_postgresql_cannot_store_is_replaced(make_payload: Callable[..., Payload]) -> None:
     assert checked(make_payload(title="a\x00b")).title == "a\ufffdb"
-
-
-def test_a_page_token_is_good_for_its_own_listing_only() -> None:
-    token = page_token("default", "request", 42)
-    assert read_page_token(token, "default", "request") == 42
-    for tenant, approval_id in (("other", "request"), ("default", ""), ("default", "another")):
-        with pytest.raises(InvalidArgument):
-            read_page_token(token, tenant, approval_id)
-
-
-@given(st.text(max_size=200))
-def test_anything_else_is_no_page_token(token: str) -> None:
-    with pytest.raises(InvalidArgument):
-        read_page_token(token, "default", "")

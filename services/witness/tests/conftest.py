@@ -17,8 +17,9 @@ from placet_proof import Checkpoint, VerifierKey, leaf_hash
 from placet_proof.signing import signed, verifier_key
 from placet_rpc import identity
 from placet_rpc.errors import Unavailable
-from placet_rpc.server import Endpoint, ServerSettings, start
-from placet_rpc.tokens import JWKS_FILE, PRIVATE_KEY_FILE, SigningKey, generate_keys, mint, write_token
+from placet_rpc.server import Endpoint, start
+from placet_rpc.settings import ServerSettings
+from placet_rpc.tokens.mint import JWKS_FILE, PRIVATE_KEY_FILE, SigningKey, generate_keys, mint, write_token
 from placet_testing.merkle import proof_of, root_of
 from placet_testing.scripted import others_refuse
 from placet_witness.config import Settings

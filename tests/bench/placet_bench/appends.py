@@ -16,7 +16,7 @@ from placet_bench.setting import Setting
 from placet_cli.stack.secrets import TENANT, signing_key
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
-from placet_rpc.tokens import MintingTokenSource
+from placet_rpc.tokens.mint import MintingTokenSource
 
 RATE = 200
 # A log of its own, which no projection follows.

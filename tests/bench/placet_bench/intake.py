@@ -17,7 +17,7 @@ from placet_bench.setting import Setting, clean_environment
 from placet_cli.home import HOST
 from placet_cli.stack.secrets import OWNER, person
 from placet_rpc.client import channel
-from placet_rpc.tokens import KeyFiles
+from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.stack import Stack, a_request
 
 CONCURRENCY = 50

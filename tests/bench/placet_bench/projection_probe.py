@@ -22,7 +22,7 @@ from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet_cli.home import Home, Ports
 from placet_cli.stack.secrets import TENANT, signing_key
 from placet_rpc.client import channel
-from placet_rpc.tokens import MintingTokenSource
+from placet_rpc.tokens.mint import MintingTokenSource
 
 # What was committed just before the end needs a moment to be shown.
 LAST_SECONDS = 1.0

@@ -34,8 +34,10 @@ from placet_mapping import to_proto
 from placet_rpc import identity
 from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
-from placet_rpc.server import Endpoint, ServerSettings, start
-from placet_rpc.tokens import FileTokenSource, SigningKey, generate_keys, mint, write_token
+from placet_rpc.server import Endpoint, start
+from placet_rpc.settings import ServerSettings
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, write_token
+from placet_rpc.tokens.sources import FileTokenSource
 from placet_testing.servicers import played
 
 TENANT = "acme"

@@ -34,7 +34,7 @@ from placet_cli.stack.secrets import OWNER, person
 from placet_cli.verifying import read_alarms
 from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError
-from placet_rpc.tokens import KeyFiles
+from placet_rpc.tokens.mint import KeyFiles
 from placet_witness.store import read_status
 
 LEAST_PYTHON = (3, 11)

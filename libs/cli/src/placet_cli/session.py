@@ -21,8 +21,10 @@ from placet_cli.stack.claims import StackState, shown, typed
 from placet_cli.stack.secrets import OWNER, person
 from placet_cli.words import named
 from placet_client import PlacetClient
-from placet_rpc.client import ClientTls, channel, tls_from_environment
-from placet_rpc.tokens import FileTokenSource, KeyFiles, TokenSource
+from placet_rpc.client import channel
+from placet_rpc.tls import ClientTls, tls_from_environment
+from placet_rpc.tokens.mint import KeyFiles
+from placet_rpc.tokens.sources import FileTokenSource, TokenSource
 
 # Seconds that a command waits for a service that is away: long enough for a restart, short for a person.
 PATIENCE = 5.0

@@ -21,9 +21,10 @@ from placet.event.v1 import event_pb2
 from placet_client.approvals import PendingApproval, await_outcome, content_of
 from placet_client.converging import TRANSIENT, converge, pauses
 from placet_client.outcome import Outcome
-from placet_rpc.client import ClientTls, channel, tls_from_environment
+from placet_rpc.client import channel
 from placet_rpc.errors import FieldViolation, InvalidArgument
-from placet_rpc.tokens import FileTokenSource, TokenSource
+from placet_rpc.tls import ClientTls, tls_from_environment
+from placet_rpc.tokens.sources import FileTokenSource, TokenSource
 
 _Number = TypeVar("_Number", bound=int)
 

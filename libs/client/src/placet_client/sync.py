@@ -16,8 +16,8 @@ import placet_client
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_client.client import PATIENCE
 from placet_client.outcome import Outcome
-from placet_rpc.client import ClientTls
-from placet_rpc.tokens import TokenSource
+from placet_rpc.tls import ClientTls
+from placet_rpc.tokens.sources import TokenSource
 
 _Answer = TypeVar("_Answer")
 

@@ -7,12 +7,9 @@ arity only; each returns gRPC's own call, or a thin cover of it, so that cancell
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import grpc
@@ -22,12 +19,10 @@ from opentelemetry import propagate, trace
 
 from placet_rpc import deadlines, identity, status, tracing
 from placet_rpc.errors import PlacetError
-from placet_rpc.tokens import TokenSource
+from placet_rpc.tls import ClientTls
+from placet_rpc.tokens.sources import TokenSource
 
 _Result = TypeVar("_Result")
-
-# What the variables begin with that name TLS files.
-TLS_PREFIX: Final = "PLACET_TLS_"
 
 _MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 
@@ -46,41 +41,6 @@ _OPTIONS: Final = (
 )
 
 
-@dataclass(frozen=True)
-class ClientTls:
-    """PEM files of a caller that speaks TLS: whom it trusts, and its own proof where one is wanted."""
-
-    ca: Path
-    certificate: Path | None = None
-    private_key: Path | None = None
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """What gRPC needs of these. Raises OSError if they cannot be read."""
-        key, chain = (
-            None if file is None else file.read_bytes() for file in (self.private_key, self.certificate)
-        )
-        return grpc.ssl_channel_credentials(self.ca.read_bytes(), key, chain)
-
-
-def tls_from_environment() -> ClientTls | None:
-    """What the environment says to all callers (see `caller_settings`); None: plain.
-
-    Raises ValueError, in words for the user, if it says half of it, or a variable is empty.
-    """
-    if not any(name.startswith(TLS_PREFIX) for name in os.environ):
-        return None
-    # Imported late: it takes longer than a call, and a command that speaks plain does without.
-    from pydantic import ValidationError
-
-    from placet_rpc.caller_settings import CallerSettings
-
-    try:
-        return CallerSettings().tls()
-    except ValidationError as error:
-        told = (one["msg"].removeprefix("Value error, ") for one in error.errors())
-        raise ValueError("; ".join(told)) from error
-
-
 def channel(
     address: str,
     tokens: TokenSource | None,
@@ -97,12 +57,7 @@ def channel(
     early with `call.cancel()`. Raises OSError if a file of `tls` cannot be read.
     """
     outgoing = _Outgoing(tokens, default_timeout)
-    interceptors = [
-        _UnaryUnary(outgoing),
-        _UnaryStream(outgoing),
-        _StreamUnary(outgoing),
-        _StreamStream(outgoing),
-    ]
+    interceptors = [_UnaryUnary(outgoing), _UnaryStream(outgoing)]
     return _bare_channel(address, tls, [*_OPTIONS, *options], interceptors)
 
 
@@ -203,38 +158,6 @@ class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
         begin = partial(_swapped, continuation, request)
         call = await self._outgoing.invoke(begin, client_call_details, bounded=False)
         return _TypedStreamCall(call, origin_of(client_call_details))
-
-
-class _StreamUnary(grpc.aio.StreamUnaryClientInterceptor):
-    """No Placet RPC streams its requests; for others, errors stay gRPC's own."""
-
-    def __init__(self, outgoing: _Outgoing) -> None:
-        self._outgoing = outgoing
-
-    async def intercept_stream_unary(
-        self,
-        continuation: Callable[..., Any],
-        client_call_details: grpc.aio.ClientCallDetails,
-        request_iterator: Any,
-    ) -> Any:
-        begin = partial(_swapped, continuation, request_iterator)
-        return await self._outgoing.invoke(begin, client_call_details, bounded=True)
-
-
-class _StreamStream(grpc.aio.StreamStreamClientInterceptor):
-    """No Placet RPC streams its requests; for others (reflection), errors stay gRPC's own."""
-
-    def __init__(self, outgoing: _Outgoing) -> None:
-        self._outgoing = outgoing
-
-    async def intercept_stream_stream(
-        self,
-        continuation: Callable[..., Any],
-        client_call_details: grpc.aio.ClientCallDetails,
-        request_iterator: Any,
-    ) -> Any:
-        begin = partial(_swapped, continuation, request_iterator)
-        return await self._outgoing.invoke(begin, client_call_details, bounded=False)
 
 
 class _CoveredCall:

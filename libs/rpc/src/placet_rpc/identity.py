@@ -1,4 +1,4 @@
-"""Who calls, and for which tenant the next calls are made. Pure: no grpc, no pb2."""
+"""Identity of the caller, and the tenant of outgoing calls. No grpc."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-# Those who hold one of these act for the tenant in the call's metadata; all others for their token's.
-TENANT_FREE_ROLES = frozenset({"worker", "service"})
+from placet.event.v1 import event_pb2
+
+# Programs' roles: they act for the tenant in the call's metadata; all other callers for their token's.
+PROGRAM_ROLES = frozenset({"worker", "service"})
+# Roles that see all requests, deliveries and receipts of a tenant. All others see what they asked for or were
+# asked. Which RPC a role may call at all is a matter of the contract's `access`.
+SEES_ALL_ROLES = frozenset({"auditor", "operator", "worker", "service"})
 
 TENANT_METADATA = "placet-tenant"
 
@@ -22,9 +27,9 @@ _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 class Principal:
     """An authenticated caller.
 
-    `subject` is a person's e-mail address in its `one_spelling`, or a program's name; `tenant` the one
-    that this call is about; `roles` the names of `placet.rpc.v1.Role` in lower case without prefix;
-    `authenticated_by` how the caller was recognised, e.g. `jwt:placet-embedded`.
+    `subject` is a person's e-mail address as `normalize_address` returns it, or a program's name; `tenant`
+    the one that this call is about; `roles` the names of `placet.rpc.v1.Role` in lower case without prefix;
+    `authenticated_by` the method of authentication, e.g. `jwt:placet-embedded`.
     """
 
     subject: str
@@ -34,12 +39,17 @@ class Principal:
 
     @property
     def names_tenant(self) -> bool:
-        """Whether the call's metadata says for which tenant it is made."""
-        return not self.roles.isdisjoint(TENANT_FREE_ROLES)
+        """True if the tenant comes from the call's metadata, not from the token."""
+        return not self.roles.isdisjoint(PROGRAM_ROLES)
+
+    @property
+    def sees_all(self) -> bool:
+        """True for roles that see all requests of the tenant."""
+        return not self.roles.isdisjoint(SEES_ALL_ROLES)
 
     @property
     def is_person(self) -> bool:
-        """Whether a person acts: people go by an address, and hold no program's role."""
+        """True if a person acts: people have an address and hold no program's role."""
         return "@" in self.subject and not self.names_tenant
 
 
@@ -47,13 +57,22 @@ _principal: ContextVar[Principal | None] = ContextVar("placet_principal", defaul
 _acting_for: ContextVar[str | None] = ContextVar("placet_acting_for", default=None)
 
 
-def one_spelling(name: str) -> str:
-    """The one way in which a person's address is written: without blanks around it, in small letters. A
-    program's name is returned as it is.
+def actor_of(principal: Principal) -> event_pb2.Actor:
+    """The caller as the actor of an event: a person by their address, anything else a service."""
+    is_person = principal.is_person
+    return event_pb2.Actor(
+        kind=event_pb2.ACTOR_KIND_PERSON if is_person else event_pb2.ACTOR_KIND_SERVICE,
+        name=event_pb2.Erasable(value=principal.subject),
+        authenticated_by=principal.authenticated_by[:200] if is_person else "",
+    )
+
+
+def normalize_address(name: str) -> str:
+    """A person's address without blanks around it and in lower case; a program's name as it is.
 
     RFC 5321, 2.4 leaves it to each host whether the part before the @ knows upper case; none that people use
     does, and two spellings of one person must not be two people. Only ASCII is changed: Unicode has letters
-    whose small form is that of another (the Kelvin sign's is k), and two people must not be one.
+    whose lower case is that of another (the Kelvin sign's is k), and two people must not be one.
     """
     return name.strip(string.whitespace).translate(_SMALL) if "@" in name else name
 
@@ -67,7 +86,7 @@ def current() -> Principal:
 
 
 def current_or_none() -> Principal | None:
-    """The caller of the RPC that is being handled, if one is."""
+    """The caller of the RPC that is being handled; None outside of one."""
     return _principal.get()
 
 
@@ -88,7 +107,7 @@ def acting_for(tenant: str) -> Iterator[None]:
 
 
 def outgoing_tenant() -> str | None:
-    """The tenant that calls made now are about: `acting_for`'s, else that of the call being handled."""
+    """The tenant of calls made now: `acting_for`'s, else that of the call being handled."""
     chosen = _acting_for.get()
     if chosen is not None:
         return chosen

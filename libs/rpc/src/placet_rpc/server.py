@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import Context
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -24,14 +23,14 @@ import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from pydantic import BaseModel, ConfigDict, Field
 
-from placet_rpc import tokens
 from placet_rpc.access import check_servicer, methods_of
 from placet_rpc.calls import Calls
 from placet_rpc.health import Health
 from placet_rpc.interceptors import InterceptorChain, server_interceptors
 from placet_rpc.refusals import OnAccessRefused, Refusals
+from placet_rpc.settings import ServerSettings
+from placet_rpc.tokens.verify import Verifier
 
 _LOG = logging.getLogger("placet.rpc.server")
 
@@ -42,32 +41,6 @@ _REFUSALS_SECONDS = 5.0
 
 class CannotListen(Exception):
     """The address cannot be listened on: taken, forbidden, or none of this machine's."""
-
-
-class TlsFiles(BaseModel):
-    """PEM files of a server that speaks TLS."""
-
-    model_config = ConfigDict(frozen=True)
-
-    certificate: Path
-    private_key: Path
-    client_ca: Path | None = Field(default=None, description="whose certificate callers must show")
-
-
-class ServerSettings(BaseModel):
-    """What a server needs to know."""
-
-    model_config = ConfigDict(frozen=True)
-
-    listen: str = Field(description="host:port; port 0 lets the system choose")
-    jwks_file: Path = Field(description="public keys that tokens are checked with")
-    issuer: str = tokens.ISSUER
-    audience: str = tokens.AUDIENCE
-    reflection: bool = Field(default=False, description="tell anybody the contracts")
-    grace: float = Field(default=10.0, ge=0, description="seconds for calls in flight at a stop")
-    tls: TlsFiles | None = Field(default=None, description="without it, only for trusted networks")
-    max_message_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
-    max_calls: int = Field(default=10_000, gt=0, description="handled at once; more are refused")
 
 
 @dataclass(frozen=True)
@@ -143,7 +116,7 @@ async def start(
     cannot be read, OSError or ValueError if the JWKS cannot be used, CannotListen if the address cannot.
     """
     methods = methods_of(endpoint.descriptor for endpoint in endpoints)
-    verifier = tokens.Verifier(settings.jwks_file, issuer=settings.issuer, audience=settings.audience)
+    verifier = Verifier(settings.jwks_file, issuer=settings.issuer, audience=settings.audience)
     calls, refusals = Calls(settings.max_calls), Refusals(on_access_refused)
     interceptors = server_interceptors(calls, refusals, verifier)
     for interceptor in interceptors:
@@ -226,7 +199,7 @@ def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
                     settings.listen,
                 )
             return server.add_insecure_port(settings.listen)
-        return server.add_secure_port(settings.listen, _credentials(settings.tls))
+        return server.add_secure_port(settings.listen, settings.tls.credentials())
     except RuntimeError as error:
         # gRPC says no more than "failed to bind".
         raise CannotListen(f"cannot listen on {settings.listen}: taken, or not an address here") from error
@@ -239,13 +212,6 @@ def _only_this_machine(listen: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or listen.startswith("unix")
-
-
-def _credentials(files: TlsFiles) -> grpc.ServerCredentials:
-    """Read once: a renewed certificate is shown after the next start. Raises OSError."""
-    pair = (files.private_key.read_bytes(), files.certificate.read_bytes())
-    authority = None if files.client_ca is None else files.client_ca.read_bytes()
-    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:

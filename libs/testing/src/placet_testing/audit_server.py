@@ -17,7 +17,8 @@ from placet_proof.signing import new_key
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.server import start
-from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
+from placet_rpc.tokens.sources import StaticToken
 
 
 class AuditServer:

@@ -20,7 +20,8 @@ from placet_proof.growing import Frontier
 from placet_proof.signing import signed
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
-from placet_rpc.tokens import KeyFiles, SigningKey, StaticToken, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
+from placet_rpc.tokens.sources import StaticToken
 
 ORIGIN = "localhost/placet"
 # Closed, then erased; closed; of the other tenant; of the tenant whose one request met with everything.

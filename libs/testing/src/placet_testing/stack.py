@@ -33,7 +33,7 @@ from placet_cli.stack.secrets import TENANT, signing_key
 from placet_cli.stack.supervisor import Supervisor
 from placet_rpc.client import channel
 from placet_rpc.errors import DeadlineExceeded, FailedPrecondition, PlacetError, Unavailable
-from placet_rpc.tokens import MintingTokenSource
+from placet_rpc.tokens.mint import MintingTokenSource
 from placet_temporal import TemporalSettings, connect
 
 T = TypeVar("T")

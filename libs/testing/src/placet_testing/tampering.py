@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from placet_cli.home import Home
 from placet_cli.stack.secrets import make_keys
 from placet_cli.verifying import Check, Finding, KnownKeys, Seen, Source, Verification
-from placet_rpc.tokens import KeyFiles
+from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import Logbook, Writer, write_sample
 

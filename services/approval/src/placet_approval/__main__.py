@@ -21,7 +21,7 @@ from placet_approval.intake.service import Intake
 from placet_approval.intake.start import Starter
 from placet_approval.projection.feed import Feed
 from placet_approval.queries import Reader
-from placet_approval.recovery.intake import Sweeper, again_and_again
+from placet_approval.recovery.intake import Sweeper
 from placet_approval.recovery.workflows import Reviver
 from placet_approval.servicer import ApprovalServicer
 from placet_approval.store.pending_commands import Notes
@@ -29,10 +29,10 @@ from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import BadPolicy, load
 from placet_rpc.client import channel
-from placet_rpc.recording import RefusalRecorder
-from placet_rpc.refusals import OnAccessRefused
+from placet_rpc.refusals import OnAccessRefused, RefusalRecorder
 from placet_rpc.server import CannotListen, Endpoint, serve
-from placet_rpc.tokens import FileTokenSource
+from placet_rpc.tasks import run_periodically
+from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_telemetry import setup
 from placet_temporal import TemporalSettings, connect
@@ -93,8 +93,8 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         )
         refusals = RefusalRecorder(log.append_for_tenant, per_minute=settings.refusals_per_minute)
         looks = (
-            again_and_again(sweeper.sweep, settings.sweep_interval, "requests that were cut short wait on"),
-            again_and_again(reviver.look, settings.revive_interval, "requests that Temporal lost wait on"),
+            run_periodically(sweeper.sweep, settings.sweep_interval, "requests that were cut short wait on"),
+            run_periodically(reviver.look, settings.revive_interval, "requests that Temporal lost wait on"),
         )
         async with at_work(looks):
             yield Service(endpoint, refusals.record)

@@ -9,8 +9,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from placet_rpc.caller_settings import CallerSettings
-from placet_rpc.service_settings import ServiceSettings
+from placet_rpc.settings import CallerSettings, ServiceSettings
 
 
 class Settings(ServiceSettings, CallerSettings):

@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.errors import unknown_approval
-from placet_approval.intake.service import actor_of
 from placet_approval.projection.feed import Feed
 from placet_approval.retention import check_closed, check_kept
 from placet_approval.store.requests import RequestStore
 from placet_rpc import deadlines
-from placet_rpc.identity import Principal
+from placet_rpc.identity import Principal, actor_of
 
 # How long an erasure waits to be shown; it is done all the same.
 VIEW_PATIENCE = 2.0

@@ -21,10 +21,12 @@ from placet_approval.store.view import Filter
 from placet_approval.visibility import sight_of
 from placet_domain.commands import Command
 from placet_domain.events import Actor, ActorKind, Verdict
-from placet_rpc.identity import Principal, current, one_spelling
+from placet_rpc.identity import Principal, current, normalize_address
+from placet_rpc.paging import capped
 from placet_telemetry import current_traceparent
 
 DEFAULT_PAGE = 50
+MOST_ON_A_PAGE = 500
 # Of the caller's time, kept so that an answer can still be given.
 MARGIN = 0.3
 # How long a call without a deadline may wait for the view.
@@ -60,8 +62,8 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     async def RequestApproval(
         self, request: approval_service_pb2.RequestApprovalRequest, context: _Context
     ) -> approval_service_pb2.RequestApprovalResponse:
-        request.required_approver = one_spelling(request.required_approver)
-        request.manager_approver = one_spelling(request.manager_approver)
+        request.required_approver = normalize_address(request.required_approver)
+        request.manager_approver = normalize_address(request.manager_approver)
         accepted = await self._intake.accept(request, current())
         return approval_service_pb2.RequestApprovalResponse(
             id=accepted.id, content_digest=accepted.content_digest, log_index=accepted.log_index
@@ -82,7 +84,10 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         sight = sight_of(caller)
         await self._reader.up_to(sight.tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
         approvals, following = await self._reader.page(
-            sight, _filter(request.filter, caller), request.page_size or DEFAULT_PAGE, request.page_token
+            sight,
+            _filter(request.filter, caller),
+            capped(request.page_size, DEFAULT_PAGE, MOST_ON_A_PAGE),
+            request.page_token,
         )
         return approval_service_pb2.ListApprovalsResponse(approvals=approvals, next_page_token=following)
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from placet_rpc.identity import Principal
 
-SEE_EVERYTHING = frozenset({"auditor", "operator", "service", "worker"})
-
 
 @dataclass(frozen=True)
 class Sight:
@@ -25,5 +23,4 @@ class Sight:
 
 def sight_of(principal: Principal) -> Sight:
     """What this caller may see."""
-    everything = bool(principal.roles & SEE_EVERYTHING)
-    return Sight(tenant=principal.tenant, subject=principal.subject, everything=everything)
+    return Sight(tenant=principal.tenant, subject=principal.subject, everything=principal.sees_all)

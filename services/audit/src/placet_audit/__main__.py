@@ -21,9 +21,9 @@ from placet_audit.sequencer import Sequencer
 from placet_audit.servicer import AuditServicer
 from placet_audit.store import Store
 from placet_rpc.errors import DataLoss
-from placet_rpc.recording import RefusalRecorder
+from placet_rpc.refusals import RefusalRecorder
 from placet_rpc.server import CannotListen, Endpoint, serve
-from placet_rpc.settings_faults import plainly
+from placet_rpc.settings import describe_error
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_telemetry import setup
 
@@ -98,7 +98,7 @@ def main() -> int:
     try:
         asyncio.run(run(Settings()))
     except* (CannotListen, DatabaseUnavailable, DataLoss, MigrationFailed, OSError, ValueError) as failures:
-        why = "; ".join(plainly(failure, PREFIX) for failure in failures.exceptions)
+        why = "; ".join(describe_error(failure, PREFIX) for failure in failures.exceptions)
         _LOG.error("AuditService cannot run: %s", why)
         _LOG.debug("where it failed", exc_info=failures)
         status = 1

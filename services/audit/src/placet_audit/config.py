@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from placet_audit.signing import LogKeys, NoLogKey, read_private_file
-from placet_rpc.service_settings import ServiceSettings
+from placet_rpc.settings import ServiceSettings
 
 PREFIX = "PLACET_AUDIT_"
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -243,33 +239,3 @@ def cut_page(found: Sequence[Entry], limit: int) -> Page:
     """The page that `found` begins with: at most `limit` entries, as many as fit one message."""
     entries = within_budget(found[:limit])
     return Page(entries, more=len(entries) < len(found))
-
-
-_TOKEN = struct.Struct(">BQ8s")
-_TOKEN_VERSION = 1
-
-
-def page_token(tenant: str, approval_id: str, from_index: int) -> str:
-    """The opaque token of the page that begins at `from_index`, good for this list only."""
-    check = _token_check(tenant, approval_id, from_index)
-    return base64.urlsafe_b64encode(_TOKEN.pack(_TOKEN_VERSION, from_index, check)).decode()
-
-
-def read_page_token(token: str, tenant: str, approval_id: str) -> int:
-    """The index at which the token's page begins.
-
-    Raises InvalidArgument unless `page_token` made it for the same list. The check catches mistakes,
-    not attacks: a token grants nothing that its bearer could not ask for by index.
-    """
-    try:
-        version, from_index, check = _TOKEN.unpack(base64.b64decode(token, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, struct.error):
-        version, from_index, check = 0, 0, b""
-    if version != _TOKEN_VERSION or check != _token_check(tenant, approval_id, from_index):
-        violation = FieldViolation("page_token", "is not from an answer to this list")
-        raise InvalidArgument("The page token does not belong to this list.", violations=[violation])
-    return int(from_index)
-
-
-def _token_check(tenant: str, approval_id: str, from_index: int) -> bytes:
-    return hashlib.sha256(repr((tenant, approval_id, from_index)).encode()).digest()[:8]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from placet.event.v1 import event_pb2
 from placet_audit.domain import TENANT_LEVEL, Append
 from placet_audit.leaf import seal
-from placet_rpc.recording import AppendForTenant
+from placet_rpc.refusals import AppendForTenant
 
 
 def appending_by(append: Callable[[Append], Awaitable[object]]) -> AppendForTenant:

@@ -18,8 +18,6 @@ from placet_audit.domain import (
     Page,
     check_append,
     check_reach,
-    page_token,
-    read_page_token,
 )
 from placet_audit.erasing import Eraser
 from placet_audit.feed import Feed
@@ -31,6 +29,9 @@ from placet_audit.signing import LogKeys
 from placet_audit.store import Store
 from placet_rpc import identity
 from placet_rpc.errors import Unavailable
+from placet_rpc.paging import Listing, capped, number
+
+_LIST_EVENTS = "placet.audit.v1.AuditService/ListEvents"
 
 
 class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
@@ -77,9 +78,10 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         """A page. It ends early when its entries are large; then too the token leads on."""
         tenant, approval_id = identity.current().tenant, request.approval_id
         from_index = request.from_index
+        listing = Listing(_LIST_EVENTS, tenant, approval_id=approval_id)
         if request.page_token:
-            from_index = read_page_token(request.page_token, tenant, approval_id)
-        limit = request.page_size or DEFAULT_PAGE
+            from_index = listing.position(request.page_token, number)
+        limit = capped(request.page_size, DEFAULT_PAGE, MAX_PAGE)
         if approval_id:
             page = await self._store.entries_of_request(
                 tenant, approval_id, from_index=from_index, limit=limit
@@ -88,7 +90,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             page = await self._store.entries(tenant, from_index, limit)
         return audit_service_pb2.ListEventsResponse(
             entries=[disclose(entry) for entry in page.entries],
-            next_page_token=page_token(tenant, approval_id, page.entries[-1].index + 1) if page.more else "",
+            next_page_token=listing.token(str(page.entries[-1].index + 1)) if page.more else "",
             size=await self._store.size(tenant),
         )
 

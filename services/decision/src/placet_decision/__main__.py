@@ -20,9 +20,9 @@ from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
 from placet_rpc.client import channel
-from placet_rpc.recording import RefusalRecorder, appending_to
+from placet_rpc.refusals import RefusalRecorder, appending_to
 from placet_rpc.server import CannotListen, Endpoint, serve
-from placet_rpc.tokens import FileTokenSource
+from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed, purge_periodically
 from placet_telemetry import setup
 

@@ -8,8 +8,7 @@ from typing import Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from placet_rpc.caller_settings import CallerSettings
-from placet_rpc.service_settings import ServiceSettings
+from placet_rpc.settings import CallerSettings, ServiceSettings
 
 
 class Settings(ServiceSettings, CallerSettings):

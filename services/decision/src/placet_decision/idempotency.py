@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from weakref import WeakValueDictionary
 
 from placet_decision.store import Answer, Store
 from placet_rpc.errors import AlreadyExists, PlacetError
+from placet_rpc.tasks import SingleFlight
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class IdempotentAnswers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        # A lock lives as long as a call holds it or waits for it.
-        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._flights: SingleFlight[tuple[str, str], Answer] = SingleFlight()
 
     async def once(self, call: Call, work: Callable[[], Awaitable[bytes]], *, cheap: bool = False) -> bytes:
         """Returns the response stored under the call's key; `work` makes it if there is none.
@@ -40,11 +38,12 @@ class IdempotentAnswers:
         stored, so the next call works again. Raises AlreadyExists with reason ID_REUSED when the key belongs
         to another payload.
         """
-        lock = self._locks.setdefault((call.tenant, call.idempotency_key), asyncio.Lock())
-        async with lock:
+
+        async def answer() -> Answer:
             found = None if cheap else await self._find(call)
-            if found is None:
-                found = await self._worked(call, work)
+            return found or await self._worked(call, work)
+
+        found = await self._flights.run((call.tenant, call.idempotency_key), answer)
         if found.payload_digest != call.payload_digest:
             raise AlreadyExists(
                 "this idempotency key was used for another request; use a new one",

@@ -20,10 +20,9 @@ from placet_notification.smtp import EmailChannel
 from placet_notification.store import Store
 from placet_notification.stream import Stream
 from placet_rpc.client import channel
-from placet_rpc.recording import RefusalRecorder, appending_to
-from placet_rpc.refusals import OnAccessRefused
+from placet_rpc.refusals import OnAccessRefused, RefusalRecorder, appending_to
 from placet_rpc.server import CannotListen, Endpoint, serve
-from placet_rpc.tokens import FileTokenSource
+from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed, purge_periodically
 from placet_telemetry import log, setup
 

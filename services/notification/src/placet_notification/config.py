@@ -10,8 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from placet_notification.domain import is_address
 from placet_notification.smtp import MailServer, Security
-from placet_rpc.caller_settings import CallerSettings
-from placet_rpc.service_settings import ServiceSettings
+from placet_rpc.settings import CallerSettings, ServiceSettings
 
 
 class Settings(ServiceSettings, CallerSettings):

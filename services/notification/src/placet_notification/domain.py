@@ -1,10 +1,8 @@
 """What a notification is, when two are the same, and how far a delivery may go. Pure."""
 
-import base64
 import hashlib
 import json
 import re
-import struct
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,8 +19,6 @@ _ADDRESS = re.compile(
     r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+"
     r"@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
-_TOKEN = struct.Struct(">BQ8s")
-_TOKEN_VERSION = 1
 # What both databases can hold.
 MAX_CURSOR = 2**63 - 1
 
@@ -183,34 +179,3 @@ def payload_digest(payload: Payload) -> bytes:
         "approver": payload.approver,
     }
     return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).digest()
-
-
-def page_token(tenant: str, approval_id: str, before_cursor: int) -> str:
-    """An opaque token for the deliveries older than `before_cursor` of the same listing."""
-    packed = _TOKEN.pack(_TOKEN_VERSION, before_cursor, _listing_mark(tenant, approval_id))
-    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
-
-
-def read_page_token(token: str, tenant: str, approval_id: str) -> int:
-    """The cursor that the token stands for; InvalidArgument when it was not made for this listing."""
-    try:
-        packed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        version, cursor, mark = _TOKEN.unpack(packed)
-    except (ValueError, struct.error):
-        raise _bad_token() from None
-    if version != _TOKEN_VERSION or mark != _listing_mark(tenant, approval_id) or cursor > MAX_CURSOR:
-        raise _bad_token()
-    return int(cursor)
-
-
-def _listing_mark(tenant: str, approval_id: str) -> bytes:
-    # Ties a token to its tenant and filter. Not a secret: a forged cursor shows only the caller's own
-    # tenant's rows, which it may list anyway.
-    return hashlib.sha256(json.dumps([tenant, approval_id]).encode()).digest()[:8]
-
-
-def _bad_token() -> InvalidArgument:
-    return InvalidArgument(
-        "page_token is not from an answer to this listing; start again without one",
-        violations=[FieldViolation("page_token", "must come from the answer before, with the same filter")],
-    )

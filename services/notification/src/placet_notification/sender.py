@@ -21,11 +21,9 @@ from placet_notification.content import ContentSource, ContentUnavailable
 from placet_notification.domain import Channel, Content, Delivery, Kind, Payload, Status
 from placet_notification.store import Lease, Store
 from placet_rpc import calls, deadlines
-from placet_rpc.errors import FailedPrecondition, PlacetError, ResourceExhausted, Unavailable
+from placet_rpc.errors import FailedPrecondition, ResourceExhausted, Unavailable
+from placet_rpc.tasks import SingleFlight
 from placet_storage import DatabaseUnavailable
-from placet_telemetry import log
-
-_LOG = log(__name__)
 
 # A lease outlasts its attempt by this: time to record the result, and for clocks that disagree.
 LEASE_MARGIN = timedelta(seconds=3)
@@ -78,7 +76,7 @@ class Sender:
         self._max_attempts = max_attempts
         self._clock = clock
         self._closing = False
-        self._under_way: dict[tuple[str, str, Payload], asyncio.Task[Delivery]] = {}
+        self._attempts: SingleFlight[tuple[str, str, Payload], Delivery] = SingleFlight()
 
     async def send(self, tenant: str, key: str, payload: Payload, *, within: float) -> Delivery:
         """Returns the DELIVERED delivery, by this attempt or an earlier one; waits `within` seconds at most.
@@ -87,19 +85,13 @@ class Sender:
         or CONTENT_UNAVAILABLE or STOPPING, ResourceExhausted when too many attempts are under way.
         """
         call = (tenant, key, payload)
-        attempt = self._under_way.get(call) or self._start(call)
+        if call not in self._attempts and len(self._attempts) >= self._max_attempts:
+            raise ResourceExhausted("too many notifications are being delivered; send the same again later")
+        attempt = self._attempts.join(call, lambda: self._send(*call))
         await asyncio.wait([attempt], timeout=within)
         if not attempt.done():
             raise _unavailable(payload.channel, "the attempt is still under way")
         return attempt.result()
-
-    def _start(self, call: tuple[str, str, Payload]) -> asyncio.Task[Delivery]:
-        if len(self._under_way) >= self._max_attempts:
-            raise ResourceExhausted("too many notifications are being delivered; send the same again later")
-        attempt = asyncio.create_task(self._send(*call))
-        self._under_way[call] = attempt
-        attempt.add_done_callback(lambda ended: self._ended(call, ended))
-        return attempt
 
     async def close(self) -> None:
         """Waits until the attempts under way have been recorded; each is bounded by its deadline.
@@ -108,14 +100,7 @@ class Sender:
         process is killed in the midst of a mail.
         """
         self._closing = True
-        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
-
-    def _ended(self, call: tuple[str, str, Payload], attempt: asyncio.Task[Delivery]) -> None:
-        del self._under_way[call]
-        # Retrieves the exception, in case that all callers are gone.
-        error = None if attempt.cancelled() else attempt.exception()
-        if error is not None and not isinstance(error, PlacetError):
-            _LOG.warning("attempt failed", error=repr(error))
+        await self._attempts.drain()
 
     async def _send(self, tenant: str, key: str, payload: Payload) -> Delivery:
         attempt = self._new_attempt()

@@ -17,12 +17,13 @@ from placet_notification.store import Store
 from placet_notification.stream import Step, Stream
 from placet_rpc import deadlines, identity
 from placet_rpc.errors import FieldViolation, InvalidArgument
+from placet_rpc.paging import Listing, capped, number
 
+_LIST_DELIVERIES = "placet.notification.v1.NotificationService/ListDeliveries"
 _DEFAULT_PAGE = 50
+_MOST_ON_A_PAGE = 500
 # For calls without a deadline, which placet_rpc's clients never make.
 _LONGEST_WAIT_SECONDS = 300.0
-# Who sees all of the tenant's stream; the others see what they were told themselves.
-_SEE_ALL = frozenset({"operator", "service"})
 
 _KINDS = {
     pb.NOTIFICATION_KIND_ASKED: domain.Kind.ASKED,
@@ -87,16 +88,17 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
         tenant = identity.current().tenant
         approval_id = str(UUID(request.approval_id)) if request.approval_id else ""
         before = None
+        listing = Listing(_LIST_DELIVERIES, tenant, approval_id=approval_id)
         if request.page_token:
-            before = domain.read_page_token(request.page_token, tenant, approval_id)
-        size = request.page_size or _DEFAULT_PAGE
+            before = listing.position(request.page_token, number)
+        size = capped(request.page_size, _DEFAULT_PAGE, _MOST_ON_A_PAGE)
         found = await self._store.newest(
             tenant, approval_id=approval_id or None, before=before, limit=size + 1
         )
         page = found[:size]
         token = ""
         if len(found) > size:
-            token = domain.page_token(tenant, approval_id, page[-1].notification.cursor)
+            token = listing.token(str(page[-1].notification.cursor))
         return service_pb.ListDeliveriesResponse(
             deliveries=[_delivery(delivery) for delivery in page], next_page_token=token
         )
@@ -108,7 +110,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
     ) -> AsyncIterator[service_pb.SubscribeResponse]:
         """History after the cursor, then live."""
         principal = identity.current()
-        recipient = None if principal.roles & _SEE_ALL else principal.subject
+        recipient = None if principal.sees_all else principal.subject
         follower = self._stream.follow(principal.tenant, request.after_cursor, recipient=recipient)
         async with aclosing(follower) as steps:
             async for step in steps:

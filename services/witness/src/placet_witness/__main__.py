@@ -11,8 +11,8 @@ from pathlib import Path
 
 from placet.audit.v1 import audit_service_pb2_grpc
 from placet_rpc.client import channel
-from placet_rpc.settings_faults import plainly
-from placet_rpc.tokens import FileTokenSource
+from placet_rpc.settings import describe_error
+from placet_rpc.tokens.sources import FileTokenSource
 from placet_telemetry import log, setup
 from placet_witness.audit import AuditLog
 from placet_witness.config import PREFIX, Settings
@@ -80,7 +80,7 @@ def main() -> int:
     try:
         asyncio.run(run(Settings()))
     except (OSError, ValueError) as error:
-        _LOG.error(f"the witness cannot run: {plainly(error, PREFIX)}")
+        _LOG.error(f"the witness cannot run: {describe_error(error, PREFIX)}")
         return 1
     else:
         return 0

@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from placet_rpc.caller_settings import CallerSettings
+from placet_rpc.settings import CallerSettings
 from placet_witness.domain import Trust
 from placet_witness.keys import log_keys
 

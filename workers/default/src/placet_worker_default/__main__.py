@@ -9,7 +9,7 @@ from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.decision.v1.decision_service_pb2_grpc import DecisionServiceStub
 from placet.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
 from placet_rpc.client import channel
-from placet_rpc.tokens import FileTokenSource
+from placet_rpc.tokens.sources import FileTokenSource
 from placet_telemetry import setup
 from placet_temporal import TemporalSettings, WorkerSettings, connect, run_worker
 from placet_worker_default.activities import DefaultActivities

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet_rpc.client import channel
-from placet_rpc.tokens import FileTokenSource
+from placet_rpc.tokens.sources import FileTokenSource
 from placet_telemetry import setup
 from placet_temporal import TemporalSettings, WorkerSettings, connect, run_worker
 from placet_worker_ml.activities import MlActivities

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic_settings import SettingsConfigDict
 
-from placet_rpc.caller_settings import CallerSettings
+from placet_rpc.settings import CallerSettings
 
 
 class Settings(CallerSettings):

@@ -11,7 +11,7 @@ from placet_cli.home import HOST, Home, Ports
 from placet_cli.stack import temporal
 from placet_cli.stack.probes import file_exists, grpc_serving, port_open
 from placet_cli.stack.process import ProcessSpec
-from placet_rpc.tokens import KeyFiles
+from placet_rpc.tokens.mint import KeyFiles
 
 SERVICES = ("audit", "decision", "notification", "approval")
 WORKERS = ("default", "openai", "ml")

@@ -15,7 +15,7 @@ from placet_cli.problems import Problem
 from placet_cli.stack.lost import lost_keys
 from placet_cli.stack.process import StackEvent, Tell
 from placet_proof.signing import new_key
-from placet_rpc.tokens import KeyFiles, MintingTokenSource, SigningKey, generate_keys, mint, write_token
+from placet_rpc.tokens.mint import KeyFiles, MintingTokenSource, SigningKey, generate_keys, mint, write_token
 
 TENANT = "default"
 TOKEN_SECONDS = 3600.0

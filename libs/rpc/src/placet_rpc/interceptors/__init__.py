@@ -7,14 +7,14 @@ the method is first called; `InterceptorChain` is the only one that gRPC sees.
 from __future__ import annotations
 
 from placet_rpc.calls import Calls
-from placet_rpc.interceptors.admitting import Admission, Authentication, Authorization
-from placet_rpc.interceptors.answering import ErrorMapping
+from placet_rpc.interceptors.auth import Admission, Authentication, Authorization
+from placet_rpc.interceptors.base import Interceptor
 from placet_rpc.interceptors.chain import InterceptorChain
-from placet_rpc.interceptors.kinds import Interceptor
-from placet_rpc.interceptors.observing import RequestLog, Tracing, Tracking
+from placet_rpc.interceptors.error_mapping import ErrorMapping
+from placet_rpc.interceptors.observability import RequestLog, Tracing, Tracking
 from placet_rpc.interceptors.validation import Validation
 from placet_rpc.refusals import Refusals
-from placet_rpc.tokens import Verifier
+from placet_rpc.tokens.verify import Verifier
 
 __all__ = ["InterceptorChain", "server_interceptors"]
 

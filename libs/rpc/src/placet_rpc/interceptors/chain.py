@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from placet_rpc.access import Method
-from placet_rpc.interceptors.kinds import Interceptor, Stream, Unary
+from placet_rpc.interceptors.base import Interceptor, Stream, Unary
 
 
 class InterceptorChain(grpc.aio.ServerInterceptor):

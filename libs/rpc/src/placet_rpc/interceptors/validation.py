@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 
 from placet_rpc.access import ContractError, Method
 from placet_rpc.errors import RPC_DOMAIN, FieldViolation, InvalidArgument
-from placet_rpc.interceptors.kinds import Context, Interceptor, Stream, Unary, closing
+from placet_rpc.interceptors.base import Context, Interceptor, Stream, Unary, closing
 
 
 class Validation(Interceptor):

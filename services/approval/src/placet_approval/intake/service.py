@@ -22,7 +22,7 @@ from placet_approval.store.view import ViewStore
 from placet_domain.ids import approval_id
 from placet_domain.policy import Policy
 from placet_rpc.errors import AlreadyExists, FieldViolation, InvalidArgument
-from placet_rpc.identity import Principal
+from placet_rpc.identity import Principal, actor_of
 from placet_telemetry import current_traceparent
 
 
@@ -179,15 +179,6 @@ class Intake:
         )
         event.time.FromDatetime(now)
         return event
-
-
-def actor_of(principal: Principal) -> event_pb2.Actor:
-    """A caller as the log names it: a person by their address, anything else a service."""
-    return event_pb2.Actor(
-        kind=event_pb2.ACTOR_KIND_PERSON if principal.is_person else event_pb2.ACTOR_KIND_SERVICE,
-        name=event_pb2.Erasable(value=principal.subject),
-        authenticated_by=principal.authenticated_by if principal.is_person else "",
-    )
 
 
 def _asking(message: approval_service_pb2.RequestApprovalRequest, principal: Principal) -> Asking:

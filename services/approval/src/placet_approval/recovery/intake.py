@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from placet_approval.intake.service import Intake
 from placet_approval.store.requests import BEGINNING, Place, Request, RequestStore
 from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
-from placet_storage import DatabaseUnavailable
 
 _LOG = logging.getLogger("placet.approval.sweeping")
 
 AT_ONCE = 100
 # How far behind its clock another process may still write a request down.
 _LATECOMERS = timedelta(minutes=10)
-
-
-async def again_and_again(look: Callable[[], Awaitable[int]], interval: float, waits: str) -> None:
-    """Looks every `interval` seconds; what does not answer now is tried the next time, and the log says what
-    waits for it."""
-    while True:
-        await asyncio.sleep(interval)
-        try:
-            await look()
-        except (PlacetError, DatabaseUnavailable) as error:
-            _LOG.warning("%s: %s", waits, error)
 
 
 class Sweeper:

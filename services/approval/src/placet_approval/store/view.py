@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,6 @@ import sqlalchemy as sa
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.store.erasure import erase_in, erased_id, erasure_in
-from placet_approval.store.page_tokens import page_token, read_token
 from placet_approval.store.pending_commands import Noted, noted_in
 from placet_approval.store.requests import Request, request_in
 from placet_approval.store.tables import (
@@ -24,7 +24,10 @@ from placet_approval.store.tables import (
     view_event,
 )
 from placet_approval.visibility import Sight
+from placet_rpc.paging import Listing
 from placet_storage import Database
+
+_LIST_APPROVALS = "placet.approval.v1.ApprovalService/ListApprovals"
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,14 @@ class ViewStore:
         Raises InvalidArgument for a token that was not given by this method.
         """
         query = _visible(sight, wanted).order_by(view.c.create_time.desc(), view.c.approval_id.desc())
+        listing = Listing(_LIST_APPROVALS, sight.tenant, sight=sight, wanted=wanted)
         if token:
-            create_time, approval_id = read_token(token)
+            create_time, approval_id = listing.position(token, _place)
             place = sa.tuple_(view.c.create_time, view.c.approval_id)
             # With the column's own type: PostgreSQL would read a plain time in the session's zone.
             after = sa.tuple_(sa.literal(create_time, view.c.create_time.type), sa.literal(approval_id))
             query = query.where(place < after)
-        return await self._database.query(_page, query, size, operation="list view")
+        return await self._database.query(_page, query, size, listing, operation="list view")
 
     async def events_from(
         self, tenant: str, log_index: int, limit: int
@@ -272,13 +276,20 @@ def _before(
 
 
 def _page(
-    connection: sa.Connection, query: sa.Select[tuple[datetime, str, bytes]], size: int
+    connection: sa.Connection, query: sa.Select[tuple[datetime, str, bytes]], size: int, listing: Listing
 ) -> tuple[list[approval_pb2.Approval], str]:
     rows = connection.execute(query.limit(size + 1)).all()
     approvals = [approval_pb2.Approval.FromString(row.approval) for row in rows[:size]]
     if len(rows) <= size:
         return approvals, ""
-    return approvals, page_token(rows[size - 1].create_time, rows[size - 1].approval_id)
+    last = rows[size - 1]
+    return approvals, listing.token(f"{last.create_time.isoformat()}|{last.approval_id}")
+
+
+def _place(position: str) -> tuple[datetime, str]:
+    """The request that a page ended with. Raises ValueError."""
+    create_time, approval_id = position.split("|")
+    return datetime.fromisoformat(create_time).astimezone(UTC), str(uuid.UUID(approval_id))
 
 
 def _events_from(

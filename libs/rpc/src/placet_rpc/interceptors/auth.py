@@ -10,8 +10,8 @@ from placet_rpc.access import Method
 from placet_rpc.calls import Calls
 from placet_rpc.errors import RPC_DOMAIN, PermissionDenied, Unauthenticated
 from placet_rpc.identity import Principal
-from placet_rpc.interceptors.kinds import Context, Guard, Metadata, metadata_of
-from placet_rpc.tokens import Verifier
+from placet_rpc.interceptors.base import Context, Guard, Metadata, metadata_of
+from placet_rpc.tokens.verify import Verifier
 
 
 class Admission(Guard):

@@ -18,7 +18,7 @@ from opentelemetry.propagators.textmap import Getter
 from placet_rpc import identity, tracing
 from placet_rpc.access import Method
 from placet_rpc.calls import Calls
-from placet_rpc.interceptors.kinds import Context, Surrounding, metadata_of
+from placet_rpc.interceptors.base import Context, Surrounding, metadata_of
 
 _REQUESTS = logging.getLogger("placet.rpc.requests")
 

@@ -1,0 +1,164 @@
+"""Signing keys and minting of tokens. Only the CLI and the supervisor hold a private key."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+
+from placet_rpc.files import read_private, write_atomically
+from placet_rpc.identity import checked_tenant
+from placet_rpc.tokens import ACCEPTED_ALGORITHMS, ALGORITHM, AUDIENCE, CLOCK_SKEW_SECONDS, ISSUER
+from placet_rpc.tokens.verify import key_set
+
+PRIVATE_KEY_FILE: Final = "signing-key.json"
+JWKS_FILE: Final = "jwks.json"
+
+
+@dataclass(frozen=True)
+class KeyFiles:
+    """Paths of a signing key and of its public half."""
+
+    private_key: Path
+    jwks: Path
+
+    @classmethod
+    def below(cls, folder: Path) -> KeyFiles:
+        """The files that `generate_keys(folder)` makes."""
+        return cls(folder / PRIVATE_KEY_FILE, folder / JWKS_FILE)
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """The private key that tokens are signed with."""
+
+    key: OKPKey
+
+    @classmethod
+    def load(cls, path: Path) -> SigningKey:
+        """Reads the key. Raises OSError, or ValueError if it is no such key or others may read the file."""
+        content = read_private(path)
+        try:
+            key = OKPKey.import_key(json.loads(content))
+        except JoseError as error:
+            raise ValueError(f"{path} holds no Ed25519 key: {error}") from error
+        if not key.is_private or key.curve_name != "Ed25519":
+            raise ValueError(f"{path} holds no private Ed25519 key")
+        return cls(key)
+
+
+def generate_keys(folder: Path) -> KeyFiles:
+    """Makes a new signing key (mode 0600) and its JWKS in `folder`, which is made (0700) if need be.
+
+    The key comes last and in one step: where there is one, there is all. One at a time in a folder.
+    Raises FileExistsError if the folder holds a signing key already: tokens in use depend on it.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files = KeyFiles.below(folder)
+    if files.private_key.exists():
+        raise FileExistsError(f"{files.private_key} is in use")
+    key = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": ALGORITHM}, auto_kid=True)
+    write_atomically(files.jwks, json.dumps({"keys": [key.as_dict(private=False)]}, indent=1), mode=0o644)
+    write_atomically(files.private_key, json.dumps(key.as_dict(private=True)), mode=0o600)
+    return files
+
+
+def mint(
+    private_key: SigningKey,
+    subject: str,
+    tenant: str,
+    roles: Iterable[str],
+    ttl: float,
+    *,
+    issuer: str = ISSUER,
+    audience: str = AUDIENCE,
+    now: float | None = None,
+) -> str:
+    """Signs a token for `subject`, valid for `ttl` seconds. `roles` are Role's names, e.g. `approver`.
+
+    For roles `worker` and `service` the tenant of each call comes from its metadata; `tenant` is then only
+    where refusals of authority are recorded. Raises ValueError if `tenant` is no tenant's name.
+    """
+    issued = time.time() if now is None else now
+    claims = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": subject,
+        "tenant": checked_tenant(tenant),
+        "roles": sorted(roles),
+        "nbf": int(issued) - CLOCK_SKEW_SECONDS,
+        "exp": math.ceil(issued + ttl),
+        "jti": uuid.uuid4().hex,
+    }
+    key = private_key.key
+    return jwt.encode({"alg": ALGORITHM, "kid": key.kid}, claims, key, algorithms=[ALGORITHM])
+
+
+def write_token(path: Path, token: str) -> None:
+    """Writes `token` into `path` (mode 0600) in one step, so that a reader never sees half of it."""
+    write_atomically(path, token + "\n", mode=0o600)
+
+
+def revoke(jwks: Path, token: str) -> None:
+    """Makes every service that reads `jwks` refuse `token` from now on, although it has not expired.
+
+    Its id is kept in the file, in a member `revoked` that other readers of a JWKS ignore (RFC 7517,
+    section 5), until the token would have expired. Raises ValueError if the token is not of these keys.
+    """
+    document = json.loads(jwks.read_text())
+    try:
+        claims = jwt.decode(token, key_set(document), algorithms=[*ACCEPTED_ALGORITHMS]).claims
+    except JoseError as error:
+        raise ValueError("the token was not signed by a key of this JWKS") from error
+    now = time.time()
+    revoked = {jti: exp for jti, exp in document.get("revoked", {}).items() if exp > now}
+    revoked[claims["jti"]] = claims["exp"]
+    document["revoked"] = revoked
+    write_atomically(jwks, json.dumps(document, indent=1), mode=0o644)
+
+
+class MintingTokenSource:
+    """Mints its own tokens; renews each when a third of its life is left."""
+
+    def __init__(
+        self,
+        private_key: SigningKey,
+        subject: str,
+        tenant: str,
+        roles: Iterable[str],
+        ttl: float = 600.0,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`ttl` is each token's life in seconds; `clock` the wall clock."""
+        self._private_key = private_key
+        self._subject = subject
+        self._tenant = tenant
+        self._roles = frozenset(roles)
+        self._ttl = ttl
+        self._clock = clock
+        self._renew_at = 0.0
+        self._token = ""
+        # The SDK's sync face calls from other threads.
+        self._lock = threading.Lock()
+
+    def token(self) -> str:
+        """A token with at least a third of its life left."""
+        with self._lock:
+            now = self._clock()
+            if now >= self._renew_at:
+                self._token = mint(
+                    self._private_key, self._subject, self._tenant, self._roles, self._ttl, now=now
+                )
+                self._renew_at = now + self._ttl * 2 / 3
+            return self._token

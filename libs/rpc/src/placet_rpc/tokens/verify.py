@@ -1,0 +1,180 @@
+"""Verification of tokens with the public keys of a JWKS (RFC 7517)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from joserfc import jwt
+from joserfc.errors import ExpiredTokenError, JoseError
+from joserfc.jwk import KeySet, OKPKey
+from joserfc.jwt import JWTClaimsRegistry
+
+from placet_rpc.errors import RPC_DOMAIN, Unauthenticated
+from placet_rpc.files import version_of
+from placet_rpc.identity import Principal, checked_tenant, normalize_address
+from placet_rpc.tokens import ACCEPTED_ALGORITHMS, AUDIENCE, ISSUER
+
+_MAX_TOKEN_BYTES: Final = 8192
+_MAX_SUBJECT: Final = 254
+_MAX_CACHED: Final = 10_000
+_MAX_CACHE_SECONDS: Final = 30.0
+_LOG = logging.getLogger("placet.rpc.tokens")
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A token's principal, until when the token is valid, and until when that need not be checked again."""
+
+    principal: Principal
+    expires: float  # wall clock, seconds
+    recheck: float  # monotonic clock, seconds
+
+
+class Verifier:
+    """Verifies tokens. Keeps each result for at most `cache_seconds` (30 at most).
+
+    The JWKS is read again as soon as it is replaced, and all kept results are then dropped. `clock` is
+    the wall clock, `ticks` a monotonic one; both in seconds.
+    """
+
+    def __init__(
+        self,
+        jwks: Path,
+        *,
+        issuer: str = ISSUER,
+        audience: str = AUDIENCE,
+        cache_seconds: float = _MAX_CACHE_SECONDS,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Reads the JWKS. Raises OSError or ValueError if it cannot be read or holds no usable key."""
+        self._path = jwks
+        self._authenticated_by = f"jwt:{issuer}"
+        self._cache_seconds = min(cache_seconds, _MAX_CACHE_SECONDS)
+        self._clock = clock
+        self._ticks = ticks
+        self._claims = JWTClaimsRegistry(
+            now=lambda: int(clock()),
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": audience},
+            sub={"essential": True},
+            exp={"essential": True},
+            nbf={"essential": True},
+            jti={"essential": True},
+        )
+        self._cache: dict[str, Verified] = {}
+        self._version = version_of(jwks)
+        self._keys, self._revoked = _read_jwks(jwks)
+
+    def verify(self, token: str) -> Principal:
+        """The token's principal, in the tenant that the token names. Raises Unauthenticated.
+
+        The error's cause says why an invalid token was refused. It is for the server's log, not the caller.
+        """
+        return self._verified(token).principal
+
+    def valid_for(self, token: str) -> float:
+        """Seconds after which `token` must be verified again, at most 30. Raises Unauthenticated."""
+        verified = self._verified(token)
+        return max(0.0, min(verified.recheck - self._ticks(), verified.expires - self._clock()))
+
+    def _verified(self, token: str) -> Verified:
+        self._follow_file()
+        ticks = self._ticks()
+        known = self._cache.get(token)
+        if known is not None and ticks < known.recheck and self._clock() < known.expires:
+            return known
+        verified = self._check(token, ticks)
+        if len(self._cache) >= _MAX_CACHED:
+            self._cache.clear()
+        self._cache[token] = verified
+        return verified
+
+    def _check(self, token: str, ticks: float) -> Verified:
+        if len(token) > _MAX_TOKEN_BYTES:
+            raise _invalid() from ValueError(
+                f"a token of {len(token)} bytes; the limit is {_MAX_TOKEN_BYTES}"
+            )
+        try:
+            claims = jwt.decode(token, self._keys, algorithms=[*ACCEPTED_ALGORITHMS]).claims
+            self._claims.validate(claims)
+            principal = self._principal(claims)
+        except ExpiredTokenError as error:
+            raise _refused("the token has expired; get a fresh one", "TOKEN_EXPIRED") from error
+        except (JoseError, ValueError) as error:
+            raise _invalid() from error
+        if claims["jti"] in self._revoked:
+            raise _refused("the token was revoked", "TOKEN_REVOKED")
+        return Verified(principal, float(claims["exp"]), ticks + self._cache_seconds)
+
+    def _principal(self, claims: dict[str, object]) -> Principal:
+        """The caller that `claims` describe. Raises ValueError if a claim breaks the rules of `mint`."""
+        subject, tenant, roles = claims["sub"], claims.get("tenant"), claims.get("roles")
+        if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT:
+            raise ValueError(f"claim sub must be a text of 1 to {_MAX_SUBJECT} characters")
+        if "@" in subject and not subject.isascii():
+            # Two addresses that look the same would be two people, and nobody can be asked by such a one.
+            raise ValueError("claim sub is an address with characters beyond ASCII")
+        if not isinstance(tenant, str):
+            raise ValueError("claim tenant must be a text")  # noqa: TRY004 (a wrong token, not a wrong call)
+        if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+            raise ValueError("claim roles must be a list of texts")
+        return Principal(
+            normalize_address(subject), checked_tenant(tenant), frozenset(roles), self._authenticated_by
+        )
+
+    def _follow_file(self) -> None:
+        """Reads the JWKS again if it was replaced. Keeps the old keys while the file cannot be read."""
+        try:
+            version = version_of(self._path)
+            if version == self._version:
+                return
+            # Also when it cannot be read: the same broken file is not read again for every call.
+            self._version = version
+            self._keys, self._revoked = _read_jwks(self._path)
+        except (OSError, ValueError) as error:
+            _LOG.warning("cannot read the JWKS again, keeping the earlier keys: %s", error)
+            return
+        self._cache.clear()
+
+
+def key_set(document: dict[str, object]) -> KeySet:
+    """The Ed25519 keys of a JWKS; others are ignored (RFC 7517, section 5). Raises ValueError without any."""
+    entries = document.get("keys")
+    if not isinstance(entries, list):
+        raise ValueError("a JWKS needs the member keys")  # noqa: TRY004 (a wrong file, not a wrong call)
+    try:
+        keys = [
+            # Without `alg`: the key serves both names of the algorithm, whichever its publisher wrote.
+            OKPKey.import_key({name: value for name, value in entry.items() if name != "alg"})
+            for entry in entries
+            if isinstance(entry, dict) and entry.get("kty") == "OKP" and entry.get("crv") == "Ed25519"
+        ]
+    except JoseError as error:
+        raise ValueError(f"a JWKS holds a broken key: {error}") from error
+    if not keys:
+        raise ValueError("a JWKS needs at least one Ed25519 key")
+    return KeySet([*keys])
+
+
+def _read_jwks(path: Path) -> tuple[KeySet, frozenset[str]]:
+    """The Ed25519 keys in a JWKS and the ids of revoked tokens. Raises OSError or ValueError."""
+    document = json.loads(path.read_text())
+    if not isinstance(document, dict) or not isinstance(document.get("revoked", {}), dict):
+        raise ValueError(f"{path} is no JWKS")  # noqa: TRY004 (a wrong file, not a wrong call)
+    return key_set(document), frozenset(document.get("revoked", {}))
+
+
+def _invalid() -> Unauthenticated:
+    # One sentence for all causes: a forger learns nothing from it.
+    return _refused("the token is not valid here", "TOKEN_INVALID")
+
+
+def _refused(message: str, reason: str) -> Unauthenticated:
+    return Unauthenticated(message, reason=reason, domain=RPC_DOMAIN)
