@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 
 
 async def content() -> Content:
-    """What is to be decided."""
+    """The content to decide on."""
     return Content(text="text", requester="ci@example.com", extracted=False)
 
 
@@ -49,7 +49,7 @@ class Script:
 
 @pytest.fixture
 def script() -> Script:
-    """What the server will say."""
+    """The replies of the server."""
     return Script()
 
 

@@ -1,4 +1,4 @@
-"""What the counts say: the area under the ROC curve of each version, and how sure that is. Pure.
+"""The area under the ROC curve of each version's scores, with its confidence interval. Pure.
 
 scikit-learn takes two seconds to import, so it is imported where it is used, and only then.
 """
@@ -11,8 +11,8 @@ from typing import Final
 
 from placet_workflows.evaluation import EvaluationInput, EvaluationProgress, EvaluationReport, VersionReport
 
-# With ten of each the 95 % interval of an AUC of 0.75 reaches from 0.49 to 0.90: with fewer, even a score
-# that separates well cannot be told from one that says nothing.
+# With ten of each the 95 % interval of an AUC of 0.75 is 0.49 to 0.90: with fewer, even a score that
+# separates well cannot be distinguished from a random one.
 MINIMUM: Final = 10
 CONFIDENCE_LEVEL: Final = 0.95
 # The standard normal quantile of that level, two-sided.
@@ -51,9 +51,9 @@ def _version_report(model: str, prompt_digest: str, scores: Mapping[int, tuple[i
 
 
 def auc(scores: Mapping[int, tuple[int, int]]) -> float:
-    """The chance that a rejected request has a higher score than an approved one, a tie counted half.
+    """The probability that a rejected request scores higher than an approved one; a tie counts half.
 
-    `scores` holds, by score, how many were approved and how many rejected; at least one of each.
+    `scores` maps a score to the numbers of approved and rejected requests; at least one of each.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -70,9 +70,9 @@ def auc(scores: Mapping[int, tuple[int, int]]) -> float:
 def interval(area: float, approved: int, rejected: int) -> tuple[float, float]:
     """The bounds of an AUC's confidence interval, in [0, 1].
 
-    Newcombe's method 5 (Statistics in Medicine 25, 2006, pages 559-573): all true areas from which the
-    one that was found lies no further than Z standard errors, by the variance of Hanley and McNeil
-    (Radiology 143, 1982, pages 29-36) at the true area. So an area of 1 from few requests is not sure.
+    Newcombe's method 5 (Statistics in Medicine 25, 2006, pages 559-573): all true areas within Z standard
+    errors of the measured one, by the variance of Hanley and McNeil (Radiology 143, 1982, pages 29-36) at the
+    true area. So an area of 1 from few requests has a wide interval.
     """
     low = _lower_bound(area, approved, rejected)
     return low, 1 - _lower_bound(1 - area, approved, rejected)

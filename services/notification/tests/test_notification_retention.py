@@ -1,4 +1,4 @@
-"""Who was told what is forgotten by age; that it was told is not."""
+"""Recipient and message are erased by age; that they were delivered is not."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def told(store: Store, payload: Payload, key: str = "key", when: datetime 
 
 
 async def cells(database: Database) -> str:
-    """All that the deliveries say."""
+    """The words of all deliveries."""
 
     def read(connection: sa.Connection) -> str:
         return str(connection.execute(sa.select(METADATA.tables["delivery"])).all())
@@ -53,28 +53,28 @@ async def cells(database: Database) -> str:
     return await database.query(read)
 
 
-async def test_what_is_old_is_forgotten_and_what_is_not_stays(
+async def test_what_is_old_is_purged_and_what_is_not_stays(
     store: Store, payload: Payload, database: Database
 ) -> None:
     old = await told(store, payload)
     new = await told(store, payload, "other", NEW)
 
-    assert await store.forget(BETWEEN) == 1
-    assert await store.forget(BETWEEN) == 0
+    assert await store.purge(BETWEEN) == 1
+    assert await store.purge(BETWEEN) == 0
 
     stored = await store.get("default", old.notification.id)
     empty = replace(payload, recipient="", title="", reason="", approver="")
     assert stored == replace(old, notification=replace(old.notification, payload=empty))
     assert await store.get("default", new.notification.id) == new
-    await store.forget(NEW + timedelta(days=1))
+    await store.purge(NEW + timedelta(days=1))
     said = await cells(database)
     assert [word for word in WORDS if word in said] == []
     assert "order-1" in said
 
 
-async def test_nobody_is_told_again_what_was_forgotten(store: Store, payload: Payload) -> None:
+async def test_nobody_is_told_again_what_was_purged(store: Store, payload: Payload) -> None:
     await told(store, payload)
-    await store.forget(NEW)
+    await store.purge(NEW)
 
     again = await store.claim("default", "key", payload, lease(NEW))
 
@@ -89,7 +89,7 @@ async def test_what_was_not_told_yet_is_told_in_the_callers_words_and_they_are_n
 ) -> None:
     first = (await store.claim("default", "key", payload, lease())).delivery
     await store.not_taken("default", first.notification.id, lease=lease(), detail=f"no way to {WORDS[0]}")
-    await store.forget(NEW)
+    await store.purge(NEW)
 
     again = await store.claim("default", "key", payload, lease(NEW))
     assert (again.granted, again.delivery.notification.payload) == (True, payload)
@@ -101,13 +101,13 @@ async def test_what_was_not_told_yet_is_told_in_the_callers_words_and_they_are_n
     assert [word for word in WORDS if word in said] == []
 
 
-async def test_all_that_is_old_is_forgotten_some_at_a_time(
+async def test_all_that_is_old_is_purged_some_at_a_time(
     store: Store, payload: Payload, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "_OLDEST", store_module._OLDEST.limit(2))
     for number in range(5):
         await told(store, payload, str(number))
-    async with purge_periodically(store.forget, timedelta(0)):
+    async with purge_periodically(store.purge, timedelta(0)):
         await until_empty(database)
 
 
@@ -116,7 +116,7 @@ async def until_empty(database: Database) -> None:
         if WORDS[0] not in await cells(database):
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("not forgotten within 15 s")
+    raise AssertionError("not purged within 15 s")
 
 
 @asynccontextmanager
@@ -126,7 +126,7 @@ async def opened(url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def test_what_was_forgotten_is_gone_from_the_file(sqlite_url: str, payload: Payload) -> None:
+async def test_what_was_purged_is_gone_from_the_file(sqlite_url: str, payload: Payload) -> None:
     async with opened(sqlite_url) as database:
         store = Store(database)
         for number in range(60):
@@ -135,7 +135,7 @@ async def test_what_was_forgotten_is_gone_from_the_file(sqlite_url: str, payload
                 payload, title=f"title-{number:02}-" * 20, recipient=f"to-{number:02}-@example.com"
             )
             await told(store, words, str(number), when)
-        await store.forget(BETWEEN)
+        await store.purge(BETWEEN)
         raw = contents(sqlite_url)
     for number in range(60):
         for word in (f"title-{number:02}-", f"to-{number:02}-"):

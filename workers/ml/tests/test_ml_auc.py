@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placet_worker_ml.separation import MINIMUM, auc, interval, report
+from placet_worker_ml.auc import MINIMUM, auc, interval, report
 from placet_workflows.evaluation import (
     EvaluationInput,
     EvaluationProgress,
