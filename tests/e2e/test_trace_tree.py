@@ -6,8 +6,8 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import format_trace_id, get_tracer
 
-from placet_cli.spans import load_trace
-from placet_cli.spans.model import Span
+from placet_devstack.spans import load_trace
+from placet_devstack.spans.model import Span
 from placet_testing.stack import ALICE, Stack, until
 
 pytestmark = pytest.mark.integration
