@@ -52,16 +52,17 @@ function reason(error) {
 
 const [title = "Pay invoice 4711", approver = "alice@example.com"] = process.argv.slice(2);
 try {
-  const { id: approval_id } = await patiently("RequestApproval", {
+  const { approval_id } = await patiently("RequestApproval", {
     request_id: randomUUID(),
     title,
     content: { body: Buffer.from("EUR 950 to ACME"), media_type: "text/plain" },
     policy: "simple",
-    required_approver: approver,
+    approval: {},
+    assignments: [{ slot: "required_approver", people: [approver] }],
   }, 10);
   console.log(approval_id);
   for (let outcome = null; !outcome; ) {
-    ({ approval: { outcome } } = await patiently("AwaitOutcome", { id: approval_id }, 30));
+    ({ approval: { outcome } } = await patiently("AwaitOutcome", { approval_id }, 30));
     if (outcome) console.log(`${outcome.state} by ${outcome.approver}: ${outcome.reasoning}`);
   }
 } catch (error) {
