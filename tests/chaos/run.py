@@ -14,11 +14,11 @@ from pathlib import Path
 
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen
-from placet_testing import racing
-from placet_testing.crowd import CALLERS, crowd
-from placet_testing.racing import Arena, Rival, races
+from placet_testing.chaos import races as racing
+from placet_testing.chaos.duplicates import CALLERS, crowd
+from placet_testing.chaos.races import Arena, Rival, races
+from placet_testing.chaos.random_kills import storm
 from placet_testing.stack import running_test_stack
-from placet_testing.storm import storm
 
 EPILOG = """\
 ordeals, for --only:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from placet_testing.crowd import crowd
+from placet_testing.chaos.duplicates import crowd
 from placet_testing.stack import Stack
 
 pytestmark = pytest.mark.integration

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from placet_testing import racing
-from placet_testing.racing import Arena, Rival, races
+from placet_testing.chaos import races as racing
+from placet_testing.chaos.races import Arena, Rival, races
 
 pytestmark = pytest.mark.integration
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from placet_testing.chaos.random_kills import storm
 from placet_testing.stack import Stack
-from placet_testing.storm import storm
 
 pytestmark = pytest.mark.integration
 

@@ -20,7 +20,7 @@ from temporalio.client import WorkflowHistory
 
 if TYPE_CHECKING:
     # Only then: pytest wants to import its plugins' packages itself.
-    from placet_testing.workflows import Stage
+    from placet_testing.workflow_environment import Stage
 
 HERE = Path(__file__).resolve().parent
 HISTORIES = HERE / "histories"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import settings
 from temporalio.testing import WorkflowEnvironment
 
-from placet_testing.fakes import Services
-from placet_testing.workflows import Stage, on_stage, real_time, skipping_time
+from placet_testing.fake_services import Services
+from placet_testing.workflow_environment import Stage, on_stage, real_time, skipping_time
 
 # An example's time says more about the machine than about the rules.
 settings.register_profile("placet", deadline=None)

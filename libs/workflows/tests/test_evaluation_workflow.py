@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from placet_testing.workflows import sandbox
+from placet_testing.workflow_environment import sandbox
 from placet_workflows.evaluation import (
     EvaluationInput,
     EvaluationProgress,

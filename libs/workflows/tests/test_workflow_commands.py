@@ -13,8 +13,8 @@ from temporalio.common import RawValue
 from temporalio.testing import WorkflowEnvironment
 
 from placet_domain.events import ErrorReason, Refused, Source, State, Verdict, Voted
-from placet_testing.fakes import Services, delivering, never_telling_the_asked
-from placet_testing.playing import (
+from placet_testing.fake_services import Services, delivering, never_telling_the_asked
+from placet_testing.simulation import (
     ALICE,
     BOB,
     CONTENT,
@@ -24,7 +24,7 @@ from placet_testing.playing import (
     decision,
     person,
 )
-from placet_testing.workflows import Stage, default_worker, on_stage, shipped_policy, until
+from placet_testing.workflow_environment import Stage, default_worker, on_stage, shipped_policy, until
 from placet_workflows.activity_types import NotifyInput, NotifyResult, Status
 from placet_workflows.names import COMMAND_SIGNAL
 

@@ -10,9 +10,9 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.exceptions import ApplicationError
 
 from placet_domain.events import Asked, Notified, Source, State
-from placet_testing.fakes import delivering, never_answering
-from placet_testing.playing import ALICE, BOB, REQUESTER, decision
-from placet_testing.workflows import Stage, until
+from placet_testing.fake_services import delivering, never_answering
+from placet_testing.simulation import ALICE, BOB, REQUESTER, decision
+from placet_testing.workflow_environment import Stage, until
 from placet_workflows.activity_types import NotifyInput, NotifyResult
 
 pytestmark = pytest.mark.integration

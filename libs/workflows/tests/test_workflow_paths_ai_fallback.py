@@ -21,7 +21,7 @@ from placet_domain.events import (
     TierOpened,
     Verdict,
 )
-from placet_testing.fakes import (
+from placet_testing.fake_services import (
     approving_ai,
     deep_model,
     never_answering,
@@ -29,8 +29,8 @@ from placet_testing.fakes import (
     quick_assessment,
     saying,
 )
-from placet_testing.playing import ALICE, ai_says, cancellation, decision, screened
-from placet_testing.workflows import Stage
+from placet_testing.simulation import ALICE, ai_says, cancellation, decision, screened
+from placet_testing.workflow_environment import Stage
 from placet_workflows.activity_types import DecideInput, DecideResult
 
 pytestmark = pytest.mark.integration

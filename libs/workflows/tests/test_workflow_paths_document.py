@@ -22,9 +22,9 @@ from placet_domain.events import (
     State,
     Verdict,
 )
-from placet_testing.fakes import deep_model, never_answering, quick_assessment, saying
-from placet_testing.playing import ALICE, BOB, ai_says, cancellation, decision, screened
-from placet_testing.workflows import Stage
+from placet_testing.fake_services import deep_model, never_answering, quick_assessment, saying
+from placet_testing.simulation import ALICE, BOB, ai_says, cancellation, decision, screened
+from placet_testing.workflow_environment import Stage
 from placet_workflows.names import TaskQueue
 
 pytestmark = pytest.mark.integration

@@ -17,9 +17,9 @@ from placet_domain.events import (
     TimedOut,
     Verdict,
 )
-from placet_testing.fakes import saying
-from placet_testing.playing import ALICE, BOB, REQUESTER, ai_says, cancellation, decision
-from placet_testing.workflows import Stage, until
+from placet_testing.fake_services import saying
+from placet_testing.simulation import ALICE, BOB, REQUESTER, ai_says, cancellation, decision
+from placet_testing.workflow_environment import Stage, until
 from placet_workflows.names import TaskQueue
 
 pytestmark = pytest.mark.integration

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from placet_domain.events import Closed, DecisionType, Processed, Source, State, TierOpened, Verdict
-from placet_testing.playing import ALICE, REQUESTER, cancellation, decision
-from placet_testing.workflows import Stage
+from placet_testing.simulation import ALICE, REQUESTER, cancellation, decision
+from placet_testing.workflow_environment import Stage
 from placet_workflows.names import TaskQueue
 
 pytestmark = pytest.mark.integration

@@ -10,9 +10,9 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from placet_testing.fakes import Services, deep_model
-from placet_testing.playing import screened
-from placet_testing.workflows import PATIENCE, PAUSE, Request, on_stage, until
+from placet_testing.fake_services import Services, deep_model
+from placet_testing.simulation import screened
+from placet_testing.workflow_environment import PATIENCE, PAUSE, Request, on_stage, until
 from placet_workflows.activity_types import DecideInput
 from placet_workflows.names import Activity, TaskQueue
 

@@ -12,9 +12,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from placet_domain.commands import Command
 from placet_domain.events import ErrorReason, Refused, Source, State, Verdict
-from placet_testing.fakes import Services
-from placet_testing.playing import ALICE, BOB, REQUESTER, decision
-from placet_testing.workflows import PATIENCE, PAUSE, Request, Stage, on_stage
+from placet_testing.fake_services import Services
+from placet_testing.simulation import ALICE, BOB, REQUESTER, decision
+from placet_testing.workflow_environment import PATIENCE, PAUSE, Request, Stage, on_stage
 from placet_workflows.activity_types import Status
 
 pytestmark = pytest.mark.integration

@@ -10,8 +10,8 @@ import pytest
 from placet_domain.commands import Command
 from placet_domain.events import Event, Notified, Source
 from placet_domain.state import ApprovalState
-from placet_testing.playing import ALICE, REQUESTER, TENANT, decision
-from placet_testing.workflows import Request, Stage
+from placet_testing.simulation import ALICE, REQUESTER, TENANT, decision
+from placet_testing.workflow_environment import Request, Stage
 from placet_workflows.activity_types import ApprovalInput, NotifyInput
 from placet_workflows.names import APPROVAL_WORKFLOW, TaskQueue
 

@@ -18,7 +18,7 @@ from temporalio.client import Client
 from placet_domain.events import State
 from placet_temporal import TemporalSettings, connect
 from placet_temporal.evaluations import evaluation_standing, start_evaluation
-from placet_testing.workflows import real_time
+from placet_testing.workflow_environment import real_time
 from placet_workflows.evaluation import EvaluationInput
 
 pytestmark = pytest.mark.integration

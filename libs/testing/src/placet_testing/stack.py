@@ -45,7 +45,10 @@ SOON = 30.0
 EVENTUALLY = 90.0
 ROLES = {AUDITOR: frozenset({"auditor", "operator"})}
 # What runs instead of a worker in a breakable stack.
-FAILING = {"worker-default": "placet_testing.failing_worker", "worker-ml": "placet_testing.halting_worker"}
+FAILING = {
+    "worker-default": "placet_testing.failpoint_worker",
+    "worker-ml": "placet_testing.failpoint_ml_worker",
+}
 PAYMENT = b"Please transfer 50,000 EUR to IBAN DE89 3704 0044 0532 0130 00 today"
 
 
@@ -299,7 +302,7 @@ def breakable(home: Home, specs: Sequence[ProcessSpec]) -> list[ProcessSpec]:
     for spec in specs:
         module = FAILING.get(spec.name)
         command = spec.command if module is None else (sys.executable, "-m", module)
-        gate = (sys.executable, "-m", "placet_testing.gate", str(folder / f"{spec.name}.shut"))
+        gate = (sys.executable, "-m", "placet_testing.start_gate", str(folder / f"{spec.name}.shut"))
         env = {**spec.env, "PLACET_FAILPOINTS": str(folder)}
         changed.append(dataclasses.replace(spec, command=(*gate, *command), env=env, start_limit=EVENTUALLY))
     return changed

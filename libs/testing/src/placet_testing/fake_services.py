@@ -14,7 +14,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from placet_domain.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode
-from placet_testing.playing import ai_says, screened
+from placet_testing.simulation import ai_says, screened
 from placet_workflows.activity_types import (
     AppendInput,
     AppendResult,

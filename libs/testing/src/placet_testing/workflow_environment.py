@@ -35,8 +35,8 @@ from placet_domain.events import (
     TimedOut,
 )
 from placet_domain.policy import Policy
-from placet_testing.fakes import Services
-from placet_testing.playing import TENANT, received_event
+from placet_testing.fake_services import Services
+from placet_testing.simulation import TENANT, received_event
 from placet_workflows.activity_types import (
     ApprovalInput,
     NotifyInput,

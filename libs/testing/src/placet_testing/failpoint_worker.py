@@ -1,4 +1,4 @@
-"""The default worker with failpoints: `python -m placet_testing.failing_worker`.
+"""The default worker with failpoints: `python -m placet_testing.failpoint_worker`.
 
 A failpoint is a file in the folder PLACET_FAILPOINTS; it fires once, for the first append of its request
 that holds an event of its kind, after the append is durable and before Temporal hears of it:
