@@ -1,4 +1,4 @@
-"""A stage for `ApprovalWorkflow`: a Temporal server, workers on the real queues, and fakes behind them.
+"""A test environment for `ApprovalWorkflow`: a Temporal server, workers on the real queues, and fakes.
 
 A test says what the services answer, lets time pass, and looks at what was logged.
 """
@@ -73,7 +73,7 @@ async def skipping_time() -> AsyncIterator[WorkflowEnvironment]:
     """The server on which weeks pass in milliseconds while nothing runs."""
     environment = await WorkflowEnvironment.start_time_skipping(
         data_converter=pydantic_data_converter,
-        identity="stage",
+        identity="tests",
         test_server_existing_path=str(_BIN / "temporal-test-server"),
     )
     async with environment:
@@ -96,7 +96,7 @@ async def real_time() -> AsyncIterator[WorkflowEnvironment]:
     """The real server as the embedded stack tunes it, in memory."""
     environment = await WorkflowEnvironment.start_local(
         data_converter=pydantic_data_converter,
-        identity="stage",
+        identity="tests",
         dev_server_existing_path=str(_BIN / "temporal"),
         dev_server_log_level="error",
         dev_server_extra_args=[part for value in TUNING for part in ("--dynamic-config-value", value)],
@@ -114,16 +114,16 @@ async def until(holds: Callable[[], bool]) -> None:
 
 @dataclass
 class Request:
-    """One request on the stage."""
+    """One request on the environment."""
 
     id: str
-    stage: Stage
+    environment: TestEnvironment
     handle: WorkflowHandle[Any, Any]
 
     @property
     def events(self) -> list[Event]:
         """Logged events, in order."""
-        return [stored.entry.event for stored in self.stage.services.log.entries[self.id]]
+        return [stored.entry.event for stored in self.environment.services.log.entries[self.id]]
 
     @property
     def path(self) -> list[str]:
@@ -161,7 +161,7 @@ class Request:
         return list(described.raw_description.pending_activities)
 
     def _notices(self) -> list[NotifyInput]:
-        return [notice for notice in self.stage.services.delivered if notice.approval_id == self.id]
+        return [notice for notice in self.environment.services.delivered if notice.approval_id == self.id]
 
     def waited(self, tier: int) -> timedelta:
         """Time waited for a tier that timed out."""
@@ -172,11 +172,11 @@ class Request:
     async def silence(self, duration: timedelta) -> None:
         """Lets time pass. Time stands still while a task of any queue waits or runs."""
         async with asyncio.timeout(PATIENCE):
-            await self.stage.environment.sleep(duration)
+            await self.environment.environment.sleep(duration)
 
     async def silence_until(self, step: str) -> None:
         """Lets time pass until a type of event was logged."""
-        async with unlocked(self.stage.environment):
+        async with unlocked(self.environment.environment):
             await self.reaches(step)
 
     async def send(self, command: object) -> None:
@@ -193,7 +193,7 @@ class Request:
 
 
 @dataclass
-class Stage:
+class TestEnvironment:
     """Server, workers and services."""
 
     environment: WorkflowEnvironment
@@ -245,16 +245,16 @@ class Stage:
 
 
 @asynccontextmanager
-async def on_stage(
+async def running_environment(
     environment: WorkflowEnvironment, services: Services, *, openai: bool = True, default: bool = True
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[TestEnvironment]:
     """Workers for a test; either can be left out, and what it would do stays in its queue."""
     async with AsyncExitStack() as workers:
         if default:
             await workers.enter_async_context(default_worker(environment.client, services))
         if openai:
             await workers.enter_async_context(openai_worker(environment.client, services))
-        yield Stage(environment, services, environment.client)
+        yield TestEnvironment(environment, services, environment.client)
 
 
 def default_worker(client: Client, services: Services, **options: Any) -> Worker:  # Any: the SDK's options

@@ -20,7 +20,7 @@ SETTLING = 1.0
 
 
 @dataclass
-class Crowd:
+class DuplicateRun:
     """Result of the run: `faults` names each broken promise, and is empty."""
 
     keys: int = 0
@@ -29,10 +29,12 @@ class Crowd:
     faults: list[str] = field(default_factory=list)
 
 
-async def crowd(stack: Stack, keys: int, progress: Callable[[Crowd], None] = lambda _crowd: None) -> Crowd:
+async def send_duplicates(
+    stack: Stack, keys: int, progress: Callable[[DuplicateRun], None] = lambda _run: None
+) -> DuplicateRun:
     """For each of `keys` request ids, sends one request a hundred times at once, each until it is answered.
     Then compares the ids that were answered with the log, with the view, and with Temporal's workflows."""
-    found, ids, bound = Crowd(), set[str](), asyncio.Semaphore(KEYS_AT_ONCE)
+    found, ids, bound = DuplicateRun(), set[str](), asyncio.Semaphore(KEYS_AT_ONCE)
     before, shown_before = await _workflows(stack), await _shown(stack)
 
     async def one() -> None:
@@ -73,7 +75,7 @@ async def _settled(stack: Stack, last: str) -> Counter[str]:
     return listed
 
 
-async def _at_once(stack: Stack, found: Crowd) -> set[str]:
+async def _at_once(stack: Stack, found: DuplicateRun) -> set[str]:
     request = a_request()
     answered = (until(partial(stack.sent, request), "it is accepted", EVENTUALLY) for _ in range(CALLERS))
     ids = set(await asyncio.gather(*answered))

@@ -106,7 +106,7 @@ class PunctualModel(FakeModel):
 
 
 @dataclass(frozen=True)
-class Arena:
+class RaceStack:
     """The stack on which the races run."""
 
     stack: Stack
@@ -114,7 +114,7 @@ class Arena:
 
 
 @asynccontextmanager
-async def arena(folder: Path) -> AsyncIterator[Arena]:
+async def race_stack(folder: Path) -> AsyncIterator[RaceStack]:
     """A stack with fast clocks, whose AI answers when it is told to."""
     policies = folder / "policies"
     policies.mkdir()
@@ -129,11 +129,14 @@ async def arena(folder: Path) -> AsyncIterator[Arena]:
         }
         stack = running_test_stack(folder, clock_scale=CLOCK_SCALE, failpoints=False, environment=environment)
         async with stack as running:
-            yield Arena(running, model)
+            yield RaceStack(running, model)
 
 
 async def races(
-    arena: Arena, rival: Rival, count: int, progress: Callable[[Races], None] = lambda _races: None
+    stack_of_races: RaceStack,
+    rival: Rival,
+    count: int,
+    progress: Callable[[Races], None] = lambda _races: None,
 ) -> Races:
     """Runs so many races, and compares answers, log and view after each.
 
@@ -150,7 +153,7 @@ async def races(
         await asyncio.sleep(place * LEAD / AT_ONCE)
         for _ in turns:
             try:
-                while not await _race(arena, held, aim):
+                while not await _race(stack_of_races, held, aim):
                     aim.lengthen()
             except (AssertionError, PlacetError) as error:
                 held.faults.append(f"{type(error).__name__}: {error}")
@@ -180,10 +183,10 @@ class _Aim:
         self.offset = min(max(wanted, EARLIEST), LATEST)
 
 
-async def _race(arena: Arena, held: Races, aim: _Aim) -> bool:
+async def _race(stack_of_races: RaceStack, held: Races, aim: _Aim) -> bool:
     """One race; whether there was one, because its person was asked before it was over."""
-    stack = arena.stack
-    asked = await _asked(arena, held.rival, aim.lead)
+    stack = stack_of_races.stack
+    asked = await _asked(stack_of_races, held.rival, aim.lead)
     if asked is None:
         return False
     approval_id, moment = asked
@@ -203,12 +206,12 @@ async def _race(arena: Arena, held: Races, aim: _Aim) -> bool:
     return True
 
 
-async def _asked(arena: Arena, rival: Rival, lead: float) -> tuple[str, float] | None:
+async def _asked(stack_of_races: RaceStack, rival: Rival, lead: float) -> tuple[str, float] | None:
     """Asks; the request's id, and when (in Unix time) its wait ends unless a person is faster. None when it
     ended before anybody was asked."""
-    stack = arena.stack
+    stack = stack_of_races.stack
     if rival is Rival.AI:
-        return await _asked_of_the_ai(arena)
+        return await _asked_of_the_ai(stack_of_races)
     deadline = time.time() + lead
     if rival is Rival.TIMEOUT:
         approval_id = await stack.request("race-timeout")
@@ -227,11 +230,11 @@ async def _asked(arena: Arena, rival: Rival, lead: float) -> tuple[str, float] |
     return approval_id, due if rival is Rival.TIMEOUT else deadline
 
 
-async def _asked_of_the_ai(arena: Arena) -> tuple[str, float]:
+async def _asked_of_the_ai(stack_of_races: RaceStack) -> tuple[str, float]:
     order = str(uuid.uuid4())
-    moment = arena.model.expect(order)
+    moment = stack_of_races.model.expect(order)
     content = approval_pb2.Content(body=f"Please refund order {order}".encode(), media_type="text/plain")
-    approval_id = await arena.stack.request("escalating", content=content)
+    approval_id = await stack_of_races.stack.request("escalating", content=content)
     try:
         async with asyncio.timeout(ASKED_WITHIN):
             return approval_id, await moment
