@@ -18,8 +18,9 @@ from temporalio.common import RawValue
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_rpc.errors import FailedPrecondition, PlacetError
+from placet_testing.conditions import EVENTUALLY, SOON, until
 from placet_testing.failpoint_worker import KILL, SLOW
-from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, until
+from placet_testing.stack import ALICE, CALLER, Stack
 from placet_workflows.names import COMMAND_SIGNAL
 
 pytestmark = pytest.mark.integration

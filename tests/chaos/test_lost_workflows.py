@@ -13,7 +13,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
-from placet_testing.stack import ALICE, EVENTUALLY, Stack, until
+from placet_testing.conditions import EVENTUALLY, until
+from placet_testing.stack import ALICE, Stack
 
 pytestmark = pytest.mark.integration
 

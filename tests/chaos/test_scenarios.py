@@ -22,7 +22,8 @@ from placet_rpc.errors import (
     PlacetError,
     Unavailable,
 )
-from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, a_request, until
+from placet_testing.conditions import EVENTUALLY, SOON, until
+from placet_testing.stack import ALICE, CALLER, Stack, a_request
 
 pytestmark = pytest.mark.integration
 

@@ -15,7 +15,8 @@ import pytest
 
 from placet.notification.v1.notification_pb2 import DELIVERY_STATUS_PENDING
 from placet.notification.v1.notification_service_pb2 import ListDeliveriesRequest
-from placet_testing.stack import ALICE, EVENTUALLY, SOON, Stack, answered, running_test_stack, until
+from placet_testing.conditions import EVENTUALLY, SOON, until
+from placet_testing.stack import ALICE, Stack, answered, running_test_stack
 
 pytestmark = pytest.mark.integration
 

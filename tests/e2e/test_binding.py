@@ -17,7 +17,8 @@ from placet_devstack.mailsink import read_mails
 from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
 from placet_rpc.errors import FailedPrecondition
-from placet_testing.stack import ALICE, Stack, until
+from placet_testing.conditions import until
+from placet_testing.stack import ALICE, Stack
 from placet_workflows.names import COMMAND_SIGNAL
 
 pytestmark = pytest.mark.integration

@@ -14,8 +14,9 @@ import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
+from placet_testing.conditions import EVENTUALLY, SOON
 from placet_testing.failpoint_ml_worker import HALT, PAGE, READ
-from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, running_test_stack
+from placet_testing.stack import ALICE, CALLER, Stack, running_test_stack
 
 pytestmark = pytest.mark.integration
 

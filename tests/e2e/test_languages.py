@@ -18,7 +18,8 @@ import pytest
 import contracts
 from install import ROOT, VENV
 from placet_rpc.errors import FailedPrecondition, PermissionDenied
-from placet_testing.stack import EVENTUALLY, Stack, until
+from placet_testing.conditions import EVENTUALLY, until
+from placet_testing.stack import Stack
 
 pytestmark = pytest.mark.integration
 

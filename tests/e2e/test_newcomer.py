@@ -19,7 +19,9 @@ from placet_cli.home import Home, Ports
 from placet_devstack.claims import Holder, StackState
 from placet_devstack.doctor import SILENT_SECONDS
 from placet_devstack.probes import polled
-from placet_testing.stack import ALICE, BOB, EVENTUALLY, free_port_base, until
+from placet_testing.conditions import EVENTUALLY, until
+from placet_testing.ports import free_port_base
+from placet_testing.stack import ALICE, BOB
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from placet_testing.stack import EVENTUALLY, Stack, free_port_base, until
+from placet_testing.conditions import EVENTUALLY, until
+from placet_testing.ports import free_port_base
+from placet_testing.stack import Stack
 
 pytestmark = pytest.mark.integration
 

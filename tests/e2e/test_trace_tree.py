@@ -8,7 +8,8 @@ from opentelemetry.trace import format_trace_id, get_tracer
 
 from placet_devstack.spans import load_trace
 from placet_devstack.spans.model import Span
-from placet_testing.stack import ALICE, Stack, until
+from placet_testing.conditions import until
+from placet_testing.stack import ALICE, Stack
 
 pytestmark = pytest.mark.integration
 

@@ -18,8 +18,8 @@ from placet_rpc.errors import DataLoss, Internal, PlacetError
 from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import KeyFiles
+from placet_testing.ports import free_port_base
 from placet_testing.servicers import partial_servicer
-from placet_testing.stack import free_port_base
 
 pytestmark = pytest.mark.integration
 

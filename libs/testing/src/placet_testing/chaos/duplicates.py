@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from placet.approval.v1.approval_service_pb2 import ListApprovalsRequest
-from placet_testing.stack import CALLER, EVENTUALLY, SOON, Stack, a_request, answered, until
+from placet_testing.conditions import EVENTUALLY, SOON, until
+from placet_testing.stack import CALLER, Stack, a_request, answered
 from placet_workflows.names import APPROVAL_WORKFLOW
 
 CALLERS = 100

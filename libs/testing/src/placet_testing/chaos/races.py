@@ -19,8 +19,9 @@ from pathlib import Path
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_rpc.errors import InvalidArgument, PlacetError
+from placet_testing.conditions import EVENTUALLY, until
 from placet_testing.model import FakeModel, serving_model, verdict
-from placet_testing.stack import ALICE, EVENTUALLY, DecisionResult, Stack, running_test_stack, until
+from placet_testing.stack import ALICE, DecisionResult, Stack, running_test_stack
 
 # 2 h → 0.72 s, 4 h → 1.44 s: silence at both tiers lasts two seconds.
 CLOCK_SCALE = 10_000

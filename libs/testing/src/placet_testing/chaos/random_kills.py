@@ -12,7 +12,8 @@ from functools import partial
 
 from placet.event.v1 import event_pb2
 from placet_rpc.errors import PlacetError
-from placet_testing.stack import ALICE, Stack, a_request, until
+from placet_testing.conditions import until
+from placet_testing.stack import ALICE, Stack, a_request
 
 VICTIMS = ("temporal", "audit", "approval", "decision", "notification", "worker-default")
 AT_ONCE = 10
