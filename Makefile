@@ -52,7 +52,7 @@ demo: install ## six requests tell the story, a minute (EXIT=1: end by itself)
 bench: install ## measure against bare Temporal, twelve minutes (ARGS=--help)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
-chaos: install ## random kills, crowds and races, a quarter of an hour (ARGS=--help)
+chaos: install ## random kills, duplicates and races, a quarter of an hour (ARGS=--help)
 	@$(BIN)/python tests/chaos/run.py $(ARGS)
 
 clean: ## remove what was made, but no data (.placet stays)
