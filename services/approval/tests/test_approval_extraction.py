@@ -108,6 +108,7 @@ def test_nul_in_a_pdf_is_replaced_because_no_database_must_refuse_it() -> None:
     assert text_of(pdf("a\\000b")) == "a?b"
 
 
+@pytest.mark.slow
 def test_a_pdf_that_unpacks_to_too_much_text_is_refused() -> None:
     text = "Pay. " * (MAX_TEXT_BYTES // 5 // 4)
     bomb = pdf(*[text] * 5, compress=True)
@@ -117,6 +118,7 @@ def test_a_pdf_that_unpacks_to_too_much_text_is_refused() -> None:
         text_of(bomb)
 
 
+@pytest.mark.slow
 def test_a_pdf_that_unpacks_to_more_than_pypdf_takes_is_refused_as_such() -> None:
     content = b"BT /F1 12 Tf [" + b"(a) " * 200_000 + b"] TJ ET"
 
