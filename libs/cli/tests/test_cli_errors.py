@@ -74,10 +74,15 @@ def test_what_the_environment_says_need_not_be_said_again(
 
 
 def test_a_broken_rule_is_told_once_and_the_command_that_broke_it_helps() -> None:
-    violations = [FieldViolation("required_approver", "is missing; policy 'simple' asks somebody")]
-    error = InvalidArgument("required_approver: is missing", violations=violations)
+    violations = [
+        FieldViolation(
+            "assignments", "slot 'required_approver' is missing; policy 'simple' asks whom it names"
+        )
+    ]
+    error = InvalidArgument("assignments: slot 'required_approver' is missing", violations=violations)
     problem = problem_of(error, command="placet request")
-    assert problem.what == "--approver: is missing; policy 'simple' asks somebody"
+    given = "--approver, --manager or --assign"
+    assert problem.what == f"{given}: slot 'required_approver' is missing; policy 'simple' asks whom it names"
     assert (problem.why, problem.tries) == ("", ("placet request --help",))
 
 
