@@ -49,13 +49,13 @@ description = "A person has a while; then the policy rejects."
 
 [[tiers]]
 name = "approver"
-approver = "required"
+asks = ["required_approver"]
 decision_type = "human"
 timeout = "12 h"
 
 [fallback]
 by = "reject"
-reason = "{required} did not respond"
+reason = "{required_approver} did not respond"
 rejection = "Nobody responded in time"
 """
 
