@@ -218,7 +218,7 @@ async def _asked(stack_of_races: RaceStack, rival: Rival, lead: float) -> tuple[
         approval_id = await stack.request("race-timeout")
     else:
         try:
-            approval_id = await stack.request("simple", deadline=datetime.fromtimestamp(deadline, UTC))
+            approval_id = await stack.request("simple", deadline_time=datetime.fromtimestamp(deadline, UTC))
         except InvalidArgument:
             # Sent again for so long that its deadline has passed: this one was never accepted.
             return None
