@@ -72,6 +72,7 @@ class Calls:
             raise ResourceExhausted(
                 f"the service handles {self._limit} calls already; try later",
                 reason="TOO_MANY_CALLS",
+                metadata={"limit": str(self._limit)},
                 domain=RPC_DOMAIN,
             )
         if streaming and self.stopping.is_set():

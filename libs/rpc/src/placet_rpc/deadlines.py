@@ -36,5 +36,5 @@ def outgoing_timeout(wanted: float) -> float:
         return wanted
     usable = left - min(left * _KEPT_SHARE, _KEPT_AT_MOST)
     if usable <= 0:
-        raise DeadlineExceeded("the time of the call being handled ran out before another service was asked")
+        raise DeadlineExceeded("the call's deadline passed before another service was called")
     return min(wanted, usable)

@@ -149,7 +149,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> audit_service_pb2.GetReceiptResponse:
         """A request's path with its proofs, for whom it concerns."""
-        caller, approval_id = identity.current(), request.approval_id.lower()
+        caller, approval_id = identity.current(), request.approval_id
 
         def check(path: Sequence[Entry]) -> None:
             check_reader(caller, approval_id, _concerned(_events(path)), exists=bool(path))
@@ -209,7 +209,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> audit_service_pb2.EraseEventsResponse:
         """Erases, and says so in the log."""
-        tenant, approval_id = identity.current().tenant, request.approval_id.lower()
+        tenant, approval_id = identity.current().tenant, request.approval_id
 
         def check(path: Sequence[Entry]) -> None:
             check_erasable(approval_id, [event.WhichOneof("body") or "" for event in _events(path)])

@@ -58,7 +58,11 @@ class Stream:
                 tenant, min(cursor, MAX_CURSOR), recipient=recipient, limit=_PAGE
             )
             if cursor > end:
-                raise OutOfRange(f"the stream ends at {end}, before {cursor}; subscribe after {end}")
+                raise OutOfRange(
+                    f"the stream ends at {end}, before {cursor}; subscribe after {end}",
+                    reason="BEYOND_END",
+                    metadata={"after_cursor": str(cursor), "end": str(end)},
+                )
             for notification in page:
                 cursor = notification.cursor
                 yield Step(notification, cursor)
