@@ -18,10 +18,10 @@ from placet_audit.config import Settings
 from placet_audit.domain import TENANT_LEVEL, Append, Draft
 from placet_audit.feed import Feed
 from placet_audit.leaf import disclose, seal
+from placet_audit.log_keys import LogKeys
 from placet_audit.sequencer import Sequencer
-from placet_audit.signing import LogKeys
 from placet_audit.store import Store
-from placet_proof.signing import new_key
+from placet_proof.signer import new_key
 from placet_rpc.client import channel
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint

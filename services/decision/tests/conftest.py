@@ -139,7 +139,7 @@ class ScriptedProvider:
 
 @dataclass
 class Stack:
-    """All that runs, and how to reach it."""
+    """The running servers, and stubs for them."""
 
     approval: ScriptedApproval
     audit: ScriptedAudit
@@ -210,7 +210,7 @@ async def model() -> AsyncIterator[FakeModel]:
 
 @pytest.fixture
 def api_key() -> str:
-    """What no log and no error may show."""
+    """A key that no log and no error may show."""
     return "sk-test-4c1d9f0b7e"
 
 

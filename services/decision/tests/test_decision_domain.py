@@ -1,4 +1,4 @@
-"""What makes a result usable."""
+"""The rules that make a result usable."""
 
 import math
 from dataclasses import replace

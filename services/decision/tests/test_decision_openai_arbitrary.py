@@ -1,4 +1,4 @@
-"""The openai provider and whatever may come over its wire: an abstention or unavailable, and nothing else."""
+"""The openai provider and arbitrary answers: an abstention or unavailable, and nothing else."""
 
 import asyncio
 import gzip
@@ -66,7 +66,7 @@ FEW = settings(max_examples=60, deadline=None)
 
 
 async def ask_both(body: bytes, status: int = 200, encoding: str = "identity") -> list[object]:
-    """What becomes of an assessment and of a decision, when the model answers so."""
+    """The results of an assessment and of a decision, when the model gives this answer."""
     outcomes: list[object] = []
     headers = {"content-type": "application/json", "content-encoding": encoding}
     async with serving_model(FakeModel(status=status, body=body, headers=headers)) as model:

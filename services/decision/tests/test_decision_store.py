@@ -75,7 +75,7 @@ async def test_replicas_that_answer_at_once_store_one_answer(database_url: str) 
         await database.close()
 
 
-async def test_what_is_old_is_forgotten_and_the_same_call_is_a_new_one_then(
+async def test_what_is_old_is_purged_and_the_same_call_is_a_new_one_then(
     database_url: str,
 ) -> None:
     database = await Database.open(database_url, migrations="placet_decision")
@@ -92,23 +92,23 @@ async def test_what_is_old_is_forgotten_and_the_same_call_is_a_new_one_then(
     await answers.once(recent, work)
 
     before = datetime.now(UTC) - timedelta(days=184)
-    assert await store.forget(before) == 1
-    assert await store.forget(before) == 0
+    assert await store.purge(before) == 1
+    assert await store.purge(before) == 0
 
     assert await answers.once(recent, work) == b"answer 2"
     assert await answers.once(A, work) == b"answer 3"
     await database.close()
 
 
-async def test_answers_that_are_forgotten_meanwhile_do_no_harm(store: Store) -> None:
+async def test_answers_that_are_purged_meanwhile_do_no_harm(store: Store) -> None:
     given = [Answer(b"d" * 32, b"%d" % number) for number in range(40)]
 
-    async def forget() -> None:
+    async def purge() -> None:
         for _ in given:
-            await store.forget(datetime.now(UTC) + timedelta(days=1))
+            await store.purge(datetime.now(UTC) + timedelta(days=1))
 
     kept, _ = await asyncio.gather(
-        asyncio.gather(*(store.keep("tenant-a", "key-1", "approval-1", one) for one in given)), forget()
+        asyncio.gather(*(store.keep("tenant-a", "key-1", "approval-1", one) for one in given)), purge()
     )
     assert set(kept) <= set(given)
 

@@ -1,4 +1,4 @@
-"""What mails say, and what they cannot be made to say."""
+"""The text of mails, and what content cannot make them say."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -20,7 +20,7 @@ PostOffice = Any
 
 
 async def content() -> Content:
-    """What is to be decided."""
+    """The content to decide on."""
     return Content(text=".\n.hidden\n", requester="ci@example.com", extracted=False)
 
 

@@ -13,7 +13,7 @@ from placet_notification.smtp import EmailChannel, MailServer
 
 
 async def content() -> Content:
-    """What is to be decided."""
+    """The content to decide on."""
     return Content(text="text", requester="ci@example.com", extracted=False)
 
 
@@ -47,7 +47,7 @@ class Script:
 
 @pytest.fixture
 def script() -> Script:
-    """What the server will say."""
+    """The replies of the server."""
     return Script()
 
 

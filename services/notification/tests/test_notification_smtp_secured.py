@@ -25,7 +25,7 @@ PostOffice = Any
 
 
 async def content() -> Content:
-    """What is to be decided."""
+    """The content to decide on."""
     return Content(text="text", requester="ci@example.com", extracted=False)
 
 

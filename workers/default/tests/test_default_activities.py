@@ -1,4 +1,4 @@
-"""What becomes of a refused call: what can be mended is tried again, the rest is the workflow's."""
+"""Errors of calls: those that may pass are retried, the rest is for the workflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is counted of a log, and what is not."""
+"""The events of a log that count, and those that do not."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_only_the_newest_open_requests_are_remembered() -> None:
     for number in range(5):
         tally.take(number, f"request-{number}", Received())
 
-    assert [tally.forgot(f"request-{number}") for number in range(5)] == [True, True, True, False, False]
+    assert [tally.needs(f"request-{number}") for number in range(5)] == [True, True, True, False, False]
 
 
 def test_a_decided_request_takes_no_memory() -> None:
@@ -115,7 +115,7 @@ def test_a_decided_request_takes_no_memory() -> None:
     for body in (Received(), scored(0.4), APPROVED):
         tally.take(tally.next_index, "one", body)
 
-    assert tally.forgot("one")
+    assert tally.needs("one")
 
 
 def test_versions_beyond_the_most_that_are_kept_apart_are_told() -> None:

@@ -16,7 +16,7 @@ from placet_text.mixed_scripts import Mixture, mixtures
 from placet_text.warning_text import CAREFUL, NUMBERED, warning_words
 
 PATTERNS = (*characters.PATTERNS, *mixed_scripts.PATTERNS)
-"""All that decides what may deceive, for the digests of rules that build on it."""
+"""The patterns of all that may deceive, for the digests of rules that build on them."""
 
 __all__ = [
     "CAREFUL",

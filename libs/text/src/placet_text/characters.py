@@ -1,8 +1,8 @@
-"""The characters by which a text may look like something else than it is.
+"""Characters by which a text may deceive: look different from what it is.
 
 They are Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), Bidi_Control (PropList.txt) and
-category Cc, and the few besides that are blank or not shown. Some of them are needed in honest text, beside
-others: they shape an emoji, or the letters next to them. There, and only there, they are none of these.
+category Cc, and a few others that are blank or not shown. Honest text needs some of them beside others: they
+shape an emoji, or the letters next to them. There, and only there, they do not count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enum import StrEnum
 
 
 class Deception(StrEnum):
-    """What a character does to its reader."""
+    """The kinds of characters that may deceive."""
 
     BIDIRECTIONAL = "BIDIRECTIONAL"
     INVISIBLE = "INVISIBLE"
@@ -29,7 +29,7 @@ _INVISIBLE = (
     "\\u00ad\\u034f\\u115f\\u1160\\u3164\\uffa0\\u17b4\\u17b5\\u180b-\\u180f"
     # Of no width: spaces, joiners, mathematical operators, old format controls, the byte order mark.
     "\\u200b-\\u200d\\u2060-\\u2065\\u206a-\\u206f\\ufeff"
-    # Lines and paragraphs that some programs break and others do not; a Braille pattern without dots.
+    # Line and paragraph separators, which only some programs honour; a Braille pattern without dots.
     "\\u2028\\u2029\\u2800"
     # Variation selectors; annotations between lines.
     "\\ufe00-\\ufe0f\\ufff0-\\ufffb"
@@ -40,10 +40,10 @@ _LAYOUT = "\\t\\n\\r"
 _LAYOUTS = re.compile(f"[{_LAYOUT}]")
 _LINE_END = re.compile("\r\n|\r|\n")
 _CONTROL = "\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f"
-# No text that came over the wire holds one; Python's may.
+# No text from a wire holds one; a Python string may.
 _SURROGATES = "\\ud800-\\udfff"
 
-# Unicode's Extended_Pictographic (emoji-data.txt), as far as it is used, with skin tones and flags' letters.
+# Unicode's Extended_Pictographic (emoji-data.txt), as far as used, with skin tones and the letters of flags.
 _EMOJI = (
     "\\u00a9\\u00ae\\u203c\\u2049\\u2122\\u2139\\u2194-\\u2199\\u21a9\\u21aa\\u231a\\u231b\\u2328\\u23cf"
     "\\u23e9-\\u23f3\\u23f8-\\u23fa\\u24c2\\u25aa\\u25ab\\u25b6\\u25c0\\u25fb-\\u25fe\\u2600-\\u27bf"
@@ -73,7 +73,7 @@ _SHAPING = "|".join(
 # England, Scotland and Wales: a black flag, the region in tags, the end of tags. Each is seven characters.
 _REGIONS = f"\\U0001f3f4(?:{_FLAGS})\\U000e007f"
 _REGION = re.compile(_REGIONS)
-# Looking ahead first is what makes them fast: few characters are any of these.
+# The lookahead makes them fast: few characters are any of these.
 _SHAPES = re.compile(f"(?=[\\u200c\\u200d\\ufe0e\\ufe0f])(?:{_SHAPING})")
 _NOT_SHOWN = re.compile(
     f"(?=[\\U0001f3f4{_BIDIRECTIONAL}{_INVISIBLE}{_CONTROL}{_LAYOUT}{_SURROGATES}])"
@@ -91,9 +91,9 @@ PATTERNS = (_SHAPES.pattern, _NOT_SHOWN.pattern)
 
 @dataclass(frozen=True)
 class Found:
-    """The characters of one kind in a text: where the first stands, and how often each occurs.
+    """The characters of one kind in a text: the place of the first, and the number of each.
 
-    `counts` begins with the first, and goes on in the order of their numbers.
+    `counts` begins with the first; the others follow by code point.
     """
 
     place: int
@@ -101,9 +101,9 @@ class Found:
 
 
 def deceptive(text: str) -> dict[Deception, Found]:
-    """The characters of a text that may deceive, by how. Tabulators and line ends do not.
+    """Finds the characters that may deceive, by kind. Tabulators and line ends do not count.
 
-    Takes 0.1 s for a text of a mebibyte, whatever it holds.
+    Takes 0.1 s for any text of a mebibyte.
     """
     firsts = {kind: match.start() for kind, one in _KINDS.items() if (match := one.search(text))}
     if not firsts:
@@ -119,20 +119,20 @@ def deceptive(text: str) -> dict[Deception, Found]:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text. They end with LF, CRLF or CR, and not where only some programs break them."""
+    """Splits a text at LF, CRLF and CR, and not where only some programs break lines."""
     lines = _LINE_END.split(text)
     return lines if lines[-1] else lines[:-1]
 
 
 def one_line(text: str) -> str:
-    """The text on one line, visible, with single spaces. It can end no header and steer no terminal."""
+    """Shows a text on one line, with single spaces. It can end no header and control no terminal."""
     return " ".join(visible(_LAYOUTS.sub(" ", text)).split())
 
 
 def visible(line: str) -> str:
-    """A line with its spaces, and each character that may deceive replaced by its number: "<U+202E>".
+    """Replaces each character that may deceive by its code point, "<U+202E>"; keeps spaces.
 
-    So are tabulators, line ends and halves of surrogate pairs: the result is one line, and can be encoded.
+    Also tabulators, line ends and halves of surrogate pairs: the result is one line, and can be encoded.
     """
     return _NOT_SHOWN.sub(_numbered, line)
 
@@ -156,10 +156,10 @@ def _numbered(run: re.Match[str]) -> str:
 
 
 def number(character: str) -> str:
-    """A character's number: "U+202E"."""
+    """A character's code point: "U+202E"."""
     return f"U+{ord(character):04X}"
 
 
 def named(character: str) -> str:
-    """A character's number and name, "U+202E RIGHT-TO-LEFT OVERRIDE"; its number where it has no name."""
+    """A character's code point and name, "U+202E RIGHT-TO-LEFT OVERRIDE"; without the name if it has none."""
     return f"{number(character)} {unicodedata.name(character, '')}".rstrip()

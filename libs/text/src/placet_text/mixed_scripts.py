@@ -1,8 +1,7 @@
-"""Words and hosts' names in which letters of several scripts stand side by side and look alike, and numbers
-with such digits.
+"""Words and host names that mix letters of several scripts that look alike, and numbers with such digits.
 
-Unlike the levels of UTS 39 (5.2) this tells only of scripts that have letters in common by their looks: what
-is written without spaces, or borrows Latin words whole, mixes others every day.
+Unlike the levels of UTS 39 (5.2), this covers only scripts with letters that look alike: text without spaces,
+or with whole Latin words in it, mixes other scripts every day.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-# By the first word of their letters' names in Unicode.
+# By the first word of a letter's name in Unicode.
 _LOOK_ALIKE = re.compile(
     r"(?:ARMENIAN|CANADIAN|CARIAN|CHEROKEE|COPTIC|CYRILLIC|DESERET|ELBASAN|FULLWIDTH|GEORGIAN|GOTHIC|GREEK|LATIN"
     r"|LISU|LYCIAN|LYDIAN|MATHEMATICAL|MIAO|OLD|OSAGE|RUNIC|TIFINAGH|VAI|WARANG)\b"
 )
-# Others stand beside Latin letters in honest text, and nobody takes them for Latin: μm, kΩ, Δt.
+# Other Greek letters stand beside Latin ones in honest text, and look like none of them: μm, kΩ, Δt.
 _GREEK_LIKE_LATIN = frozenset("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαγηικνορστυχωϲϳϱϹ")
 _SCIENCE = "GREEK, unlike LATIN"
 # Within a number.
@@ -26,8 +25,7 @@ _SEPARATORS = frozenset(".,'’٫٬")
 # No letter of another script is among these, and they are most of Unicode: Han and Hangul.
 _IDEOGRAPHS = re.compile("[\\u3400-\\ua4cf\\uac00-\\ud7a3\\U00020000-\\U0003ffff]")
 
-# A text is written down here character by character, each as the code of its group; "" may stand within a
-# word, None ends it.
+# The code of each character's group, by which a text is matched; "" may stand within a word, None ends it.
 _CODES = {None: " ", "": "-", "LATIN": "L", "GREEK": "G", _SCIENCE: "g"}
 _FIRST_OTHER, _OTHERS = 0xE000, "\\ue000-\\uf8ff"
 _MIXED = re.compile(
@@ -39,12 +37,12 @@ _MIXED = re.compile(
     f")[-LGg{_OTHERS}]++"
 )
 
-# Cyrillic. A part of a host's name that is wholly of these may be any word in Latin letters. Small ones only:
-# so are hosts' names written, and few words are of these, while in capitals honest ones are (СМЕТА.xlsx).
+# Cyrillic. A label of a host name that consists of these may be a word in Latin letters. Small letters only:
+# host names use them, and few words consist of them, while honest words in capitals do (СМЕТА.xlsx).
 _LIKE_LATIN = "аеорсухѕіјѵүһӏԁԛԝ"
 _HOST = re.compile(
     f"(?<!\\w)[{_LIKE_LATIN}][0-9{_LIKE_LATIN}]*+"
-    # What follows of the name ends in Latin letters; bounded, so that each place is looked at a few times.
+    # The rest of the name ends in Latin letters; bounded, so that each place is tried a few times.
     f"(?:[-.][0-9A-Za-z{_LIKE_LATIN}]++){{0,4}}?\\.[A-Za-z]{{2}}"
 )
 PATTERNS = (_LOOK_ALIKE.pattern, _MIXED.pattern, _HOST.pattern, "".join(sorted(_GREEK_LIKE_LATIN)))
@@ -54,7 +52,7 @@ _Grouping = Callable[[str], str | None]
 
 @dataclass(frozen=True)
 class Mixture:
-    """Such words of a text: where the first stranger stands, which it is, among what, and how many words."""
+    """The mixed words of a text: the first foreign character, its place and neighbours, the word count."""
 
     place: int
     stranger: str
@@ -63,7 +61,7 @@ class Mixture:
 
 
 def mixtures(text: str) -> list[Mixture]:
-    """One for the words and hosts' names, and one for the numbers, where there are any.
+    """Finds mixtures: at most one for words and host names, and one for numbers.
 
     Takes some tenths of a second for the worst text of a mebibyte.
     """
@@ -75,7 +73,7 @@ def mixtures(text: str) -> list[Mixture]:
 
 
 def _first_of(one: Mixture | None, other: Mixture | None) -> Mixture | None:
-    """Both in one: the first of them, and how many there are in all."""
+    """Merges two findings: the first of them, with the sum of their counts."""
     if one is None or other is None:
         return one or other
     return replace(min(one, other, key=lambda mixture: mixture.place), count=one.count + other.count)
@@ -108,12 +106,12 @@ def _mixed(text: str, grouping: _Grouping, kind: str) -> Mixture | None:
 
 
 def _script(character: str) -> str | None:
-    """A letter's script, where letters of others look like its own."""
+    """A letter's script, if letters of other scripts look like its letters."""
     if _IDEOGRAPHS.match(character):
         return None
     category = unicodedata.category(character)
     if category[0] != "L":
-        # Marks, digits, what connects (copy_file), and what is not shown: a word goes on over them.
+        # Marks, digits, connectors (copy_file) and hidden characters do not end a word.
         return "" if category[0] == "M" or category in ("Nd", "Pc", "Cf") else None
     script = _LOOK_ALIKE.match(unicodedata.name(character, ""))
     if script is None:

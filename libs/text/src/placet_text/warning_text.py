@@ -1,4 +1,4 @@
-"""Warnings about a text in words, for terminals and mails alike."""
+"""The wording of warnings about a text, for terminals and mails."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _UNKNOWN = "may deceive"
 
 
 def warning_words(field: str, kind: str, message: str, count: int) -> str:
-    """One warning as a sentence: "The content holds characters that are not shown, 3 in all: U+200B …".
+    """Words one warning: "The content holds characters that are not shown, 3 in all: U+200B …".
 
-    A field or kind that a later service knows is told all the same.
+    A field or kind of a newer service is shown all the same.
     """
     total = f", {count:,} in all" if count > 1 else ""
     return f"{_WHERE.get(field, field)} {_WHAT.get(kind, _UNKNOWN)}{total}: {message}"

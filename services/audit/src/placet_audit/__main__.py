@@ -12,13 +12,11 @@ from contextlib import asynccontextmanager
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_audit.config import PREFIX, Settings
-from placet_audit.erasing import Eraser
 from placet_audit.feed import Feed
 from placet_audit.leaf import disclose
-from placet_audit.proving import Prover
-from placet_audit.refusals import appending_by
+from placet_audit.proof_service import ProofService
 from placet_audit.sequencer import Sequencer
-from placet_audit.servicer import AuditServicer
+from placet_audit.servicer import AuditServicer, appending_by
 from placet_audit.store import Store
 from placet_rpc.errors import DataLoss
 from placet_rpc.refusals import RefusalRecorder
@@ -46,7 +44,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusal
     """The service at work, lacking only a server."""
     keys = settings.log_keys()
     async with opened(settings) as database:
-        store, prover = Store(database, keys), Prover(database, keys)
+        store = Store(database, keys)
         feed = Feed(
             store,
             disclose,
@@ -60,7 +58,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusal
         endpoint = Endpoint(
             audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
-            AuditServicer(store, sequencer, feed, prover, Eraser(database, keys), keys),
+            AuditServicer(store, sequencer, feed, ProofService(database, keys), keys),
         )
         async with running(sequencer, feed):
             append = appending_by(sequencer.append)

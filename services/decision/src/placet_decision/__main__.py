@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from placet.approval.v1 import approval_service_pb2_grpc
@@ -20,42 +21,54 @@ from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
 from placet_rpc.client import channel
-from placet_rpc.refusals import RefusalRecorder, appending_to
+from placet_rpc.refusals import OnAccessRefused, RefusalRecorder, appending_to
 from placet_rpc.server import CannotListen, Endpoint, serve
 from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed, purge_periodically
-from placet_telemetry import setup
+from placet_telemetry import log, setup
 
-_LOG = logging.getLogger("placet.decision")
+_LOG = log(__name__)
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parameters of the server."""
+
+    endpoint: Endpoint
+    on_access_refused: OnAccessRefused
+
+
+@asynccontextmanager
+async def assembled(settings: Settings) -> AsyncIterator[Service]:
+    """Assembles the service. At the end connections close, and the database closes last."""
+    async with AsyncExitStack() as stack:
+        provider = provider_of(settings)
+        stack.push_async_callback(provider.close)
+        _LOG.info("provider", provider=provider.name)
+        database = await Database.open(settings.database_url, migrations="placet_decision")
+        stack.push_async_callback(database.close)
+        store = Store(database)
+        await stack.enter_async_context(purge_periodically(store.purge, timedelta(days=settings.keep_days)))
+        tokens = FileTokenSource(settings.token_file)
+        approval, audit = [
+            await stack.enter_async_context(channel(address, tokens, tls=settings.tls()))
+            for address in (settings.approval_address, settings.audit_address)
+        ]
+        approvals = approval_service_pb2_grpc.ApprovalServiceStub(approval)
+        append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
+        refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
+        endpoint = Endpoint(
+            decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
+            decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,
+            DecisionServicer(IdempotentAnswers(store), approvals, provider),
+        )
+        yield Service(endpoint, refusals.record)
 
 
 async def run(settings: Settings) -> None:
-    """Serves until a signal. Then the server stops, connections close, and the database closes last."""
-    provider = provider_of(settings)
-    _LOG.info("provider: %s", provider.name)
-    database = await Database.open(settings.database_url, migrations="placet_decision")
-    store = Store(database)
-    tokens = FileTokenSource(settings.token_file)
-    approval, audit = (
-        channel(address, tokens, tls=settings.tls())
-        for address in (settings.approval_address, settings.audit_address)
-    )
-    approvals = approval_service_pb2_grpc.ApprovalServiceStub(approval)
-    append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
-    refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
-    endpoint = Endpoint(
-        decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
-        decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,
-        DecisionServicer(IdempotentAnswers(store), approvals, provider),
-    )
-    stack = AsyncExitStack()
-    await stack.enter_async_context(purge_periodically(store.forget, timedelta(days=settings.keep_days)))
-    await serve(
-        settings.server(),
-        [endpoint],
-        on_access_refused=refusals.record,
-        closing=[provider.close, approval.close, audit.close, stack.aclose, database.close],
-    )
+    """Serves until a signal; the server stops first."""
+    async with assembled(settings) as service:
+        await serve(settings.server(), [service.endpoint], on_access_refused=service.on_access_refused)
 
 
 def provider_of(settings: Settings) -> Provider:
@@ -84,7 +97,7 @@ def api_key_of(settings: Settings) -> Callable[[], str]:
 
 
 def main() -> int:
-    """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
+    """Returns the exit status: 0 after a signal, 1 if it cannot run; then the log says why."""
     telemetry = setup("decision")
     # They log every request; spans and placet_rpc's log record them already.
     for name in ("httpx2", "httpcore2", "openai"):
@@ -92,7 +105,7 @@ def main() -> int:
     try:
         asyncio.run(run(Settings()))
     except (CannotListen, DatabaseUnavailable, MigrationFailed, OSError, ValueError) as error:
-        _LOG.error("DecisionService cannot run: %s", error)  # expected kinds: no stack trace
+        _LOG.error(f"DecisionService cannot run: {error}")  # expected kinds: no stack trace
         return 1
     else:
         return 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import stat
 from pathlib import Path
 
-_LOG = logging.getLogger("placet.decision.api_key")
+from placet_rpc.files import is_private
+from placet_telemetry import log
+
+_LOG = log(__name__)
 
 
 class ApiKeyFile:
@@ -16,15 +17,15 @@ class ApiKeyFile:
         """Raises OSError if the file cannot be read, ValueError if it holds no key."""
         self._path = path
         self._key = self._read()
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            _LOG.warning("other users may read the key in %s; run chmod 600 on it", path)
+        if not is_private(path):
+            _LOG.warning("other users may read the API key; run chmod 600 on its file", file=str(path))
 
     def __call__(self) -> str:
         """The key in the file, or the last valid one."""
         try:
             self._key = self._read()
         except (OSError, ValueError) as error:
-            _LOG.warning("using the key that was read before: %s", error)
+            _LOG.warning("using the API key that was read before", error=str(error))
         return self._key
 
     def _read(self) -> str:

@@ -22,7 +22,7 @@ class Settings(ServiceSettings, CallerSettings):
     """This service's own token, for ApprovalService and AuditService."""
 
     database_url: str = "sqlite:///.placet/decision.db"
-    """Where answers are kept: `sqlite:///path` or `postgresql://…`."""
+    """The database of answers: `sqlite:///path` or `postgresql://…`."""
 
     approval_address: str = Field(default="127.0.0.1:7400", validation_alias="PLACET_APPROVAL_ADDRESS")
     """Host and port of ApprovalService, which has the content."""
@@ -31,22 +31,22 @@ class Settings(ServiceSettings, CallerSettings):
     """Host and port of AuditService, which records refusals of authority."""
 
     refusals_per_minute: int = Field(default=600, ge=0)
-    """Refusals at this service's own door that are recorded for each tenant; more are only logged."""
+    """Refused calls that are recorded in the audit log per tenant; more are only logged."""
 
     keep_days: int = Field(default=184, ge=1)
-    """Days after which an answer, and why it was given, is forgotten. Till then the same call gets it again;
-    workflows repeat a call for hours, until its result is in the log."""
+    """Days after which an answer and its reasoning are deleted. Until then the same call gets the same
+    answer; workflows repeat a call for hours, until its result is in the log."""
 
     provider: Literal["embedded", "openai"] | None = None
-    """Who judges. Default: `openai` where a key, its file or a base URL is set, else `embedded`."""
+    """The provider. Default: `openai` if a key, its file or a base URL is set, else `embedded`."""
 
     openai_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("PLACET_OPENAI_API_KEY", "OPENAI_API_KEY")
     )
-    """The key. Servers of one's own usually need none. In a file it is better kept."""
+    """The API key. Self-hosted servers usually need none. Prefer the file."""
 
     openai_api_key_file: Path | None = Field(default=None, validation_alias="PLACET_OPENAI_API_KEY_FILE")
-    """A file with the key, mode 0600; it goes before the variable, and a new key in it is used at once."""
+    """A file with the API key, mode 0600. It overrides the variable; a new key in it is used at once."""
 
     openai_base_url: str | None = Field(
         default=None, validation_alias=AliasChoices("PLACET_OPENAI_BASE_URL", "OPENAI_BASE_URL")
@@ -54,20 +54,20 @@ class Settings(ServiceSettings, CallerSettings):
     """Any OpenAI-compatible address, e.g. `http://127.0.0.1:8080/v1`. Default: OpenAI's own."""
 
     openai_model: str = Field(default="gpt-5.4-mini", min_length=1, validation_alias="PLACET_OPENAI_MODEL")
-    """Which model is asked."""
+    """Name of the model."""
 
     openai_timeout: float = Field(default=60, gt=0, validation_alias="PLACET_OPENAI_TIMEOUT")
-    """Seconds for one call of the model, at most; the deadline of the RPC may leave less."""
+    """Seconds for one call of the model, at most; the RPC's deadline may leave less."""
 
     openai_max_input_characters: int = Field(
         default=200_000, ge=1, validation_alias="PLACET_OPENAI_MAX_INPUT_CHARACTERS"
     )
-    """Longer text is not judged by the model: it abstains rather than judge a part."""
+    """Longest text that the model gets; a longer one is an abstention, because part of it would go unread."""
 
     openai_max_output_tokens: int = Field(
         default=4096, ge=64, validation_alias="PLACET_OPENAI_MAX_OUTPUT_TOKENS"
     )
-    """Tokens of one answer, reasoning included; what is cut off counts as an abstention."""
+    """Tokens of one answer, reasoning included; an answer that is cut off is an abstention."""
 
     @model_validator(mode="after")
     def _openai_is_reachable(self) -> Self:
@@ -80,7 +80,7 @@ class Settings(ServiceSettings, CallerSettings):
 
     @property
     def chosen_provider(self) -> Literal["embedded", "openai"]:
-        """Who judges, after the defaults."""
+        """The provider, after defaults."""
         if self.provider:
             return self.provider
         return "openai" if self._names_a_model else "embedded"

@@ -1,4 +1,4 @@
-"""The table of answers that were given, and its queries. Knows bytes, not what they mean."""
+"""The table of answers and its queries. Responses are opaque bytes here."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ answer = sa.Table(
     sa.Index("answer_approval", "tenant", "approval_id"),
     sa.Index("answer_age", "created_at"),
 )
-"""One row per idempotency key and tenant; a row is never changed, and forgotten when it is old."""
+"""One row per idempotency key and tenant, never changed, deleted by age."""
 
-FORGOTTEN_AT_ONCE = 500
-"""How many answers are forgotten in one transaction."""
+DELETED_AT_ONCE = 500
+"""Answers deleted in one transaction."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered to a payload: its SHA-256, and the response's bytes."""
+    """A stored answer: SHA-256 of its request's payload, and the bytes of its response."""
 
     payload_digest: bytes
     response: bytes
 
 
 class Store:
-    """The answers of all tenants. All errors of the database come as placet_storage raises them."""
+    """The answers of all tenants. Raises the errors of placet_storage."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Built once: to build a statement anew takes longer than to run it.
+        # Built once: building a statement takes longer than running it.
         self._insert = database.insert(answer).on_conflict_do_nothing()
 
     async def find(self, tenant: str, idempotency_key: str) -> Answer | None:
-        """The answer that was given under this key; None when none was."""
+        """The answer to this key; None without one."""
         return await self._database.query(_find, tenant, idempotency_key, operation="find answer")
 
     async def keep(self, tenant: str, idempotency_key: str, approval_id: str, given: Answer) -> Answer:
-        """Stores `given` unless the key has an answer; returns the one that is stored, which is durable."""
+        """Stores `given` unless the key has an answer; returns the stored one, which is durable."""
         row = {
             "tenant": tenant,
             "idempotency_key": idempotency_key,
@@ -63,12 +63,12 @@ class Store:
         found = await self._database.transact(_keep, self._insert, row, operation="keep answer")
         return given if found is None else found
 
-    async def forget(self, before: datetime) -> int:
-        """Forgets some answers from before a time: how many; 0 when there are no more."""
-        return await self._database.transact(_forget, before, operation="forget answers")
+    async def purge(self, before: datetime) -> int:
+        """Deletes some answers older than `before` and returns their number; 0 when none is left."""
+        return await self._database.transact(_purge, before, operation="purge answers")
 
 
-# From here on a transaction's work, as plain functions on its connection.
+# The bodies of transactions, as functions on a connection.
 
 
 _FIND = sa.select(answer.c.payload_digest, answer.c.response).where(
@@ -77,23 +77,23 @@ _FIND = sa.select(answer.c.payload_digest, answer.c.response).where(
 
 
 def _keep(connection: sa.Connection, insert: sa.Insert, row: Mapping[str, object]) -> Answer | None:
-    """Inserts, unless the key has an answer: then returns that."""
+    """Inserts the row, or returns the answer that the key has."""
     while not connection.execute(insert, row).rowcount:
-        # In PostgreSQL it may be forgotten just between the two.
+        # In PostgreSQL it may be deleted between the two.
         found = _find(connection, str(row["tenant"]), str(row["idempotency_key"]))
         if found is not None:
             return found
     return None
 
 
-def _forget(connection: sa.Connection, before: datetime) -> int:
+def _purge(connection: sa.Connection, before: datetime) -> int:
     oldest = sa.select(answer.c.tenant, answer.c.idempotency_key).where(answer.c.created_at < before)
-    oldest = oldest.order_by(answer.c.created_at).limit(FORGOTTEN_AT_ONCE)
+    oldest = oldest.order_by(answer.c.created_at).limit(DELETED_AT_ONCE)
     keys = sa.tuple_(answer.c.tenant, answer.c.idempotency_key)
-    forgotten = connection.execute(sa.delete(answer).where(keys.in_(oldest))).rowcount
-    if forgotten:
+    deleted = connection.execute(sa.delete(answer).where(keys.in_(oldest))).rowcount
+    if deleted:
         truncate_wal_after_commit(connection)
-    return forgotten
+    return deleted
 
 
 def _find(connection: sa.Connection, tenant: str, idempotency_key: str) -> Answer | None:

@@ -31,7 +31,7 @@ _LOG = log(__name__)
 
 @dataclass(frozen=True)
 class Service:
-    """What a server needs to serve."""
+    """The parameters of the server."""
 
     endpoint: Endpoint
     on_access_refused: OnAccessRefused
@@ -39,7 +39,7 @@ class Service:
 
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[Service]:
-    """The service's parts. At the end attempts under way are recorded first; the database closes last."""
+    """Assembles the service. At the end attempts under way are recorded first; the database closes last."""
     async with AsyncExitStack() as stack:
         database = await Database.open(settings.database_url, migrations="placet_notification")
         stack.push_async_callback(database.close)
@@ -49,7 +49,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             for address in (settings.approval_address, settings.audit_address)
         ]
         store = Store(database)
-        await stack.enter_async_context(purge_periodically(store.forget, timedelta(days=settings.keep_days)))
+        await stack.enter_async_context(purge_periodically(store.purge, timedelta(days=settings.keep_days)))
         stream = Stream(store, sign_of_life=settings.sign_of_life, poll=settings.stream_poll)
         stack.push_async_callback(stream.close)
         email = EmailChannel(
@@ -86,7 +86,7 @@ async def run(settings: Settings) -> None:
 
 
 def main() -> int:
-    """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
+    """Returns the exit status: 0 after a signal, 1 if it cannot run; then the log says why."""
     telemetry = setup("notification")
     try:
         asyncio.run(run(Settings()))

@@ -1,4 +1,4 @@
-"""What a channel promises, and the one that needs no address: the log."""
+"""Delivery channels: their contract, and the one that needs no address, the log."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
@@ -14,11 +14,11 @@ FetchContent: TypeAlias = Callable[[], Awaitable[Content | None]]
 
 
 class ChannelUnavailable(Exception):
-    """The channel did not take it, or did not say so: the same attempt may succeed later."""
+    """The channel did not take it, or did not confirm it: the same attempt may succeed later."""
 
 
 class RecipientRefused(Exception):
-    """The channel refuses this recipient for good; `code` is its own (SMTP: 5yz)."""
+    """The channel refuses this recipient for good; `code` is the channel's (SMTP: 5yz)."""
 
     def __init__(self, code: int, answer: str) -> None:
         super().__init__(f"{code} {answer}")
@@ -26,27 +26,29 @@ class RecipientRefused(Exception):
 
 
 class DeliveryChannel(Protocol):
-    """A way to tell somebody something."""
+    """A way to deliver notifications."""
 
     async def deliver(
         self, tenant: str, notification: Notification, content: FetchContent, *, within: float
     ) -> None:
         """One attempt of at most `within` seconds; returns when the channel has taken it.
 
-        `content` fetches what is to be decided, if the notification asks for a decision. A channel that shows
-        it calls this when it can hand it on at once, for it may be large. Raises ChannelUnavailable,
-        RecipientRefused, and what `content` raises.
+        `content` fetches the content to decide on, if the notification asks for a decision. A channel that
+        shows it calls this when it can hand it on at once, because it may be large. Raises
+        ChannelUnavailable, RecipientRefused, and what `content` raises.
         """
 
 
 class LogChannel:
-    """A line in the service's log, of which nothing can be erased: it says to whom, not what. Programs follow
-    the stream; the line is for whoever looks for it."""
+    """A line in the service's log. Nothing in a log can be erased, so it names the recipient, not the title.
+
+    Programs follow the stream; the line is for operators.
+    """
 
     async def deliver(
         self, tenant: str, notification: Notification, content: FetchContent, *, within: float
     ) -> None:
-        """Writes the line; cannot fail."""
+        """Writes the line; never fails."""
         payload = notification.payload
         _LOG.info(
             "notification",

@@ -39,7 +39,7 @@ class ApprovalContent:
 
 
 def _warning(warning: approval_service_pb2.TextWarning) -> str:
-    # A kind that only a later service knows has no name here, and is told all the same.
+    # A kind of a newer service has no name here, and is shown all the same.
     names = {number: name for name, number in approval_service_pb2.TextWarningKind.items()}
     kind = names.get(warning.kind, "").removeprefix("TEXT_WARNING_KIND_")
     return warning_words(warning.field, kind, warning.message, warning.count)

@@ -1,4 +1,4 @@
-"""What a notification is, when two are the same, and how far a delivery may go. Pure."""
+"""Notifications, their identity, and the states of a delivery. Pure."""
 
 import hashlib
 import json
@@ -19,26 +19,26 @@ _ADDRESS = re.compile(
     r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+"
     r"@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
-# What both databases can hold.
+# The largest integer of both databases.
 MAX_CURSOR = 2**63 - 1
 
 
 class Kind(StrEnum):
-    """Why somebody is told something."""
+    """The reason for a notification."""
 
     ASKED = "ASKED"
     OUTCOME = "OUTCOME"
 
 
 class Channel(StrEnum):
-    """How it reaches them."""
+    """The way to a recipient."""
 
     EMAIL = "EMAIL"
     LOG = "LOG"
 
 
 class Status(StrEnum):
-    """How far a delivery got. DELIVERED and FAILED are final."""
+    """The state of a delivery. DELIVERED and FAILED are final."""
 
     PENDING = "PENDING"
     DELIVERED = "DELIVERED"
@@ -46,7 +46,7 @@ class Status(StrEnum):
 
 
 class State(StrEnum):
-    """How a request ended."""
+    """The final state of a request."""
 
     APPROVED = "APPROVED"
     REJECTED = "REJECTED"
@@ -56,7 +56,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Payload:
-    """What is told to whom; two calls with one key must agree in all of it."""
+    """Recipient and message of a notification; two calls with one key must agree in all of it."""
 
     kind: Kind
     approval_id: str
@@ -78,8 +78,10 @@ class Payload:
 
 @dataclass(frozen=True)
 class Notification:
-    """A payload with its id and its place (from 1, without gaps) in the tenant's stream. Immutable, but that
-    recipient, title, reason and approver are forgotten when it is old, and empty then."""
+    """A payload with its id and its place (from 1, without gaps) in the tenant's stream.
+
+    Immutable, except that recipient, title, reason and approver are erased by age, and empty then.
+    """
 
     id: str
     cursor: int
@@ -89,7 +91,7 @@ class Notification:
 
 @dataclass(frozen=True)
 class Delivery:
-    """How far a notification got: `attempts` counts the begun ones, `detail` is the last complaint."""
+    """The delivery of a notification: `attempts` counts those begun, `detail` is the last error."""
 
     notification: Notification
     channel: Channel
@@ -101,9 +103,9 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Content:
-    """What is to be decided, as text; `extracted` when the text is not the signed bytes themselves.
+    """The content to decide on, as text; `extracted`: the text is not the signed bytes themselves.
 
-    `warnings` say, a sentence each, how text, title or subject may look like something else than they are.
+    `warnings`, a sentence each, say how text, title or subject may deceive.
     """
 
     text: str
@@ -113,18 +115,18 @@ class Content:
 
 
 def code_of(detail: str) -> str:
-    """What a complaint says in numbers, e.g. SMTP's "550"; empty where it begins with none."""
+    """The code at the beginning of an error, e.g. SMTP's "550"; empty without one."""
     code = detail.partition(" ")[0]
     return code if code.isascii() and code.isdigit() else ""
 
 
 def is_address(recipient: str) -> bool:
-    """Whether a mail can be sent there."""
+    """True if a mail can be sent there."""
     return _ADDRESS.fullmatch(recipient) is not None
 
 
 def checked(payload: Payload) -> Payload:
-    """The payload as it may be stored and sent, or InvalidArgument naming each bad field.
+    """Returns the payload in storable form. Raises InvalidArgument that names each bad field.
 
     NUL, which PostgreSQL cannot store, becomes U+FFFD in free text; the recipient is an identity, so no
     control or hidden character is allowed in it.
@@ -133,11 +135,11 @@ def checked(payload: Payload) -> Payload:
     if visible(payload.recipient) != payload.recipient:
         violations.append(FieldViolation("recipient", "must not contain control or hidden characters"))
     if payload.kind is Kind.OUTCOME and payload.state is None:
-        violations.append(FieldViolation("state", "an outcome needs the final state"))
+        violations.append(FieldViolation("state", "must be set for an outcome"))
     if payload.kind is Kind.ASKED and payload.state is not None:
-        violations.append(FieldViolation("state", "nobody is asked about a closed request"))
+        violations.append(FieldViolation("state", "must be unset when somebody is asked"))
     if violations:
-        raise InvalidArgument("the notification is not valid", violations=violations)
+        raise InvalidArgument("the notification is invalid", violations=violations)
     return Payload(
         kind=payload.kind,
         approval_id=str(uuid.UUID(payload.approval_id)),

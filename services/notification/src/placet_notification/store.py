@@ -71,8 +71,8 @@ _D = DELIVERY.c
 _IN_WORDS = _D.recipient != sa.literal_column("''")
 sa.Index("delivery_in_words", _D.create_time, sqlite_where=_IN_WORDS, postgresql_where=_IN_WORDS)
 
-# How many deliveries are forgotten in one transaction.
-FORGOTTEN_AT_ONCE = 500
+# Deliveries purged in one transaction.
+PURGED_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -131,10 +131,12 @@ class Store:
         end = _End(tenant, id, lease, Status.PENDING, detail)
         return await self._database.transact(_end, end, operation="not_taken")
 
-    async def forget(self, before: datetime) -> int:
-        """Forgets of some deliveries from before a time who was told what, but not that it was done: the same
-        key and payload still give the same answer. Answers of how many; 0 when there are no more."""
-        return await self._database.transact(_forget, before, operation="forget")
+    async def purge(self, before: datetime) -> int:
+        """Erases the words of some deliveries older than `before`; returns their number, 0 when none is left.
+
+        The deliveries stay: the same key and payload still give the same answer.
+        """
+        return await self._database.transact(_purge, before, operation="purge")
 
     async def get(self, tenant: str, id: str) -> Delivery:
         """One delivery; NotFound UNKNOWN_DELIVERY if the tenant has none with that id."""
@@ -202,7 +204,7 @@ _END = (
     .where(*_THIS, _D.lease == sa.bindparam("this_lease"))
     .values(
         status=sa.bindparam("new_status"),
-        # What was forgotten is not told again.
+        # A purged delivery keeps only the code.
         detail=sa.case((_IN_WORDS, sa.bindparam("new_detail")), else_=sa.bindparam("new_code")),
         lease=None,
         lease_until=None,
@@ -213,9 +215,9 @@ _OLDEST = (
     sa.select(_D.tenant, _D.cursor, _D.detail)
     .where(_IN_WORDS, _D.create_time < sa.bindparam("before", type_=_D.create_time.type))
     .order_by(_D.create_time)
-    .limit(FORGOTTEN_AT_ONCE)
+    .limit(PURGED_AT_ONCE)
 )
-_FORGET = (
+_PURGE = (
     sa.update(DELIVERY)
     .where(_D.tenant == sa.bindparam("this_tenant"), _D.cursor == sa.bindparam("this_cursor"))
     .values(recipient="", title="", reason="", approver="", detail=sa.bindparam("new_code"))
@@ -299,7 +301,7 @@ def _take_lease(connection: sa.Connection, tenant: str, key: str, payload: Paylo
             reason="ID_REUSED",
             metadata={"idempotency_key": key},
         )
-    # In the call's own words, which are the same; those of the row may be forgotten.
+    # With the call's payload, which is the same; that of the row may be purged.
     stored = _delivery(row)
     delivery = replace(stored, notification=replace(stored.notification, payload=payload))
     if row.status != Status.PENDING or (row.lease is not None and lease.begins < row.lease_until):
@@ -334,14 +336,14 @@ def _end(connection: sa.Connection, end: _End) -> Delivery:
     return _get(connection, end.tenant, end.id) if row is None else _delivery(row)
 
 
-def _forget(connection: sa.Connection, before: datetime) -> int:
+def _purge(connection: sa.Connection, before: datetime) -> int:
     oldest = connection.execute(_OLDEST, {"before": before}).all()
     if oldest:
         gone = [
             {"this_tenant": row.tenant, "this_cursor": row.cursor, "new_code": code_of(row.detail)}
             for row in oldest
         ]
-        connection.execute(_FORGET, gone)
+        connection.execute(_PURGE, gone)
         truncate_wal_after_commit(connection)
     return len(oldest)
 

@@ -25,7 +25,7 @@ from placet_workflows.activity_types import (
 )
 from placet_workflows.names import Activity
 
-# How long one call waits for the service's own attempt; the next call joins one that is under way.
+# Seconds that one call waits for the service's attempt; the next call joins an attempt under way.
 ATTEMPT_SECONDS = 10.0
 
 
@@ -65,20 +65,22 @@ class DefaultActivities:
 
     @activity.defn(name=Activity.NOTIFY)
     async def notify(self, step: NotifyInput) -> NotifyResult:
-        """NotificationService.SendNotification: one attempt; a short one within a workflow task."""
+        """NotificationService.SendNotification: one attempt, short within a workflow task."""
         request = _notification(step)
         with one_call(step.tenant) as limit:
             try:
-                # Who stops waiting does not stop the attempt there: the next call is answered by what became
-                # of it, and no mail is sent twice.
+                # The attempt goes on there after this call stops waiting: the next call gets its result, and
+                # no mail is sent twice.
                 response = await self._notification.SendNotification(
                     request, timeout=min(limit, ATTEMPT_SECONDS)
                 )
             except FailedPrecondition as refused:
-                # The channel refuses this recipient for good: a result, for trying again cannot help.
-                told = refused.metadata
+                # The channel refuses this recipient for good: a result, because a retry cannot help.
+                metadata = refused.metadata
                 return NotifyResult(
-                    notification_id=told.get("id", ""), delivered=False, channel=told.get("channel", "")
+                    notification_id=metadata.get("id", ""),
+                    delivered=False,
+                    channel=metadata.get("channel", ""),
                 )
         delivery = response.delivery
         channel = notification_pb2.Channel.Name(delivery.channel).removeprefix("CHANNEL_").lower()

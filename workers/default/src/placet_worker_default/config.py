@@ -18,5 +18,5 @@ class Settings(CallerSettings):
     audit_address: str = "127.0.0.1:7401"
     decision_address: str = "127.0.0.1:7402"
     notification_address: str = "127.0.0.1:7403"
-    # The worker's own token, mode 0600; renewed by whoever issued it.
+    # The worker's own token, mode 0600; its issuer renews it.
     token_file: Path = Path(".placet/tokens/worker-default")

@@ -17,7 +17,7 @@ from placet_workflows.names import TaskQueue
 
 
 async def main() -> None:
-    """Until SIGTERM."""
+    """Runs until SIGTERM."""
     settings = Settings()
     closing = AsyncExitStack()
     closing.callback(setup("worker-ml").shutdown)

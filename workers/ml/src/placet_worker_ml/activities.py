@@ -1,4 +1,4 @@
-"""The activities of queue placet-ml: jobs that read the log for minutes or hours, and outlive a crash."""
+"""The activities of queue placet-ml: jobs that read the log for minutes or hours and survive a crash."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from placet_domain.events import Body, Event
 from placet_mapping import from_proto
 from placet_temporal.beating import beating
 from placet_temporal.calls import one_call
-from placet_worker_ml import separation
+from placet_worker_ml import auc
 from placet_worker_ml.tally import COUNTED, REMEMBERED, Tally
 from placet_workflows.evaluation import EvaluationInput, EvaluationProgress, EvaluationReport
 from placet_workflows.names import Activity
 
-# Entries asked for at a time; AuditService sends fewer when they are large.
+# Entries per page; AuditService sends fewer when they are large.
 PAGE: Final = 500
-# For one page, in seconds. Less than the heartbeat timeout: a log that hangs is told by its own name.
+# Seconds for one page: less than the heartbeat timeout, so that the error names a log that hangs.
 PAGE_TIMEOUT: Final = 5.0
-# Seconds between heartbeats, of which the SDK passes on the newest every 8 s.
+# Seconds between heartbeats; the SDK sends the newest every 8 s.
 BEAT: Final = 1.0
 
 
@@ -41,9 +41,11 @@ class MlActivities:
 
     @activity.defn(name=Activity.EVALUATE_MODEL)
     async def evaluate_model(self, step: EvaluationInput) -> EvaluationReport:
-        """Reads the tenant's log to where it ends now, and reports how well risk scores separate what
-        people approved from what they rejected. Reads on from the last heartbeat of the attempt before."""
-        tally = Tally(step.policy, _progress_of_the_attempt_before(), remembered=self._remembered)
+        """Reports how well risk scores separate what people approved from what they rejected.
+
+        Reads the tenant's log to its present end, from the last heartbeat of the previous attempt on.
+        """
+        tally = Tally(step.policy, _previous_progress(), remembered=self._remembered)
         async with beating(BEAT, tally.progress):
             while not tally.finished:
                 page = await self._page(step.tenant, from_index=tally.next_index)
@@ -52,8 +54,8 @@ class MlActivities:
                 if page.size == 0:
                     break
                 await self._count(step.tenant, tally, page)
-            # In a thread, because importing scikit-learn would hold the heartbeats up.
-            return await asyncio.to_thread(separation.report, step, tally.progress())
+            # In a thread, because importing scikit-learn would delay heartbeats.
+            return await asyncio.to_thread(auc.report, step, tally.progress())
 
     async def _count(self, tenant: str, tally: Tally, page: ListEventsResponse) -> None:
         if not page.entries:
@@ -62,11 +64,11 @@ class MlActivities:
             if tally.finished:
                 return
             approval_id, body = stored.entry.approval_id, _counted_body(stored)
-            if body is not None and body.type == "decided" and tally.forgot(approval_id):
-                await self._bring_again(tenant, tally, approval_id, before=stored.index)
+            if body is not None and body.type == "decided" and tally.needs(approval_id):
+                await self._read_again(tenant, tally, approval_id, before=stored.index)
             tally.take(stored.index, approval_id, body)
 
-    async def _bring_again(self, tenant: str, tally: Tally, approval_id: str, *, before: int) -> None:
+    async def _read_again(self, tenant: str, tally: Tally, approval_id: str, *, before: int) -> None:
         token = ""
         while True:
             page = await self._page(tenant, approval_id=approval_id, page_token=token)
@@ -94,6 +96,6 @@ def _counted_body(stored: event_pb2.LogEntry) -> Body | None:
     return from_proto(stored.entry.event, Event).body
 
 
-def _progress_of_the_attempt_before() -> EvaluationProgress:
+def _previous_progress() -> EvaluationProgress:
     details = activity.info().heartbeat_details
     return EvaluationProgress.model_validate(details[0]) if details else EvaluationProgress()

@@ -16,5 +16,5 @@ class Settings(CallerSettings):
 
     # Host and port of the service that the activities call.
     audit_address: str = "127.0.0.1:7401"
-    # The worker's own token, mode 0600; renewed by whoever issued it.
+    # The worker's own token, mode 0600; its issuer renews it.
     token_file: Path = Path(".placet/tokens/worker-ml")

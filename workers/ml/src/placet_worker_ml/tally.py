@@ -1,8 +1,7 @@
-"""Counts a log's outcomes by risk score. Pure: whoever reads the log brings the events here, in order.
+"""Counts the outcomes in a log by risk score. Pure: the caller reads the log and passes events in order.
 
-A score and the outcome that it is held against lie far apart in the log. What lies between is remembered
-for the newest requests only, so that a long log takes no more memory than a short one; of an older one
-`forgot` tells, and its events are brought again.
+A score and its outcome lie far apart in the log. Only the newest open requests are kept in memory, so that a
+long log takes no more than a short one; for an older one `needs` is true, and its events are passed again.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from placet_domain.events import (
 )
 from placet_workflows.evaluation import SCORE_STEPS, EvaluationProgress, LeftOut, VersionTally
 
-# The types of events that are looked at; the others only move the index on.
+# The event types that count; others only advance the index.
 COUNTED: Final = frozenset({"received", "pre_screened", "decided"})
-# Undecided requests that are remembered, at some 500 bytes each.
+# Open requests kept in memory, at about 500 bytes each.
 REMEMBERED: Final = 20_000
-# Versions that are kept apart. Each takes 14 KB of a heartbeat at most, and Temporal takes 2 MB.
+# Versions counted apart. Each takes at most 14 KB of a heartbeat, whose limit is 2 MB.
 MAX_VERSIONS: Final = 50
 
 # Model and prompt digest.
@@ -50,7 +49,7 @@ class _Counts:
 
 
 class Tally:
-    """The counts of one evaluation, from `since` on; `policy` empty counts all."""
+    """The counts of one evaluation, continued from `since`; an empty `policy` counts all."""
 
     def __init__(self, policy: str, since: EvaluationProgress, *, remembered: int = REMEMBERED) -> None:
         self._policy = policy
@@ -65,15 +64,15 @@ class Tally:
 
     @property
     def finished(self) -> bool:
-        """Whether everything is counted that the log held when the evaluation began."""
+        """True if all is counted that the log held when the evaluation began."""
         return 0 < self.log_size <= self.next_index
 
-    def forgot(self, approval_id: str) -> bool:
-        """Whether `received` and `pre_screened` of a request must be brought before its outcome is."""
+    def needs(self, approval_id: str) -> bool:
+        """True if a request's `received` and `pre_screened` must be passed again before its outcome."""
         return approval_id not in self._open
 
     def remember(self, approval_id: str, body: Body) -> None:
-        """Takes in what comes before an outcome. It may come again."""
+        """Takes an event that precedes an outcome; it may be passed again."""
         if isinstance(body, Received):
             self._open[approval_id] = _Request(body.policy)
             if len(self._open) > self._remembered:
@@ -94,7 +93,7 @@ class Tally:
         self.next_index = index + 1
 
     def progress(self) -> EvaluationProgress:
-        """All that is counted so far, as it is now."""
+        """A copy of the counts so far."""
         versions = tuple(
             VersionTally(model=model, prompt_digest=prompt_digest, scores=dict(sorted(counts.scores.items())))
             for (model, prompt_digest), counts in self._versions.items()

@@ -13,7 +13,7 @@ from placet_temporal.calls import one_call
 from placet_workflows.activity_types import AssessInput, AssessResult, DecideInput, DecideResult
 from placet_workflows.names import Activity
 
-# Seconds between heartbeats: most answers come sooner, and cost none.
+# Seconds between heartbeats; most answers come before the first.
 BEAT: Final = 5.0
 
 

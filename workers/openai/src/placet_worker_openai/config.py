@@ -16,5 +16,5 @@ class Settings(CallerSettings):
 
     # Host and port of the service that the activities call.
     decision_address: str = "127.0.0.1:7402"
-    # The worker's own token, mode 0600; renewed by whoever issued it.
+    # The worker's own token, mode 0600; its issuer renews it.
     token_file: Path = Path(".placet/tokens/worker-openai")

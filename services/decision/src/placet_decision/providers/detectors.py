@@ -80,7 +80,7 @@ PATTERNS = (
     *(pattern.pattern for pattern in (_IBAN, _CARD, _REMOVED, _ADDED, _PROSE, _ESCAPE, _FOREIGN_LETTER)),
     *placet_text.PATTERNS,
 )
-"""What the digest of the rule set covers beside `rules.toml`."""
+"""The part of the rule set's digest beside `rules.toml`."""
 
 
 def normalized(text: str) -> str:

@@ -17,7 +17,7 @@ from placet_decision.providers.detectors import DETECTORS, PATTERNS, Detector, E
 
 
 class Strength(StrEnum):
-    """How far a rule is trusted on its own; `rules.toml` defines each."""
+    """The trust in a rule on its own; `rules.toml` defines each."""
 
     TOPIC = "topic"
     FIRM = "firm"

@@ -1,0 +1,106 @@
+"""The log's keys: who signs its checkpoints now, and who did before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from placet_proof import LOG_SIGNATURE, Checkpoint, Note, NotProven, VerifierKey
+from placet_proof.signer import signed
+
+_BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
+
+
+class NoLogKey(ValueError):
+    """What was given as the log's keys is none."""
+
+
+@dataclass(frozen=True)
+class LogKeys:
+    """Keys of all tenants' logs, newest first.
+
+    Those with a private half sign: one key, or two while one takes over from the other, so that who knows
+    the old one can follow. Those with a public half only signed once, and their checkpoints stay valid.
+    `origin`: the logs' name, to which each tenant's is added.
+    """
+
+    origin: str
+    private: Sequence[Ed25519PrivateKey] = field(repr=False)
+    public: Sequence[bytes]
+    # Each tenant's last checkpoint that was signed here, which need not be verified.
+    _own: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def read(cls, pem: str, origin: str) -> LogKeys:
+        """Reads PEM blocks, newest first: private Ed25519 keys (PKCS #8), then public ones.
+
+        Raises NoLogKey for anything else, and without a private one.
+        """
+        private, public = list[Ed25519PrivateKey](), list[bytes]()
+        for block in _BLOCK.finditer(pem):
+            key = _key(block[0])
+            if isinstance(key, Ed25519PrivateKey):
+                private.append(key)
+                key = key.public_key()
+            public.append(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+        if not private:
+            only = ", and here is only the public half of one" if public else ""
+            raise NoLogKey(f"the log's key must be a private Ed25519 key in PEM{only}")
+        return cls(origin, private, public)
+
+    def origin_of(self, tenant: str) -> str:
+        """What a tenant's checkpoints begin with, and what its keys are called."""
+        return f"{self.origin}/{tenant}"
+
+    def of(self, tenant: str) -> list[VerifierKey]:
+        """The public keys of a tenant's log, newest first."""
+        return [VerifierKey(self.origin_of(tenant), LOG_SIGNATURE, public) for public in self.public]
+
+    def sign(self, tenant: str, size: int, root: bytes) -> str:
+        """The signed checkpoint of a tenant's log."""
+        text = Checkpoint(self.origin_of(tenant), size, root).text
+        lines = "".join(signed(text, key, self.origin_of(tenant)) for key in self.private)
+        self._own[tenant] = note = f"{text}\n{lines}"
+        return note
+
+    def verified(self, tenant: str, note: str) -> Checkpoint:
+        """The checkpoint in a note, if one of the keys signed it for this tenant. Raises NotProven."""
+        parsed = Note.parse(note)
+        if note != self._own.get(tenant):
+            parsed.verified(self.of(tenant))
+        checkpoint = parsed.checkpoint
+        if checkpoint.origin != self.origin_of(tenant):
+            raise NotProven(f"this is a checkpoint of {checkpoint.origin}")
+        return checkpoint
+
+
+def read_private_file(path: Path) -> str:
+    """A file's text. Raises OSError, and ValueError if others may read it."""
+    if path.stat().st_mode & 0o077:
+        raise ValueError(f"{path} can be read by others; make it private with: chmod 600 {path}")
+    return path.read_text()
+
+
+def _key(block: str) -> Ed25519PrivateKey | Ed25519PublicKey:
+    pem = block.encode()
+    try:
+        if block.startswith("-----BEGIN PUBLIC KEY-----"):
+            key: object = load_pem_public_key(pem)
+        else:
+            key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise NoLogKey("a PEM block of the log's key cannot be read") from error
+    if not isinstance(key, Ed25519PrivateKey | Ed25519PublicKey):
+        raise NoLogKey("the log's key must be an Ed25519 key")
+    return key
