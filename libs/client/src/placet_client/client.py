@@ -189,7 +189,7 @@ class PlacetClient:
     ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
         """Each change as it becomes durable, from `from_log_index` on; None: from now.
 
-        A stream that breaks off, or ends with its token, is resumed where it ended, for as long as the service
+        A stream that breaks off or ends with its token is resumed where it ended, for as long as the service
         is not away for longer than `patience` seconds at a time.
         """
         request = approval_service_pb2.WatchApprovalsRequest(

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, JoseError
-from joserfc.jwk import KeySet, OKPKey
 from joserfc.jwa import JWSAlgModel
+from joserfc.jwk import KeySet, OKPKey
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
