@@ -19,12 +19,12 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from placet_telemetry import providers
 
 _SERVICE = """
-import time
-from placet_telemetry import log, setup, tracer
+import logging, time
+from placet_telemetry import setup, tracer
 early = tracer("early")
 telemetry = setup("approval")
 with early.start_as_current_span("call"):
-    log("placet").info("inside")
+    logging.getLogger("placet").info("inside")
 start = time.monotonic()
 telemetry.shutdown()
 print(time.monotonic() - start)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from placet_rpc.tls import TLS_PREFIX, ClientTls, ServerTls
@@ -32,7 +32,7 @@ class ServerSettings(BaseModel):
 class TlsVariables(BaseSettings):
     """Settings that take an empty variable for an unset one, except where that would turn TLS off."""
 
-    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, use_attribute_docstrings=True)
 
     # Any: the values before validation.
     @model_validator(mode="before")
@@ -129,6 +129,15 @@ class CallerSettings(TlsVariables):
         if self.tls_ca_file is None:
             return None
         return ClientTls(self.tls_ca_file, self.tls_own_certificate_file, self.tls_own_key_file)
+
+
+def variable_of(settings: type[BaseSettings], field: str) -> str:
+    """The environment variable that a setting is read from; of several, the first that is looked at."""
+    alias = settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        alias = str(alias.choices[0])
+    prefix = settings.model_config.get("env_prefix", "")
+    return alias if isinstance(alias, str) else f"{prefix}{field}".upper()
 
 
 def describe_error(error: BaseException, prefix: str) -> str:

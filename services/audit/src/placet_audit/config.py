@@ -11,13 +11,11 @@ from pydantic_settings import SettingsConfigDict
 from placet_audit.log_keys import LogKeys, NoLogKey, read_private_file
 from placet_rpc.settings import ServiceSettings
 
-PREFIX = "PLACET_AUDIT_"
-
 
 class Settings(ServiceSettings):
     """Read once, at start. A variable is `PLACET_AUDIT_` and the field's name, unless the field says so."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix="PLACET_AUDIT_", frozen=True, populate_by_name=True)
 
     listen: str = "127.0.0.1:7401"
 
