@@ -5,14 +5,15 @@ from placet_storage.database import Database
 from placet_storage.engines import truncate_wal_after_commit
 from placet_storage.errors import DatabaseUnavailable, MigrationFailed
 from placet_storage.migrations import run_migrations_env
-from placet_storage.retention import purge_periodically
+from placet_storage.retention import PURGE_SECONDS, purge_old
 
 __all__ = [
+    "PURGE_SECONDS",
     "Database",
     "DatabaseUnavailable",
     "MigrationFailed",
     "UtcDateTime",
-    "purge_periodically",
+    "purge_old",
     "run_migrations_env",
     "truncate_wal_after_commit",
 ]

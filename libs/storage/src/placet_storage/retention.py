@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-
-from placet_storage.errors import DatabaseUnavailable
-
-_LOG = logging.getLogger("placet.storage")
 
 PURGE_SECONDS = 3600.0
 """Interval between purges."""
 
 
-@asynccontextmanager
-async def purge_periodically(
-    purge: Callable[[datetime], Awaitable[int]], keep: timedelta
-) -> AsyncIterator[None]:
-    """Purges what is older than `keep`, now and every PURGE_SECONDS, until the block ends.
+async def purge_old(purge: Callable[[datetime], Awaitable[int]], keep: timedelta) -> None:
+    """Purges what is older than `keep`. Raises what `purge` raises; the next purge deletes the rest.
 
-    `purge` deletes some of what is older than a time, and returns how much; 0 when nothing is left. An error
-    is logged, and the next interval tries again.
+    `purge` deletes some of what is older than a time, and returns how much; 0 when nothing is left.
     """
-    task = asyncio.create_task(_run(purge, keep))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def _run(purge: Callable[[datetime], Awaitable[int]], keep: timedelta) -> None:
-    while True:
-        try:
-            before = datetime.now(UTC) - keep
-            while await purge(before):
-                pass
-        except DatabaseUnavailable as error:
-            _LOG.warning("rows past their retention cannot be deleted now: %s", error)
-        except Exception:  # noqa: BLE001  # if the task ended, nothing would ever be purged
-            _LOG.exception("rows past their retention cannot be deleted now")
-        await asyncio.sleep(PURGE_SECONDS)
+    before = datetime.now(UTC) - keep
+    while await purge(before):
+        pass

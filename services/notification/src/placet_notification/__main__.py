@@ -22,8 +22,9 @@ from placet_rpc.client import channel
 from placet_rpc.program import Service, run_service
 from placet_rpc.refusals import RefusalRecorder, appending_to
 from placet_rpc.server import Endpoint
+from placet_rpc.tasks import periodically
 from placet_rpc.tokens.sources import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed, purge_periodically
+from placet_storage import PURGE_SECONDS, Database, DatabaseUnavailable, MigrationFailed, purge_old
 from placet_telemetry import setup
 
 _ABOUT = (
@@ -43,7 +44,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             for address in (settings.approval_address, settings.audit_address)
         ]
         store = Store(database)
-        await stack.enter_async_context(purge_periodically(store.purge, timedelta(days=settings.keep_days)))
+        purge = partial(purge_old, store.purge, timedelta(days=settings.keep_days))
+        await stack.enter_async_context(periodically(purge, PURGE_SECONDS, "rows past their retention stay"))
         stream = LiveStream(store, sign_of_life=settings.sign_of_life, poll=settings.stream_poll)
         await stack.enter_async_context(stream)
         email = EmailChannel(
