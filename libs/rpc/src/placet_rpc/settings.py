@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -140,13 +141,12 @@ def variable_of(settings: type[BaseSettings], field: str) -> str:
     return alias if isinstance(alias, str) else f"{prefix}{field}".upper()
 
 
-def describe_error(error: BaseException, prefix: str) -> str:
-    """The error's message; for wrong settings, each wrong environment variable and what must hold.
-
-    `prefix` stands before a setting's name in its variable, unless the setting names its variable itself.
-    """
+def describe_error(error: BaseException, settings: Iterable[type[BaseSettings]]) -> str:
+    """The error's message; for wrong `settings`, each environment variable at fault and what must hold."""
     if not isinstance(error, ValidationError):
         return str(error)
+    prefixes = {each.__name__: each.model_config.get("env_prefix", "") for each in settings}
+    prefix = prefixes.get(error.title, "")
     sentences = []
     for one in error.errors(include_url=False, include_context=False, include_input=False):
         name = ".".join(str(part) for part in one["loc"])

@@ -29,9 +29,9 @@ from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import BadPolicy, load
 from placet_logtail import Consumers, LeaseStore
 from placet_rpc.client import channel
-from placet_rpc.program import Service, run_service
 from placet_rpc.refusals import RefusalRecorder
 from placet_rpc.server import Endpoint
+from placet_rpc.service import Service, run_service
 from placet_rpc.tasks import periodically
 from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
@@ -100,6 +100,7 @@ def main() -> int:
         connected,
         telemetry=partial(setup, "approval"),
         about=__doc__,
+        also=(TemporalSettings,),
         explained=(BadPolicy, DatabaseUnavailable, MigrationFailed),
     )
 

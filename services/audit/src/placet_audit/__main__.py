@@ -15,9 +15,9 @@ from placet_audit.proof_service import ProofService
 from placet_audit.sequencer import Sequencer
 from placet_audit.servicer import AuditServicer, appending_by
 from placet_audit.store import Store
-from placet_rpc.program import Service, run_service
 from placet_rpc.refusals import RefusalRecorder
 from placet_rpc.server import Endpoint
+from placet_rpc.service import Service, run_service
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_telemetry import setup
 

@@ -19,9 +19,9 @@ from placet_notification.servicer import NotificationServicer
 from placet_notification.smtp import EmailChannel
 from placet_notification.store import Store
 from placet_rpc.client import channel
-from placet_rpc.program import Service, run_service
 from placet_rpc.refusals import RefusalRecorder, appending_to
 from placet_rpc.server import Endpoint
+from placet_rpc.service import Service, run_service
 from placet_rpc.tasks import periodically
 from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import PURGE_SECONDS, Database, DatabaseUnavailable, MigrationFailed, purge_old

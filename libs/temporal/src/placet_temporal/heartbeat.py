@@ -10,7 +10,7 @@ from temporalio import activity
 
 
 @asynccontextmanager
-async def beating(seconds: float, progress: Callable[[], object] | None = None) -> AsyncIterator[None]:
+async def heartbeats(seconds: float, progress: Callable[[], object] | None = None) -> AsyncIterator[None]:
     """Sends a heartbeat every so many seconds while its block runs, with `progress()` for the next attempt,
     and where there is progress once more at the end, however that comes.
 
