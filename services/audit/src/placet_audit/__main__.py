@@ -25,21 +25,21 @@ from placet_telemetry import setup
 
 _LOG = logging.getLogger("placet.audit")
 _ABOUT = """AuditService: keeps each tenant's log, signs it, and serves it with its proofs until a signal.
-It is told how by environment variables: PLACET_AUDIT_DATABASE_URL is where the log is kept,
+Environment variables configure it: PLACET_AUDIT_DATABASE_URL is where the log is kept,
 PLACET_AUDIT_LOG_KEY_FILE the key that signs it (a private Ed25519 key in PEM, mode 0600), PLACET_AUDIT_ORIGIN
 its name, PLACET_AUDIT_LISTEN where it serves, PLACET_JWKS_FILE whose tokens it believes. docs/operations.md
 lists all of them."""
 
 
 async def run(settings: Settings) -> None:
-    """Serve until a signal; then the server stops first, the log drains, and the database closes last."""
+    """Serves until a signal. Then the server stops first, the log drains, and the database closes last."""
     async with assembled(settings) as (endpoint, refusals):
         await serve(settings.server(), [endpoint], on_access_refused=refusals.record)
 
 
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, RefusalRecorder]]:
-    """The service at work, lacking only a server."""
+    """Assembles the running service without its server."""
     keys = settings.log_keys()
     async with opened(settings) as database:
         store = Store(database, keys)
@@ -61,7 +61,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusal
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Database]:
-    """The log's database, with its schema up to date."""
+    """Opens the log's database, with its schema up to date."""
     database = await Database.open(settings.database_url, migrations="placet_audit")
     try:
         yield database
@@ -81,7 +81,7 @@ async def running(sequencer: Sequencer) -> AsyncIterator[None]:
 
 
 def main() -> int:
-    """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
+    """Returns the exit status: 0 after a signal, 1 if it cannot run; then the log says why."""
     argparse.ArgumentParser(prog="python -m placet_audit", description=_ABOUT).parse_args()
     telemetry = setup("audit")
     status = 0

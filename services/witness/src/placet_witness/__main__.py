@@ -27,14 +27,14 @@ only grew since the last one, and cosigns it into its folder. It alarms when the
 signed by somebody else or silent. It runs until SIGTERM; `python -m placet_witness.status FOLDER` prints
 the current alarm.
 
-These environment variables tell it what to watch, and with whose keys:
+These environment variables configure it:
   PLACET_AUDIT_ADDRESS           host:port of AuditService [127.0.0.1:7401]
   PLACET_TOKEN_FILE              its own token, of role auditor and of the tenant [.placet/tokens/witness]
   PLACET_WITNESS_FOLDER          what it keeps, out of reach of the log's operator [.placet/witness]
   PLACET_WITNESS_KEY_FILE        its private key, mode 0600 [.placet/keys/witness.pem], made by
                                  umask 077; openssl genpkey -algorithm ed25519 -out witness.pem
   PLACET_WITNESS_LOG_KEYS_FILE   the log's public keys, as `placet audit checkpoint --keys` prints them; or
-  PLACET_WITNESS_TRUST_ON_FIRST_USE=true   to believe the keys that signed the first checkpoint seen
+  PLACET_WITNESS_TRUST_ON_FIRST_USE=true   to trust the keys that signed the first checkpoint seen
   PLACET_WITNESS_NAME            what its key is called in signatures [placet-witness]
   PLACET_WITNESS_INTERVAL        seconds within which an alarm comes [10]
   PLACET_READY_FILE              a file to write once it has looked [none]
@@ -44,7 +44,7 @@ docs/operations.md has the rest: TLS, telemetry, and what to do about each alarm
 
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[Witness]:
-    """The witness's parts. Raises OSError or ValueError for what it cannot begin with."""
+    """Assembles the witness. Raises OSError or ValueError for unusable settings, keys or folders."""
     signer, trust = Signer.load(settings.key_file, settings.name), settings.trust()
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(Folder.held(settings.folder))
@@ -70,7 +70,7 @@ def _say_ready(path: Path | None) -> None:
 
 
 def main() -> int:
-    """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
+    """Returns the exit status: 0 after a signal, 1 if it cannot run; then the log says why."""
     argparse.ArgumentParser(
         prog="python -m placet_witness",
         description=_ABOUT,
