@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from placet_audit.log_keys import LogKeys, NoLogKey, read_private_file
+from placet_audit.log_keys import LogKeys, NoLogKey
+from placet_rpc.files import read_private
 from placet_rpc.settings import ServiceSettings
 
 PREFIX = "PLACET_AUDIT_"
@@ -57,7 +58,7 @@ class Settings(ServiceSettings):
         read; it says where they were looked for."""
         given = self.log_key.get_secret_value()
         try:
-            return LogKeys.read(given or read_private_file(self.log_key_file), self.origin)
+            return LogKeys.read(given or read_private(self.log_key_file).decode(), self.origin)
         except FileNotFoundError as error:
             raise ValueError(_no_file(self.log_key_file)) from error
         except NoLogKey as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -83,13 +82,6 @@ class LogKeys:
         if checkpoint.origin != self.origin_of(tenant):
             raise NotProven(f"this is a checkpoint of {checkpoint.origin}")
         return checkpoint
-
-
-def read_private_file(path: Path) -> str:
-    """A file's text. Raises OSError, and ValueError if others may read it."""
-    if path.stat().st_mode & 0o077:
-        raise ValueError(f"{path} can be read by others; make it private with: chmod 600 {path}")
-    return path.read_text()
 
 
 def _key(block: str) -> Ed25519PrivateKey | Ed25519PublicKey:

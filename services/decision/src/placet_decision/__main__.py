@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from placet.approval.v1 import approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2_grpc
@@ -23,8 +24,9 @@ from placet_decision.store import Store
 from placet_rpc.client import channel
 from placet_rpc.refusals import OnAccessRefused, RefusalRecorder, appending_to
 from placet_rpc.server import CannotListen, Endpoint, serve
+from placet_rpc.tasks import periodically
 from placet_rpc.tokens.sources import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed, purge_periodically
+from placet_storage import PURGE_SECONDS, Database, DatabaseUnavailable, MigrationFailed, purge_expired
 from placet_telemetry import log, setup
 
 _LOG = log(__name__)
@@ -48,7 +50,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         database = await Database.open(settings.database_url, migrations="placet_decision")
         stack.push_async_callback(database.close)
         store = Store(database)
-        await stack.enter_async_context(purge_periodically(store.purge, timedelta(days=settings.keep_days)))
+        purge = partial(purge_expired, store.purge, timedelta(days=settings.keep_days))
+        await stack.enter_async_context(periodically(purge, PURGE_SECONDS, "deleting old rows waits on"))
         tokens = FileTokenSource(settings.token_file)
         approval, audit = [
             await stack.enter_async_context(channel(address, tokens, tls=settings.tls()))
