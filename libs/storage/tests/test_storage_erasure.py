@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import sqlite3
+import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, delete, make_url
 
-from placet_storage import Database, UtcDateTime, purge_old, truncate_wal_after_commit
+from placet_storage import Database, UtcDateTime, purge_expired, truncate_wal_after_commit
 
 NUMBERS = range(200)
 note = Table(
@@ -60,6 +63,14 @@ def copy(url: str, to: str) -> None:
 
 def wal_of(url: str) -> Path:
     return Path(f"{make_url(url).database}-wal")
+
+
+async def until(ask: Callable[[], Awaitable[object]], *, is_now: object) -> None:
+    """Asks again until the answer is this."""
+    deadline = time.monotonic() + 15
+    while await ask() != is_now:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -164,5 +175,5 @@ async def test_rows_past_their_retention_are_deleted(database: Database) -> None
 
     await database.transact(put)
     keep = timedelta(days=4, hours=1)
-    await purge_old(lambda before: database.transact(purge, before), keep)
+    await purge_expired(lambda before: database.transact(purge, before), keep)
     assert await database.query(left) == [0, 1, 2, 3, 4]

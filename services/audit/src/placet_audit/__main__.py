@@ -24,7 +24,7 @@ from placet_telemetry import setup
 
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[Service]:
-    """The service at work, lacking only a server."""
+    """Assembles the running service without its server."""
     keys = settings.log_keys()
     async with opened(settings) as database:
         store = Store(database, keys)
@@ -47,7 +47,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Database]:
-    """The log's database, with its schema up to date."""
+    """Opens the log's database, with its schema up to date."""
     database = await Database.open(settings.database_url, migrations="placet_audit")
     try:
         yield database

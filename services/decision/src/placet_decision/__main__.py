@@ -25,7 +25,7 @@ from placet_rpc.server import Endpoint
 from placet_rpc.service import Service, run_service
 from placet_rpc.tasks import periodically
 from placet_rpc.tokens.sources import FileTokenSource
-from placet_storage import PURGE_SECONDS, Database, DatabaseUnavailable, MigrationFailed, purge_old
+from placet_storage import PURGE_SECONDS, Database, DatabaseUnavailable, MigrationFailed, purge_expired
 from placet_telemetry import setup
 
 _LOG = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         database = await Database.open(settings.database_url, migrations="placet_decision")
         stack.push_async_callback(database.close)
         store = Store(database)
-        purge = partial(purge_old, store.purge, timedelta(days=settings.keep_days))
-        await stack.enter_async_context(periodically(purge, PURGE_SECONDS, "rows past their retention stay"))
+        purge = partial(purge_expired, store.purge, timedelta(days=settings.keep_days))
+        await stack.enter_async_context(periodically(purge, PURGE_SECONDS, "deleting old rows waits on"))
         tokens = FileTokenSource(settings.token_file)
         approval, audit = [
             await stack.enter_async_context(channel(address, tokens, tls=settings.tls()))

@@ -24,12 +24,8 @@ from placet_rpc.server import Endpoint
 from placet_rpc.service import Service, run_service
 from placet_rpc.tasks import periodically
 from placet_rpc.tokens.sources import FileTokenSource
-from placet_storage import PURGE_SECONDS, Database, DatabaseUnavailable, MigrationFailed, purge_old
+from placet_storage import PURGE_SECONDS, Database, DatabaseUnavailable, MigrationFailed, purge_expired
 from placet_telemetry import setup
-
-_ABOUT = (
-    """NotificationService: tells people by mail what they are asked, and what was decided, until a signal."""
-)
 
 
 @asynccontextmanager
@@ -44,8 +40,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             for address in (settings.approval_address, settings.audit_address)
         ]
         store = Store(database)
-        purge = partial(purge_old, store.purge, timedelta(days=settings.keep_days))
-        await stack.enter_async_context(periodically(purge, PURGE_SECONDS, "rows past their retention stay"))
+        purge = partial(purge_expired, store.purge, timedelta(days=settings.keep_days))
+        await stack.enter_async_context(periodically(purge, PURGE_SECONDS, "deleting old rows waits on"))
         stream = LiveStream(store, sign_of_life=settings.sign_of_life, poll=settings.stream_poll)
         await stack.enter_async_context(stream)
         email = EmailChannel(

@@ -30,7 +30,7 @@ from placet_witness.watcher import Witness
 
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[Witness]:
-    """The witness's parts. Raises OSError or ValueError for what it cannot begin with."""
+    """Assembles the witness. Raises OSError or ValueError for unusable settings, keys or folders."""
     signer, trust = Signer.load(settings.key_file, settings.name), settings.trust()
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(Folder.held(settings.folder))

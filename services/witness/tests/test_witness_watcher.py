@@ -40,7 +40,7 @@ def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 
 
 async def witnessed(watched: Watched) -> str:
-    """What stands after a good look."""
+    """Looks once without an alarm; returns the checkpoint in the folder."""
     with watched.witness() as witness:
         await witness.look()
         assert alarm_of(witness) is None
