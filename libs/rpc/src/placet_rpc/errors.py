@@ -130,7 +130,7 @@ class DeadlineExceeded(PlacetError):
 
 
 class DataLoss(PlacetError):
-    """What is stored is not what was stored."""
+    """Stored data is missing or changed."""
 
     grpc_kind = "data_loss"
 

@@ -59,7 +59,7 @@ class Endpoint:
 
 
 class RunningServer:
-    """A server that answers."""
+    """A running server."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
 
 
 def _only_this_machine(listen: str) -> bool:
-    """Whether nobody can call from elsewhere."""
+    """True if no other machine can call."""
     host = listen.rpartition(":")[0].strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback
