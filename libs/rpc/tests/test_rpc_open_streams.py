@@ -28,7 +28,7 @@ class Log:
 
     async def tail(self, request: Any, context: Any) -> AsyncIterator[pb.TailEventsResponse]:
         try:
-            for size in range(request.from_index + 1, 3):
+            for size in range(request.from_log_index + 1, 3):
                 yield pb.TailEventsResponse(size=size)
             await asyncio.Event().wait()
         finally:
@@ -51,13 +51,13 @@ async def test_a_stream_ends_when_its_token_expires_and_resumes_with_a_fresh_one
 ) -> None:
     log, token = Log(), keys.token("auditor", ttl=0.5)
     async with asyncio.timeout(10), run_audit(TailEvents=log.tail, token=token) as audit:
-        seen, error = await sizes_until_refused(audit.stub.TailEvents(pb.TailEventsRequest(from_index=1)))
+        seen, error = await sizes_until_refused(audit.stub.TailEvents(pb.TailEventsRequest(from_log_index=1)))
 
         assert (error.reason, error.domain) == ("TOKEN_EXPIRED", "rpc.placet")
         assert (seen, log.ended) == ([2], 1)
 
         async with channel(audit.address, keys.token("auditor")) as fresh:
-            resumed = type(audit.stub)(fresh).TailEvents(pb.TailEventsRequest(from_index=0))
+            resumed = type(audit.stub)(fresh).TailEvents(pb.TailEventsRequest(from_log_index=0))
             assert (await resumed.read()).size == 1
             resumed.cancel()
 
@@ -85,7 +85,7 @@ async def test_a_stream_ends_when_its_token_is_revoked_and_not_before(
     log = Log()
     context = Mock()
     context.invocation_metadata.return_value = [("authorization", f"Bearer {token.value}")]
-    stream = Authentication(verifier).stream(TAIL, log.tail)(pb.TailEventsRequest(from_index=1), context)
+    stream = Authentication(verifier).stream(TAIL, log.tail)(pb.TailEventsRequest(from_log_index=1), context)
     assert (await anext(stream)).size == 2
 
     revoke(jwks, keys.token("auditor").value if outlives else token.value)
