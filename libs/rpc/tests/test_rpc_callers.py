@@ -14,6 +14,8 @@ from placet_rpc import errors, identity
 from placet_rpc.tokens.mint import mint
 from placet_rpc.tokens.sources import StaticToken
 
+pytestmark = pytest.mark.integration
+
 Eventually = Callable[..., Awaitable[Any]]
 Raising = Callable[[Exception], Callable[..., Any]]
 APPROVAL_ID = "1c9e3a52-6f0b-4d52-9a39-0e5d5a1f7b11"

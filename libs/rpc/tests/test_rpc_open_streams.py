@@ -17,6 +17,8 @@ from placet_rpc.interceptors.auth import Authentication
 from placet_rpc.tokens.mint import revoke
 from placet_rpc.tokens.verify import Verifier
 
+pytestmark = pytest.mark.integration
+
 TAIL = methods_of(pb.DESCRIPTOR.services_by_name.values())["/placet.audit.v1.AuditService/TailEvents"]
 
 
