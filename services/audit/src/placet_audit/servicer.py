@@ -1,4 +1,4 @@
-"""RPCs of AuditService: pb2 <-> domain."""
+"""pb2 <-> domain: what a call asks, who asks it, and how the answer reads."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.AppendEventsRequest,
         context: object,
     ) -> audit_service_pb2.AppendEventsResponse:
-        """Compares and appends. For events of the tenant, `appended` is true if any of them was new."""
+        """Compare and append. Events of the tenant: appended is true if any of them was new."""
         caller = identity.current()
         kinds = [event.WhichOneof("body") or "" for event in request.events]
         check_writer(caller.roles, kinds, expected_next=request.expected_next)
@@ -73,7 +73,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.ListEventsRequest,
         context: object,
     ) -> audit_service_pb2.ListEventsResponse:
-        """Lists a page. It may be shorter than asked when its entries are large."""
+        """A page. It ends early when its entries are large; then too the token leads on."""
         tenant, approval_id = identity.current().tenant, request.approval_id
         from_index = request.from_index
         listing = Listing(_LIST_EVENTS, tenant, approval_id=approval_id)
@@ -97,7 +97,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.TailEventsRequest,
         context: object,
     ) -> AsyncIterator[audit_service_pb2.TailEventsResponse]:
-        """Streams history, then the live log, until the caller cancels."""
+        """History, then the live log, until the caller goes away."""
         async with aclosing(self._stream.follow(identity.current().tenant, request.from_index)) as batches:
             async for batch in batches:
                 yield audit_service_pb2.TailEventsResponse(entries=batch.items, size=batch.end)
@@ -107,7 +107,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.GetCheckpointRequest,
         context: object,
     ) -> audit_service_pb2.GetCheckpointResponse:
-        """Returns the newest checkpoint, and the keys."""
+        """The newest checkpoint, and the keys."""
         tenant = identity.current().tenant
         note, size = await self._proofs.checkpoint(tenant)
         return audit_service_pb2.GetCheckpointResponse(checkpoint=note, size=size, keys=self._vkeys(tenant))
@@ -117,7 +117,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.GetInclusionProofRequest,
         context: object,
     ) -> audit_service_pb2.GetInclusionProofResponse:
-        """Proves that an entry is in the log."""
+        """That an entry is in the log."""
         proof = await self._proofs.inclusion(identity.current().tenant, request.index, request.size)
         return audit_service_pb2.GetInclusionProofResponse(
             leaf_hash=proof.leaf_hash,
@@ -131,7 +131,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.GetConsistencyProofRequest,
         context: object,
     ) -> audit_service_pb2.GetConsistencyProofResponse:
-        """Proves that the log only grew."""
+        """That the log only grew."""
         proof = await self._proofs.consistency(
             identity.current().tenant, request.first_size, request.second_size
         )
@@ -146,7 +146,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.GetReceiptRequest,
         context: object,
     ) -> audit_service_pb2.GetReceiptResponse:
-        """Returns a request's path with its proofs, to callers whom it concerns."""
+        """A request's path with its proofs, for whom it concerns."""
         caller, approval_id = identity.current(), request.approval_id.lower()
 
         def check(path: Sequence[Entry]) -> None:
@@ -175,7 +175,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.ExportEventsRequest,
         context: object,
     ) -> AsyncIterator[audit_service_pb2.ExportEventsResponse]:
-        """Streams all entries up to the newest checkpoint."""
+        """All entries up to the newest checkpoint."""
         tenant, following = identity.current().tenant, request.from_index
         note, size = await self._proofs.checkpoint(tenant)
         check_reach(following, size)
@@ -198,7 +198,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             )
             following = some.entries[-1].index + 1
         if await self._proofs.erased_since(tenant, size):
-            # The erasure's entry, which explains missing values, lies beyond the checkpoint.
+            # What explains the values that were gone by then lies beyond the checkpoint.
             raise Unavailable("Values were erased meanwhile; export again.")
 
     async def EraseEvents(
@@ -206,7 +206,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.EraseEventsRequest,
         context: object,
     ) -> audit_service_pb2.EraseEventsResponse:
-        """Erases, and appends the event that says so."""
+        """Erases, and says so in the log."""
         tenant, approval_id = identity.current().tenant, request.approval_id.lower()
 
         def check(path: Sequence[Entry]) -> None:
@@ -242,7 +242,7 @@ def _events(path: Iterable[Entry]) -> list[event_pb2.Event]:
 
 
 def _concerned(path: Iterable[event_pb2.Event]) -> set[str]:
-    """Returns the requester and the people who were asked."""
+    """Who asked for a request, and who was asked."""
     names = set[str]()
     for event in path:
         if event.HasField("received"):
@@ -259,7 +259,7 @@ def _disclosures(entry: Entry) -> list[proof_pb2.Disclosure]:
 
 
 def to_append(tenant: str, request: audit_service_pb2.AppendEventsRequest) -> Append:
-    """Returns the append of a call, sealed. Raises InvalidArgument as `seal` does."""
+    """The append that a call asks for, sealed. Raises InvalidArgument as `seal` does."""
     drafts = []
     for position, event in enumerate(request.events):
         number = request.expected_next + position if request.approval_id else 0
