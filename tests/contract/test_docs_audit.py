@@ -1,4 +1,4 @@
-"""What docs/audit.md gives to be typed does what it says."""
+"""The commands in docs/audit.md do what the page says."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from placet_audit.log_keys import LogKeys
 from placet_proof import Checkpoint, leaf_hash
 from placet_proof.signer import new_key, signed, verifier_key
 from placet_rpc.files import read_private
+
+pytestmark = pytest.mark.integration
 
 PAGE = (ROOT / "docs" / "audit.md").read_text()
 ORIGIN = "log.example/placet/default"
