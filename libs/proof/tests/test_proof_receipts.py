@@ -29,8 +29,6 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 ORIGIN = "log.example/placet"
 ID, OTHER = (f"1c9f0e4a-0000-5000-8000-00000000000{n}" for n in range(2))
 
-PEOPLE = (("alice@example.com", "bob@example.com"), ("carol@example.com", "dave@example.com"))
-
 Receipt = dict[str, Any]  # Any: JSON
 
 
@@ -76,16 +74,12 @@ class Log:
 
 
 def erasables(entry: event_pb2.Entry) -> list[tuple[str, event_pb2.Erasable]]:
-    """Those that have a value, in the messages that these logs use."""
-    voted, erased, received = entry.event.voted, entry.event.erased, entry.event.received
+    """Those that have a value, in the two messages that these logs use."""
+    voted, erased = entry.event.voted, entry.event.erased
     all_of_them = {
         "actor.name": entry.event.actor.name,
         "voted.reason": voted.reason,
         "erased.reason": erased.reason,
-    } | {
-        f"received.assignments[{slot}].people[{place}]": one
-        for slot, assignment in enumerate(received.assignments)
-        for place, one in enumerate(assignment.people)
     }
     return [(f"event.{path}", one) for path, one in all_of_them.items() if one.value]
 
@@ -107,9 +101,7 @@ def log() -> Log:
     """Two requests, the first of which is closed and then erased."""
     log = Log()
     log.append(ID, 1, actor=person("carol@example.com"), received=event_pb2.Received(policy_version=1))
-    people = [event_pb2.Assignment(people=[event_pb2.Erasable(value=one) for one in two]) for two in PEOPLE]
-    received = event_pb2.Received(assignments=people)
-    log.append(OTHER, 1, actor=person("carol@example.com"), received=received)
+    log.append(OTHER, 1, actor=person("carol@example.com"), received=event_pb2.Received())
     log.append("", 0, access_refused=event_pb2.AccessRefused(approval_id=ID))
     log.append(ID, 2, actor=person("alice@example.com"), voted=vote("Seen the letter"))
     log.append(ID, 3, closed=event_pb2.Closed())
@@ -147,49 +139,6 @@ def test_what_was_erased_is_withheld_and_the_rest_still_proven(log: Log) -> None
 
 def test_a_part_from_the_first_on_is_proven_as_a_part(log: Log) -> None:
     assert len(proven(log.receipt(ID, 0, 3), log).entries) == 2
-
-
-def test_each_person_of_an_assignment_is_disclosed_at_a_path_of_their_own(log: Log) -> None:
-    first, _ = proven(log.receipt(OTHER, 1, 5), log).entries
-    assert {path: name for path, name in first.values.items() if "people" in path} == {
-        f"event.received.assignments[{slot}].people[{place}]": name
-        for slot, names in enumerate(PEOPLE)
-        for place, name in enumerate(names)
-    }
-
-
-def people_by_path(receipt: Receipt) -> Receipt:
-    """The disclosures of a receipt's first entry, by the path below its assignments."""
-    disclosures = receipt["entries"][0]["disclosures"]
-    return {one["path"].removeprefix("event.received.assignments"): one for one in disclosures}
-
-
-@pytest.mark.parametrize("other", ["[0].people[1]", "[1].people[0]"])
-def test_two_people_cannot_be_swapped(log: Log, other: str) -> None:
-    receipt = log.receipt(OTHER, 1, 5)
-    people = people_by_path(receipt)
-    one, two = people["[0].people[0]"], people[other]
-    one["path"], two["path"] = two["path"], one["path"]
-    with pytest.raises(NotProven):
-        proven(receipt, log)
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["[0].people[1]", "[1].people[0]", "[0].people[2]", "[2].people[0]", "[0].people[00]", "[0].people"],
-)
-def test_a_person_is_not_disclosed_at_another_path(log: Log, path: str) -> None:
-    receipt = log.receipt(OTHER, 1, 5)
-    people_by_path(receipt)["[0].people[0]"]["path"] = f"event.received.assignments{path}"
-    with pytest.raises(NotProven):
-        proven(receipt, log)
-
-
-def test_a_person_is_not_disclosed_twice(log: Log) -> None:
-    receipt = log.receipt(OTHER, 1, 5)
-    receipt["entries"][0]["disclosures"].append(people_by_path(receipt)["[0].people[0]"])
-    with pytest.raises(NotProven, match="twice"):
-        proven(receipt, log)
 
 
 def without(*names: str) -> Callable[[Receipt], None]:
