@@ -1,14 +1,12 @@
-"""`python -m placet_approval`: ApprovalService as a process. Wiring only."""
+"""ApprovalService as a process: accepts requests and commands, and serves their state."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -33,30 +31,14 @@ from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import BadPolicy, load
 from placet_logtail import Consumers, LeaseStore
 from placet_rpc.client import channel
-from placet_rpc.refusals import OnAccessRefused, RefusalRecorder
-from placet_rpc.server import CannotListen, Endpoint, serve
-from placet_rpc.tasks import run_periodically
+from placet_rpc.refusals import RefusalRecorder
+from placet_rpc.server import Endpoint
+from placet_rpc.service import Service, run_service
+from placet_rpc.tasks import periodically
 from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_telemetry import setup
 from placet_temporal import TemporalSettings, connect
-
-_LOG = logging.getLogger("placet.approval")
-
-
-@dataclass(frozen=True)
-class Service:
-    """The parts that a server needs."""
-
-    endpoint: Endpoint
-    on_access_refused: OnAccessRefused
-
-
-async def run(settings: Settings) -> None:
-    """Serves until a signal; then stops the server first, and closes its dependencies after it."""
-    workflows = Workflows(await connect(TemporalSettings(), "approval", lazy=True))
-    async with assembled(settings, workflows) as service:
-        await serve(settings.server(), [service.endpoint], on_access_refused=service.on_access_refused)
 
 
 @asynccontextmanager
@@ -99,45 +81,39 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             servicer,
         )
         refusals = RefusalRecorder(log.append_for_tenant, per_minute=settings.refusals_per_minute)
-        loops = (
-            run_periodically(
+        for recovery in (
+            periodically(
                 intake_recovery.run, settings.intake_recovery_interval, "interrupted requests wait on"
             ),
-            run_periodically(
+            periodically(
                 workflow_recovery.run,
                 settings.workflow_recovery_interval,
                 "requests without a workflow wait on",
             ),
-        )
-        async with running(loops):
-            yield Service(endpoint, refusals.record)
+        ):
+            await stack.enter_async_context(recovery)
+        yield Service(endpoint, refusals.record)
 
 
 @asynccontextmanager
-async def running(loops: Iterable[Coroutine[object, object, None]]) -> AsyncIterator[None]:
-    """Runs the recovery loops; an unexpected failure of one ends the process."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(loop) for loop in loops]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+async def connected(settings: Settings) -> AsyncIterator[Service]:
+    """`assembled` with a client of Temporal."""
+    workflows = Workflows(await connect(TemporalSettings(), "approval", lazy=True))
+    async with assembled(settings, workflows) as service:
+        yield service
 
 
 def main() -> int:
-    """Returns the exit status: 0 after a signal, 1 when it cannot run; the log has the reason."""
-    telemetry = setup("approval")
-    status = 0
-    try:
-        asyncio.run(run(Settings()))
-    except* (BadPolicy, CannotListen, DatabaseUnavailable, MigrationFailed, OSError, ValueError) as failures:
-        _LOG.error("ApprovalService cannot run: %s", "; ".join(str(one) for one in failures.exceptions))
-        _LOG.debug("where it failed", exc_info=failures)
-        status = 1
-    finally:
-        telemetry.shutdown()
-    return status
+    """The exit status; see `run_service`."""
+    return run_service(
+        "ApprovalService",
+        Settings,
+        connected,
+        telemetry=partial(setup, "approval"),
+        about=__doc__,
+        also=(TemporalSettings,),
+        explained=(BadPolicy, DatabaseUnavailable, MigrationFailed),
+    )
 
 
 if __name__ == "__main__":
