@@ -8,7 +8,7 @@ from placet_rpc.identity import acting_for
 
 
 class Notifications:
-    """Raises placet_rpc's typed errors; Unavailable while NotificationService or its channel does not answer."""
+    """Calls NotificationService. Raises placet_rpc's typed errors; Unavailable while nothing can be sent."""
 
     def __init__(self, stub: NotificationServiceStub) -> None:
         self._stub = stub
