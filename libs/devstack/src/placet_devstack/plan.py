@@ -121,7 +121,8 @@ class _Plan:
             own["PLACET_AUDIT_LOG_KEY_FILE"] = str(self.home.log_key)
         if name == "approval":
             own["PLACET_APPROVAL_CLOCK_SCALE"] = repr(self.options.clock_scale)
-            own["PLACET_APPROVAL_ALARM_RECIPIENTS"] = OWNER
+            recipients = "PLACET_APPROVAL_ALARM_RECIPIENTS"
+            own[recipients] = self.outside.get(recipients) or OWNER
         if name == "decision" and self.options.embedded_ai:
             own["PLACET_DECISION_PROVIDER"] = "embedded"
         if name == "notification":
