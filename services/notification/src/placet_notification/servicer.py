@@ -64,7 +64,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
     ) -> service_pb.SendNotificationResponse:
         """One attempt, or the one that is under way, waited for until shortly before the call's deadline."""
         caller = identity.current()
-        _check_kind(caller, request.kind)
+        check_kind(caller, request.kind)
         delivery = await self._sender.send(
             caller.tenant,
             request.idempotency_key,
@@ -128,7 +128,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
                     yield service_pb.SubscribeResponse(next_cursor=batch.next)
 
 
-def _check_kind(caller: identity.Principal, kind: pb.NotificationKind.ValueType) -> None:
+def check_kind(caller: identity.Principal, kind: pb.NotificationKind.ValueType) -> None:
     """Refuses a service what only workers send, and the other way round. Raises PermissionDenied."""
     if (kind == pb.NOTIFICATION_KIND_ALARM) != ("service" in caller.roles):
         name = pb.NotificationKind.Name(kind).removeprefix("NOTIFICATION_KIND_")

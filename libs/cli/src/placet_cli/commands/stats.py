@@ -47,7 +47,7 @@ async def stats(
     if session.json:
         session.screen.json(found)
         return
-    _print(session.screen, found)
+    print_stats(session.screen, found)
 
 
 def _window(given: str) -> timedelta | None:
@@ -62,7 +62,8 @@ def _window(given: str) -> timedelta | None:
     return duration
 
 
-def _print(screen: Screen, found: approval_service_pb2.GetDecisionStatsResponse) -> None:
+def print_stats(screen: Screen, found: approval_service_pb2.GetDecisionStatsResponse) -> None:
+    """Prints a line for each policy, and one for each alarm that is on."""
     start, end = found.start_time.ToDatetime(), found.end_time.ToDatetime()
     screen.say(f"Decisions of the last {describe_duration(end - start)}", "bold")
     if not found.policies:
