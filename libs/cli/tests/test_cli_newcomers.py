@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import pty
 import shlex
@@ -67,15 +66,6 @@ def test_a_wrong_state_is_told_once_and_about_list(tmp_path: Path) -> None:
     assert "placet list --help" in said
     assert said.count("pending") == 1
     assert "Value error" not in said
-
-
-def test_the_policies_say_who_is_asked_for_how_long_and_what_then(tmp_path: Path) -> None:
-    said = placet("policies", home=tmp_path).stdout
-    assert "asks    the approver (--approver): urgent 2 h, high 2 h, normal 8 h, low 24 h" in said
-    assert "asks    the manager (--manager): 4 h" in said
-    one = json.loads(placet("policies", "document", "--json", home=tmp_path).stdout)
-    assert one["pre_screen"]["approve_below"] == 0.3
-    assert "there is no policy nosuch" in placet("policies", "nosuch", home=tmp_path).stderr
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,7 @@ async def test_a_decision_that_says_of_nothing_shown_names_the_content_alone(
     assert bound(service.asked[-1]) == (DIGEST, b"", "")
     await client.decide(ID, "reject", reason="no", content_digest=bytes(32))
     assert bound(service.asked[-1]) == (bytes(32), b"", "")
-    assert service.asked[-1].verdict == event_pb2.VERDICT_REJECT
+    assert service.asked[-1].approval.verdict == event_pb2.VERDICT_REJECT
 
 
 async def test_a_decision_binds_the_request_as_it_was_shown_and_reads_no_other(

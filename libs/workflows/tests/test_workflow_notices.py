@@ -108,7 +108,7 @@ async def test_the_result_of_a_notification_is_in_the_log_soon_while_somebody_is
     assert [(notice.recipient, notice.tier) for notice in stage.services.notified] == [
         (ALICE, 1),
         (BOB, 2),
-        (REQUESTER, 0),
+        (REQUESTER, None),
     ]
 
 

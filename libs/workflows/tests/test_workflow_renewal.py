@@ -106,7 +106,8 @@ async def test_a_decision_during_going_on_as_new_counts_once(
             await asyncio.sleep(pause)
         await renewing
         vote = decision(ALICE)
-        await asyncio.gather(*(request.send(vote) for _ in range(3)))
+        # The first may complete the workflow before the others arrive.
+        await asyncio.gather(*(request.send(vote) for _ in range(3)), return_exceptions=True)
         outcome = await request.outcome()
     assert outcome.approver == ALICE
     caused = [event.cause_id for event in request.events if event.command_digest]

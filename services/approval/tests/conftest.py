@@ -343,3 +343,11 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     database = await Database.open(database_url, migrations="placet_approval")
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def store(platform: Platform) -> AsyncIterator[Database]:
+    """The replica's database, beside it."""
+    database = await Database.open(platform.database_url, migrations="placet_approval")
+    yield database
+    await database.close()

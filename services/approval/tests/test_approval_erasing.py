@@ -158,7 +158,7 @@ async def test_after_an_erasure_nothing_that_is_told_holds_words(either_platform
         assert word.encode() not in after.SerializeToString(), word
     # What was decided when by which policy about which content stays.
     for field in (
-        "id",
+        "approval_id",
         "state",
         "subject_id",
         "policy_digest",
@@ -187,9 +187,10 @@ def values_of(message: Any) -> int:
     """How many erasable values a message holds. Any: of whatever type."""
     found = 0
     for field, value in message.ListFields():
-        if field.message_type is not None and not field.is_repeated:
-            erasable = isinstance(value, event_pb2.Erasable)
-            found += bool(value.value) if erasable else values_of(value)
+        if field.message_type is not None:
+            for one in value if field.is_repeated else (value,):
+                erasable = isinstance(one, event_pb2.Erasable)
+                found += bool(one.value) if erasable else values_of(one)
     return found
 
 

@@ -13,7 +13,7 @@ import pytest
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.store.filters import Filter
-from placet_approval.store.pending_commands import MOST_PENDING, PendingCommands
+from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.requests import BEGINNING, Content, Request, RequestStore
 from placet_approval.store.tables import metadata
 from placet_approval.store.view import CommandContext, Shown, ViewStore
@@ -21,7 +21,7 @@ from placet_approval.visibility import Visibility
 from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
 from placet_logtail import CursorMoved
-from placet_rpc.errors import AlreadyExists, InvalidArgument, ResourceExhausted
+from placet_rpc.errors import InvalidArgument
 from placet_storage import Database
 from placet_testing.databases import schema_differences
 
@@ -180,66 +180,6 @@ async def test_tenants_share_nothing(
 def deciding(command_id: str, reason: str = "fine") -> DecisionCommand:
     actor = Actor(kind=ActorKind.PERSON, name="alice@example.com", authenticated_by="jwt:placet")
     return DecisionCommand(id=command_id, actor=actor, verdict=Verdict.APPROVE, reason=reason)
-
-
-async def test_a_command_is_claimed_once_and_pending_until_it_is_processed(pending: PendingCommands) -> None:
-    assert await pending.claim(HOME, ID, deciding("c"), NOW)
-    assert not await pending.claim(HOME, ID, deciding("c"), NOW + timedelta(seconds=1))
-    assert await pending.claim(HOME, ID, deciding("d"), NOW + timedelta(seconds=2))
-
-    assert await pending.of_request(HOME, ID) == [deciding("c"), deciding("d")]
-    assert await pending.has(HOME, ID, "c")
-
-    await pending.claim(HOME, ID, deciding("e"), NOW + timedelta(seconds=3), processed={"c"})
-
-    assert await pending.of_request(HOME, ID) == [deciding("d"), deciding("e")]
-    assert not await pending.has(HOME, ID, "c")
-
-
-async def test_an_id_with_another_payload_is_refused_while_it_is_pending(pending: PendingCommands) -> None:
-    await pending.claim(HOME, ID, deciding("c"), NOW)
-
-    with pytest.raises(AlreadyExists) as raised:
-        await pending.claim(HOME, ID, deciding("c", "other"), NOW)
-
-    assert raised.value.reason == "ID_REUSED"
-
-
-async def test_a_command_that_is_not_processed_is_claimed_again_at_intervals_that_double(
-    pending: PendingCommands,
-) -> None:
-    seconds = [
-        second
-        for second in range(40)
-        if await pending.claim(HOME, ID, deciding("c"), NOW + timedelta(seconds=second))
-    ]
-
-    assert seconds == [0, 2, 6, 14, 30]
-
-
-async def test_a_claim_that_is_released_can_be_taken_at_once(pending: PendingCommands) -> None:
-    await pending.claim(HOME, ID, deciding("c"), NOW)
-
-    await pending.release(HOME, ID, "c")
-
-    assert await pending.claim(HOME, ID, deciding("c"), NOW)
-
-
-async def test_one_sender_has_a_bounded_number_of_pending_commands_however_many_come_at_once(
-    pending: PendingCommands, requests: RequestStore
-) -> None:
-    await requests.insert(request(), content())
-
-    results = await asyncio.gather(
-        *(pending.claim(HOME, ID, deciding(f"c{number}"), NOW) for number in range(60)),
-        return_exceptions=True,
-    )
-
-    refused = [one for one in results if isinstance(one, ResourceExhausted)]
-    assert (results.count(True), len(refused)) == (MOST_PENDING, 60 - MOST_PENDING)
-    assert {one.reason for one in refused} == {"TOO_MANY_COMMANDS"}
-    bob = Actor(kind=ActorKind.PERSON, name="bob@example.com", authenticated_by="jwt:placet")
-    assert await pending.claim(HOME, ID, deciding("of bob").model_copy(update={"actor": bob}), NOW)
 
 
 async def test_a_command_meets_its_request_in_the_view(requests: RequestStore, views: ViewStore) -> None:

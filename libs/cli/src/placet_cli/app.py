@@ -32,7 +32,7 @@ COMMANDS = (
     Entry(
         "policies",
         f"{_OWN}.policies",
-        "List the policies: who is asked, how long, and what then.",
+        "List the policies: who is asked, for how long, and what decides then.",
     ),
     Entry("stats", f"{_OWN}.stats", "Show how much people decide, and how much they leave to the fallback."),
     Entry("audit", f"{_OWN}.audit", "The record of everything that happened, and its proofs."),

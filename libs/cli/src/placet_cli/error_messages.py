@@ -36,14 +36,13 @@ _NEXT: dict[str, tuple[str, ...]] = {
 
 # The contract's fields by what a user calls them.
 _GIVEN_AS = {
-    "required_approver": "--approver",
-    "manager_approver": "--manager",
     "subject_id": "--subject",
     "request_id": "--request-id",
     "command_id": "--command-id",
-    "command_id": "--command-id",
+    "deadline_time": "--deadline",
+    **dict.fromkeys(("assignments", "assignments.slot", "assignments.people", "assignments.groups"), "--approver, --manager or --assign"),
     "content.body": "FILE",
-    **{name: f"--{name}" for name in ("title", "policy", "priority", "deadline", "reason")},
+    **{name: f"--{name}" for name in ("title", "policy", "priority", "reason")},
     "labels": "--label",
     "filter.states": "--state",
 }

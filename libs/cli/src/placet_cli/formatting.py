@@ -258,7 +258,11 @@ def _ai_decided(event: event_pb2.Event) -> _Told:
     return ("AI said yes" if yes else "AI said no"), why, yes
 
 
-def _held(event: event_pb2.Event) -> _Told:
+def _commented(event: event_pb2.Event) -> _Told:
+    return "commented", event.commented.text.value, None
+
+
+def _paused(event: event_pb2.Event) -> _Told:
     return "paused", event.paused.reason, False
 
 
@@ -303,7 +307,8 @@ _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
     "refused": _refused,
     "fell_back": _fell_back,
     "ai_decided": _ai_decided,
-    "paused": _held,
+    "paused": _paused,
+    "commented": _commented,
     "decided": _decided,
     "closed": _closed,
     "access_refused": _access_refused,

@@ -113,9 +113,9 @@ class PlacetClient:
     ) -> PendingApproval:
         """Asks for a decision; when this returns, the request is in the log and cannot be lost.
 
-        `required_approver` and `manager_approver` fill the slots of these names; `assignments` fills any slot with
-        people. `priority` is URGENT, HIGH, NORMAL or LOW; `deadline` is aware of its time zone. `request_id` is your
-        idempotency key: give your own to ask again safely after a crash of your program.
+        `required_approver` and `manager_approver` fill the slots of these names; `assignments` fills any slot
+        with people. `priority` is URGENT, HIGH, NORMAL or LOW; `deadline` is aware of its time zone.
+        `request_id` is your idempotency key: give your own to ask again safely after a crash of your program.
         """
         request = approval_service_pb2.RequestApprovalRequest(
             request_id=str(request_id or uuid.uuid4()),
@@ -234,8 +234,8 @@ class PlacetClient:
         `shown` is the request as `get` answered it when it was shown to whoever decides, with its content:
         the decision names content, policy and rendering of it, and is void where one of them is another.
         Without it the decision names the content alone: `content_digest`, or that of the request as it stands
-        now. Answers EFFECTIVE, or ACCEPTED when it is durable and not processed yet: then the same `command_id`
-        tells its result.
+        now. Answers EFFECTIVE, or ACCEPTED when it is durable and not processed yet: then the same
+        `command_id` tells its result.
         """
         request = approval_service_pb2.SubmitDecisionRequest(
             approval_id=approval_id,

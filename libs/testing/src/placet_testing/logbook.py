@@ -95,6 +95,7 @@ def asking() -> list[event_pb2.Event]:
         event("tier/1", tier_opened=opened),
         event("tier/1/asked", asked=asked),
         event("n1", notified=event_pb2.Notified(notification_id="n1", delivered=True, channel="email")),
+        event("c1", BOB, commented=event_pb2.Commented(text=erasable("Which cost centre?"))),
     ]
 
 
@@ -191,7 +192,7 @@ async def write_sample(writer: Writer) -> None:
         eventful.received.assignments.add(slot=slot).people.add(value=person)
     await writer.append("eventful", EVENTFUL, 1, eventful)
     await writer.append("eventful", EVENTFUL, 2, *asking())
-    await writer.append("eventful", EVENTFUL, 7, *falling_back())
+    await writer.append("eventful", EVENTFUL, 8, *falling_back())
 
 
 @dataclass

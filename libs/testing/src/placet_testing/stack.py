@@ -73,7 +73,8 @@ async def answered(call: Awaitable[T]) -> T | None:
 def a_request(
     policy: str = "simple", required_approver: str = ALICE, manager_approver: str = BOB, **fields: object
 ) -> approval_service_pb2.RequestApprovalRequest:
-    """A request that can be sent again: alice is asked about a payment, and bob where the policy asks a manager."""
+    """A request that can be sent again: alice is asked about a payment, and bob where the policy asks a
+    manager."""
     content = approval_pb2.Content(body=PAYMENT, media_type="text/plain")
     return request_message(policy, required_approver, manager_approver, **{"content": content, **fields})
 

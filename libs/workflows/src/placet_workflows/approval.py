@@ -42,8 +42,8 @@ with workflow.unsafe.imports_passed_through():
     from placet_workflows.activity_types import AppendInput, ApprovalInput, Status
     from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
 
-# Stimuli processed in one append, which takes 200 events. Most give one; a tier that opens gives some 30 more, and
-# an outcome two.
+# Stimuli processed in one append, which takes 200 events. Most give one; a tier that opens gives some 30
+# more, and an outcome two.
 BATCH = 40
 # Time for which the result of a notice waits for another append, before it is appended by itself.
 NOTICE_DELAY = timedelta(seconds=2)
