@@ -40,7 +40,10 @@ _GIVEN_AS = {
     "request_id": "--request-id",
     "command_id": "--command-id",
     "deadline_time": "--deadline",
-    **dict.fromkeys(("assignments", "assignments.slot", "assignments.people", "assignments.groups"), "--approver, --manager or --assign"),
+    **dict.fromkeys(
+        ("assignments", "assignments.slot", "assignments.people", "assignments.groups"),
+        "--approver, --manager or --assign",
+    ),
     "content.body": "FILE",
     **{name: f"--{name}" for name in ("title", "policy", "priority", "reason")},
     "labels": "--label",
