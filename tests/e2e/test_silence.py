@@ -16,7 +16,8 @@ from placet_devstack.doctor import Finding, checkup
 from placet_devstack.fallback_alarms import tell_fallback_alarms
 from placet_devstack.mailsink import read_mails
 from placet_devstack.process import StackEvent
-from placet_testing.stack import ALICE, EVENTUALLY, SOON, Stack, running_test_stack, until
+from placet_testing.conditions import EVENTUALLY, SOON, until
+from placet_testing.stack import ALICE, Stack, running_test_stack
 
 # 2 h → 2.4 s, 4 h → 4.8 s; the alarm's window → 10 min.
 CLOCK_SCALE = 3000
