@@ -19,6 +19,8 @@ from placet_devstack.process import StackEvent
 from placet_testing.conditions import EVENTUALLY, SOON, until
 from placet_testing.stack import ALICE, Stack, running_test_stack
 
+pytestmark = pytest.mark.integration
+
 # 2 h → 2.4 s, 4 h → 4.8 s; the alarm's window → 10 min.
 CLOCK_SCALE = 3000
 SETTINGS = {"PLACET_APPROVAL_FALLBACK_ALARM_DECISIONS": "3", "PLACET_APPROVAL_FALLBACK_ALARM_HOURS": "500"}

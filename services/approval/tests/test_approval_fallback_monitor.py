@@ -21,6 +21,8 @@ from placet_rpc.errors import PermissionDenied, Unavailable
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 HOME, CALLER, ALICE = "home", "ci@example.com", "alice@example.com"
 OPERATORS = "op@example.com, lead@example.com"
 SETTINGS: dict[str, Any] = {
