@@ -135,8 +135,8 @@ def _last_of_each(changes: Sequence[Change]) -> list[tuple[ProjectedApproval, li
     """Each request after its last change, with the people newly asked since its last erasure."""
     latest: dict[str, tuple[ProjectedApproval, list[str]]] = {}
     for change in changes:
-        shown = change.applied.projected
-        _, asked = latest.get(shown.approval.approval_id, (shown, []))
+        projected = change.applied.projected
+        _, asked = latest.get(projected.approval.approval_id, (projected, []))
         asked = [] if change.erases else asked
-        latest[shown.approval.approval_id] = (shown, [*asked, *change.newly_asked])
+        latest[projected.approval.approval_id] = (projected, [*asked, *change.newly_asked])
     return list(latest.values())
