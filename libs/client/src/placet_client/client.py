@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -291,6 +291,18 @@ class PlacetClient:
         request = approval_service_pb2.GetPolicyRequest(name=name, version=version)
         answer = await converge(lambda: self.stub.GetPolicy(request), patience=self._patience)
         return answer.policy
+
+    async def decision_stats(
+        self, *, window: timedelta | None = None, policy: str = "", parts: int = 0
+    ) -> approval_service_pb2.GetDecisionStatsResponse:
+        """Statistics of the decisions of the last `window`, by policy. For operators and auditors.
+
+        `window`: default that of the fallback alarm. `parts`: into how many parts decisions are counted too.
+        """
+        request = approval_service_pb2.GetDecisionStatsRequest(policy=policy, parts=parts)
+        if window is not None:
+            request.window.FromTimedelta(window)
+        return await converge(partial(self.stub.GetDecisionStats, request), patience=self._patience)
 
     async def erase(
         self, approval_id: str, *, reason: str, before_retention: bool = False
