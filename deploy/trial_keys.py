@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from placet_proof.signing import new_key
+from placet_proof.signer import new_key
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, write_token
 
 TENANT = "default"

@@ -183,9 +183,9 @@ def test_a_worker_is_healthy_once_it_says_that_it_polls(name: str) -> None:
 def test_the_witness_is_unhealthy_while_it_alarms_and_keeps_its_folder_in_a_volume_of_its_own() -> None:
     folder = environment("witness")["PLACET_WITNESS_FOLDER"]
     assert of(folder_of(services()["witness"]), "HEALTHCHECK", 1)[0].command == [
-        "python", "-m", "placet_witness.probe", folder,
+        "python", "-m", "placet_witness.status", folder,
     ]  # fmt: skip
-    assert find_spec("placet_witness.probe") is not None
+    assert find_spec("placet_witness.status") is not None
     assert mounts("witness")[folder] == "witness-data"
     # A volume takes over the owner and the mode that the folder has in the image.
     made = next(each.text for each in of(folder_of(services()["witness"]), "RUN", 1))

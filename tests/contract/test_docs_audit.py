@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deployment import ROOT
 from placet.event.v1 import event_pb2
-from placet_audit.signing import LogKeys, read_private_file
+from placet_audit.log_keys import LogKeys, read_private_file
 from placet_proof import Checkpoint, leaf_hash
-from placet_proof.signing import new_key, signed, verifier_key
+from placet_proof.signer import new_key, signed, verifier_key
 
 PAGE = (ROOT / "docs" / "audit.md").read_text()
 ORIGIN = "log.example/placet/default"

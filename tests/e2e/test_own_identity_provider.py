@@ -14,7 +14,7 @@ import pytest
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
-from placet_proof.signing import new_key
+from placet_proof.signer import new_key
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import PermissionDenied, PlacetError, Unauthenticated, Unavailable
 from placet_rpc.tls import ClientTls

@@ -16,7 +16,7 @@ from placet_cli.checkup import checkup
 from placet_cli.home import Home, Ports
 from placet_cli.verifying import Table
 from placet_proof import COSIGNATURE
-from placet_proof.signing import cosigned, signed, verifier_key
+from placet_proof.signer import cosigned, signed, verifier_key
 from placet_testing.logbook import ORIGIN
 from placet_testing.tampering import SampleLog
 

@@ -14,7 +14,7 @@ from placet_cli.receipts import Receipt, own_keys, read_receipt, verified
 from placet_cli.screen import Screen
 from placet_cli.verifying import KnownKeys
 from placet_proof import COSIGNATURE, Checkpoint, NotProven, leaf_hash, node_hash
-from placet_proof.signing import cosigned, signed, verifier_key
+from placet_proof.signer import cosigned, signed, verifier_key
 
 ID = "1c9f0e4a-0000-5000-8000-000000000000"
 ORIGIN = "log.example/placet/home"

@@ -40,7 +40,7 @@ def say(home: Home, kind: Kind | None = None, looked: datetime | None = None) ->
     """Writes down how a witness stands."""
     alarm = None if kind is None else Alarm(kind, BEFORE, "the log had 3 entries")
     with Folder.held(home.witness) as folder:
-        folder.say(Status(10.0, "log.test", 3, looked or datetime.now(UTC), BEFORE, alarm))
+        folder.write_status(Status(10.0, "log.test", 3, looked or datetime.now(UTC), BEFORE, alarm))
 
 
 async def doctor_on(home: Home) -> Finding:

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from placet.event.v1 import event_pb2
 from placet_cli.verifying import Check, Row, Seen, SqliteSource, Table, Unreadable
 from placet_proof import Checkpoint
-from placet_proof.growing import Frontier
-from placet_proof.signing import signed
+from placet_proof.frontier import Frontier
+from placet_proof.signer import signed
 from placet_testing.logbook import CLOSED, ELSEWHERE, ERASED, ORIGIN, Logbook
 from placet_testing.tampering import SampleLog
 

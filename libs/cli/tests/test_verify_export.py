@@ -16,8 +16,8 @@ from placet_cli.exporting import write_export
 from placet_cli.problems import Problem
 from placet_cli.verifying import Check, ExportSource, Findings, Record, Seen, Table
 from placet_proof import Checkpoint, Note, VerifierKey
-from placet_proof.growing import Frontier
-from placet_proof.signing import signed
+from placet_proof.frontier import Frontier
+from placet_proof.signer import signed
 from placet_testing.logbook import ORIGIN, Logbook
 from placet_testing.tampering import SampleLog
 

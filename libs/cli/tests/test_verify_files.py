@@ -20,7 +20,7 @@ from placet_cli.home import Home
 from placet_cli.verifying import SqliteSource, Table, Verification
 from placet_cli.verifying.postgresql import PostgresqlSource
 from placet_proof import COSIGNATURE
-from placet_proof.signing import cosigned, signed, verifier_key
+from placet_proof.signer import cosigned, signed, verifier_key
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ORIGIN, Logbook, Writer, write_sample

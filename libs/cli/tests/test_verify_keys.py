@@ -24,7 +24,7 @@ from placet_cli import progress
 from placet_cli.home import Home
 from placet_cli.verifying import Check, Finding, KnownKeys, SqliteSource, Table, Verification
 from placet_proof import COSIGNATURE, VerifierKey
-from placet_proof.signing import new_key, verifier_key
+from placet_proof.signer import new_key, verifier_key
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ALICE, ORIGIN, Writer, event

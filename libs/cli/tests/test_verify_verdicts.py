@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from placet_cli.home import Home
 from placet_cli.verifying import Table
 from placet_proof import COSIGNATURE, Checkpoint
-from placet_proof.growing import Frontier
-from placet_proof.signing import cosigned, signed, verifier_key
+from placet_proof.frontier import Frontier
+from placet_proof.signer import cosigned, signed, verifier_key
 from placet_testing.logbook import ORIGIN, Logbook
 from placet_testing.tampering import SampleLog
 from placet_witness.domain import Alarm, Kind
@@ -111,7 +111,7 @@ def say(folder: Path, kind: Kind | None, *, ago: timedelta = timedelta(), origin
     looked = datetime.now(UTC) - ago
     alarm = None if kind is None else Alarm(kind, looked, "the log had 3 entries")
     with Folder.held(folder) as held:
-        held.say(Status(10.0, origin, 12, looked, looked, alarm))
+        held.write_status(Status(10.0, origin, 12, looked, looked, alarm))
 
 
 @pytest.mark.parametrize("kind", Kind)

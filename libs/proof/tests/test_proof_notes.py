@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet_proof import COSIGNATURE, LOG_SIGNATURE, Checkpoint, Note, NotProven, VerifierKey, decoded
-from placet_proof.signing import cosigned, signed, verifier_key
+from placet_proof.signer import cosigned, signed, verifier_key
 
 # Published by others: a key and what it signed, and the key of a log.
 NEUMANN = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

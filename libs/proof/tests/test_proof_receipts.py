@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from placet.audit.v1 import proof_pb2
 from placet.event.v1 import event_pb2
 from placet_proof import Checkpoint, NotProven, Proven, VerifierKey, commitment, leaf_hash, verify_receipt
-from placet_proof.signing import cosigned, signed, verifier_key
+from placet_proof.signer import cosigned, signed, verifier_key
 from placet_testing.merkle import path_of, root_of
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))

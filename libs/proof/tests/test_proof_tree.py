@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet_proof import NotProven, leaf_hash, verify_consistency, verify_inclusion
-from placet_proof.growing import EMPTY_ROOT, Frontier
+from placet_proof.frontier import EMPTY_ROOT, Frontier
 from placet_testing.merkle import path_of, proof_of, root_of
 
 # The root hashes of RFC 6962's well-known eight leaves, as other implementations publish them.

@@ -17,11 +17,11 @@ from placet_audit.__main__ import assembled
 from placet_audit.config import Settings
 from placet_audit.domain import TENANT_LEVEL, Append, Draft
 from placet_audit.leaf import seal
+from placet_audit.log_keys import LogKeys
 from placet_audit.log_stream import LogStream
 from placet_audit.sequencer import Sequencer
-from placet_audit.signing import LogKeys
 from placet_audit.store import Store
-from placet_proof.signing import new_key
+from placet_proof.signer import new_key
 from placet_rpc.client import channel
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint

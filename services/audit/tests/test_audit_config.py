@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from pydantic import SecretStr
 
 from placet_audit.config import Settings
-from placet_proof.signing import new_key
+from placet_proof.signer import new_key
 
 
 def key_file(folder: Path, content: str) -> Path:

@@ -13,9 +13,8 @@ import sqlalchemy as sa
 
 from placet.event.v1 import event_pb2
 from placet_audit.domain import Append, Draft, Entry
-from placet_audit.erasing import Eraser
 from placet_audit.leaf import disclose, seal
-from placet_audit.signing import LogKeys
+from placet_audit.log_keys import LogKeys
 from placet_audit.store import Store, append, lock
 from placet_storage import Database
 
@@ -44,7 +43,7 @@ async def test_a_replica_forgets_what_another_one_erased(
         (told,) = (await anext(live)).items
         assert told.entry.event.voted.reason.value == "because a"
 
-        await Eraser(database, log_keys).erase("default", "r1", any_request, announce)
+        await Store(database, log_keys).erase("default", "r1", any_request, announce)
         (erased,) = (await anext(live)).items
         assert erased.entry.event.erased.values == 2
 
@@ -72,7 +71,7 @@ async def test_what_was_erased_is_gone_from_the_file(
     store = Store(database, log_keys)
     for number in range(1, 60):
         await store.append([make_append(f"r{number % 3}", (number + 2) // 3, f"c{number}-")])
-    await Eraser(database, log_keys).erase("default", "r1", any_request, announce)
+    await Store(database, log_keys).erase("default", "r1", any_request, announce)
 
     raw = contents(tmp_path)
     for number in range(1, 60):
@@ -99,7 +98,7 @@ async def test_what_is_appended_while_a_request_is_erased_is_erased_and_counted_
     late = asyncio.create_task(writing.transact(append_late))
     async with asyncio.timeout(60):
         await held.wait()
-        erasure = asyncio.create_task(Eraser(erasing, log_keys).erase("default", "r1", any_request, announce))
+        erasure = asyncio.create_task(Store(erasing, log_keys).erase("default", "r1", any_request, announce))
         while not await writing.query(_somebody_waits):
             continue
         go_on.set()

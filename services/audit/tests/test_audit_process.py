@@ -23,8 +23,8 @@ import sqlalchemy as sa
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_proof import Note, VerifierKey, leaf_hash
-from placet_proof.growing import Frontier
-from placet_proof.signing import new_key
+from placet_proof.frontier import Frontier
+from placet_proof.signer import new_key
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_rpc.identity import acting_for

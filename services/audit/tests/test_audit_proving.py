@@ -11,8 +11,8 @@ from google.protobuf.json_format import MessageToDict
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
 from placet.event.v1 import event_pb2
-from placet_audit import proving
-from placet_audit.proving import Prover
+from placet_audit import proof_service
+from placet_audit.proof_service import ProofService
 from placet_proof import (
     Note,
     NotProven,
@@ -23,7 +23,7 @@ from placet_proof import (
     verify_inclusion,
     verify_receipt,
 )
-from placet_proof.growing import Frontier
+from placet_proof.frontier import Frontier
 from placet_rpc.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -333,14 +333,14 @@ async def test_nobody_appends_what_would_look_like_an_erasure(
 async def test_an_export_during_which_something_was_erased_says_so_and_is_none(
     service: Service, make_event: MakeEvent, auditor: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    approval_id, export_part = await log_request(service, make_event), Prover.stretch
+    approval_id, export_part = await log_request(service, make_event), ProofService.export_part
 
     async def stretch(*arguments: Any) -> Any:
         with acting_for(HOME):
             await service.stub("service").EraseEvents(erasing(approval_id))
         return await export_part(*arguments)
 
-    monkeypatch.setattr(Prover, "stretch", stretch)
+    monkeypatch.setattr(ProofService, "export_part", stretch)
     with pytest.raises(Unavailable, match="export again"):
         await exported(auditor)
     monkeypatch.undo()
@@ -353,7 +353,7 @@ async def test_a_receipt_that_no_message_holds_is_refused_plainly(
     service: Service, make_event: MakeEvent, auditor: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approval_id = await log_request(service, make_event)
-    monkeypatch.setattr(proving, "MAX_RECEIPT_BYTES", 1000)
+    monkeypatch.setattr(proof_service, "MAX_RECEIPT_BYTES", 1000)
 
     with pytest.raises(ResourceExhausted, match="export the log instead"):
         await receipt_of(auditor, approval_id)

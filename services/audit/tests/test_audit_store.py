@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from placet_audit import tables
 from placet_audit.domain import MAX_PAGE_BYTES, TENANT_LEVEL, Append, Draft, Placed
-from placet_audit.signing import LogKeys
+from placet_audit.log_keys import LogKeys
 from placet_audit.store import Store, lock
 from placet_rpc.errors import FailedPrecondition
 from placet_storage import Database, DatabaseUnavailable

@@ -12,12 +12,12 @@ from sqlalchemy.exc import DBAPIError
 
 from placet_audit import tables
 from placet_audit.domain import TENANT_LEVEL, Append, Placed
-from placet_audit.proving import Prover
-from placet_audit.signing import LogKeys
+from placet_audit.log_keys import LogKeys
+from placet_audit.proof_service import ProofService
 from placet_audit.store import Store
 from placet_proof import Note, NotProven, leaf_hash
-from placet_proof.growing import EMPTY_ROOT, Frontier
-from placet_proof.signing import new_key
+from placet_proof.frontier import EMPTY_ROOT, Frontier
+from placet_proof.signer import new_key
 from placet_rpc.errors import DataLoss
 from placet_storage import Database
 
@@ -77,7 +77,7 @@ async def test_each_commit_signs_a_checkpoint_of_all_that_was_there(
             size,
             tree.root(),
         )
-    prover = Prover(database, log_keys)
+    prover = ProofService(database, log_keys)
     assert await prover.checkpoint("default") == (notes["default", 4], 4)
     empty, size = await prover.checkpoint("nobody")
     assert (size, log_keys.verified("nobody", empty).root) == (0, EMPTY_ROOT)
@@ -146,7 +146,7 @@ async def test_a_log_that_does_not_go_on_where_its_checkpoint_ends_takes_and_sig
     assert raised.value.reason == "LOG_INCONSISTENT"
     assert await store.size("default") == 3
     with pytest.raises(DataLoss, match="The log of default is not whole"):
-        await Prover(database, keys).checkpoint("default")
+        await ProofService(database, keys).checkpoint("default")
     (placed,) = await append(store, make_append("r4", 1, "f", tenant="other"))
     assert placed.new[0].index == 1
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_proof import Checkpoint, VerifierKey, leaf_hash
-from placet_proof.signing import signed, verifier_key
+from placet_proof.signer import signed, verifier_key
 from placet_rpc import identity
 from placet_rpc.errors import Unavailable
 from placet_rpc.server import Endpoint, start
@@ -26,7 +26,7 @@ from placet_witness.config import Settings
 from placet_witness.domain import Answer, NoAnswer, Trust
 from placet_witness.keys import Signer
 from placet_witness.store import Folder
-from placet_witness.watching import Witness
+from placet_witness.watcher import Witness
 
 AUDIT_SERVICE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 ORIGIN = "placet.test/default"
@@ -79,13 +79,13 @@ class FakeLog:
         return text + "\n" + "".join(signed(text, key, self.origin) for key in self.keys) + self.lines
 
     async def checkpoint(self) -> Answer:
-        """See placet_witness.watching.Log."""
+        """See placet_witness.watcher.Log."""
         await self._listen()
         own = [str(self.vkey(number)) for number in range(len(self.keys))]
         return Answer(self.note, tuple(own if self.offered is None else self.offered))
 
     async def consistency(self, first: int, second: int) -> tuple[bytes, ...]:
-        """See placet_witness.watching.Log."""
+        """See placet_witness.watcher.Log."""
         await self._listen()
         if self.unproven:
             raise NoAnswer("it proves nothing")

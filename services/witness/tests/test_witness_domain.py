@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet_proof import COSIGNATURE, Checkpoint, leaf_hash
-from placet_proof.signing import cosigned, signed, verifier_key
+from placet_proof.signer import cosigned, signed, verifier_key
 from placet_testing.merkle import proof_of, root_of
 from placet_witness.domain import (
     Answer,

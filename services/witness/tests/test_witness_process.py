@@ -18,12 +18,11 @@ from placet_proof import Note, VerifierKey
 from placet_rpc.client import channel
 from placet_rpc.tokens.sources import StaticToken
 from placet_witness.__main__ import assembled
-from placet_witness.audit import AuditLog
+from placet_witness.audit_log import AuditLog
 from placet_witness.config import Settings
 from placet_witness.domain import Kind, NoAnswer
 from placet_witness.keys import as_lines
-from placet_witness.status import Status
-from placet_witness.store import read_status
+from placet_witness.status import Status, read_status
 
 # What conftest makes, which tests cannot import by name.
 FakeLog = Any

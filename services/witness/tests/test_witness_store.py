@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from placet_proof import Note
-from placet_proof.signing import verifier_key
-from placet_witness import probe
+from placet_proof.signer import verifier_key
+from placet_witness import status as status_probe
 from placet_witness.domain import Alarm, Kind
 from placet_witness.keys import Signer, as_lines, log_keys
-from placet_witness.status import Status
-from placet_witness.store import Folder, read_status
+from placet_witness.status import Status, read_status
+from placet_witness.store import Folder
 
 # What conftest makes, which tests cannot import by name.
 Watched = Any
@@ -38,7 +38,7 @@ import sys
 from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from placet_proof import Checkpoint
-from placet_proof.signing import signed, verifier_key
+from placet_proof.signer import signed, verifier_key
 from placet_witness.domain import Answer, Trust, read
 from placet_witness.keys import Signer
 from placet_witness.store import Folder
@@ -46,7 +46,7 @@ from placet_witness.store import Folder
 private = Ed25519PrivateKey.from_private_bytes(bytes(32))
 signer = Signer(private, "witness.test")
 with Folder.held(Path(sys.argv[1])) as folder:
-    kept = folder.kept(signer.key)
+    kept = folder.checkpoint(signer.key)
     size = 0 if kept is None else kept[1].size
     print(size, flush=True)
     while True:
@@ -54,8 +54,8 @@ with Folder.held(Path(sys.argv[1])) as folder:
         text = Checkpoint("log.test", size, size.to_bytes(32, "big")).text
         note = text + "\\n" + signed(text, private, "log.test")
         shown = read(Answer(note, (str(verifier_key(private, "log.test")),)), Trust((), learns=True))
-        folder.believe(shown)
-        folder.keep(shown, signer.cosignature(text, size))
+        folder.write_keys(shown)
+        folder.write_checkpoint(shown, signer.cosignature(text, size))
 """
 
 
@@ -247,7 +247,7 @@ async def test_the_probe_fails_while_there_is_an_alarm_or_no_witness(
     watched: Watched, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def probed() -> tuple[int, str]:
-        status = probe.main([str(watched.path)])
+        status = status_probe.main([str(watched.path)])
         return status, capsys.readouterr().out
 
     assert probed() == (1, f"no witness runs on {watched.path}\n")

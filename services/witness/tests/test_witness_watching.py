@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet_proof import Note, VerifierKey
-from placet_proof.signing import signed, verifier_key
+from placet_proof.signer import signed, verifier_key
 from placet_witness.domain import Alarm, Kind
 from placet_witness.keys import as_lines
 from placet_witness.status import Status

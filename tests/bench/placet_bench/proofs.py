@@ -18,15 +18,15 @@ import sqlalchemy as sa
 from placet.event.v1 import event_pb2
 from placet_audit.domain import Append
 from placet_audit.leaf import seal
-from placet_audit.proofs import Span, entries_of, hashes_of, inclusion
-from placet_audit.signing import LogKeys
+from placet_audit.log_keys import LogKeys
+from placet_audit.merkle_store import Span, inclusion_spans, indexes_of, roots_of
 from placet_audit.store import append
 from placet_bench.figures import Figure, Report, at_most, percentile
 from placet_bench.setting import Setting
 from placet_cli.verifying import KnownKeys, SqliteSource, Verification
 from placet_proof import leaf_hash, verify_inclusion
-from placet_proof.growing import Frontier
-from placet_proof.signing import new_key
+from placet_proof.frontier import Frontier
+from placet_proof.signer import new_key
 from placet_storage import Database
 
 MILLION = 1_000_000
@@ -75,8 +75,8 @@ async def measure(setting: Setting) -> Report:
 def _proofs(size: int) -> tuple[bytes, list[Proof]]:
     """A tree's root, and proofs of some hundred of its leaves; only what they need is kept of it."""
     chosen = [0, size - 1, *random.Random(SEED).sample(range(size), 200)]
-    spans = {index: [Span(index, index + 1), *inclusion(index, size)] for index in chosen}
-    needed = set(entries_of(span for some in spans.values() for span in some))
+    spans = {index: [Span(index, index + 1), *inclusion_spans(index, size)] for index in chosen}
+    needed = set(indexes_of(span for some in spans.values() for span in some))
     tree, kept = Frontier(), dict[int, bytes]()
     for index in range(size):
         roots = tree.append(leaf_hash(index.to_bytes(8, "big")))
@@ -84,7 +84,7 @@ def _proofs(size: int) -> tuple[bytes, list[Proof]]:
             kept[index] = b"".join(roots)
     proofs = []
     for index, some in spans.items():
-        leaf, *hashes = hashes_of(some, kept)
+        leaf, *hashes = roots_of(some, kept)
         proofs.append(Proof(leaf, index, hashes))
     return tree.root(), proofs
 

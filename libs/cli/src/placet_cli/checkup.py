@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
-from placet_audit.signing import LogKeys
+from placet_audit.log_keys import LogKeys
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.problems import Problem
 from placet_cli.stack import temporal
@@ -35,7 +35,7 @@ from placet_cli.verifying import read_alarms
 from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError
 from placet_rpc.tokens.mint import KeyFiles
-from placet_witness.store import read_status
+from placet_witness.status import read_status
 
 LEAST_PYTHON = (3, 11)
 LEAST_DISK = 500 << 20

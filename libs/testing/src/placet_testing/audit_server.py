@@ -13,7 +13,7 @@ from typing import Any
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
-from placet_proof.signing import new_key
+from placet_proof.signer import new_key
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.server import start

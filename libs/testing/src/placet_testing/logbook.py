@@ -16,8 +16,8 @@ from placet.event.v1 import event_pb2
 from placet_cli.verifying import Findings, Record, Row, Table, merged
 from placet_cli.verifying.sqlite import NotUtf8
 from placet_proof import Checkpoint, leaf_hash
-from placet_proof.growing import Frontier
-from placet_proof.signing import signed
+from placet_proof.frontier import Frontier
+from placet_proof.signer import signed
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint

@@ -11,12 +11,10 @@ from contextlib import asynccontextmanager
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_audit.config import PREFIX, Settings
-from placet_audit.erasing import Eraser
 from placet_audit.log_stream import LogStream
-from placet_audit.proving import Prover
-from placet_audit.refusals import appending_by
+from placet_audit.proof_service import ProofService
 from placet_audit.sequencer import Sequencer
-from placet_audit.servicer import AuditServicer
+from placet_audit.servicer import AuditServicer, appending_by
 from placet_audit.store import Store
 from placet_rpc.errors import DataLoss
 from placet_rpc.refusals import RefusalRecorder
@@ -44,7 +42,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusal
     """The service at work, lacking only a server."""
     keys = settings.log_keys()
     async with opened(settings) as database:
-        store, prover = Store(database, keys), Prover(database, keys)
+        store = Store(database, keys)
         stream = LogStream(
             store, keep=settings.tail_bytes, poll=settings.tail_poll, sign_of_life=settings.tail_pulse
         )
@@ -54,7 +52,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusal
         endpoint = Endpoint(
             audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
-            AuditServicer(store, sequencer, stream, prover, Eraser(database, keys), keys),
+            AuditServicer(store, sequencer, stream, ProofService(database, keys), keys),
         )
         async with stream, running(sequencer):
             append = appending_by(sequencer.append)

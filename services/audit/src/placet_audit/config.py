@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from placet_audit.signing import LogKeys, NoLogKey, read_private_file
+from placet_audit.log_keys import LogKeys, NoLogKey, read_private_file
 from placet_rpc.settings import ServiceSettings
 
 PREFIX = "PLACET_AUDIT_"

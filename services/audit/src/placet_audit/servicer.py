@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
@@ -19,17 +19,17 @@ from placet_audit.domain import (
     check_append,
     check_reach,
 )
-from placet_audit.erasing import Eraser
-from placet_audit.growing import inconsistent
 from placet_audit.leaf import disclose, seal
+from placet_audit.log_keys import LogKeys
 from placet_audit.log_stream import LogStream
-from placet_audit.proving import Prover
+from placet_audit.merkle_store import inconsistent
+from placet_audit.proof_service import ProofService
 from placet_audit.sequencer import Sequencer
-from placet_audit.signing import LogKeys
 from placet_audit.store import Store
 from placet_rpc import identity
 from placet_rpc.errors import Unavailable
 from placet_rpc.paging import Listing, capped, number
+from placet_rpc.refusals import AppendForTenant
 
 _LIST_EVENTS = "placet.audit.v1.AuditService/ListEvents"
 
@@ -42,15 +42,13 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         store: Store,
         sequencer: Sequencer,
         stream: LogStream,
-        prover: Prover,
-        eraser: Eraser,
+        proofs: ProofService,
         keys: LogKeys,
     ) -> None:
         self._store = store
         self._sequencer = sequencer
         self._stream = stream
-        self._prover = prover
-        self._eraser = eraser
+        self._proofs = proofs
         self._keys = keys
 
     async def AppendEvents(
@@ -111,7 +109,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> audit_service_pb2.GetCheckpointResponse:
         """The newest checkpoint, and the keys."""
         tenant = identity.current().tenant
-        note, size = await self._prover.checkpoint(tenant)
+        note, size = await self._proofs.checkpoint(tenant)
         return audit_service_pb2.GetCheckpointResponse(checkpoint=note, size=size, keys=self._vkeys(tenant))
 
     async def GetInclusionProof(
@@ -120,7 +118,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> audit_service_pb2.GetInclusionProofResponse:
         """That an entry is in the log."""
-        proof = await self._prover.inclusion(identity.current().tenant, request.index, request.size)
+        proof = await self._proofs.inclusion(identity.current().tenant, request.index, request.size)
         return audit_service_pb2.GetInclusionProofResponse(
             leaf_hash=proof.leaf_hash,
             size=proof.size,
@@ -134,7 +132,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> audit_service_pb2.GetConsistencyProofResponse:
         """That the log only grew."""
-        proof = await self._prover.consistency(
+        proof = await self._proofs.consistency(
             identity.current().tenant, request.first_size, request.second_size
         )
         return audit_service_pb2.GetConsistencyProofResponse(
@@ -154,7 +152,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         def check(path: Sequence[Entry]) -> None:
             check_reader(caller, approval_id, _concerned(_events(path)), exists=bool(path))
 
-        parts = await self._prover.receipt(caller.tenant, approval_id, check)
+        parts = await self._proofs.receipt(caller.tenant, approval_id, check)
         return audit_service_pb2.GetReceiptResponse(
             receipt=proof_pb2.Receipt(
                 approval_id=approval_id,
@@ -179,12 +177,12 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> AsyncIterator[audit_service_pb2.ExportEventsResponse]:
         """All entries up to the newest checkpoint."""
         tenant, following = identity.current().tenant, request.from_index
-        note, size = await self._prover.checkpoint(tenant)
+        note, size = await self._proofs.checkpoint(tenant)
         check_reach(following, size)
         header = proof_pb2.ExportHeader(checkpoint=note, keys=self._vkeys(tenant))
         yield audit_service_pb2.ExportEventsResponse(header=header)
         while following < size:
-            some = await self._prover.stretch(tenant, following, size, MAX_PAGE)
+            some = await self._proofs.export_part(tenant, following, size, MAX_PAGE)
             if not some.entries:
                 raise inconsistent(tenant, size, f"entry {following} is missing")
             yield audit_service_pb2.ExportEventsResponse(
@@ -199,7 +197,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
                 ]
             )
             following = some.entries[-1].index + 1
-        if await self._prover.erased_since(tenant, size):
+        if await self._proofs.erased_since(tenant, size):
             # What explains the values that were gone by then lies beyond the checkpoint.
             raise Unavailable("Values were erased meanwhile; export again.")
 
@@ -222,7 +220,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             event.erased.values = values
             return seal(event_pb2.Entry(tenant=tenant, event=event))
 
-        erasure = await self._eraser.erase(tenant, approval_id, check, announce)
+        erasure = await self._store.erase(tenant, approval_id, check, announce)
         if erasure.is_new:
             self._stream.publish_entries([erasure.entry])
         return audit_service_pb2.EraseEventsResponse(entry=disclose(erasure.entry))
@@ -268,3 +266,16 @@ def to_append(tenant: str, request: audit_service_pb2.AppendEventsRequest) -> Ap
         entry = event_pb2.Entry(tenant=tenant, approval_id=request.approval_id, number=number, event=event)
         drafts.append(seal(entry, field=f"events[{position}]"))
     return Append(tenant, request.approval_id, request.expected_next, tuple(drafts))
+
+
+def appending_by(append: Callable[[Append], Awaitable[object]]) -> AppendForTenant:
+    """Returns a function that appends an event of a tenant itself, without a call over gRPC.
+
+    It raises what `append` raises.
+    """
+
+    async def append_for_tenant(tenant: str, event: event_pb2.Event) -> None:
+        sealed = seal(event_pb2.Entry(tenant=tenant, event=event))
+        await append(Append(tenant, TENANT_LEVEL, 0, (sealed,)))
+
+    return append_for_tenant

@@ -1,15 +1,17 @@
-"""The log's tables and queries. Knows where bytes are kept, not what they mean."""
+"""Storage of the logs: append, read, erase."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from placet_audit.domain import (
+    MAX_ERASURES,
     MAX_PAGE_BYTES,
     TENANT_LEVEL,
     Append,
@@ -20,64 +22,89 @@ from placet_audit.domain import (
     Page,
     Placed,
     cut_page,
+    erasure_causes,
     place_all,
     total_size,
 )
-from placet_audit.growing import grow
-from placet_audit.signing import LogKeys
+from placet_audit.log_keys import LogKeys
+from placet_audit.merkle_store import grow
 from placet_audit.tables import OF_A_REQUEST, OF_THE_TENANT, disclosure, entry
-from placet_rpc.errors import FailedPrecondition
-from placet_storage import Database
+from placet_rpc.errors import FailedPrecondition, ResourceExhausted
+from placet_storage import Database, truncate_wal_after_commit
 
-# The most entries that one query reads, so that a page of large entries never sits in memory whole.
+# Entries that one query reads, at most, so that a page of large entries is never in memory whole.
 _CHUNK = 100
 
-# The largest that a column can hold; a uint64 that a caller sends may lie beyond.
+# Largest value of the column; a caller's uint64 may exceed it.
 _LAST_INDEX = 2**63 - 1
-# Any constant will do, as long as nothing else on this database takes the same.
+# Any constant that nothing else locks on this database.
 _SEQUENCER_LOCK = 0x706C61636574
-# A replica that is stopped in mid-batch must not stop the others for longer than their callers wait.
+# A replica that hangs in a batch must not block the others for longer than their callers wait.
 _BATCH_TIMEOUT_MS = 4000
 
 
+Check = Callable[[Sequence[Entry]], None]
+"""Raises unless the request with these entries may be erased; there may be none."""
+
+Announce = Callable[[int, str], Draft]
+"""Seals the event that says how many values were erased, with the given cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Entry that says that values were erased. `is_new`: they were erased by this call."""
+
+    entry: Entry
+    is_new: bool
+
+
 class Store:
-    """One log per tenant in one database. All errors of the database come as placet_storage raises them."""
+    """One log per tenant in one database. Errors of the database come as placet_storage raises them."""
 
     def __init__(self, database: Database, keys: LogKeys) -> None:
         self._database = database
         self._keys = keys
 
     async def append(self, batch: Sequence[Append]) -> list[Placed | FailedPrecondition]:
-        """Judge and store a batch in one transaction; what is returned is durable, and under a signed
-        checkpoint. Raises DataLoss LOG_INCONSISTENT, and stores nothing.
+        """Places and stores a batch in one transaction, under a signed checkpoint; the result is durable.
 
-        The heads are read inside the transaction and under a lock, so that several processes on one
-        database never fork a log.
+        Raises DataLoss LOG_INCONSISTENT, and stores nothing. The heads are read in the transaction and under
+        a lock, so that several processes on one database never fork a log.
         """
         return await self._database.transact(append, batch, self._keys, operation="append")
 
+    async def erase(self, tenant: str, approval_id: str, check: Check, announce: Announce) -> Erasure:
+        """Erases all values of a request's entries, and appends the event that says so, in one transaction.
+
+        Salts and values go; the commitments to them stay. Where nothing is left to erase, nothing is
+        appended. Raises what `check` raises; ResourceExhausted after MAX_ERASURES; DataLoss LOG_INCONSISTENT.
+        """
+        return await self._database.transact(
+            erase, tenant, approval_id, check, announce, self._keys, operation="erase"
+        )
+
     async def size(self, tenant: str) -> int:
-        """How many entries the tenant's log holds."""
+        """Returns the number of entries of the tenant's log."""
         return (await self.sizes([tenant]))[tenant]
 
     async def sizes(self, tenants: Sequence[str]) -> Mapping[str, int]:
-        """How many entries each tenant's log holds."""
+        """Returns the number of entries of each tenant's log."""
         return await self._database.query(_sizes, tenants, operation="read size")
 
     async def entries(self, tenant: str, from_index: int, limit: int) -> Page:
-        """The tenant's entries from an index on, at most `limit`, in order."""
+        """Returns the tenant's entries from an index on, at most `limit`, in order."""
         return await self._page(tenant, sa.true(), from_index, limit, entry.c.index)
 
     async def entries_of_request(
         self, tenant: str, approval_id: str, *, limit: int, from_index: int = 0, from_number: int = 0
     ) -> Page:
-        """A request's entries from an index and a number on, at most `limit`, in order."""
+        """Returns a request's entries from an index and a number on, at most `limit`, in order."""
         which = sa.and_(OF_A_REQUEST, entry.c.approval_id == approval_id, entry.c.number >= from_number)
-        # Numbers rise with indexes; ordered by number, the index on it serves the query.
+        # Numbers rise with indexes. Ordered by number, the query uses the index on it.
         return await self._page(tenant, which, from_index, limit, entry.c.number)
 
     async def entries_by_cause(self, tenant: str, cause_ids: Sequence[str]) -> Page:
-        """The tenant-level entries that have these cause ids, in order."""
+        """Returns the entries of the tenant itself that have these cause ids, in order."""
         which = sa.and_(OF_THE_TENANT, entry.c.cause_id.in_(cause_ids))
         return await self._page(tenant, which, 0, len(cause_ids), entry.c.index)
 
@@ -93,11 +120,11 @@ class Store:
         return await self._database.query(read_page, some, from_index, limit, operation="read entries")
 
 
-# Built once, because building a statement costs as much as running it.
+# Statements, built once: building one costs as much as running it.
 
 
 def _among(column: sa.Column[str], values: str, dialect: str) -> sa.ColumnElement[bool]:
-    """Whether a column's value is in the list `values`: one statement for lists of every length."""
+    """Tests whether a column's value is in the list `values`: one statement for lists of every length."""
     if dialect == "postgresql":
         return column == sa.any_(sa.bindparam(values, type_=postgresql.ARRAY(sa.Text)))
     listed = sa.func.json_each(sa.bindparam(values, type_=sa.JSON()))
@@ -105,7 +132,7 @@ def _among(column: sa.Column[str], values: str, dialect: str) -> sa.ColumnElemen
 
 
 def _heads_query(dialect: str) -> sa.CompoundSelect[str | None, str | None, int]:
-    """All that a batch must know of one tenant's log: its last index, numbers of requests, known causes."""
+    """Selects the head of one tenant's log: its last index, the requests' last numbers, the known causes."""
     none = sa.cast(sa.null(), sa.Text)
     of_tenant = entry.c.tenant == sa.bindparam("tenant")
     return sa.union_all(
@@ -131,13 +158,13 @@ _DISCLOSURES = (
 )
 
 
-# From here on a transaction's work, as plain functions on its connection.
+# Functions on a transaction's connection.
 
 
 def append(
     connection: sa.Connection, batch: Sequence[Append], keys: LogKeys
 ) -> list[Placed | FailedPrecondition]:
-    """See Store.append."""
+    """Implements Store.append."""
     lock(connection)
     placed = place_all(_heads(connection, batch), batch)
     new = [e for p in placed if isinstance(p, Placed) for e in p.new]
@@ -147,9 +174,9 @@ def append(
 
 
 def lock(connection: sa.Connection) -> None:
-    """Lets no other process write a log until this transaction ends. Safe to call twice."""
+    """Excludes other processes that write a log until this transaction ends. Safe to call twice."""
     if connection.dialect.name != "postgresql":
-        return  # SQLite's BEGIN IMMEDIATE is the lock
+        return  # SQLite's BEGIN IMMEDIATE holds the lock.
     timeouts = [
         sa.func.set_config(name, str(_BATCH_TIMEOUT_MS), sa.true())
         for name in ("lock_timeout", "idle_in_transaction_session_timeout")
@@ -217,7 +244,7 @@ def _size(connection: sa.Connection, tenant: str) -> int:
 def read_page(
     connection: sa.Connection, some: sa.Select[*tuple[Any, ...]], from_index: int, limit: int
 ) -> Page:
-    # Any: a row of `entry`.
+    """Reads a page of `some`, a selection of rows of `entry`."""
     found: list[Entry] = []
     while len(found) <= limit and total_size(found) <= MAX_PAGE_BYTES:
         room = min(_CHUNK, limit + 1 - len(found))
@@ -230,7 +257,7 @@ def read_page(
 
 
 def _read(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list[Entry]:
-    # Rows are taken apart by position, for a row's own `index` is a method.
+    # By position, because a row's `index` is a method.
     rows = connection.execute(query).all()
     opened = _disclosures(connection, [(tenant, index) for tenant, index, *_ in rows])
     return [
@@ -240,7 +267,7 @@ def _read(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> list
 
 
 def read_request(connection: sa.Connection, tenant: str, approval_id: str) -> list[Entry]:
-    """All of a request's entries, in order."""
+    """Returns all entries of a request, in order."""
     which = (entry.c.tenant == tenant, OF_A_REQUEST, entry.c.approval_id == approval_id)
     some, found = sa.select(entry).where(*which).order_by(entry.c.number).limit(_CHUNK), list[Entry]()
     while more := _read(connection, some.where(entry.c.number > (found[-1].draft.number if found else 0))):
@@ -249,7 +276,7 @@ def read_request(connection: sa.Connection, tenant: str, approval_id: str) -> li
 
 
 def erasures_of(connection: sa.Connection, tenant: str, causes: Sequence[str]) -> list[Entry]:
-    """The entries of the tenant that have one of these causes, in order."""
+    """Returns the entries of the tenant that have one of these causes, in order."""
     which = (entry.c.tenant == tenant, OF_THE_TENANT, entry.c.cause_id.in_(causes))
     return _read(connection, sa.select(entry).where(*which).order_by(entry.c.index))
 
@@ -257,10 +284,41 @@ def erasures_of(connection: sa.Connection, tenant: str, causes: Sequence[str]) -
 def _disclosures(
     connection: sa.Connection, places: Sequence[tuple[str, int]]
 ) -> defaultdict[int, list[Disclosure]]:
-    """What still opens the entries in these places, all of one tenant, by index."""
+    """Returns the disclosures of the entries in these places, all of one tenant, by index."""
     opened: defaultdict[int, list[Disclosure]] = defaultdict(list)
     if places:
         asked = {"tenant": places[0][0], "indexes": [index for _, index in places]}
         for index, path, salt, value in connection.execute(_DISCLOSURES, asked):
             opened[index].append(Disclosure(path, salt, value.decode()))
     return opened
+
+
+def erase(
+    connection: sa.Connection,
+    tenant: str,
+    approval_id: str,
+    check: Check,
+    announce: Announce,
+    keys: LogKeys,
+) -> Erasure:
+    """Implements Store.erase."""
+    # Before anything is read: an entry appended in between would lose values that nobody counted.
+    lock(connection)
+    check(read_request(connection, tenant, approval_id))
+    causes = erasure_causes(approval_id)
+    before = erasures_of(connection, tenant, causes)
+    indexes = sa.select(entry.c.index).where(
+        entry.c.tenant == tenant, OF_A_REQUEST, entry.c.approval_id == approval_id
+    )
+    deletion = sa.delete(disclosure).where(disclosure.c.tenant == tenant, disclosure.c.index.in_(indexes))
+    values = connection.execute(deletion).rowcount
+    if not values and before:
+        return Erasure(before[-1], is_new=False)
+    if len(before) == MAX_ERASURES:
+        raise ResourceExhausted(f"A request is erased {MAX_ERASURES} times at most.")
+    draft = announce(values, causes[len(before)])
+    (placed,) = append(connection, [Append(tenant, TENANT_LEVEL, 0, (draft,))], keys)
+    truncate_wal_after_commit(connection)
+    if not isinstance(placed, Exception):
+        return Erasure(placed.new[0], is_new=True)
+    raise placed

@@ -14,18 +14,18 @@ from placet_rpc.client import channel
 from placet_rpc.settings import describe_error
 from placet_rpc.tokens.sources import FileTokenSource
 from placet_telemetry import log, setup
-from placet_witness.audit import AuditLog
+from placet_witness.audit_log import AuditLog
 from placet_witness.config import PREFIX, Settings
 from placet_witness.keys import Signer
 from placet_witness.store import Folder
-from placet_witness.watching import Witness
+from placet_witness.watcher import Witness
 
 _LOG = log(__name__)
 _ABOUT = """\
 The witness of one tenant's audit log: it asks AuditService for the log's checkpoint, verifies that the log
 only grew since the last one, and cosigns it into its folder. It alarms when the log is rolled back, forked,
-signed by somebody else or silent. It runs until SIGTERM; `python -m placet_witness.probe FOLDER` says how it
-stands.
+signed by somebody else or silent. It runs until SIGTERM; `python -m placet_witness.status FOLDER` prints
+the current alarm.
 
 These environment variables tell it what to watch, and with whose keys:
   PLACET_AUDIT_ADDRESS           host:port of AuditService [127.0.0.1:7401]

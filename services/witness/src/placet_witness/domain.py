@@ -1,7 +1,7 @@
-"""What a witness believes, and when it alarms. Pure.
+"""Rules of the witness: which checkpoint it accepts, and which alarm it raises. Pure.
 
-The protocol is that of https://c2sp.org/tlog-witness, except that this witness asks the log, and not the log
-the witness.
+The protocol is that of https://c2sp.org/tlog-witness, except that this witness polls
+the log.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from datetime import datetime
 from enum import StrEnum
 
 from placet_proof import LOG_SIGNATURE, Checkpoint, Note, NotProven, VerifierKey, verify_consistency
-from placet_proof.growing import EMPTY_ROOT
+from placet_proof.frontier import EMPTY_ROOT
 
-# Origins name files.
+# An origin names files.
 _ORIGIN_BYTES = 200
-# A log that hands over again and again does not fill the disk.
+# Bounds the file of keys when a log changes its key over and over.
 _MOST_KEYS = 16
 _WHY_CHARACTERS = 500
 
 
 class Kind(StrEnum):
-    """What is wrong with a log."""
+    """Kind of an alarm, in the order of gravity."""
 
     SILENCE = "SILENCE"
-    """It has not answered well for an interval."""
+    """No valid answer for an interval."""
     BAD_SIGNATURE = "BAD_SIGNATURE"
-    """What it says was signed by none of its keys."""
+    """A checkpoint that no known key signed, or with a wrong signature of one."""
     OTHER_LOG = "OTHER_LOG"
-    """It speaks for a log of another origin."""
+    """A checkpoint of another origin."""
     ROLLBACK = "ROLLBACK"
-    """It signed a checkpoint with fewer entries than it had."""
+    """A signed checkpoint with fewer entries than before."""
     FORK = "FORK"
-    """It signed a checkpoint that does not begin with what it had."""
+    """A signed checkpoint whose tree does not begin with the earlier one."""
 
     @property
     def final(self) -> bool:
-        """Whether nothing that the log says later can mend it."""
+        """Tells whether the alarm stays on whatever the log answers later."""
         return self in (Kind.ROLLBACK, Kind.FORK)
 
     @property
     def gravity(self) -> int:
-        """A graver alarm takes the place of a lighter one, never the other way round."""
+        """Rank: an alarm replaces one of lower gravity only."""
         return list(Kind).index(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What is wrong, since when (aware), and why the witness thinks so."""
+    """Alarm with its beginning (aware) and its reason."""
 
     kind: Kind
     since: datetime
@@ -56,11 +56,11 @@ class Alarm:
 
 
 class NoAnswer(Exception):
-    """The log said nothing that could be judged; the text says why."""
+    """The log gave no answer that could be verified; the text says why."""
 
 
 class Refused(Exception):
-    """What the log showed is not cosigned. `evidence`: what it signed, where it did."""
+    """The checkpoint is not cosigned. `evidence`: what the log signed, if it did."""
 
     def __init__(self, kind: Kind, why: str, evidence: Signed | None = None) -> None:
         super().__init__(why)
@@ -71,7 +71,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a log says of itself, not believed yet: its checkpoint, and verifier keys that it offers."""
+    """Unverified answer of a log: its checkpoint, and the verifier keys that it offers."""
 
     checkpoint: str
     keys: tuple[str, ...] = ()
@@ -79,8 +79,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The log's keys. `learns`: the first ones are those that it shows, and later ones join when a checkpoint
-    is signed by a known key and by the new one. Else these are all, and there is at least one."""
+    """Keys of the log. `learns`: the first ones are those that signed its first checkpoint, and later ones
+    are added when a known key and the new one sign the same one. Else `keys` is complete, and not empty."""
 
     keys: tuple[VerifierKey, ...]
     learns: bool = False
@@ -88,7 +88,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A checkpoint that the log signed. `note` is without signatures of others; `keys` all of the log's."""
+    """Checkpoint that the log signed. `note` has no signatures of others; `keys` are all keys of the log."""
 
     checkpoint: Checkpoint
     text: str
@@ -97,14 +97,14 @@ class Signed:
 
 
 def read(answer: Answer, trust: Trust, origin: str = "") -> Signed:
-    """The checkpoint that a log signed. `origin`: the one that it must have; "" before the first.
+    """Verifies the signatures of an answer. `origin`: the one that it must have; "" before the first.
 
-    Raises Refused: BAD_SIGNATURE unless a known key signed, and each known key that did signed rightly;
-    OTHER_LOG for another origin, or one that a key which signed is not of.
+    Raises Refused: BAD_SIGNATURE unless a known key signed, and every signature by a known key is valid;
+    OTHER_LOG for another origin, or one that does not belong to a key that signed.
     """
     try:
         note = Note.parse(answer.checkpoint)
-        keys = _believed(note, answer.keys, trust)
+        keys = _known_keys(note, answer.keys, trust)
         checkpoint = note.checkpoint
     except NotProven as error:
         raise Refused(Kind.BAD_SIGNATURE, str(error)) from error
@@ -119,15 +119,15 @@ def read(answer: Answer, trust: Trust, origin: str = "") -> Signed:
 
 
 def _check_log(note: Note, keys: Sequence[VerifierKey]) -> None:
-    """Raises Refused where a key that signed, as one of them did, is of another log than the checkpoint."""
+    """Raises Refused if a key that signed belongs to another log than the checkpoint."""
     try:
         note.of_log(keys)
     except NotProven as error:
         raise Refused(Kind.OTHER_LOG, str(error)) from error
 
 
-def _believed(note: Note, offered: Sequence[str], trust: Trust) -> tuple[VerifierKey, ...]:
-    """The log's keys after this note. Raises NotProven."""
+def _known_keys(note: Note, offered: Sequence[str], trust: Trust) -> tuple[VerifierKey, ...]:
+    """Returns the log's keys after this note. Raises NotProven."""
     if trust.keys or not trust.learns:
         note.verified(trust.keys)
     if not trust.learns:
@@ -163,7 +163,7 @@ def _lines(note: Note, keys: Sequence[VerifierKey]) -> str:
 
 
 def check_size(before: Checkpoint | None, now: Signed) -> None:
-    """Raises Refused unless the log may have grown from `before` (None: nothing yet) to `now`."""
+    """Raises Refused if the sizes and roots show that the log did not grow from `before` to `now`."""
     size, root = now.checkpoint.size, now.checkpoint.root
     if size == 0 and root != EMPTY_ROOT:
         raise Refused(Kind.FORK, "the root of a log without entries is another one", now)
@@ -178,12 +178,12 @@ def check_size(before: Checkpoint | None, now: Signed) -> None:
 
 
 def needs_proof(before: Checkpoint | None, now: Signed) -> bool:
-    """Whether only a consistency proof can say that the log grew: nothing follows from an empty one."""
+    """Tells whether a consistency proof must show that the log grew; from an empty log none is needed."""
     return before is not None and 0 < before.size < now.checkpoint.size
 
 
 def check_growth(before: Checkpoint, now: Signed, proof: Sequence[bytes]) -> None:
-    """Raises Refused unless the proof shows that the log begins with all that it had."""
+    """Raises Refused unless the proof shows that the log begins with its earlier entries."""
     try:
         verify_consistency(before.size, now.checkpoint.size, before.root, now.checkpoint.root, proof)
     except NotProven as error:

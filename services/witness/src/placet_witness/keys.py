@@ -1,4 +1,4 @@
-"""Keys in files: the witness's own, and those of the log."""
+"""Key files: the witness's private key, and the log's public ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from placet_proof import COSIGNATURE, LOG_SIGNATURE, NotProven, VerifierKey
-from placet_proof.signing import cosigned, verifier_key
+from placet_proof.signer import cosigned, verifier_key
 
 
 @dataclass(frozen=True)
 class Signer:
-    """The witness's own key, by its name."""
+    """Private key of the witness, with its name."""
 
     private: Ed25519PrivateKey
     name: str
@@ -40,17 +40,17 @@ class Signer:
             raise ValueError(f"{path} holds no private key in PEM, PKCS #8, without a password") from error
         if not isinstance(private, Ed25519PrivateKey):
             raise ValueError(f"{path} holds a private key, but none of Ed25519")  # noqa: TRY004 (a wrong file, not a wrong call)
-        # Says at once whether the name will do.
+        # Checks the name.
         verifier_key(private, name, COSIGNATURE)
         return cls(private, name)
 
     @property
     def key(self) -> VerifierKey:
-        """What its cosignatures are verified with."""
+        """Public key of its cosignatures."""
         return verifier_key(self.private, self.name, COSIGNATURE)
 
     def cosignature(self, text: str, time: int) -> str:
-        """The line of its signature over a checkpoint's text, at a POSIX time."""
+        """Signs a checkpoint's text at a POSIX time; returns the note's line."""
         return cosigned(text, self.private, self.name, time)
 
 
@@ -62,7 +62,7 @@ def _no_file(path: Path) -> str:
 
 
 def log_keys(path: Path) -> tuple[VerifierKey, ...]:
-    """The keys in a file with a verifier key on each line. Raises OSError, or ValueError if there is none."""
+    """Reads a file with a verifier key on each line. Raises OSError, or ValueError if there is none."""
     lines = [line.strip() for line in path.read_text().splitlines()]
     try:
         keys = tuple(VerifierKey.parse(line) for line in lines if line and not line.startswith("#"))
@@ -74,5 +74,5 @@ def log_keys(path: Path) -> tuple[VerifierKey, ...]:
 
 
 def as_lines(keys: Iterable[VerifierKey]) -> str:
-    """What `log_keys` reads."""
+    """Returns the content of a file for `log_keys`."""
     return "".join(f"{key}\n" for key in keys)

@@ -1,23 +1,32 @@
-"""How a witness stands, as it writes it down for health checks and `placet doctor`. Pure."""
+"""Status of a witness, for health checks and `placet doctor`.
+
+`python -m placet_witness.status FOLDER` is the probe: its exit status is 0 while the witness watches and no
+alarm is on.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from placet_witness.domain import Alarm, Kind
 
 FILE = "status.json"
 
-# Intervals after which a witness that wrote nothing is not one that was merely held up.
+# Intervals without a look after which a witness counts as stopped.
 _LATE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a witness stands. `interval` in seconds; times are aware. `size`: of the last checkpoint that it
-    cosigned, of the log `origin`; None before the first."""
+    """Status of a witness. `interval` in seconds; times are aware. `size`: of the last checkpoint of the log
+    `origin` that it cosigned; None before the first. `looked`: when it last asked the log; `succeeded`: when
+    it last cosigned or confirmed a checkpoint."""
 
     interval: float
     origin: str = ""
@@ -27,7 +36,7 @@ class Status:
     alarm: Alarm | None = None
 
     def fault(self, now: datetime) -> str:
-        """What is wrong, in words; "" where all is well."""
+        """Describes the alarm or failure; "" if there is none."""
         if self.alarm is not None:
             return f"{self.alarm.kind} since {_shown(self.alarm.since)}: {self.alarm.why}"
         if self.looked is None:
@@ -37,7 +46,7 @@ class Status:
         return ""
 
     def as_json(self) -> str:
-        """For programs."""
+        """Returns the content of FILE."""
         alarm = self.alarm and {
             "kind": self.alarm.kind,
             "since": self.alarm.since.isoformat(),
@@ -55,7 +64,7 @@ class Status:
 
     @classmethod
     def parse(cls, text: str) -> Status:
-        """Reads what `as_json` wrote. Raises ValueError for anything else."""
+        """Parses what `as_json` wrote. Raises ValueError for anything else."""
         try:
             fields = json.loads(text)
             alarm = fields["alarm"]
@@ -81,3 +90,27 @@ def _time(text: str | None) -> datetime | None:
 
 def _read(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+def read_status(folder: Path) -> Status | None:
+    """Reads the status of a folder's witness; None if there is none that can be read."""
+    try:
+        return Status.parse((folder / FILE).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the probe's exit status: 0 if all is well, else 1, and the output says what is not."""
+    parser = argparse.ArgumentParser(prog="placet_witness.status", description=__doc__)
+    parser.add_argument("folder", type=Path, help="the witness's folder (PLACET_WITNESS_FOLDER)")
+    folder: Path = parser.parse_args(arguments).folder
+    status = read_status(folder)
+    fault = f"no witness runs on {folder}" if status is None else status.fault(datetime.now(UTC))
+    if fault:
+        sys.stdout.write(fault + "\n")
+    return 1 if fault else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

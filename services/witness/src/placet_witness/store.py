@@ -1,13 +1,13 @@
-"""The witness's folder: what it cosigned, the log's keys, what it accuses the log of, and how it stands.
+"""The witness's folder: cosigned checkpoint, keys of the log, final alarm, status.
 
     <origin>.checkpoint   the last checkpoint, signed by the log and by the witness
     <origin>.keys         the log's keys: a verifier key on each line
-    <origin>.alarm        only if the log went back on that: the alarm, with what it signed instead (JSON)
+    <origin>.alarm        after ROLLBACK or FORK: the alarm, with what the log signed instead (JSON)
     witness.vkey          the witness's own verifier key
-    status.json           how it stands (`status.py`)
+    status.json           the witness's status (`status.py`)
 
 A slash in an origin is an underscore here. Each file is replaced in one step, and all but the status are on
-disk when its method returns: whoever is killed leaves the old one or the new one.
+disk when the method returns: a crash leaves the old file or the new one.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from datetime import datetime
 from pathlib import Path
 
 from placet_proof import Checkpoint, Note, NotProven, VerifierKey
-from placet_witness import status
 from placet_witness.domain import Alarm, Kind, Signed
 from placet_witness.keys import as_lines, log_keys
-from placet_witness.status import Status
+from placet_witness.status import FILE, Status, read_status
 
 _LOCK = "witness.lock"
 _VKEY = "witness.vkey"
 
 
 class Folder:
-    """The folder, while this process holds it."""
+    """The folder, locked by this process."""
 
     def __init__(self, path: Path) -> None:
         """Made by `held`."""
@@ -40,7 +39,7 @@ class Folder:
     @classmethod
     @contextmanager
     def held(cls, path: Path) -> Iterator[Folder]:
-        """Makes the folder (0700) if need be, and holds it alone; the kernel gives it back however this ends.
+        """Makes the folder (0700) if need be, and locks it; the kernel unlocks it when the process ends.
 
         Raises OSError, or ValueError if another process holds it or others may write there.
         """
@@ -54,12 +53,12 @@ class Folder:
                 raise ValueError(f"another witness runs on {path}") from error
             yield cls(path)
 
-    def introduce(self, key: VerifierKey) -> None:
-        """Says what the witness's signatures are verified with."""
+    def write_key(self, key: VerifierKey) -> None:
+        """Writes the witness's own verifier key."""
         self._write(_VKEY, as_lines([key]))
 
-    def kept(self, key: VerifierKey) -> tuple[str, Checkpoint] | None:
-        """The note that was cosigned last, by this key, and its checkpoint; None if there is none yet.
+    def checkpoint(self, key: VerifierKey) -> tuple[str, Checkpoint] | None:
+        """Reads the note that this key cosigned last, with its checkpoint; None if there is none yet.
 
         Raises OSError, or ValueError if it is not one that this witness cosigned.
         """
@@ -72,33 +71,33 @@ class Folder:
         try:
             note = Note.parse(text)
             note.verified([key])
-            checkpoint = note.checkpoint
+            cosigned = note.checkpoint
         except NotProven as error:
             raise ValueError(f"{found[0]} is not what this witness cosigned: {error}") from error
-        return text, checkpoint
+        return text, cosigned
 
     def keys(self, origin: str) -> tuple[VerifierKey, ...]:
-        """The log's keys. Raises OSError or ValueError if they cannot be read."""
+        """Reads the log's keys. Raises OSError or ValueError if they cannot be read."""
         return log_keys(self._path / _named(origin, "keys"))
 
-    def believe(self, signed: Signed) -> None:
-        """Keeps the log's keys. Before its checkpoint: who finds that finds its keys."""
+    def write_keys(self, signed: Signed) -> None:
+        """Writes the log's keys. Call it before `write_checkpoint`, so that no checkpoint lacks its keys."""
         self._write(_named(signed.checkpoint.origin, "keys"), as_lines(signed.keys))
 
-    def keep(self, signed: Signed, cosignature: str) -> str:
-        """Replaces the last checkpoint. Answers the note as it stands now."""
+    def write_checkpoint(self, signed: Signed, cosignature: str) -> str:
+        """Replaces the last checkpoint, and returns the cosigned note."""
         note = signed.note + cosignature
         self._write(_named(signed.checkpoint.origin, "checkpoint"), note)
         return note
 
-    def accuse(self, alarm: Alarm, signed: Signed) -> None:
-        """Writes down for good what the log did, with what it signed as evidence."""
+    def write_alarm(self, alarm: Alarm, signed: Signed) -> None:
+        """Writes a final alarm, with what the log signed as evidence."""
         fields = {"kind": alarm.kind, "since": alarm.since.isoformat(), "why": alarm.why, "note": signed.note}
         text = json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
         self._write(_named(signed.checkpoint.origin, "alarm"), text)
 
-    def accusation(self) -> Alarm | None:
-        """What the log was accused of. Raises OSError, or ValueError if that cannot be read."""
+    def alarm(self) -> Alarm | None:
+        """Reads the final alarm. Raises OSError, or ValueError if it cannot be read."""
         for path in sorted(self._path.glob("*.alarm")):
             try:
                 fields = json.loads(path.read_text())
@@ -108,13 +107,13 @@ class Folder:
                 raise ValueError(f"{path} is not an alarm that this witness wrote") from error
         return None
 
-    def say(self, standing: Status) -> None:
-        """Writes down how the witness stands."""
-        # Without waiting for the disk: after a power cut the next look says it again.
-        self._write(status.FILE, standing.as_json(), durable=False)
+    def write_status(self, status: Status) -> None:
+        """Writes the status."""
+        # Without waiting for the disk: after a power cut the next look writes it again.
+        self._write(FILE, status.as_json(), durable=False)
 
-    def said(self) -> Status | None:
-        """How the witness stood; None where that cannot be read."""
+    def status(self) -> Status | None:
+        """Reads the last status; None if there is none that can be read."""
         return read_status(self._path)
 
     def _write(self, name: str, text: str, *, durable: bool = True) -> None:
@@ -130,14 +129,6 @@ class Folder:
         os.replace(temporary, path)
         if durable:
             _sync_folder(self._path)
-
-
-def read_status(path: Path) -> Status | None:
-    """How the witness of a folder stands; None where nothing, or nothing readable, says so."""
-    try:
-        return Status.parse((path / status.FILE).read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def _named(origin: str, kind: str) -> str:

@@ -9,7 +9,7 @@ from placet_cli.home import Home
 from placet_cli.stack.plan import WITNESS
 from placet_cli.stack.process import StackEvent, Tell
 from placet_witness.domain import Alarm
-from placet_witness.store import read_status
+from placet_witness.status import read_status
 
 LOOK_EVERY = 1.0
 

@@ -14,7 +14,7 @@ from placet_cli.home import Home
 from placet_cli.problems import Problem
 from placet_cli.stack.lost import lost_keys
 from placet_cli.stack.process import StackEvent, Tell
-from placet_proof.signing import new_key
+from placet_proof.signer import new_key
 from placet_rpc.tokens.mint import KeyFiles, MintingTokenSource, SigningKey, generate_keys, mint, write_token
 
 TENANT = "default"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from placet_proof.growing import Frontier
+from placet_proof.frontier import Frontier
 
 HASH_BYTES = 32
 

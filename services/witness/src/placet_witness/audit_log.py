@@ -1,4 +1,4 @@
-"""AuditService as the witness asks it: pb2 -> domain."""
+"""Client of AuditService: pb2 -> domain."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from placet_witness.domain import Answer, NoAnswer
 
 
 class AuditLog:
-    """The log of the tenant that the caller's token names."""
+    """Log of the tenant that the caller's token names."""
 
     def __init__(self, stub: AuditServiceStub) -> None:
         self._stub = stub
 
     async def checkpoint(self) -> Answer:
-        """Its newest checkpoint. Raises NoAnswer."""
+        """Returns its newest checkpoint. Raises NoAnswer."""
         try:
             response = await self._stub.GetCheckpoint(pb.GetCheckpointRequest())
         except PlacetError as error:
@@ -23,7 +23,7 @@ class AuditLog:
         return Answer(response.checkpoint, tuple(response.keys))
 
     async def consistency(self, first: int, second: int) -> tuple[bytes, ...]:
-        """What shall show that the log of `second` entries begins with its first `first`. Raises NoAnswer."""
+        """Returns the consistency proof from one size to another. Raises NoAnswer."""
         request = pb.GetConsistencyProofRequest(first_size=first, second_size=second)
         try:
             response = await self._stub.GetConsistencyProof(request)

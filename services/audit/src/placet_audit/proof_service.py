@@ -1,4 +1,4 @@
-"""What proves the log: checkpoints, proofs, receipts, exports. Reads only, each from one snapshot."""
+"""Checkpoints, proofs, receipts and exports. Each is read from one snapshot."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ from itertools import islice
 
 import sqlalchemy as sa
 
-from placet_audit import proofs
 from placet_audit.domain import ERASURE_CAUSE, MAX_RECEIPT_BYTES, Entry, erasure_causes, total_size
-from placet_audit.growing import checked_frontier, inconsistent, kept_for, newest_note, notes_between
-from placet_audit.proofs import HASH_BYTES, Span
-from placet_audit.signing import LogKeys
+from placet_audit.log_keys import LogKeys
+from placet_audit.merkle_store import (
+    HASH_BYTES,
+    Span,
+    checked_frontier,
+    consistency_spans,
+    inclusion_spans,
+    inconsistent,
+    newest_note,
+    notes_between,
+    roots_of,
+    tree_rows,
+)
 from placet_audit.store import erasures_of, read_page, read_request
 from placet_audit.tables import OF_THE_TENANT, entry
 from placet_proof import Note, NotProven
-from placet_proof.growing import EMPTY_ROOT
+from placet_proof.frontier import EMPTY_ROOT
 from placet_rpc.errors import OutOfRange, ResourceExhausted
 from placet_storage import Database
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A proof in the tree of `size` leaves; `note`: its checkpoint, when the newest was asked for.
-    `leaf_hash` is the entry's, in a proof of inclusion."""
+    """Proof in the tree of `size` leaves. `note`: its checkpoint, if the newest was asked for. `leaf_hash`:
+    that of the entry, in an inclusion proof."""
 
     size: int
     hashes: Sequence[bytes]
@@ -34,7 +43,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptParts:
-    """A request's entries with their proofs, under one checkpoint."""
+    """Entries of a request with their proofs, all against one checkpoint."""
 
     note: str
     entries: Sequence[tuple[Entry, Sequence[bytes]]]
@@ -49,52 +58,53 @@ class ExportPart:
 
 
 Check = Callable[[Sequence[Entry]], None]
-"""Raises unless who asks may have what these entries of a request prove; there may be none."""
+"""Raises unless the caller may have the receipt of these entries of a request; there may be none."""
 
 
-class Prover:
-    """Proofs of each tenant's log in one database."""
+class ProofService:
+    """Proves each tenant's log in one database."""
 
     def __init__(self, database: Database, keys: LogKeys) -> None:
         self._database = database
         self._keys = keys
 
     async def checkpoint(self, tenant: str) -> tuple[str, int]:
-        """The newest checkpoint, and its size. Raises DataLoss LOG_INCONSISTENT where the log would take no
-        entry: so whoever watches checkpoints learns it before anybody needs one."""
+        """Returns the newest checkpoint and its size. Raises DataLoss LOG_INCONSISTENT also when the log
+        would refuse the next entry, so that a witness notices before a writer does."""
         return await self._database.query(_checkpoint, tenant, self._keys, operation="read checkpoint")
 
     async def inclusion(self, tenant: str, index: int, size: int) -> Proof:
-        """That an entry is in the tree of `size` leaves, or of the newest checkpoint (0). Raises OutOfRange
-        BEYOND_END, DataLoss LOG_INCONSISTENT."""
+        """Proves that an entry is in the tree of `size` leaves (0: of the newest checkpoint). Raises
+        OutOfRange BEYOND_END, DataLoss LOG_INCONSISTENT."""
         return await self._database.query(
             _inclusion, tenant, index, size, self._keys, operation="prove inclusion"
         )
 
     async def consistency(self, tenant: str, first: int, second: int) -> Proof:
-        """That the tree of `second` leaves, or of the newest checkpoint (0), begins with that of `first`.
+        """Proves that the tree of `second` leaves (0: of the newest checkpoint) begins with that of `first`.
         Raises OutOfRange BEYOND_END, DataLoss LOG_INCONSISTENT."""
         return await self._database.query(
             _consistency, tenant, first, second, self._keys, operation="prove consistency"
         )
 
     async def receipt(self, tenant: str, approval_id: str, check: Check) -> ReceiptParts:
-        """All of a request's entries with their proofs, if `check` lets them pass.
+        """Returns all entries of a request with their proofs.
 
-        Raises ResourceExhausted for more than MAX_RECEIPT_BYTES, and DataLoss LOG_INCONSISTENT.
+        Raises what `check` raises, ResourceExhausted for more than MAX_RECEIPT_BYTES, and DataLoss
+        LOG_INCONSISTENT.
         """
         return await self._database.query(
             _receipt, tenant, approval_id, check, self._keys, operation="prove request"
         )
 
     async def erased_since(self, tenant: str, size: int) -> bool:
-        """Whether values were erased since the log had `size` entries."""
+        """Tells whether values were erased since the log had `size` entries."""
         return await self._database.query(_erased_since, tenant, size, operation="look for erasures")
 
-    async def stretch(self, tenant: str, from_index: int, size: int, limit: int) -> ExportPart:
-        """Entries from an index on, at most `limit`, before index `size`."""
+    async def export_part(self, tenant: str, from_index: int, size: int, limit: int) -> ExportPart:
+        """Returns entries from an index on, before index `size`, at most `limit`."""
         return await self._database.query(
-            _stretch, tenant, from_index, size, limit, operation="export entries"
+            _export_part, tenant, from_index, size, limit, operation="export entries"
         )
 
 
@@ -103,7 +113,7 @@ _LAST_INDEX = sa.select(sa.func.max(entry.c.index)).where(
 )
 
 
-# From here on a transaction's work, as plain functions on its connection.
+# Functions on a transaction's connection.
 
 
 def _checkpoint(connection: sa.Connection, tenant: str, keys: LogKeys) -> tuple[str, int]:
@@ -129,7 +139,7 @@ def _inclusion(connection: sa.Connection, tenant: str, index: int, size: int, ke
     note, newest = _newest(connection, tenant, keys)
     wanted = size or newest
     _check_reach(index + 1, wanted, newest)
-    spans = [Span(index, index + 1), *proofs.inclusion(index, wanted)]
+    spans = [Span(index, index + 1), *inclusion_spans(index, wanted)]
     leaf_hash, *hashes = _hashes(connection, tenant, spans)
     return Proof(wanted, hashes, "" if size else note, leaf_hash)
 
@@ -138,7 +148,7 @@ def _consistency(connection: sa.Connection, tenant: str, first: int, second: int
     note, newest = _newest(connection, tenant, keys)
     wanted = second or newest
     _check_reach(first, wanted, newest)
-    hashes = _hashes(connection, tenant, proofs.consistency(first, wanted))
+    hashes = _hashes(connection, tenant, consistency_spans(first, wanted))
     return Proof(wanted, hashes, "" if second else note)
 
 
@@ -150,7 +160,7 @@ def _receipt(
     erasures = erasures_of(connection, tenant, erasure_causes(approval_id))
     path = sorted([*own, *erasures], key=lambda one: one.index)
     note, size = _newest(connection, tenant, keys)
-    spans = [proofs.inclusion(one.index, size) for one in path]
+    spans = [inclusion_spans(one.index, size) for one in path]
     if total_size(path) + HASH_BYTES * sum(map(len, spans)) > MAX_RECEIPT_BYTES:
         raise ResourceExhausted(
             f"The request has {len(path)} entries, more than a receipt holds; export the log instead."
@@ -161,7 +171,9 @@ def _receipt(
     )
 
 
-def _stretch(connection: sa.Connection, tenant: str, from_index: int, size: int, limit: int) -> ExportPart:
+def _export_part(
+    connection: sa.Connection, tenant: str, from_index: int, size: int, limit: int
+) -> ExportPart:
     some = sa.select(entry).where(entry.c.tenant == tenant, entry.c.index < size).order_by(entry.c.index)
     entries = read_page(connection, some, from_index, limit).entries
     if not entries:
@@ -181,7 +193,7 @@ def _erased_since(connection: sa.Connection, tenant: str, size: int) -> bool:
 
 def _hashes(connection: sa.Connection, tenant: str, spans: Sequence[Span]) -> list[bytes]:
     try:
-        return proofs.hashes_of(spans, kept_for(connection, tenant, spans))
+        return roots_of(spans, tree_rows(connection, tenant, spans))
     except KeyError as error:
         raise inconsistent(tenant, 0, f"the hashes of entry {error.args[0]} are missing") from error
 

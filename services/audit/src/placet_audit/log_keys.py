@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from placet_proof import LOG_SIGNATURE, Checkpoint, Note, NotProven, VerifierKey
-from placet_proof.signing import signed
+from placet_proof.signer import signed
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 
