@@ -85,10 +85,11 @@ def modules(names: list[str]) -> list[str]:
 
 
 def install_alone(package: Package, environment: Path, among: dict[str, Package]) -> None:
-    """Makes an environment that holds the package and what it declares."""
+    """Makes an environment that holds the package and what it declares, extras too."""
     shutil.rmtree(environment, ignore_errors=True)
     run(UV, "venv", "--quiet", "--python", PYTHON, environment)
-    wheels = [wheel(needed) for needed in closure(package.name, among)]
+    wheels: list[str | Path] = [wheel(needed) for needed in closure(package.name, among)]
+    wheels += [str(extra) for extra in package.extras]
     python = environment / "bin" / "python"
     install = (UV, "pip", "install", "--quiet", "--python", python, "-c", CONSTRAINTS)
     try:

@@ -20,6 +20,7 @@ class Package:
     name: str
     folder: Path
     dependencies: tuple[Requirement, ...]
+    extras: tuple[Requirement, ...] = ()
 
     @property
     def wheel_prefix(self) -> str:
@@ -34,7 +35,9 @@ def packages() -> dict[str, Package]:
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
         name = canonicalize_name(project["name"])
         needs = tuple(Requirement(text) for text in project.get("dependencies", []))
-        found[name] = Package(name, folder, needs)
+        optional = project.get("optional-dependencies", {}).values()
+        extras = tuple(Requirement(text) for texts in optional for text in texts)
+        found[name] = Package(name, folder, needs, extras)
     return found
 
 

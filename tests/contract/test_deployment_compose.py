@@ -30,7 +30,7 @@ from deployment import (
     ours,
     services,
 )
-from placet_cli.stack.temporal import executable
+from placet_devstack.temporal_server import executable
 from placet_workflows.names import TaskQueue
 
 JOBS = {"keys", "databases", "temporal-schema", "temporal-namespace"}

@@ -18,7 +18,7 @@ from temporalio.testing import WorkflowEnvironment
 
 import trial_keys
 from deployment import ROOT
-from placet_cli.stack.temporal import executable
+from placet_devstack.temporal_server import executable
 from placet_rpc.tokens.verify import Verifier
 from placet_storage import Database
 from placet_temporal.codec import read_key

@@ -5,8 +5,8 @@ from __future__ import annotations
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import format_trace_id, get_tracer
 
-from placet_cli.spans import load_trace
-from placet_cli.spans.model import Span
+from placet_devstack.spans import load_trace
+from placet_devstack.spans.model import Span
 from placet_testing.stack import ALICE, Stack, until
 
 # Each expected span as (service, name) with the chain of its ancestors, from the caller's own on.

@@ -1,13 +1,5 @@
-"""What several modules here share: a log to verify and to tamper with."""
+"""Fixtures that several modules here share."""
 
-from __future__ import annotations
+from placet_testing.tampering import sample
 
-import pytest
-
-from placet_testing.tampering import SampleLog, make_sample
-
-
-@pytest.fixture(scope="session")
-async def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleLog:
-    """A log that a real AuditService wrote. No test changes it."""
-    return await make_sample(tmp_path_factory.mktemp("sample") / "home")
+__all__ = ["sample"]

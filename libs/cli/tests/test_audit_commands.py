@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from placet_cli.home import Home
-from placet_cli.verifying import Table
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import ALICE, CAROL, CLOSED, ERASED
 from placet_testing.tampering import SampleLog
+from placet_verify import Table
 
 EVE = "eve@example.com"
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "audit.md"

@@ -13,8 +13,9 @@ import typer
 
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
-from placet_cli.commands import deciding, requests
-from placet_cli.commands.deciding import Verdict
+from placet_cli.commands import decide as deciding
+from placet_cli.commands import requests
+from placet_cli.commands.decide import Verdict
 from placet_cli.home import Home
 from placet_cli.problems import Problem
 from placet_cli.session import Session

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from placet_cli.error_messages import problem_of
 from placet_cli.home import Home
 from placet_cli.problems import Problem
-from placet_cli.reporting import problem_of
 from placet_cli.session import Session
-from placet_cli.stack.secrets import make_keys
+from placet_devstack.secrets import make_keys
 from placet_rpc.errors import (
     FailedPrecondition,
     FieldViolation,
@@ -136,9 +136,9 @@ def test_a_wrong_command_line_is_explained(tmp_path: Path) -> None:
 def test_a_mistake_of_ours_is_kept_in_a_file_and_named_by_its_reference(tmp_path: Path) -> None:
     home = tmp_path / "home"
     code = (
-        "import sys; from placet_cli import main, checkup; from placet_cli.commands import stack\n"
-        "def broken(*_): raise ZeroDivisionError('oops')\n"
-        "stack.checkup = broken; sys.argv = ['placet', 'doctor']; main.main()"
+        "import sys; from placet_cli import main; from placet_cli.commands import verify\n"
+        "def broken(*_, **__): raise ZeroDivisionError('oops')\n"
+        "verify.verify_log = broken; sys.argv = ['placet', 'audit', 'verify']; main.main()"
     )
     env = os.environ | {"PLACET_HOME": str(home)}
     finished = subprocess.run(

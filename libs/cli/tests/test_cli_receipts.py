@@ -12,9 +12,9 @@ from placet.event.v1 import event_pb2
 from placet_cli.commands.receipts import tell
 from placet_cli.receipts import Receipt, own_keys, read_receipt, verified
 from placet_cli.screen import Screen
-from placet_cli.verifying import KnownKeys
 from placet_proof import COSIGNATURE, Checkpoint, NotProven, leaf_hash, node_hash
 from placet_proof.signer import cosigned, signed, verifier_key
+from placet_verify import KnownKeys
 
 ID = "1c9f0e4a-0000-5000-8000-000000000000"
 ORIGIN = "log.example/placet/home"

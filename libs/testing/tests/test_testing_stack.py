@@ -12,7 +12,7 @@ import pytest
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet_cli.home import Home, Ports
-from placet_cli.stack.supervisor import Supervisor
+from placet_devstack.supervisor import Supervisor
 from placet_rpc.errors import DeadlineExceeded, NotFound, PlacetError, Unavailable
 from placet_testing.stack import Stack
 

@@ -13,7 +13,7 @@ from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_bench.figures import Figure, Report, at_most, percentile
 from placet_bench.setting import Setting
-from placet_cli.stack.secrets import TENANT, signing_key
+from placet_cli.identity import TENANT, signing_key
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import MintingTokenSource

@@ -15,7 +15,7 @@ from placet_bench.load import Run
 from placet_bench.processes import child
 from placet_bench.setting import Setting, clean_environment
 from placet_cli.home import HOST
-from placet_cli.stack.secrets import OWNER, person
+from placet_cli.identity import OWNER, person
 from placet_rpc.client import channel
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.stack import Stack, a_request

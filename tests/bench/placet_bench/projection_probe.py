@@ -20,7 +20,7 @@ from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet_cli.home import Home, Ports
-from placet_cli.stack.secrets import TENANT, signing_key
+from placet_cli.identity import TENANT, signing_key
 from placet_rpc.client import channel
 from placet_rpc.tokens.mint import MintingTokenSource
 

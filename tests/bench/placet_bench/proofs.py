@@ -23,11 +23,11 @@ from placet_audit.merkle_store import Span, inclusion_spans, indexes_of, roots_o
 from placet_audit.store import append
 from placet_bench.figures import Figure, Report, at_most, percentile
 from placet_bench.setting import Setting
-from placet_cli.verifying import KnownKeys, SqliteSource, Verification
 from placet_proof import leaf_hash, verify_inclusion
 from placet_proof.frontier import Frontier
 from placet_proof.signer import new_key
 from placet_storage import Database
+from placet_verify import KnownKeys, SqliteSource, Verification
 
 MILLION = 1_000_000
 SEED = 6962

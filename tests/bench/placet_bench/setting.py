@@ -16,8 +16,8 @@ from placet_bench.baseline import BaselineCallers, baseline_on
 from placet_bench.processes import child
 from placet_bench.product import ProductCallers, product_on
 from placet_cli.home import HOST
-from placet_cli.stack.probes import grpc_serving
-from placet_cli.stack.temporal import executable
+from placet_devstack.probes import grpc_serving
+from placet_devstack.temporal_server import executable
 from placet_testing.stack import Stack, free_port_base, running_test_stack
 
 POLICIES = Path(__file__).parent / "policies"

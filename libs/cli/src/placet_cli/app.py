@@ -1,38 +1,48 @@
-"""What `placet` can do, and how it fails: in words."""
+"""The `placet` command: its options, its commands, and its last error handler."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-import traceback
-import uuid
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from placet_cli.commands import (
-    audit,
-    deciding,
-    demo,
-    erasing,
-    models,
-    options,
-    policies,
-    record,
-    requests,
-    stack,
-)
-from placet_cli.home import DEFAULT_HOME, Home
+from placet_cli.commands import options
+from placet_cli.lazy import Entry, group
 from placet_cli.main import INTERRUPTED
 from placet_cli.problems import Problem
-from placet_cli.screen import Screen
+
+_OWN, _DEVSTACK = "placet_cli.commands", "placet_devstack.commands"
+
+COMMANDS = (
+    Entry("up", f"{_DEVSTACK}.stack", "Run the whole of Placet on this machine until Ctrl-C."),
+    Entry("doctor", f"{_DEVSTACK}.stack", "Check what Placet needs here, and say what to do."),
+    Entry("demo", f"{_DEVSTACK}.demo", "Watch six requests find their answers."),
+    Entry("request", f"{_OWN}.requests", "Ask for a decision about a text, a diff, JSON or a PDF."),
+    Entry("list", f"{_OWN}.requests", "List requests, newest first."),
+    Entry("show", f"{_OWN}.requests", "Show a request: how it stands in a sentence, and its path."),
+    Entry("watch", f"{_OWN}.requests", "Watch what happens, to one request or to all."),
+    Entry("decide", f"{_OWN}.decide", "Decide a request that you were asked to decide."),
+    Entry("cancel", f"{_OWN}.decide", "Withdraw a request."),
+    Entry("erase", f"{_OWN}.erase", "Erase what a closed request says in words, for good."),
+    Entry(
+        "policies",
+        f"{_OWN}.policies",
+        "List the policies: who is asked, how long, and what then.",
+    ),
+    Entry("audit", f"{_OWN}.audit", "The record of everything that happened, and its proofs."),
+    Entry("trace", f"{_DEVSTACK}.trace", "Draw a request's trace: every hop from caller to outcome."),
+    Entry("mail", f"{_DEVSTACK}.mail", "Show the mails that the embedded stack sent, newest first."),
+    Entry("models", f"{_DEVSTACK}.models", "The models that judge risk."),
+)
 
 app = typer.Typer(
     name="placet",
+    cls=group(COMMANDS),
     help="Software asks, a human answers, and the record proves it.",
     epilog="New here? `placet demo` shows the whole of it; `placet up` runs it, and says what to type next.",
     no_args_is_help=True,
@@ -44,6 +54,8 @@ app = typer.Typer(
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
+        from placet_cli.screen import Screen
+
         Screen().say(f"placet {metadata.version('placet-cli')}")
         raise typer.Exit
 
@@ -65,26 +77,35 @@ def placet(
     context.obj = {key: value for key, value in found.items() if options.typed_in(context, key)}
 
 
-for part in (stack, demo, requests, deciding, erasing, policies, audit, record, models):
-    part.register(app)
-
-
 def run() -> None:
     """Runs the command line. Whatever happens, the user gets words and no stack trace."""
     try:
         app(prog_name="placet")
     except Problem as problem:
-        Screen().problem(problem)
+        _tell(problem)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 (the last line before the user's terminal; kept in a file)
-        Screen().problem(_unexpected(error))
+        _tell(_unexpected(error))
         sys.exit(1)
 
 
+def _tell(problem: Problem) -> None:
+    # Imported late: `placet --help` needs no screen.
+    from placet_cli.screen import Screen
+
+    Screen().problem(problem)
+
+
 def _unexpected(error: Exception) -> Problem:
-    """A mistake of ours: its trace goes to a file, the user gets its place."""
+    """Reports a defect of Placet: its trace goes to a file, the user gets a reference to it."""
+    import traceback
+    import uuid
+    from datetime import UTC, datetime
+
+    from placet_cli.home import DEFAULT_HOME, Home
+
     reference = uuid.uuid4().hex[:8]
     log = Home.at(Path(os.environ.get("PLACET_HOME") or DEFAULT_HOME)).log("cli")
     try:

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet_cli.formatting import warnings
 from placet_cli.problems import Problem
 from placet_cli.session import Session
-from placet_cli.words import warnings
 from placet_text import NUMBERED, lines_of, visible
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,3 +126,15 @@ class Home:
                 error.strerror or str(error),
                 tries=("placet up --home /a/folder/that/you/own", f"ls -ld {shlex.quote(str(self.path))}"),
             ) from error
+
+
+def shown(path: Path) -> str:
+    """A path as a user would call it: relative to here when it is below."""
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+def typed(path: Path) -> str:
+    """The same as it stands in a command that can be pasted."""
+    return shlex.quote(shown(path))

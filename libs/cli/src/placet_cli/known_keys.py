@@ -1,15 +1,16 @@
-"""Which keys a user means to trust: those that are given, else the one of the home."""
+"""Options for the keys that a log or a receipt is verified with, and the verifier's errors as Problems."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
-from placet_cli.home import Home
+from placet_cli.home import Home, shown
 from placet_cli.problems import Problem
-from placet_cli.stack.claims import shown
-from placet_cli.verifying import DEFAULT_ORIGIN, KnownKeys, fault_of
+from placet_verify import DEFAULT_ORIGIN, CannotVerify, KnownKeys, WrongOption, load_keys
 
 KEY = typer.Option(
     "--key",
@@ -27,27 +28,18 @@ ORIGIN = typer.Option(
 )
 
 
-def known_keys(home: Home, given: Sequence[str], origin: str) -> KnownKeys:
-    """The keys; none, where none are given and the home has none.
-
-    Raises Problem if the home's cannot be read, BadParameter for what is given and is none.
-    """
-    known = KnownKeys(origin or DEFAULT_ORIGIN)
-    for one in given:
-        try:
-            known = known.with_given(one)
-        except OSError as error:
-            raise typer.BadParameter(f"{one}: {error.strerror or error}", param_hint="'--key'") from error
-        except ValueError as error:
-            raise typer.BadParameter(f"{one}: {fault_of(error)}", param_hint="'--key'") from error
-    if given:
-        return known
+@contextmanager
+def verifier_errors() -> Iterator[None]:
+    """Inside, errors of the verifier become those of a command: Problem, BadParameter."""
     try:
-        return known.with_pem(home.log_key.read_text())
-    except FileNotFoundError:
-        return known
-    except (OSError, ValueError) as error:
-        what = f"the key of this home, {shown(home.log_key)}, cannot be used"
-        raise Problem(
-            what, fault_of(error), tries=("placet doctor", "the same command with --key")
-        ) from error
+        yield
+    except WrongOption as error:
+        raise typer.BadParameter(error.message, param_hint=f"'{error.option}'") from error
+    except CannotVerify as error:
+        raise Problem(error.what, error.why, tries=error.tries) from error
+
+
+def known_keys(home: Home, given: Sequence[str], origin: str) -> KnownKeys:
+    """The given keys, else those of the home; none, where neither is there. Raises Problem, BadParameter."""
+    with verifier_errors():
+        return load_keys(given, origin, Path(shown(home.log_key)))

@@ -13,11 +13,11 @@ from google.protobuf.message import DecodeError
 
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
-from placet_cli.exporting import entry_json
-from placet_cli.verifying import Kind, KnownKeys, advice, fault_of, kind_of, once
-from placet_cli.words import clean, point, rows
+from placet_cli.export_file import entry_json
+from placet_cli.formatting import clean, point, rows
 from placet_client import Outcome
 from placet_proof import COSIGNATURE, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
+from placet_verify import Kind, KnownKeys, advice, fault_of, kind_of, once
 
 # JSON, of which the verifier checks every part before it is used; hence Any.
 Receipt = Mapping[str, Any]

@@ -8,16 +8,18 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from google.protobuf.json_format import MessageToJson
-from google.protobuf.message import Message
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from placet_cli.problems import Problem
-from placet_cli.words import Row, span
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from placet_cli.formatting import Row
 
 WIDTH: Final = 80
 _ELAPSED: Final = 9
@@ -60,6 +62,10 @@ class Screen:
         """A line on standard output."""
         self._out.print(text, style=style or None)
 
+    def lead(self, lead: str, style: str, text: str) -> None:
+        """A line on standard output whose beginning, `lead`, is styled."""
+        self.say(Text.assemble((lead, style), text))
+
     @property
     def unread(self) -> bool:
         """Whether whoever read standard output has gone (`placet watch | head`)."""
@@ -82,6 +88,9 @@ class Screen:
 
     def json(self, message: Message, *, one_line: bool = False) -> None:
         """A message in proto3 JSON."""
+        # Imported late: most output is for people.
+        from google.protobuf.json_format import MessageToJson
+
         self.raw(MessageToJson(message, indent=None if one_line else 2))
 
     def raw(self, text: str) -> None:
@@ -145,6 +154,8 @@ def event_lines(
 
     `whole`: a reason that is longer than the line is wrapped; else it is cut, where anything may be.
     """
+    from placet_cli.formatting import span
+
     when = label if elapsed is None else span(elapsed)
     style = {True: "bold green", False: "bold red", None: ""}[row.good]
     room = max(width - _INDENT, _LEAST)

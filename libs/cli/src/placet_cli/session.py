@@ -10,21 +10,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import grpc.aio
-
-from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports
+from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports, shown, typed
+from placet_cli.identity import OWNER, person
+from placet_cli.local_stack import LocalStack
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short
-from placet_cli.stack.claims import StackState, shown, typed
-from placet_cli.stack.secrets import OWNER, person
-from placet_cli.words import named
-from placet_client import PlacetClient
-from placet_rpc.client import channel
-from placet_rpc.tls import ClientTls, tls_from_environment
-from placet_rpc.tokens.mint import KeyFiles
-from placet_rpc.tokens.sources import FileTokenSource, TokenSource
+
+# Each imported where it is used: what a command does not call, it does not pay for.
+if TYPE_CHECKING:
+    import grpc.aio
+
+    from placet.approval.v1 import approval_pb2, approval_service_pb2
+    from placet_client import PlacetClient
+    from placet_rpc.tls import ClientTls
+    from placet_rpc.tokens.sources import TokenSource
 
 # Seconds that a command waits for a service that is away: long enough for a restart, short for a person.
 PATIENCE = 5.0
@@ -68,14 +69,14 @@ class Session:
         """The ports as given; else those of the stack that runs on this home; else the default ones."""
         if self.given_port_base is not None:
             return Ports(self.given_port_base)
-        state = StackState.read(self.home)
+        state = LocalStack.read(self.home)
         return Ports(state.port_base if state is not None else DEFAULT_PORT_BASE)
 
     @property
     def options(self) -> str:
         """What commands in another terminal must add to mean the same stack; "" for the default home."""
         home = "" if self.home == Home.at(Path(DEFAULT_HOME)) else f" --home {typed(self.home.path)}"
-        state = StackState.read(self.home)
+        state = LocalStack.read(self.home)
         known = state is not None and state.port_base == self.given_port_base
         return home if self.given_port_base is None or known else f"{home} --port-base {self.given_port_base}"
 
@@ -98,8 +99,8 @@ class Session:
     @property
     def elsewhere(self) -> str:
         """Where this home's stack really runs, in words, when the user gave other ports; else ""."""
-        state = StackState.read(self.home)
-        if self.given_port_base is None or state is None or not state.alive:
+        state = LocalStack.read(self.home)
+        if self.given_port_base is None or state is None or not state.runs:
             return ""
         if state.port_base == self.given_port_base:
             return ""
@@ -133,6 +134,8 @@ class Session:
                 f"PLACET_TOKEN_FILE is {outside}",
                 tries=("unset PLACET_TOKEN_FILE", "the same command without --as"),
             )
+        from placet_rpc.tokens.sources import FileTokenSource
+
         return FileTokenSource(Path(outside))
 
     def address(self, service: str) -> str:
@@ -142,6 +145,8 @@ class Session:
     def _outside(self, variable: str) -> str:
         """What a variable says of a service or a token elsewhere: nothing against a home that was typed and
         has keys of its own."""
+        from placet_rpc.tokens.mint import KeyFiles
+
         if self.home_is_typed and KeyFiles.below(self.home.keys).private_key.exists():
             return ""
         return os.environ.get(variable, "")
@@ -151,11 +156,15 @@ class Session:
         return self._connected(self.tokens(), patience)
 
     def _connected(self, tokens: TokenSource, patience: float = PATIENCE) -> PlacetClient:
+        from placet_client import PlacetClient
+
         return PlacetClient.connect(self.address("approval"), tokens, patience=patience, tls=_tls())
 
     @asynccontextmanager
     async def channel(self, service: str) -> AsyncIterator[grpc.aio.Channel]:
         """A channel to a service, acting as who acts."""
+        from placet_rpc.client import channel
+
         opened = channel(self.address(service), self.tokens(), tls=_tls())
         try:
             yield opened
@@ -206,6 +215,8 @@ class Session:
                 "older ones are known by their whole id",
                 tries=("placet list",),
             )
+        from placet_cli.formatting import named
+
         raise Problem(
             f"{len(found)} requests begin with {given}",
             "\n".join(f"{one.id}  {named(one.title)}" for one in found[:5]),
@@ -215,6 +226,8 @@ class Session:
 
 def _tls() -> ClientTls | None:
     """The TLS files that the environment names. Raises Problem where it names them by halves."""
+    from placet_rpc.tls import tls_from_environment
+
     try:
         return tls_from_environment()
     except ValueError as error:

@@ -13,8 +13,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
-from placet_cli.verifying import Findings, Record, Row, Table, merged
-from placet_cli.verifying.sqlite import NotUtf8
 from placet_proof import Checkpoint, leaf_hash
 from placet_proof.frontier import Frontier
 from placet_proof.signer import signed
@@ -22,6 +20,8 @@ from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
 from placet_rpc.tokens.sources import StaticToken
+from placet_verify import Findings, Record, Row, Table, merged
+from placet_verify.sqlite import NotUtf8
 
 ORIGIN = "localhost/placet"
 # Closed, then erased; closed; of the other tenant; of the tenant whose one request met with everything.

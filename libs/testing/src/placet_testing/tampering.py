@@ -7,15 +7,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from placet_cli.home import Home
-from placet_cli.stack.secrets import make_keys
-from placet_cli.verifying import Check, Finding, KnownKeys, Seen, Source, Verification
+from placet_devstack.secrets import make_keys
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.logbook import Logbook, Writer, write_sample
+from placet_verify import Check, Finding, KnownKeys, Seen, Source, Verification
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,9 @@ async def make_sample(folder: Path) -> SampleLog:
     key = load_pem_private_key(pem.encode(), password=None)
     assert isinstance(key, Ed25519PrivateKey)
     return SampleLog(home, Logbook.read(home.database("audit")), KnownKeys().with_pem(pem), key)
+
+
+@pytest.fixture(scope="session")
+async def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleLog:
+    """A log that a real AuditService wrote. No test changes it."""
+    return await make_sample(tmp_path_factory.mktemp("sample") / "home")

@@ -24,7 +24,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
 
-from placet_cli.stack.temporal import TUNING
+from placet_devstack.temporal_server import TUNING
 from placet_domain.events import (
     Closed,
     Decided,

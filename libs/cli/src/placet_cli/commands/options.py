@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
+import importlib.util
 import inspect
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE
 from placet_cli.problems import Problem
-from placet_cli.reporting import problem_of
-from placet_cli.session import Session
-from placet_cli.stack.lost import lost_keys
-from placet_client import StillPending
-from placet_rpc.errors import PermissionDenied, PlacetError, Unavailable
+
+if TYPE_CHECKING:
+    from placet_cli.session import Session
 
 HOME = typer.Option(
     "--home",
@@ -91,6 +91,9 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
             common = {key: arguments.pop(key) for key in _COMMON}
             # What is nearer to the command's own words wins, and the environment never over what was typed.
             given = common | {key: value for key, value in before.items() if not typed_in(context, key)}
+            # Imported late: `placet --help` needs no session.
+            from placet_cli.session import Session
+
             session = Session.of(
                 given["home"],
                 given["port_base"],
@@ -105,16 +108,10 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
                     stack=session.given, identity=session.identity
                 )
                 raise
-            except (PlacetError, StillPending) as error:
-                about = arguments.get("request")
-                told = problem_of(error, about if isinstance(about, str) else "", context.command_path)
-                if isinstance(error, Unavailable) and session.elsewhere:
-                    told = Problem(
-                        told.what, session.elsewhere, tries=("the same command without --port-base",)
-                    )
-                if isinstance(error, PermissionDenied) and error.reason == "ROLE_REQUIRED":
-                    told.what = f"{session.acting} may not do this; {told.what}"
-                    told.tries = session.with_the_role
+            except Exception as error:
+                told = _service_problem(error, session, arguments, context.command_path)
+                if told is None:
+                    raise
                 told = _without_vain_steps(told, session)
                 raise told.addressed(stack=session.given, identity=session.identity) from error
 
@@ -134,11 +131,35 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
     return register
 
 
+def _service_problem(
+    error: Exception, session: Session, arguments: dict[str, Any], command_path: str
+) -> Problem | None:
+    """An error of a service as the user is told of it; None for any other error."""
+    # Imported late: only a command that fails needs it.
+    from placet_cli.error_messages import problem_of
+    from placet_client import StillPending
+    from placet_rpc.errors import PermissionDenied, PlacetError, Unavailable
+
+    if not isinstance(error, PlacetError | StillPending):
+        return None
+    about = arguments.get("request")
+    told = problem_of(error, about if isinstance(about, str) else "", command_path)
+    if isinstance(error, Unavailable) and session.elsewhere:
+        return Problem(told.what, session.elsewhere, tries=("the same command without --port-base",))
+    if isinstance(error, PermissionDenied) and error.reason == "ROLE_REQUIRED":
+        told.what = f"{session.acting} may not do this; {told.what}"
+        told.tries = session.with_the_role
+    return told
+
+
 def _without_vain_steps(problem: Problem, session: Session) -> Problem:
-    """The same, with what mends the home in place of a `placet up` that would refuse to start on it."""
+    """Puts what repairs the home in place of a `placet up` that would refuse to start on it."""
     vain = [step for step in problem.tries if step.startswith("placet up") and "--home" not in step]
-    lost = next((one.problem for one in lost_keys(session.home) if one.needed), None) if vain else None
-    if lost is not None:
-        problem.why = "\n".join(filter(None, (problem.why, lost.what)))
-        problem.tries = (*lost.tries, *(step for step in problem.tries if step not in vain))
+    if vain and importlib.util.find_spec("placet_devstack") is not None:
+        # By name: this package does not depend on the embedded stack.
+        lost_keys = importlib.import_module("placet_devstack.lost_keys").lost_keys(session.home)
+        lost = next((one.problem for one in lost_keys if one.needed), None)
+        if lost is not None:
+            problem.why = "\n".join(filter(None, (problem.why, lost.what)))
+            problem.tries = (*lost.tries, *(step for step in problem.tries if step not in vain))
     return problem

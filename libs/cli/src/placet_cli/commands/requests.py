@@ -18,11 +18,7 @@ from placet.event.v1 import event_pb2
 from placet_cli.commands.options import Id, command
 from placet_cli.contents import tell_content
 from placet_cli.documents import read_document
-from placet_cli.given import deadline_of, labels_of
-from placet_cli.screen import Screen, short, since
-from placet_cli.session import Session
-from placet_cli.tracing import traced
-from placet_cli.words import (
+from placet_cli.formatting import (
     ERASED,
     age,
     clean,
@@ -36,8 +32,11 @@ from placet_cli.words import (
     sentence,
     state_name,
 )
+from placet_cli.option_parsers import deadline_of, labels_of
+from placet_cli.screen import Screen, short, since
+from placet_cli.session import Session
+from placet_cli.telemetry import traced
 from placet_client import PlacetClient
-from placet_telemetry import tracer
 
 # Exit status of `request --wait` when the answer is no.
 DECLINED = 3
@@ -112,7 +111,7 @@ async def request(
         "subject_id": subject,
     }
     async with session.client() as client:
-        with traced(session), tracer("placet.cli").start_as_current_span("placet request"):
+        with traced(session, "placet request"):
             accepted = await client.request_approval(
                 **asking,  # type: ignore[arg-type]  # all of them are text, and content may be
                 labels=labels_of(label or []),

@@ -1,0 +1,151 @@
+"""Commands that change a request: decide it, withdraw it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import uuid
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet_cli.commands.options import Id, command
+from placet_cli.contents import check_digest
+from placet_cli.formatting import clean, sentence, warnings
+from placet_cli.problems import Problem
+from placet_cli.screen import short
+from placet_cli.session import Session
+from placet_cli.telemetry import traced
+from placet_client import PlacetClient
+from placet_rpc.errors import PermissionDenied
+
+# Exit status of a command that is durable but not judged yet.
+NOT_JUDGED_YET = 3
+# Digits of a digest that tell two contents apart at a glance.
+DIGITS = 12
+_STATUSES = (
+    "Exit status: 0 when it took effect, 1 when it was refused, 3 when it is received and durable but not "
+    "judged yet: the same command again, with the id that is printed, tells what became of it."
+)
+
+
+class Verdict(StrEnum):
+    """What `decide` takes."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds these commands."""
+    command(app, "decide", epilog=_STATUSES)(decide)
+    command(app, "cancel", epilog=_STATUSES)(cancel)
+
+
+async def decide(
+    session: Session,
+    request: Id,
+    verdict: Annotated[Verdict, typer.Argument(metavar="VERDICT", help="approve or reject.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; needed to reject.")] = "",
+    decision_id: Annotated[
+        str, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
+    ] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask again, though what is to be decided may deceive.")
+    ] = False,
+) -> None:
+    """Decide a request that you were asked to decide."""
+    command_id = decision_id or str(uuid.uuid4())
+    async with session.client() as client:
+        approval_id = await session.resolve(client, request)
+        # As whoever runs the stack: somebody who was not asked shall hear just that.
+        approval, content = await session.look(client, approval_id)
+        if session.screen.cuts and not session.json:
+            digest = approval.content_digest.hex()[:DIGITS]
+            session.screen.aside(f"To decide: {clean(approval.title)} (content {digest}…)")
+        if content is not None:
+            check_digest(approval, content)
+            careful = warnings(content)
+            session.screen.warn(careful)
+            if careful and not yes:
+                _confirm()
+        try:
+            with traced(session, "placet decide"):
+                answer = await client.decide(
+                    approval_id,
+                    verdict.value,
+                    reason=reason,
+                    shown=_told(approval),
+                    decision_id=command_id,
+                )
+        except PermissionDenied as error:
+            raise _not_theirs(session, error, approval, verdict) from error
+        again = ["decide", approval_id, verdict.value, "--decision-id", command_id]
+        await _tell_effect(session, client, approval_id, answer, _with_reason(again, reason))
+
+
+def _confirm() -> None:
+    """Asks whether it is meant, where somebody can be asked. Raises Problem if it is not."""
+    if sys.stdin.isatty() and sys.stderr.isatty() and not typer.confirm("Decide all the same?", err=True):
+        raise Problem("nothing was decided", tries=("the same command with --yes",))
+
+
+def _told(approval: approval_pb2.Approval) -> approval_pb2.Approval:
+    """What a decision by this command may name: no rendering, because it shows no content."""
+    return approval_pb2.Approval(content_digest=approval.content_digest, policy_digest=approval.policy_digest)
+
+
+def _not_theirs(
+    session: Session, error: PermissionDenied, approval: approval_pb2.Approval, verdict: Verdict
+) -> Exception:
+    """The refusal with those who may decide; itself where that is not the point."""
+    people = [one for one in approval.asked if one.lower() != session.who.lower()]
+    if error.reason not in ("NOT_ASKED", "SELF_APPROVAL") or not people:
+        return error
+    steps = [f"placet decide {short(approval.id)} {verdict.value} --as {shlex.quote(one)}" for one in people]
+    return Problem(error.message.strip().rstrip("."), tries=(*steps, f"placet show {short(approval.id)}"))
+
+
+async def cancel(
+    session: Session,
+    request: Id,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")] = "",
+    command_id: Annotated[
+        str, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
+    ] = "",
+) -> None:
+    """Withdraw a request."""
+    chosen = command_id or str(uuid.uuid4())
+    async with session.client() as client:
+        approval_id = await session.resolve(client, request)
+        answer = await client.cancel(approval_id, reason=reason, command_id=chosen)
+        again = ["cancel", approval_id, "--command-id", chosen]
+        await _tell_effect(session, client, approval_id, answer, _with_reason(again, reason))
+
+
+def _with_reason(command: list[str], reason: str) -> str:
+    """A command that can be pasted: exactly the call that was made."""
+    return shlex.join(["placet", *command, *(["--reason", reason] if reason else [])])
+
+
+async def _tell_effect(
+    session: Session,
+    client: PlacetClient,
+    approval_id: str,
+    answer: approval_service_pb2.SubmitDecisionResponse | approval_service_pb2.CancelApprovalResponse,
+    again: str,
+) -> None:
+    effective = answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
+    if session.json:
+        session.screen.json(answer)
+    elif effective:
+        approval = await client.get(approval_id, min_log_index=answer.log_index)
+        session.screen.paragraph(sentence(approval), "bold")
+    else:
+        session.screen.paragraph("Received and durable, but not judged yet. What became of it:")
+        session.screen.say(f"  {session.again(again)}", "cyan")
+        session.screen.say(f"  {session.again(f'placet show {short(approval_id)}')}", "cyan")
+    if not effective:
+        raise typer.Exit(NOT_JUDGED_YET)

@@ -1,0 +1,154 @@
+"""The command that erases what a closed request says in words."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from google.protobuf.message import Message
+
+from placet.approval.v1 import approval_pb2
+from placet.event.v1 import event_pb2
+from placet_cli.commands.options import Id, command
+from placet_cli.formatting import erasure_sentence, named, point
+from placet_cli.problems import Problem
+from placet_cli.screen import Screen, short
+from placet_cli.session import Session
+
+_REACH = (
+    "Mails that were sent, and backups, are not reached; docs/operations.md says what else is not, and for"
+    " how long it stays."
+)
+# Told before it is asked whether it is meant.
+_STAYS = (
+    "Not reached: NotificationService keeps recipients, titles and reasons, and DecisionService the AI's"
+    " reasoning, until they are as old as PLACET_NOTIFICATION_KEEP_DAYS and PLACET_DECISION_KEEP_DAYS say"
+    " (184 unless set). What else is not: docs/operations.md."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this command."""
+    command(app, "erase", epilog=_REACH)(erase)
+
+
+async def erase(
+    session: Session,
+    request: Id,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept.")],
+    before_retention: Annotated[
+        bool, typer.Option("--before-retention", help="Also before it was kept for as long as is set.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be erased, and erase nothing.")
+    ] = False,
+) -> None:
+    """Erase what a closed request says in words, for good.
+
+    Its content, title, labels, reasons and the names of people go. What was decided when, under which policy,
+    about content of which digest stays, and every proof holds.
+    """
+    async with session.client() as client:
+        approval = await client.get(await session.resolve(client, request))
+        if dry_run and session.json:
+            session.screen.raw(json.dumps(_as_json(approval), indent=2))
+            return
+        _check_closed(approval)
+        if not (yes and session.json):
+            tell_what_goes(session.screen, approval)
+        if dry_run:
+            tell_when(session.screen, approval, before_retention=before_retention)
+            session.screen.aside("Nothing was erased: --dry-run.")
+            return
+        if not yes:
+            _confirm()
+        answer = await client.erase(approval.id, reason=reason, before_retention=before_retention)
+        if session.json:
+            session.screen.json(answer)
+            return
+        erased = await client.get(approval.id, min_log_index=answer.log_index)
+    session.screen.paragraph(erasure_sentence(erased), "bold")
+    session.screen.say(f"  {session.again(f'placet show {short(approval.id)}')}", "cyan")
+
+
+def _check_closed(approval: approval_pb2.Approval) -> None:
+    """Raises Problem before anything is asked; the service would refuse it too."""
+    if not approval.HasField("outcome"):
+        raise Problem(
+            f"request {short(approval.id)} is open, and only a closed one can be erased",
+            tries=(f"placet cancel {short(approval.id)}", f"placet show {short(approval.id)}"),
+        )
+
+
+def tell_what_goes(screen: Screen, approval: approval_pb2.Approval) -> None:
+    """Says what an erasure would take, and what it leaves elsewhere."""
+    _tell_values(screen, approval)
+    screen.warn([_STAYS])
+
+
+def tell_when(screen: Screen, approval: approval_pb2.Approval, *, before_retention: bool) -> None:
+    """Says whether it may be erased already, as far as that can be known here."""
+    if before_retention or approval.HasField("erasure"):
+        return
+    closed = point(approval.outcome.decide_time)
+    screen.aside(
+        f"Closed at {closed}. Whether it has been kept for as long as is set where the service runs is judged"
+        " when it is erased; until then only --before-retention erases it."
+    )
+
+
+def _tell_values(screen: Screen, approval: approval_pb2.Approval) -> None:
+    values = values_in(one.entry.event for one in approval.path)
+    screen.aside(f"To erase: {named(approval.title)}")
+    if not values and approval.HasField("erasure"):
+        screen.aside(f"Nothing of it is left. {erasure_sentence(approval)}")
+        return
+    parts = [f"{values} values in the log (title, names, reasons)"]
+    if not approval.HasField("erasure"):
+        parts.append(f"its content ({approval.content_size:,} bytes of {approval.media_type})")
+    parts += [f"labels ({len(approval.labels)})"] if approval.labels else []
+    screen.aside(f"{', '.join(parts)}. It cannot be undone.")
+
+
+def _confirm() -> None:
+    """Raises Problem where nobody can be asked, or does not mean it."""
+    if not sys.stdin.isatty():
+        raise Problem(
+            "erasing cannot be undone, and nobody is here who could be asked whether it is meant",
+            tries=("the same command with --yes", "the same command with --dry-run"),
+        )
+    if not typer.confirm("Erase it for good?", err=True):
+        raise Problem("nothing was erased")
+
+
+def _as_json(approval: approval_pb2.Approval) -> dict[str, object]:
+    return {
+        "id": approval.id,
+        "title": approval.title,
+        "closed": approval.HasField("outcome"),
+        "erased": approval.HasField("erasure"),
+        "values": values_in(one.entry.event for one in approval.path),
+        "contentSize": 0 if approval.HasField("erasure") else approval.content_size,
+        "labels": len(approval.labels),
+    }
+
+
+def values_in(messages: Iterable[Message]) -> int:
+    """How many values these messages hold that can be erased."""
+    return sum(_values(message) for message in messages)
+
+
+def _values(message: Message) -> int:
+    if isinstance(message, event_pb2.Erasable):
+        return bool(message.value)
+    parts = [
+        part
+        for field, found in message.ListFields()
+        if field.message_type is not None
+        for part in (found if field.is_repeated else (found,))
+    ]
+    return values_in(parts)

@@ -1,0 +1,80 @@
+"""Commands that are imported when they run, from whichever package has them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
+
+from placet_cli.problems import Problem
+
+OWN_PACKAGE = "placet_cli"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command: its name, the module whose `register` adds it, and the first line of its help."""
+
+    name: str
+    module: str
+    help: str
+
+    @property
+    def package(self) -> str:
+        """The import package that has the command."""
+        return self.module.partition(".")[0]
+
+    @property
+    def installed(self) -> bool:
+        """Whether that package is installed."""
+        return self.package == OWN_PACKAGE or find_spec(self.package) is not None
+
+    def load(self) -> TyperCommand | TyperGroup:
+        """Imports the command."""
+        module = importlib.import_module(self.module)
+        app = typer.Typer(rich_markup_mode=None, callback=lambda: None)
+        module.register(app)
+        loaded = get_group(app).commands[self.name]
+        assert isinstance(loaded, TyperCommand | TyperGroup)
+        return loaded
+
+
+class LazyGroup(TyperGroup):
+    """A group of commands that lists them without importing any."""
+
+    entries: ClassVar[tuple[Entry, ...]] = ()
+
+    def __init__(self, **attributes: Any) -> None:
+        """Takes what typer gives; its commands are stubs with a name and a help line."""
+        super().__init__(**attributes)
+        for entry in self.entries:
+            if entry.installed:
+                self.add_command(TyperCommand(entry.name, help=entry.help))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that the arguments name, imported. Raises Problem when its package is missing."""
+        entries = {entry.name: entry for entry in self.entries}
+        entry = entries.get(args[0])
+        if entry is not None and not entry.installed:
+            raise _not_installed(entry, ctx.command_path)
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if entry is None else entry.load(), rest
+
+
+def group(entries: Iterable[Entry]) -> type[LazyGroup]:
+    """A class for `typer.Typer(cls=…)` of a group with these commands."""
+    return type("Commands", (LazyGroup,), {"entries": tuple(entries)})
+
+
+def _not_installed(entry: Entry, path: str) -> Problem:
+    distribution = entry.package.replace("_", "-")
+    return Problem(
+        f"`{path} {entry.name}` is part of {distribution}, which is not installed",
+        tries=(f"pip install {distribution}",),
+    )

@@ -1,1 +1,0 @@
-"""The embedded stack: separate processes under a small supervisor."""

@@ -1,0 +1,263 @@
+"""How requests and events read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.event.v1 import event_pb2
+from placet_cli.formatting import (
+    _TOLD,
+    age,
+    clean,
+    clock_note,
+    erasure_sentence,
+    named,
+    row,
+    rows,
+    sentence,
+    span,
+    warnings,
+)
+from placet_cli.screen import event_lines, fit
+from placet_text import deceptive
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ALICE, BOB = "alice@example.com", "bob@example.com"
+
+
+def approval(*events: event_pb2.Event, scale: float = 1, **outcome: object) -> approval_pb2.Approval:
+    """A request with a path; with `outcome`, a closed one."""
+    first = event_pb2.Event(received=event_pb2.Received(clock_scale=scale))
+    entries = [event_pb2.LogEntry(entry=event_pb2.Entry(event=event)) for event in (first, *events)]
+    message = approval_pb2.Approval(path=entries)
+    if outcome:
+        message.outcome.CopyFrom(approval_pb2.Outcome(**outcome))  # type: ignore[arg-type]  # a test's shorthand
+    return message
+
+
+def asked(tier: int, person: str) -> event_pb2.Event:
+    return event_pb2.Event(asked=event_pb2.Asked(tier=tier, person=event_pb2.Erasable(value=person)))
+
+
+def timed_out(tier: int, waited: timedelta) -> event_pb2.Event:
+    event = event_pb2.Event(timed_out=event_pb2.TimedOut(tier=tier))
+    event.timed_out.waited.FromTimedelta(waited)
+    return event
+
+
+def test_a_managers_approval_reads_with_who_was_silent_before() -> None:
+    message = approval(
+        asked(1, ALICE),
+        timed_out(1, timedelta(hours=2)),
+        asked(2, BOB),
+        state=event_pb2.STATE_APPROVED,
+        source=event_pb2.SOURCE_HUMAN,
+        decision_type=event_pb2.DECISION_TYPE_MANAGER,
+        approver=BOB,
+    )
+    assert sentence(message) == f"Approved by {BOB}, manager, after {ALICE} was silent for 2 h."
+
+
+def test_silence_is_told_by_the_policys_clock_in_a_demonstration() -> None:
+    message = approval(
+        asked(1, ALICE),
+        timed_out(1, timedelta(seconds=6)),
+        asked(2, BOB),
+        timed_out(2, timedelta(seconds=12)),
+        scale=1200,
+        state=event_pb2.STATE_REJECTED,
+        source=event_pb2.SOURCE_AI_FALLBACK,
+        approver="AI-Fallback",
+        confidence=0.85,
+    )
+    assert sentence(message) == (
+        f"Rejected by AI-Fallback, 85% sure, after {ALICE} was silent for 2 h and {BOB} for 4 h."
+    )
+    assert clock_note(1200) == "Demo clocks: 2 h → 6 s"
+    assert clock_note(1) == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "source", "approver", "said"),
+    [
+        ("REJECTED", "HUMAN", ALICE, f"Rejected by {ALICE}."),
+        ("REJECTED", "POLICY", "document", "Rejected by policy document."),
+        ("CANCELLED", "REQUESTER", BOB, f"Cancelled by {BOB}."),
+    ],
+)
+def test_every_kind_of_outcome_reads(state: str, source: str, approver: str, said: str) -> None:
+    message = approval(
+        state=event_pb2.State.Value(f"STATE_{state}"),
+        source=event_pb2.Source.Value(f"SOURCE_{source}"),
+        approver=approver,
+    )
+    assert sentence(message) == said
+
+
+def test_an_automatic_approval_says_the_risk_and_the_threshold() -> None:
+    message = approval(
+        state=event_pb2.STATE_APPROVED, source=event_pb2.SOURCE_AI_PRESCREEN, approver="AI-Auto-Approved"
+    )
+    message.pre_screen.risk, message.pre_screen.threshold = 0.19, 0.3
+    assert sentence(message) == "Approved at once by AI-Auto-Approved: risk 0.19, below 0.30."
+
+
+def test_a_pending_request_says_for_whom_it_waits_and_until_when() -> None:
+    message = approval()
+    assert "nobody has to be asked" in sentence(message)
+    message.waiting_for_approval = True
+    message.asked.extend([ALICE, BOB])
+    assert sentence(message) == f"Waiting for {ALICE} or {BOB}, without limit."
+    message.due.FromDatetime(START)
+    assert sentence(message) == f"Waiting for {ALICE} or {BOB}, until 2026-01-02 03:04:05 UTC."
+    message.deadline.FromDatetime(START - timedelta(minutes=1))
+    assert "until 2026-01-02 03:03:05 UTC" in sentence(message)
+    message.held = "the AI does not answer"
+    assert sentence(message) == "Paused: the AI does not answer."
+
+
+def test_a_deadline_of_its_own_ends_each_tier_on_the_path() -> None:
+    received, opened = event_pb2.Event(), event_pb2.Event()
+    received.received.deadline.FromDatetime(START)
+    opened.tier_opened.name = "approver"
+    path = [event_pb2.LogEntry(entry=event_pb2.Entry(event=event)) for event in (received, opened)]
+    assert rows(path[1:])[0].reason == "approver, without limit"
+    assert rows(path)[1].reason == "approver, until 2026-01-02 03:04:05 UTC"
+    assert "deadline 2026-01-02 03:04:05 UTC" in rows(path)[0].reason
+
+
+def test_a_fall_back_is_told_by_its_own_reason() -> None:
+    event = event_pb2.Event()
+    event.fell_back.reason.value = "The request's deadline passed and alice@example.com had not responded"
+    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+    assert told.brief == "The request's deadline passed and alice had not responded"
+
+
+def test_every_event_of_the_vocabulary_has_words() -> None:
+    names = {field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields}
+    assert set(_TOLD) == names
+    for name in names:
+        event = event_pb2.Event()
+        getattr(event, name).SetInParent()
+        told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+        assert told.event
+
+
+def test_a_value_of_a_newer_contract_is_told_as_one_without_words() -> None:
+    for event in (
+        event_pb2.Event(pre_screened=event_pb2.PreScreened(result=99)),  # type: ignore[arg-type]  # not one yet
+        event_pb2.Event(ai_decided=event_pb2.AiDecided(result=99)),  # type: ignore[arg-type]  # as above
+        event_pb2.Event(decided=event_pb2.Decided(source=99)),  # type: ignore[arg-type]  # as above
+    ):
+        told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+        assert told.reason == "in a way that this version has no words for"
+
+
+def erased(event: event_pb2.Event) -> event_pb2.Event:
+    """As the log tells it when its values are gone."""
+    for text in (event.actor.name, event.received.title, event.asked.person, event.asked.reason):
+        if text.value:
+            text.commitment = bytes(32)
+            text.ClearField("value")
+    return event
+
+
+def test_what_was_erased_says_so_and_what_was_never_said_says_nothing() -> None:
+    person = event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value=ALICE))
+    event = event_pb2.Event(actor=person)
+    event.asked.person.value = ALICE
+    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=erased(event))))
+    assert (told.actor, told.reason, told.brief) == ("(erased)", "(erased):", "(erased)")
+    vote = event_pb2.Event(voted=event_pb2.Voted(verdict=event_pb2.VERDICT_APPROVE))
+    assert row(event_pb2.LogEntry(entry=event_pb2.Entry(event=vote))).reason == ""
+
+
+def test_an_erased_request_says_when_by_whom_and_why() -> None:
+    message = approval(state=event_pb2.STATE_APPROVED, source=event_pb2.SOURCE_HUMAN)
+    assert erasure_sentence(message) == ""
+    message.erasure.erase_time.FromDatetime(START)
+    message.erasure.eraser, message.erasure.reason = BOB, "she asked for it"
+    assert erasure_sentence(message) == f"Erased on 2026-01-02 03:04:05 UTC by {BOB}: she asked for it"
+    assert sentence(message) == "Approved by (erased)."
+    assert named(message.title) == "(erased)"
+
+
+def test_an_erasure_in_the_log_says_how_much_and_why() -> None:
+    event = event_pb2.Event(erased=event_pb2.Erased(values=9, reason=event_pb2.Erasable(value="she asked")))
+    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+    assert (told.event, told.reason) == ("erased", "9 values, for good: she asked")
+
+
+def test_an_event_fits_eighty_columns_and_is_aligned() -> None:
+    event = event_pb2.Event(
+        actor=event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value="x" * 60)),
+        voted=event_pb2.Voted(verdict=event_pb2.VERDICT_REJECT, reason=event_pb2.Erasable(value="why " * 40)),
+    )
+    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+    for whole in (True, False):
+        lines = event_lines(timedelta(hours=2), told, label="", whole=whole)
+        assert all(line.cell_len <= 80 for line in lines)
+        assert len(lines) == (5 if whole else 1)
+        assert lines[0].plain.index("said no") == 30
+
+
+def test_text_of_others_cannot_steer_the_terminal() -> None:
+    assert clean("a\x1b[31m\r\nb\u202ec") == "a<U+001B>[31m b<U+202E>c"
+
+
+@given(st.text())
+def test_no_text_of_others_reaches_the_terminal_with_what_steers_or_deceives(text: str) -> None:
+    shown = clean(text)
+    assert deceptive(shown) == {}
+    assert len(shown.splitlines()) <= 1
+
+
+def test_what_may_deceive_is_told_in_a_sentence_each_also_of_an_unknown_kind() -> None:
+    answer = approval_service_pb2.GetContentResponse(
+        warnings=[
+            approval_service_pb2.TextWarning(
+                field="text",
+                kind=approval_service_pb2.TEXT_WARNING_KIND_BIDIRECTIONAL,
+                message="U+202E RIGHT-TO-LEFT OVERRIDE at line 3, column 14",
+                count=2,
+            ),
+            approval_service_pb2.TextWarning(
+                field="label",
+                kind=approval_service_pb2.TEXT_WARNING_KIND_UNSPECIFIED,
+                message="U+202E\u202e",
+                count=1,
+            ),
+        ]
+    )
+    assert warnings(answer) == [
+        "Careful: this may look like something else than it is.",
+        (
+            "The content holds characters that turn the direction of others, 2 in all: "
+            "U+202E RIGHT-TO-LEFT OVERRIDE at line 3, column 14"
+        ),
+        "label may deceive: U+202E<U+202E>",
+    ]
+    assert warnings(approval_service_pb2.GetContentResponse()) == []
+
+
+def test_spans_of_time_are_short_and_exact_enough() -> None:
+    assert [span(timedelta(seconds=one)) for one in (-1, 0.34, 59.9, 3600, 5400)] == [
+        "0.0 s",
+        "0.3 s",
+        "59.9 s",
+        "1 h",
+        "1 h 30 min",
+    ]
+    ages = [age(timedelta(seconds=one)) for one in (-1, 59, 61, 7300, 200_000)]
+    assert ages == ["0 s", "59 s", "1 min", "2 h", "2 d"]
+
+
+def test_what_is_too_long_is_cut_with_an_ellipsis_whatever_its_letters() -> None:
+    assert fit("abc", 5) == "abc  "
+    assert fit("abcdef", 5) == "abcd…"
+    assert fit("日本語日本語", 5) == "日本…"

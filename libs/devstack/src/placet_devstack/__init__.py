@@ -1,0 +1,1 @@
+"""The embedded stack: Temporal, the services and the workers as processes under a supervisor."""

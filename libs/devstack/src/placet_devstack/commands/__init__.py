@@ -1,0 +1,1 @@
+"""The commands of `placet` that run or inspect the embedded stack."""

@@ -1,0 +1,112 @@
+"""A stack from start to stop, for `placet up`, `placet demo` and tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from placet_cli.home import Home, Ports
+from placet_devstack.claims import check_ports, claimed, end_leftovers, write_state
+from placet_devstack.plan import StackOptions, stack
+from placet_devstack.process import ProcessSpec, StackEvent, Tell
+from placet_devstack.secrets import Tokens, make_keys
+from placet_devstack.supervisor import Supervisor
+from placet_devstack.witness_alarms import tell_alarms
+
+# Which processes a stack is made of.
+Plan = Callable[[Home, Ports, StackOptions], Sequence[ProcessSpec]]
+
+
+@dataclass
+class Interrupts:
+    """Ctrl-C and SIGTERM: the first asks to stop, the next one calls `again`."""
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    again: Callable[[], None] = lambda: None
+
+    def _on_signal(self) -> None:
+        if self.stop.is_set():
+            self.again()
+        self.stop.set()
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Catches the signals inside."""
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in numbers:
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    async def or_stop(self, work: asyncio.Task[None]) -> bool:
+        """Waits until `work` is done (True) or a stop is asked for (False; the work is cancelled then).
+
+        Raises what the work raised.
+        """
+        stop = asyncio.create_task(self.stop.wait())
+        await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if work.done():
+            work.result()
+            return True
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        return False
+
+
+@contextlib.asynccontextmanager
+async def running_stack(
+    home: Home,
+    ports: Ports,
+    options: StackOptions,
+    *,
+    tell: Tell,
+    interrupts: Interrupts | None = None,
+    plan: Plan = stack,
+) -> AsyncIterator[Supervisor]:
+    """Inside, all of the stack is ready, or a stop was asked for meanwhile; afterwards all of it is gone.
+
+    Raises Problem when the home or a port is taken, or a process does not start.
+    """
+    if not home.path.exists():
+        # Nothing of this home can hold a port, and none is made for a stack that cannot run.
+        check_ports(home, ports)
+    home.prepare()
+    with claimed(home):
+        for name in end_leftovers(home):
+            tell(StackEvent(name, "killed", "left behind by a stack that was itself killed", bad=True))
+        check_ports(home, ports)
+        make_keys(home)
+        tokens = Tokens(home)
+        tokens.write_all()
+        supervisor = Supervisor(
+            plan(home, ports, options),
+            tell=tell,
+            changed=lambda: _note_state(home, ports, supervisor, tell),
+        )
+        interrupts = interrupts or Interrupts()
+        interrupts.again = supervisor.kill
+        meanwhile = [asyncio.create_task(work) for work in (tokens.keep_fresh(tell), tell_alarms(home, tell))]
+        try:
+            await interrupts.or_stop(asyncio.create_task(supervisor.start()))
+            yield supervisor
+        finally:
+            await supervisor.stop()
+            for task in meanwhile:
+                task.cancel()
+            home.state.unlink(missing_ok=True)
+
+
+def _note_state(home: Home, ports: Ports, supervisor: Supervisor, tell: Tell) -> None:
+    """Writes down what runs. It informs other commands; a full disk must not keep a process down."""
+    try:
+        write_state(home, ports.base, supervisor.pids)
+    except OSError as error:
+        tell(StackEvent("supervisor", "cannot note", f"{home.state}: {error.strerror}", bad=True))

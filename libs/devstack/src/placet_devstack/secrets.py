@@ -1,0 +1,95 @@
+"""Keys and tokens of the embedded stack. Only the supervisor and the CLI read the signing key."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from placet_cli.home import Home
+from placet_cli.identity import TENANT, signing_key
+from placet_devstack.lost_keys import lost_keys
+from placet_devstack.process import StackEvent, Tell
+from placet_proof.signer import new_key
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, write_token
+
+TOKEN_SECONDS = 3600.0
+LOOK_EVERY = 20.0
+
+# Who the parts of the stack are. Their token files bear their names.
+IDENTITIES: Mapping[str, frozenset[str]] = {
+    "approval": frozenset({"service"}),
+    "audit": frozenset({"service"}),
+    "decision": frozenset({"service"}),
+    "notification": frozenset({"service"}),
+    "worker-default": frozenset({"worker"}),
+    "worker-openai": frozenset({"worker"}),
+    "worker-ml": frozenset({"worker"}),
+    # It sees the log as anybody does who checks on it, and can change nothing.
+    "witness": frozenset({"auditor"}),
+    # For programs that try the SDK on this machine: they ask, and see what they asked.
+    "caller": frozenset({"requester"}),
+}
+
+
+def make_keys(home: Home) -> None:
+    """Makes what keys the home lacks. Keys that are there stay: tokens and stored payloads depend on them.
+
+    Raises Problem, and makes none, where one is gone without which what the home holds cannot go on.
+    """
+    lost = lost_keys(home)
+    for one in lost:
+        if one.needed:
+            raise one.problem
+    if not KeyFiles.below(home.keys).private_key.exists():
+        generate_keys(home.keys)
+    if not home.payload_key.exists():
+        _write_key(home.payload_key, secrets.token_bytes(32))
+    for pem in (home.log_key, home.witness_key):
+        if not pem.exists() and pem not in {one.path for one in lost}:
+            _write_key(pem, new_key().encode())
+
+
+def _write_key(path: Path, key: bytes) -> None:
+    """Writes a key in one step, for its owner alone."""
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+@dataclass
+class Tokens:
+    """The token files of the stack's own parts, each renewed when half of its life is over."""
+
+    home: Home
+    _key: SigningKey = field(init=False)
+    _renew_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._key = signing_key(self.home)
+
+    def write_all(self) -> None:
+        """Writes a fresh token for everyone."""
+        for subject, roles in IDENTITIES.items():
+            write_token(self.home.token(subject), mint(self._key, subject, TENANT, roles, TOKEN_SECONDS))
+        self._renew_at = time.time() + TOKEN_SECONDS / 2
+
+    async def keep_fresh(self, tell: Tell) -> None:
+        """Renews the tokens for as long as it runs; what cannot be written is told and tried again."""
+        while True:
+            # By the wall clock and in short steps: a machine may have slept.
+            await asyncio.sleep(LOOK_EVERY)
+            if time.time() >= self._renew_at:
+                try:
+                    self.write_all()
+                except OSError as error:
+                    tell(StackEvent("tokens", "not renewed", str(error), bad=True))

@@ -1,0 +1,58 @@
+"""Tokens of a stack that runs for longer than they live."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from placet_cli.home import Home
+from placet_devstack import secrets
+from placet_devstack.process import StackEvent
+from placet_devstack.secrets import Tokens, make_keys
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setattr(secrets, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(secrets, "TOKEN_SECONDS", 0.1)
+    home = Home.at(tmp_path / "home")
+    home.prepare()
+    make_keys(home)
+    return home
+
+
+async def changes(path: Path, before: str) -> str:
+    """What a file holds once it holds something else, within 10 s."""
+    async with asyncio.timeout(10):
+        while True:
+            now = await asyncio.to_thread(path.read_text)
+            if now != before:
+                return now
+            await asyncio.sleep(0.01)
+
+
+async def test_tokens_are_renewed_before_they_expire(home: Home) -> None:
+    tokens = Tokens(home)
+    tokens.write_all()
+    first = home.token("audit").read_text()
+    fresh = asyncio.create_task(tokens.keep_fresh(lambda _event: None))
+    second = await changes(home.token("audit"), first)
+    await changes(home.token("audit"), second)
+    fresh.cancel()
+
+
+async def test_a_renewal_that_fails_is_told_and_tried_again(home: Home) -> None:
+    told: asyncio.Queue[StackEvent] = asyncio.Queue()
+    tokens = Tokens(home)
+    tokens.write_all()
+    folder, away = home.path / "tokens", home.path / "away"
+    folder.rename(away)
+    fresh = asyncio.create_task(tokens.keep_fresh(told.put_nowait))
+    async with asyncio.timeout(10):
+        assert (await told.get()).what == "not renewed"
+    before = (away / "audit").read_text()
+    away.rename(folder)
+    await changes(home.token("audit"), before)
+    fresh.cancel()

@@ -1,0 +1,57 @@
+"""A log in PostgreSQL, read and never written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import psycopg
+
+from placet_verify.findings import Findings
+from placet_verify.rows import TENANTS, Record, Row, Table, Unreadable, merged
+
+# Rows that are fetched at once.
+_AT_ONCE = 1000
+
+
+class PostgresqlSource:
+    """The tables in a database, as one snapshot; a service may go on writing meanwhile."""
+
+    has_tables = True
+
+    def __init__(self, url: str) -> None:
+        """`url` as libpq takes it. Raises Unreadable."""
+        try:
+            self._connection = psycopg.connect(url)
+            self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            self._connection.read_only = True
+        except psycopg.Error as error:
+            raise Unreadable(str(error)) from error
+
+    def close(self) -> None:
+        """Ends the snapshot."""
+        self._connection.close()
+
+    def damage(self) -> Iterator[str]:
+        """Nothing: PostgreSQL tells of damage when it reads it."""
+        yield from ()
+
+    def tenants(self) -> Sequence[object]:
+        """See Source."""
+        return [tenant for (tenant,) in self._read("tenants", TENANTS, ())]
+
+    def rows(self, table: Table, tenant: str) -> Iterator[Row]:
+        """See Tables."""
+        return self._read(table.label, table.query.format("%s"), (tenant,))
+
+    def records(self, tenant: str, findings: Findings) -> Iterator[Record]:
+        """See Source."""
+        return merged(self, tenant, findings)
+
+    def _read(self, name: str, query: str, parameters: tuple[str, ...]) -> Iterator[Row]:
+        try:
+            with self._connection.cursor(name=name) as cursor:
+                cursor.itersize = _AT_ONCE
+                cursor.execute(query, parameters)
+                yield from cursor
+        except psycopg.Error as error:
+            raise Unreadable(str(error)) from error

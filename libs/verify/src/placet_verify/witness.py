@@ -1,0 +1,140 @@
+"""What a witness saw of the logs, and keeps where who runs the log cannot change it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from placet_proof import COSIGNATURE, Note, NotProven, VerifierKey
+from placet_verify.faults import fault_of
+from placet_verify.findings import Check, Findings
+from placet_verify.keys import KnownKeys
+from placet_verify.witness_status import Alarm, read_standing
+
+KEY_FILE = "witness.vkey"
+SUFFIX = ".checkpoint"
+ALARM_SUFFIX = ".alarm"
+
+OTHER_LOG = (
+    "which no known key of this log signed: the witness watched another log of the same name, of another "
+    "home perhaps, or this one was made anew with another key; nothing can be compared"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A log as a witness saw it: so many entries, with this root, at a POSIX time, and still so at `again`.
+    `signed`: whether a known key of the log had signed it, so that it is this log, and not another of the
+    same name."""
+
+    tenant: str
+    size: int
+    root: bytes
+    time: int
+    signed: bool = True
+    again: int = 0
+
+    @property
+    def last(self) -> int:
+        """When it was last seen so: a witness signs each state once."""
+        return max(self.time, self.again)
+
+    @property
+    def when(self) -> str:
+        """In words."""
+        try:
+            return f"at {datetime.fromtimestamp(self.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        except (ValueError, OverflowError, OSError):
+            return "at a time that is none"
+
+
+def witness_key(folder: Path) -> VerifierKey:
+    """The witness's key. Raises OSError, ValueError."""
+    try:
+        key = VerifierKey.parse((folder / KEY_FILE).read_text())
+    except NotProven as error:
+        raise ValueError(str(error)) from error
+    if key.kind != COSIGNATURE:
+        raise ValueError("it is the key of a log, and not of a witness")
+    return key
+
+
+def read_seen(folder: Path, key: VerifierKey, keys: KnownKeys, findings: Findings) -> Iterator[Seen]:
+    """What the witness saw of the logs of which a key is known; other logs are passed over.
+
+    What it did not sign is among the findings. Raises OSError.
+    """
+    standing = read_standing(folder)
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            note = Note.parse(path.read_text())
+            time, checkpoint = note.verified([key])[key], note.checkpoint
+        except (NotProven, UnicodeDecodeError) as error:
+            findings.add(Check.WITNESS, "", f"{path.name} is not what the witness signed: {fault_of(error)}")
+            continue
+        tenant = keys.tenant_of(checkpoint.origin)
+        if tenant is not None and checkpoint.size:
+            again = int(standing.saw) if standing and standing.origin == checkpoint.origin else 0
+            signed = _signed(note, keys, tenant)
+            yield Seen(tenant, checkpoint.size, checkpoint.root, time or 0, signed, again)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Alarm):
+    """An alarm that a witness wrote down for good, with what the log had signed."""
+
+    note: str
+
+
+def read_alarms(folder: Path) -> Iterator[tuple[str, Recorded | None]]:
+    """The alarms in a witness's folder by the names of their files; None for what is none. Raises OSError."""
+    for path in sorted(folder.glob(f"*{ALARM_SUFFIX}")):
+        try:
+            fields = json.loads(path.read_text())
+            yield path.name, Recorded(*(str(fields[name]) for name in ("kind", "since", "why", "note")))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            yield path.name, None
+
+
+def tell_alarms(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> None:
+    """Adds what a witness alarms of this tenant's log, "": of all, to the findings: what it wrote down for
+    good, and what is on. Raises OSError."""
+    _tell_live(folder, keys, tenant, findings)
+    for name, alarm in read_alarms(folder):
+        if alarm is None:
+            findings.add(Check.WITNESS, "", f"{name} is not an alarm that can be read")
+            continue
+        try:
+            note = Note.parse(alarm.note)
+            of = keys.tenant_of(note.checkpoint.origin)
+        except NotProven as error:
+            findings.add(Check.WITNESS, "", f"{name} holds no checkpoint as evidence: {error}")
+            continue
+        if of is None or tenant not in ("", of):
+            continue
+        doubt = "" if _signed(note, keys, of) else f"; its evidence is a checkpoint {OTHER_LOG}"
+        findings.add(Check.WITNESS, of, f"the witness recorded {alarm.what}{doubt}")
+
+
+def _tell_live(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> None:
+    standing = read_standing(folder)
+    alarm = None if standing is None else standing.live_alarm(datetime.now(UTC))
+    recorded = {one.what for _, one in read_alarms(folder) if one is not None}
+    if standing is None or alarm is None or alarm.what in recorded:
+        return
+    # Before its first good checkpoint it does not know whose log it is.
+    of = keys.tenant_of(standing.origin) if standing.origin else ""
+    if of is not None and (not of or tenant in ("", of)):
+        findings.add(Check.WITNESS, of, f"the witness alarms {alarm.what}")
+
+
+def _signed(note: Note, keys: KnownKeys, tenant: str) -> bool:
+    """Whether a known key of the tenant's log signed it."""
+    try:
+        note.of_log(keys.of(tenant))
+    except NotProven:
+        return False
+    return True
