@@ -102,10 +102,10 @@ def test_a_wrong_deadline_is_answered_with_the_units() -> None:
 
 def test_a_hint_repeats_who_and_where(tmp_path: Path) -> None:
     session = Session.of(tmp_path / "a home", 8100, "alice@example.com", json=False)
-    hint = session.again(_with_reason(["decide", "1c9f", "reject", "--decision-id", "77a"], "it's late"))
+    hint = session.again(_with_reason(["decide", "1c9f", "reject", "--command-id", "77a"], "it's late"))
     where = f"--home '{tmp_path}/a home' --port-base 8100"
     assert hint == (
-        "placet decide 1c9f reject --decision-id 77a --reason 'it'\"'\"'s late' "
+        "placet decide 1c9f reject --command-id 77a --reason 'it'\"'\"'s late' "
         f"--as alice@example.com {where}"
     )
 

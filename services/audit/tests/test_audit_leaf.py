@@ -146,7 +146,7 @@ def test_times_keep_their_microseconds(make_event: MakeEvent) -> None:
 
 def test_a_time_that_is_none_is_refused_by_the_name_of_its_field(make_event: MakeEvent) -> None:
     event = make_event()
-    event.received.deadline.seconds = 10**15
+    event.received.deadline_time.seconds = 10**15
 
     with pytest.raises(InvalidArgument) as refusal:
         seal(entry_of(event), field="events[4]")

@@ -162,15 +162,19 @@ async def test_deliveries_are_listed_in_pages_and_looked_up(stack: Stack) -> Non
     listed: list[pb.Delivery] = []
     token, pages = "", 0
     while not pages or token:
-        request = service_pb.ListDeliveriesRequest(page_size=2, page_token=token, approval_id=APPROVAL)
+        request = service_pb.ListDeliveriesRequest(
+            page_size=2,
+            page_token=token,
+            filter=service_pb.DeliveryFilter(approval_id=APPROVAL),
+        )
         answer = await operator.ListDeliveries(request)
         listed += answer.deliveries
         token, pages = answer.next_page_token, pages + 1
     assert (listed, pages) == (sent[::-1], 3)
-    one = await operator.GetDelivery(service_pb.GetDeliveryRequest(id=sent[2].notification.id))
+    one = await operator.GetDelivery(service_pb.GetDeliveryRequest(notification_id=sent[2].notification.id))
     assert one.delivery == sent[2]
     with pytest.raises(NotFound) as caught:
-        await operator.GetDelivery(service_pb.GetDeliveryRequest(id=str(uuid.uuid4())))
+        await operator.GetDelivery(service_pb.GetDeliveryRequest(notification_id=str(uuid.uuid4())))
     assert caught.value.reason == "UNKNOWN_DELIVERY"
 
 
@@ -182,7 +186,9 @@ async def test_a_page_token_from_elsewhere_is_refused(stack: Stack) -> None:
     for token, approval_id in ((page.next_page_token, APPROVAL), ("forged", ""), ("!", "")):
         with pytest.raises(InvalidArgument) as caught:
             await operator.ListDeliveries(
-                service_pb.ListDeliveriesRequest(page_token=token, approval_id=approval_id)
+                service_pb.ListDeliveriesRequest(
+                    page_token=token, filter=service_pb.DeliveryFilter(approval_id=approval_id)
+                )
             )
         assert caught.value.violations[0].field == "page_token"
 
@@ -194,7 +200,7 @@ async def test_tenants_see_nothing_of_each_other(stack: Stack) -> None:
     assert not (await ours.ListDeliveries(service_pb.ListDeliveriesRequest())).deliveries
     assert len((await theirs.ListDeliveries(service_pb.ListDeliveriesRequest())).deliveries) == 1
     with pytest.raises(NotFound):
-        await ours.GetDelivery(service_pb.GetDeliveryRequest(id=delivery.notification.id))
+        await ours.GetDelivery(service_pb.GetDeliveryRequest(notification_id=delivery.notification.id))
     assert stack.neighbours.asked[0][1] == "other"
 
 

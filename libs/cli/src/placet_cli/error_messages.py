@@ -17,7 +17,7 @@ from placet_rpc.errors import (
 _NEXT: dict[str, tuple[str, ...]] = {
     "UNKNOWN_APPROVAL": ("placet list", "placet show ID  (without --as, you see everything)"),
     "UNKNOWN_COMMAND": ("placet show ID",),
-    "ID_REUSED": ("the same command without --request-id or --decision-id",),
+    "ID_REUSED": ("the same command without --request-id or --command-id",),
     "CLOSED": ("placet show ID",),
     "NOT_ASKED": ("placet show ID  (says who was asked)", "placet decide ID … --as THEIR-ADDRESS"),
     "SELF_APPROVAL": ("placet decide ID … --as SOMEBODY-ELSE-WHO-WAS-ASKED",),
@@ -40,7 +40,7 @@ _GIVEN_AS = {
     "manager_approver": "--manager",
     "subject_id": "--subject",
     "request_id": "--request-id",
-    "decision_id": "--decision-id",
+    "command_id": "--command-id",
     "command_id": "--command-id",
     "content.body": "FILE",
     **{name: f"--{name}" for name in ("title", "policy", "priority", "deadline", "reason")},
