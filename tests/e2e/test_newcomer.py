@@ -186,7 +186,11 @@ async def test_an_auditor_gets_receipts_and_an_export_and_verifies_all_of_it(
     terminals: Terminals, tmp_path: Path
 ) -> None:
     asked = await terminals.answer("request", "examples/typo-fix.diff", "--approver", ALICE)
-    approval_id, receipt, log = str(asked["approvalId"]), str(tmp_path / "receipt.json"), str(tmp_path / "log.jsonl")
+    approval_id, receipt, log = (
+        str(asked["approvalId"]),
+        str(tmp_path / "receipt.json"),
+        str(tmp_path / "log.jsonl"),
+    )
 
     async def decided() -> bool:
         process = await start(terminals.home, "decide", approval_id, "approve", "--as", ALICE)
