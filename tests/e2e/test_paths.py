@@ -8,7 +8,7 @@ from functools import partial
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_devstack.mailsink import read_mails
+from placet_devstack.mail_sink import read_mails
 from placet_testing.stack import ALICE, BOB, CALLER, SOON, Stack, until
 
 HARMLESS = approval_pb2.Content(

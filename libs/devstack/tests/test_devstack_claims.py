@@ -92,7 +92,9 @@ def test_a_home_belongs_to_one_stack_at_a_time(home: Home) -> None:
         .tries[0]
         .startswith(f"placet list --home {home.path} --port-base {BASE}  (")
     )
-    assert any(f"kill {os.getpid()}" in step for step in caught.value.tries)
+    assert any(
+        step.startswith("placet down ") and f"--port-base {BASE}" in step for step in caught.value.tries
+    )
 
 
 def test_the_second_stack_that_is_proposed_has_a_home_of_its_own(
@@ -112,7 +114,17 @@ def test_the_second_stack_that_is_proposed_has_a_home_of_its_own(
 def test_a_lock_file_that_a_killed_stack_left_behind_does_not_matter(home: Home) -> None:
     home.lock.write_text("")
     home.state.write_text(
-        json.dumps({"pid": 999_999_999, "created": 1.0, "port_base": BASE, "processes": {}})
+        json.dumps(
+            {
+                "pid": 999_999_999,
+                "created": 1.0,
+                "port_base": BASE,
+                "processes": {},
+                "phase": "up",
+                "ready": [],
+                "parts": 0,
+            }
+        )
     )
     with claimed(home):
         state = StackState.read(home)

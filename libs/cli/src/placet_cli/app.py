@@ -20,7 +20,8 @@ _OWN, _DEVSTACK = "placet_cli.commands", "placet_devstack.commands"
 
 COMMANDS = (
     Entry("up", f"{_DEVSTACK}.stack", "Run the whole of Placet on this machine until Ctrl-C."),
-    Entry("doctor", f"{_DEVSTACK}.stack", "Check what Placet needs here, and say what to do."),
+    Entry("down", f"{_DEVSTACK}.stack", "Stop the stack that runs on this machine."),
+    Entry("doctor", f"{_DEVSTACK}.doctor", "Check what Placet needs here, and say what to do."),
     Entry("demo", f"{_DEVSTACK}.demo", "Watch six requests find their answers."),
     Entry("request", f"{_OWN}.requests", "Ask for a decision about a text, a diff, JSON or a PDF."),
     Entry("list", f"{_OWN}.requests", "List requests, newest first."),

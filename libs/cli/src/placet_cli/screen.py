@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from placet_cli.problems import Problem
+from placet_cli.program import pasted
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -66,6 +67,10 @@ class Screen:
         """A line on standard output whose beginning, `lead`, is styled."""
         self.say(Text.assemble((lead, style), text))
 
+    def step(self, command: str) -> None:
+        """A command for the user to paste, on standard output."""
+        self.say(f"  {pasted(command)}", "cyan")
+
     @property
     def unread(self) -> bool:
         """Whether whoever read standard output has gone (`placet watch | head`)."""
@@ -111,7 +116,7 @@ class Screen:
         if problem.tries:
             self._err.print("  Try:")
         for step in problem.tries:
-            self._err.print(Text.assemble("    ", (step, "cyan")))
+            self._err.print(Text.assemble("    ", (pasted(step), "cyan")))
 
     def event(self, elapsed: timedelta | None, row: Row, *, label: str = "", whole: bool = False) -> None:
         """An aligned line: elapsed, actor, event, reason. `whole`: a long reason is wrapped, else cut."""

@@ -16,6 +16,7 @@ from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports, shown,
 from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import LocalStack
 from placet_cli.problems import Problem
+from placet_cli.program import pasted
 from placet_cli.screen import Screen, short
 
 # Each imported where it is used: what a command does not call, it does not pay for.
@@ -83,7 +84,7 @@ class Session:
     def again(self, command: str) -> str:
         """A command for pasting, meant for the same stack and the same person as this one."""
         identity = "" if self.identity is None else f" --as {shlex.quote(self.identity)}"
-        return f"{command}{identity}{self.options}"
+        return f"{pasted(command)}{identity}{self.options}"
 
     @property
     def given(self) -> str:
@@ -105,6 +106,12 @@ class Session:
         if state.port_base == self.given_port_base:
             return ""
         return f"the stack of {shown(self.home.path)} runs on the ports from {state.port_base} on"
+
+    @property
+    def starting(self) -> str:
+        """How far the home's stack is while it starts, in words; "" when it does not start."""
+        state = LocalStack.read(self.home)
+        return state.starting if state is not None and state.port_base == self.ports.base else ""
 
     @property
     def who(self) -> str:

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from placet_cli.home import DEFAULT_PORT_BASE, HOST, Home, Ports, shown, typed
+from placet_cli.local_stack import UP
 from placet_cli.problems import Problem
 
 PORT_STEP = 100
@@ -57,6 +58,9 @@ class StackState:
     created: float
     port_base: int
     processes: dict[str, Holder]
+    phase: str = UP
+    ready: tuple[str, ...] = ()
+    parts: int = 0
 
     @classmethod
     def read(cls, home: Home) -> StackState | None:
@@ -67,7 +71,15 @@ class StackState:
                 name: Holder(int(entry["pid"]), float(entry["created"]), str(entry["command"]))
                 for name, entry in state["processes"].items()
             }
-            return cls(int(state["pid"]), float(state["created"]), int(state["port_base"]), processes)
+            return cls(
+                int(state["pid"]),
+                float(state["created"]),
+                int(state["port_base"]),
+                processes,
+                str(state["phase"]),
+                tuple(map(str, state["ready"])),
+                int(state["parts"]),
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # Missing or torn: a supervisor that was killed may leave anything.
             return None
@@ -79,14 +91,25 @@ class StackState:
         return holder is not None and holder.created == self.created
 
 
-def write_state(home: Home, port_base: int, pids: dict[str, int]) -> None:
-    """Writes down what runs, in one step."""
+def write_state(
+    home: Home,
+    port_base: int,
+    pids: dict[str, int],
+    *,
+    phase: str = UP,
+    ready: Sequence[str] = (),
+    parts: int = 0,
+) -> None:
+    """Records what runs, in one step."""
     holders = {name: holder for name, pid in pids.items() if (holder := Holder.of(pid)) is not None}
     own = Holder.of(os.getpid())
     state = {
         "pid": os.getpid(),
         "created": 0.0 if own is None else own.created,
         "port_base": port_base,
+        "phase": phase,
+        "ready": list(ready),
+        "parts": parts,
         "processes": {
             name: {"pid": holder.pid, "created": holder.created, "command": holder.command}
             for name, holder in holders.items()
@@ -104,7 +127,7 @@ def claimed(home: Home) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise _home_taken(home) from error
+            raise home_taken(home) from error
         yield
 
 
@@ -208,7 +231,8 @@ def free_base(taken: int) -> int:
     return DEFAULT_PORT_BASE
 
 
-def _home_taken(home: Home) -> Problem:
+def home_taken(home: Home) -> Problem:
+    """The error of a start on a home whose lock another stack holds."""
     state = StackState.read(home)
     if state is None or not state.alive:
         return Problem(
@@ -223,7 +247,7 @@ def _home_taken(home: Home) -> Problem:
         f"its supervisor is process {state.pid}, its ports begin at {state.port_base}",
         tries=(
             f"placet list {meant}  (it is yours to use as it is)",
-            f"kill {state.pid}  (stops it cleanly)",
+            f"placet down {meant}  (stops it)",
             f"placet up {beside}  (a second one beside it)",
         ),
     )

@@ -9,13 +9,14 @@ import shutil
 import stat
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_audit.log_keys import LogKeys
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.identity import OWNER, person
+from placet_cli.local_stack import STARTING, STOPPING, starting_words
 from placet_cli.problems import Problem
 from placet_devstack import temporal_server as temporal
 from placet_devstack.claims import (
@@ -67,15 +68,25 @@ async def checkup(home: Home, ports: Ports) -> list[Finding]:
         left = _left_behind(state)
         findings += _recorded(home)
         return [*findings, left] if left else [*findings, _not_running(home), *_ports(ports)]
-    asleep = suspended(state.pid)
-    found = f"runs, process {state.pid}, ports from {state.port_base}"
-    running = Finding(
-        "stack",
-        not asleep,
-        f"process {state.pid} is suspended: nothing is started again" if asleep else found,
-        f"kill -CONT {state.pid}" if asleep else "",
-    )
-    return [*findings, running, *await _parts(home, Ports(state.port_base), state)]
+    running = _supervisor(state)
+    parts = await _parts(home, Ports(state.port_base), state)
+    if state.phase == STARTING:
+        # A part that is not ready yet is no fault.
+        own = [one for one in parts if one.what in state.processes]
+        parts = [one if one.ok else replace(one, ok=None, advice="") for one in own]
+    return [*findings, running, *parts]
+
+
+def _supervisor(state: StackState) -> Finding:
+    if suspended(state.pid):
+        found = f"process {state.pid} is suspended: nothing is started again"
+        return Finding("stack", False, found, f"kill -CONT {state.pid}")
+    if state.phase == STARTING:
+        found = f"process {state.pid}: {starting_words(len(state.ready), state.parts)}"
+        return Finding("stack", False, found, "placet doctor --wait 60")
+    if state.phase == STOPPING:
+        return Finding("stack", False, f"process {state.pid} is stopping", "placet up  (once it is gone)")
+    return Finding("stack", True, f"runs, process {state.pid}, ports from {state.port_base}")
 
 
 def _python() -> Finding:

@@ -107,6 +107,13 @@ async def running_stack(
 def _note_state(home: Home, ports: Ports, supervisor: Supervisor, tell: Tell) -> None:
     """Writes down what runs. It informs other commands; a full disk must not keep a process down."""
     try:
-        write_state(home, ports.base, supervisor.pids)
+        write_state(
+            home,
+            ports.base,
+            supervisor.pids,
+            phase=supervisor.phase,
+            ready=supervisor.ready_parts,
+            parts=supervisor.parts,
+        )
     except OSError as error:
         tell(StackEvent("supervisor", "cannot note", f"{home.state}: {error.strerror}", bad=True))

@@ -95,10 +95,10 @@ class _Plan:
         ]
 
     def mail(self) -> ProcessSpec:
-        arguments = ("--listen", self.ports.address("mail"), "--directory", str(self.home.mails))
+        arguments = ("--port", str(self.ports.all["mail"]), "--directory", str(self.home.mails))
         return ProcessSpec(
             "mail",
-            (sys.executable, "-m", "placet_devstack.mailsink", *arguments),
+            (sys.executable, "-m", "placet_devstack.mail_sink", *arguments),
             self._environment("mail"),
             self.home.log("mail"),
             port_open(HOST, self.ports.all["mail"]),

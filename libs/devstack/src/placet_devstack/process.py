@@ -70,7 +70,7 @@ class Process:
 
     spec: ProcessSpec
     tell: Tell
-    # Called whenever the process id changed.
+    # Called whenever the process id or the readiness changed.
     changed: Callable[[], None] = lambda: None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     # Set once nobody need wait for it any more: it was ready, or is optional and died.
@@ -196,6 +196,7 @@ class Process:
         self.was_ready = True
         self.ready.set()
         self.settled.set()
+        self.changed()
         self.tell(StackEvent(self.spec.name, what, f"{where}{seconds:.1f} s, pid {self.pid}"))
 
     def _note_death(self, how: str, failures: int) -> None:

@@ -144,6 +144,8 @@ def _service_problem(
         return None
     about = arguments.get("request")
     told = problem_of(error, about if isinstance(about, str) else "", command_path)
+    if isinstance(error, Unavailable) and (starting := session.starting):
+        return Problem(starting, tries=("placet doctor --wait 60", "the same command again"))
     if isinstance(error, Unavailable) and session.elsewhere:
         return Problem(told.what, session.elsewhere, tries=("the same command without --port-base",))
     if isinstance(error, PermissionDenied) and error.reason == "ROLE_REQUIRED":

@@ -80,6 +80,10 @@ async def demo(
         raise typer.Exit(INTERRUPTED)
     if show.good is False:
         raise Problem("not every outcome is as it should be", tries=(f"ls {session.home.path / 'logs'}",))
+    if ends:
+        session.screen.say("Next, run the stack and look at what the demo left:", "bold")
+        session.screen.step(f"placet up --detach{session.options}")
+        session.screen.step(f"placet list{session.options}")
 
 
 def _unhurried(home: Home, ports: Ports, options: StackOptions) -> list[ProcessSpec]:
@@ -186,16 +190,16 @@ class _Show:
         self._screen.say(f"{outcome.sentence} That was you; thank you.", "bold green")
         self._screen.say()
         self._screen.say("The stack stays up, for whatever you want to try; Ctrl-C ends the demo.", "bold")
-        self._screen.say(f"  placet trace {short(asked.id)}{self._session.options}", "cyan")
-        self._screen.say("  placet --help", "cyan")
+        self._screen.step(f"placet trace {short(asked.id)}{self._session.options}")
+        self._screen.step("placet --help")
 
     def _invite(self, approval_id: str) -> None:
         options, screen = self._session.options, self._screen
         screen.say()
         screen.say("Your turn. This one waits for you, without limit. In another terminal:", "bold")
-        screen.say(f"  placet decide {short(approval_id)} approve{options}", "cyan")
-        screen.say(f"  placet show {short(approval_id)}{options}", "cyan")
-        screen.say(f"  placet mail --latest{options}", "cyan")
+        screen.step(f"placet decide {short(approval_id)} approve{options}")
+        screen.step(f"placet show {short(approval_id)}{options}")
+        screen.step(f"placet mail --latest{options}")
         ports = self._session.ports
         screen.say(
             f"Callers reach {ports.address('approval')}, Temporal is at http://{ports.address('temporal-ui')}"
