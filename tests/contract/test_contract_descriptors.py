@@ -229,13 +229,13 @@ def erasable_below(known: dict[str, DescriptorProto], name: str) -> dict[str, tu
     """The erasable fields within a message, by path, with the numbers that lead to each."""
     found: dict[str, tuple[int, ...]] = {}
     for field in known[name].field if name in known else ():
+        step = field.name + ("[]" if field.label == FieldDescriptorProto.LABEL_REPEATED else "")
         if field.type_name == HIDDEN:
-            # A list of them would have paths that no verifier knows.
-            assert field.label != FieldDescriptorProto.LABEL_REPEATED
-            found[field.name] = (field.number,)
+            found[step] = (field.number,)
         inner = erasable_below(known, field.type_name)
-        assert not inner or field.label != FieldDescriptorProto.LABEL_REPEATED
-        found |= {f"{field.name}.{path}": (field.number, *numbers) for path, numbers in inner.items()}
+        # The entries of a map have no order, so its values have no paths.
+        assert not inner or not known[field.type_name].options.map_entry
+        found |= {f"{step}.{path}": (field.number, *numbers) for path, numbers in inner.items()}
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from google.protobuf.message import DecodeError
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet.event.v1 import event_pb2
-from placet_proof import ERASABLE, ERASED, Leaf, NotProven, commitment
+from placet_proof import ERASABLE, ERASED, Leaf, NotProven, commitment, entries
 
 SALT = bytes(range(16))
 ID = "1c9f0e4a-0000-5000-8000-000000000000"
@@ -87,12 +88,137 @@ def test_every_erasable_field_is_read_where_the_contract_has_it(path: str) -> No
     _, *names = path.split(".")
     if names[0] != "actor":
         getattr(entry.event, names[0]).SetInParent()
-    field: object = entry.event
+    found: Any = entry.event
     for name in names:
-        field = getattr(field, name)
-    assert isinstance(field, event_pb2.Erasable)
-    field.CopyFrom(committed("x"))
-    assert Leaf.parse(raw(entry)).commitments == {path: commitment(SALT, "x")}
+        found = getattr(found, name.removesuffix("[]"))
+        if name.endswith("[]"):
+            found.add()
+            found = found.add()
+    assert isinstance(found, event_pb2.Erasable)
+    found.CopyFrom(committed("x"))
+    assert Leaf.parse(raw(entry)).commitments == {path.replace("[]", "[1]"): commitment(SALT, "x")}
+
+
+# An event with repeated erasable values, written by hand: whatever the contract has, the reader must hold.
+PEOPLE = ("alice@example.com", "bob@example.com", "carol@example.com")
+NESTED = {"event.received.assignments[].people[]": (16, 11, 2), "event.received.title": (16, 2)}
+
+
+@pytest.fixture
+def nested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A contract whose `received` has assignments with people, and a title."""
+    monkeypatch.setattr(entries, "ERASABLE", NESTED)
+
+
+def field(number: int, *messages: bytes) -> bytes:
+    """Each message as one value of a field, with its length in a single byte or two."""
+    return b"".join(_varint(number << 3 | 2) + _varint(len(message)) + message for message in messages)
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + _varint(value >> 7)
+
+
+def hidden(value: str) -> bytes:
+    return field(1, commitment(SALT, value)) if value else b""
+
+
+def received(*assignments: tuple[str, ...]) -> bytes:
+    """A leaf of an event whose assignments name these people; "" is a name that was left empty."""
+    body = field(2, hidden("title")) + b"".join(
+        field(11, field(1, b"slot") + field(2, *(hidden(person) for person in people)))
+        for people in assignments
+    )
+    return field(1, b"default") + field(4, field(16, body))
+
+
+@pytest.mark.usefixtures("nested")
+def test_each_value_of_a_repeated_field_has_a_path_of_its_own() -> None:
+    leaf = Leaf.parse(received(PEOPLE[:1], (), PEOPLE[1:]))
+    assert leaf.commitments == {
+        "event.received.assignments[0].people[0]": commitment(SALT, "alice@example.com"),
+        "event.received.assignments[2].people[0]": commitment(SALT, "bob@example.com"),
+        "event.received.assignments[2].people[1]": commitment(SALT, "carol@example.com"),
+        "event.received.title": commitment(SALT, "title"),
+    }
+    leaf.opened("event.received.assignments[2].people[1]", SALT, "carol@example.com")
+
+
+@pytest.mark.usefixtures("nested")
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("event.received.assignments[0].people[1]", "alice@example.com"),  # two people swapped
+        ("event.received.assignments[0].people[0]", "bob@example.com"),
+        ("event.received.assignments[1].people[0]", "alice@example.com"),  # another assignment
+        ("event.received.assignments[0].people[2]", "alice@example.com"),  # out of range
+        ("event.received.assignments[9].people[0]", "alice@example.com"),
+        ("event.received.assignments[0].people[-1]", "bob@example.com"),
+        ("event.received.assignments[0].people[00]", "alice@example.com"),  # other spellings
+        ("event.received.assignments[0].people[\u0660]", "alice@example.com"),
+        ("event.received.assignments[0].people[ 0]", "alice@example.com"),
+        ("event.received.assignments[0].people", "alice@example.com"),
+        ("event.received.assignments.people[0]", "alice@example.com"),
+        ("event.received.assignments[].people[]", "alice@example.com"),
+        ("event.received.assignments[0]", "alice@example.com"),
+        ("event.received.title[0]", "title"),
+    ],
+)
+def test_a_value_of_a_repeated_field_is_opened_at_its_own_path_alone(path: str, value: str) -> None:
+    leaf = Leaf.parse(received(PEOPLE[:2], PEOPLE[2:]))
+    with pytest.raises(NotProven):
+        leaf.opened(path, SALT, value)
+
+
+@pytest.mark.usefixtures("nested")
+def test_an_empty_value_keeps_the_places_of_those_behind_it() -> None:
+    leaf = Leaf.parse(received(("", "bob@example.com", "")))
+    assert [path for path in leaf.commitments if "people" in path] == [
+        "event.received.assignments[0].people[1]"
+    ]
+
+
+@pytest.mark.usefixtures("nested")
+def test_every_bit_of_a_commitment_and_of_what_opens_it_counts() -> None:
+    whole, path = received(PEOPLE[:2], PEOPLE[2:]), "event.received.assignments[0].people[1]"
+    start = whole.index(commitment(SALT, PEOPLE[1]))
+    for bit in range(8 * 32):
+        with pytest.raises(NotProven):
+            Leaf.parse(flipped(whole, 8 * start + bit)).opened(path, SALT, PEOPLE[1])
+    leaf = Leaf.parse(whole)
+    leaf.opened(path, SALT, PEOPLE[1])
+    for bit in range(8 * len(SALT)):
+        with pytest.raises(NotProven):
+            leaf.opened(path, flipped(SALT, bit), PEOPLE[1])
+    for bit in range(8 * len(PEOPLE[1])):
+        with pytest.raises(NotProven):
+            leaf.opened(path, SALT, flipped(PEOPLE[1].encode(), bit).decode(errors="replace"))
+    for bit in range(8 * len(path)):
+        with pytest.raises(NotProven):
+            leaf.opened(flipped(path.encode(), bit).decode(errors="replace"), SALT, PEOPLE[1])
+
+
+def flipped(text: bytes, bit: int) -> bytes:
+    changed = bytearray(text)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+@pytest.mark.usefixtures("nested")
+@pytest.mark.parametrize(
+    "body",
+    [
+        field(11, field(2, b"\x0a\x03abc")),  # a commitment too short
+        field(11, field(2, hidden("a") + field(2, b"in the clear"))),
+        field(11, b"\x10\x01"),  # a person that is a number
+        field(11, field(2, hidden("a")) + b"\x11" + bytes(8)),  # one of eight bytes
+        field(11, b"\x12\x7f"),  # no end
+        b"\x58\x01",  # an assignment that is a number
+    ],
+)
+def test_repeated_values_that_are_none_are_refused(body: bytes) -> None:
+    with pytest.raises(NotProven):
+        Leaf.parse(field(1, b"default") + field(4, field(16, body)))
 
 
 def with_value() -> bytes:
@@ -202,6 +328,4 @@ def test_every_bit_of_a_leaf_can_be_flipped_without_breaking_its_reader() -> Non
     for make in (a_vote, an_erasure, an_unnamed_refusal):
         found = raw(make())
         for bit in range(8 * len(found)):
-            changed = bytearray(found)
-            changed[bit // 8] ^= 1 << bit % 8
-            agrees(bytes(changed))
+            agrees(flipped(found, bit))

@@ -161,6 +161,16 @@ def doubled(receipt: Receipt) -> None:
     receipt["entries"].insert(1, receipt["entries"][0])
 
 
+def disclosed_twice(receipt: Receipt) -> None:
+    disclosures = receipt["entries"][1]["disclosures"]
+    disclosures.append(disclosures[0])
+
+
+def disclosed_in_each_others_place(receipt: Receipt) -> None:
+    one, two = receipt["entries"][1]["disclosures"]
+    one["path"], two["path"] = two["path"], one["path"]
+
+
 STRUCTURAL: dict[str, Callable[[Receipt], None]] = {
     "no checkpoint": without("checkpoint"),
     "no request": without("approvalId"),
@@ -190,6 +200,8 @@ STRUCTURAL: dict[str, Callable[[Receipt], None]] = {
     "disclosures that are an empty object": of_entry(1, disclosures={}),
     "disclosures without paths": of_entry(1, disclosures=[{}]),
     "a disclosure's path that is a list": of_entry(1, disclosures=[{"path": [], "salt": ""}]),
+    "a value that is disclosed twice": disclosed_twice,
+    "two values that are disclosed in each other's place": disclosed_in_each_others_place,
     "an entry that is text": lambda receipt: receipt["entries"].__setitem__(1, "AAAA"),
     "entries that are text": lambda receipt: receipt.update(entries="AAAA"),
     "something that nobody verifies": lambda receipt: receipt.update(comment="approved by bob"),

@@ -12,9 +12,10 @@ import sqlalchemy as sa
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_approval.store.tables import content, request, view, view_cursor, view_event
-from placet_approval.store.view import Standing, ViewStore
+from placet_approval.store.tables import LOG, content, request, view, view_event
+from placet_approval.store.view import VIEW, Standing, ViewStore
 from placet_domain.events import Actor, ActorKind, Asked, Escalated, Event, TierOpened
+from placet_logtail import Cursor, LeaseStore
 from placet_rpc.errors import (
     FailedPrecondition,
     NotFound,
@@ -108,7 +109,7 @@ async def stale_replica(platform: Platform, approval_id: str) -> str:
     url = f"sqlite:///{platform.folder / 'stale.db'}"
     entries = await platform.audit.events(HOME, approval_id)
     database = await Database.open(url, migrations="placet_approval")
-    await ViewStore(database).hold_leases([HOME], "dead", datetime.now(UTC), timedelta(hours=1))
+    await LeaseStore(database, LOG).hold([(VIEW, HOME)], "dead", datetime.now(UTC), timedelta(hours=1))
     source = await Database.open(platform.database_url, migrations="placet_approval")
     rows = await source.query(
         lambda connection: {
@@ -123,7 +124,7 @@ async def stale_replica(platform: Platform, approval_id: str) -> str:
         for table, found in rows.items():
             kept = [row for row in found if table is not view_event or row["log_index"] <= asked]
             connection.execute(sa.insert(table), kept)
-        connection.execute(sa.insert(view_cursor), [{"tenant": HOME, "next_index": asked + 1}])
+        Cursor(database, LOG, VIEW).move(connection, HOME, 0, asked + 1)
 
     await database.transact(write)
     await database.close()

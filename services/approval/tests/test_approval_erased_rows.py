@@ -21,10 +21,11 @@ from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.store.erasure import erase_in
 from placet_approval.store.pending_commands import Notes
-from placet_approval.store.tables import VIEW_TABLES, metadata
+from placet_approval.store.tables import LOG, VIEW_TABLES, metadata
 from placet_approval.store.view import ViewStore
 from placet_domain.commands import Command
 from placet_domain.events import Actor, ActorKind, Event, Notified, Verdict
+from placet_logtail import Batch
 from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
 from placet_rpc.identity import acting_for
@@ -54,11 +55,9 @@ def marked(number: int, chance: random.Random) -> dict[str, Any]:
     }
 
 
-WORDS = ("content", "title", "label", "mark", "asked", "manager", "reason", "requester")
-
-
 def words_of(number: int) -> list[bytes]:
-    return [f"{word}-{number:03}-".encode() for word in WORDS]
+    words = ("content", "title", "label", "mark", "asked", "manager", "reason", "requester")
+    return [f"{word}-{number:03}-".encode() for word in words]
 
 
 async def closed(platform: Platform, number: int, tenant: str = HOME, seed: int = 0) -> str:
@@ -118,7 +117,7 @@ async def opened(url: str, work: Callable[[Database], Awaitable[Any]]) -> Any:
         await database.close()
 
 
-async def rows(url: str, tables: Any = VIEW_TABLES) -> Rows:
+async def rows(url: str, tables: Any = (*VIEW_TABLES, LOG.cursor)) -> Rows:
     """All that some tables hold. Any: tables."""
 
     def read(connection: sa.Connection) -> Rows:
@@ -252,7 +251,7 @@ async def has_path(platform: Platform, approval_id: str, length: int) -> bool:
 
 
 async def has_read(platform: Platform, lived: Rows) -> bool:
-    return (await rows(platform.database_url))["view_cursor"] == lived["view_cursor"]
+    return (await rows(platform.database_url))["log_cursor"] == lived["log_cursor"]
 
 
 async def test_what_follows_an_erasure_changes_nothing_of_it_on_a_replica_that_is_new(
@@ -291,7 +290,7 @@ async def test_words_that_are_read_together_with_their_erasure_are_not_written(
 
     async def tail(log: AuditLog, tenant: str, start: int) -> AsyncGenerator[Any, None]:
         """As it came to a projector that was slow."""
-        yield audit_service_pb2.TailEventsResponse(entries=entries[start:], size=len(entries))
+        yield Batch(entries[start:], len(entries), len(entries))
         await asyncio.Event().wait()
 
     monkeypatch.setattr(AuditLog, "tail", tail)

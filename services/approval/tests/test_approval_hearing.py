@@ -11,11 +11,11 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.commands.handler import Effect, effect_of
-from placet_approval.projection.feed import Listener
-from placet_approval.projection.fold import Happened
+from placet_approval.projection.fold import AppliedEvent
 from placet_approval.store.view import Shown
 from placet_domain.commands import Command
 from placet_domain.events import Actor, ActorKind, State, Verdict
+from placet_logtail import Listener
 from placet_rpc.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -111,10 +111,10 @@ VOTE = Command(
 
 
 # Any: whichever body an event has.
-def happened(index: int, state: event_pb2.State.ValueType, **body: Any) -> Happened:
+def happened(index: int, state: event_pb2.State.ValueType, **body: Any) -> AppliedEvent:
     event = event_pb2.Event(cause_id="d", command_digest=bytes.fromhex(VOTE.digest()), **body)
     stored = event_pb2.LogEntry(index=index, entry=event_pb2.Entry(event=event))
-    return Happened(stored, Shown(approval_pb2.Approval(state=state), frozenset()))
+    return AppliedEvent(stored, Shown(approval_pb2.Approval(state=state), frozenset()))
 
 
 def test_what_one_append_stored_is_one_effect_though_the_tail_brings_it_in_pieces() -> None:
@@ -129,7 +129,7 @@ def test_what_one_append_stored_is_one_effect_though_the_tail_brings_it_in_piece
 
 
 async def test_who_is_woken_before_they_wait_waits_not_at_all() -> None:
-    listener = Listener()
+    listener = Listener[AppliedEvent]()
     listener.wake()
 
     async with asyncio.timeout(15):

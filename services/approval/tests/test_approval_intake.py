@@ -16,13 +16,14 @@ from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.intake.service import Intake
 from placet_approval.intake.start import Starter
-from placet_approval.projection.feed import Feed
+from placet_approval.projection.projections import Projections
 from placet_approval.recovery.intake import Sweeper
 from placet_approval.store.pending_commands import Notes
 from placet_approval.store.requests import RequestStore
-from placet_approval.store.tables import content, request
+from placet_approval.store.tables import LOG, content, request
 from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import load
+from placet_logtail import Consumers, LeaseStore
 from placet_rpc.client import channel
 from placet_rpc.errors import AlreadyExists, InvalidArgument, PermissionDenied, PlacetError, Unavailable
 from placet_rpc.tokens.sources import FileTokenSource
@@ -226,9 +227,10 @@ async def sweep(platform: Platform, *, older_than: float = 0.0) -> int:
         async with channel(platform.audit.address, tokens) as audit:
             requests, views = RequestStore(database), ViewStore(database)
             log = AuditLog(AuditServiceStub(audit))
-            feed = Feed(log, views, requests, holder="sweeper")
+            consumers = Consumers(LeaseStore(database, LOG), holder="sweeper")
+            projections = Projections(log, views, requests, consumers)
             starter = Starter(platform.workflows, Notes(database))
-            intake = Intake(requests, views, feed, log, starter, load(None), 1)
+            intake = Intake(requests, views, projections, log, starter, load(None), 1)
             return await Sweeper(requests, intake, timedelta(seconds=older_than)).sweep()
     finally:
         await database.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from placet_approval.store.tables import view, view_cursor, view_event
+from placet_approval.store.tables import LOG, view, view_event
 from placet_rpc.errors import DataLoss, NotFound
 from placet_storage import Database
 
@@ -35,7 +35,7 @@ async def held(url: str) -> tuple[list[str], list[tuple[int, str, int]], int]:
         requests = connection.scalars(sa.select(view.c.approval_id).order_by(view.c.approval_id)).all()
         columns = (view_event.c.log_index, view_event.c.approval_id, view_event.c.number)
         events = [tuple(row) for row in connection.execute(sa.select(*columns).order_by(columns[0]))]
-        return list(requests), events, connection.scalar(sa.select(view_cursor.c.next_index)) or 0
+        return list(requests), events, connection.scalar(sa.select(LOG.cursor.c.next_index)) or 0
 
     database = await Database.open(url, migrations="placet_approval")
     found = await database.query(read)

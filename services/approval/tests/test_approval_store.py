@@ -15,10 +15,11 @@ from placet.event.v1 import event_pb2
 from placet_approval.store.pending_commands import Notes
 from placet_approval.store.requests import BEGINNING, Content, Request, RequestStore
 from placet_approval.store.tables import metadata
-from placet_approval.store.view import CursorMoved, Filter, Shown, Standing, ViewStore
+from placet_approval.store.view import Filter, Shown, Standing, ViewStore
 from placet_approval.visibility import Sight
 from placet_domain.commands import Command
 from placet_domain.events import Actor, ActorKind, Verdict
+from placet_logtail import CursorMoved
 from placet_rpc.errors import InvalidArgument
 from placet_storage import Database
 from placet_testing.databases import schema_differences

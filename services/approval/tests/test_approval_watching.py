@@ -12,7 +12,9 @@ import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_approval.store.view import ViewStore
+from placet_approval.store.tables import LOG
+from placet_approval.store.view import VIEW, ViewStore
+from placet_logtail import LeaseStore
 from placet_storage import Database
 
 if TYPE_CHECKING:
@@ -218,7 +220,7 @@ async def test_a_watch_behind_a_view_that_stands_still_waits(
     database = await Database.open(platform.database_url, migrations="placet_approval")
     view = ViewStore(database)
     # Whoever writes the view hangs; and what a watch needs that resumes on this replica is only there.
-    await view.hold_leases([HOME], "dead", datetime.now(UTC), timedelta(hours=1))
+    await LeaseStore(database, LOG).hold([(VIEW, HOME)], "dead", datetime.now(UTC), timedelta(hours=1))
     await platform.serve(replica="later")
     async with aclosing(watch(await platform.as_(CALLER), None)) as responses:
         # Its first word says that it has caught up.

@@ -16,9 +16,9 @@ from placet.event.v1 import event_pb2
 from placet_audit.__main__ import assembled
 from placet_audit.config import Settings
 from placet_audit.domain import TENANT_LEVEL, Append, Draft
-from placet_audit.feed import Feed
-from placet_audit.leaf import disclose, seal
+from placet_audit.leaf import seal
 from placet_audit.log_keys import LogKeys
+from placet_audit.log_stream import LogStream
 from placet_audit.sequencer import Sequencer
 from placet_audit.store import Store
 from placet_proof.signer import new_key
@@ -101,19 +101,20 @@ def store(database: Database, log_keys: LogKeys) -> Store:
 
 @dataclass
 class RunningLog:
-    """Sequencer and feed on one store, as one process runs them."""
+    """Sequencer and stream on one store, as one process runs them."""
 
     store: Store
     sequencer: Sequencer
-    feed: Feed[event_pb2.LogEntry]
+    stream: LogStream
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def __aenter__(self) -> RunningLog:
-        self.tasks = [asyncio.create_task(part.run()) for part in (self.sequencer, self.feed)]
+        self.tasks = [asyncio.create_task(self.sequencer.run())]
+        await self.stream.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.feed.close()
+        await self.stream.__aexit__()
         self.sequencer.close()
         await asyncio.gather(*self.tasks)
 
@@ -128,10 +129,9 @@ def start_log() -> StartLog:
     def build(
         store: Store, *, queue_limit: int = 1000, keep_bytes: int = 1 << 20, pulse: float = 5
     ) -> RunningLog:
-        feed = Feed(store, disclose, keep_bytes=keep_bytes, poll_interval=0.05, pulse=pulse)
-        return RunningLog(
-            store, Sequencer(store, feed.publish, queue_limit=queue_limit, batch_limit=100), feed
-        )
+        stream = LogStream(store, keep=keep_bytes, poll=0.05, sign_of_life=pulse)
+        sequencer = Sequencer(store, stream.publish_entries, queue_limit=queue_limit, batch_limit=100)
+        return RunningLog(store, sequencer, stream)
 
     return build
 

@@ -101,7 +101,7 @@ def test_a_tail_may_begin_at_the_end_but_not_beyond() -> None:
         check_reach(13, 12)
 
     assert refusal.value.reason == "BEYOND_END"
-    assert refusal.value.metadata == {"from_index": "13", "size": "12"}
+    assert refusal.value.metadata == {"from": "13", "end": "12"}
 
 
 def test_an_append_too_large_for_one_answer_is_refused_before_it_is_stored() -> None:

@@ -37,17 +37,17 @@ def any_request(_path: Sequence[Entry]) -> None:
 async def test_a_replica_forgets_what_another_one_erased(
     running: RunningLog, database: Database, log_keys: LogKeys, make_append: MakeAppend
 ) -> None:
-    async with aclosing(running.feed.tail("default", 0)) as live, asyncio.timeout(60):
+    async with aclosing(running.stream.follow("default", 0)) as live, asyncio.timeout(60):
         await anext(live)
         await running.sequencer.append(make_append("r1", 1, "a"))
-        (told,) = (await anext(live)).answers
+        (told,) = (await anext(live)).items
         assert told.entry.event.voted.reason.value == "because a"
 
         await Store(database, log_keys).erase("default", "r1", any_request, announce)
-        (erased,) = (await anext(live)).answers
+        (erased,) = (await anext(live)).items
         assert erased.entry.event.erased.values == 2
 
-        async with aclosing(running.feed.tail("default", 0)) as anew:
+        async with aclosing(running.stream.follow("default", 0)) as anew:
             again = [entry async for stretch in _until_current(anew) for entry in stretch]
     assert [entry.entry.event.voted.reason.value for entry in again] == ["", ""]
     assert again[0].entry.event.voted.reason.commitment == told.entry.event.voted.reason.commitment
@@ -55,9 +55,9 @@ async def test_a_replica_forgets_what_another_one_erased(
 
 async def _until_current(tail: Any) -> Any:
     async for stretch in tail:
-        if not stretch.answers:
+        if not stretch.items:
             return
-        yield stretch.answers
+        yield stretch.items
 
 
 def contents(folder: Path) -> bytes:

@@ -165,7 +165,18 @@ def test_a_field_of_a_newer_contract_is_not_hashed_in_the_clear(
         seal(entry_of(event))
 
 
-@pytest.mark.parametrize("path", ["event.nothing", "event.cause_id", "event.voted.reason[0]", "?", ""])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "event.nothing",
+        "event.cause_id",
+        "event.voted.reason[0]",
+        "event.voted.on_behalf_of",  # without a commitment
+        "event.asked.person",  # of another event
+        "?",
+        "",
+    ],
+)
 def test_a_disclosure_that_fits_no_field_is_reported_as_damage(make_event: MakeEvent, path: str) -> None:
     draft = seal(entry_of(make_event()))
     (disclosure, *_) = draft.disclosures

@@ -176,7 +176,7 @@ async def test_a_tail_is_live_and_can_be_resumed_after_the_last_index_seen(
 
     assert (causes(list(live.entries)), live.size) == (["a", "b"], 2)
     assert causes(list(rest.entries)) == ["b"]
-    assert refusal.value.metadata == {"from_index": "3", "size": "2"}
+    assert refusal.value.metadata == {"from": "3", "end": "2"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from placet_logtail import Batch
 from placet_notification.domain import Delivery, Kind, Payload, State, Status, notification_id
 from placet_notification.store import METADATA, Lease, Store
 from placet_rpc.errors import AlreadyExists, NotFound
@@ -154,9 +155,9 @@ async def test_cursors_have_no_gaps_whatever_happens_at_once(
         return_exceptions=True,
     )
     assert any(isinstance(result, AlreadyExists) for result in results)
-    page, end = await store.after("default", 0, recipient=None, limit=100)
-    assert [notification.cursor for notification in page] == list(range(1, 21))
-    assert end == 20
+    page = await store.read("default", 1)
+    assert [notification.cursor for notification in page.items] == list(range(1, 21))
+    assert (page.next, page.end) == (21, 21)
 
 
 async def test_tenants_see_nothing_of_each_other(store: Store, make_payload: Callable[..., Payload]) -> None:
@@ -172,8 +173,8 @@ async def test_tenants_see_nothing_of_each_other(store: Store, make_payload: Cal
         with pytest.raises(NotFound):
             await store.delivered(tenant, foreign, now=NOW)
         assert await store.newest(tenant, approval_id=None, before=None, limit=10) == [own]
-        assert await store.after(tenant, 0, recipient=None, limit=10) == ([own.notification], 1)
-    assert await store.ends(["default", "other", "nobody"]) == {"default": 1, "other": 1}
+        assert await store.read(tenant, 0) == Batch([own.notification], 2, 2)
+    assert await store.ends(["default", "other", "nobody"]) == {"default": 2, "other": 2, "nobody": 1}
 
 
 async def test_deliveries_are_listed_newest_first_in_pages(
@@ -196,12 +197,12 @@ async def test_a_stream_can_be_read_for_one_recipient(
 ) -> None:
     for number, who in enumerate(["alice@example.com", "bob@example.com", "alice@example.com"]):
         await claimed(store, "default", str(number), make_payload(recipient=who))
-    page, end = await store.after("default", 1, recipient="alice@example.com", limit=10)
-    assert ([notification.cursor for notification in page], end) == ([3], 3)
+    page = await store.read("default", 2, "alice@example.com")
+    assert ([notification.cursor for notification in page.items], page.next, page.end) == ([3], 4, 4)
 
 
 async def test_a_tenant_without_notifications_has_an_empty_stream(store: Store) -> None:
-    assert await store.after("nobody", 0, recipient=None, limit=10) == ([], 0)
+    assert await store.read("nobody", 1) == Batch([], 1, 1)
 
 
 def test_ids_differ_by_tenant_and_key_and_by_nothing_else() -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from placet_notification.domain import Payload
+from placet_logtail import Batch, LiveStream
+from placet_notification.domain import Notification, Payload
 from placet_notification.store import Lease, Store
-from placet_notification.stream import Step, Stream
 from placet_rpc.errors import OutOfRange
 
 MakePayload = Callable[..., Payload]
@@ -21,143 +21,156 @@ async def tell(store: Store, payload: Payload, *keys: int, tenant: str = "defaul
         await store.claim(tenant, str(key), payload, Lease("x", now, now + timedelta(seconds=9)))
 
 
+Follower = AsyncGenerator[Batch[Notification], None]
+
+
+def streaming(store: Store, *, sign_of_life: float = 5.0, poll: float = 1.0) -> LiveStream[Notification]:
+    return LiveStream(store, sign_of_life=sign_of_life, poll=poll)
+
+
 def following(
-    stream: Stream, after: int = 0, *, recipient: str | None = None, tenant: str = "default"
-) -> AsyncGenerator[Step, None]:
-    return stream.follow(tenant, after, recipient=recipient)
+    stream: LiveStream[Notification],
+    store: Store,
+    start: int = 1,
+    *,
+    recipient: str | None = None,
+    tenant: str = "default",
+) -> Follower:
+    return stream.follow(tenant, start, lambda cursor: store.read(tenant, cursor, recipient))
 
 
-async def take(follower: AsyncGenerator[Step, None], count: int) -> list[int]:
-    """The cursors of the next `count` notifications; signs of life are passed over."""
+async def take(follower: Follower, count: int) -> list[int]:
+    """The cursors of the next `count` notifications or more; signs of life are passed over."""
     cursors: list[int] = []
     async with asyncio.timeout(10):
         while len(cursors) < count:
-            step = await anext(follower)
-            if step.notification is not None:
-                assert step.cursor == step.notification.cursor
-                cursors.append(step.cursor)
+            cursors += [notification.cursor for notification in (await anext(follower)).items]
     return cursors
+
+
+async def sign(follower: Follower) -> int:
+    """Where to resume, by the next batch, which is a sign of life."""
+    batch = await anext(follower)
+    assert not batch.items
+    return batch.next
 
 
 async def test_history_comes_first_then_a_sign_of_life_then_what_is_new(
     store: Store, make_payload: MakePayload
 ) -> None:
-    stream = Stream(store)
+    stream = streaming(store)
     await tell(store, make_payload(), *range(130))
-    async with aclosing(following(stream, after=5)) as follower:
+    async with aclosing(following(stream, store, start=6)) as follower:
         assert await take(follower, 125) == list(range(6, 131))
-        assert await anext(follower) == Step(None, 130)
+        assert await sign(follower) == 131
         waiting = asyncio.create_task(take(follower, 1))
         await asyncio.sleep(0)
         await tell(store, make_payload(), 130)
-        stream.ring("default")
+        stream.wake("default")
         assert await waiting == [131]
-    await stream.close()
 
 
-async def test_a_stream_resumes_after_the_cursor_seen_last(
+async def test_a_stream_resumes_from_where_it_was_left(
     sqlite_store: Store, make_payload: MakePayload
 ) -> None:
-    stream = Stream(sqlite_store)
+    stream = streaming(sqlite_store)
     await tell(sqlite_store, make_payload(), *range(6))
-    async with aclosing(following(stream)) as follower:
-        first = await take(follower, 4)
-    async with aclosing(following(stream, after=first[-1])) as follower:
-        assert await take(follower, 2) == [5, 6]
-    await stream.close()
+    async with aclosing(following(stream, sqlite_store)) as follower:
+        resume_at = (await anext(follower)).next
+    await tell(sqlite_store, make_payload(), 6, 7)
+    async with aclosing(following(stream, sqlite_store, resume_at)) as follower:
+        assert await take(follower, 2) == [7, 8]
+    async with aclosing(following(stream, sqlite_store, start=5)) as follower:
+        assert await take(follower, 4) == [5, 6, 7, 8]
 
 
 async def test_people_see_their_own_and_resume_past_the_others(
     sqlite_store: Store, make_payload: MakePayload
 ) -> None:
-    stream = Stream(sqlite_store)
+    stream = streaming(sqlite_store)
     await tell(sqlite_store, make_payload(recipient="alice@example.com"), 1)
     await tell(sqlite_store, make_payload(recipient="bob@example.com"), 2, 3)
-    async with aclosing(following(stream, recipient="alice@example.com")) as follower:
+    async with aclosing(following(stream, sqlite_store, recipient="alice@example.com")) as follower:
         assert await take(follower, 1) == [1]
-        assert await anext(follower) == Step(None, 3)
-    await stream.close()
+        assert await sign(follower) == 4
 
 
 async def test_tenants_have_their_own_streams(sqlite_store: Store, make_payload: MakePayload) -> None:
-    stream = Stream(sqlite_store)
+    stream = streaming(sqlite_store)
     await tell(sqlite_store, make_payload(), 1, 2)
     await tell(sqlite_store, make_payload(), 1, tenant="other")
-    async with aclosing(following(stream, tenant="other")) as follower:
+    async with aclosing(following(stream, sqlite_store, tenant="other")) as follower:
         assert await take(follower, 1) == [1]
-        assert await anext(follower) == Step(None, 1)
-    await stream.close()
+        assert await sign(follower) == 2
 
 
 async def test_signs_of_life_come_regularly(sqlite_store: Store) -> None:
-    stream = Stream(sqlite_store, sign_of_life=0.05)
-    async with aclosing(following(stream)) as follower, asyncio.timeout(10):
-        assert [await anext(follower) for _ in range(3)] == [Step(None, 0)] * 3
-    await stream.close()
+    stream = streaming(sqlite_store, sign_of_life=0.05)
+    async with aclosing(following(stream, sqlite_store)) as follower, asyncio.timeout(10):
+        assert [await sign(follower) for _ in range(3)] == [1] * 3
 
 
 async def test_signs_of_life_come_even_while_others_are_told(
     sqlite_store: Store, make_payload: MakePayload
 ) -> None:
-    stream = Stream(sqlite_store, sign_of_life=0.1)
+    stream = streaming(sqlite_store, sign_of_life=0.1)
 
     async def tell_bob() -> None:
         for number in range(10_000):
             await tell(sqlite_store, make_payload(recipient="bob@example.com"), number)
-            stream.ring("default")
+            stream.wake("default")
             await asyncio.sleep(0.01)
 
     telling = asyncio.create_task(tell_bob())
-    async with aclosing(following(stream, recipient="alice@example.com")) as follower, asyncio.timeout(10):
-        cursors = [(await anext(follower)).cursor for _ in range(4)]
+    async with (
+        aclosing(following(stream, sqlite_store, recipient="alice@example.com")) as follower,
+        asyncio.timeout(10),
+    ):
+        cursors = [await sign(follower) for _ in range(4)]
     telling.cancel()
     await asyncio.wait([telling])
     assert cursors == sorted(cursors)
-    assert cursors[-1] > 0
-    await stream.close()
+    assert cursors[-1] > 1
 
 
 async def test_what_another_replica_adds_is_seen_without_being_told(
     store: Store, make_payload: MakePayload
 ) -> None:
-    stream = Stream(store, sign_of_life=60, poll=0.05)
-    async with aclosing(following(stream)) as follower:
-        assert await anext(follower) == Step(None, 0)
+    stream = streaming(store, sign_of_life=60, poll=0.05)
+    async with stream, aclosing(following(stream, store)) as follower:
+        assert await sign(follower) == 1
         waiting = asyncio.create_task(take(follower, 1))
         await asyncio.sleep(0)
         await tell(store, make_payload(), 1)
         assert await waiting == [1]
-    await stream.close()
 
 
 async def test_a_follower_that_does_not_read_holds_one_page(
     sqlite_store: Store, make_payload: MakePayload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream = Stream(sqlite_store)
+    stream = streaming(sqlite_store)
     await tell(sqlite_store, make_payload(), *range(120))
-    limits: list[int] = []
-    after = sqlite_store.after
+    read_from: list[int] = []
+    read = sqlite_store.read
 
-    async def counted(tenant: str, cursor: int, *, recipient: str | None, limit: int) -> object:
-        limits.append(limit)
-        return await after(tenant, cursor, recipient=recipient, limit=limit)
+    async def counted(tenant: str, cursor: int, recipient: str | None = None) -> object:
+        read_from.append(cursor)
+        return await read(tenant, cursor, recipient)
 
-    monkeypatch.setattr(sqlite_store, "after", counted)
-    async with aclosing(following(stream)) as follower:
-        await anext(follower)
-        stream.ring("default")
+    monkeypatch.setattr(sqlite_store, "read", counted)
+    async with aclosing(following(stream, sqlite_store)) as follower:
+        assert len((await anext(follower)).items) == 100
+        stream.wake("default")
         await asyncio.sleep(0.05)
-        assert limits == [100]
-    await stream.close()
+        assert read_from == [1]
 
 
-@pytest.mark.parametrize("after", [3, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("start", [4, 2**63, 2**64 - 1])
 async def test_a_cursor_that_was_never_given_is_refused(
-    store: Store, make_payload: MakePayload, after: int
+    store: Store, make_payload: MakePayload, start: int
 ) -> None:
-    stream = Stream(store)
+    stream = streaming(store)
     await tell(store, make_payload(), 1, 2)
-    async with aclosing(following(stream, after=after)) as follower:
-        with pytest.raises(OutOfRange, match="the stream ends at 2"):
+    async with aclosing(following(stream, store, start=start)) as follower:
+        with pytest.raises(OutOfRange, match="The stream ends at 3"):
             await anext(follower)
-    await stream.close()

@@ -1,12 +1,12 @@
-"""An entry of the log as its leaf tells of it: where it belongs, and the commitments to its erasable values.
+"""Entries of the log, read from their leaves: where each belongs, and its commitments to erasable values.
 
-The leaf is a `placet.event.v1.Entry` in protobuf's wire format (https://protobuf.dev/programming-guides/encoding),
-which is read here without any schema but the numbers below.
+A leaf is a `placet.event.v1.Entry` in protobuf's wire format (https://protobuf.dev/programming-guides/encoding).
+It is read here without a schema but the field numbers below.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
@@ -22,7 +22,7 @@ _NUMBERS = 1 << 29
 _VARINT, _BYTES = 0, 2
 _FIXED = {1: 8, 5: 4}
 
-ERASABLE: Mapping[str, tuple[int, int]] = {
+ERASABLE: Mapping[str, tuple[int, ...]] = {
     "event.actor.name": (_ACTOR, 2),
     "event.received.title": (16, 2),
     "event.received.required_approver": (16, 11),
@@ -42,32 +42,38 @@ ERASABLE: Mapping[str, tuple[int, int]] = {
     "event.decided.reasoning": (29, 9),
     "event.erased.reason": (32, 2),
 }
-"""The erasable fields of the contract, by path: the number of the event's part, and the field's in it."""
+"""Erasable fields of the contract: the path, and the numbers of the fields on it from Event on.
+
+A name that ends in `[]` is a repeated field; the path of one value has its index there, from 0 in decimal:
+`event.received.assignments[0].people[1]` (see Disclosure in placet/audit/v1/proof.proto).
+"""
 
 ERASED = 32
-"""The number of the event that says that a request's values were erased; its field 1 is the request."""
+"""Number of the event that says that a request's values were erased."""
 
 SALT_BYTES = 16
-"""How long the salt of a commitment is."""
+"""Length of the salt of a commitment."""
 
-Wire = Mapping[int, int | bytes | None]
-"""A message's fields by number; None: it is there more than once, or of a kind that nothing read here has."""
+Wire = Mapping[int, Sequence[int | bytes | None]]
+"""Values of a message's fields in their order, by field number. None: a wire type that no field here has."""
 
 _Value = TypeVar("_Value", int, bytes)
 
 
 def commitment(salt: bytes, value: str) -> bytes:
-    """SHA-256(salt || UTF-8 of value), 32 bytes."""
-    # A text from elsewhere may hold halves of characters. It was never committed to, and must not raise.
+    """Returns SHA-256(salt || UTF-8 of value), 32 bytes."""
+    # A text from elsewhere may hold lone surrogates. It was never committed to, and must not raise.
     return sha256(salt + value.encode(errors="surrogatepass")).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What a leaf says. `approval_id` and `number` are empty for events of the tenant itself; `body` is the
-    number of its event in the contract, `cause_id` what made it; `erases` the request whose values it says
-    were erased, if any, and `erased_values` how many; `commitments` those of its erasable fields that have a
-    value, by path."""
+    """Content of a leaf.
+
+    `approval_id` and `number` are empty for events of the tenant itself. `body` is the number of its event in
+    the contract, `cause_id` the command or step that caused it. `erases`: the request whose values it says
+    were erased, if any; `erased_values`: how many. `commitments`: those to its erasable values, by path.
+    """
 
     tenant: str
     approval_id: str
@@ -80,7 +86,7 @@ class Leaf:
 
     @classmethod
     def parse(cls, leaf: bytes) -> Leaf:
-        """Reads a leaf. Raises NotProven for what is none, or where this could be read in two ways."""
+        """Parses a leaf. Raises NotProven if it is malformed, or could be read in two ways."""
         entry = _fields(leaf)
         event = _fields(_get(entry, _EVENT, b""))
         bodies = [number for number in event if number in _BODIES]
@@ -97,26 +103,50 @@ class Leaf:
             _text(erased, _ERASED_REQUEST),
             _get(erased, _ERASED_VALUES, 0),
             {
-                path: _commitment(path, wire)
-                for path, (part, field) in ERASABLE.items()
-                if part in parts and (wire := _get(parts[part], field, b""))
+                path: committed
+                for pattern, (part, *numbers) in ERASABLE.items()
+                if part in parts
+                for path, committed in _commitments(parts[part], pattern, numbers)
             },
         )
 
     def opened(self, path: str, salt: bytes, value: str) -> None:
-        """Raises NotProven unless salt and value are what this entry committed to at `path`."""
+        """Raises NotProven unless this entry committed to this salt and value at `path`."""
         committed = self.commitments.get(path)
         if committed is None:
             raise NotProven(f"the entry commits to nothing at {path}")
-        # Else a value's beginning could be passed off as salt.
+        # Otherwise the beginning of a value could be passed off as salt.
         if len(salt) != SALT_BYTES:
             raise NotProven(f"the salt of {path} has not {SALT_BYTES} bytes")
         if committed != commitment(salt, value):
             raise NotProven(f"the value of {path} is not what the entry committed to")
 
 
+def _commitments(part: Wire, pattern: str, numbers: Sequence[int]) -> Iterator[tuple[str, bytes]]:
+    """Yields the commitments in one part of an event, the actor or the body, with their paths."""
+    event, name, *names = pattern.split(".")
+    yield from _below(part, f"{event}.{name}.", names, numbers)
+
+
+def _below(
+    fields: Wire, prefix: str, names: Sequence[str], numbers: Sequence[int]
+) -> Iterator[tuple[str, bytes]]:
+    name, number = names[0], numbers[0]
+    if name.endswith("[]"):
+        found = [(f"{prefix}{name[:-1]}{at}]", one) for at, one in enumerate(_all(fields, number))]
+    else:
+        found = [(prefix + name, _get(fields, number, b""))]
+    for path, message in found:
+        if not message:
+            continue
+        if len(names) == 1:
+            yield path, _commitment(path, message)
+        else:
+            yield from _below(_fields(message), f"{path}.", names[1:], numbers[1:])
+
+
 def _commitment(path: str, erasable: bytes) -> bytes:
-    """What an erasable field of a leaf holds, if it holds anything."""
+    """Returns the commitment in an erasable field of a leaf, which must hold nothing else."""
     fields = _fields(erasable)
     committed = _get(fields, _COMMITMENT, b"")
     if len(fields) != 1 or len(committed) != _COMMITMENT_BYTES:
@@ -125,11 +155,24 @@ def _commitment(path: str, erasable: bytes) -> bytes:
 
 
 def _get(fields: Wire, number: int, default: _Value) -> _Value:
-    """A field's bytes, or its number of 32 bits; the default if it is absent."""
-    value = fields.get(number, default)
-    if not isinstance(value, type(default)) or (isinstance(value, int) and value >= 1 << 32):
+    """Returns the bytes, or the number of 32 bits, of a singular field; the default if it is absent."""
+    values = fields.get(number, (default,))
+    value = values[0]
+    if (
+        len(values) != 1
+        or not isinstance(value, type(default))
+        or (isinstance(value, int) and value >= 1 << 32)
+    ):
         raise NotProven(f"field {number} of an entry is not as it should be")
     return value
+
+
+def _all(fields: Wire, number: int) -> list[bytes]:
+    """Returns the values of a repeated field of messages."""
+    values = [value for value in fields.get(number, ()) if isinstance(value, bytes)]
+    if len(values) != len(fields.get(number, ())):
+        raise NotProven(f"field {number} of an entry is not as it should be")
+    return values
 
 
 def _text(fields: Wire, number: int) -> str:
@@ -140,7 +183,7 @@ def _text(fields: Wire, number: int) -> str:
 
 
 def _fields(message: bytes) -> Wire:
-    found: dict[int, int | bytes | None] = {}
+    found: dict[int, list[int | bytes | None]] = {}
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -155,7 +198,7 @@ def _fields(message: bytes) -> Wire:
         if end > len(message) or not 0 < number < _NUMBERS:
             raise NotProven("an entry holds a field that has no end, or a number that is none")
         value = size if kind == _VARINT else message[at:end]
-        found[number] = None if number in found or kind in _FIXED else value
+        found.setdefault(number, []).append(None if kind in _FIXED else value)
         at = end
     return found
 

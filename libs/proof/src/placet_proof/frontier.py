@@ -1,4 +1,4 @@
-"""How a tree grows, for who keeps a log or builds one again: no proof is verified with it."""
+"""Growth of a Merkle tree, for programs that keep a log or rebuild one. No proof is verified with it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from hashlib import sha256
 from placet_proof.tree import node_hash
 
 EMPTY_ROOT = sha256(b"").digest()
-"""The root of a tree without leaves."""
+"""Root of a tree without leaves."""
 
 
 class Frontier:
-    """A growing tree, known by the roots of the perfect subtrees that it consists of, from left to right."""
+    """A growing tree: the roots of the perfect subtrees that it consists of, from left to right."""
 
     def __init__(self, size: int = 0, roots: Sequence[bytes] = ()) -> None:
-        """A tree of `size` leaves; `roots`: one for each bit that is set in it, else ValueError."""
+        """Resumes a tree of `size` leaves. `roots`: one for each bit set in `size`, else ValueError."""
         if len(roots) != size.bit_count():
             raise ValueError(f"a tree of {size} leaves consists of {size.bit_count()} perfect subtrees")
         self.size = size
         self.roots = list(roots)
 
     def append(self, leaf: bytes) -> list[bytes]:
-        """Adds a leaf by its hash. Answers the roots of the subtrees that it completes, itself first."""
+        """Adds a leaf by its hash. Returns the roots of the subtrees that it completes, its hash first."""
         completed = [leaf]
-        # Each bit that is set at the size's end is a subtree as large as what stands to its right now.
+        # Each trailing bit that is set in the size is a subtree as large as the one completed to its right.
         while self.size >> (len(completed) - 1) & 1:
             completed.append(node_hash(self.roots.pop(), completed[-1]))
         self.roots.append(completed[-1])
@@ -32,12 +32,12 @@ class Frontier:
         return completed
 
     def root(self) -> bytes:
-        """The tree's root, 32 bytes."""
+        """Returns the root of the tree, 32 bytes."""
         return joined(self.roots)
 
 
 def joined(roots: Sequence[bytes]) -> bytes:
-    """The root of neighbouring perfect subtrees, given from left (larger) to right (smaller)."""
+    """Returns the root over adjacent perfect subtrees, given from left (larger) to right (smaller)."""
     if not roots:
         return EMPTY_ROOT
     *others, root = roots

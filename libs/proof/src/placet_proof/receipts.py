@@ -1,4 +1,4 @@
-"""A receipt: a request's whole path, each entry with its proof, under one signed checkpoint."""
+"""Receipts: the whole path of a request, each entry with its proof, under one signed checkpoint."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from placet_proof.tree import NotProven, leaf_hash, verify_inclusion
 
 @dataclass(frozen=True, slots=True)
 class ProvenEntry:
-    """An entry that is in the log. `values`: those of its erasable fields that the receipt discloses, by
-    path; `withheld`: the paths of those that it does not."""
+    """Entry that is proven to be in the log. `values`: the erasable values that the receipt discloses, by
+    path; `withheld`: the paths of the others."""
 
     index: int
     bytes: bytes
@@ -25,7 +25,7 @@ class ProvenEntry:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What a receipt proves: that its entries were in the log at its checkpoint, which `signers` signed
+    """Result of a verification: the entries were in the log at the checkpoint, which `signers` signed
     (witnesses with the time). `erased_at`: the index of the entry that says that values were erased."""
 
     approval_id: str
@@ -42,11 +42,10 @@ _DISCLOSURE = {"path", "salt", "value"}
 
 # Any: JSON, of which every part is checked before it is used.
 def verify_receipt(receipt: Mapping[str, Any], keys: Iterable[VerifierKey]) -> Proven:
-    """What a receipt (`placet.audit.v1.Receipt` as proto3 JSON) proves to one who trusts one of the keys.
+    """Verifies a receipt (`placet.audit.v1.Receipt` as proto3 JSON) for a reader who trusts one of the keys.
 
-    Raises NotProven, with a text that says what is wrong and where. The entries of the request are there
-    without gaps from its first; the last of them may be missing, unless it is closed, and values may have
-    been left out.
+    Raises NotProven, with a text that says what is wrong and where. The entries of the request are complete
+    from its first on. The last ones may be missing, unless it is closed, and values may have been left out.
     """
     try:
         _check_fields(receipt, _RECEIPT)
@@ -81,8 +80,11 @@ def _entry(entry: Mapping[str, Any], checkpoint: Checkpoint) -> ProvenEntry:
         leaf, values = Leaf.parse(raw), dict[str, str]()
         for one in _list(entry, "disclosures"):
             _check_fields(one, _DISCLOSURE)
-            leaf.opened(one["path"], decoded(one["salt"]), one.get("value", ""))
-            values[one["path"]] = one.get("value", "")
+            path, value = one["path"], one.get("value", "")
+            leaf.opened(path, decoded(one["salt"]), value)
+            if path in values:
+                raise NotProven(f"the value of {path} is disclosed twice")
+            values[path] = value
     except NotProven as error:
         raise NotProven(f"entry {index}: {error}") from error
     withheld = tuple(path for path in leaf.commitments if path not in values)
@@ -90,13 +92,13 @@ def _entry(entry: Mapping[str, Any], checkpoint: Checkpoint) -> ProvenEntry:
 
 
 def _check_fields(message: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raises NotProven where something is said that nobody verifies."""
+    """Raises NotProven for a field that nothing here verifies."""
     if unknown := [name for name in message if name not in known]:
         raise NotProven(f"{unknown[0]!r} has no place in a receipt")
 
 
 def _list(message: Mapping[str, Any], name: str) -> list[Any]:
-    """Proto3 JSON leaves out what has its default. Raises TypeError."""
+    """Returns a repeated field, which proto3 JSON omits when it is empty. Raises TypeError."""
     found = message.get(name, [])
     if not isinstance(found, list):
         raise TypeError(f"{name!r} is no list")
@@ -104,7 +106,7 @@ def _list(message: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _index(given: object) -> int:
-    """Proto3 JSON writes numbers of 64 bits as text. Raises ValueError, TypeError."""
+    """Returns a number of 64 bits, which proto3 JSON writes as text. Raises ValueError."""
     if isinstance(given, str) and NUMBER.fullmatch(given):
         return int(given)
     if isinstance(given, int) and not isinstance(given, bool):

@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 6962, section 2.1 (the same in RFC 9162): its hashes and its proofs."""
+"""Merkle tree of RFC 6962, section 2.1, and RFC 9162: hashes, and the verification of proofs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from hashlib import sha256
 
 
 class NotProven(Exception):
-    """Something does not prove what it should; the text says what, and where."""
+    """A proof, note, leaf or receipt is not valid; the text says what is wrong, and where."""
 
 
 def leaf_hash(leaf: bytes) -> bytes:
-    """SHA-256(0x00 || leaf), 32 bytes."""
+    """Returns SHA-256(0x00 || leaf), 32 bytes."""
     return sha256(b"\x00" + leaf).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """SHA-256(0x01 || left || right), 32 bytes."""
+    """Returns SHA-256(0x01 || left || right), 32 bytes."""
     return sha256(b"\x01" + left + right).digest()
 
 
@@ -42,15 +42,15 @@ def verify_consistency(
 ) -> None:
     """Raises NotProven unless the tree of `second` leaves begins with the whole tree of `first` leaves.
 
-    RFC 9162, section 2.1.4. Of one size are only equal trees, by an empty proof. Nothing follows from an
-    empty tree, so there is no proof from it, and none to a smaller one.
+    RFC 9162, section 2.1.4. Trees of one size must be equal, and the proof empty. There is no proof from an
+    empty tree, from which nothing follows, and none to a smaller tree.
     """
     _check_hashes(first_root, second_root, *proof)
     if first == second and not proof and first_root == second_root:
         return
     if not 0 < first < second or not proof:
         raise NotProven(f"this proves nothing from {first} to {second} leaves")
-    # The proof begins with the last perfect subtree of the first tree, unless it is the whole of it.
+    # The proof begins with the last perfect subtree of the first tree, unless that is the whole tree.
     level = (first & -first).bit_length() - 1
     hashes = list(proof) if first != 1 << level else [first_root, *proof]
     below, total = _siblings(first - 1, second, level)
@@ -67,8 +67,8 @@ def verify_consistency(
 
 
 def _siblings(index: int, size: int, level: int) -> tuple[int, int]:
-    """How many siblings a leaf's ancestors have from a level on: below the place where its path leaves the
-    tree's right border, on either side; and in all, those at the border included, which stand to the left."""
+    """Counts the siblings of a leaf's ancestors from a level on: those below the level where its path meets
+    the tree's right border, which stand on either side; and all, with those on the border to the left."""
     below = (index ^ size - 1).bit_length()
     return below - level, below - level + (index >> below).bit_count()
 

@@ -19,15 +19,17 @@ from placet_approval.config import Settings
 from placet_approval.erasure import Eraser
 from placet_approval.intake.service import Intake
 from placet_approval.intake.start import Starter
-from placet_approval.projection.feed import Feed
+from placet_approval.projection.projections import Projections
 from placet_approval.queries import Reader
 from placet_approval.recovery.intake import Sweeper
 from placet_approval.recovery.workflows import Reviver
 from placet_approval.servicer import ApprovalServicer
 from placet_approval.store.pending_commands import Notes
 from placet_approval.store.requests import RequestStore
+from placet_approval.store.tables import LOG
 from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import BadPolicy, load
+from placet_logtail import Consumers, LeaseStore
 from placet_rpc.client import channel
 from placet_rpc.refusals import OnAccessRefused, RefusalRecorder
 from placet_rpc.server import CannotListen, Endpoint, serve
@@ -69,20 +71,21 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             )
         )
         requests, views, notes = RequestStore(database), ViewStore(database), Notes(database)
-        feed = Feed(log, views, requests, holder=settings.replica)
-        stack.push_async_callback(feed.close)
+        consumers = Consumers(LeaseStore(database, LOG), holder=settings.replica)
+        stack.push_async_callback(consumers.close)
+        projections = Projections(log, views, requests, consumers)
         for tenant in await requests.tenants():
-            feed.of(tenant)
+            projections.of(tenant)
         starter = Starter(workflows, notes)
-        intake = Intake(requests, views, feed, log, starter, policies, settings.clock_scale)
+        intake = Intake(requests, views, projections, log, starter, policies, settings.clock_scale)
         patience = timedelta(seconds=settings.sweep_after)
         sweeper = Sweeper(requests, intake, patience)
         reviver = Reviver(requests, notes, log, workflows, starter, patience)
         servicer = ApprovalServicer(
             intake,
-            Door(notes, views, feed, log, workflows, reviver),
-            Reader(requests, views, feed, log, settings.pulse),
-            Eraser(requests, feed, log, timedelta(days=settings.retention_days)),
+            Door(notes, views, projections, log, workflows, reviver),
+            Reader(requests, views, projections, log, settings.pulse),
+            Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
             judge_budget=settings.judge_budget,
         )

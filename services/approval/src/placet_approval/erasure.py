@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.errors import unknown_approval
-from placet_approval.projection.feed import Feed
+from placet_approval.projection.projections import Projections
 from placet_approval.retention import check_closed, check_kept
 from placet_approval.store.requests import RequestStore
 from placet_rpc import deadlines
@@ -26,13 +26,13 @@ class Eraser:
     def __init__(
         self,
         requests: RequestStore,
-        feed: Feed,
+        projections: Projections,
         log: AuditLog,
         retention: timedelta,
     ) -> None:
         """`retention`: how long a request is kept after it was closed."""
         self._requests = requests
-        self._feed = feed
+        self._projections = projections
         self._log = log
         self._retention = retention
 
@@ -51,7 +51,7 @@ class Eraser:
         if not before_retention:
             check_kept(close_time, self._retention, datetime.now(UTC))
         entry = await self._log.erase(caller.tenant, approval_id, actor_of(caller), reason)
-        await self._feed.of(caller.tenant).reached(entry.index, _patience())
+        await self._projections.of(caller.tenant).reached(entry.index, _patience())
         return entry
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
@@ -13,12 +13,13 @@ from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.commands.handler import last_index_of
 from placet_approval.content.rendering import RENDERING
 from placet_approval.errors import erased, unknown_approval
-from placet_approval.projection.feed import Feed, Listener
-from placet_approval.projection.fold import Happened, folded, shown_as
+from placet_approval.projection.fold import AppliedEvent, folded, shown_as
+from placet_approval.projection.projections import Projections
 from placet_approval.store.requests import Content, Request, RequestStore
 from placet_approval.store.view import Filter, Shown, ViewStore
 from placet_approval.visibility import Sight
 from placet_domain.state import Judged
+from placet_logtail import Listener
 from placet_rpc.calls import stopping
 from placet_rpc.errors import NotFound, Unavailable
 
@@ -30,22 +31,22 @@ class Reader:
     """Answers questions about requests. Raises NotFound for what the caller may not see."""
 
     def __init__(
-        self, requests: RequestStore, views: ViewStore, feed: Feed, log: AuditLog, pulse: float
+        self, requests: RequestStore, views: ViewStore, projections: Projections, log: AuditLog, pulse: float
     ) -> None:
         self._requests = requests
         self._views = views
-        self._feed = feed
+        self._projections = projections
         self._log = log
         self._pulse = pulse
 
     async def up_to(self, tenant: str, log_index: int, timeout: float) -> None:
         """Waits until the view holds everything up to `log_index`. Raises Unavailable (NOT_YET_READ)."""
-        feed = self._feed.of(tenant)
-        if log_index and not await feed.reached(log_index, timeout):
+        projection = self._projections.of(tenant)
+        if log_index and not await projection.reached(log_index, timeout):
             raise Unavailable(
                 "the view has not got that far yet; ask again",
                 reason="NOT_YET_READ",
-                metadata={"log_index": str(await feed.view_position() - 1), "wanted": str(log_index)},
+                metadata={"log_index": str(await projection.view_position() - 1), "wanted": str(log_index)},
             )
 
     async def get(self, sight: Sight, approval_id: str) -> approval_pb2.Approval:
@@ -63,13 +64,16 @@ class Reader:
         self, sight: Sight, wanted: Filter, size: int, token: str
     ) -> tuple[list[approval_pb2.Approval], str]:
         """One page of requests, and the token of the next."""
-        self._feed.of(sight.tenant)
+        self._projections.of(sight.tenant)
         return await self._views.page(sight, wanted, size, token)
 
     async def outcome(self, sight: Sight, approval_id: str, timeout: float) -> approval_pb2.Approval:
         """The request once it is closed, or as it is after `timeout` seconds, or when the server stops."""
         deadline, stop = time.monotonic() + timeout, stopping()
-        with self._feed.of(sight.tenant).listening(approval_id) as listener, _when(stop, listener.wake):
+        with (
+            self._projections.of(sight.tenant).listening(approval_id) as listener,
+            _when(stop, listener.wake),
+        ):
             shown = await self._shown(sight, approval_id)
             while not (_closed(shown) or stop.is_set()) and (remaining := deadline - time.monotonic()) > 0:
                 heard = await listener.next(remaining)
@@ -80,18 +84,19 @@ class Reader:
         self, sight: Sight, wanted: Filter, from_index: int | None
     ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
         """What happens to requests that are wanted and may be seen, for ever."""
-        feed = self._feed.of(sight.tenant)
-        start = await feed.head() if from_index is None else from_index
-        async for batch, following in feed.since(start, self._pulse):
-            for happened in batch:
-                if _is_wanted(happened, sight, wanted):
+        watch = self._projections.of(sight.tenant).watch(
+            from_index, lambda applied: _is_wanted(applied, sight, wanted), self._pulse
+        )
+        async with aclosing(watch) as batches:
+            async for batch in batches:
+                for applied in batch.items:
                     yield approval_service_pb2.WatchApprovalsResponse(
-                        approval=happened.shown.approval,
-                        entry=happened.stored,
-                        next_log_index=happened.stored.index + 1,
+                        approval=applied.shown.approval,
+                        entry=applied.stored,
+                        next_log_index=applied.index + 1,
                     )
-            if not batch:
-                yield approval_service_pb2.WatchApprovalsResponse(next_log_index=following)
+                if not batch.items:
+                    yield approval_service_pb2.WatchApprovalsResponse(next_log_index=batch.next)
 
     async def content(self, sight: Sight, approval_id: str, digest: bytes) -> tuple[Content, Request]:
         """A request's content, and the request. Raises NotFound (ERASED) where the caller may know it."""
@@ -128,14 +133,14 @@ class Reader:
 
     async def _shown(self, sight: Sight, approval_id: str) -> Shown:
         # The listener before the view: what the view does not know yet is heard.
-        with self._feed.of(sight.tenant).listening(approval_id) as listener:
+        with self._projections.of(sight.tenant).listening(approval_id) as listener:
             found = await self._views.get(sight.tenant, approval_id)
             shown = await self._settled(found, listener) if isinstance(found, Request) else found
         if shown is None or not sight.covers(shown.approval.requester, shown.asked):
             raise unknown_approval(approval_id)
         return shown
 
-    async def _settled(self, request: Request, listener: Listener) -> Shown | None:
+    async def _settled(self, request: Request, listener: Listener[AppliedEvent]) -> Shown | None:
         """A request that was accepted a moment ago: waits until the view has it, at most SETTLING seconds;
         then tells what the log says."""
         heard = await listener.next(SETTLING)
@@ -174,8 +179,8 @@ def _closed(shown: Shown) -> bool:
     return shown.approval.outcome.HasField("waited")
 
 
-def _is_wanted(happened: Happened, sight: Sight, wanted: Filter) -> bool:
-    approval, asked = happened.shown.approval, happened.shown.asked
+def _is_wanted(applied: AppliedEvent, sight: Sight, wanted: Filter) -> bool:
+    approval, asked = applied.shown.approval, applied.shown.asked
     if not sight.covers(approval.requester, asked):
         return False
     if wanted.states and event_pb2.State.Name(approval.state) not in wanted.states:

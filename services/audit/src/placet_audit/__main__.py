@@ -10,10 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
-from placet.event.v1 import event_pb2
 from placet_audit.config import PREFIX, Settings
-from placet_audit.feed import Feed
-from placet_audit.leaf import disclose
+from placet_audit.log_stream import LogStream
 from placet_audit.proof_service import ProofService
 from placet_audit.sequencer import Sequencer
 from placet_audit.servicer import AuditServicer, appending_by
@@ -45,22 +43,18 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Endpoint, Refusal
     keys = settings.log_keys()
     async with opened(settings) as database:
         store = Store(database, keys)
-        feed = Feed(
-            store,
-            disclose,
-            keep_bytes=settings.tail_bytes,
-            poll_interval=settings.tail_poll,
-            pulse=settings.tail_pulse,
+        stream = LogStream(
+            store, keep=settings.tail_bytes, poll=settings.tail_poll, sign_of_life=settings.tail_pulse
         )
         sequencer = Sequencer(
-            store, feed.publish, queue_limit=settings.queue_limit, batch_limit=settings.batch_limit
+            store, stream.publish_entries, queue_limit=settings.queue_limit, batch_limit=settings.batch_limit
         )
         endpoint = Endpoint(
             audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
-            AuditServicer(store, sequencer, feed, ProofService(database, keys), keys),
+            AuditServicer(store, sequencer, stream, ProofService(database, keys), keys),
         )
-        async with running(sequencer, feed):
+        async with stream, running(sequencer):
             append = appending_by(sequencer.append)
             yield endpoint, RefusalRecorder(append, per_minute=settings.refusals_per_minute)
 
@@ -76,16 +70,14 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def running(sequencer: Sequencer, feed: Feed[event_pb2.LogEntry]) -> AsyncIterator[None]:
-    """The log at work. If a part of it fails, the whole process ends: half a log is none."""
+async def running(sequencer: Sequencer) -> AsyncIterator[None]:
+    """The log at work. If it fails, the whole process ends."""
     async with asyncio.TaskGroup() as parts:
         parts.create_task(sequencer.run())
-        parts.create_task(feed.run())
         try:
             yield
         finally:
             sequencer.close()
-            feed.close()
 
 
 def main() -> int:

@@ -163,11 +163,6 @@ def erasure_causes(approval_id: str) -> list[str]:
     return [f"{_ERASURE}{approval_id}/{number}" for number in range(1, MAX_ERASURES + 1)]
 
 
-def may_erase(entry: Entry) -> bool:
-    """Whether an entry may be one that says that values of earlier ones were erased."""
-    return entry.approval_id == TENANT_LEVEL and entry.draft.cause_id.startswith(_ERASURE)
-
-
 def check_append(append: Append) -> None:
     """Raise InvalidArgument if an append could not be stored, or not be answered in one message."""
     violations = [
@@ -195,7 +190,7 @@ def check_reach(from_index: int, size: int) -> None:
         raise OutOfRange(
             f"The log holds {size} entries; it does not reach index {from_index}.",
             reason="BEYOND_END",
-            metadata={"from_index": str(from_index), "size": str(size)},
+            metadata={"from": str(from_index), "end": str(size)},
         )
 
 

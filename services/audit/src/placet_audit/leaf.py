@@ -1,12 +1,11 @@
-"""The bytes of an entry: what is hashed, and what is kept beside it so that it can be erased.
+"""Leaves: the bytes of an entry that are hashed, and the disclosures beside them, which can be erased.
 
 A leaf is the deterministic serialization of `placet.event.v1.Entry` in which every `Erasable` that has
 a value holds nothing but its commitment, SHA-256(salt || UTF-8 of value), with 16 random bytes of salt.
-An `Erasable` that is absent or empty stays as the writer left it, without commitment: it hides nothing,
-and there is nothing to erase.
+An `Erasable` that is absent or empty stays as the writer left it, without commitment: there is nothing to
+erase. Paths are those of `placet.audit.v1.Disclosure`.
 
-Which fields are erasable is read from the message descriptors, so that a new field of that type is
-sealed from its first day.
+The erasable fields are found in the message descriptors, so that a new field of that type is sealed too.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from placet_proof import SALT_BYTES, commitment
 from placet_rpc.errors import DataLoss, FieldViolation, InvalidArgument
 
 _ERASABLE = event_pb2.Erasable.DESCRIPTOR.full_name
-# Each is called with messages of its own kind alone; hence Any.
+# Any: each function takes messages of its own type.
 _TIMES: Mapping[str, Callable[[Any], object]] = {
     Timestamp.DESCRIPTOR.full_name: Timestamp.ToDatetime,
     Duration.DESCRIPTOR.full_name: Duration.ToJsonString,
@@ -37,11 +36,10 @@ _TIMES: Mapping[str, Callable[[Any], object]] = {
 
 
 def seal(entry: event_pb2.Entry, *, field: str = "event") -> Draft:
-    """Seal an entry as its leaf and the disclosures that open it. Empties the entry's values.
+    """Seals an entry: returns its leaf with the disclosures that open it, and empties the entry's values.
 
-    Raises InvalidArgument for a time that is none, and for fields that this version does not know:
-    an erasable one among them would be hashed in the clear, for ever. `field` is where the caller gave
-    the event, for the error to name.
+    Raises InvalidArgument for an invalid time, and for unknown fields: an erasable value among them would be
+    hashed in the clear. `field` names the event in the caller's request, for the error.
     """
     _refuse_unknown_fields(entry, field)
     disclosures = []
@@ -60,7 +58,7 @@ def seal(entry: event_pb2.Entry, *, field: str = "event") -> Draft:
 
 
 def disclose(entry: Entry) -> event_pb2.LogEntry:
-    """The entry as it is answered: its leaf, and the values and salts of the fields that still exist.
+    """Returns the entry as callers get it: its leaf, with the values and salts that still exist.
 
     Raises DataLoss if what is stored cannot be read.
     """
@@ -87,8 +85,8 @@ def _refuse_unknown_fields(entry: event_pb2.Entry, field: str) -> None:
     size = entry.ByteSize()
     entry.DiscardUnknownFields()
     if entry.ByteSize() != size:
-        violation = FieldViolation(field, "holds fields that this AuditService is too old to know")
-        raise InvalidArgument("The event is of a newer contract.", violations=[violation])
+        violation = FieldViolation(field, "holds fields that the contract does not have")
+        raise InvalidArgument("The event has unknown fields.", violations=[violation])
 
 
 def _check_time(path: str, message: Message) -> None:
@@ -101,7 +99,7 @@ def _check_time(path: str, message: Message) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field on the way to erasable fields or times; `inner` is None where one is reached."""
+    """Field on a path to erasable values or times; `inner` is None at the end of the path."""
 
     name: str
     repeated: bool
@@ -132,7 +130,7 @@ def _walk_along(message: Message, fields: Mapping[int, _Field], prefix: str) -> 
 
 @functools.cache
 def _fields(descriptor: Descriptor) -> Mapping[int, _Field]:
-    """The fields of a message type that are, or lead to, erasable fields and times, by number."""
+    """Returns the fields of a message type that are, or lead to, erasable values and times, by number."""
     found = {}
     for field in descriptor.fields:
         inner_type = field.message_type
@@ -148,7 +146,7 @@ def _fields(descriptor: Descriptor) -> Mapping[int, _Field]:
     return found
 
 
-_STEP = re.compile(r"(\w+)(?:\[(\d+)\])?")
+_STEP = re.compile(r"(\w+)(?:\[(0|[1-9][0-9]{0,8})\])?", re.ASCII)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -167,7 +165,7 @@ def _resolve(message: Message, path: str) -> event_pb2.Erasable:
     for name, position in _steps(path):
         found = getattr(found, name)
         if position is not None:
-            found = found[position]  # type: ignore[index]  # a repeated field, or IndexError's kin
-    if not isinstance(found, event_pb2.Erasable):
-        raise ValueError(f"not an erasable field: {path!r}")  # noqa: TRY004  # damage, not a wrong call
+            found = found[position]  # type: ignore[index]  # a repeated field, or else TypeError
+    if not isinstance(found, event_pb2.Erasable) or not found.commitment:
+        raise ValueError(f"no commitment at {path!r}")
     return found

@@ -19,9 +19,9 @@ from placet_audit.domain import (
     check_append,
     check_reach,
 )
-from placet_audit.feed import Feed
 from placet_audit.leaf import disclose, seal
 from placet_audit.log_keys import LogKeys
+from placet_audit.log_stream import LogStream
 from placet_audit.merkle_store import inconsistent
 from placet_audit.proof_service import ProofService
 from placet_audit.sequencer import Sequencer
@@ -41,13 +41,13 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         self,
         store: Store,
         sequencer: Sequencer,
-        feed: Feed[event_pb2.LogEntry],
+        stream: LogStream,
         proofs: ProofService,
         keys: LogKeys,
     ) -> None:
         self._store = store
         self._sequencer = sequencer
-        self._feed = feed
+        self._stream = stream
         self._proofs = proofs
         self._keys = keys
 
@@ -65,7 +65,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         placed = await self._sequencer.append(append)
         entries = placed.new if placed.complete else (await self._stored(append)).entries
         return audit_service_pb2.AppendEventsResponse(
-            appended=bool(placed.new), entries=[self._feed.answer(entry) for entry in entries]
+            appended=bool(placed.new), entries=[self._stream.disclosed(entry) for entry in entries]
         )
 
     async def ListEvents(
@@ -98,9 +98,9 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> AsyncIterator[audit_service_pb2.TailEventsResponse]:
         """History, then the live log, until the caller goes away."""
-        async with aclosing(self._feed.tail(identity.current().tenant, request.from_index)) as stretches:
-            async for stretch in stretches:
-                yield audit_service_pb2.TailEventsResponse(entries=stretch.answers, size=stretch.size)
+        async with aclosing(self._stream.follow(identity.current().tenant, request.from_index)) as batches:
+            async for batch in batches:
+                yield audit_service_pb2.TailEventsResponse(entries=batch.items, size=batch.end)
 
     async def GetCheckpoint(
         self,
@@ -222,8 +222,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
 
         erasure = await self._store.erase(tenant, approval_id, check, announce)
         if erasure.is_new:
-            self._feed.forget(tenant)
-            self._feed.publish([erasure.entry])
+            self._stream.publish_entries([erasure.entry])
         return audit_service_pb2.EraseEventsResponse(entry=disclose(erasure.entry))
 
     def _vkeys(self, tenant: str) -> list[str]:

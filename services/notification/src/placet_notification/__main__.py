@@ -10,6 +10,7 @@ from datetime import timedelta
 from placet.approval.v1 import approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2_grpc
 from placet.notification.v1 import notification_service_pb2, notification_service_pb2_grpc
+from placet_logtail import LiveStream
 from placet_notification.channels import DeliveryChannel, LogChannel
 from placet_notification.config import Settings
 from placet_notification.content import ApprovalContent
@@ -18,7 +19,6 @@ from placet_notification.sender import Sender
 from placet_notification.servicer import NotificationServicer
 from placet_notification.smtp import EmailChannel
 from placet_notification.store import Store
-from placet_notification.stream import Stream
 from placet_rpc.client import channel
 from placet_rpc.refusals import OnAccessRefused, RefusalRecorder, appending_to
 from placet_rpc.server import CannotListen, Endpoint, serve
@@ -50,8 +50,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         ]
         store = Store(database)
         await stack.enter_async_context(purge_periodically(store.purge, timedelta(days=settings.keep_days)))
-        stream = Stream(store, sign_of_life=settings.sign_of_life, poll=settings.stream_poll)
-        stack.push_async_callback(stream.close)
+        stream = LiveStream(store, sign_of_life=settings.sign_of_life, poll=settings.stream_poll)
+        await stack.enter_async_context(stream)
         email = EmailChannel(
             settings.mail_server(),
             sender=settings.mail_from,
@@ -64,7 +64,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             store,
             channels,
             contents,
-            stream.ring,
+            stream.wake,
             attempt_seconds=settings.attempt_seconds,
             max_attempts=settings.attempts,
         )

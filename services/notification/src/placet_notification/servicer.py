@@ -11,10 +11,10 @@ from placet.event.v1 import event_pb2
 from placet.notification.v1 import notification_pb2 as pb
 from placet.notification.v1 import notification_service_pb2 as service_pb
 from placet.notification.v1 import notification_service_pb2_grpc as service_grpc
+from placet_logtail import LiveStream
 from placet_notification import domain
 from placet_notification.sender import Sender
 from placet_notification.store import Store
-from placet_notification.stream import Step, Stream
 from placet_rpc import deadlines, identity
 from placet_rpc.errors import FieldViolation, InvalidArgument
 from placet_rpc.paging import Listing, capped, number
@@ -51,7 +51,7 @@ _STATES_OUT = {state: number for number, state in _STATES.items()}
 class NotificationServicer(service_grpc.NotificationServiceServicer):
     """The RPCs of NotificationService."""
 
-    def __init__(self, store: Store, sender: Sender, stream: Stream) -> None:
+    def __init__(self, store: Store, sender: Sender, stream: LiveStream[domain.Notification]) -> None:
         self._store = store
         self._sender = sender
         self._stream = stream
@@ -110,11 +110,19 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
     ) -> AsyncIterator[service_pb.SubscribeResponse]:
         """History after the cursor, then live."""
         principal = identity.current()
+        tenant = principal.tenant
         recipient = None if principal.sees_all else principal.subject
-        follower = self._stream.follow(principal.tenant, request.after_cursor, recipient=recipient)
-        async with aclosing(follower) as steps:
-            async for step in steps:
-                yield _step(step)
+        follower = self._stream.follow(
+            tenant, request.after_cursor + 1, lambda cursor: self._store.read(tenant, cursor, recipient)
+        )
+        async with aclosing(follower) as batches:
+            async for batch in batches:
+                for notification in batch.items:
+                    yield service_pb.SubscribeResponse(
+                        notification=_notification(notification), cursor=notification.cursor
+                    )
+                if not batch.items:
+                    yield service_pb.SubscribeResponse(cursor=batch.next - 1)
 
 
 def _payload(request: service_pb.SendNotificationRequest) -> domain.Payload:
@@ -140,13 +148,6 @@ def _due(timestamp: Timestamp) -> datetime:
         raise InvalidArgument(
             "due is not a time", violations=[FieldViolation("due", "must lie in the years 1 to 9999")]
         ) from None
-
-
-def _step(step: Step) -> service_pb.SubscribeResponse:
-    response = service_pb.SubscribeResponse(cursor=step.cursor)
-    if step.notification is not None:
-        response.notification.CopyFrom(_notification(step.notification))
-    return response
 
 
 def _delivery(delivery: domain.Delivery) -> pb.Delivery:

@@ -7,7 +7,9 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
+from placet_logtail import Batch
 from placet_notification.domain import (
+    MAX_CURSOR,
     Channel,
     Delivery,
     Kind,
@@ -23,6 +25,9 @@ from placet_rpc.errors import AlreadyExists, NotFound
 from placet_storage import Database, UtcDateTime, truncate_wal_after_commit
 
 METADATA = sa.MetaData()
+
+# Notifications of a stream that are read at once.
+STREAM_PAGE = 100
 
 # Where each tenant's stream ends. Its row is locked by whoever adds to the stream, so that cursors have no
 # gaps and become visible in their order.
@@ -153,25 +158,18 @@ class Store:
             query = query.where(_D.cursor < before)
         return await self._database.query(_deliveries, query, operation="list_deliveries")
 
-    async def after(
-        self, tenant: str, cursor: int, *, recipient: str | None, limit: int
-    ) -> tuple[Sequence[Notification], int]:
-        """At most `limit` notifications after the cursor, oldest first, and the end of the stream then.
-
-        Fewer than `limit` means that there are no more up to that end. `recipient`: only theirs.
-        """
-        query = (
-            sa.select(DELIVERY)
-            .where(_D.tenant == tenant, _D.cursor > cursor)
-            .order_by(_D.cursor)
-            .limit(limit)
-        )
-        if recipient is not None:
-            query = query.where(_D.recipient == recipient)
-        return await self._database.query(_stream, query, tenant, operation="read_stream")
+    async def read(self, tenant: str, cursor: int, recipient: str | None = None) -> Batch[Notification]:
+        """A page of the tenant's stream from a cursor on, oldest first. `recipient`: only theirs."""
+        mine = sa.true() if recipient is None else _D.recipient == recipient
+        here = (_D.tenant == tenant, _D.cursor >= min(cursor, MAX_CURSOR), mine)
+        query = sa.select(DELIVERY).where(*here).order_by(_D.cursor).limit(STREAM_PAGE)
+        page, end = await self._database.query(_stream, query, tenant, operation="read_stream")
+        # Past what is not theirs, so that it is not read again.
+        following = page[-1].cursor + 1 if len(page) == STREAM_PAGE else max(end, cursor)
+        return Batch(page, following, end)
 
     async def ends(self, tenants: Sequence[str]) -> dict[str, int]:
-        """The last cursor of each of these tenants that has one."""
+        """The first cursor that each of these tenants' streams has not given yet."""
         return await self._database.query(_ends, tenants, operation="stream_ends")
 
 
@@ -362,13 +360,14 @@ def _deliveries(connection: sa.Connection, query: sa.Executable) -> Sequence[Del
 def _stream(
     connection: sa.Connection, query: sa.Executable, tenant: str
 ) -> tuple[Sequence[Notification], int]:
-    end = connection.scalar(sa.select(STREAM.c.last_cursor).where(STREAM.c.tenant == tenant))
-    return [delivery.notification for delivery in _deliveries(connection, query)], end or 0
+    end = _ends(connection, [tenant])[tenant]
+    return [delivery.notification for delivery in _deliveries(connection, query)], end
 
 
 def _ends(connection: sa.Connection, tenants: Sequence[str]) -> dict[str, int]:
     query = sa.select(STREAM.c.tenant, STREAM.c.last_cursor).where(STREAM.c.tenant.in_(tenants))
-    return {row.tenant: row.last_cursor for row in connection.execute(query)}
+    last = {row.tenant: row.last_cursor for row in connection.execute(query)}
+    return {tenant: last.get(tenant, 0) + 1 for tenant in tenants}
 
 
 def _delivery(row: _Row) -> Delivery:

@@ -9,12 +9,11 @@ from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_approval.store.erasure import redact
+from placet_logtail import Batch
 from placet_rpc.errors import DataLoss, OutOfRange, Unavailable
 from placet_rpc.identity import acting_for
 
 PAGE = 1000
-
-Tail = audit_service_pb2.TailEventsResponse
 
 
 class AuditLog:
@@ -67,15 +66,16 @@ class AuditLog:
             if not token:
                 return entries
 
-    async def tail(
-        self, tenant: str, from_index: int
-    ) -> AsyncGenerator[audit_service_pb2.TailEventsResponse, None]:
+    async def tail(self, tenant: str, from_index: int) -> AsyncGenerator[Batch[event_pb2.LogEntry], None]:
         """Every entry from an index on, as it becomes durable, until the stream breaks."""
         with acting_for(tenant):
             call = self._stub.TailEvents(audit_service_pb2.TailEventsRequest(from_index=from_index))
+        following = from_index
         try:
             async for response in call:
-                yield response
+                if response.entries:
+                    following = response.entries[-1].index + 1
+                yield Batch(response.entries, following, response.size)
         finally:
             call.cancel()
 
@@ -89,9 +89,9 @@ class AuditLog:
             return False
         if first is None:
             raise Unavailable("the tail of the audit log ended")
-        if known is None or first.size < size:
-            return first.size >= size
-        return bool(first.entries) and _lasting(first.entries[0]) == _lasting(known)
+        if known is None or first.end < size:
+            return first.end >= size
+        return bool(first.items) and _lasting(first.items[0]) == _lasting(known)
 
 
 def _lasting(entry: event_pb2.LogEntry) -> bytes:

@@ -14,9 +14,9 @@ from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.commands.inflight import Passage, Passages
 from placet_approval.errors import refused, reused, unknown_approval
-from placet_approval.projection.feed import Feed, Listener
-from placet_approval.projection.fold import Happened, folded
+from placet_approval.projection.fold import AppliedEvent, folded
 from placet_approval.projection.present import present
+from placet_approval.projection.projections import Projections
 from placet_approval.recovery.workflows import Reviver
 from placet_approval.store.pending_commands import Notes
 from placet_approval.store.view import Standing, ViewStore
@@ -24,6 +24,7 @@ from placet_domain import machine
 from placet_domain.commands import Command
 from placet_domain.events import RefusalReason, State
 from placet_domain.state import ApprovalState
+from placet_logtail import Listener
 from placet_rpc import deadlines
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 
@@ -64,7 +65,7 @@ class _Sent:
     time: datetime
     # By time.monotonic, until when its sender waits for it to be judged.
     deadline: float
-    listener: Listener
+    listener: Listener[AppliedEvent]
     standing: Standing
 
     @property
@@ -81,14 +82,14 @@ class Door:
         self,
         notes: Notes,
         views: ViewStore,
-        feed: Feed,
+        projections: Projections,
         log: AuditLog,
         workflows: Workflows,
         reviver: Reviver,
     ) -> None:
         self._notes = notes
         self._views = views
-        self._feed = feed
+        self._projections = projections
         self._log = log
         self._workflows = workflows
         self._reviver = reviver
@@ -102,7 +103,7 @@ class Door:
         ResourceExhausted when too many of its sender's are not judged yet; and what `Workflows` raises.
         """
         # The listener before the view: what the view does not know yet is heard.
-        with self._feed.of(tenant).listening(approval_id) as listener:
+        with self._projections.of(tenant).listening(approval_id) as listener:
             deadline = time.monotonic() + budget
             standing = await self._views.standing(tenant, approval_id)
             sent = _Sent(tenant, approval_id, command, datetime.now(UTC), deadline, listener, standing)
@@ -161,7 +162,7 @@ class Door:
         """Waits until the view holds an effect: learned from the log itself, it may be ahead of the view."""
         left = deadlines.remaining()
         patience = VIEW_PATIENCE if left is None else min(VIEW_PATIENCE, left - ANSWERING)
-        return await self._feed.of(tenant).reached(effect.log_index, patience)
+        return await self._projections.of(tenant).reached(effect.log_index, patience)
 
     async def _known(self, sent: _Sent) -> Known | None:
         """What to judge the command by; None when nothing is known well enough, and the workflow judges.
@@ -228,12 +229,12 @@ def _check(state: ApprovalState, command: Command) -> None:
         raise refused(refusal, machine.explain_refusal(state, refusal), present(state, {}))
 
 
-def effect_of(news: Iterable[Happened], command: Command) -> Effect | None:
+def effect_of(news: Iterable[AppliedEvent], command: Command) -> Effect | None:
     """What these entries say became of the command; None unless the last that it made is among them."""
     return next(filter(None, (_effect_by(happened, command) for happened in news)), None)
 
 
-def _effect_by(happened: Happened, command: Command) -> Effect | None:
+def _effect_by(happened: AppliedEvent, command: Command) -> Effect | None:
     """What this entry says became of the command: nothing, unless it is the last that the command made."""
     event = happened.stored.entry.event
     if event.cause_id != command.id:

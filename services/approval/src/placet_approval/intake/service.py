@@ -16,7 +16,7 @@ from placet_approval.content.extraction import Extracted
 from placet_approval.content.extractor import Extractor
 from placet_approval.intake.start import Starter
 from placet_approval.intake.validation import Asking, check
-from placet_approval.projection.feed import Feed
+from placet_approval.projection.projections import Projections
 from placet_approval.store.requests import Content, Request, RequestStore
 from placet_approval.store.view import ViewStore
 from placet_domain.ids import approval_id
@@ -42,7 +42,7 @@ class Intake:
         self,
         requests: RequestStore,
         views: ViewStore,
-        feed: Feed,
+        projections: Projections,
         log: AuditLog,
         starter: Starter,
         policies: Mapping[str, Policy],
@@ -50,7 +50,7 @@ class Intake:
     ) -> None:
         self._requests = requests
         self._views = views
-        self._feed = feed
+        self._projections = projections
         self._log = log
         self._starter = starter
         self._policies = policies
@@ -76,8 +76,8 @@ class Intake:
                 reason="ID_REUSED",
                 metadata={"request_id": message.request_id},
             )
-        # A tenant's first request begins its feed, so that its view follows its log from now on.
-        self._feed.of(principal.tenant).expect(its_id, request.labels)
+        # A tenant's first request begins its projection, so that its view follows its log from now on.
+        self._projections.of(principal.tenant).expect(its_id, request.labels)
         log_index = await (self._log_and_start(request, is_new=True) if is_new else self.go_on(request))
         return Accepted(its_id, digest, log_index)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
@@ -25,28 +25,56 @@ BeforeFold = Callable[[ApprovalState, LogEntry], None]
 
 
 @dataclass(frozen=True)
-class Happened:
+class AppliedEvent:
     """An entry, and the request after it."""
 
     stored: event_pb2.LogEntry
     shown: Shown
 
+    @property
+    def index(self) -> int:
+        """Where the entry stands in the log."""
+        return self.stored.index
+
 
 @dataclass(frozen=True)
 class Change:
-    """What happened, and whom it asked for the first time. `erases`: who was asked before is erased."""
+    """What an entry did, and whom it asked for the first time. `erases`: who was asked before is erased."""
 
-    happened: Happened
+    applied: AppliedEvent
     newly_asked: tuple[str, ...] = ()
     erases: bool = False
 
 
+@dataclass
+class Folded:
+    """What some entries did, and why some of them did nothing, by their index."""
+
+    changes: list[Change] = field(default_factory=list)
+    unusable: dict[int, str] = field(default_factory=dict)
+
+
 def folded(path: Iterable[event_pb2.LogEntry]) -> ApprovalState | None:
-    """A request's state after these entries, all from its first on; None when there are none."""
+    """A request's state after these entries, all from its first on; None when there are none. Entries that
+    cannot be used change nothing."""
     state = ApprovalState()
     for stored in path:
-        state.fold(from_proto(stored, LogEntry))
-    return state if state.last_number else None
+        fold_entry(state, stored)
+    return state if state.received is not None else None
+
+
+def fold_entry(state: ApprovalState, stored: event_pb2.LogEntry, before: BeforeFold | None = None) -> str:
+    """Folds an entry, whatever it holds; why it could not be used, if so. `before`: see `take`."""
+    try:
+        entry = from_proto(stored, LogEntry)
+        if before is not None:
+            before(state, entry)
+        state.fold(entry)
+    except Exception as error:  # noqa: BLE001  # an entry comes from outside; no more is lost than it alone
+        if stored.entry.number == state.last_number + 1:
+            state.last_number, state.log_index = stored.entry.number, stored.index
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def shown_as(
@@ -69,7 +97,7 @@ class _Known:
         return shown_as(self.state, self.labels, self.erasure)
 
 
-class Folding:
+class LogFold:
     """Folds one tenant's entries in the order of the log, from any place in it."""
 
     def __init__(self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore) -> None:
@@ -90,20 +118,18 @@ class Folding:
         """Begins anew, perhaps elsewhere in the log."""
         self._known.clear()
 
-    async def take(
-        self, entries: Sequence[event_pb2.LogEntry], before: BeforeFold | None = None
-    ) -> list[Change]:
+    async def take(self, entries: Sequence[event_pb2.LogEntry], before: BeforeFold | None = None) -> Folded:
         """What these entries did. `before` sees each with the state that it meets. Entries of the tenant
         itself change no request, and are left out; but for erasures."""
         of_requests = {stored.entry.approval_id for stored in entries if stored.entry.approval_id}
         labels = await self._labels(of_requests - self._known.keys())
-        changes: list[Change] = []
+        folded_now = Folded()
         for stored in entries:
             if stored.entry.approval_id:
-                changes.append(await self._fold(stored, labels, before))
+                await self._fold(stored, labels, before, folded_now)
             elif erased_id(stored):
-                changes += await self._erase(stored)
-        return changes
+                await self._erase(stored, folded_now)
+        return folded_now
 
     async def _labels(self, unknown: Set[str]) -> dict[str, Mapping[str, str]]:
         expected = {one: self._expected.pop(one) for one in unknown & self._expected.keys()}
@@ -114,29 +140,31 @@ class Folding:
         stored: event_pb2.LogEntry,
         labels: Mapping[str, Mapping[str, str]],
         before: BeforeFold | None,
-    ) -> Change:
-        entry = from_proto(stored, LogEntry)
+        into: Folded,
+    ) -> None:
         known = await self._known_before(stored, labels)
         state, asked = known.state, set(known.state.asked)
-        if before is not None:
-            before(state, entry)
-        state.fold(entry)
-        self._keep(known)
+        unusable = fold_entry(state, stored, before)
+        if unusable:
+            into.unusable[stored.index] = unusable
+        if state.received is None:
+            # There is no request to show.
+            return
+        self._keep(stored.entry.approval_id, known)
         newly_asked = tuple(person for person in people_asked(state) if person not in asked)
-        return Change(Happened(stored, known.shown), newly_asked)
+        into.changes.append(Change(AppliedEvent(stored, known.shown), newly_asked))
 
-    async def _erase(self, erasure: event_pb2.LogEntry) -> list[Change]:
+    async def _erase(self, erasure: event_pb2.LogEntry, into: Folded) -> None:
         """The request without its words, as the log has had it since."""
         stored = await self._log.events_of(self._tenant, erased_id(erasure))
         path = [one for one in stored if one.index < erasure.index]
         for one in path:
             redact(one)
         state = folded(path)
-        if state is None:
-            return []
-        known = _Known(state, {}, erasure)
-        self._keep(known)
-        return [Change(Happened(erasure, known.shown), erases=True)]
+        if state is not None:
+            known = _Known(state, {}, erasure)
+            self._keep(erased_id(erasure), known)
+            into.changes.append(Change(AppliedEvent(erasure, known.shown), erases=True))
 
     async def _known_before(
         self, stored: event_pb2.LogEntry, labels: Mapping[str, Mapping[str, str]]
@@ -159,12 +187,12 @@ class Folding:
         state = folded(path[: entry.number - 1]) or ApprovalState()
         return _Known(state, labels) if erasure is None else _Known(state, {}, erasure)
 
-    def _keep(self, known: _Known) -> None:
+    def _keep(self, approval_id: str, known: _Known) -> None:
         if known.state.closed is not None and known.erasure is None:
             # Little follows, and it can be read again; after an erasure, perhaps not from this view yet.
-            self._known.pop(known.state.approval_id, None)
+            self._known.pop(approval_id, None)
             return
-        self._known[known.state.approval_id] = known
-        self._known.move_to_end(known.state.approval_id)
+        self._known[approval_id] = known
+        self._known.move_to_end(approval_id)
         if len(self._known) > STATES:
             self._known.popitem(last=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from placet_logtail import LogTables
 from placet_storage import UtcDateTime
 
 metadata = sa.MetaData()
@@ -106,21 +107,8 @@ view_erasure = sa.Table(
     sa.Index("view_erasure_of", "tenant", "approval_id", "log_index"),
 )
 
-# How far the view has read each tenant's log.
-view_cursor = sa.Table(
-    "view_cursor",
-    metadata,
-    sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("next_index", sa.BigInteger, nullable=False),
-)
+# How far the view has read each tenant's log, which process writes it, and what it could not use.
+LOG = LogTables(metadata)
 
-VIEW_TABLES = (view, view_asked, view_event, view_erasure, view_cursor)
-
-# The one process that writes the view of a tenant; taken over when it falls silent.
-lease = sa.Table(
-    "lease",
-    metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("holder", sa.Text, nullable=False),
-    sa.Column("expires", UtcDateTime, nullable=False),
-)
+# But for its cursor.
+VIEW_TABLES = (view, view_asked, view_event, view_erasure)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
@@ -14,19 +14,14 @@ from placet.event.v1 import event_pb2
 from placet_approval.store.erasure import erase_in, erased_id, erasure_in
 from placet_approval.store.pending_commands import Noted, noted_in
 from placet_approval.store.requests import Request, request_in
-from placet_approval.store.tables import (
-    VIEW_TABLES,
-    lease,
-    view,
-    view_asked,
-    view_cursor,
-    view_erasure,
-    view_event,
-)
+from placet_approval.store.tables import LOG, VIEW_TABLES, view, view_asked, view_erasure, view_event
 from placet_approval.visibility import Sight
+from placet_logtail import Cursor
 from placet_rpc.paging import Listing
 from placet_storage import Database
 
+# The view's name among the consumers of the log.
+VIEW = "view"
 _LIST_APPROVALS = "placet.approval.v1.ApprovalService/ListApprovals"
 
 
@@ -58,16 +53,13 @@ class Filter:
     waiting_for: str = ""
 
 
-class CursorMoved(Exception):
-    """Another process wrote the view meanwhile; whoever catches this reads on from where it is now."""
-
-
 class ViewStore:
     """The queries. Each method is one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._statements = _Statements(database)
+        self._cursor = Cursor(database, LOG, VIEW)
+        self._upsert = _upsert(database)
 
     # Reading.
 
@@ -111,11 +103,13 @@ class ViewStore:
     ) -> tuple[list[event_pb2.LogEntry], int]:
         """Requests' entries and erasures from an index of the log on, and the first index that the view has
         not read."""
-        return await self._database.query(_events_from, tenant, log_index, limit, operation="list events")
+        return await self._database.query(
+            _events_from, self._cursor, tenant, log_index, limit, operation="list events"
+        )
 
     async def next_index(self, tenant: str) -> int:
         """The first index of the tenant's log that the view has not read."""
-        return await self._database.query(_cursor, tenant, operation="get cursor")
+        return await self._database.query(self._cursor.read, tenant, operation="get cursor")
 
     async def newest(self, tenant: str) -> event_pb2.LogEntry | None:
         """The last entry of a request that the view has read, if there is one."""
@@ -129,12 +123,14 @@ class ViewStore:
         expected: int,
         entries: Sequence[event_pb2.LogEntry],
         changed: Sequence[tuple[Shown, Sequence[str]]],
+        unusable: Mapping[int, str] | None = None,
     ) -> None:
         """Writes the next entries and the requests that they changed, with the cursor, in one transaction.
 
         So is done what erasures among them take from what this service owns (see `redacting`).
-        `changed` holds each request with those of its asked that are new. Raises CursorMoved when the view
-        has not read exactly up to `expected`. Not synced: the log has it all, and the cursor says from where.
+        `changed` holds each request with those of its asked that are new; `unusable` says why entries at
+        these indexes changed nothing. Raises CursorMoved when the view has not read exactly up to `expected`.
+        Not synced: the log has it all, and the cursor says from where.
         """
         rows = _Rows(
             events=[_event_row(tenant, entry) for entry in entries if entry.entry.approval_id],
@@ -145,39 +141,23 @@ class ViewStore:
                 for person in newly_asked
             ],
             erasures=[entry for entry in entries if erased_id(entry)],
+            unusable=unusable or {},
         )
+        following = entries[-1].index + 1
         await self._database.transact_unsynced(
-            _write, self._statements, tenant, expected, entries[-1].index + 1, rows, operation="project"
+            _write, self._cursor, self._upsert, tenant, expected, following, rows, operation="project"
+        )
+
+    async def skip(self, tenant: str, expected: int, log_index: int, reason: str) -> None:
+        """Moves the cursor past an entry that cannot be written. Raises CursorMoved as `write` does."""
+        rows = _Rows(unusable={log_index: reason})
+        await self._database.transact_unsynced(
+            _write, self._cursor, self._upsert, tenant, expected, log_index + 1, rows, operation="skip"
         )
 
     async def drop(self, tenant: str | None = None) -> None:
         """Empties the view, of one tenant or of all; the projector builds it again from the log."""
-        await self._database.transact(_drop, tenant, operation="drop view")
-
-    async def hold_leases(
-        self, names: Sequence[str], holder: str, now: datetime, duration: timedelta
-    ) -> set[str]:
-        """Takes or keeps the leases of these names; answers those that the holder has now.
-
-        Not synced: a lease that is lost lets another process begin, which the cursor keeps from harm.
-        """
-        if not names:
-            return set()
-        # In one order, so that two processes never wait for each other's rows.
-        rows = [{"name": name, "holder": holder, "expires": now + duration} for name in sorted(names)]
-        statement = self._database.insert(lease).values(rows)
-        statement = statement.on_conflict_do_update(
-            index_elements=[lease.c.name],
-            set_={"holder": statement.excluded.holder, "expires": statement.excluded.expires},
-            where=(lease.c.holder == holder) | (lease.c.expires < now),
-        )
-        return await self._database.transact_unsynced(
-            _names, statement.returning(lease.c.name), operation="lease"
-        )
-
-    async def release_leases(self, holder: str) -> None:
-        """Gives all of a holder's leases back."""
-        await self._database.transact(_release, holder, operation="release leases")
+        await self._database.transact(_drop, self._cursor, tenant, operation="drop view")
 
 
 # Built once, because building a statement costs as much as running it.
@@ -208,37 +188,26 @@ _NEWEST = (
     .order_by(view_event.c.log_index.desc())
     .limit(1)
 )
-_CURSOR = sa.select(view_cursor.c.next_index).where(view_cursor.c.tenant == _TENANT)
-_MOVE_CURSOR = (
-    sa.update(view_cursor)
-    .where(view_cursor.c.tenant == sa.bindparam("of"), view_cursor.c.next_index == sa.bindparam("expected"))
-    .values(next_index=sa.bindparam("following"))
-)
 _INSERT_EVENTS, _INSERT_ASKED = sa.insert(view_event), sa.insert(view_asked)
 
 
-class _Statements:
-    """Those that each kind of database spells in its own way."""
-
-    def __init__(self, database: Database) -> None:
-        self.begin_cursor = database.insert(view_cursor).on_conflict_do_nothing()
-        insertion = database.insert(view)
-        self.upsert = insertion.on_conflict_do_update(
-            index_elements=list(view.primary_key),
-            set_={
-                column.name: insertion.excluded[column.name] for column in view.c if not column.primary_key
-            },
-        )
+def _upsert(database: Database) -> sa.Executable:
+    insertion = database.insert(view)
+    return insertion.on_conflict_do_update(
+        index_elements=list(view.primary_key),
+        set_={column.name: insertion.excluded[column.name] for column in view.c if not column.primary_key},
+    )
 
 
 @dataclass(frozen=True)
 class _Rows:
     """What a batch of entries adds to the view."""
 
-    events: Sequence[Mapping[str, object]]
-    requests: Sequence[Mapping[str, object]]
-    asked: Sequence[Mapping[str, object]]
-    erasures: Sequence[event_pb2.LogEntry]
+    events: Sequence[Mapping[str, object]] = ()
+    requests: Sequence[Mapping[str, object]] = ()
+    asked: Sequence[Mapping[str, object]] = ()
+    erasures: Sequence[event_pb2.LogEntry] = ()
+    unusable: Mapping[int, str] = field(default_factory=dict)
 
 
 # From here on a transaction's work, as plain functions on its connection.
@@ -293,44 +262,36 @@ def _place(position: str) -> tuple[datetime, str]:
 
 
 def _events_from(
-    connection: sa.Connection, tenant: str, log_index: int, limit: int
+    connection: sa.Connection, cursor: Cursor, tenant: str, log_index: int, limit: int
 ) -> tuple[list[event_pb2.LogEntry], int]:
     rows = connection.execute(_EVENTS, {"tenant": tenant, "from_index": log_index, "limit": limit})
-    return [event_pb2.LogEntry.FromString(entry) for _, entry in rows], _cursor(connection, tenant)
-
-
-def _cursor(connection: sa.Connection, tenant: str) -> int:
-    found: int | None = connection.scalar(_CURSOR, {"tenant": tenant})
-    return found or 0
+    return [event_pb2.LogEntry.FromString(entry) for _, entry in rows], cursor.read(connection, tenant)
 
 
 def _write(
     connection: sa.Connection,
-    statements: _Statements,
+    cursor: Cursor,
+    upsert: sa.Executable,
     tenant: str,
     expected: int,
     following: int,
     rows: _Rows,
 ) -> None:
-    if expected == 0:
-        first = {"tenant": tenant, "next_index": following}
-        moved = connection.execute(statements.begin_cursor, first).rowcount
-    else:
-        move = {"of": tenant, "expected": expected, "following": following}
-        moved = connection.execute(_MOVE_CURSOR, move).rowcount
-    if not moved:
-        raise CursorMoved(tenant)
+    cursor.move(connection, tenant, expected, following)
+    for log_index, reason in rows.unusable.items():
+        cursor.skip(connection, tenant, log_index, reason)
     if rows.events:
         connection.execute(_INSERT_EVENTS, rows.events)
     for erasure in rows.erasures:
         # Before what the requests are now is written, and after what of their path comes in the same batch.
         erase_in(connection, tenant, erasure)
-    for statement, added in ((statements.upsert, rows.requests), (_INSERT_ASKED, rows.asked)):
+    for statement, added in ((upsert, rows.requests), (_INSERT_ASKED, rows.asked)):
         if added:
             connection.execute(statement, added)
 
 
-def _drop(connection: sa.Connection, tenant: str | None) -> None:
+def _drop(connection: sa.Connection, cursor: Cursor, tenant: str | None) -> None:
+    cursor.drop(connection, tenant)
     for table in VIEW_TABLES:
         of_tenant = sa.true() if tenant is None else table.c.tenant == tenant
         connection.execute(sa.delete(table).where(of_tenant))
@@ -339,14 +300,6 @@ def _drop(connection: sa.Connection, tenant: str | None) -> None:
 def _newest(connection: sa.Connection, tenant: str) -> event_pb2.LogEntry | None:
     found: bytes | None = connection.scalar(_NEWEST, {"tenant": tenant})
     return None if found is None else event_pb2.LogEntry.FromString(found)
-
-
-def _names(connection: sa.Connection, statement: sa.Executable) -> set[str]:
-    return set(connection.scalars(statement))
-
-
-def _release(connection: sa.Connection, holder: str) -> None:
-    connection.execute(sa.delete(lease).where(lease.c.holder == holder))
 
 
 def _event_row(tenant: str, entry: event_pb2.LogEntry) -> dict[str, object]:

@@ -13,12 +13,7 @@ def upgrade() -> None:
     """Create what is owned, then what is derived."""
     _create_owned()
     _create_view()
-    op.create_table(
-        "lease",
-        sa.Column("name", sa.Text, primary_key=True),
-        sa.Column("holder", sa.Text, nullable=False),
-        sa.Column("expires", UtcDateTime, nullable=False),
-    )
+    _create_log()
 
 
 def _create_owned() -> None:
@@ -99,8 +94,26 @@ def _create_view() -> None:
         sa.Column("entry", sa.LargeBinary, nullable=False),
     )
     op.create_index("view_erasure_of", "view_erasure", ["tenant", "approval_id", "log_index"])
+
+
+def _create_log() -> None:
     op.create_table(
-        "view_cursor",
+        "log_cursor",
+        sa.Column("consumer", sa.Text, primary_key=True),
         sa.Column("tenant", sa.Text, primary_key=True),
         sa.Column("next_index", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "log_lease",
+        sa.Column("consumer", sa.Text, primary_key=True),
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("holder", sa.Text, nullable=False),
+        sa.Column("expire_time", UtcDateTime, nullable=False),
+    )
+    op.create_table(
+        "log_skipped",
+        sa.Column("consumer", sa.Text, primary_key=True),
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("log_index", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("reason", sa.Text, nullable=False),
     )

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from placet_approval.projection.prefetch import read_ahead
+from placet_logtail.prefetch import prefetch
 
 
 class Stream:
@@ -44,7 +44,7 @@ async def settled() -> None:
 
 async def test_what_is_alone_is_told_at_once_and_what_came_meanwhile_together() -> None:
     stream = Stream()
-    async with aclosing(read_ahead(stream.read(), 10)) as batches:
+    async with aclosing(prefetch(stream.read(), 10)) as batches:
         stream.send(1)
         assert await anext(batches) == [1]
         stream.send(2, 3, 4)
@@ -55,7 +55,7 @@ async def test_what_is_alone_is_told_at_once_and_what_came_meanwhile_together() 
 async def test_no_more_is_read_ahead_than_was_asked_for() -> None:
     stream = Stream()
     stream.send(*range(10))
-    async with aclosing(read_ahead(stream.read(), 4)) as batches:
+    async with aclosing(prefetch(stream.read(), 4)) as batches:
         assert await anext(batches) == [0, 1, 2, 3]
         await settled()
         assert stream.taken == 8
@@ -68,7 +68,7 @@ async def test_what_came_before_the_end_is_told_and_then_how_it_ended() -> None:
     stream.send(1, 2, ConnectionError("gone"))
 
     async def read() -> None:
-        async for batch in read_ahead(stream.read(), 10):
+        async for batch in prefetch(stream.read(), 10):
             found.extend(batch)
 
     with pytest.raises(ConnectionError, match="gone"):
@@ -79,14 +79,14 @@ async def test_what_came_before_the_end_is_told_and_then_how_it_ended() -> None:
 async def test_it_ends_with_its_stream() -> None:
     stream = Stream()
     stream.send(1, None)
-    assert [batch async for batch in read_ahead(stream.read(), 10)] == [[1]]
+    assert [batch async for batch in prefetch(stream.read(), 10)] == [[1]]
     stream.send(None)
-    assert [batch async for batch in read_ahead(stream.read(), 10)] == []
+    assert [batch async for batch in prefetch(stream.read(), 10)] == []
 
 
 async def test_who_leaves_ends_the_reading() -> None:
     stream = Stream()
     stream.send(1)
-    async with aclosing(read_ahead(stream.read(), 10)) as batches:
+    async with aclosing(prefetch(stream.read(), 10)) as batches:
         await anext(batches)
     assert stream.closed

@@ -11,14 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from placet.approval.v1 import approval_service_pb2
-from placet.audit.v1 import audit_service_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
-from placet_approval.projection.feed import TenantFeed
-from placet_approval.projection.fold import Folding, folded
+from placet_approval.projection.fold import LogFold, folded
+from placet_approval.projection.projections import Projection
 from placet_approval.store.requests import RequestStore
-from placet_approval.store.tables import VIEW_TABLES
-from placet_approval.store.view import ViewStore
+from placet_approval.store.tables import LOG, VIEW_TABLES
+from placet_approval.store.view import VIEW, ViewStore
+from placet_logtail import Batch, LeaseStore
 from placet_rpc.errors import FailedPrecondition, Unavailable
 from placet_storage import Database
 
@@ -46,7 +46,7 @@ async def rows(url: str) -> dict[str, list[Any]]:  # Any: rows, whose columns di
     def read(connection: sa.Connection) -> dict[str, list[Any]]:
         return {
             table.name: sorted(tuple(row) for row in connection.execute(sa.select(table)))
-            for table in VIEW_TABLES
+            for table in (*VIEW_TABLES, LOG.cursor)
         }
 
     database = await Database.open(url, migrations="placet_approval")
@@ -75,7 +75,7 @@ async def story(platform: Platform) -> list[str]:
 async def in_view(platform: Platform) -> bool:
     """Whether the view has read all there is."""
     held = await rows(platform.database_url)
-    cursors = dict(held["view_cursor"])
+    cursors = {tenant: following for _, tenant, following in held["log_cursor"]}
     ends = {tenant: len(await platform.audit.events(tenant)) for tenant in cursors}
     return bool(cursors) and cursors == ends
 
@@ -98,7 +98,7 @@ async def test_a_view_that_is_dropped_is_rebuilt_from_the_log_as_it_was(
 
 
 async def has_cursors(platform: Platform, before: dict[str, list[Any]]) -> bool:
-    return (await rows(platform.database_url))["view_cursor"] == before["view_cursor"]
+    return (await rows(platform.database_url))["log_cursor"] == before["log_cursor"]
 
 
 async def test_a_service_that_starts_on_an_empty_view_builds_it(
@@ -185,7 +185,7 @@ async def test_a_projector_that_stops_is_followed_at_once(bare_platform: Platfor
 async def foreign_lease(platform: Platform, tenant: str, duration: timedelta) -> None:
     """As a projector leaves it that was killed, or that hangs."""
     database = await Database.open(platform.database_url, migrations="placet_approval")
-    held = await ViewStore(database).hold_leases([tenant], "dead", datetime.now(UTC), duration)
+    held = await LeaseStore(database, LOG).hold([(VIEW, tenant)], "dead", datetime.now(UTC), duration)
     await database.close()
     assert held
 
@@ -252,12 +252,14 @@ class HeldViews(ViewStore):
         self.written: list[list[int]] = []
         self.holding, self.go_on, self.done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def write(self, tenant: str, expected: int, entries: Any, changed: Any) -> None:
+    async def write(
+        self, tenant: str, expected: int, entries: Any, changed: Any, unusable: Any = None
+    ) -> None:
         self.written.append([entry.index for entry in entries])
         if expected == 0:
             self.holding.set()
             await self.go_on.wait()
-        await super().write(tenant, expected, entries, changed)
+        await super().write(tenant, expected, entries, changed, unusable)
         if entries[-1].index == 3:
             self.done.set()
 
@@ -268,12 +270,10 @@ class GivenLog(AuditLog):
     def __init__(self, views: HeldViews) -> None:
         self._views = views
 
-    async def tail(
-        self, tenant: str, from_index: int
-    ) -> AsyncGenerator[audit_service_pb2.TailEventsResponse, None]:
+    async def tail(self, tenant: str, from_index: int) -> AsyncGenerator[Batch[event_pb2.LogEntry], None]:
         for index in range(4):
             entry = event_pb2.LogEntry(index=index, entry=event_pb2.Entry(tenant=tenant))
-            yield audit_service_pb2.TailEventsResponse(entries=[entry], size=4)
+            yield Batch([entry], index + 1, 4)
             await self._views.holding.wait()
         self._views.go_on.set()
         await asyncio.Event().wait()
@@ -281,12 +281,12 @@ class GivenLog(AuditLog):
 
 async def test_commits_that_come_while_the_view_is_written_are_written_together(database: Database) -> None:
     views = HeldViews(database)
-    feed = TenantFeed(HOME, GivenLog(views), views, RequestStore(database))
-    feed.lead(leading=True)
-    following = asyncio.create_task(feed.run())
+    projection = Projection(HOME, GivenLog(views), views, RequestStore(database))
+    projection.tailer.lead(elected=True)
+    following = asyncio.create_task(projection.tailer.run())
     async with asyncio.timeout(15):
         await views.done.wait()
-        assert await feed.reached(3, 15)
+        assert await projection.reached(3, 15)
     following.cancel()
     await asyncio.wait([following])
 
@@ -309,7 +309,7 @@ async def test_a_tail_that_breaks_goes_on_without_gap_or_repetition(platform: Pl
         assert len(path) >= 4
 
 
-async def test_a_feed_does_not_end_with_the_call_that_began_it(platform: Platform) -> None:
+async def test_a_tail_does_not_end_with_the_call_that_began_it(platform: Platform) -> None:
     # The first call of a tenant, with little time: what it begins must outlive its deadline.
     caller = await platform.as_(CALLER, tenant=ABROAD)
     await caller.ListApprovals(approval_service_pb2.ListApprovalsRequest(), timeout=0.5)
@@ -321,19 +321,19 @@ async def test_a_feed_does_not_end_with_the_call_that_began_it(platform: Platfor
     assert (await platform.get(approval_id, ABROAD)).state == event_pb2.STATE_APPROVED
 
 
-async def test_an_entry_that_cannot_be_read_holds_up_its_own_tenant_only(
+async def test_a_log_that_cannot_be_folded_now_holds_up_its_own_tenant_only(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, tried = Folding.take, asyncio.Event()
+    take, tried = LogFold.take, asyncio.Event()
 
-    async def take_or_fail(self: Folding, entries: Any, before: Any = None) -> Any:
+    async def take_or_fail(self: LogFold, entries: Any, before: Any = None) -> Any:
         if any(stored.entry.tenant == ABROAD for stored in entries):
             tried.set()
-            raise ValueError("an event of an unheard-of kind")
+            raise Unavailable("not now")
         return await take(self, entries, before)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Folding, "take", take_or_fail)
+        patched.setattr(LogFold, "take", take_or_fail)
         abroad = await platform.as_(CALLER, tenant=ABROAD)
         held_up = (await abroad.RequestApproval(platform.asking())).id
         async with asyncio.timeout(15):

@@ -1,4 +1,4 @@
-"""A stream is read while the last of it is worked on, so that what has come meanwhile is done in one go."""
+"""Prefetch: reads a stream while the last of it is worked on, so that what came meanwhile is done at once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def read_ahead(source: AsyncIterator[T], most: int) -> AsyncGenerator[list[T], None]:
-    """All that has come since the last batch, as soon as there is something, and at most `most` at once.
+async def prefetch(source: AsyncIterator[T], limit: int) -> AsyncGenerator[list[T], None]:
+    """All that has come since the last list, as soon as there is something, and at most `limit` at once.
 
     Reads no further than that ahead. Ends as `source` ends, after what came before: raises what it raised.
     """
@@ -21,7 +21,7 @@ async def read_ahead(source: AsyncIterator[T], most: int) -> AsyncGenerator[list
         async for one in source:
             come.append(one)
             news.set()
-            if len(come) >= most:
+            if len(come) >= limit:
                 room.clear()
                 await room.wait()
 

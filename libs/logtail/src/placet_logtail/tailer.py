@@ -1,0 +1,248 @@
+"""The consuming side: a tailer reads one tenant's log, for one handler, wherever that stands."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from opentelemetry.metrics import get_meter
+
+from placet_logtail.prefetch import prefetch
+from placet_logtail.store import CursorMoved
+from placet_logtail.stream import Batch
+from placet_logtail.wakeup import wait_for
+from placet_rpc.errors import PlacetError
+from placet_storage import DatabaseUnavailable
+
+_LOG = logging.getLogger("placet.logtail")
+_SKIPPED = get_meter("placet.logtail").create_counter(
+    "placet.logtail.skipped", unit="{entry}", description="Entries that a consumer could not use."
+)
+
+# Batches that may come while the handler works; they are handled together then.
+PREFETCH = 16
+RETRY_SECONDS = 0.2
+# Of one entry, before it is skipped; what is not the entry's fault may pass meanwhile.
+ATTEMPTS = 3
+ATTEMPT_SECONDS = 0.5
+# What is not an entry's fault.
+MAY_PASS = (CursorMoved, PlacetError, DatabaseUnavailable)
+# How long a new tailer may take to reach the log's head, before "now" is where it stands.
+CATCH_UP_SECONDS = 2.0
+
+
+class Entry(Protocol):
+    """What a log holds."""
+
+    @property
+    def index(self) -> int:
+        """Its position in the log."""
+
+
+T = TypeVar("T", bound=Entry)
+T_co = TypeVar("T_co", bound=Entry, covariant=True)
+T_contra = TypeVar("T_contra", bound=Entry, contravariant=True)
+
+
+class Source(Protocol[T_co]):
+    """A log that can be tailed."""
+
+    def tail(self, tenant: str, from_index: int) -> AsyncGenerator[Batch[T_co], None]:
+        """The tenant's entries from an index on, live, with signs of life. Raises PlacetError."""
+
+
+class Handler(Protocol[T_contra]):
+    """What a consumer does with one tenant's log. Its methods are called one at a time.
+
+    Of all processes one leads: only there does the handler write; elsewhere it may keep what it holds in
+    memory current. It raises CursorMoved, PlacetError or DatabaseUnavailable for what may pass: the tailer
+    starts again.
+    """
+
+    async def start(self, *, leading: bool) -> int:
+        """Begins anew; answers from which index on."""
+
+    async def handle(self, position: int, batch: Batch[T_contra], *, leading: bool) -> None:
+        """Applies the entries that follow `position`, and moves the cursor from there to `batch.next`, in one
+        transaction. For a batch that holds and moves nothing, checks that the cursor is where it was left."""
+
+    async def skip(self, position: int, entry: T_contra, reason: str, *, leading: bool) -> None:
+        """Moves the cursor past an entry that the handler fails at, and keeps why."""
+
+
+@dataclass(frozen=True)
+class TailStatus:
+    """How a consumer stands with a tenant's log."""
+
+    consumer: str
+    tenant: str
+    # The first index that it has not handled, and the first that the log does not hold as far as it knows.
+    position: int
+    end: int
+    leading: bool
+    # Entries that this process skipped.
+    skipped: int
+    # Why the log cannot be followed now; empty when it can.
+    broken: str
+
+
+class LogTailer(Generic[T]):
+    """Follows one tenant's log for ever; whatever breaks it off, it starts again where the handler stands.
+
+    An entry that the handler fails at, with any other error than those that may pass, is tried ATTEMPTS times
+    by itself, then reported and skipped: it stops nobody's tail.
+    """
+
+    def __init__(self, consumer: str, tenant: str, source: Source[T], handler: Handler[T]) -> None:
+        self.consumer = consumer
+        self.tenant = tenant
+        self._source = source
+        self._handler = handler
+        self._position = 0
+        self._end = 0
+        self._caught_up = asyncio.Event()
+        self._election_held = asyncio.Event()
+        self._elected = False
+        self._leading = False
+        self._following: asyncio.Task[None] | None = None
+        # Below this index entries are handled one by one, because the handler failed at one of them.
+        self._careful_until = 0
+        # Entries that the handler failed at by themselves: how often, and why.
+        self._failures: dict[int, tuple[int, str]] = {}
+        self._skipped = 0
+        self._broken = ""
+
+    @property
+    def status(self) -> TailStatus:
+        """How it stands."""
+        return TailStatus(
+            self.consumer,
+            self.tenant,
+            self._position,
+            self._end,
+            self._leading,
+            self._skipped,
+            self._broken,
+        )
+
+    async def head(self) -> int:
+        """The first index that the log does not hold yet, as far as this process knows; a tailer that has
+        just begun is given a moment to find out."""
+        await wait_for(self._caught_up, CATCH_UP_SECONDS)
+        return self._position
+
+    def lead(self, *, elected: bool) -> None:
+        """Says whether this process is to write. Until this is called first, nothing is read."""
+        gained = elected and not self._elected
+        self._elected = elected
+        self._leading = self._leading and elected
+        self._election_held.set()
+        if gained and self._following is not None:
+            # What it has read before somebody else may not have written: begin where the cursor stands.
+            self._following.cancel()
+
+    async def run(self) -> None:
+        """Follows the log until it is cancelled."""
+        await self._election_held.wait()
+        try:
+            while True:
+                self._following = asyncio.create_task(self._follow_to_a_break())
+                await asyncio.wait([self._following])
+        finally:
+            if self._following is not None:
+                self._following.cancel()
+                await asyncio.wait([self._following])
+
+    async def _follow_to_a_break(self) -> None:
+        try:
+            await self._follow()
+        except CursorMoved:
+            _LOG.info("%s: another process wrote for %s; reading on from there", self.consumer, self.tenant)
+        except MAY_PASS as error:
+            self._broken = str(error)
+            _LOG.warning("%s: the tail of %s broke off: %s", self.consumer, self.tenant, error)
+        except Exception as error:  # noqa: BLE001  # one tenant's log must not stop the others'
+            self._broken = repr(error)
+            _LOG.exception(
+                "%s: the log of %s cannot be followed; it is tried again", self.consumer, self.tenant
+            )
+            await asyncio.sleep(ATTEMPT_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        self._caught_up.clear()
+        leading = self._elected
+        self._leading = False
+        self._position = await self._handler.start(leading=leading)
+        self._failures = {
+            index: failure for index, failure in self._failures.items() if index >= self._position
+        }
+        self._leading = leading and self._elected
+        async with (
+            aclosing(self._source.tail(self.tenant, self._position)) as tail,
+            aclosing(prefetch(tail, PREFETCH)) as prefetched,
+        ):
+            async for batches in prefetched:
+                self._end = batches[-1].end
+                await self._handle(_joined(batches))
+                self._broken = ""
+                if self._position >= self._end:
+                    self._caught_up.set()
+
+    async def _handle(self, batch: Batch[T]) -> None:
+        if self._position < self._careful_until:
+            await self._handle_one_by_one(batch)
+            return
+        try:
+            await self._apply(batch)
+        except MAY_PASS:
+            raise
+        except Exception:
+            self._careful_until = batch.next
+            raise
+
+    async def _apply(self, batch: Batch[T]) -> None:
+        await self._handler.handle(self._position, batch, leading=self._leading)
+        self._position = batch.next
+
+    async def _handle_one_by_one(self, batch: Batch[T]) -> None:
+        for entry in batch.items:
+            attempts, _ = self._failures.get(entry.index, (0, ""))
+            if attempts >= ATTEMPTS:
+                await self._skip(entry)
+                continue
+            try:
+                await self._apply(Batch([entry], entry.index + 1, batch.end))
+            except MAY_PASS:
+                raise
+            except Exception as error:
+                self._failures[entry.index] = (attempts + 1, f"{type(error).__name__}: {error}")
+                raise
+        if self._position < batch.next:
+            await self._apply(Batch((), batch.next, batch.end))
+
+    async def _skip(self, entry: T) -> None:
+        _, reason = self._failures[entry.index]
+        await self._handler.skip(self._position, entry, reason, leading=self._leading)
+        self._position = entry.index + 1
+        self._skipped += 1
+        report_skipped(self.consumer, self.tenant, entry.index, reason)
+
+
+def report_skipped(consumer: str, tenant: str, log_index: int, reason: str) -> None:
+    """Says in the process's log and metrics that an entry could not be used."""
+    _LOG.error(
+        "%s: entry %d of the log of %s cannot be used and is skipped: %s", consumer, log_index, tenant, reason
+    )
+    _SKIPPED.add(1, {"consumer": consumer, "tenant": tenant})
+
+
+def _joined(batches: Sequence[Batch[T]]) -> Batch[T]:
+    """Consecutive batches as one."""
+    if len(batches) == 1:
+        return batches[0]
+    return Batch([item for batch in batches for item in batch.items], batches[-1].next, batches[-1].end)

@@ -1,0 +1,83 @@
+"""The log's projection in this process: one for each tenant, begun when it is first needed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractContextManager
+
+from placet.event.v1 import event_pb2
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.projection.fold import AppliedEvent
+from placet_approval.projection.projector import Projector
+from placet_approval.projection.watch_history import WatchHistory
+from placet_approval.store.requests import RequestStore
+from placet_approval.store.view import VIEW, ViewStore
+from placet_logtail import Batch, Consumers, Listener, Listeners, LogTailer, wait_for
+
+# How often a process that does not write the view looks how far it has got.
+CURSOR_POLL = 0.02
+
+
+class Projection:
+    """One tenant's: for those who wait."""
+
+    def __init__(self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore) -> None:
+        self._listeners: Listeners[AppliedEvent] = Listeners()
+        self._history = WatchHistory(tenant, log, views, requests)
+        self._projector = Projector(tenant, log, views, requests, self._listeners, self._history)
+        self.tailer: LogTailer[event_pb2.LogEntry] = LogTailer(VIEW, tenant, log, self._projector)
+
+    def listening(self, approval_id: str) -> AbstractContextManager[Listener[AppliedEvent]]:
+        """A listener to one request, from now on."""
+        return self._listeners.listening(approval_id)
+
+    def expect(self, approval_id: str, labels: Mapping[str, str]) -> None:
+        """See LogFold."""
+        self._projector.expect(approval_id, labels)
+
+    async def view_position(self) -> int:
+        """The first index that the view does not hold yet."""
+        return await self._projector.view_position()
+
+    async def reached(self, log_index: int, timeout: float) -> bool:
+        """Waits until the view holds everything up to `log_index`; False when `timeout` seconds passed."""
+        deadline = time.monotonic() + timeout
+        while True:
+            moved = self._history.arm()
+            if await self.view_position() > log_index:
+                return True
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            await wait_for(moved, min(remaining, 1.0 if self._projector.leads else CURSOR_POLL))
+
+    async def watch(
+        self, from_index: int | None, wanted: Callable[[AppliedEvent], bool], sign_of_life: float
+    ) -> AsyncGenerator[Batch[AppliedEvent], None]:
+        """The events that are wanted, from an index of the log on, or from now; see WatchHistory."""
+        head = await self.tailer.head()
+        async for batch in self._history.follow(
+            head if from_index is None else from_index, wanted, sign_of_life
+        ):
+            yield batch
+
+
+class Projections:
+    """Those of all tenants."""
+
+    def __init__(self, log: AuditLog, views: ViewStore, requests: RequestStore, consumers: Consumers) -> None:
+        self._log = log
+        self._views = views
+        self._requests = requests
+        self._consumers = consumers
+        self._by_tenant: dict[str, Projection] = {}
+
+    def of(self, tenant: str) -> Projection:
+        """A tenant's projection."""
+        projection = self._by_tenant.get(tenant)
+        if projection is None:
+            projection = Projection(tenant, self._log, self._views, self._requests)
+            self._by_tenant[tenant] = projection
+            self._consumers.add(projection.tailer)
+        return projection

@@ -1,0 +1,80 @@
+"""What happened to a tenant's requests, as a stream: the newest from memory, the rest from the view."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.projection.fold import AppliedEvent, LogFold
+from placet_approval.store.erasure import erased_id
+from placet_approval.store.requests import RequestStore
+from placet_approval.store.view import ViewStore
+from placet_logtail import Batch, RecentItems, Wakeup, beyond_end, follow
+
+# Events kept for watchers; who resumes from further back reads the view, so many at a time.
+RECENT = 10_000
+PAGE = 500
+
+
+class WatchHistory:
+    """One tenant's. The projector feeds it."""
+
+    def __init__(self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore) -> None:
+        self._tenant = tenant
+        self._log = log
+        self._views = views
+        self._requests = requests
+        self._recent: RecentItems[AppliedEvent] = RecentItems(RECENT)
+        self._wakeup = Wakeup()
+        self.wake = self._wakeup.wake
+        self.arm = self._wakeup.arm
+
+    @property
+    def end(self) -> int:
+        """The first index that was not read yet."""
+        return self._recent.end
+
+    def restart(self, position: int) -> None:
+        """Goes on from an index; what lies before it is read from the view."""
+        self._recent.restart(position)
+
+    def publish(self, applied: Sequence[AppliedEvent], end: int) -> None:
+        """Takes what happened up to an index, and wakes all who wait for it."""
+        for one in applied:
+            if erased_id(one.stored):
+                # What is kept of earlier entries still says it. Who resumes there reads the view.
+                self._recent.restart(one.index)
+            self._recent.add(one.index, one)
+        self._recent.extend_to(end)
+        self._wakeup.wake()
+
+    async def follow(
+        self, start: int, wanted: Callable[[AppliedEvent], bool], sign_of_life: float
+    ) -> AsyncGenerator[Batch[AppliedEvent], None]:
+        """The events that are wanted, from an index of the log on; see `placet_logtail.follow`.
+
+        Raises OutOfRange for an index beyond the log's end. One that only this process has not reached yet
+        is waited for.
+        """
+        if start > self.end and not await self._log.begins_with(self._tenant, start, None):
+            raise beyond_end(start, self.end)
+
+        async def read(position: int) -> Batch[AppliedEvent]:
+            batch = await self._read(position)
+            items = [one for one in batch.items if wanted(one)]
+            return Batch(items, batch.next, max(batch.end, batch.next))
+
+        async for batch in follow(read, self._wakeup, start, sign_of_life):
+            yield batch
+
+    async def _read(self, position: int) -> Batch[AppliedEvent]:
+        return self._recent.read(position, PAGE, PAGE) or await self._stored(position)
+
+    async def _stored(self, position: int) -> Batch[AppliedEvent]:
+        stored, end = await self._views.events_from(self._tenant, position, PAGE)
+        folded = await LogFold(self._tenant, self._log, self._views, self._requests).take(stored)
+        following = stored[-1].index + 1 if len(stored) == PAGE else max(end, position)
+        applied = [change.applied for change in folded.changes if change.applied.index < following]
+        # While the view is behind what is kept, nothing more can be read; else that goes on from here.
+        end = max(end, self._recent.end) if following >= self._recent.start else end
+        return Batch(applied, following, end)

@@ -1,0 +1,95 @@
+"""An entry that cannot be used is reported and passed over; it stops no tenant's view."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from placet.approval.v1 import approval_service_pb2
+from placet.event.v1 import event_pb2
+from placet_approval.projection import fold
+from placet_approval.store.tables import LOG
+from placet_approval.store.view import VIEW, ViewStore
+from placet_mapping import from_proto
+from placet_storage import Database
+
+if TYPE_CHECKING:
+    from services.approval.tests.conftest import Platform
+
+CALLER, ALICE, HOME = "ci@example.com", "alice@example.com", "home"
+
+
+async def is_read(platform: Platform) -> bool:
+    """Whether the view has read all there is."""
+    found = await held(platform, LOG.cursor)
+    return found == [(VIEW, HOME, len(await platform.audit.events(HOME)))]
+
+
+async def held(platform: Platform, table: sa.Table) -> list[tuple[Any, ...]]:
+    """A table's rows. Any: of whatever columns it has."""
+    database = await Database.open(platform.database_url, migrations="placet_approval")
+    try:
+        return await database.query(lambda opened: [tuple(row) for row in opened.execute(sa.select(table))])
+    finally:
+        await database.close()
+
+
+async def test_an_entry_that_cannot_be_folded_is_kept_and_reported_and_stops_nothing(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped = from_proto
+
+    def unless_asked(stored: Any, dto: Any) -> Any:
+        if stored.entry.event.HasField("asked"):
+            raise ValueError("an event of an unheard-of kind")
+        return mapped(stored, dto)
+
+    monkeypatch.setattr(fold, "from_proto", unless_asked)
+    caller = await platform.as_(CALLER)
+    strange = (await caller.RequestApproval(platform.asking())).id
+    await platform.until(lambda: held(platform, LOG.skipped))
+    await platform.until(lambda: is_read(platform))
+
+    approval = await platform.get(strange)
+    assert [one.entry.event.WhichOneof("body") for one in approval.path][-1] == "asked"
+    assert (approval.last_number, approval.waiting_for_approval) == (4, False)
+    assert await held(platform, LOG.skipped) == [
+        (VIEW, HOME, 3, "ValueError: an event of an unheard-of kind")
+    ]
+    monkeypatch.undo()
+    usual = await platform.request()
+    await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(usual))
+    # What comes later of the strange one is folded, as far as it can be.
+    await (await platform.as_(CALLER)).CancelApproval(
+        approval_service_pb2.CancelApprovalRequest(approval_id=strange, command_id=str(uuid.uuid4()))
+    )
+    assert (await platform.get(strange)).state == event_pb2.STATE_CANCELLED
+
+
+async def test_an_entry_that_cannot_be_written_is_skipped_after_some_attempts(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, attempts = ViewStore.write, Counter[int]()
+
+    async def write_or_fail(
+        self: ViewStore, tenant: str, expected: int, entries: Any, changed: Any, unusable: Any = None
+    ) -> None:
+        if any(one.index == 2 for one in entries):
+            attempts[len(entries)] += 1
+            raise ValueError("no such column")
+        await write(self, tenant, expected, entries, changed, unusable)
+
+    monkeypatch.setattr(ViewStore, "write", write_or_fail)
+    caller = await platform.as_(CALLER)
+    accepted = (await caller.RequestApproval(platform.asking())).id
+    await platform.until(lambda: held(platform, LOG.skipped))
+    await platform.until(lambda: is_read(platform))
+
+    assert await held(platform, LOG.skipped) == [(VIEW, HOME, 2, "ValueError: no such column")]
+    # By itself, and before that perhaps with those that came with it.
+    assert 3 <= attempts.total() <= 4
+    assert (await platform.get(accepted)).waiting_for_approval
