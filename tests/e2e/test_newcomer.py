@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from placet_cli.home import Home, Ports
-from placet_devstack.claims import Holder, StackState
 from placet_devstack.doctor import SILENT_SECONDS
 from placet_devstack.probes import polled
+from placet_devstack.processes import Holder
+from placet_devstack.state import StackState
 from placet_testing.stack import ALICE, BOB, EVENTUALLY, free_port_base, until
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -28,7 +28,8 @@ from placet_cli.home import Home, Ports, typed
 from placet_cli.option_parsers import deadline_of
 from placet_cli.problems import Problem
 from placet_cli.session import Session
-from placet_devstack.claims import check_ports, suspended
+from placet_devstack.ports import check_ports
+from placet_devstack.processes import suspended
 from placet_rpc.tokens.mint import MintingTokenSource, generate_keys
 from placet_rpc.tokens.sources import FileTokenSource
 

@@ -14,10 +14,10 @@ from placet_cli.home import Home, Ports
 from placet_cli.local_stack import STARTING, STOPPING, UP, LocalStack
 from placet_cli.problems import Problem
 from placet_cli.session import Session
-from placet_devstack.claims import write_state
 from placet_devstack.detached import start_detached, stop_stack
-from placet_devstack.doctor import checkup
+from placet_devstack.doctor import diagnose
 from placet_devstack.secrets import make_keys
+from placet_devstack.state import write_state
 from placet_devstack.supervisor import Supervisor
 
 PORT_BASE = 28500
@@ -40,7 +40,7 @@ def starting(tmp_path: Path) -> Home:
 
 
 async def test_doctor_says_how_far_a_start_is(starting: Home) -> None:
-    found = next(one for one in await checkup(starting, Ports(PORT_BASE)) if one.what == "stack")
+    found = next(one for one in await diagnose(starting, Ports(PORT_BASE)) if one.what == "stack")
     assert found.ok is False
     assert "the stack is starting: 3 of 11 parts are ready" in found.found
     assert found.advice == "placet doctor --wait 60"

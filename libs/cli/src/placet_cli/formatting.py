@@ -42,7 +42,7 @@ class Row:
 
 
 def sentence(approval: approval_pb2.Approval) -> str:
-    """What became of a request, in one sentence: "Approved by bob@example.com, manager, after …"."""
+    """The state of a request in one sentence: "Approved by bob@example.com, manager, after …"."""
     outcome = Outcome.of(approval)
     if outcome is None:
         return _pending_sentence(approval)
@@ -112,7 +112,7 @@ def until_words(end: Timestamp | None) -> str:
 
 
 def clock_scale(approval: approval_pb2.Approval) -> float:
-    """How much faster than written this request's clocks run: 1 except in demonstrations."""
+    """The factor by which this request's timeouts are shortened: 1 except in demonstrations."""
     for entry in approval.path:
         if entry.entry.event.WhichOneof("body") == "received":
             return entry.entry.event.received.clock_scale or 1.0
@@ -179,7 +179,7 @@ _Told = tuple[str, str, bool | None]
 
 
 def _said(text: event_pb2.Erasable) -> str:
-    """What it says; where it said something, that it was erased."""
+    """The text, or "(erased)" when it was erased."""
     return text.value or (ERASED if text.commitment else "")
 
 
@@ -355,12 +355,12 @@ def point(stamp: Timestamp) -> str:
 
 
 def point_of(time: datetime) -> str:
-    """The same of a time with a zone."""
+    """A point in time with a zone, as `point` writes it."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def warnings(content: approval_service_pb2.GetContentResponse) -> list[str]:
-    """What to say before a content is shown or decided: how it may deceive; nothing when it does not."""
+    """Warnings about deceptive text, printed before a content is shown or decided; empty without any."""
     if not content.warnings:
         return []
     told = [warning_words(one.field, _kind(one), one.message, one.count) for one in content.warnings]

@@ -13,7 +13,7 @@ STARTING, UP, STOPPING = "starting", "up", "stopping"
 
 
 def starting_words(ready: int, parts: int) -> str:
-    """How far a stack is that starts."""
+    """The progress of a start."""
     return f"the stack is starting: {ready} of {parts} parts are ready"
 
 
@@ -23,14 +23,14 @@ class LocalStack:
 
     port_base: int
     runs: bool
-    """Whether its supervisor still runs."""
+    """True while its supervisor runs."""
     phase: str
     ready: int
     parts: int
 
     @property
     def starting(self) -> str:
-        """How far the stack is while it starts, in words; "" when it does not start."""
+        """The progress of its start in words; "" when it is not starting."""
         return starting_words(self.ready, self.parts) if self.runs and self.phase == STARTING else ""
 
     @classmethod
@@ -51,7 +51,7 @@ class LocalStack:
 
 
 def _exists(pid: int) -> bool:
-    """Whether there is a process with this id, whosever it is."""
+    """True when a process of any user has this id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

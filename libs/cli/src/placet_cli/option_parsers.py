@@ -1,4 +1,4 @@
-"""What users write as options, read: labels, deadlines."""
+"""Parsers of option values: labels and deadlines."""
 
 from __future__ import annotations
 

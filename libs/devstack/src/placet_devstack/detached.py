@@ -13,8 +13,10 @@ from placet_cli.home import Home
 from placet_cli.local_stack import UP
 from placet_cli.problems import Problem
 from placet_cli.session import Session
-from placet_devstack.claims import Holder, StackState, home_taken, suspended
+from placet_devstack.home_lock import home_taken
 from placet_devstack.process import open_log
+from placet_devstack.processes import Holder, suspended
+from placet_devstack.state import StackState
 
 LOG = "up"
 LOOK_EVERY = 0.1

@@ -48,7 +48,7 @@ class Supervisor:
         return {name: process.pid for name, process in self._processes.items() if process.pid is not None}
 
     def ready(self, name: str) -> bool:
-        """Whether a process is ready now."""
+        """True when a process is ready now."""
         return self._processes[name].ready.is_set()
 
     async def start(self) -> None:

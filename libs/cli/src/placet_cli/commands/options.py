@@ -70,7 +70,7 @@ class _PlainCommand(TyperCommand):
 
 
 def typed_in(context: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line, at this place of it, and not in the environment alone."""
+    """True when an option was given on the command line at this place, not only in the environment."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 

@@ -15,8 +15,8 @@ from placet_cli.local_stack import UP
 from placet_cli.program import pasted
 from placet_cli.screen import Screen, fit
 from placet_cli.session import Session
-from placet_devstack.claims import StackState
-from placet_devstack.doctor import Finding, checkup
+from placet_devstack.doctor import Finding, diagnose
+from placet_devstack.state import StackState
 
 LOOK_EVERY = 0.2
 
@@ -38,7 +38,7 @@ async def doctor(
     0 only when the stack is up.
     """
     up = await _wait_until_up(session, wait)
-    findings = await checkup(session.home, session.ports)
+    findings = await diagnose(session.home, session.ports)
     if wait and not up and not any(one.what == "stack" and one.ok is False for one in findings):
         found = f"is not up after {wait:g} s"
         findings.append(Finding("stack", False, found, "placet up --detach"))
@@ -52,7 +52,7 @@ async def doctor(
 
 
 async def _wait_until_up(session: Session, seconds: float) -> bool:
-    """Whether the stack is up, at the latest after so many seconds."""
+    """Waits for the stack and returns True when it is up, False after so many seconds."""
     deadline = time.monotonic() + seconds
     while True:
         state = StackState.read(session.home)

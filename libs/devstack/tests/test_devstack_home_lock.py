@@ -13,15 +13,10 @@ import pytest
 
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.problems import Problem
-from placet_devstack.claims import (
-    Holder,
-    StackState,
-    check_ports,
-    claimed,
-    end_leftovers,
-    free_base,
-    write_state,
-)
+from placet_devstack.home_lock import claimed, end_leftovers
+from placet_devstack.ports import check_ports, free_base
+from placet_devstack.processes import Holder
+from placet_devstack.state import StackState, write_state
 
 BASE = free_base(27_000)
 
