@@ -152,7 +152,7 @@ def _check_signers(receipt: Receipt, keys: Sequence[VerifierKey]) -> None:
 
 
 def _tenant(receipt: Receipt) -> str:
-    """The tenant that its first entry names, so that this log's name is expected, and not the one that it gives."""
+    """The tenant of its first entry, whose log's name is expected instead of the name that it gives."""
     try:
         return Leaf.parse(decoded(receipt["entries"][0]["leaf"])).tenant
     except (KeyError, IndexError, TypeError) as error:
