@@ -112,7 +112,7 @@ async def test_a_stack_is_stopped_by_its_supervisor(tmp_path: Path) -> None:
         "import sys, time\n"
         "from pathlib import Path\n"
         "from placet_cli.home import Home\n"
-        "from placet_devstack.claims import write_state\n"
+        "from placet_devstack.state import write_state\n"
         f"write_state(Home.at(Path(sys.argv[1])), {PORT_BASE}, {{}}, phase='up', parts=1)\n"
         "print(flush=True)\n"
         "time.sleep(60)\n"
