@@ -41,11 +41,19 @@ COMMANDS = (
     Entry("models", f"{_DEVSTACK}.models", "The models that judge risk."),
 )
 
+_MISSING = tuple(f"placet {entry.name}" for entry in COMMANDS if not entry.installed)
+_EPILOG = (
+    "This is a client: PLACET_APPROVAL_ADDRESS and PLACET_TOKEN_FILE name the service and who acts. With "
+    "placet-devstack installed, `placet up` runs all of it here."
+    if _MISSING
+    else "New here? `placet demo` shows the whole of it; `placet up` runs it, and says what to type next."
+)
+
 app = typer.Typer(
     name="placet",
     cls=group(COMMANDS),
     help="Software asks, a human answers, and the record proves it.",
-    epilog="New here? `placet demo` shows the whole of it; `placet up` runs it, and says what to type next.",
+    epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -96,6 +104,8 @@ def _tell(problem: Problem) -> None:
     # Imported late: `placet --help` needs no screen.
     from placet_cli.screen import Screen
 
+    # A command that is not installed is no next step.
+    problem.tries = tuple(step for step in problem.tries if not step.startswith(_MISSING))
     Screen().problem(problem)
 
 
