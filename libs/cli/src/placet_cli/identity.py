@@ -32,7 +32,7 @@ def signing_key(home: Home) -> SigningKey:
             "no stack was ever started there",
             tries=(
                 "placet up",
-                "set PLACET_APPROVAL_ADDRESS and PLACET_TOKEN_FILE  (for a service elsewhere)",
+                "set PLACET_APPROVAL_ADDRESS and PLACET_TOKEN_FILE  (a service elsewhere)",
             ),
         ) from error
     except (OSError, ValueError) as error:
