@@ -16,7 +16,7 @@ import pytest
 from temporalio.common import RawValue
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_rpc.errors import FailedPrecondition, PlacetError
 from placet_testing.failing_worker import KILL, SLOW
 from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, until
@@ -33,7 +33,7 @@ def kinds(path: list[event_pb2.Event]) -> list[str]:
 
 def refusals(path: list[event_pb2.Event]) -> dict[str, str]:
     """Why each refused command was refused, by its id."""
-    name = event_pb2.RefusalReason.Name
+    name = error_reason_pb2.ErrorReason.Name
     return {one.cause_id: name(one.refused.reason) for one in path if one.WhichOneof("body") == "refused"}
 
 
@@ -43,12 +43,12 @@ async def told(stack: Stack, approval_id: str) -> None:
         await (await stack.temporal()).get_workflow_handle(approval_id).result()
 
 
-async def decide_whatever_it_takes(stack: Stack, approval_id: str, person: str, decision_id: str) -> str:
+async def decide_whatever_it_takes(stack: Stack, approval_id: str, person: str, command_id: str) -> str:
     """Sends one decision until it is answered EFFECTIVE or refused: what it came to."""
 
     async def attempt() -> str | None:
         try:
-            response = await stack.decide(approval_id, person, decision_id=decision_id)
+            response = await stack.decide(approval_id, person, command_id=command_id)
         except FailedPrecondition as refused:
             return refused.reason
         except PlacetError:
@@ -57,7 +57,7 @@ async def decide_whatever_it_takes(stack: Stack, approval_id: str, person: str, 
             return None
         return "EFFECTIVE"
 
-    return await until(attempt, f"decision {decision_id} is judged", EVENTUALLY)
+    return await until(attempt, f"decision {command_id} is judged", EVENTUALLY)
 
 
 async def cancel(stack: Stack, approval_id: str, command_id: str) -> str:
@@ -71,7 +71,7 @@ async def cancel(stack: Stack, approval_id: str, command_id: str) -> str:
             return refused.reason
         except PlacetError:
             return None
-        return None if response.status == approval_pb2.COMMAND_STATUS_ACCEPTED else "EFFECTIVE"
+        return None if response.result.status == approval_pb2.COMMAND_STATUS_ACCEPTED else "EFFECTIVE"
 
     return await until(attempt, f"cancel {command_id} is judged", EVENTUALLY)
 
@@ -98,8 +98,8 @@ async def test_b_a_command_that_comes_while_the_worker_is_dead_is_judged_after_t
         approval_id = await stack.request()
         await stack.waiting(approval_id)
         stack.arm(KILL, approval_id, "voted")
-        decision_id, command_id = str(uuid.uuid4()), str(uuid.uuid4())
-        decision = asyncio.create_task(decide_whatever_it_takes(stack, approval_id, ALICE, decision_id))
+        command_id, command_id = str(uuid.uuid4()), str(uuid.uuid4())
+        decision = asyncio.create_task(decide_whatever_it_takes(stack, approval_id, ALICE, command_id))
         await until(lambda: fired(stack, KILL), "the worker is killed")
         assert await cancel(stack, approval_id, command_id) == "CLOSED"
         assert await decision == "EFFECTIVE"
@@ -120,8 +120,8 @@ async def test_c_the_same_with_temporal_killed_too(stack: Stack) -> None:
         approval_id = await stack.request()
         await stack.waiting(approval_id)
         stack.arm(KILL, approval_id, "voted")
-        decision_id = str(uuid.uuid4())
-        decision = asyncio.create_task(decide_whatever_it_takes(stack, approval_id, ALICE, decision_id))
+        command_id = str(uuid.uuid4())
+        decision = asyncio.create_task(decide_whatever_it_takes(stack, approval_id, ALICE, command_id))
         await until(lambda: fired(stack, KILL), "the worker is killed")
         stack.kill("temporal")
         assert await decision == "EFFECTIVE"
@@ -143,8 +143,8 @@ async def test_d_a_command_during_the_closing_append_is_refused_and_recorded(sta
         approval_id = await stack.request("escalating")
         await stack.waiting(approval_id)
         stack.arm(SLOW, approval_id, "voted")
-        decision_id = str(uuid.uuid4())
-        decision = asyncio.create_task(decide_whatever_it_takes(stack, approval_id, ALICE, decision_id))
+        command_id = str(uuid.uuid4())
+        decision = asyncio.create_task(decide_whatever_it_takes(stack, approval_id, ALICE, command_id))
         await until(lambda: fired(stack, SLOW), "the append is durable, and not yet answered")
         command_id = str(uuid.uuid4())
         # Straight to the workflow: the door would refuse it, for the view already shows the outcome.
@@ -153,7 +153,7 @@ async def test_d_a_command_during_the_closing_append_is_refused_and_recorded(sta
         assert await decision == "EFFECTIVE"
         await told(stack, approval_id)
         path = await stack.path(approval_id)
-        assert refusals(path) == {command_id: "REFUSAL_REASON_CLOSED"}
+        assert refusals(path) == {command_id: "ERROR_REASON_CLOSED"}
         assert Counter(kinds(path))["closed"] == 1
 
 
@@ -170,10 +170,7 @@ async def test_e_with_the_log_away_decisions_are_accepted_and_take_effect_when_i
     with stack.down("audit") if way == "killed" else stack.stopped("audit"):
         began = time.monotonic()
         answers = await asyncio.gather(
-            *(
-                stack.decide(one, ALICE, decision_id=decisions[one], content_digest=digests[one])
-                for one in ids
-            )
+            *(stack.decide(one, ALICE, command_id=decisions[one], content_digest=digests[one]) for one in ids)
         )
         assert time.monotonic() - began < SOON
         assert {answer.status for answer in answers} == {approval_pb2.COMMAND_STATUS_ACCEPTED}
@@ -193,11 +190,11 @@ async def test_f_decisions_without_any_worker_are_each_judged_once_when_it_retur
     decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}
     with stack.down("worker-default"):
         for approval_id in ids:
-            answer = await stack.decide(approval_id, ALICE, decision_id=decisions[approval_id])
+            answer = await stack.decide(approval_id, ALICE, command_id=decisions[approval_id])
             assert answer.status == approval_pb2.COMMAND_STATUS_ACCEPTED
         # The impatient send it again.
         for approval_id in ids[:5]:
-            await stack.decide(approval_id, ALICE, decision_id=decisions[approval_id])
+            await stack.decide(approval_id, ALICE, command_id=decisions[approval_id])
     for approval_id in ids:
         await stack.outcome(approval_id)
         path = await stack.path(approval_id)
@@ -219,17 +216,17 @@ async def test_g_a_command_that_cannot_be_decoded_becomes_a_refusal(stack: Stack
         return len(refusals(await stack.path(approval_id))) == 3
 
     await until(refused, "the garbage is refused")
-    assert set(refusals(await stack.path(approval_id)).values()) == {"REFUSAL_REASON_UNDECODABLE"}
+    assert set(refusals(await stack.path(approval_id)).values()) == {"ERROR_REASON_UNDECODABLE"}
     assert (await stack.decide(approval_id, ALICE)).status == approval_pb2.COMMAND_STATUS_EFFECTIVE
 
 
 async def test_the_same_decision_id_with_another_verdict_is_refused(stack: Stack) -> None:
     approval_id = await stack.request()
     await stack.waiting(approval_id)
-    decision_id = str(uuid.uuid4())
-    first = await stack.decide(approval_id, ALICE, decision_id=decision_id)
-    again = await stack.decide(approval_id, ALICE, decision_id=decision_id)
+    command_id = str(uuid.uuid4())
+    first = await stack.decide(approval_id, ALICE, command_id=command_id)
+    again = await stack.decide(approval_id, ALICE, command_id=command_id)
     assert again.status == first.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
     with pytest.raises(PlacetError) as refusal:
-        await stack.decide(approval_id, ALICE, event_pb2.VERDICT_REJECT, decision_id=decision_id)
+        await stack.decide(approval_id, ALICE, event_pb2.VERDICT_REJECT, command_id=command_id)
     assert refusal.value.reason == "ID_REUSED"

@@ -28,9 +28,9 @@ PROCESSES = (
 )
 
 
-async def effective(stack: Stack, approval_id: str, decision_id: str) -> bool:
+async def effective(stack: Stack, approval_id: str, command_id: str) -> bool:
     """Sends a decision; whether it took effect. What is unknown is sent again with the same id."""
-    judged = await stack.judged(approval_id, ALICE, decision_id)
+    judged = await stack.judged(approval_id, ALICE, command_id)
     return judged is not None and judged.refusal is None
 
 

@@ -56,10 +56,10 @@ async def a_waiting_request(stack: Stack) -> str:
 
 @pytest.mark.timeout(200)
 async def test_9_a_decision_on_a_terminated_workflow_takes_effect_once(stack: Stack) -> None:
-    approval_id, decision_id = await a_waiting_request(stack), str(uuid.uuid4())
+    approval_id, command_id = await a_waiting_request(stack), str(uuid.uuid4())
     await terminate(stack, approval_id)
 
-    judged = await until(partial(stack.judged, approval_id, ALICE, decision_id), "it is judged", EVENTUALLY)
+    judged = await until(partial(stack.judged, approval_id, ALICE, command_id), "it is judged", EVENTUALLY)
 
     assert judged.word == "EFFECTIVE"
     assert (await stack.get(approval_id)).state == event_pb2.STATE_APPROVED
@@ -71,9 +71,9 @@ async def test_9_a_terminated_workflow_comes_back_by_itself_with_the_decision_th
     stack: Stack,
 ) -> None:
     silent, decided = await a_waiting_request(stack), await a_waiting_request(stack)
-    decision_id = str(uuid.uuid4())
+    command_id = str(uuid.uuid4())
     with stack.down("worker-default"):
-        answer = await stack.decide(decided, ALICE, decision_id=decision_id)
+        answer = await stack.decide(decided, ALICE, command_id=command_id)
         assert answer.status == approval_pb2.COMMAND_STATUS_ACCEPTED
         lost = {approval_id: await terminate(stack, approval_id) for approval_id in (silent, decided)}
         for approval_id, run in lost.items():

@@ -31,9 +31,9 @@ def make_databases(server: str) -> dict[str, str]:
     return {name: own.set(database=name).render_as_string(hide_password=False) for name in SERVICES}
 
 
-async def effective(stack: Stack, approval_id: str, decision_id: str) -> bool:
+async def effective(stack: Stack, approval_id: str, command_id: str) -> bool:
     """Sends a decision; whether it took effect."""
-    judged = await stack.judged(approval_id, ALICE, decision_id)
+    judged = await stack.judged(approval_id, ALICE, command_id)
     return judged is not None and judged.refusal is None
 
 

@@ -30,9 +30,9 @@ async def kinds(stack: Stack, approval_id: str) -> Counter[str]:
     return Counter(str(event.WhichOneof("body")) for event in await stack.path(approval_id))
 
 
-async def came_to(stack: Stack, approval_id: str, decision_id: str) -> str | None:
+async def came_to(stack: Stack, approval_id: str, command_id: str) -> str | None:
     """What one decision came to; None when that is not known yet, and the same one is sent again."""
-    judged = await stack.judged(approval_id, ALICE, decision_id)
+    judged = await stack.judged(approval_id, ALICE, command_id)
     return None if judged is None else judged.word
 
 
@@ -54,12 +54,12 @@ async def test_5_a_locked_database_is_unavailable_and_then_there_is_one_record(s
     request = a_request()
     with locked(stack, "approval"), pytest.raises((Unavailable, DeadlineExceeded)):
         await caller.RequestApproval(request, timeout=SOON)
-    approval_id = (await caller.RequestApproval(request, timeout=SOON)).id
+    approval_id = (await caller.RequestApproval(request, timeout=SOON)).approval_id
     await stack.waiting(approval_id)
-    decision_id = str(uuid.uuid4())
+    command_id = str(uuid.uuid4())
     with locked(stack, "audit"):
-        assert await came_to(stack, approval_id, decision_id) is None
-    decided = partial(came_to, stack, approval_id, decision_id)
+        assert await came_to(stack, approval_id, command_id) is None
+    decided = partial(came_to, stack, approval_id, command_id)
     assert await until(decided, "it is decided", EVENTUALLY) == "EFFECTIVE"
     counted = await kinds(stack, approval_id)
     assert (counted["received"], counted["voted"], counted["closed"]) == (1, 1, 1)
@@ -98,7 +98,7 @@ async def test_6_with_the_logs_disk_full_no_decision_takes_effect_and_afterwards
 async def test_11_the_same_id_with_another_body_is_refused(stack: Stack) -> None:
     caller = await stack.as_(CALLER)
     request = a_request()
-    approval_id = (await caller.RequestApproval(request, timeout=SOON)).id
+    approval_id = (await caller.RequestApproval(request, timeout=SOON)).approval_id
     other = a_request()
     other.request_id = request.request_id
     other.title = "Release another payment"
@@ -112,7 +112,7 @@ async def test_11_the_same_id_with_another_body_is_refused(stack: Stack) -> None
 async def test_11_once_more_after_temporal_forgot_is_still_the_same(stack: Stack) -> None:
     caller = await stack.as_(CALLER)
     request = a_request()
-    approval_id = (await caller.RequestApproval(request, timeout=SOON)).id
+    approval_id = (await caller.RequestApproval(request, timeout=SOON)).approval_id
     await stack.waiting(approval_id)
     await stack.decide(approval_id, ALICE)
     temporal = await stack.temporal()
@@ -131,7 +131,7 @@ async def test_11_once_more_after_temporal_forgot_is_still_the_same(stack: Stack
         return False
 
     await until(forgotten, "Temporal forgot the workflow", EVENTUALLY)
-    assert (await caller.RequestApproval(request, timeout=SOON)).id == approval_id
+    assert (await caller.RequestApproval(request, timeout=SOON)).approval_id == approval_id
     assert await forgotten()
     assert (await stack.get(approval_id)).state == event_pb2.STATE_APPROVED
     # And a late decision is told that it is closed, though the workflow is gone.

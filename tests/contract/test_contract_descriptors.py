@@ -22,7 +22,7 @@ from placet.rpc.v1 import access_pb2
 from placet_proof import ERASABLE, ERASED
 
 READS = re.compile(r"^(?:Get|List|Watch|Await|Tail|Subscribe|Export)(?:[A-Z]|$)")
-AREAS = {"placet.approval.v1", "placet.audit.v1", "placet.decision.v1", "placet.notification.v1"}
+AREAS = {"placet.audit.v1", "placet.decision.v1", "placet.event.v1", "placet.notification.v1"}
 EVENT = ".placet.event.v1.Event"
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {folder.name for folder in (ROOT / "services").iterdir()} | {

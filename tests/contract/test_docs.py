@@ -10,8 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from deployment import ROOT
+from placet_domain.durations import format_duration
 from placet_domain.events import Priority
-from placet_domain.policy import WITHOUT_LIMIT, Fallback, Policy, PreScreen, Tier, format_duration
+from placet_domain.policy import WITHOUT_LIMIT, Fallback, Policy, PreScreen, Tier
 from placet_domain.policy_files import load
 
 POLICIES = (ROOT / "docs" / "policies.md").read_text()
@@ -77,13 +78,13 @@ def test_the_page_explains_every_field_with_its_default() -> None:
     assert set(said) == known
     assert said["pre_screen.time_limit"] == format_duration(PreScreen.model_fields["time_limit"].default)
     assert said["fallback.time_limit"] == format_duration(Fallback.model_fields["time_limit"].default)
-    assert said["tiers.asks"] == Tier.model_fields["asks"].default
+    assert said["tiers.message"] == Tier.model_fields["message"].default
     assert said["fallback.approver"] == Fallback.model_fields["approver"].default
 
 
 def test_the_example_of_an_own_policy_is_one() -> None:
     (example,) = re.findall(r"```toml\n(.*?)```", POLICIES, re.DOTALL)
-    assert Policy.from_toml(example).needs_manager
+    assert Policy.from_toml(example).slots == ("required_approver", "manager_approver")
 
 
 @pytest.mark.parametrize("page", PAGES)

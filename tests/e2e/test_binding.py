@@ -11,10 +11,10 @@ import uuid
 import pytest
 
 from placet.approval.v1 import approval_pb2
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_client import PlacetClient
 from placet_devstack.mail_sink import read_mails
-from placet_domain.commands import Command
+from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
 from placet_rpc.errors import FailedPrecondition
 from placet_testing.stack import ALICE, Stack, until
@@ -103,8 +103,7 @@ async def test_a_program_decides_on_what_it_read_and_on_nothing_else(stack: Stac
 async def test_the_workflow_refuses_what_did_not_come_by_the_door_and_the_log_says_why(stack: Stack) -> None:
     approval_id = await stack.request()
     shown = await stack.waiting(approval_id)
-    command = Command(
-        type="decision",
+    command = DecisionCommand(
         id=str(uuid.uuid4()),
         actor=Actor(kind=ActorKind.PERSON, name=ALICE),
         verdict=Verdict.APPROVE,
@@ -114,16 +113,16 @@ async def test_the_workflow_refuses_what_did_not_come_by_the_door_and_the_log_sa
         rendering_in_force=shown.rendering,
     )
     void = {
-        event_pb2.REFUSAL_REASON_CONTENT_CHANGED: {"content_digest": "c1" * 32},
-        event_pb2.REFUSAL_REASON_POLICY_CHANGED: {"policy_digest": "d0" * 32},
-        event_pb2.REFUSAL_REASON_RENDERING_CHANGED: {"rendering": "text/0"},
+        error_reason_pb2.ERROR_REASON_CONTENT_CHANGED: {"content_digest": "c1" * 32},
+        error_reason_pb2.ERROR_REASON_POLICY_CHANGED: {"policy_digest": "d0" * 32},
+        error_reason_pb2.ERROR_REASON_RENDERING_CHANGED: {"rendering": "text/0"},
     }
     handle = (await stack.temporal()).get_workflow_handle(approval_id)
     for changed in void.values():
         other = command.model_copy(update={"id": str(uuid.uuid4()), **changed})
         await handle.signal(COMMAND_SIGNAL, other)
 
-    async def refusals() -> list[event_pb2.RefusalReason.ValueType] | None:
+    async def refusals() -> list[error_reason_pb2.ErrorReason.ValueType] | None:
         path = await stack.path(approval_id)
         found = [event.refused.reason for event in path if event.WhichOneof("body") == "refused"]
         return found if len(found) == len(void) else None

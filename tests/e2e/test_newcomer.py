@@ -351,7 +351,7 @@ async def test_a_decision_that_is_not_judged_yet_says_so_and_how_to_ask_again(te
         assert "suspended" in await terminals.placet("doctor", status=1)
     finally:
         os.kill(worker, signal.SIGCONT)
-    again = next(line for line in told.splitlines() if "--decision-id" in line)
+    again = next(line for line in told.splitlines() if "--command-id" in line)
     assert "--as" in again
 
     async def judged() -> bool:

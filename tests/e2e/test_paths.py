@@ -108,7 +108,7 @@ async def test_the_requester_withdraws(stack: Stack) -> None:
         approval_id=approval_id, command_id=str(uuid.uuid4()), reason="sent twice"
     )
     answer = await (await stack.as_(CALLER)).CancelApproval(request, timeout=SOON)
-    assert answer.state == event_pb2.STATE_CANCELLED
+    assert answer.result.state == event_pb2.STATE_CANCELLED
     outcome = await stack.outcome(approval_id)
     assert (outcome.source, outcome.approver) == (event_pb2.SOURCE_REQUESTER, CALLER)
 

@@ -28,7 +28,7 @@ class Client:
     """A service that answers at once."""
 
     def __init__(self, state: event_pb2.State.ValueType) -> None:
-        self.approval = approval_pb2.Approval(id=ID, state=state)
+        self.approval = approval_pb2.Approval(approval_id=ID, state=state)
         self.approval.outcome.state = state
         self.decided = 0
 

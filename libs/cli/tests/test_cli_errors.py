@@ -107,7 +107,7 @@ def test_a_program_is_no_text() -> None:
 
 async def test_requests_that_share_a_beginning_are_told_without_steering_the_terminal(tmp_path: Path) -> None:
     ids = [f"abcd{number}000-0000-4000-8000-000000000000" for number in range(2)]
-    found = [SimpleNamespace(id=one, title="\x1b[31mred\x1b[0m") for one in ids]
+    found = [SimpleNamespace(approval_id=one, title="\x1b[31mred\x1b[0m") for one in ids]
 
     async def listed(**_filter: object) -> SimpleNamespace:
         return SimpleNamespace(approvals=found)

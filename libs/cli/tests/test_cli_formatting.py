@@ -113,17 +113,17 @@ def test_a_pending_request_says_for_whom_it_waits_and_until_when() -> None:
     message.waiting_for_approval = True
     message.asked.extend([ALICE, BOB])
     assert sentence(message) == f"Waiting for {ALICE} or {BOB}, without limit."
-    message.due.FromDatetime(START)
+    message.current_tier.due_time.FromDatetime(START)
     assert sentence(message) == f"Waiting for {ALICE} or {BOB}, until 2026-01-02 03:04:05 UTC."
-    message.deadline.FromDatetime(START - timedelta(minutes=1))
+    message.deadline_time.FromDatetime(START - timedelta(minutes=1))
     assert "until 2026-01-02 03:03:05 UTC" in sentence(message)
-    message.held = "the AI does not answer"
+    message.paused_reason = "the AI does not answer"
     assert sentence(message) == "Paused: the AI does not answer."
 
 
 def test_a_deadline_of_its_own_ends_each_tier_on_the_path() -> None:
     received, opened = event_pb2.Event(), event_pb2.Event()
-    received.received.deadline.FromDatetime(START)
+    received.received.deadline_time.FromDatetime(START)
     opened.tier_opened.name = "approver"
     path = [event_pb2.LogEntry(entry=event_pb2.Entry(event=event)) for event in (received, opened)]
     assert rows(path[1:])[0].reason == "approver, without limit"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import pty
 import shlex
@@ -71,15 +70,6 @@ def test_a_wrong_state_is_told_once_and_about_list(tmp_path: Path) -> None:
     assert "Value error" not in said
 
 
-def test_the_policies_say_who_is_asked_for_how_long_and_what_then(tmp_path: Path) -> None:
-    said = placet("policies", home=tmp_path).stdout
-    assert "asks    the approver (--approver): urgent 2 h, high 2 h, normal 8 h, low 24 h" in said
-    assert "asks    the manager (--manager): 4 h" in said
-    one = json.loads(placet("policies", "document", "--json", home=tmp_path).stdout)
-    assert one["pre_screen"]["approve_below"] == 0.3
-    assert "there is no policy nosuch" in placet("policies", "nosuch", home=tmp_path).stderr
-
-
 @pytest.mark.parametrize(
     ("written", "length"),
     [
@@ -105,10 +95,10 @@ def test_a_wrong_deadline_is_answered_with_the_units() -> None:
 def test_a_hint_repeats_who_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "_program", lambda: "placet")
     session = Session.of(tmp_path / "a home", 8100, "alice@example.com", json=False)
-    hint = session.again(_with_reason(["decide", "1c9f", "reject", "--decision-id", "77a"], "it's late"))
+    hint = session.again(_with_reason(["decide", "1c9f", "reject", "--command-id", "77a"], "it's late"))
     where = f"--home '{tmp_path}/a home' --port-base 8100"
     assert hint == (
-        "placet decide 1c9f reject --decision-id 77a --reason 'it'\"'\"'s late' "
+        "placet decide 1c9f reject --command-id 77a --reason 'it'\"'\"'s late' "
         f"--as alice@example.com {where}"
     )
 

@@ -34,7 +34,7 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 def approval(*, closed: bool = False) -> approval_pb2.Approval:
     message = approval_pb2.Approval(
-        id=ID,
+        approval_id=ID,
         state=event_pb2.STATE_PENDING,
         content_digest=DIGEST,
         policy_digest=POLICY_DIGEST,
@@ -73,7 +73,9 @@ class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.RequestApprovalRequest, context: _Context
     ) -> approval_service_pb2.RequestApprovalResponse:
         self._next(request)
-        return approval_service_pb2.RequestApprovalResponse(id=ID, content_digest=DIGEST, log_index=7)
+        return approval_service_pb2.RequestApprovalResponse(
+            approval_id=ID, content_digest=DIGEST, log_index=7
+        )
 
     async def GetApproval(
         self, request: approval_service_pb2.GetApprovalRequest, context: _Context
@@ -118,15 +120,17 @@ class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.SubmitDecisionRequest, context: _Context
     ) -> approval_service_pb2.SubmitDecisionResponse:
         self._next(request)
-        return approval_service_pb2.SubmitDecisionResponse(
+        result = approval_pb2.CommandResult(
             status=approval_pb2.COMMAND_STATUS_EFFECTIVE, log_index=9, state=event_pb2.STATE_APPROVED
         )
+        return approval_service_pb2.SubmitDecisionResponse(result=result)
 
     async def CancelApproval(
         self, request: approval_service_pb2.CancelApprovalRequest, context: _Context
     ) -> approval_service_pb2.CancelApprovalResponse:
         self._next(request)
-        return approval_service_pb2.CancelApprovalResponse(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
+        result = approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
+        return approval_service_pb2.CancelApprovalResponse(result=result)
 
     async def EraseApproval(
         self, request: approval_service_pb2.EraseApprovalRequest, context: _Context
@@ -271,14 +275,14 @@ async def test_a_decision_that_says_of_nothing_shown_names_the_content_alone(
     assert bound(service.asked[-1]) == (DIGEST, b"", "")
     await client.decide(ID, "reject", reason="no", content_digest=bytes(32))
     assert bound(service.asked[-1]) == (bytes(32), b"", "")
-    assert service.asked[-1].verdict == event_pb2.VERDICT_REJECT
+    assert service.asked[-1].approval.verdict == event_pb2.VERDICT_REJECT
 
 
 async def test_a_decision_binds_the_request_as_it_was_shown_and_reads_no_other(
     client: PlacetClient, service: Scripted
 ) -> None:
     shown = approval_pb2.Approval(
-        id=ID, content_digest=b"c" * 32, policy_digest=b"p" * 32, rendering="text/0"
+        approval_id=ID, content_digest=b"c" * 32, policy_digest=b"p" * 32, rendering="text/0"
     )
     await client.decide(ID, "approve", shown=shown)
     (decision,) = service.asked

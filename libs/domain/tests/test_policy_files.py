@@ -31,7 +31,7 @@ def test_simple_waits_without_limit_for_a_person() -> None:
     assert [tier.decision_type for tier in policy.tiers] == [DecisionType.HUMAN]
     assert timeouts(policy, 1) == (None,) * 4
     assert policy.fallback.by == "reject"
-    assert not policy.needs_manager
+    assert policy.slots == ("required_approver",)
 
 
 def test_ai_fallback_analyses_first_and_lets_the_ai_decide_after_a_day() -> None:
@@ -42,14 +42,14 @@ def test_ai_fallback_analyses_first_and_lets_the_ai_decide_after_a_day() -> None
     assert [tier.decision_type for tier in policy.tiers] == [DecisionType.HUMAN]
     assert timeouts(policy, 1) == (24 * HOUR,) * 4
     assert (policy.fallback.by, policy.fallback.approver) == ("ai", "AI-Fallback")
-    assert not policy.needs_manager
+    assert policy.slots == ("required_approver",)
 
 
 def test_escalating_asks_for_2_hours_then_the_manager_for_4_then_the_ai() -> None:
     policy = load(None)["escalating"]
 
     assert policy.pre_screen is None
-    assert [tier.approver for tier in policy.tiers] == ["required", "manager"]
+    assert [tier.slots for tier in policy.tiers] == [("required_approver",), ("manager_approver",)]
     assert [tier.decision_type for tier in policy.tiers] == [DecisionType.HUMAN, DecisionType.MANAGER]
     assert timeouts(policy, 1) == (2 * HOUR,) * 4
     assert timeouts(policy, 2) == (4 * HOUR,) * 4
@@ -68,19 +68,19 @@ def test_document_approves_low_risk_at_once_in_the_words_of_the_specification() 
 def test_document_waits_by_priority_then_for_the_manager() -> None:
     policy = load(None)["document"]
 
-    assert [tier.approver for tier in policy.tiers] == ["required", "manager"]
+    assert [tier.slots for tier in policy.tiers] == [("required_approver",), ("manager_approver",)]
     assert [tier.decision_type for tier in policy.tiers] == [DecisionType.HUMAN, DecisionType.MANAGER]
     assert timeouts(policy, 1)[1:] == (2 * HOUR, 8 * HOUR, 24 * HOUR)
     assert timeouts(policy, 1)[0] == 2 * HOUR  # the specification gives URGENT no other time than HIGH
     assert timeouts(policy, 2) == (4 * HOUR,) * 4
-    assert policy.tiers[1].asks == "Original approver {required} did not respond"
+    assert policy.tiers[1].message == "Original approver {required_approver} did not respond"
 
 
 def test_document_falls_back_to_the_ai_and_says_that_neither_responded() -> None:
     fallback = load(None)["document"].fallback
 
     assert (fallback.by, fallback.approver) == ("ai", "AI-Fallback")
-    assert fallback.reason == "Neither {required} nor {manager} responded"
+    assert fallback.reason == "Neither {required_approver} nor {manager_approver} responded"
 
 
 def test_business_timeouts_are_those_of_the_specification() -> None:
@@ -110,7 +110,7 @@ version = 2
 description = "Ours."
 [[tiers]]
 name = "approver"
-approver = "required"
+asks = ["required_approver"]
 decision_type = "human"
 timeout = "3 h"
 [fallback]
@@ -133,19 +133,33 @@ def test_an_operators_policy_takes_the_place_of_a_built_in_one(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (OWN.replace('"3 h"', '"3 hours"'), r"tiers\.0\.timeout.*'3 hours' is not a duration"),
-        (OWN.replace('by = "ai"', 'by = "dice"'), r"fallback\.by"),
+        (
+            OWN.replace('"3 h"', '"3 hours"'),
+            r"tier 1 \(approver\), timeout: '3 hours' is not a duration; write",
+        ),
+        (OWN.replace('asks = ["required_approver"]', ""), r"tier 1 \(approver\), asks: is missing"),
+        (OWN.replace("required_approver", "Alice"), r"tier 1 \(approver\), asks: 'Alice' has characters"),
+        (OWN.replace('by = "ai"', 'by = "dice"'), r"fallback, by"),
         (OWN.replace("version = 2", "version = 2\ncolour = 3"), "colour"),
         (OWN.replace("[fallback]", "[[fallback"), "line"),
         (OWN.replace("Ours", "\udcff"), "utf-8"),
     ],
-    ids=["duration", "value", "unknown key", "not TOML", "not UTF-8"],
+    ids=["duration", "missing", "slot", "value", "unknown key", "not TOML", "not UTF-8"],
 )
 def test_a_bad_policy_is_named_with_what_is_wrong(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "ours.toml").write_bytes(text.encode(errors="surrogateescape"))
 
     with pytest.raises(BadPolicy, match=rf"ours\.toml: .*{why}"):
         load(tmp_path)
+
+
+def test_one_mistake_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "ours.toml").write_text(OWN.replace('"3 h"', '"3 hours"'))
+
+    with pytest.raises(BadPolicy) as raised:
+        load(tmp_path)
+
+    assert str(raised.value).count("tier 1 (approver), timeout") == 1
 
 
 def test_two_files_for_one_policy_are_refused(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from placet_domain.events import Priority
-from placet_domain.policy import Policy
+from placet_domain.events import Assignment, Priority
+from placet_domain.policy import Policy, fill_slots
+from placet_domain.policy_description import describe_steps
 from placet_testing.workflows import shipped_policy
 
 MINIMAL = """
@@ -16,7 +17,7 @@ version = 1
 description = "One person."
 [[tiers]]
 name = "approver"
-approver = "required"
+asks = ["required_approver"]
 decision_type = "human"
 timeout = "2 h"
 [fallback]
@@ -36,7 +37,7 @@ def test_a_policy_of_one_tier_is_enough() -> None:
     policy = Policy.from_toml(MINIMAL)
     assert policy.tiers[0].timeout_of(Priority.NORMAL) == timedelta(hours=2)
     assert policy.pre_screen is None
-    assert not policy.needs_manager
+    assert policy.slots == ("required_approver",)
 
 
 @pytest.mark.parametrize(
@@ -62,13 +63,18 @@ def test_a_key_that_nobody_knows_is_refused(before: str, after: str) -> None:
     [
         ('name = "minimal"', 'name = "Minimal Policy"'),
         ("version = 1", "version = 0"),
-        ('approver = "required"', 'approver = "anybody"'),
+        ('asks = ["required_approver"]', "asks = []"),
+        ('asks = ["required_approver"]', 'asks = ["Not A Slot"]'),
+        ('asks = ["required_approver"]', 'asks = [{ person = "nobody" }]'),
+        ('asks = ["required_approver"]', 'asks = [{ group = "finance" }]'),
+        ('asks = ["required_approver"]', 'asks = [{ manager_of = "required_approver" }]'),
+        ('reason = "nobody responded"', 'reason = "{manager_approver} was silent"'),
+        ('timeout = "2 h"', f'timeout = "2 h"\nmessage = "{"x" * 501}"'),
         ('decision_type = "human"', 'decision_type = "robot"'),
         ('timeout = "2 h"', "timeout = 7200"),
         ('timeout = "2 h"', 'timeout = "forever"'),
         ('timeout = "2 h"', 'timeout = { urgent = "1 h", high = "1 h", normal = "1 h" }'),
         ('timeout = "2 h"', 'timeout = "2 h"\nquorum = 0'),
-        ('timeout = "2 h"', 'timeout = "2 h"\nquorum = 2'),
         ('by = "reject"', 'by = "coin"'),
         ("[[tiers]]", '[pre_screen]\nmode = "quick"\napprove_below = 1.5\n[[tiers]]'),
         ("[[tiers]]", '[pre_screen]\nmode = "psychic"\n[[tiers]]'),
@@ -144,3 +150,42 @@ def test_pre_screen_and_fallback_take_two_and_five_minutes_at_most() -> None:
         policy = shipped_policy(name)
         assert policy.fallback.time_limit == timedelta(minutes=5)
         assert policy.pre_screen is None or policy.pre_screen.time_limit == timedelta(minutes=2)
+
+
+def test_a_tier_asks_slots_and_fixed_people_each_once() -> None:
+    asks = 'asks = ["required_approver", { person = "cfo@example.com" }, { slot = "second" }]'
+    tier = Policy.from_toml(changed('asks = ["required_approver"]', asks)).tiers[0]
+    assignments = (
+        Assignment(slot="second", people=("carol@example.com", "alice@example.com")),
+        Assignment(slot="required_approver", people=("alice@example.com", "bob@example.com")),
+    )
+    assert tier.people(assignments) == (
+        "alice@example.com",
+        "bob@example.com",
+        "cfo@example.com",
+        "carol@example.com",
+    )
+
+
+def test_words_name_the_people_of_a_slot_and_stay_within_their_bound() -> None:
+    two = (Assignment(slot="required_approver", people=("alice@example.com", "bob@example.com")),)
+    assert (
+        fill_slots("{required_approver} is silent", two) == "alice@example.com and bob@example.com is silent"
+    )
+    evil = (Assignment(slot="required_approver", people=("{required_approver}@example.com",)),)
+    assert fill_slots("{required_approver}", evil) == "{required_approver}@example.com"
+    long = (Assignment(slot="required_approver", people=("x" * 250 + "@example.com",)),)
+    filled = fill_slots("{required_approver} " * 30, long)
+    assert len(filled) == 1000
+    assert filled.endswith("…")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_policy_is_described_in_sentences(name: str) -> None:
+    policy = shipped_policy(name)
+    steps = describe_steps(policy)
+    assert len(steps) == len(policy.tiers) + (2 if policy.pre_screen else 1)
+    assert all(step.endswith(".") for step in steps)
+    assert all(
+        tier.name in step for tier, step in zip(policy.tiers, steps[-1 - len(policy.tiers) :], strict=False)
+    )

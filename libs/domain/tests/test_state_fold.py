@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from placet_domain import machine
-from placet_domain.events import (
-    Actor,
-    Entry,
-    Event,
-    LogEntry,
-    Notified,
-    Processed,
-    State,
-)
+from placet_domain import interpreter
+from placet_domain.events import Actor, Entry, Event, LogEntry, Notified, Processed, State
 from placet_domain.ids import approval_id
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Begin, FallbackDone, FallbackUnavailable, PreScreenDone, TierTimeout
@@ -55,25 +47,31 @@ def test_it_waits_for_approval_only_from_the_first_question_to_the_outcome() -> 
 def test_held_lasts_until_the_ai_or_a_person_answers() -> None:
     play = Play(POLICY)
     play.on(Begin(), TierTimeout(1), TierTimeout(2), FallbackUnavailable())
-    held = [play.state.held is not None]
+    held = [play.state.paused is not None]
     play.on(decision(ALICE))
-    held.append(play.state.held is not None)
+    held.append(play.state.paused is not None)
     assert held == [True, False]
     assert play.state.state is State.APPROVED
 
 
-def test_a_command_that_caused_three_events_is_known_by_the_first() -> None:
+def test_a_command_that_caused_three_events_is_complete_with_the_last() -> None:
     play = Play(POLICY)
     command = decision(ALICE)
     play.on(Begin(), command)
-    assert play.state.judged[command.id].log_index == 3
-    assert play.state.judged[command.id].refusal is None
+    result = play.state.commands[command.id]
+    assert (result.log_index, result.is_complete) == (5, True)
+    partial = ApprovalState()
+    for number, event in enumerate(play.events[:-1], 1):
+        entry = Entry(tenant="t", approval_id="a", number=number, event=event)
+        partial.fold(LogEntry(index=number - 1, entry=entry))
+    assert not partial.commands[command.id].is_complete
+    assert play.state.commands[command.id].refusal is None
 
 
 def test_what_goes_with_others_is_known_once_it_is_stored() -> None:
     play = Play(POLICY)
     notified = Event(cause_id="asked-3", actor=Actor(), body=Notified(notification_id="n", delivered=True))
-    processed = machine.processed_event(Processed(method="text"), START)
+    processed = interpreter.processed_event(Processed(method="text"), START)
     assert not play.state.knows(notified)
     assert not play.state.knows(processed)
     play.log(processed)

@@ -84,7 +84,7 @@ def test_an_empty_erasable_field_commits_to_nothing() -> None:
 
 @pytest.mark.parametrize("path", ERASABLE)
 def test_every_erasable_field_is_read_where_the_contract_has_it(path: str) -> None:
-    entry = event_pb2.Entry(event=event_pb2.Event(held=event_pb2.Held()))
+    entry = event_pb2.Entry(event=event_pb2.Event(paused=event_pb2.Paused()))
     _, *names = path.split(".")
     if names[0] != "actor":
         getattr(entry.event, names[0]).SetInParent()

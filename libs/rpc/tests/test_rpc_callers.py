@@ -85,9 +85,9 @@ async def test_a_refusal_by_role_is_reported_with_who_and_about_what(
     token = keys.token("requester", subject="eve@example.com")
     async with run_audit(token=token, on_access_refused=hook) as audit:
         with pytest.raises(errors.PermissionDenied):
-            await audit.stub.ListEvents(pb.ListEventsRequest(approval_id=APPROVAL_ID))
+            await audit.stub.ListEvents(pb.ListEventsRequest(filter=pb.EventFilter(approval_id=APPROVAL_ID)))
         with pytest.raises(errors.PermissionDenied):
-            await audit.stub.ListEvents(pb.ListEventsRequest(approval_id="x" * 5000))
+            await audit.stub.ListEvents(pb.ListEventsRequest(filter=pb.EventFilter(approval_id="x" * 5000)))
         await eventually(lambda: len(heard) == 2)
 
     method, reason, principal, approval_id = heard[0]

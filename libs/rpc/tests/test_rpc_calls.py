@@ -22,7 +22,7 @@ from placet_rpc.tokens.sources import FileTokenSource
 Eventually = Callable[..., Awaitable[Any]]
 
 
-class Held:
+class Paused:
     """A handler that waits for ever, and says how it was ended."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ async def test_cancelling_a_unary_call_cancels_the_server_s(
     run_audit: Any, eventually: Eventually, caplog: pytest.LogCaptureFixture, by: str
 ) -> None:
     caplog.set_level(logging.DEBUG, "placet.rpc")
-    held = Held()
+    held = Paused()
     async with run_audit(ListEvents=held.unary) as audit:
         call = audit.stub.ListEvents(pb.ListEventsRequest())
         waiting = asyncio.ensure_future(call)
@@ -77,7 +77,7 @@ async def test_cancelling_a_unary_call_cancels_the_server_s(
 async def test_a_reader_that_stops_ends_the_server_s_stream(
     run_audit: Any, eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:
-    held = Held()
+    held = Paused()
     async with run_audit(TailEvents=held.stream) as audit:
         call = audit.stub.TailEvents(pb.TailEventsRequest())
         async for _ in call:
@@ -92,7 +92,7 @@ async def test_a_reader_that_stops_ends_the_server_s_stream(
 async def test_a_client_that_vanishes_ends_the_server_s_stream(
     run_audit: Any, eventually: Eventually, keys: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    held = Held()
+    held = Paused()
     async with run_audit(TailEvents=held.stream) as audit:
         async with channel(audit.address, keys.token("auditor")) as gone:
             call = audit_service_pb2_grpc.AuditServiceStub(gone).TailEvents(pb.TailEventsRequest())
@@ -104,7 +104,7 @@ async def test_a_client_that_vanishes_ends_the_server_s_stream(
 
 
 async def test_a_deadline_ends_the_call_on_both_sides(run_audit: Any, eventually: Eventually) -> None:
-    held = Held()
+    held = Paused()
     async with run_audit(ListEvents=held.unary) as audit:
         with pytest.raises(errors.DeadlineExceeded):
             await audit.stub.ListEvents(pb.ListEventsRequest(), timeout=0.1)
@@ -159,7 +159,7 @@ async def test_a_call_inside_a_call_gets_what_is_left_less_a_little(run_audit: A
 
 
 async def test_no_call_is_made_when_nothing_is_left(run_audit: Any) -> None:
-    async with run_audit(ListEvents=Held().unary) as audit:
+    async with run_audit(ListEvents=Paused().unary) as audit:
 
         async def late() -> None:
             deadlines.enter(0.0)

@@ -39,7 +39,7 @@ def test_every_kind_of_error_arrives_as_itself(kind: type[PlacetError]) -> None:
 def test_every_kind_has_a_code_of_its_own() -> None:
     codes = {status.code_of(kind("x")) for kind in KINDS}
 
-    assert len(codes) == len(KINDS) == 12
+    assert len(codes) == len(KINDS) == 13
 
 
 def test_field_violations_arrive_with_their_paths() -> None:
@@ -109,7 +109,7 @@ def test_what_another_service_answered_is_not_passed_on_as_our_own_word(
         (grpc.StatusCode.CANCELLED, errors.Unavailable),
         (grpc.StatusCode.DEADLINE_EXCEEDED, errors.DeadlineExceeded),
         (grpc.StatusCode.UNKNOWN, errors.Internal),
-        (grpc.StatusCode.UNIMPLEMENTED, errors.Internal),
+        (grpc.StatusCode.UNIMPLEMENTED, errors.Unimplemented),
     ],
 )
 def test_what_grpc_itself_says_is_typed_too_and_names_the_call(

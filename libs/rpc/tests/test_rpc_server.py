@@ -27,7 +27,7 @@ async def empty_list(request: Any, context: Any) -> pb.ListEventsResponse:
 async def test_a_message_beyond_the_bound_is_refused_and_the_server_lives(run_audit: Any) -> None:
     async with run_audit(changes={"max_message_bytes": 10_000}, ListEvents=empty_list) as audit:
         with pytest.raises(errors.ResourceExhausted):
-            await audit.stub.ListEvents(pb.ListEventsRequest(approval_id="x" * 20_000))
+            await audit.stub.ListEvents(pb.ListEventsRequest(filter=pb.EventFilter(approval_id="x" * 20_000)))
         await audit.stub.ListEvents(pb.ListEventsRequest())
 
 

@@ -29,13 +29,15 @@ class Tired:
     ) -> approval_service_pb2.RequestApprovalResponse:
         self.request_ids.append(request.request_id)
         self._fail()
-        return approval_service_pb2.RequestApprovalResponse(id="1")
+        return approval_service_pb2.RequestApprovalResponse(approval_id="1")
 
     async def GetApproval(
         self, request: approval_service_pb2.GetApprovalRequest, timeout: float
     ) -> approval_service_pb2.GetApprovalResponse:
         self._fail()
-        return approval_service_pb2.GetApprovalResponse(approval=approval_pb2.Approval(id=request.id))
+        return approval_service_pb2.GetApprovalResponse(
+            approval=approval_pb2.Approval(approval_id=request.approval_id)
+        )
 
     def _fail(self) -> None:
         if self.failures:
@@ -66,7 +68,7 @@ async def test_a_request_that_is_not_answered_is_sent_again_as_the_same(tmp_path
 
 
 async def test_a_read_that_is_not_answered_is_made_again(tmp_path: Path) -> None:
-    assert (await StackOf(tmp_path, tired()).get("1")).id == "1"
+    assert (await StackOf(tmp_path, tired()).get("1")).approval_id == "1"
 
 
 async def test_an_answer_that_says_no_is_not_asked_for_again(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from placet_domain import machine
-from placet_domain.events import Actor, ActorKind, RefusalReason, Refused, Source, State, Verdict
+from placet_domain import interpreter
+from placet_domain.events import Actor, ActorKind, ErrorReason, Refused, Source, State, Verdict
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Undecodable
 from placet_testing.fakes import delivering
@@ -92,12 +92,12 @@ async def test_what_stands_in_the_log_already_is_folded_and_the_command_judged_a
     for entry in stage.services.log.entries[request.id]:
         stored.fold(entry)
     when = request.events[-1].time + timedelta(seconds=1)
-    stage.services.log.intrude = machine.respond(shipped_policy("escalating"), stored, first, when)
+    stage.services.log.intrude = interpreter.respond(shipped_policy("escalating"), stored, first, when)
     late = decision(ALICE, Verdict.REJECT, reason="no")
     await request.send(late)
     outcome = await request.outcome()
     assert (outcome.state, outcome.approver) == (State.APPROVED, ALICE)
-    assert request.only(Refused).reason is RefusalReason.CLOSED
+    assert request.only(Refused).reason is ErrorReason.CLOSED
     decided = next(event for event in request.events if event.body.type == "decided")
     assert decided.cause_id == first.id
     assert decided.time == when
@@ -112,7 +112,7 @@ async def test_an_event_of_somebody_else_does_not_push_the_command_away(stage: S
         stored.fold(entry)
     when = request.events[-1].time
     stranger = Undecodable(cause_id="undecodable-ab", digest="ab" * 32)
-    stage.services.log.intrude = machine.respond(shipped_policy("simple"), stored, stranger, when)
+    stage.services.log.intrude = interpreter.respond(shipped_policy("simple"), stored, stranger, when)
     await request.send(decision(ALICE))
     assert (await request.outcome()).approver == ALICE
     assert [kind for kind in request.path if kind != "notified"] == [
@@ -150,7 +150,7 @@ async def test_a_notice_that_comes_while_the_log_is_slow_is_not_forgotten(stage:
     told = asyncio.Event()
 
     async def slowly(request: NotifyInput) -> NotifyResult:
-        if request.tier > 0:
+        if request.tier is not None:
             await told.wait()
         return await delivering(request)
 

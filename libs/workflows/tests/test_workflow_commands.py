@@ -12,7 +12,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import RawValue
 from temporalio.testing import WorkflowEnvironment
 
-from placet_domain.events import RefusalReason, Refused, Source, State, Verdict, Voted
+from placet_domain.events import ErrorReason, Refused, Source, State, Verdict, Voted
 from placet_testing.fakes import Services, delivering, never_telling_the_asked
 from placet_testing.playing import (
     ALICE,
@@ -59,7 +59,7 @@ async def test_what_cannot_be_read_is_refused_and_the_next_command_counts(stage:
     await request.send(sent)
     await request.reaches("refused")
     refused = request.only(Refused)
-    assert (refused.command, refused.reason) == ("unknown", RefusalReason.UNDECODABLE)
+    assert (refused.command, refused.reason) == ("unknown", ErrorReason.UNDECODABLE)
     await request.send(decision(ALICE))
     assert (await request.outcome()).approver == ALICE
 
@@ -79,7 +79,7 @@ async def test_a_signal_by_another_name_is_refused_whatever_it_carries(stage: St
     await request.asks()
     await request.handle.signal("approve", decision(ALICE))
     await request.reaches("refused")
-    assert request.only(Refused).reason is RefusalReason.UNDECODABLE
+    assert request.only(Refused).reason is ErrorReason.UNDECODABLE
     await request.send(cancellation())
     assert (await request.outcome()).state is State.CANCELLED
 
@@ -130,7 +130,7 @@ async def test_fifty_commands_at_once_are_judged_once_each_and_one_wins(stage: S
     assert caused == {command.id: 3 if command is commands[0] else 1 for command in commands}
     refusals = request.all_of(Refused)
     assert len(refusals) == 49
-    assert {refused.reason for refused in refusals} == {RefusalReason.CLOSED}
+    assert {refused.reason for refused in refusals} == {ErrorReason.CLOSED}
     assert {refused.message for refused in refusals} == {f"The request is closed: rejected by {ALICE}"}
 
 
@@ -153,13 +153,13 @@ async def test_each_refusal_reaches_the_log_with_its_reason(stage: Stage) -> Non
     request = await stage.request("escalating")
     await request.asks()
     sent = {
-        decision(BOB): RefusalReason.NOT_ASKED,
-        decision(REQUESTER): RefusalReason.SELF_APPROVAL,
-        decision(ALICE, content_digest="c1" * 32): RefusalReason.CONTENT_CHANGED,
-        decision(ALICE, policy_digest="d0" * 32): RefusalReason.POLICY_CHANGED,
-        decision(ALICE, rendering="text/0"): RefusalReason.RENDERING_CHANGED,
-        decision(ALICE, Verdict.REJECT, reason=" "): RefusalReason.REASON_REQUIRED,
-        cancellation(ALICE): RefusalReason.NOT_REQUESTER,
+        decision(BOB): ErrorReason.NOT_ASKED,
+        decision(REQUESTER): ErrorReason.SELF_APPROVAL,
+        decision(ALICE, content_digest="c1" * 32): ErrorReason.CONTENT_CHANGED,
+        decision(ALICE, policy_digest="d0" * 32): ErrorReason.POLICY_CHANGED,
+        decision(ALICE, rendering="text/0"): ErrorReason.RENDERING_CHANGED,
+        decision(ALICE, Verdict.REJECT, reason=" "): ErrorReason.REASON_REQUIRED,
+        cancellation(ALICE): ErrorReason.NOT_REQUESTER,
     }
     for command in sent:
         await request.send(command)
@@ -251,7 +251,7 @@ async def test_the_status_says_where_it_stands(stage: Stage) -> None:
     await request.asks()
     asked = await request.handle.query("get_status", result_type=Status)
     assert (asked.workflow_id, asked.state, asked.tier) == (request.id, State.PENDING, 1)
-    assert (asked.has_decision, asked.waiting_for_approval, asked.unjudged_commands) == (False, True, 0)
+    assert (asked.has_decision, asked.waiting_for_approval, asked.unprocessed_commands) == (False, True, 0)
     await request.send(decision(ALICE))
     await request.reaches("closed")
     decided = await request.handle.query("get_status", result_type=Status)

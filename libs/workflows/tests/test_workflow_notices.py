@@ -8,7 +8,7 @@ from datetime import timedelta
 from temporalio.api.enums.v1 import EventType
 from temporalio.exceptions import ApplicationError
 
-from placet_domain.events import Notified, Source, State
+from placet_domain.events import Asked, Notified, Source, State
 from placet_testing.fakes import delivering, never_answering
 from placet_testing.playing import ALICE, BOB, REQUESTER, decision
 from placet_testing.workflows import Stage, until
@@ -90,10 +90,17 @@ async def test_the_outcome_is_told_when_the_service_is_back_and_told_once(stage:
     assert len({notice.idempotency_key for notice in stage.services.notified}) == 2
 
 
-async def test_what_became_of_a_notification_goes_with_the_next_append(stage: Stage) -> None:
+async def test_the_result_of_a_notification_is_in_the_log_soon_while_somebody_is_waited_for(
+    stage: Stage,
+) -> None:
     request = await stage.request("escalating")
     await request.outcome()
-    assert len(stage.services.log.attempts) == 4
+    # Two for each tier, one of them for its notice, one for the fallback and one for the outcome.
+    assert len(stage.services.log.attempts) == 6
+    times = {event.cause_id: event.time for event in request.events if event.body.type == "notified"}
+    asked = {event.body.tier: event.time for event in request.events if isinstance(event.body, Asked)}
+    late = [time - asked[tier] for tier, time in enumerate(times.values(), 1)]
+    assert max(late) < timedelta(seconds=5)
     assert [event.cause_id for event in request.events if event.body.type == "notified"] == [
         "asked-4",
         f"asked-{request.path.index('asked', 4) + 1}",
@@ -101,7 +108,7 @@ async def test_what_became_of_a_notification_goes_with_the_next_append(stage: St
     assert [(notice.recipient, notice.tier) for notice in stage.services.notified] == [
         (ALICE, 1),
         (BOB, 2),
-        (REQUESTER, 0),
+        (REQUESTER, None),
     ]
 
 
@@ -109,7 +116,7 @@ def failing_for_the_asked(*, retryable: bool) -> Callable[[NotifyInput], Awaitab
     """A channel that reaches requesters only."""
 
     async def notify(request: NotifyInput) -> NotifyResult:
-        if request.tier > 0:
+        if request.tier is not None:
             later = timedelta(minutes=20)
             raise ApplicationError("away", non_retryable=not retryable, next_retry_delay=later)
         return await delivering(request)

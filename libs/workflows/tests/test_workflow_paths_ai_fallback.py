@@ -12,7 +12,7 @@ from placet_domain.events import (
     AiResult,
     DecisionType,
     FellBack,
-    Held,
+    Paused,
     PreScreened,
     Priority,
     RiskLevel,
@@ -96,7 +96,7 @@ async def test_after_the_silence_the_ai_decides(
     )
     assert timedelta(0) <= request.waited(1) - hours * HOUR < MINUTE
     opened = request.only(TierOpened)
-    assert opened.due is not None
+    assert opened.due_time is not None
     assert request.only(FellBack).reason == f"{ALICE} did not respond"
 
 
@@ -126,13 +126,13 @@ async def test_an_unavailable_ai_holds_the_request_which_goes_on_by_itself(stage
     assert outcome.source is Source.AI_FALLBACK
     assert [kind for kind in request.path if kind != "notified"][-5:] == [
         "fell_back",
-        "held",
+        "paused",
         "ai_decided",
         "decided",
         "closed",
     ]
     times = {event.body.type: event.time for event in request.events}
-    assert 4 * MINUTE <= times["held"] - times["fell_back"] <= 6 * MINUTE
+    assert 4 * MINUTE <= times["paused"] - times["fell_back"] <= 6 * MINUTE
     assert len({asked.idempotency_key for asked in stage.services.asked_ai}) == 1
 
 
@@ -148,7 +148,7 @@ async def test_an_ai_that_refuses_the_call_for_good_is_asked_again_some_day(stag
     stage.services.decide = misconfigured
     request = await stage.request("business-timeouts")
     assert (await request.outcome()).source is Source.AI_FALLBACK
-    assert request.only(Held).step == "fallback"
+    assert request.only(Paused).step == "fallback"
 
 
 async def test_an_ai_that_answers_that_it_is_unavailable_does_not_reject(stage: Stage) -> None:
@@ -160,13 +160,13 @@ async def test_an_ai_that_answers_that_it_is_unavailable_does_not_reject(stage: 
     stage.services.decide = unsure
     request = await stage.request("business-timeouts")
     assert (await request.outcome()).source is Source.AI_FALLBACK
-    assert "held" in request.path
+    assert "paused" in request.path
 
 
 async def test_a_person_decides_while_the_request_is_held(stage: Stage) -> None:
     stage.services.decide = never_answering(100_000, approving_ai)
     request = await stage.request("business-timeouts")
-    await request.silence_until("held")
+    await request.silence_until("paused")
     await request.send(decision(ALICE))
     outcome = await request.outcome()
     assert (outcome.source, outcome.approver) == (Source.HUMAN, ALICE)
@@ -175,7 +175,7 @@ async def test_a_person_decides_while_the_request_is_held(stage: Stage) -> None:
 async def test_the_requester_cancels_while_the_request_is_held(stage: Stage) -> None:
     stage.services.decide = never_answering(100_000, approving_ai)
     request = await stage.request("business-timeouts")
-    await request.silence_until("held")
+    await request.silence_until("paused")
     await request.send(cancellation())
     assert (await request.outcome()).state is State.CANCELLED
 

@@ -10,11 +10,11 @@ from placet_domain.events import (
     AiResult,
     Decided,
     DecisionType,
+    ErrorReason,
     Escalated,
     FellBack,
     PreScreened,
     Priority,
-    RefusalReason,
     Refused,
     RiskLevel,
     ScreenMode,
@@ -178,7 +178,7 @@ async def test_a_vote_during_the_pre_screen_is_refused_for_nobody_was_asked(
     stage_without_model.services.assess = deep_model(screened(0.9))
     request = await stage_without_model.request("document", commands=[decision(ALICE)])
     await request.reaches("refused")
-    assert request.only(Refused).reason is RefusalReason.NOT_ASKED
+    assert request.only(Refused).reason is ErrorReason.NOT_ASKED
     assert request.path == ["received", "processed", "refused"]
 
 

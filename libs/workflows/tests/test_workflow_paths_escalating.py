@@ -117,9 +117,9 @@ async def test_each_of_the_asked_is_told_once_and_the_manager_why(stage: Stage) 
     assert [(notice.recipient, notice.tier, notice.reason) for notice in stage.services.notified] == [
         (ALICE, 1, "Your decision is needed"),
         (BOB, 2, f"Team member {ALICE} did not respond"),
-        (REQUESTER, 0, "the model's reason"),
+        (REQUESTER, None, "the model's reason"),
     ]
-    assert all(notice.due for notice in stage.services.notified[:2])
+    assert all(notice.due_time for notice in stage.services.notified[:2])
 
 
 async def test_an_ai_that_refuses_rejects_at_all_levels(stage: Stage) -> None:

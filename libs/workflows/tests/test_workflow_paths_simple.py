@@ -32,7 +32,7 @@ async def test_a_person_approves_after_three_weeks(stage: Stage) -> None:
         "decided",
         "closed",
     ]
-    assert request.only(TierOpened).due is None
+    assert request.only(TierOpened).due_time is None
     waited = request.only(Closed).waited
     assert waited is not None
     assert timedelta(weeks=3) <= waited < timedelta(weeks=3, minutes=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -24,8 +23,8 @@ from placet.event.v1 import event_pb2
 from placet_approval.__main__ import assembled
 from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.config import Settings
-from placet_domain import machine
-from placet_domain.commands import Command
+from placet_domain import interpreter
+from placet_domain.commands import BaseCommand
 from placet_domain.events import Event, LogEntry, Processed
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
@@ -39,6 +38,7 @@ from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
 from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.audit_server import AuditServer
+from placet_testing.requests import decision_message, request_message
 from placet_workflows.activity_types import ApprovalInput
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class PlayedWorkflows(Workflows):
         self._waiting: list[tuple[str, Stimulus]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.starts: Counter[str] = Counter()
-        self.commands: list[Command] = []
+        self.commands: list[BaseCommand] = []
         self.turned_away = 0
         self.away = False
         self.working = True
@@ -103,7 +103,7 @@ class PlayedWorkflows(Workflows):
         for command in start.commands:
             self._take(entry.approval_id, command)
 
-    async def command(self, approval_id: str, command: Command) -> None:
+    async def command(self, approval_id: str, command: BaseCommand) -> None:
         """See Workflows."""
         self._refuse_if_away()
         played = self._running.get(approval_id)
@@ -156,17 +156,17 @@ class PlayedWorkflows(Workflows):
         if not self.working:
             self._waiting.append((approval_id, stimulus))
             return
-        task = asyncio.create_task(self._judge(self._running[approval_id], stimulus))
+        task = asyncio.create_task(self._process(self._running[approval_id], stimulus))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _judge(self, played: Played, stimulus: Stimulus) -> None:
+    async def _process(self, played: Played, stimulus: Stimulus) -> None:
         async with played.lock:
             now = datetime.now(UTC)
-            events = machine.respond(played.policy, played.state, stimulus, now)
+            events = interpreter.respond(played.policy, played.state, stimulus, now)
             if isinstance(stimulus, Begin) and played.state.processed is None:
                 processed = Processed(method="text", characters=1, words=1, text_digest="00" * 32)
-                events = [machine.processed_event(processed, now), *events]
+                events = [interpreter.processed_event(processed, now), *events]
             if events:
                 await self._append(played, events)
 
@@ -193,29 +193,17 @@ CONTENT = b"Pay 4,711 EUR to Example Ltd.\n"
 DIGEST = hashlib.sha256(CONTENT).digest()
 
 
-def asking(**fields: Any) -> approval_service_pb2.RequestApprovalRequest:
+def asking(
+    policy: str = "simple", required_approver: str = ALICE, manager_approver: str = BOB, **fields: Any
+) -> approval_service_pb2.RequestApprovalRequest:
     """A request that is in order, but for what a test changes."""
-    values: dict[str, Any] = {
-        "request_id": str(uuid.uuid4()),
-        "title": "Release the payment",
-        "policy": "simple",
-        "required_approver": ALICE,
-        "manager_approver": BOB,
-        "content": approval_pb2.Content(body=CONTENT, media_type="text/plain"),
-    }
-    return approval_service_pb2.RequestApprovalRequest(**(values | fields))
+    content = approval_pb2.Content(body=CONTENT, media_type="text/plain")
+    return request_message(policy, required_approver, manager_approver, **({"content": content} | fields))
 
 
-def deciding(approval_id: str, /, **fields: Any) -> approval_service_pb2.SubmitDecisionRequest:
+def deciding(approval_id: str, **fields: Any) -> approval_service_pb2.SubmitDecisionRequest:
     """An approval that is in order, but for what a test changes."""
-    values: dict[str, Any] = {
-        "approval_id": approval_id,
-        "decision_id": str(uuid.uuid4()),
-        "verdict": event_pb2.VERDICT_APPROVE,
-        "content_digest": DIGEST,
-        "reason": "fine",
-    }
-    return approval_service_pb2.SubmitDecisionRequest(**(values | fields))
+    return decision_message(approval_id, **({"content_digest": DIGEST} | fields))
 
 
 @dataclass
@@ -245,7 +233,7 @@ class Platform:
             "PLACET_TOKEN_FILE": token,
             "PLACET_AUDIT_ADDRESS": self.audit.address,
             "database_url": self.database_url,
-            "judge_budget": PATIENT,
+            "command_budget": PATIENT,
             "pulse": 0.3,
             "sweep_interval": 3600,
             "revive_interval": 3600,
@@ -280,8 +268,8 @@ class Platform:
     async def request(self, *, tenant: str = HOME, by: str = CALLER, **fields: Any) -> str:
         """Asks; the request's id once it waits for a person in the view."""
         stub = await self.as_(by, tenant=tenant)
-        approval_id = (await stub.RequestApproval(asking(**fields))).id
-        get = approval_service_pb2.GetApprovalRequest(id=approval_id)
+        approval_id = (await stub.RequestApproval(asking(**fields))).approval_id
+        get = approval_service_pb2.GetApprovalRequest(approval_id=approval_id)
 
         async def waiting() -> bool:
             return (await stub.GetApproval(get)).approval.waiting_for_approval
@@ -292,7 +280,7 @@ class Platform:
 
     async def get(self, approval_id: str, tenant: str = HOME) -> approval_pb2.Approval:
         """A request as its caller sees it."""
-        request = approval_service_pb2.GetApprovalRequest(id=approval_id)
+        request = approval_service_pb2.GetApprovalRequest(approval_id=approval_id)
         return (await (await self.as_(CALLER, tenant=tenant)).GetApproval(request)).approval
 
 
@@ -337,7 +325,7 @@ async def platform(bare_platform: Platform) -> Platform:
 @pytest.fixture
 async def hasty(bare_platform: Platform) -> Platform:
     """A platform whose door answers ACCEPTED soon."""
-    await bare_platform.serve(judge_budget=HASTY)
+    await bare_platform.serve(command_budget=HASTY)
     return bare_platform
 
 
@@ -353,5 +341,13 @@ async def either_platform(open_platform: OpenPlatform, database_url: str) -> Pla
 async def database(database_url: str) -> AsyncIterator[Database]:
     """The service's database, on SQLite and then on PostgreSQL."""
     database = await Database.open(database_url, migrations="placet_approval")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def store(platform: Platform) -> AsyncIterator[Database]:
+    """The replica's database, beside it."""
+    database = await Database.open(platform.database_url, migrations="placet_approval")
     yield database
     await database.close()

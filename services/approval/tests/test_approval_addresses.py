@@ -31,8 +31,8 @@ async def test_who_was_asked_decides_and_finds_it_by_any_spelling(
     listed = await approver.ListApprovals(waiting)
     answer = await approver.SubmitDecision(platform.deciding(approval_id))
 
-    assert [one.id for one in listed.approvals] == [approval_id]
-    assert answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
+    assert [one.approval_id for one in listed.approvals] == [approval_id]
+    assert answer.result.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
     assert (await platform.get(approval_id)).outcome.approver == ALICE
 
 
@@ -40,7 +40,7 @@ async def test_the_requester_is_no_second_pair_of_eyes_by_another_spelling(platf
     shouting = await platform.as_(CALLER.upper())
     with pytest.raises(InvalidArgument) as raised:
         await (await platform.as_(CALLER)).RequestApproval(platform.asking(required_approver=CALLER.title()))
-    assert [one.field for one in raised.value.violations] == ["required_approver"]
+    assert [one.field for one in raised.value.violations] == ["assignments[0].people[0]"]
     approval_id = await platform.request(required_approver=ALICE)
 
     with pytest.raises(PermissionDenied) as refused:
@@ -59,4 +59,4 @@ async def test_the_same_request_by_another_spelling_is_the_same_request(platform
     )
 
     assert again == accepted
-    assert (await platform.get(accepted.id)).requester == CALLER
+    assert (await platform.get(accepted.approval_id)).requester == CALLER

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_approval import servicer
 from placet_approval.content.rendering import RENDERING
-from placet_approval.store.pending_commands import Notes
-from placet_rpc.errors import AlreadyExists, FailedPrecondition, PermissionDenied, PlacetError, Unavailable
+from placet_rpc.errors import AlreadyExists, FailedPrecondition, PermissionDenied, PlacetError
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
@@ -58,7 +57,7 @@ async def test_a_vote_holds_what_was_shown_how_under_which_policy_and_by_whom_it
 
     answer = await (await platform.as_(ALICE)).SubmitDecision(await bound(platform, approval_id))
 
-    assert answer.status == EFFECTIVE
+    assert answer.result.status == EFFECTIVE
     (event,) = [
         stored.entry.event
         for stored in await platform.audit.events(HOME, approval_id)
@@ -108,7 +107,7 @@ async def test_a_decision_that_differs_in_one_thing_is_void_and_changes_nothing(
     assert await platform.get(approval_id) == before
     assert platform.workflows.commands == []
     right = await (await platform.as_(ALICE)).SubmitDecision(await bound(platform, approval_id))
-    assert right.status == EFFECTIVE
+    assert right.result.status == EFFECTIVE
 
 
 async def test_a_decision_that_names_another_rendering_is_void_by_the_logs_word(platform: Platform) -> None:
@@ -121,14 +120,14 @@ async def test_a_decision_that_names_another_rendering_is_void_by_the_logs_word(
             await (await platform.as_(ALICE)).SubmitDecision(decision)
         assert (raised.value.reason, raised.value.metadata) == ("RENDERING_CHANGED", {"rendering": RENDERING})
 
-    # Judged once, by the workflow alone.
-    assert [command.id for command in platform.workflows.commands] == [decision.decision_id]
+    # CommandResult once, by the workflow alone.
+    assert [command.id for command in platform.workflows.commands] == [decision.command_id]
     after = await platform.get(approval_id)
     (refused,) = after.path[len(before.path) :]
-    assert refused.entry.event.refused.reason == event_pb2.REFUSAL_REASON_RENDERING_CHANGED
+    assert refused.entry.event.refused.reason == error_reason_pb2.ERROR_REASON_RENDERING_CHANGED
     assert after.state == event_pb2.STATE_PENDING
     right = await (await platform.as_(ALICE)).SubmitDecision(await bound(platform, approval_id))
-    assert right.status == EFFECTIVE
+    assert right.result.status == EFFECTIVE
 
 
 async def test_another_persons_decision_is_void_and_the_log_says_who_tried(platform: Platform) -> None:
@@ -156,20 +155,20 @@ async def test_a_decisions_id_is_good_for_what_it_was_used_for_and_no_more(
 ) -> None:
     platform = bare_platform
     # Who waits for nobody to judge need not wait long.
-    await platform.serve(**({} if working else {"judge_budget": 0.2}))
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    await platform.serve(**({} if working else {"command_budget": 0.2}))
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     alice = await platform.as_(ALICE)
     platform.workflows.working = working
-    first = await bound(platform, approval_id, decision_id=decision_id)
+    first = await bound(platform, approval_id, command_id=command_id)
     await alice.SubmitDecision(first)
     before = await platform.get(approval_id)
 
     with pytest.raises(AlreadyExists) as raised:
-        await alice.SubmitDecision(await bound(platform, approval_id, decision_id=decision_id, **changed))
+        await alice.SubmitDecision(await bound(platform, approval_id, command_id=command_id, **changed))
 
     assert raised.value.reason == "ID_REUSED"
     assert await platform.get(approval_id) == before
-    assert (await alice.SubmitDecision(first)).status == (EFFECTIVE if working else ACCEPTED)
+    assert (await alice.SubmitDecision(first)).result.status == (EFFECTIVE if working else ACCEPTED)
 
 
 async def test_a_decision_that_names_no_policy_and_no_rendering_is_one_all_the_same(
@@ -177,7 +176,7 @@ async def test_a_decision_that_names_no_policy_and_no_rendering_is_one_all_the_s
 ) -> None:
     approval_id = await platform.request()
     unnamed = await bound(platform, approval_id, policy_digest=b"", rendering="")
-    assert (await (await platform.as_(ALICE)).SubmitDecision(unnamed)).status == EFFECTIVE
+    assert (await (await platform.as_(ALICE)).SubmitDecision(unnamed)).result.status == EFFECTIVE
 
 
 async def test_a_decision_that_was_accepted_counts_though_the_rendering_changed_before_it_was_judged(
@@ -188,16 +187,16 @@ async def test_a_decision_that_was_accepted_counts_though_the_rendering_changed_
     alice = await platform.as_(ALICE)
     platform.workflows.working = False
     decision = await bound(platform, approval_id)
-    assert (await alice.SubmitDecision(decision)).status == ACCEPTED
+    assert (await alice.SubmitDecision(decision)).result.status == ACCEPTED
 
     monkeypatch.setattr(servicer, "RENDERING", "text/2")
 
-    assert (await alice.SubmitDecision(decision)).status == ACCEPTED
+    assert (await alice.SubmitDecision(decision)).result.status == ACCEPTED
     await platform.workflows.work()
-    assert (await alice.SubmitDecision(decision)).status == EFFECTIVE
+    assert (await alice.SubmitDecision(decision)).result.status == EFFECTIVE
 
 
-async def test_a_decision_that_only_the_workflow_has_is_not_refused_here_though_the_rendering_changed(
+async def test_a_decision_that_is_pending_is_not_refused_though_the_rendering_changed(
     hasty: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform = hasty
@@ -205,19 +204,12 @@ async def test_a_decision_that_only_the_workflow_has_is_not_refused_here_though_
     alice = await platform.as_(ALICE)
     platform.workflows.working = False
     decision = await bound(platform, approval_id)
-
-    async def crash(*_: object) -> bool:
-        raise Unavailable("killed before it was noted")
-
-    with monkeypatch.context() as crashing:
-        crashing.setattr(Notes, "add", crash)
-        with pytest.raises(Unavailable):
-            await alice.SubmitDecision(decision)
+    assert (await alice.SubmitDecision(decision)).result.status == ACCEPTED
     monkeypatch.setattr(servicer, "RENDERING", "text/2")
 
-    assert (await alice.SubmitDecision(decision)).status == ACCEPTED
+    assert (await alice.SubmitDecision(decision)).result.status == ACCEPTED
     await platform.workflows.work()
-    assert (await alice.SubmitDecision(decision)).status == EFFECTIVE
+    assert (await alice.SubmitDecision(decision)).result.status == EFFECTIVE
 
 
 async def test_content_comes_with_its_rendering_and_with_what_in_it_may_deceive(platform: Platform) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from placet_approval.intake.validation import Asking, check
-from placet_approval.visibility import sight_of
+from placet_approval.intake.validation import RequestRules, check
+from placet_approval.visibility import visibility_of
+from placet_domain.events import Assignment
 from placet_domain.policy_files import load
 from placet_rpc.errors import InvalidArgument
 from placet_rpc.identity import Principal
@@ -17,18 +17,18 @@ NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 POLICIES = load(None)
 
 
-def asking(**changes: Any) -> Asking:
-    values: dict[str, Any] = {
-        "requester": "ci@example.com",
-        "policy": "document",
-        "required_approver": "alice@example.com",
-        "manager_approver": "bob@example.com",
-        "deadline": None,
-    }
-    return Asking(**(values | changes))
+def asking(
+    policy: str = "document",
+    required_approver: str = "alice@example.com",
+    manager_approver: str = "bob@example.com",
+    deadline_time: datetime | None = None,
+) -> RequestRules:
+    people = {"required_approver": required_approver, "manager_approver": manager_approver}
+    assignments = [Assignment(slot=slot, people=(person,)) for slot, person in people.items() if person]
+    return RequestRules("ci@example.com", policy, assignments, deadline_time)
 
 
-def fields_at_fault(wrong: Asking) -> dict[str, str]:
+def fields_at_fault(wrong: RequestRules) -> dict[str, str]:
     with pytest.raises(InvalidArgument) as raised:
         check(wrong, POLICIES, NOW)
     for violation in raised.value.violations:
@@ -54,33 +54,39 @@ def test_an_unknown_policy_is_answered_with_those_that_there_are() -> None:
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_every_policy_needs_the_approver_whom_it_asks(policy: str) -> None:
-    assert "is missing" in fields_at_fault(asking(policy=policy, required_approver=""))["required_approver"]
+    assert "is missing" in fields_at_fault(asking(policy, required_approver=""))["assignments"]
 
 
 @pytest.mark.parametrize("policy", ["document", "escalating"])
 def test_a_policy_with_a_manager_needs_one_named(policy: str) -> None:
-    assert set(fields_at_fault(asking(policy=policy, manager_approver=""))) == {"manager_approver"}
+    assert (
+        "'manager_approver' is missing" in fields_at_fault(asking(policy, manager_approver=""))["assignments"]
+    )
 
 
-@pytest.mark.parametrize("field", ["required_approver", "manager_approver"])
+@pytest.mark.parametrize(("slot", "index"), [("required_approver", 0), ("manager_approver", 1)])
 @pytest.mark.parametrize("spelling", ["ci@example.com", "CI@Example.com"])
-def test_nobody_is_asked_to_approve_their_own_request(field: str, spelling: str) -> None:
-    assert "four eyes" in fields_at_fault(asking(**{field: spelling}))[field]
+def test_nobody_is_asked_to_approve_their_own_request(slot: str, index: int, spelling: str) -> None:
+    people = {"required_approver": "alice@example.com", "manager_approver": "bob@example.com"} | {
+        slot: spelling
+    }
+    faults = fields_at_fault(asking("document", people["required_approver"], people["manager_approver"]))
+    assert "four eyes" in faults[f"assignments[{index}].people[0]"]
 
 
 @pytest.mark.parametrize("before", [timedelta(0), timedelta(microseconds=1), timedelta(days=40)])
 def test_a_deadline_lies_in_the_future(before: timedelta) -> None:
-    assert set(fields_at_fault(asking(deadline=NOW - before))) == {"deadline"}
+    assert set(fields_at_fault(asking(deadline_time=NOW - before))) == {"deadline_time"}
 
 
 def test_a_deadline_to_come_is_in_order() -> None:
-    check(asking(deadline=NOW + timedelta(microseconds=1)), POLICIES, NOW)
+    check(asking(deadline_time=NOW + timedelta(microseconds=1)), POLICIES, NOW)
 
 
 def test_all_faults_are_named_at_once() -> None:
-    wrong = asking(required_approver="", manager_approver="ci@example.com", deadline=NOW)
+    wrong = asking(required_approver="", manager_approver="ci@example.com", deadline_time=NOW)
 
-    assert set(fields_at_fault(wrong)) == {"required_approver", "manager_approver", "deadline"}
+    assert set(fields_at_fault(wrong)) == {"assignments", "assignments[0].people[0]", "deadline_time"}
 
 
 def principal(subject: str, *roles: str) -> Principal:
@@ -91,7 +97,7 @@ def test_requesters_see_their_own_and_approvers_what_they_were_asked() -> None:
     asked = frozenset({"alice@example.com"})
 
     def sees(subject: str) -> bool:
-        return sight_of(principal(subject, "requester", "approver")).covers("ci@example.com", asked)
+        return visibility_of(principal(subject, "requester", "approver")).covers("ci@example.com", asked)
 
     assert sees("ci@example.com")
     assert sees("alice@example.com")
@@ -101,7 +107,7 @@ def test_requesters_see_their_own_and_approvers_what_they_were_asked() -> None:
 
 @pytest.mark.parametrize("role", ["auditor", "operator", "service", "worker"])
 def test_these_roles_see_every_request_of_their_tenant(role: str) -> None:
-    sight = sight_of(principal("anybody", role))
+    sight = visibility_of(principal("anybody", role))
 
     assert sight.tenant == "home"
     assert sight.covers("ci@example.com", frozenset())

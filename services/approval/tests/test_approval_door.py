@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_domain.events import Actor, ActorKind, Asked, Escalated, Event, TierOpened
 from placet_rpc.errors import (
     AlreadyExists,
@@ -40,7 +40,7 @@ def cancelling(approval_id: str, **fields: Any) -> approval_service_pb2.CancelAp
 
 async def decide(platform: Platform, approval_id: str, by: str = ALICE, **fields: Any) -> Any:
     """One decision by one call."""
-    return await (await platform.as_(by)).SubmitDecision(platform.deciding(approval_id, **fields))
+    return (await (await platform.as_(by)).SubmitDecision(platform.deciding(approval_id, **fields))).result
 
 
 async def refusal(platform: Platform, approval_id: str, by: str = ALICE, **fields: Any) -> PlacetError:
@@ -54,10 +54,10 @@ async def refusal(platform: Platform, approval_id: str, by: str = ALICE, **field
 
 async def became(
     platform: Platform, approval_id: str, command_id: str, by: str = ALICE
-) -> approval_service_pb2.GetCommandResponse:
-    """What GetCommand says."""
+) -> approval_pb2.CommandResult:
+    """The answer of GetCommand."""
     request = approval_service_pb2.GetCommandRequest(approval_id=approval_id, command_id=command_id)
-    return await (await platform.as_(by)).GetCommand(request)
+    return (await (await platform.as_(by)).GetCommand(request)).result
 
 
 async def escalate(platform: Platform, approval_id: str, person: str) -> None:
@@ -101,13 +101,13 @@ async def test_a_decision_is_effective_and_the_next_read_shows_it(
 
 
 async def test_the_same_decision_again_gets_the_same_answer(platform: Platform) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
-    first = await decide(platform, approval_id, decision_id=decision_id)
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
+    first = await decide(platform, approval_id, command_id=command_id)
 
-    assert await decide(platform, approval_id, decision_id=decision_id) == first
-    assert await decide(platform, approval_id.upper(), decision_id=decision_id.upper()) == first
+    assert await decide(platform, approval_id, command_id=command_id) == first
+    assert await decide(platform, approval_id.upper(), command_id=command_id.upper()) == first
     assert len(platform.workflows.commands) == 1
-    command = await became(platform, approval_id, decision_id)
+    command = await became(platform, approval_id, command_id)
     assert (command.status, command.log_index) == (EFFECTIVE, first.log_index)
 
 
@@ -117,13 +117,13 @@ async def test_the_same_decision_again_gets_the_same_answer(platform: Platform) 
 async def test_a_decisions_id_is_not_good_for_another_one(
     platform: Platform, changed: dict[str, Any]
 ) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
-    await decide(platform, approval_id, decision_id=decision_id)
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
+    await decide(platform, approval_id, command_id=command_id)
 
-    error = await refusal(platform, approval_id, decision_id=decision_id, **changed)
+    error = await refusal(platform, approval_id, command_id=command_id, **changed)
 
     assert isinstance(error, AlreadyExists)
-    assert (error.reason, error.metadata) == ("ID_REUSED", {"command_id": decision_id})
+    assert (error.reason, error.metadata) == ("ID_REUSED", {"command_id": command_id})
 
 
 async def test_who_was_not_asked_cannot_decide_and_it_is_recorded(platform: Platform) -> None:
@@ -205,9 +205,10 @@ async def test_a_request_that_is_not_there_is_unknown(platform: Platform, tenant
     ("changes", "field"),
     [
         ({"approval_id": "4711"}, "approval_id"),
-        ({"decision_id": "4711"}, "decision_id"),
+        ({"command_id": "4711"}, "command_id"),
         ({"content_digest": b"short"}, "content_digest"),
-        ({"verdict": event_pb2.VERDICT_UNSPECIFIED}, "verdict"),
+        ({"verdict": event_pb2.VERDICT_UNSPECIFIED}, "approval.verdict"),
+        ({"approval": None}, "answer"),
         ({"reason": "a" * 4001}, "reason"),
         ({"reason": "nul\0"}, "reason"),
     ],
@@ -218,7 +219,7 @@ async def test_what_is_wrong_with_a_decision_is_said_by_field(
     alice = await platform.as_(ALICE)
 
     with pytest.raises(InvalidArgument) as raised:
-        await alice.SubmitDecision(platform.deciding(str(uuid.uuid4()), **changes))
+        await alice.SubmitDecision(platform.deciding(**{"approval_id": str(uuid.uuid4()), **changes}))
 
     assert [violation.field for violation in raised.value.violations] == [field]
 
@@ -232,47 +233,46 @@ async def test_the_requester_and_operators_may_cancel_and_nobody_else(platform: 
     answer = await (await platform.as_(CALLER)).CancelApproval(cancelling(own))
     await (await platform.as_("op@example.com", "operator")).CancelApproval(cancelling(operators))
 
-    assert (answer.status, answer.state) == (EFFECTIVE, event_pb2.STATE_CANCELLED)
+    assert (answer.result.status, answer.result.state) == (EFFECTIVE, event_pb2.STATE_CANCELLED)
     outcome = (await platform.get(operators)).outcome
     assert (outcome.state, outcome.approver) == (event_pb2.STATE_CANCELLED, "op@example.com")
 
 
 async def test_without_a_worker_a_decision_is_accepted_and_judged_later(hasty: Platform) -> None:
     platform = hasty
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
 
     began = time.monotonic()
-    answer = await decide(platform, approval_id, decision_id=decision_id)
+    answer = await decide(platform, approval_id, command_id=command_id)
 
     assert time.monotonic() - began < 5  # the budget is 0.2 s; the rest is for a busy machine
     assert (answer.status, answer.log_index) == (ACCEPTED, 0)
-    assert (await became(platform, approval_id, decision_id)).status == ACCEPTED
+    assert (await became(platform, approval_id, command_id)).status == ACCEPTED
     await platform.workflows.work()
-    answer = await decide(platform, approval_id, decision_id=decision_id)
+    answer = await decide(platform, approval_id, command_id=command_id)
     assert (answer.status, answer.state) == (EFFECTIVE, event_pb2.STATE_APPROVED)
-    assert (await became(platform, approval_id, decision_id)).status == EFFECTIVE
+    assert (await became(platform, approval_id, command_id)).status == EFFECTIVE
 
 
 async def test_a_command_that_is_durable_is_not_signalled_again(hasty: Platform) -> None:
     platform = hasty
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
 
     for _ in range(3):
-        assert (await decide(platform, approval_id, decision_id=decision_id)).status == ACCEPTED
+        assert (await decide(platform, approval_id, command_id=command_id)).status == ACCEPTED
 
-    # Once when it came, and once when it was noted, for a run that may have begun between the two.
-    assert len(platform.workflows.commands) == 2
+    assert len(platform.workflows.commands) == 1
 
 
 async def test_the_id_of_an_accepted_command_is_taken(hasty: Platform) -> None:
     platform = hasty
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
-    await decide(platform, approval_id, decision_id=decision_id)
+    await decide(platform, approval_id, command_id=command_id)
 
-    error = await refusal(platform, approval_id, decision_id=decision_id, verdict=REJECT)
+    error = await refusal(platform, approval_id, command_id=command_id, verdict=REJECT)
 
     assert (type(error), error.reason) == (AlreadyExists, "ID_REUSED")
 
@@ -284,7 +284,7 @@ async def test_an_impatient_caller_is_answered_within_their_time(platform: Platf
 
     answer = await alice.SubmitDecision(platform.deciding(approval_id), timeout=0.7)
 
-    assert answer.status == ACCEPTED
+    assert answer.result.status == ACCEPTED
 
 
 async def has_commands(platform: Platform, number: int) -> bool:
@@ -296,9 +296,9 @@ async def test_who_lost_after_being_accepted_is_told_which_decision_won(platform
     await escalate(platform, approval_id, BOB)
     platform.workflows.working = False
     first, second = str(uuid.uuid4()), str(uuid.uuid4())
-    alice = asyncio.create_task(decide(platform, approval_id, decision_id=first))
+    alice = asyncio.create_task(decide(platform, approval_id, command_id=first))
     await platform.until(lambda: has_commands(platform, 1))
-    bob = asyncio.create_task(decide(platform, approval_id, BOB, decision_id=second, verdict=REJECT))
+    bob = asyncio.create_task(decide(platform, approval_id, BOB, command_id=second, verdict=REJECT))
     await platform.until(lambda: has_commands(platform, 2))
 
     await platform.workflows.work()
@@ -311,7 +311,7 @@ async def test_who_lost_after_being_accepted_is_told_which_decision_won(platform
         {"state": "APPROVED", "approver": ALICE},
     )
     command = await became(platform, approval_id, second, BOB)
-    assert (command.status, command.refusal) == (REFUSED, event_pb2.REFUSAL_REASON_CLOSED)
+    assert (command.status, command.refusal) == (REFUSED, error_reason_pb2.ERROR_REASON_CLOSED)
     assert "approved by alice@example.com" in command.message
     path = await platform.audit.events(HOME, approval_id)
     assert [one.index for one in path if one.entry.event.HasField("refused")] == [command.log_index]

@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_approval.store.tables import LOG, content, request, view, view_event
-from placet_approval.store.view import VIEW, Standing, ViewStore
+from placet_approval.store.view import VIEW, CommandContext, ViewStore
 from placet_domain.events import Actor, ActorKind, Asked, Escalated, Event, TierOpened
 from placet_logtail import Cursor, LeaseStore
 from placet_rpc.errors import (
@@ -40,15 +40,15 @@ def cancelling(approval_id: str, **fields: Any) -> approval_service_pb2.CancelAp
 
 async def decide(platform: Platform, approval_id: str, by: str = ALICE, **fields: Any) -> Any:
     """One decision by one call."""
-    return await (await platform.as_(by)).SubmitDecision(platform.deciding(approval_id, **fields))
+    return (await (await platform.as_(by)).SubmitDecision(platform.deciding(approval_id, **fields))).result
 
 
 async def became(
     platform: Platform, approval_id: str, command_id: str, by: str = ALICE
-) -> approval_service_pb2.GetCommandResponse:
-    """What GetCommand says."""
+) -> approval_pb2.CommandResult:
+    """The answer of GetCommand."""
     request = approval_service_pb2.GetCommandRequest(approval_id=approval_id, command_id=command_id)
-    return await (await platform.as_(by)).GetCommand(request)
+    return (await (await platform.as_(by)).GetCommand(request)).result
 
 
 async def escalate(platform: Platform, approval_id: str, person: str) -> None:
@@ -68,8 +68,8 @@ async def escalate(platform: Platform, approval_id: str, person: str) -> None:
 async def test_a_winner_gets_no_error_when_the_workflow_has_completed(bare_platform: Platform) -> None:
     platform = bare_platform
     await platform.serve()
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
-    message = platform.deciding(approval_id, decision_id=decision_id)
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
+    message = platform.deciding(approval_id, command_id=command_id)
     await (await platform.as_(ALICE)).SubmitDecision(message)
     # A replica whose view stands still knows nothing of the outcome: it signals, and hears "completed".
     stale = await stale_replica(platform, approval_id)
@@ -77,7 +77,7 @@ async def test_a_winner_gets_no_error_when_the_workflow_has_completed(bare_platf
     answer = await (await platform.as_(ALICE, address=stale)).SubmitDecision(message)
 
     # It took effect, but the next read here would not show it.
-    assert (answer.status, answer.state) == (ACCEPTED, event_pb2.STATE_UNSPECIFIED)
+    assert (answer.result.status, answer.result.state) == (ACCEPTED, event_pb2.STATE_UNSPECIFIED)
     with pytest.raises(FailedPrecondition) as raised:
         await (await platform.as_(ALICE, address=stale)).SubmitDecision(platform.deciding(approval_id))
     assert raised.value.metadata == {"state": "APPROVED", "approver": ALICE}
@@ -86,21 +86,22 @@ async def test_a_winner_gets_no_error_when_the_workflow_has_completed(bare_platf
 async def test_an_effect_that_the_view_has_in_pieces_is_told_when_it_has_it_whole(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     whole, paths = ViewStore.path, list[int]()
-    first = await decide(platform, approval_id, decision_id=decision_id)
+    first = await decide(platform, approval_id, command_id=command_id)
 
-    async def standing(*arguments: Any) -> Standing:
+    async def context(*arguments: Any) -> CommandContext:
         path = await whole(*arguments[:3])
         voted = next(place for place, one in enumerate(path, 1) if one.entry.event.HasField("voted"))
         paths.append(voted)
-        return Standing(path[:voted], (), known=True)
+        return CommandContext(path[:voted], exists=True)
 
-    monkeypatch.setattr(ViewStore, "standing", standing)
+    monkeypatch.setattr(ViewStore, "command_context", context)
 
-    message = platform.deciding(approval_id, decision_id=decision_id)
+    message = platform.deciding(approval_id, command_id=command_id)
     # Nothing is heard any more, so that the view is looked at when the time is over: soon.
-    assert await (await platform.as_(ALICE)).SubmitDecision(message, timeout=2) == first
+    answer = await (await platform.as_(ALICE)).SubmitDecision(message, timeout=2)
+    assert answer.result == first
     assert paths
 
 
@@ -129,7 +130,7 @@ async def stale_replica(platform: Platform, approval_id: str) -> str:
     await database.transact(write)
     await database.close()
     current = platform.address
-    await platform.serve(database_url=url, replica="stale", judge_budget=0.5)
+    await platform.serve(database_url=url, replica="stale", command_budget=0.5)
     address, platform.address = platform.address, current
     return address
 
@@ -143,7 +144,7 @@ async def test_a_stale_view_does_not_refuse_who_was_asked_meanwhile(bare_platfor
 
     answer = await (await platform.as_(BOB, address=stale)).SubmitDecision(platform.deciding(approval_id))
 
-    assert answer.status == ACCEPTED
+    assert answer.result.status == ACCEPTED
 
     async def is_decided() -> bool:
         return (await platform.get(approval_id)).outcome.approver == BOB
@@ -154,14 +155,14 @@ async def test_a_stale_view_does_not_refuse_who_was_asked_meanwhile(bare_platfor
 @pytest.mark.parametrize("how", ["away", "stalled"])
 async def test_while_the_log_does_not_answer_the_workflow_judges(hasty: Platform, how: str) -> None:
     platform = hasty
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     if how == "away":
         await platform.audit.stop()
     else:
         platform.audit.stall()
 
     began = time.monotonic()
-    answer = await decide(platform, approval_id, BOB, decision_id=decision_id)
+    answer = await decide(platform, approval_id, BOB, command_id=command_id)
 
     # Whether BOB was asked meanwhile nobody can say now, so it is for the workflow to say.
     assert answer.status == ACCEPTED
@@ -171,8 +172,8 @@ async def test_while_the_log_does_not_answer_the_workflow_judges(hasty: Platform
         await platform.audit.start()
 
     async def judged() -> bool:
-        command = await became(platform, approval_id, decision_id, CALLER)
-        return command.status == REFUSED and command.refusal == event_pb2.REFUSAL_REASON_NOT_ASKED
+        command = await became(platform, approval_id, command_id, CALLER)
+        return command.status == REFUSED and command.refusal == error_reason_pb2.ERROR_REASON_NOT_ASKED
 
     await platform.until(judged)
     assert (await platform.get(approval_id)).state == event_pb2.STATE_PENDING
@@ -181,14 +182,14 @@ async def test_while_the_log_does_not_answer_the_workflow_judges(hasty: Platform
 async def test_while_temporal_is_away_a_decision_is_unavailable_and_then_converges(
     platform: Platform,
 ) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.away = True
     with pytest.raises(Unavailable) as raised:
-        await decide(platform, approval_id, decision_id=decision_id)
+        await decide(platform, approval_id, command_id=command_id)
     assert raised.value.reason == "DEPENDENCY_UNAVAILABLE"
     platform.workflows.away = False
 
-    assert (await decide(platform, approval_id, decision_id=decision_id)).status == EFFECTIVE
+    assert (await decide(platform, approval_id, command_id=command_id)).status == EFFECTIVE
 
 
 async def test_a_request_that_is_not_started_yet_is_started_by_a_command(platform: Platform) -> None:
@@ -203,8 +204,8 @@ async def test_a_request_that_is_not_started_yet_is_started_by_a_command(platfor
 
     (approval,) = await platform.until(listed)
 
-    assert (await caller.CancelApproval(cancelling(approval.id))).status == EFFECTIVE
-    assert platform.workflows.starts == {approval.id: 1}
+    assert (await caller.CancelApproval(cancelling(approval.approval_id))).result.status == EFFECTIVE
+    assert platform.workflows.starts == {approval.approval_id: 1}
 
 
 async def test_a_command_that_nobody_sent_is_unknown(platform: Platform) -> None:
@@ -217,10 +218,10 @@ async def test_a_command_that_nobody_sent_is_unknown(platform: Platform) -> None
 
 
 async def test_commands_are_for_those_whom_the_request_concerns(platform: Platform) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
-    await decide(platform, approval_id, decision_id=decision_id)
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
+    await decide(platform, approval_id, command_id=command_id)
 
-    assert (await became(platform, approval_id, decision_id, CALLER)).status == EFFECTIVE
+    assert (await became(platform, approval_id, command_id, CALLER)).status == EFFECTIVE
     with pytest.raises(NotFound) as raised:
-        await became(platform, approval_id, decision_id, MALLORY)
+        await became(platform, approval_id, command_id, MALLORY)
     assert raised.value.reason == "UNKNOWN_APPROVAL"

@@ -20,10 +20,10 @@ from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.store.erasure import erase_in
-from placet_approval.store.pending_commands import Notes
+from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.tables import LOG, VIEW_TABLES, metadata
 from placet_approval.store.view import ViewStore
-from placet_domain.commands import Command
+from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, Event, Notified, Verdict
 from placet_logtail import Batch
 from placet_rpc.client import channel
@@ -49,6 +49,7 @@ def marked(number: int, chance: random.Random) -> dict[str, Any]:
     return {
         "title": f"title-{number:03}-" * chance.choice((1, 8)),
         "labels": {f"label-{number:03}-": f"mark-{number:03}-" * chance.choice((1, 10))},
+        "policy": "escalating",
         "required_approver": f"asked-{number:03}-@example.com",
         "manager_approver": f"manager-{number:03}-@example.com",
         "content": approval_pb2.Content(body=body, media_type="text/plain"),
@@ -65,20 +66,20 @@ async def closed(platform: Platform, number: int, tenant: str = HOME, seed: int 
     fields = marked(number, random.Random(f"{seed}/{number}"))
     caller = await platform.as_(f"requester-{number:03}-@example.com", tenant=tenant)
     accepted = await caller.RequestApproval(platform.asking(**fields))
-    await platform.until(lambda: is_shown(platform, accepted.id, tenant, waiting=True))
+    await platform.until(lambda: is_shown(platform, accepted.approval_id, tenant, waiting=True))
     decision = platform.deciding(
-        accepted.id,
+        accepted.approval_id,
         content_digest=accepted.content_digest,
         reason=f"reason-{number:03}-" * 20,
         verdict=event_pb2.VERDICT_REJECT if number % 2 else event_pb2.VERDICT_APPROVE,
     )
     await (await platform.as_(fields["required_approver"], tenant=tenant)).SubmitDecision(decision)
-    return accepted.id
+    return accepted.approval_id
 
 
 async def get(platform: Platform, approval_id: str, tenant: str = HOME) -> approval_pb2.Approval:
     stub = await platform.as_(OPERATOR, "operator", tenant=tenant)
-    return (await stub.GetApproval(approval_service_pb2.GetApprovalRequest(id=approval_id))).approval
+    return (await stub.GetApproval(approval_service_pb2.GetApprovalRequest(approval_id=approval_id))).approval
 
 
 async def is_shown(platform: Platform, approval_id: str, tenant: str = HOME, *, waiting: bool) -> bool:
@@ -187,15 +188,15 @@ async def test_no_erased_value_is_left_in_the_tables(either_platform: Platform) 
     gone, kept, abroad = [
         await closed(platform, number, tenant) for number, tenant in enumerate((HOME, HOME, ABROAD))
     ]
-    command = Command(
-        type="decision",
+    command = DecisionCommand(
         id=str(uuid.uuid4()),
         actor=Actor(kind=ActorKind.PERSON, name="asked-000-@example.com"),
         verdict=Verdict.APPROVE,
         reason="reason-000-",
     )
     await opened(
-        platform.database_url, lambda database: Notes(database).add(HOME, gone, command, datetime.now(UTC))
+        platform.database_url,
+        lambda database: PendingCommands(database).claim(HOME, gone, command, datetime.now(UTC)),
     )
 
     await settled(platform, await erase(platform, gone))

@@ -14,7 +14,7 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
-from placet_domain.events import Actor, ActorKind, Event, RefusalReason, Refused
+from placet_domain.events import Actor, ActorKind, ErrorReason, Event, Refused
 from placet_proof import Proven, VerifierKey, verify_receipt
 from placet_rpc.client import channel
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, PlacetError
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 CALLER, ALICE, BOB, OPERATOR = "ci@example.com", "alice@example.com", "bob@example.com", "op@example.com"
 HOME, ABROAD = "home", "abroad"
-WORDS = ("Release the payment", CALLER, ALICE, BOB, "looks right", "red")
+WORDS = ("Release the payment", CALLER, ALICE, BOB, "looks right", "crimson")
 
 
 async def closed(platform: Platform, tenant: str = HOME, **fields: Any) -> str:
     """A request that Alice approved."""
-    approval_id = await platform.request(tenant=tenant, labels={"team": "red"}, **fields)
+    approval_id = await platform.request(tenant=tenant, labels={"team": "crimson"}, **fields)
     alice = await platform.as_(ALICE, tenant=tenant)
     await alice.SubmitDecision(platform.deciding(approval_id, reason="looks right"))
     return approval_id
@@ -58,7 +58,7 @@ async def get(
     platform: Platform, approval_id: str, subject: str = OPERATOR, *roles: str, min_log_index: int = 0
 ) -> approval_pb2.Approval:
     stub = await platform.as_(subject, *(roles or ("operator",)))
-    request = approval_service_pb2.GetApprovalRequest(id=approval_id, min_log_index=min_log_index)
+    request = approval_service_pb2.GetApprovalRequest(approval_id=approval_id, min_log_index=min_log_index)
     return (await stub.GetApproval(request)).approval
 
 
@@ -158,7 +158,7 @@ async def test_after_an_erasure_nothing_that_is_told_holds_words(either_platform
         assert word.encode() not in after.SerializeToString(), word
     # What was decided when by which policy about which content stays.
     for field in (
-        "id",
+        "approval_id",
         "state",
         "subject_id",
         "policy_digest",
@@ -177,16 +177,20 @@ async def test_after_an_erasure_nothing_that_is_told_holds_words(either_platform
     listed = await (await platform.as_(OPERATOR, "operator")).ListApprovals(
         approval_service_pb2.ListApprovalsRequest()
     )
-    assert {one.id: one.title for one in listed.approvals} == {approval_id: "", other: "Release the payment"}
+    assert {one.approval_id: one.title for one in listed.approvals} == {
+        approval_id: "",
+        other: "Release the payment",
+    }
 
 
 def values_of(message: Any) -> int:
     """How many erasable values a message holds. Any: of whatever type."""
     found = 0
     for field, value in message.ListFields():
-        if field.message_type is not None and not field.is_repeated:
-            erasable = isinstance(value, event_pb2.Erasable)
-            found += bool(value.value) if erasable else values_of(value)
+        if field.message_type is not None:
+            for one in value if field.is_repeated else (value,):
+                erasable = isinstance(one, event_pb2.Erasable)
+                found += bool(one.value) if erasable else values_of(one)
     return found
 
 
@@ -274,10 +278,10 @@ async def test_who_asks_the_same_again_gets_the_same_request_and_nothing_is_kept
     starts = platform.workflows.starts.copy()
 
     again = await (await platform.as_(CALLER)).RequestApproval(
-        platform.asking(request_id=request_id, labels={"team": "red"})
+        platform.asking(request_id=request_id, labels={"team": "crimson"})
     )
 
-    assert again.id == approval_id
+    assert again.approval_id == approval_id
     assert platform.workflows.starts == starts
     approval = await get(platform, approval_id)
     assert (approval.title, dict(approval.labels)) == ("", {})
@@ -309,7 +313,7 @@ def late(message: str) -> Event:
         actor=Actor(kind=ActorKind.PERSON, name=BOB),
         cause_id=str(uuid.uuid4()),
         command_digest="ab" * 32,
-        body=Refused(command="decision", reason=RefusalReason.CLOSED, message=message),
+        body=Refused(command="decision", reason=ErrorReason.CLOSED, message=message),
     )
 
 
@@ -342,7 +346,7 @@ async def test_a_watch_tells_of_an_erasure_and_no_words_from_before_it(
     for from_index in (answer.log_index, 0):
         seen = [one async for one in watched(platform, OPERATOR, "operator", from_index=from_index)]
         assert seen[-1].entry.entry.event.HasField("erased")
-        assert seen[-1].approval.id == approval_id
+        assert seen[-1].approval.approval_id == approval_id
         assert seen[-1].approval.erasure.log_index == answer.log_index
         said = b"".join(one.SerializeToString() for one in seen)
         assert [word for word in WORDS if word.encode() in said] == []

@@ -13,7 +13,7 @@ from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.commands.handler import Effect, effect_of
 from placet_approval.projection.fold import AppliedEvent
 from placet_approval.store.view import Shown
-from placet_domain.commands import Command
+from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, State, Verdict
 from placet_logtail import Listener
 from placet_rpc.errors import Unavailable
@@ -66,7 +66,7 @@ async def test_who_waits_is_told_what_another_wrote_while_the_tail_was_broken_he
     approval_id, first = await two_replicas(platform, tails)
     caller = await platform.as_(CALLER)
     cut.set()
-    awaiting = approval_service_pb2.AwaitOutcomeRequest(id=approval_id)
+    awaiting = approval_service_pb2.AwaitOutcomeRequest(approval_id=approval_id)
     waiting = asyncio.ensure_future(caller.AwaitOutcome(awaiting, timeout=600))
     platform.address = first
     await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id))
@@ -105,9 +105,7 @@ async def has(found: list[Any], number: int) -> bool:
     return len(found) == number
 
 
-VOTE = Command(
-    type="decision", id="d", actor=Actor(kind=ActorKind.PERSON, name=ALICE), verdict=Verdict.APPROVE
-)
+VOTE = DecisionCommand(id="d", actor=Actor(kind=ActorKind.PERSON, name=ALICE), verdict=Verdict.APPROVE)
 
 
 # Any: whichever body an event has.
@@ -120,7 +118,7 @@ def happened(index: int, state: event_pb2.State.ValueType, **body: Any) -> Appli
 def test_what_one_append_stored_is_one_effect_though_the_tail_brings_it_in_pieces() -> None:
     voted = happened(4, event_pb2.STATE_PENDING, voted=event_pb2.Voted())
     decided = happened(5, event_pb2.STATE_APPROVED, decided=event_pb2.Decided())
-    closed = happened(6, event_pb2.STATE_APPROVED, closed=event_pb2.Closed())
+    closed = happened(6, event_pb2.STATE_APPROVED, closed=event_pb2.Closed(), ends_command=True)
 
     # A piece is none, because it would tell a state that nobody left.
     assert effect_of([voted], VOTE) is None

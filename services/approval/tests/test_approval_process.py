@@ -106,8 +106,8 @@ async def test_a_request_survives_the_death_of_its_process(
     await platform.serve(database_url=f"sqlite:///{tmp_path / 'approval.db'}")
     accepted = await (await platform.as_("ci@example.com")).RequestApproval(message)
 
-    assert platform.workflows.starts == {accepted.id: 1}
-    path = await platform.audit.events("home", accepted.id)
+    assert platform.workflows.starts == {accepted.approval_id: 1}
+    path = await platform.audit.events("home", accepted.approval_id)
     assert sum(one.entry.event.HasField("received") for one in path) == 1
 
 

@@ -15,9 +15,11 @@ from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.projection.fold import LogFold, folded
 from placet_approval.projection.projections import Projection
+from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.tables import LOG, VIEW_TABLES
 from placet_approval.store.view import VIEW, ViewStore
+from placet_domain.policy_files import load
 from placet_logtail import Batch, LeaseStore
 from placet_rpc.errors import FailedPrecondition, Unavailable
 from placet_storage import Database
@@ -140,7 +142,7 @@ async def test_two_projectors_at_once_do_each_others_view_no_harm(
 
     async def one(number: int) -> str:
         caller = await platform.as_(CALLER, address=first if number % 2 else "")
-        return (await caller.RequestApproval(platform.asking())).id
+        return (await caller.RequestApproval(platform.asking())).approval_id
 
     requested = await asyncio.gather(*(one(number) for number in range(30)))
     await asyncio.gather(*(decide(platform, approval_id) for approval_id in requested[:10]))
@@ -178,7 +180,7 @@ async def test_a_projector_that_stops_is_followed_at_once(bare_platform: Platfor
     await leader.aclose()
 
     # Well within the lease, which would last for 4 s.
-    approval_id = (await caller.RequestApproval(platform.asking())).id
+    approval_id = (await caller.RequestApproval(platform.asking())).approval_id
     await platform.until(lambda: waits(platform, approval_id), within=3)
 
 
@@ -197,12 +199,14 @@ async def test_a_projector_that_died_is_followed_when_its_lease_runs_out(bare_pl
     caller = await platform.as_(CALLER)
     accepted = await caller.RequestApproval(platform.asking())
     # Before that the log itself is asked for what the view does not have.
-    assert (await platform.get(accepted.id)).id == accepted.id
+    assert (await platform.get(accepted.approval_id)).approval_id == accepted.approval_id
     assert (await rows(platform.database_url))["view"] == []
 
     await foreign_lease(platform, HOME, timedelta(0))
 
-    request = approval_service_pb2.GetApprovalRequest(id=accepted.id, min_log_index=accepted.log_index)
+    request = approval_service_pb2.GetApprovalRequest(
+        approval_id=accepted.approval_id, min_log_index=accepted.log_index
+    )
     approval = (await caller.GetApproval(request)).approval
 
     assert approval.log_index >= accepted.log_index
@@ -221,11 +225,13 @@ async def test_a_replica_that_does_not_lead_shows_what_was_written_by_it(bare_pl
         accepted = await caller.RequestApproval(platform.asking(labels={"team": "red"}))
         listing = approval_service_pb2.ListApprovalsRequest(page_size=1, min_log_index=accepted.log_index)
         newest = (await caller.ListApprovals(listing)).approvals
-        assert [(one.id, dict(one.labels)) for one in newest] == [(accepted.id, {"team": "red"})]
-        await platform.until(lambda waiting=accepted.id: waits(platform, waiting))  # type: ignore[misc]  # mypy infers no lambda with a default
-        answer = await alice.SubmitDecision(platform.deciding(accepted.id))
+        assert [(one.approval_id, dict(one.labels)) for one in newest] == [
+            (accepted.approval_id, {"team": "red"})
+        ]
+        await platform.until(lambda waiting=accepted.approval_id: waits(platform, waiting))  # type: ignore[misc]  # mypy infers no lambda with a default
+        answer = await alice.SubmitDecision(platform.deciding(accepted.approval_id))
         # EFFECTIVE promises that the next read shows it, also without an index.
-        assert (await platform.get(accepted.id)).log_index >= answer.log_index
+        assert (await platform.get(accepted.approval_id)).log_index >= answer.result.log_index
 
 
 async def test_a_read_that_cannot_be_current_in_time_says_how_far_it_is(bare_platform: Platform) -> None:
@@ -237,7 +243,8 @@ async def test_a_read_that_cannot_be_current_in_time_says_how_far_it_is(bare_pla
 
     with pytest.raises(Unavailable) as raised:
         await caller.GetApproval(
-            approval_service_pb2.GetApprovalRequest(id=accepted.id, min_log_index=7), timeout=1
+            approval_service_pb2.GetApprovalRequest(approval_id=accepted.approval_id, min_log_index=7),
+            timeout=1,
         )
 
     assert raised.value.reason == "NOT_YET_READ"
@@ -281,7 +288,8 @@ class GivenLog(AuditLog):
 
 async def test_commits_that_come_while_the_view_is_written_are_written_together(database: Database) -> None:
     views = HeldViews(database)
-    projection = Projection(HOME, GivenLog(views), views, RequestStore(database))
+    policies = PolicyStore(database, load(None))
+    projection = Projection(HOME, GivenLog(views), views, RequestStore(database), policies)
     projection.tailer.lead(elected=True)
     following = asyncio.create_task(projection.tailer.run())
     async with asyncio.timeout(15):
@@ -335,7 +343,7 @@ async def test_a_log_that_cannot_be_folded_now_holds_up_its_own_tenant_only(
     with monkeypatch.context() as patched:
         patched.setattr(LogFold, "take", take_or_fail)
         abroad = await platform.as_(CALLER, tenant=ABROAD)
-        held_up = (await abroad.RequestApproval(platform.asking())).id
+        held_up = (await abroad.RequestApproval(platform.asking())).approval_id
         async with asyncio.timeout(15):
             await tried.wait()
         await platform.request()

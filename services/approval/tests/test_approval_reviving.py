@@ -27,7 +27,7 @@ ACCEPTED = approval_pb2.COMMAND_STATUS_ACCEPTED
 
 async def decide(platform: Platform, approval_id: str, **fields: Any) -> Any:
     """One decision by one call."""
-    return await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id, **fields))
+    return (await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(approval_id, **fields))).result
 
 
 async def kinds(platform: Platform, approval_id: str) -> list[str | None]:
@@ -40,11 +40,11 @@ async def runs(platform: Platform, *approval_ids: str) -> bool:
     return await platform.workflows.running(approval_ids) == set(approval_ids)
 
 
-async def effective(platform: Platform, approval_id: str, decision_id: str) -> None:
+async def effective(platform: Platform, approval_id: str, command_id: str) -> None:
     """Waits until a decision, sent again, has taken effect."""
 
     async def is_effective() -> bool:
-        answer = await decide(platform, approval_id, decision_id=decision_id)
+        answer = await decide(platform, approval_id, command_id=command_id)
         return bool(answer.status == EFFECTIVE)
 
     await platform.until(is_effective)
@@ -54,13 +54,13 @@ STORY = ["received", "processed", "tier_opened", "asked", "voted", "decided", "c
 
 
 async def test_a_decision_brings_its_request_back_and_takes_effect_once(platform: Platform) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.terminate(approval_id)
 
-    answer = await decide(platform, approval_id, decision_id=decision_id)
+    answer = await decide(platform, approval_id, command_id=command_id)
 
     assert (answer.status, answer.state) == (EFFECTIVE, event_pb2.STATE_APPROVED)
-    assert await decide(platform, approval_id, decision_id=decision_id) == answer
+    assert await decide(platform, approval_id, command_id=command_id) == answer
     assert await kinds(platform, approval_id) == STORY
 
 
@@ -108,18 +108,18 @@ async def test_open_requests_come_back_although_nobody_asks_some_at_a_time(
 
 async def test_a_command_that_was_accepted_comes_back_with_its_request(bare_platform: Platform) -> None:
     platform = bare_platform
-    await platform.serve(judge_budget=0.1, revive_interval=0.1)
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    await platform.serve(command_budget=0.1, revive_interval=0.1)
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
-    assert (await decide(platform, approval_id, decision_id=decision_id)).status == ACCEPTED
+    assert (await decide(platform, approval_id, command_id=command_id)).status == ACCEPTED
 
     platform.workflows.terminate(approval_id)
     await platform.until(lambda: runs(platform, approval_id))
     # It came with the start itself, so that no crash comes between them and no timer goes before it.
-    assert len(platform.workflows.commands) == 2
+    assert len(platform.workflows.commands) == 1
     await platform.workflows.work()
 
-    await effective(platform, approval_id, decision_id)
+    await effective(platform, approval_id, command_id)
     assert await kinds(platform, approval_id) == STORY
 
 
@@ -127,31 +127,31 @@ async def test_a_cancel_that_was_accepted_before_the_first_step_comes_back_with_
     bare_platform: Platform,
 ) -> None:
     platform = bare_platform
-    await platform.serve(judge_budget=0.1, sweep_interval=0.1)
+    await platform.serve(command_budget=0.1, sweep_interval=0.1)
     platform.workflows.working = False
     caller = await platform.as_(CALLER)
-    approval_id = (await caller.RequestApproval(platform.asking())).id
+    approval_id = (await caller.RequestApproval(platform.asking())).approval_id
     cancel = approval_service_pb2.CancelApprovalRequest(approval_id=approval_id, command_id=str(uuid.uuid4()))
-    assert (await caller.CancelApproval(cancel)).status == ACCEPTED
+    assert (await caller.CancelApproval(cancel)).result.status == ACCEPTED
 
     platform.workflows.terminate(approval_id)
     await platform.until(lambda: runs(platform, approval_id))
     await platform.workflows.work()
 
     async def is_cancelled() -> bool:
-        return bool((await caller.CancelApproval(cancel)).status == EFFECTIVE)
+        return bool((await caller.CancelApproval(cancel)).result.status == EFFECTIVE)
 
     await platform.until(is_cancelled)
 
 
-async def test_a_command_that_was_noted_after_its_request_came_back_is_judged(
+async def test_a_command_whose_workflow_is_terminated_while_its_sender_waits_is_processed(
     bare_platform: Platform,
 ) -> None:
     platform = bare_platform
-    await platform.serve(judge_budget=1.0, revive_interval=0.05)
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    await platform.serve(command_budget=1.0, revive_interval=0.05)
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
-    sending = asyncio.create_task(decide(platform, approval_id, decision_id=decision_id))
+    sending = asyncio.create_task(decide(platform, approval_id, command_id=command_id))
 
     async def sent() -> bool:
         return len(platform.workflows.commands) == 1
@@ -162,20 +162,20 @@ async def test_a_command_that_was_noted_after_its_request_came_back_is_judged(
     assert (await sending).status == ACCEPTED
     await platform.workflows.work()
 
-    await effective(platform, approval_id, decision_id)
+    await effective(platform, approval_id, command_id)
     assert await kinds(platform, approval_id) == STORY
 
 
-async def test_what_was_noted_is_forgotten_once_its_request_is_closed(
+async def test_a_pending_command_is_forgotten_once_its_request_is_closed(
     bare_platform: Platform, sqlite_url: str
 ) -> None:
     platform = bare_platform
-    await platform.serve(judge_budget=0.1, revive_interval=0.1)
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    await platform.serve(command_budget=0.1, revive_interval=0.1)
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
-    assert (await decide(platform, approval_id, decision_id=decision_id)).status == ACCEPTED
+    assert (await decide(platform, approval_id, command_id=command_id)).status == ACCEPTED
     await platform.workflows.work()
-    await effective(platform, approval_id, decision_id)
+    await effective(platform, approval_id, command_id)
     engine = sa.create_engine(sqlite_url)
 
     async def is_forgotten() -> bool:
@@ -223,13 +223,13 @@ async def test_a_request_that_was_terminated_before_its_first_step_is_begun_agai
     platform.workflows.working = False
     caller, message = await platform.as_(CALLER), platform.asking()
     accepted = await caller.RequestApproval(message)
-    platform.workflows.terminate(accepted.id)
+    platform.workflows.terminate(accepted.approval_id)
     platform.workflows.working = True
 
     assert await caller.RequestApproval(message) == accepted
 
     async def waiting() -> bool:
-        get = approval_service_pb2.GetApprovalRequest(id=accepted.id)
+        get = approval_service_pb2.GetApprovalRequest(approval_id=accepted.approval_id)
         return (await caller.GetApproval(get)).approval.waiting_for_approval
 
     await platform.until(waiting)

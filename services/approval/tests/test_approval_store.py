@@ -12,12 +12,13 @@ import pytest
 
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
-from placet_approval.store.pending_commands import Notes
+from placet_approval.store.filters import Filter
+from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.requests import BEGINNING, Content, Request, RequestStore
 from placet_approval.store.tables import metadata
-from placet_approval.store.view import Filter, Shown, Standing, ViewStore
-from placet_approval.visibility import Sight
-from placet_domain.commands import Command
+from placet_approval.store.view import CommandContext, Shown, ViewStore
+from placet_approval.visibility import Visibility
+from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
 from placet_logtail import CursorMoved
 from placet_rpc.errors import InvalidArgument
@@ -26,7 +27,7 @@ from placet_testing.databases import schema_differences
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 HOME, ABROAD = "home", "abroad"
-ALL_AT_HOME = Sight(HOME, "auditor", everything=True)
+ALL_AT_HOME = Visibility(HOME, "auditor", everything=True)
 ID = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
 
 
@@ -37,7 +38,7 @@ def request(approval_id: str = ID, tenant: str = HOME, **changes: Any) -> Reques
         "payload_digest": b"p" * 32,
         "received": b"\x00received",
         "processed": '{"characters": 1}',
-        "policy": b"{}",
+        "policy_digest": b"d" * 32,
         "labels": {"team": "a\0ü"},
         "create_time": NOW,
     }
@@ -50,7 +51,7 @@ def content(body: bytes = b"\x00body") -> Content:
 
 def approval(approval_id: str, at: datetime = NOW, **changes: Any) -> approval_pb2.Approval:
     values: dict[str, Any] = {
-        "id": approval_id,
+        "approval_id": approval_id,
         "requester": "ci@example.com",
         "state": event_pb2.STATE_PENDING,
         "policy": "simple",
@@ -72,8 +73,8 @@ def ids(count: int) -> list[str]:
 
 
 @pytest.fixture
-def notes(database: Database) -> Notes:
-    return Notes(database)
+def pending(database: Database) -> PendingCommands:
+    return PendingCommands(database)
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ async def show(
 ) -> None:
     """Each in the view, with one entry."""
     start = await views.next_index(tenant)
-    entries = [entry(start + place, one.id, tenant=tenant) for place, one in enumerate(approvals)]
+    entries = [entry(start + place, one.approval_id, tenant=tenant) for place, one in enumerate(approvals)]
     changed = [(Shown(one, frozenset(asked)), asked) for one in approvals]
     await views.write(tenant, start, entries, changed)
 
@@ -152,17 +153,21 @@ async def test_open_requests_are_found_oldest_first_across_tenants(
     assert [one.approval_id for one in (*first, *rest)] == wanted[:3]
 
 
-async def test_tenants_share_nothing(requests: RequestStore, views: ViewStore, notes: Notes) -> None:
+async def test_tenants_share_nothing(
+    requests: RequestStore, views: ViewStore, pending: PendingCommands
+) -> None:
     await requests.insert(request(), content())
     await requests.insert(request(tenant=ABROAD, payload_digest=b"q" * 32), content(b"other"))
     await show(views, approval(ID))
     await show(views, approval(ID, subject_id="abroad's"), tenant=ABROAD)
-    await notes.add(HOME, ID, deciding("c"), NOW)
+    await pending.claim(HOME, ID, deciding("c"), NOW)
 
     assert set(await requests.tenants()) == {HOME, ABROAD}
     assert await requests.content(ABROAD, ID, content().digest) is None
-    assert await views.standing(ABROAD, ID) == Standing([entry(0, ID, tenant=ABROAD)], (), known=True)
-    assert await notes.commands(ABROAD, ID) == []
+    assert await views.command_context(ABROAD, ID) == CommandContext(
+        [entry(0, ID, tenant=ABROAD)], exists=True
+    )
+    assert await pending.of_request(ABROAD, ID) == []
     found = await views.get(ABROAD, ID)
     assert isinstance(found, Shown)
     assert found.approval.subject_id == "abroad's"
@@ -172,35 +177,17 @@ async def test_tenants_share_nothing(requests: RequestStore, views: ViewStore, n
     assert [one.entry.tenant for one in events] == [ABROAD]
 
 
-def deciding(command_id: str, reason: str = "fine") -> Command:
+def deciding(command_id: str, reason: str = "fine") -> DecisionCommand:
     actor = Actor(kind=ActorKind.PERSON, name="alice@example.com", authenticated_by="jwt:placet")
-    return Command(type="decision", id=command_id, actor=actor, verdict=Verdict.APPROVE, reason=reason)
+    return DecisionCommand(id=command_id, actor=actor, verdict=Verdict.APPROVE, reason=reason)
 
 
-async def test_commands_are_noted_until_they_are_judged(notes: Notes, views: ViewStore) -> None:
-    first, rival, later = deciding("c"), deciding("c", "other"), deciding("d")
-    for hours, one in enumerate((first, rival, first, later)):
-        await notes.add(HOME, ID, one, NOW + timedelta(hours=hours))
-
-    assert await notes.commands(HOME, ID) == [first, rival, later]
-    assert {one.digest.hex() for one in (await views.standing(HOME, ID)).noted if one.command_id == "c"} == {
-        first.digest(),
-        rival.digest(),
-    }
-
-    await notes.add(HOME, ID, deciding("e"), NOW, judged={"c"})
-
-    assert {one.command_id for one in (await views.standing(HOME, ID)).noted} == {"d", "e"}
-
-
-async def test_a_command_meets_what_the_view_knows_of_its_request(
-    requests: RequestStore, views: ViewStore
-) -> None:
-    assert await views.standing(HOME, ID) == Standing([], (), known=False)
+async def test_a_command_meets_its_request_in_the_view(requests: RequestStore, views: ViewStore) -> None:
+    assert await views.command_context(HOME, ID) == CommandContext([], exists=False)
     await requests.insert(request(), content())
-    assert await views.standing(HOME, ID) == Standing([], (), known=True)
+    assert await views.command_context(HOME, ID) == CommandContext([], exists=True)
     await show(views, approval(ID))
-    assert await views.standing(HOME, ID) == Standing([entry(0, ID)], (), known=True)
+    assert await views.command_context(HOME, ID) == CommandContext([entry(0, ID)], exists=True)
 
 
 async def test_a_request_that_the_view_does_not_know_yet_is_shown_as_it_was_accepted(
@@ -299,13 +286,15 @@ async def test_pages_are_newest_first_without_gaps_and_repetitions(views: ViewSt
 
     while True:
         page, token = await views.page(ALL_AT_HOME, Filter(), 4, token)
-        found += [one.id for one in page]
+        found += [one.approval_id for one in page]
         sizes.append(len(page))
         if not token:
             break
 
-    newest_first = sorted(approvals, key=lambda one: (one.create_time.ToNanoseconds(), one.id), reverse=True)
-    assert found == [one.id for one in newest_first]
+    newest_first = sorted(
+        approvals, key=lambda one: (one.create_time.ToNanoseconds(), one.approval_id), reverse=True
+    )
+    assert found == [one.approval_id for one in newest_first]
     assert sizes == [4, 4, 2]
 
 
@@ -325,7 +314,7 @@ async def test_a_request_that_comes_while_somebody_pages_moves_nothing(views: Vi
 
     page, _ = await views.page(ALL_AT_HOME, Filter(), 1, token)
 
-    assert [one.id for one in page] == [first]
+    assert [one.approval_id for one in page] == [first]
 
 
 @pytest.mark.parametrize(
@@ -359,7 +348,7 @@ async def test_filters_hold_together(views: ViewStore, wanted: Filter, found: se
 
     page, _ = await views.page(ALL_AT_HOME, wanted, 10, "")
 
-    assert {one.id for one in page} == found
+    assert {one.approval_id for one in page} == found
 
 
 @pytest.mark.parametrize(
@@ -374,6 +363,6 @@ async def test_a_page_holds_what_its_reader_may_see(views: ViewStore, subject: s
     await show(views, approval("own"))
     await show(views, approval("asked", requester="bob@example.com"), asked=("alice@example.com",))
 
-    page, _ = await views.page(Sight(HOME, subject, everything=False), Filter(), 10, "")
+    page, _ = await views.page(Visibility(HOME, subject, everything=False), Filter(), 10, "")
 
-    assert {one.id for one in page} == found
+    assert {one.approval_id for one in page} == found

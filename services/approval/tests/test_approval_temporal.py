@@ -17,14 +17,14 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from placet_approval.adapters import temporal
 from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
-from placet_domain.commands import Command
+from placet_domain.commands import CancelCommand
 from placet_domain.events import Actor, ActorKind, Entry, Event, LogEntry, Processed, Received
 from placet_domain.policy_files import load
 from placet_rpc.errors import Internal, Unavailable
 from placet_workflows.activity_types import ApprovalInput
 
 ID = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
-COMMAND = Command(type="cancel", id="c", actor=Actor(kind=ActorKind.PERSON, name="ci@example.com"))
+COMMAND = CancelCommand(id="c", actor=Actor(kind=ActorKind.PERSON, name="ci@example.com"))
 START = ApprovalInput(
     received=LogEntry(
         entry=Entry(

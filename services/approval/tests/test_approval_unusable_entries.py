@@ -50,7 +50,7 @@ async def test_an_entry_that_cannot_be_folded_is_kept_and_reported_and_stops_not
 
     monkeypatch.setattr(fold, "from_proto", unless_asked)
     caller = await platform.as_(CALLER)
-    strange = (await caller.RequestApproval(platform.asking())).id
+    strange = (await caller.RequestApproval(platform.asking())).approval_id
     await platform.until(lambda: held(platform, LOG.skipped))
     await platform.until(lambda: is_read(platform))
 
@@ -85,7 +85,7 @@ async def test_an_entry_that_cannot_be_written_is_skipped_after_some_attempts(
 
     monkeypatch.setattr(ViewStore, "write", write_or_fail)
     caller = await platform.as_(CALLER)
-    accepted = (await caller.RequestApproval(platform.asking())).id
+    accepted = (await caller.RequestApproval(platform.asking())).approval_id
     await platform.until(lambda: held(platform, LOG.skipped))
     await platform.until(lambda: is_read(platform))
 

@@ -12,9 +12,19 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from placet_approval.projection import wait_spans as waits
 from placet_approval.projection.wait_spans import record_waits
-from placet_domain import machine
-from placet_domain.commands import Command
-from placet_domain.events import Actor, ActorKind, Entry, Event, LogEntry, Received, Source, Verdict
+from placet_domain import interpreter
+from placet_domain.commands import DecisionCommand
+from placet_domain.events import (
+    Actor,
+    ActorKind,
+    Assignment,
+    Entry,
+    Event,
+    LogEntry,
+    Received,
+    Source,
+    Verdict,
+)
 from placet_domain.policy_files import load
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Begin, Stimulus, TierTimeout
@@ -42,8 +52,10 @@ class Request:
         self.policy = load(None)[policy]
         self.state = ApprovalState()
         received = Received(
-            required_approver="alice@example.com",
-            manager_approver="bob@example.com",
+            assignments=(
+                Assignment(slot="required_approver", people=("alice@example.com",)),
+                Assignment(slot="manager_approver", people=("bob@example.com",)),
+            ),
             content_digest=CONTENT,
         )
         self.log([Event(time=START, body=received, traceparent=traceparent)])
@@ -59,7 +71,7 @@ class Request:
             self.state.fold(stored)
 
     def happen(self, stimulus: Stimulus, after: timedelta) -> None:
-        self.log(machine.respond(self.policy, self.state, stimulus, START + after))
+        self.log(interpreter.respond(self.policy, self.state, stimulus, START + after))
 
 
 def told(exporter: InMemorySpanExporter) -> dict[int, ReadableSpan]:
@@ -79,8 +91,7 @@ HOUR = timedelta(hours=1)
 def test_a_decision_ends_a_wait_and_is_linked(spans: InMemorySpanExporter) -> None:
     request = Request("simple")
     request.happen(Begin(), timedelta(seconds=1))
-    command = Command(
-        type="decision",
+    command = DecisionCommand(
         id="d",
         actor=Actor(kind=ActorKind.PERSON, name="alice@example.com"),
         traceparent=f"00-{DECISION_TRACE}-{SPAN}-01",

@@ -164,7 +164,7 @@ async def test_a_watch_shows_what_its_reader_may_see(platform: Platform) -> None
         ("auditor@example.com", ("auditor",), {own, others}),
     ):
         found = await seen_until(await platform.as_(subject, *roles), "closed")
-        assert {one.approval.id for one in found} == expected
+        assert {one.approval.approval_id for one in found} == expected
     # Who is asked sees it from then on.
     assert kinds(await seen_until(await platform.as_(ALICE, "approver"), "closed")) == STORY[3:]
 

@@ -195,5 +195,7 @@ async def test_each_acknowledged_append_is_committed_by_a_transaction_that_waits
             assert (await writer.AppendEvents(append, timeout=BOUND)).appended
             assert seen == [True] * appends
             # Another connection sees it: it is committed.
-            listed = audit_service_pb2.ListEventsRequest(approval_id=append.approval_id)
+            listed = audit_service_pb2.ListEventsRequest(
+                filter=audit_service_pb2.EventFilter(approval_id=append.approval_id)
+            )
             assert len((await writer.ListEvents(listed, timeout=BOUND)).entries) == 1

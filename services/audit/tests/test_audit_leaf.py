@@ -146,12 +146,12 @@ def test_times_keep_their_microseconds(make_event: MakeEvent) -> None:
 
 def test_a_time_that_is_none_is_refused_by_the_name_of_its_field(make_event: MakeEvent) -> None:
     event = make_event()
-    event.received.deadline.seconds = 10**15
+    event.received.deadline_time.seconds = 10**15
 
     with pytest.raises(InvalidArgument) as refusal:
         seal(entry_of(event), field="events[4]")
 
-    assert [violation.field for violation in refusal.value.violations] == ["events[4].received.deadline"]
+    assert [violation.field for violation in refusal.value.violations] == ["events[4].received.deadline_time"]
 
 
 def test_a_field_of_a_newer_contract_is_not_hashed_in_the_clear(

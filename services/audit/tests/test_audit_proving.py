@@ -110,7 +110,7 @@ async def test_what_was_acknowledged_is_under_the_checkpoint_and_can_be_proven(
     assert by_size[20] == tree.root
     for index in range(20):
         for size in (0, index + 1, 17, 20):
-            asked = audit_service_pb2.GetInclusionProofRequest(index=index, size=size)
+            asked = audit_service_pb2.GetInclusionProofRequest(log_index=index, size=size)
             if 0 < size <= index:
                 with pytest.raises(OutOfRange):
                     await auditor.GetInclusionProof(asked)
@@ -149,7 +149,7 @@ async def test_there_is_no_proof_of_what_is_not(
     for index, size in ((4, 0), (3, 3), (0, 5), (2**64 - 1, 0)):
         with pytest.raises(OutOfRange):
             await auditor.GetInclusionProof(
-                audit_service_pb2.GetInclusionProofRequest(index=index, size=size)
+                audit_service_pb2.GetInclusionProofRequest(log_index=index, size=size)
             )
 
 
@@ -223,7 +223,7 @@ async def test_an_export_can_be_verified_elsewhere(
     assert (tree.size, tree.root()) == (note.checkpoint.size, note.checkpoint.root)
     assert signed == 80
     later = [
-        part async for part in auditor.ExportEvents(audit_service_pb2.ExportEventsRequest(from_index=155))
+        part async for part in auditor.ExportEvents(audit_service_pb2.ExportEventsRequest(from_log_index=155))
     ]
     assert [entry.index for part in later for entry in part.entries] == list(range(155, 160))
 
@@ -256,7 +256,9 @@ async def test_what_is_erased_is_gone_for_every_reader_and_every_proof_still_hol
     assert all(not one.values and one.withheld == tuple(one.leaf.commitments) for one in after.entries[:-1])
     assert after.erased_at == 8
     assert not any(one.withheld for one in proven(await receipt_of(auditor, kept)).entries)
-    listed = await auditor.ListEvents(audit_service_pb2.ListEventsRequest(approval_id=erased))
+    listed = await auditor.ListEvents(
+        audit_service_pb2.ListEventsRequest(filter=audit_service_pb2.EventFilter(approval_id=erased))
+    )
     assert all(not one.entry.event.actor.name.value for one in listed.entries)
     # Who tailed the log all the while, and who begins now.
     async for some in tail:

@@ -20,7 +20,7 @@ from placet_rpc.errors import FailedPrecondition, ResourceExhausted, Unavailable
 from placet_storage import DatabaseUnavailable
 
 MakeAppend = Callable[..., Append]
-Judged = list[Placed | FailedPrecondition]
+CommandResult = list[Placed | FailedPrecondition]
 
 
 class Watched:
@@ -32,7 +32,7 @@ class Watched:
         self.gate.set()
         self._log = log
 
-    async def append(self, batch: Sequence[Append]) -> Judged:
+    async def append(self, batch: Sequence[Append]) -> CommandResult:
         self.batches.append(len(batch))
         await self.gate.wait()
         return await self._log.append(batch)
@@ -46,7 +46,7 @@ class InMemory:
         self._failures = failures
         self._heads = Heads(sizes={"default": 0})
 
-    async def append(self, batch: Sequence[Append]) -> Judged:
+    async def append(self, batch: Sequence[Append]) -> CommandResult:
         for cause in [draft.cause_id for append in batch for draft in append.drafts]:
             if cause in self._failures:
                 raise self._failures[cause]

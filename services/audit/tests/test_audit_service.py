@@ -124,7 +124,9 @@ async def test_two_tenants_with_the_same_request_share_nothing(
 
     for tenant in ("red", "blue"):
         auditor = service.stub("auditor", subject="alice@example.com", tenant=tenant)
-        listed = await auditor.ListEvents(audit_service_pb2.ListEventsRequest(approval_id=approval_id))
+        listed = await auditor.ListEvents(
+            audit_service_pb2.ListEventsRequest(filter=audit_service_pb2.EventFilter(approval_id=approval_id))
+        )
         assert causes(list(listed.entries)) == [tenant]
         tail = auditor.TailEvents(audit_service_pb2.TailEventsRequest())
         assert causes(list((await anext(aiter(tail))).entries)) == [tenant]
@@ -139,7 +141,9 @@ async def test_pages_lead_through_the_whole_list_and_end(service: Service, make_
             for approval_id in (ours, theirs):
                 await stub.AppendEvents(append_request(approval_id, number, make_event(f"c{number}")))
         for approval_id, expected in [(ours, [0, 2, 4, 6, 8]), ("", list(range(10)))]:
-            request = audit_service_pb2.ListEventsRequest(approval_id=approval_id, page_size=3)
+            request = audit_service_pb2.ListEventsRequest(
+                filter=audit_service_pb2.EventFilter(approval_id=approval_id), page_size=3
+            )
             indexes = []
             while True:
                 page = await stub.ListEvents(request)
@@ -150,7 +154,7 @@ async def test_pages_lead_through_the_whole_list_and_end(service: Service, make_
                 request.page_token = page.next_page_token
             assert indexes == expected
 
-        request.approval_id, request.page_token = ours, "bm9uZQ=="
+        request.filter.approval_id, request.page_token = ours, "bm9uZQ=="
         with pytest.raises(InvalidArgument) as refusal:
             await stub.ListEvents(request)
     assert [violation.field for violation in refusal.value.violations] == ["page_token"]
@@ -168,11 +172,11 @@ async def test_a_tail_is_live_and_can_be_resumed_after_the_last_index_seen(
         await stub.AppendEvents(append_request(approval_id, 1, make_event("a"), make_event("b")))
         live = await anext(answers)
         tail.cancel()
-        resumed = stub.TailEvents(audit_service_pb2.TailEventsRequest(from_index=1))
+        resumed = stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=1))
         rest = await anext(aiter(resumed))
         resumed.cancel()
         with pytest.raises(OutOfRange) as refusal:
-            await anext(aiter(stub.TailEvents(audit_service_pb2.TailEventsRequest(from_index=3))))
+            await anext(aiter(stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=3))))
 
     assert (causes(list(live.entries)), live.size) == (["a", "b"], 2)
     assert causes(list(rest.entries)) == ["b"]

@@ -335,7 +335,7 @@ class Stack:
             reason="required approver",
             tier=1,
         )
-        request.due.FromJsonString("2030-01-02T03:04:05.678Z")
+        request.due_time.FromJsonString("2030-01-02T03:04:05.678Z")
         request.MergeFrom(service_pb.SendNotificationRequest(**changes))
         return request
 

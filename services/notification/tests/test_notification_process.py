@@ -87,7 +87,11 @@ async def test_a_crash_after_the_mail_was_taken_sends_the_same_mail_again_and_te
         operator = await surroundings.stub("ops@example.com", "operator")
         assert len((await operator.ListDeliveries(service_pb.ListDeliveriesRequest())).deliveries) == 1
     first, second = surroundings.office.mails
-    assert first["Message-ID"] == second["Message-ID"] == f"<{delivery.notification.id}@example.com>"
+    assert (
+        first["Message-ID"]
+        == second["Message-ID"]
+        == f"<{delivery.notification.notification_id}@example.com>"
+    )
     assert first.as_bytes() == second.as_bytes()
 
 

@@ -32,10 +32,10 @@ async def test_who_is_asked_gets_a_mail_and_the_delivery_says_so(stack: Stack) -
     assert delivery.HasField("deliver_time")
     told = delivery.notification
     assert (told.cursor, told.kind, told.approval_id) == (1, pb.NOTIFICATION_KIND_ASKED, APPROVAL)
-    assert told.due.ToJsonString() == "2030-01-02T03:04:05.678Z"
+    assert told.due_time.ToJsonString() == "2030-01-02T03:04:05.678Z"
     [mail] = stack.office.mails
     assert mail["Subject"] == "Decision needed: Release payment 4711"
-    assert mail["Message-ID"] == f"<{told.id}@example.com>"
+    assert mail["Message-ID"] == f"<{told.notification_id}@example.com>"
     # The bytes that the digest covers, not what was extracted from them.
     assert "> Pay 4,711 EUR to Example Ltd." in mail.get_content()
     assert stack.neighbours.asked == [("notification", "default", APPROVAL)]
@@ -151,7 +151,7 @@ async def test_a_wrong_request_is_refused_by_field(stack: Stack, changes: dict[s
 
 async def test_a_due_time_that_does_not_exist_is_refused(stack: Stack) -> None:
     request = stack.asked()
-    request.due.seconds = 2**60
+    request.due_time.seconds = 2**60
     with pytest.raises(InvalidArgument):
         await stack.send(request)
 
@@ -162,15 +162,21 @@ async def test_deliveries_are_listed_in_pages_and_looked_up(stack: Stack) -> Non
     listed: list[pb.Delivery] = []
     token, pages = "", 0
     while not pages or token:
-        request = service_pb.ListDeliveriesRequest(page_size=2, page_token=token, approval_id=APPROVAL)
+        request = service_pb.ListDeliveriesRequest(
+            page_size=2,
+            page_token=token,
+            filter=service_pb.DeliveryFilter(approval_id=APPROVAL),
+        )
         answer = await operator.ListDeliveries(request)
         listed += answer.deliveries
         token, pages = answer.next_page_token, pages + 1
     assert (listed, pages) == (sent[::-1], 3)
-    one = await operator.GetDelivery(service_pb.GetDeliveryRequest(id=sent[2].notification.id))
+    one = await operator.GetDelivery(
+        service_pb.GetDeliveryRequest(notification_id=sent[2].notification.notification_id)
+    )
     assert one.delivery == sent[2]
     with pytest.raises(NotFound) as caught:
-        await operator.GetDelivery(service_pb.GetDeliveryRequest(id=str(uuid.uuid4())))
+        await operator.GetDelivery(service_pb.GetDeliveryRequest(notification_id=str(uuid.uuid4())))
     assert caught.value.reason == "UNKNOWN_DELIVERY"
 
 
@@ -182,7 +188,9 @@ async def test_a_page_token_from_elsewhere_is_refused(stack: Stack) -> None:
     for token, approval_id in ((page.next_page_token, APPROVAL), ("forged", ""), ("!", "")):
         with pytest.raises(InvalidArgument) as caught:
             await operator.ListDeliveries(
-                service_pb.ListDeliveriesRequest(page_token=token, approval_id=approval_id)
+                service_pb.ListDeliveriesRequest(
+                    page_token=token, filter=service_pb.DeliveryFilter(approval_id=approval_id)
+                )
             )
         assert caught.value.violations[0].field == "page_token"
 
@@ -194,7 +202,9 @@ async def test_tenants_see_nothing_of_each_other(stack: Stack) -> None:
     assert not (await ours.ListDeliveries(service_pb.ListDeliveriesRequest())).deliveries
     assert len((await theirs.ListDeliveries(service_pb.ListDeliveriesRequest())).deliveries) == 1
     with pytest.raises(NotFound):
-        await ours.GetDelivery(service_pb.GetDeliveryRequest(id=delivery.notification.id))
+        await ours.GetDelivery(
+            service_pb.GetDeliveryRequest(notification_id=delivery.notification.notification_id)
+        )
     assert stack.neighbours.asked[0][1] == "other"
 
 
@@ -217,9 +227,9 @@ async def test_each_sees_the_part_of_the_stream_that_concerns_them(stack: Stack)
         async with asyncio.timeout(10):
             async for response in call:
                 if not response.HasField("notification"):
-                    assert response.cursor == 3
+                    assert response.next_cursor == 4
                     break
-                seen.append(response.cursor)
+                seen.append(response.notification.cursor)
         call.cancel()
         assert seen == cursors, subject
 

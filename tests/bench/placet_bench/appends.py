@@ -83,7 +83,11 @@ async def _append(audit: AuditServiceStub, due: float) -> float:
             content_digest=bytes(32),
             content_size=70,
             media_type="text/plain",
-            required_approver=event_pb2.Erasable(value="alice@example.com"),
+            assignments=[
+                event_pb2.Assignment(
+                    slot="required_approver", people=[event_pb2.Erasable(value="alice@example.com")]
+                )
+            ],
             clock_scale=1,
         ),
     )

@@ -20,7 +20,7 @@ async def measure(setting: Setting) -> Report:
 
     async def by_product() -> float:
         accepted = await product.create("simple")
-        await product.asked(accepted.id)
+        await product.asked(accepted.approval_id)
         await asyncio.sleep(THOUGHT_SECONDS)
         return await product.decide(accepted)
 

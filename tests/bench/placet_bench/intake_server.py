@@ -38,7 +38,7 @@ async def answer(
 ) -> approval_service_pb2.RequestApprovalResponse:
     """With as much as the product does."""
     return approval_service_pb2.RequestApprovalResponse(
-        id=str(uuid.uuid4()), content_digest=bytes(32), log_index=1
+        approval_id=str(uuid.uuid4()), content_digest=bytes(32), log_index=1
     )
 
 

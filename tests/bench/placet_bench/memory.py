@@ -36,7 +36,7 @@ def _figure(what: str, many: float, few: float, target: Target) -> Figure:
 async def _with_pending(setting: Setting, product: ProductCallers, more: int) -> float:
     async def create() -> None:
         accepted = await product.create("simple")
-        await product.asked(accepted.id)
+        await product.asked(accepted.approval_id)
 
     await load.play_all(create, more, setting.concurrency)
     await product.meter.rest()

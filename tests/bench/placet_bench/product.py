@@ -35,8 +35,8 @@ class ProductCallers:
 
         async def play() -> None:
             accepted = await self.create(policy)
-            outcome = asyncio.create_task(self._outcome(accepted.id))
-            await self.asked(accepted.id)
+            outcome = asyncio.create_task(self._outcome(accepted.approval_id))
+            await self.asked(accepted.approval_id)
             await self.decide(accepted)
             await outcome
 
@@ -48,7 +48,8 @@ class ProductCallers:
             request_id=str(uuid.uuid4()),
             title="Release the payment",
             policy=policy,
-            required_approver=ALICE,
+            approval=approval_service_pb2.ApprovalPayload(),
+            assignments=[approval_pb2.Assignment(slot="required_approver", people=[ALICE])],
             content=approval_pb2.Content(body=PAYMENT, media_type="text/plain"),
         )
         return await until(
@@ -63,16 +64,16 @@ class ProductCallers:
     async def decide(self, accepted: approval_service_pb2.RequestApprovalResponse) -> float:
         """Seconds from the decision to EFFECTIVE. Sent again, with the same id, while it is not effective."""
         request = approval_service_pb2.SubmitDecisionRequest(
-            approval_id=accepted.id,
-            decision_id=str(uuid.uuid4()),
-            verdict=event_pb2.VERDICT_APPROVE,
+            approval_id=accepted.approval_id,
+            command_id=str(uuid.uuid4()),
+            approval=approval_service_pb2.ApprovalAnswer(verdict=event_pb2.VERDICT_APPROVE),
             content_digest=accepted.content_digest,
             reason="checked",
         )
         begun = time.perf_counter()
         while True:
             answer = await self._approver.SubmitDecision(request, timeout=SOON)
-            if answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE:
+            if answer.result.status == approval_pb2.COMMAND_STATUS_EFFECTIVE:
                 return time.perf_counter() - begun
 
     async def watch(self, ready: asyncio.Event) -> None:
@@ -83,13 +84,13 @@ class ProductCallers:
         async for change in self._approver.WatchApprovals(request):
             ready.set()
             if change.entry.entry.event.HasField("asked"):
-                future = self._asked[change.approval.id]
+                future = self._asked[change.approval.approval_id]
                 if not future.done():
                     future.set_result(None)
         raise ConnectionError("the approver's stream ended")
 
     async def _outcome(self, approval_id: str) -> None:
-        request = approval_service_pb2.AwaitOutcomeRequest(id=approval_id)
+        request = approval_service_pb2.AwaitOutcomeRequest(approval_id=approval_id)
         while True:
             answer = await self._requester.AwaitOutcome(request, timeout=SOON)
             if answer.approval.HasField("outcome"):

@@ -56,7 +56,7 @@ async def main() -> None:
 
 
 async def _committed(audit: AuditServiceStub, start: int, seen: dict[int, float]) -> None:
-    async for response in audit.TailEvents(audit_service_pb2.TailEventsRequest(from_index=start)):
+    async for response in audit.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=start)):
         now = time.perf_counter()
         seen.update((stored.index, now) for stored in response.entries)
 

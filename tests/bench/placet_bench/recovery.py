@@ -19,7 +19,7 @@ async def measure(setting: Setting) -> Report:
     seconds = []
     for _ in range(2 if setting.quick else 10):
         accepted = await product.create("simple")
-        await product.asked(accepted.id)
+        await product.asked(accepted.approval_id)
         await asyncio.sleep(THOUGHT_SECONDS)
         begun = time.perf_counter()
         product.stack.kill(WORKER)

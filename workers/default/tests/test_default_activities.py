@@ -95,7 +95,9 @@ async def test_an_append_is_given_up_only_where_it_must_fail_again(kind: type[er
 
 
 async def test_a_recipient_that_is_refused_for_good_is_a_result() -> None:
-    refused = errors.FailedPrecondition("no such mailbox", metadata={"id": "n-1", "channel": "email"})
+    refused = errors.FailedPrecondition(
+        "no such mailbox", metadata={"notification_id": "n-1", "channel": "email"}
+    )
     told = await attempt(local=True).run(activities(Refusing([refused])).notify, NOTICE)
     assert told == NotifyResult(notification_id="n-1", delivered=False, channel="email")
 

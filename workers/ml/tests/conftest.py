@@ -89,11 +89,13 @@ class Log(audit_service_pb2_grpc.AuditServiceServicer):
         self.on_call()
         if len(self.calls) - 1 == self.refuse_call:
             raise Unavailable("the log is away")
-        begin = int(request.page_token) if request.page_token else request.from_index
+        begin = int(request.page_token) if request.page_token else request.filter.from_log_index
         if self.gated_from is not None and begin >= self.gated_from:
             await self.gate.wait()
         found = [
-            stored for stored in self.entries[begin:] if request.approval_id in ("", stored.entry.approval_id)
+            stored
+            for stored in self.entries[begin:]
+            if request.filter.approval_id in ("", stored.entry.approval_id)
         ]
         page = found[: min(request.page_size, self.most)]
         return ListEventsResponse(

@@ -96,7 +96,7 @@ async def test_forgetting_open_requests_changes_no_figure(served: Served) -> Non
     forgetful = await Attempts(served.stub, remembered=1, page_size=7).run()
 
     assert forgetful == plain
-    assert any(call.approval_id for call in served.log.calls[calls:])
+    assert any(call.filter.approval_id for call in served.log.calls[calls:])
 
 
 async def test_an_attempt_that_fails_anywhere_is_gone_on_with_and_changes_no_figure(served: Served) -> None:
@@ -115,7 +115,10 @@ async def test_an_attempt_that_fails_anywhere_is_gone_on_with_and_changes_no_fig
         served.log.calls.clear()
         served.log.refuse_call = None
         assert await attempts.run() == plain
-        assert next(call.from_index for call in served.log.calls if not call.approval_id) == failing * 20
+        assert (
+            next(call.filter.from_log_index for call in served.log.calls if not call.filter.approval_id)
+            == failing * 20
+        )
 
 
 async def test_an_attempt_that_failed_before_its_report_reads_nothing_again(served: Served) -> None:

@@ -99,7 +99,7 @@ async def test_an_evaluation_reads_on_after_its_worker_was_killed(
         found = await evaluation.result()
 
     # 75 requests of four entries were counted before; the second process never saw them.
-    assert [call.from_index for call in served.log.calls] == [300, 400, 500, 600, 700]
+    assert [call.filter.from_log_index for call in served.log.calls] == [300, 400, 500, 600, 700]
     (version,) = found.versions
     assert (version.approved, version.rejected, version.auc) == (101, 99, 1.0)
     assert await evaluation_standing(client, evaluation.id) is None
@@ -155,4 +155,4 @@ async def test_a_worker_that_is_told_to_stop_hands_its_job_on(
 
     async with worker(environment, tmp_path):
         assert (await evaluation.result()).log_size == 60
-    assert [call.from_index for call in served.log.calls] == [30]
+    assert [call.filter.from_log_index for call in served.log.calls] == [30]

@@ -17,7 +17,7 @@ from placet_rpc.errors import (
 _NEXT: dict[str, tuple[str, ...]] = {
     "UNKNOWN_APPROVAL": ("placet list", "placet show ID  (without --as, you see everything)"),
     "UNKNOWN_COMMAND": ("placet show ID",),
-    "ID_REUSED": ("the same command without --request-id or --decision-id",),
+    "ID_REUSED": ("the same command without --request-id or --command-id",),
     "CLOSED": ("placet show ID",),
     "NOT_ASKED": ("placet show ID  (says who was asked)", "placet decide ID … --as THEIR-ADDRESS"),
     "SELF_APPROVAL": ("placet decide ID … --as SOMEBODY-ELSE-WHO-WAS-ASKED",),
@@ -36,14 +36,16 @@ _NEXT: dict[str, tuple[str, ...]] = {
 
 # The contract's fields by what a user calls them.
 _GIVEN_AS = {
-    "required_approver": "--approver",
-    "manager_approver": "--manager",
     "subject_id": "--subject",
     "request_id": "--request-id",
-    "decision_id": "--decision-id",
     "command_id": "--command-id",
+    "deadline_time": "--deadline",
+    **dict.fromkeys(
+        ("assignments", "assignments.slot", "assignments.people", "assignments.groups"),
+        "--approver, --manager or --assign",
+    ),
     "content.body": "FILE",
-    **{name: f"--{name}" for name in ("title", "policy", "priority", "deadline", "reason")},
+    **{name: f"--{name}" for name in ("title", "policy", "priority", "reason")},
     "labels": "--label",
     "filter.states": "--state",
 }

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_client import Outcome
-from placet_domain.policy import describe_duration
+from placet_domain.durations import describe_duration
 from placet_text import CAREFUL, one_line, warning_words
 
 _DONE = {
@@ -83,8 +83,8 @@ def _silences(approval: approval_pb2.Approval) -> str:
 
 
 def _pending_sentence(approval: approval_pb2.Approval) -> str:
-    if approval.held:
-        return f"Paused: {clean(approval.held)}."
+    if approval.paused_reason:
+        return f"Paused: {clean(approval.paused_reason)}."
     if not approval.waiting_for_approval:
         return "Under way: nobody has to be asked yet, or any more."
     people = " or ".join(clean(person) for person in approval.asked)
@@ -96,8 +96,8 @@ def wait_ends(approval: approval_pb2.Approval) -> Timestamp | None:
     """When the open wait ends: at the tier's time or the request's own deadline, whichever comes first; None
     when it waits without limit."""
     return _first(
-        approval.due if approval.HasField("due") else None,
-        approval.deadline if approval.HasField("deadline") else None,
+        approval.current_tier.due_time if approval.current_tier.HasField("due_time") else None,
+        approval.deadline_time if approval.HasField("deadline_time") else None,
     )
 
 
@@ -131,8 +131,8 @@ def rows(path: Iterable[event_pb2.LogEntry]) -> list[Row]:
     told: list[Row] = []
     deadline: Timestamp | None = None
     for entry in path:
-        if entry.entry.event.received.HasField("deadline"):
-            deadline = entry.entry.event.received.deadline
+        if entry.entry.event.received.HasField("deadline_time"):
+            deadline = entry.entry.event.received.deadline_time
         told.append(row(entry, deadline))
     return told
 
@@ -158,7 +158,9 @@ def _ended_by(opened: event_pb2.Event, deadline: Timestamp) -> event_pb2.Event:
     event = event_pb2.Event()
     event.CopyFrom(opened)
     tier = opened.tier_opened
-    event.tier_opened.due.CopyFrom(_first(tier.due if tier.HasField("due") else None, deadline) or deadline)
+    event.tier_opened.due_time.CopyFrom(
+        _first(tier.due_time if tier.HasField("due_time") else None, deadline) or deadline
+    )
     return event
 
 
@@ -185,7 +187,7 @@ def _said(text: event_pb2.Erasable) -> str:
 
 def _received(event: event_pb2.Event) -> _Told:
     received = event.received
-    deadline = f", deadline {point(received.deadline)}" if received.HasField("deadline") else ""
+    deadline = f", deadline {point(received.deadline_time)}" if received.HasField("deadline_time") else ""
     return "received", f"“{_said(received.title)}”{deadline}", None
 
 
@@ -212,7 +214,7 @@ def _pre_screened(event: event_pb2.Event) -> _Told:
 
 def _tier_opened(event: event_pb2.Event) -> _Told:
     tier = event.tier_opened
-    until = until_words(tier.due if tier.HasField("due") else None)
+    until = until_words(tier.due_time if tier.HasField("due_time") else None)
     return f"tier {tier.tier} opened", f"{tier.name}, {until}", None
 
 
@@ -256,8 +258,12 @@ def _ai_decided(event: event_pb2.Event) -> _Told:
     return ("AI said yes" if yes else "AI said no"), why, yes
 
 
-def _held(event: event_pb2.Event) -> _Told:
-    return "paused", event.held.reason, False
+def _commented(event: event_pb2.Event) -> _Told:
+    return "commented", event.commented.text.value, None
+
+
+def _paused(event: event_pb2.Event) -> _Told:
+    return "paused", event.paused.reason, False
 
 
 def _decided(event: event_pb2.Event) -> _Told:
@@ -295,7 +301,8 @@ _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
     "refused": _refused,
     "fell_back": _fell_back,
     "ai_decided": _ai_decided,
-    "held": _held,
+    "paused": _paused,
+    "commented": _commented,
     "decided": _decided,
     "closed": _closed,
     "access_refused": _access_refused,

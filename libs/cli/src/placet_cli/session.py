@@ -196,7 +196,7 @@ class Session:
             approval = await seeing.get(approval_id)
             if approval.HasField("outcome"):
                 return approval, None
-            return approval, await seeing.get_content(approval.id, approval.content_digest)
+            return approval, await seeing.get_content(approval.approval_id, approval.content_digest)
 
     async def resolve(self, client: PlacetClient, given: str) -> str:
         """The id that the user means by an id or its unique beginning. Raises Problem."""
@@ -213,9 +213,9 @@ class Session:
             )
         async with self.overseer(client) as seeing:
             listed = await seeing.list(limit=LOOKED_THROUGH)
-        found = [one for one in listed.approvals if one.id.startswith(prefix)]
+        found = [one for one in listed.approvals if one.approval_id.startswith(prefix)]
         if len(found) == 1:
-            return found[0].id
+            return found[0].approval_id
         if not found:
             raise Problem(
                 f"none of the last {LOOKED_THROUGH:,} requests begins with {given}",
@@ -226,7 +226,7 @@ class Session:
 
         raise Problem(
             f"{len(found)} requests begin with {given}",
-            "\n".join(f"{one.id}  {named(one.title)}" for one in found[:5]),
+            "\n".join(f"{one.approval_id}  {named(one.title)}" for one in found[:5]),
             tries=(f"use more characters than {short(given)}",),
         )
 

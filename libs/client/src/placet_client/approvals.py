@@ -62,7 +62,7 @@ async def await_outcome(stub: ApprovalServiceStub, approval_id: str, timeout: fl
 
 async def _poll_until_closed(stub: ApprovalServiceStub, approval_id: str) -> Outcome:
     waits = pauses()
-    request = approval_service_pb2.AwaitOutcomeRequest(id=approval_id)
+    request = approval_service_pb2.AwaitOutcomeRequest(approval_id=approval_id)
     while True:
         begun = time.monotonic()
         try:

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -103,6 +104,7 @@ class PlacetClient:
         media_type: str = "text/plain",
         required_approver: str = "",
         manager_approver: str = "",
+        assignments: Mapping[str, Sequence[str]] | None = None,
         priority: str = "NORMAL",
         subject_id: str = "",
         deadline: datetime | None = None,
@@ -111,23 +113,24 @@ class PlacetClient:
     ) -> PendingApproval:
         """Asks for a decision; when this returns, the request is in the log and cannot be lost.
 
-        `priority` is URGENT, HIGH, NORMAL or LOW; `deadline` is aware of its time zone. `request_id` is your
-        idempotency key: give your own to ask again safely after a crash of your program.
+        `required_approver` and `manager_approver` fill the slots of these names; `assignments` fills any slot
+        with people. `priority` is URGENT, HIGH, NORMAL or LOW; `deadline` is aware of its time zone.
+        `request_id` is your idempotency key: give your own to ask again safely after a crash of your program.
         """
         request = approval_service_pb2.RequestApprovalRequest(
             request_id=str(request_id or uuid.uuid4()),
             title=title,
             content=content_of(content, media_type),
+            approval=approval_service_pb2.ApprovalPayload(),
             policy=policy,
-            required_approver=required_approver,
-            manager_approver=manager_approver,
+            assignments=assignments_of(required_approver, manager_approver, assignments or {}),
             priority=enum_value(event_pb2.Priority.Value, event_pb2.Priority.keys(), "priority", priority),
             subject_id=subject_id,
-            deadline=_timestamp(deadline),
+            deadline_time=_timestamp(deadline),
             labels=dict(labels or {}),
         )
         answer = await converge(lambda: self.stub.RequestApproval(request), patience=self._patience)
-        return PendingApproval(answer.id, answer.content_digest, answer.log_index, self.stub)
+        return PendingApproval(answer.approval_id, answer.content_digest, answer.log_index, self.stub)
 
     async def outcome(self, approval_id: str, timeout: float | None = None) -> Outcome:
         """Waits for a request's outcome; see PendingApproval.outcome."""
@@ -135,7 +138,9 @@ class PlacetClient:
 
     async def get(self, approval_id: str, *, min_log_index: int = 0) -> approval_pb2.Approval:
         """A request with its whole path, read at `min_log_index` or later."""
-        request = approval_service_pb2.GetApprovalRequest(id=approval_id, min_log_index=min_log_index)
+        request = approval_service_pb2.GetApprovalRequest(
+            approval_id=approval_id, min_log_index=min_log_index
+        )
         return (await converge(lambda: self.stub.GetApproval(request), patience=self._patience)).approval
 
     async def get_content(
@@ -222,36 +227,70 @@ class PlacetClient:
         reason: str = "",
         shown: approval_pb2.Approval | None = None,
         content_digest: bytes | None = None,
-        decision_id: uuid.UUID | str | None = None,
-    ) -> approval_service_pb2.SubmitDecisionResponse:
+        command_id: uuid.UUID | str | None = None,
+    ) -> approval_pb2.CommandResult:
         """Decides: `verdict` is APPROVE or REJECT, which needs a reason.
 
         `shown` is the request as `get` answered it when it was shown to whoever decides, with its content:
         the decision names content, policy and rendering of it, and is void where one of them is another.
         Without it the decision names the content alone: `content_digest`, or that of the request as it stands
-        now. Answers EFFECTIVE, or ACCEPTED when it is durable and not yet judged: then the same `decision_id`
-        tells what became of it.
+        now. Answers EFFECTIVE, or ACCEPTED when it is durable and not processed yet: then the same
+        `command_id` tells its result.
         """
         request = approval_service_pb2.SubmitDecisionRequest(
             approval_id=approval_id,
-            decision_id=str(decision_id or uuid.uuid4()),
-            verdict=enum_value(event_pb2.Verdict.Value, event_pb2.Verdict.keys(), "verdict", verdict),
+            command_id=str(command_id or uuid.uuid4()),
+            approval=approval_service_pb2.ApprovalAnswer(
+                verdict=enum_value(event_pb2.Verdict.Value, event_pb2.Verdict.keys(), "verdict", verdict)
+            ),
             reason=reason,
         )
         if shown is not None:
             request.policy_digest = shown.policy_digest
             request.rendering = shown.rendering
         request.content_digest = content_digest or (shown or await self.get(approval_id)).content_digest
-        return await converge(lambda: self.stub.SubmitDecision(request), patience=self._patience)
+        answer = await converge(lambda: self.stub.SubmitDecision(request), patience=self._patience)
+        return answer.result
 
     async def cancel(
         self, approval_id: str, *, reason: str = "", command_id: uuid.UUID | str | None = None
-    ) -> approval_service_pb2.CancelApprovalResponse:
+    ) -> approval_pb2.CommandResult:
         """Withdraws a request; answers as `decide` does."""
         request = approval_service_pb2.CancelApprovalRequest(
             approval_id=approval_id, command_id=str(command_id or uuid.uuid4()), reason=reason
         )
-        return await converge(lambda: self.stub.CancelApproval(request), patience=self._patience)
+        answer = await converge(lambda: self.stub.CancelApproval(request), patience=self._patience)
+        return answer.result
+
+    async def comment(
+        self, approval_id: str, text: str, *, command_id: uuid.UUID | str | None = None
+    ) -> approval_pb2.CommandResult:
+        """Adds a comment to an open request; answers as `decide` does."""
+        request = approval_service_pb2.AddCommentRequest(
+            approval_id=approval_id, command_id=str(command_id or uuid.uuid4()), text=text
+        )
+        answer = await converge(lambda: self.stub.AddComment(request), patience=self._patience)
+        return answer.result
+
+    async def policies(self, *, all_versions: bool = False) -> Sequence[approval_pb2.Policy]:
+        """The policies that requests may name; with `all_versions` also those that older requests keep."""
+        found: list[approval_pb2.Policy] = []
+        token = ""
+        while True:
+            request = approval_service_pb2.ListPoliciesRequest(
+                all_versions=all_versions, page_size=_PAGE, page_token=token
+            )
+            page = await converge(partial(self.stub.ListPolicies, request), patience=self._patience)
+            found += page.policies
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def policy(self, name: str, version: int = 0) -> approval_pb2.Policy:
+        """A policy with its body; version 0: the current one. Raises NotFound (UNKNOWN_POLICY)."""
+        request = approval_service_pb2.GetPolicyRequest(name=name, version=version)
+        answer = await converge(lambda: self.stub.GetPolicy(request), patience=self._patience)
+        return answer.policy
 
     async def erase(
         self, approval_id: str, *, reason: str, before_retention: bool = False
@@ -269,6 +308,19 @@ class PlacetClient:
         self, request: approval_service_pb2.ListApprovalsRequest
     ) -> approval_service_pb2.ListApprovalsResponse:
         return await converge(lambda: self.stub.ListApprovals(request), patience=self._patience)
+
+
+def assignments_of(
+    required_approver: str, manager_approver: str, assignments: Mapping[str, Sequence[str]]
+) -> Iterable[approval_pb2.Assignment]:
+    """The contract's assignments, slot by slot."""
+    named: dict[str, list[str]] = {}
+    for slot, person in (("required_approver", required_approver), ("manager_approver", manager_approver)):
+        if person:
+            named[slot] = [person]
+    for slot, people in assignments.items():
+        named.setdefault(slot, []).extend(people)
+    return [approval_pb2.Assignment(slot=slot, people=people) for slot, people in named.items()]
 
 
 def filter_of(

@@ -65,7 +65,7 @@ class Outcome:
             return None
         outcome = approval.outcome
         return cls(
-            approval_id=approval.id,
+            approval_id=approval.approval_id,
             state=event_pb2.State.Name(outcome.state).removeprefix("STATE_"),
             source=event_pb2.Source.Name(outcome.source).removeprefix("SOURCE_"),
             decision_type=event_pb2.DecisionType.Name(outcome.decision_type).removeprefix("DECISION_TYPE_"),

@@ -173,8 +173,8 @@ class PlacetClient:
         reason: str = "",
         shown: approval_pb2.Approval | None = None,
         content_digest: bytes | None = None,
-        decision_id: uuid.UUID | str | None = None,
-    ) -> approval_service_pb2.SubmitDecisionResponse:
+        command_id: uuid.UUID | str | None = None,
+    ) -> approval_pb2.CommandResult:
         """See placet_client.PlacetClient.decide."""
         return self._run(
             self._client.decide(
@@ -183,13 +183,13 @@ class PlacetClient:
                 reason=reason,
                 shown=shown,
                 content_digest=content_digest,
-                decision_id=decision_id,
+                command_id=command_id,
             )
         )
 
     def cancel(
         self, approval_id: str, *, reason: str = "", command_id: uuid.UUID | str | None = None
-    ) -> approval_service_pb2.CancelApprovalResponse:
+    ) -> approval_pb2.CommandResult:
         """See placet_client.PlacetClient.cancel."""
         return self._run(self._client.cancel(approval_id, reason=reason, command_id=command_id))
 

@@ -1,8 +1,8 @@
-"""The events of a request as the workflow sees them: the audit contract's messages, field by field.
+"""The events of a request as pure data: the messages of placet.event.v1, field by field.
 
 `protos/placet/event/v1/event.proto` says what each field means; a contract test keeps both equal.
 A digest is lower-case hex here and bytes there; an erasable text is its value (empty when erased).
-Fields are only ever added, with defaults, so that old histories replay.
+Once released, fields are only ever added, with defaults, so that histories replay.
 """
 
 from __future__ import annotations
@@ -101,8 +101,14 @@ class RiskLevel(StrEnum):
     HIGH = "HIGH"
 
 
-class RefusalReason(StrEnum):
+class ErrorReason(StrEnum):
+    """Reasons of errors and refusals; the contract's comments say which of them a command can be refused
+    with."""
+
     UNSPECIFIED = "UNSPECIFIED"
+    UNKNOWN_APPROVAL = "UNKNOWN_APPROVAL"
+    UNKNOWN_COMMAND = "UNKNOWN_COMMAND"
+    ID_REUSED = "ID_REUSED"
     CLOSED = "CLOSED"
     NOT_ASKED = "NOT_ASKED"
     CONTENT_CHANGED = "CONTENT_CHANGED"
@@ -110,14 +116,34 @@ class RefusalReason(StrEnum):
     UNDECODABLE = "UNDECODABLE"
     SELF_APPROVAL = "SELF_APPROVAL"
     NOT_REQUESTER = "NOT_REQUESTER"
+    DEPENDENCY_UNAVAILABLE = "DEPENDENCY_UNAVAILABLE"
+    NOT_YET_READ = "NOT_YET_READ"
+    DEPENDENCY_REFUSED = "DEPENDENCY_REFUSED"
+    TOO_MANY_COMMANDS = "TOO_MANY_COMMANDS"
     POLICY_CHANGED = "POLICY_CHANGED"
     RENDERING_CHANGED = "RENDERING_CHANGED"
+    NOT_CLOSED = "NOT_CLOSED"
+    RETAINED = "RETAINED"
+    ERASED = "ERASED"
+    LOG_INCONSISTENT = "LOG_INCONSISTENT"
+    UNKNOWN_POLICY = "UNKNOWN_POLICY"
+    KIND_NOT_SERVED = "KIND_NOT_SERVED"
+    BEYOND_END = "BEYOND_END"
+    COMMENT_EMPTY = "COMMENT_EMPTY"
+    NOT_INVOLVED = "NOT_INVOLVED"
+    ALREADY_VOTED = "ALREADY_VOTED"
 
 
 class Actor(Dto):
     kind: ActorKind = ActorKind.UNSPECIFIED
     name: ErasableText = ""
     authenticated_by: str = ""
+
+
+class Assignment(Dto):
+    slot: str = ""
+    people: tuple[ErasableText, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 class Received(Dto):
@@ -132,10 +158,10 @@ class Received(Dto):
     content_digest: Hex = ""
     content_size: int = 0
     media_type: str = ""
-    required_approver: ErasableText = ""
-    manager_approver: ErasableText = ""
-    deadline: datetime | None = None
+    assignments: tuple[Assignment, ...] = ()
+    deadline_time: datetime | None = None
     clock_scale: float = 0.0
+    request_digest: Hex = ""
 
 
 class Processed(Dto):
@@ -150,10 +176,10 @@ class PreScreened(Dto):
     type: Literal["pre_screened"] = "pre_screened"
     result: AiResult = AiResult.UNSPECIFIED
     mode: ScreenMode = ScreenMode.UNSPECIFIED
-    risk: float = 0.0
-    threshold: float = 0.0
+    risk: float | None = None
+    threshold: float | None = None
     level: RiskLevel = RiskLevel.UNSPECIFIED
-    confidence: float = 0.0
+    confidence: float | None = None
     model: str = ""
     reasoning: ErasableText = ""
     prompt_digest: Hex = ""
@@ -165,7 +191,7 @@ class TierOpened(Dto):
     tier: int = 0
     name: str = ""
     quorum: int = 0
-    due: datetime | None = None
+    due_time: datetime | None = None
 
 
 class Asked(Dto):
@@ -211,7 +237,7 @@ class Voted(Dto):
 class Refused(Dto):
     type: Literal["refused"] = "refused"
     command: str = ""
-    reason: RefusalReason = RefusalReason.UNSPECIFIED
+    reason: ErrorReason = ErrorReason.UNSPECIFIED
     message: ErasableText = ""
 
 
@@ -224,15 +250,15 @@ class AiDecided(Dto):
     type: Literal["ai_decided"] = "ai_decided"
     result: AiResult = AiResult.UNSPECIFIED
     verdict: Verdict = Verdict.UNSPECIFIED
-    confidence: float = 0.0
+    confidence: float | None = None
     model: str = ""
     reasoning: ErasableText = ""
     prompt_digest: Hex = ""
     input_digest: Hex = ""
 
 
-class Held(Dto):
-    type: Literal["held"] = "held"
+class Paused(Dto):
+    type: Literal["paused"] = "paused"
     step: str = ""
     reason: str = ""
 
@@ -242,11 +268,11 @@ class Decided(Dto):
     state: State = State.UNSPECIFIED
     source: Source = Source.UNSPECIFIED
     decision_type: DecisionType = DecisionType.UNSPECIFIED
-    tier: int = 0
+    tier: int | None = None
     approver: ErasableText = ""
     on_behalf_of: ErasableText = ""
     model: str = ""
-    confidence: float = 0.0
+    confidence: float | None = None
     reasoning: ErasableText = ""
 
 
@@ -270,6 +296,11 @@ class Erased(Dto):
     values: int = 0
 
 
+class Commented(Dto):
+    type: Literal["commented"] = "commented"
+    text: ErasableText = ""
+
+
 Body: TypeAlias = Annotated[
     Received
     | Processed
@@ -283,11 +314,12 @@ Body: TypeAlias = Annotated[
     | Refused
     | FellBack
     | AiDecided
-    | Held
+    | Paused
     | Decided
     | Closed
     | AccessRefused
-    | Erased,
+    | Erased
+    | Commented,
     Field(discriminator="type"),
 ]
 
@@ -298,6 +330,7 @@ class Event(Dto):
     cause_id: str = ""
     command_digest: Hex = ""
     traceparent: str = ""
+    ends_command: bool = False
     body: Body
 
 

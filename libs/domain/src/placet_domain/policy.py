@@ -1,7 +1,7 @@
-"""The policy model: what the interpreter knows, as data. Policies are files; this module reads no file.
+"""The policy model, as data. Policies are files; this module reads no file.
 
-A policy names, in order: an optional pre-screen, one or more tiers of people, and a fallback. Waiting
-times are written as people say them ("2 h"); a wait that never ends must say so ("without limit").
+A policy names, in order: an optional pre-screen, one or more tiers of people, and a fallback. Waiting times
+are written as people say them ("2 h"); a wait that never ends must say so ("without limit").
 """
 
 from __future__ import annotations
@@ -10,76 +10,44 @@ import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from placet_domain.events import DecisionType, Priority, ScreenMode
-
-_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-_WRITTEN = re.compile(r"^([0-9]{1,12}) (s|min|h|d)\Z")
-_LONGEST = 3650 * _UNITS["d"]
+from placet_domain.durations import Duration
+from placet_domain.events import Assignment, DecisionType, Priority, ScreenMode
 
 WITHOUT_LIMIT = "without limit"
+# The slots that requests fill by `--approver` and `--manager`.
+REQUIRED_APPROVER, MANAGER_APPROVER = "required_approver", "manager_approver"
 
+# Bounds of what a policy may say: with its slots filled in, it must still fit into an event.
+MOST_WORDS = 500
+# Most people that a tier may ask: they are asked in one append.
+MOST_PEOPLE = 30
+_SLOT = r"^[a-z][a-z0-9_]{0,62}$"
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
-def parse_duration(written: object) -> object:
-    """`"2 h"` → two hours; a timedelta goes on unchanged. Raises ValueError for everything else: a bare
-    number has no unit, and a wait of nothing asks nobody."""
-    if isinstance(written, timedelta):
-        return written
-    match = _WRITTEN.match(written) if isinstance(written, str) else None
-    if match is None:
-        raise ValueError(f"{written!r} is not a duration; write for example '30 s', '5 min', '2 h' or '3 d'")
-    seconds = int(match[1]) * _UNITS[match[2]]
-    if not 0 < seconds <= _LONGEST:
-        raise ValueError(f"{written!r} is not between 1 s and 3650 d")
-    return timedelta(seconds=seconds)
-
-
-def format_duration(duration: timedelta) -> str:
-    """The shortest exact way to write whole seconds as `parse_duration` reads them: 7200 s → `"2 h"`."""
-    seconds = int(duration.total_seconds())
-    for unit in ("d", "h", "min"):
-        if seconds and seconds % _UNITS[unit] == 0 and not (unit == "d" and seconds < 2 * _UNITS["d"]):
-            return f"{seconds // _UNITS[unit]} {unit}"
-    return f"{seconds} s"
-
-
-def describe_duration(duration: timedelta) -> str:
-    """A duration for people, by its two largest units: 7203 s → `"2 h"`, 5400 s → `"1 h 30 min"`. Days
-    count from two on, as policies write them: `"24 h"`."""
-    seconds = round(duration.total_seconds())
-    units = ("d", "h", "min", "s") if seconds >= 2 * _UNITS["d"] else ("h", "min", "s")
-    largest = next((unit for unit in units if seconds >= _UNITS[unit]), "s")
-    smaller = {"d": "h", "h": "min", "min": "s", "s": "s"}[largest]
-    rounded = round(seconds / _UNITS[smaller]) * _UNITS[smaller]
-    whole, rest = divmod(rounded, _UNITS[largest])
-    return f"{whole} {largest}" + (f" {rest // _UNITS[smaller]} {smaller}" if rest else "")
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, return_type=str),
-]
+Words = Annotated[str, Field(min_length=1, max_length=MOST_WORDS)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class PolicyPart(BaseModel):
-    """Closed: a key that the interpreter does not know is an error, not a wish that goes unheard."""
+    """Closed: an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PreScreen(PolicyPart):
-    """The look at the risk before anybody is asked."""
+    """The assessment of risk before anybody is asked."""
 
     mode: Annotated[ScreenMode, BeforeValidator(lambda mode: str(mode).upper())]
     # Risk below this, in [0, 1], is approved at once. Unset: the result only informs.
     approve_below: float | None = Field(default=None, gt=0, le=1)
-    approver: str = "AI-Auto-Approved"
-    reason: str = "Low risk document"
+    approver: Name = "AI-Auto-Approved"
+    reason: Words = "Low risk document"
     time_limit: Duration = timedelta(minutes=2)
 
 
@@ -97,36 +65,91 @@ class ByPriority(PolicyPart):
         return times.get(priority, self.normal)
 
 
+class SlotTarget(PolicyPart):
+    """Whoever the request names for a slot."""
+
+    slot: str = Field(pattern=_SLOT)
+
+
+class PersonTarget(PolicyPart):
+    """A fixed person, by e-mail address in lower case."""
+
+    person: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)
+
+
+def _as_target(written: object) -> object:
+    """A bare text names a slot. Groups and managers need a directory, which no service has yet."""
+    if isinstance(written, str):
+        return SlotTarget.model_validate({"slot": written})
+    if isinstance(written, dict):
+        for key in ("group", "manager_of"):
+            if key in written:
+                raise ValueError(f"{key!r} is not served yet; name a slot, or {{ person = 'somebody@…' }}")
+    return written
+
+
+Target = Annotated[SlotTarget | PersonTarget, BeforeValidator(_as_target)]
+
+
+def _kind_of_timeout(written: object) -> str:
+    if isinstance(written, dict | ByPriority):
+        return "by priority"
+    return "endless" if written == WITHOUT_LIMIT else "one"
+
+
+# The kind is decided first, so that a mistake is reported once, for the kind that was meant.
+Timeout = Annotated[
+    Annotated[Literal["without limit"], Tag("endless")]
+    | Annotated[ByPriority, Tag("by priority")]
+    | Annotated[Duration, Tag("one")],
+    Discriminator(_kind_of_timeout),
+]
+
+
 class Tier(PolicyPart):
     """People who are asked at the same time, and for how long."""
 
-    name: str
-    # Whom the request names for it.
-    approver: Literal["required", "manager"]
+    name: Name
+    # The slots and people that are asked.
+    asks: tuple[Target, ...] = Field(min_length=1, max_length=20)
     decision_type: Annotated[DecisionType, BeforeValidator(lambda kind: str(kind).upper())]
-    # How long is waited: one time, one for each priority, or "without limit".
-    timeout: Literal["without limit"] | ByPriority | Duration
-    # How many of the asked must approve. One person is asked in a tier yet, so it is one.
-    quorum: Literal[1] = 1
-    # What the asked are told. {required} and {manager} stand for the request's approvers.
-    asks: str = "Your decision is needed"
+    # One waiting time, one for each priority, or "without limit".
+    timeout: Timeout
+    # Number of approvals that the tier needs.
+    quorum: int = Field(default=1, ge=1, le=20)
+    # Message to the people who are asked. {slot} stands for the people that the request names for a slot.
+    message: Words = "Your decision is needed"
 
     def timeout_of(self, priority: Priority) -> timedelta | None:
-        """How long this tier waits; None without limit."""
+        """The tier's waiting time; None without limit."""
         if isinstance(self.timeout, ByPriority):
             return self.timeout.of(priority)
         return self.timeout if isinstance(self.timeout, timedelta) else None
 
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The slots that it asks, in order."""
+        return tuple(target.slot for target in self.asks if isinstance(target, SlotTarget))
+
+    @property
+    def fixed_people(self) -> tuple[str, ...]:
+        """The people whom it asks whatever the request names."""
+        return tuple(target.person for target in self.asks if isinstance(target, PersonTarget))
+
+    def people(self, assignments: Sequence[Assignment]) -> tuple[str, ...]:
+        """The people whom it asks, in order and each once, given what the request names."""
+        return _unique(person for target in self.asks for person in _people_of(target, assignments))
+
 
 class Fallback(PolicyPart):
-    """What decides when no person did."""
+    """Decides when no person did."""
 
     by: Literal["ai", "reject"]
-    approver: str = "AI-Fallback"
-    # What the log says when it takes over. {required} and {manager} as in a tier.
-    reason: str
-    # What the outcome says when it ends in a rejection.
-    rejection: str
+    approver: Name = "AI-Fallback"
+    # Reason in the log when the fallback takes over. {slot} as in a tier's message.
+    reason: Words
+    # Reason of an outcome that is a rejection.
+    rejection: Words
     time_limit: Duration = timedelta(minutes=5)
 
 
@@ -135,24 +158,34 @@ class Policy(PolicyPart):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
     version: int = Field(ge=1)
-    description: str
+    description: Words
     pre_screen: PreScreen | None = None
-    tiers: tuple[Tier, ...] = Field(min_length=1)
+    tiers: tuple[Tier, ...] = Field(min_length=1, max_length=20)
     fallback: Fallback
 
     @model_validator(mode="after")
-    def _every_wait_ends_or_says_so(self) -> Policy:
-        for tier in self.tiers[:-1]:
-            if tier.timeout == WITHOUT_LIMIT:
+    def _is_consistent(self) -> Policy:
+        for number, tier in enumerate(self.tiers, 1):
+            if tier.timeout == WITHOUT_LIMIT and number < len(self.tiers):
                 raise ValueError(
-                    f"tier {tier.name!r} waits without limit, so the tiers after it are never reached"
+                    f"tier {number} ({tier.name}), timeout: it waits without limit, so the tiers after it "
+                    "are never reached"
                 )
+            self._check_placeholders(f"tier {number} ({tier.name}), message", tier.message)
+        self._check_placeholders("fallback, reason", self.fallback.reason)
         return self
 
+    def _check_placeholders(self, place: str, words: str) -> None:
+        for name in _PLACEHOLDER.findall(words):
+            if name not in self.slots:
+                raise ValueError(
+                    f"{place}: {{{name}}} is no slot of this policy; it has {', '.join(self.slots) or 'none'}"
+                )
+
     @property
-    def needs_manager(self) -> bool:
-        """Whether a request must name a manager."""
-        return any(tier.approver == "manager" for tier in self.tiers)
+    def slots(self) -> tuple[str, ...]:
+        """The slots that a request must fill, in the order in which they are asked."""
+        return _unique(slot for tier in self.tiers for slot in tier.slots)
 
     def canonical(self) -> bytes:
         """The canonical body: JSON with sorted keys and no spaces, in UTF-8."""
@@ -165,5 +198,22 @@ class Policy(PolicyPart):
 
     @classmethod
     def from_toml(cls, text: str) -> Policy:
-        """Reads a policy file. Raises ValueError that says what is wrong."""
+        """Reads a policy file. Raises ValueError that names what is wrong."""
         return cls.model_validate(tomllib.loads(text))
+
+
+def fill_slots(words: str, assignments: Sequence[Assignment], limit: int = 1000) -> str:
+    """A policy's words with the request's people in place of {slot}, cut to `limit` characters."""
+    people = {one.slot: " and ".join(one.people) for one in assignments}
+    filled = _PLACEHOLDER.sub(lambda match: people.get(match[1], match[0]), words)
+    return filled if len(filled) <= limit else f"{filled[: limit - 1]}…"
+
+
+def _people_of(target: Target, assignments: Sequence[Assignment]) -> Iterable[str]:
+    if isinstance(target, PersonTarget):
+        return (target.person,)
+    return (person for one in assignments if one.slot == target.slot for person in one.people)
+
+
+def _unique(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -44,21 +46,50 @@ def _by_name(texts: Iterable[tuple[str, bytes]]) -> dict[str, Policy]:
     return found
 
 
-def _plain(fault: str) -> str:
-    """Without the words of the library that checked it."""
-    if fault.startswith("String should match pattern"):
-        return "must be lower-case letters, digits and hyphens, beginning with a letter"
-    return fault.removeprefix("Value error, ")
-
-
 def _parse(file: str, text: bytes) -> Policy:
     try:
-        return Policy.from_toml(text.decode())
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'policy'}: {_plain(fault['msg'])}"
-            for fault in error.errors()
-        )
-        raise BadPolicy(f"{file}: {faults}") from error
+        body = tomllib.loads(text.decode())
     except ValueError as error:
         raise BadPolicy(f"{file}: {error}") from error
+    try:
+        return Policy.model_validate(body)
+    except ValidationError as error:
+        # A tier with a mistake also makes the list of tiers too short.
+        found = [one for one in error.errors() if one["type"] != "too_short" or error.error_count() == 1]
+        faults = dict.fromkeys(_fault(body, one) for one in found)
+        raise BadPolicy(f"{file}: {'; '.join(faults)}") from error
+
+
+# Any: a fault as pydantic gives it, and a body as its author wrote it.
+def _fault(body: Mapping[str, Any], fault: Mapping[str, Any]) -> str:
+    """One fault as a sentence: "tier 2 (manager), timeout: '5 x' is not a duration; …"."""
+    place, message = _place(body, fault["loc"]), _message(fault)
+    return f"{place}: {message}" if place else message
+
+
+def _place(body: Mapping[str, Any], location: Sequence[object]) -> str:
+    match location:
+        case ("tiers", int(index), *inner):
+            tier = body["tiers"][index]
+            name = tier.get("name") if isinstance(tier, dict) else None
+            start = f"tier {index + 1} ({name})" if isinstance(name, str) else f"tier {index + 1}"
+            # Behind the field come the names of the model's own types, which say nothing to an author.
+            return ", ".join((start, *map(str, inner[:1])))
+        case _:
+            return ", ".join(str(part) for part in location[:2])
+
+
+def _message(fault: Mapping[str, Any]) -> str:
+    """The message without the words of the library that checked it."""
+    message: str = fault["msg"]
+    match fault["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "is no key of a policy"
+        case "string_pattern_mismatch":
+            return (
+                f"{fault['input']!r} has characters that are not allowed; write lower-case letters and digits"
+            )
+        case _:
+            return message.removeprefix("Value error, ")

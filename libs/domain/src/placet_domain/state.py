@@ -11,39 +11,76 @@ from placet_domain.events import (
     Asked,
     Closed,
     Decided,
+    ErrorReason,
     Event,
     FellBack,
-    Held,
     LogEntry,
     Notified,
+    Paused,
     PreScreened,
     Processed,
     Received,
-    RefusalReason,
     Refused,
     State,
     TierOpened,
+    Verdict,
+    Voted,
 )
 
 
-class Judged(BaseModel):
-    """What became of a command."""
+class CommandResult(BaseModel):
+    """Result of a command that was processed."""
 
     digest: str
+    # Index of its last entry so far.
     log_index: int
-    refusal: RefusalReason | None = None
+    # Its last event is in the log. Always so after a whole append.
+    is_complete: bool = False
+    refusal: ErrorReason | None = None
     message: str = ""
 
 
-class Ask(BaseModel):
-    """Somebody was asked, and until when an answer was hoped for: what they are told of it, whenever."""
+class TierAssignment(BaseModel):
+    """A person who was asked in a tier: one `asked` event."""
 
-    asked: Asked
-    due: datetime | None = None
+    # Number of the `asked` event.
+    number: int
+    person: str
+    reason: str
+
+
+class Vote(BaseModel):
+    """A person's vote in a tier."""
+
+    person: str
+    verdict: Verdict
+    reason: str
+
+
+class TierState(BaseModel):
+    """An opened tier: the people who were asked in it, and their votes."""
+
+    tier: int
+    name: str
+    quorum: int
+    open_time: datetime
+    due_time: datetime | None = None
+    assignments: tuple[TierAssignment, ...] = ()
+    votes: tuple[Vote, ...] = ()
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Everyone who was asked in it, in order. Erased people are nobody."""
+        return tuple(one.person for one in self.assignments if one.person)
+
+    @property
+    def approvals(self) -> int:
+        """The number of people who approved."""
+        return len({vote.person for vote in self.votes if vote.verdict is Verdict.APPROVE})
 
 
 class ApprovalState(BaseModel):
-    """Where a request stands after its last event. Starts empty; `fold` is the only writer."""
+    """A request after its last event. Starts empty; `fold` is the only writer."""
 
     tenant: str = ""
     approval_id: str = ""
@@ -55,23 +92,17 @@ class ApprovalState(BaseModel):
     received: Received | None = None
     processed: Processed | None = None
     pre_screened: PreScreened | None = None
-    # The open tier, from 1; 0 before the first.
-    tier: int = 0
-    tier_opened: TierOpened | None = None
-    tier_open_time: datetime | None = None
-    # Everyone who was asked, in order, with the tier in which they were asked last.
-    asked: dict[str, int] = {}
-    # By the event number of each `asked`, so that each is notified once.
-    asks: dict[int, Ask] = {}
+    # The opened tiers, in order; the last one is open until the request falls back or is decided.
+    tiers: tuple[TierState, ...] = ()
     fell_back: FellBack | None = None
     ai_decided: AiDecided | None = None
-    held: Held | None = None
+    paused: Paused | None = None
     decided: Decided | None = None
     decide_time: datetime | None = None
     closed: Closed | None = None
-    # Commands by id.
-    judged: dict[str, Judged] = {}
-    # The cause ids of the notices that are stored.
+    # Processed commands by id.
+    commands: dict[str, CommandResult] = {}
+    # Cause ids of the stored notices.
     notices: set[str] = set()
 
     @property
@@ -80,48 +111,66 @@ class ApprovalState(BaseModel):
         return self.decided.state if self.decided else State.PENDING
 
     @property
+    def last_tier(self) -> TierState | None:
+        """The tier that was opened last; None before the first."""
+        return self.tiers[-1] if self.tiers else None
+
+    @property
+    def open_tier(self) -> TierState | None:
+        """The tier that waits now; None before the first, while the fallback decides, and after the decision.
+        The tier that waits now; None before the first, while the fallback decides, and after the decision."""
+        return self.last_tier if self.fell_back is None and self.decided is None else None
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """Everyone who was asked, in order, with the number of the tier in which they were asked last."""
+        return {person: tier.tier for tier in self.tiers for person in tier.people}
+
+    @property
     def waiting_for_approval(self) -> bool:
         """True only while a person's decision is awaited: somebody was asked and nothing is decided."""
-        return bool(self.asked) and self.decided is None
+        return any(tier.assignments for tier in self.tiers) and self.decided is None
 
     def fold(self, stored: LogEntry) -> None:
-        """Takes the next event in. Raises ValueError when it is not the next."""
+        """Applies the next event. Raises ValueError when it is not the next."""
         entry = stored.entry
         if entry.number != self.last_number + 1:
             raise ValueError(f"event {entry.number} does not follow event {self.last_number}")
         self.last_number = entry.number
         self.log_index = stored.index
-        self._note_command(stored)
-        self._take(stored)
+        self._record_command(stored)
+        self._apply(stored)
 
     def knows(self, event: Event) -> bool:
-        """Whether an event that goes with others' appends is stored already."""
+        """Tells whether an event that goes with others' appends is stored already."""
         if isinstance(event.body, Processed):
             return self.processed is not None
         return event.cause_id in self.notices
 
     def copy_for_trial(self) -> ApprovalState:
         """A copy on which events may be tried that are not stored yet. The events themselves are shared."""
-        trial = self.model_copy()
-        trial.asked = dict(self.asked)
-        trial.asks = dict(self.asks)
-        trial.judged = dict(self.judged)
-        trial.notices = set(self.notices)
-        return trial
+        return self.model_copy(update={"commands": dict(self.commands), "notices": set(self.notices)})
 
-    def _note_command(self, stored: LogEntry) -> None:
+    def _record_command(self, stored: LogEntry) -> None:
         event = stored.entry.event
-        if not event.command_digest or event.cause_id in self.judged:
+        if not event.command_digest:
+            return
+        known = self.commands.get(event.cause_id)
+        if known is not None:
+            # Another payload under the same id never gets here: the first one keeps the id.
+            update = {"log_index": stored.index, "is_complete": known.is_complete or event.ends_command}
+            self.commands[event.cause_id] = known.model_copy(update=update)
             return
         refused = event.body if isinstance(event.body, Refused) else None
-        self.judged[event.cause_id] = Judged(
+        self.commands[event.cause_id] = CommandResult(
             digest=event.command_digest,
             log_index=stored.index,
+            is_complete=event.ends_command,
             refusal=refused.reason if refused else None,
             message=refused.message if refused else "",
         )
 
-    def _take(self, stored: LogEntry) -> None:
+    def _apply(self, stored: LogEntry) -> None:
         event = stored.entry.event
         match event.body:
             case Received():
@@ -133,28 +182,54 @@ class ApprovalState(BaseModel):
             case PreScreened():
                 self.pre_screened = event.body
             case TierOpened():
-                self.tier, self.tier_opened, self.tier_open_time = event.body.tier, event.body, event.time
+                self._open_tier(event.body, event.time)
             case Asked():
-                self.asked[event.body.person] = event.body.tier
-                due = self.tier_opened.due if self.tier_opened else None
-                self.asks[stored.entry.number] = Ask(asked=event.body, due=due)
+                self._assign(event.body, stored.entry.number)
+            case Voted():
+                self._vote(event.body, event.actor.name)
             case Notified():
                 self.notices.add(event.cause_id)
             case _:
-                self._take_ending(event.body, event.time)
+                self._apply_ending(event.body, event.time)
 
-    def _take_ending(self, body: object, time: datetime) -> None:
+    def _open_tier(self, opened: TierOpened, time: datetime) -> None:
+        tier = TierState(
+            tier=opened.tier,
+            name=opened.name,
+            quorum=opened.quorum,
+            open_time=time,
+            due_time=opened.due_time,
+        )
+        self.tiers = (*self.tiers, tier)
+
+    def _assign(self, asked: Asked, number: int) -> None:
+        assignment = TierAssignment(number=number, person=asked.person, reason=asked.reason)
+        self.tiers = tuple(
+            tier.model_copy(update={"assignments": (*tier.assignments, assignment)})
+            if tier.tier == asked.tier
+            else tier
+            for tier in self.tiers
+        )
+
+    def _vote(self, voted: Voted, person: str) -> None:
+        vote = Vote(person=person, verdict=voted.verdict, reason=voted.reason)
+        self.tiers = tuple(
+            tier.model_copy(update={"votes": (*tier.votes, vote)}) if tier.tier == voted.tier else tier
+            for tier in self.tiers
+        )
+
+    def _apply_ending(self, body: object, time: datetime) -> None:
         match body:
             case FellBack():
                 self.fell_back = body
-            case Held():
-                self.held = body
+            case Paused():
+                self.paused = body
             case AiDecided():
-                self.ai_decided, self.held = body, None
+                self.ai_decided, self.paused = body, None
             case Decided():
-                self.decided, self.decide_time, self.held = body, time, None
+                self.decided, self.decide_time, self.paused = body, time, None
             case Closed():
                 self.closed = body
             case _:
-                # Votes, timeouts, escalations, refusals and notices change nothing that is read here.
+                # Timeouts, escalations, refusals, comments and notices change nothing that is read here.
                 pass

@@ -1,10 +1,10 @@
-"""What can happen to a request, as the interpreter sees it."""
+"""What can happen to a request, as the interpreter takes it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from placet_domain.commands import Command
+from placet_domain.commands import BaseCommand
 from placet_domain.events import AiDecided, PreScreened
 
 
@@ -60,10 +60,10 @@ Stimulus = (
     | FallbackUnavailable
     | FallbackDone
     | Undecodable
-    | Command
+    | BaseCommand
 )
 
 
 @dataclass(frozen=True)
-class Unlogged:
-    """What is due in the log must not wait for the next append. It is for the writer, not for the machine."""
+class PendingNotices:
+    """Results of notices must not wait for the next append. It is for the writer, not for the interpreter."""

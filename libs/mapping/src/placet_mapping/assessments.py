@@ -30,8 +30,8 @@ def assess_result(response: decision_service_pb2.AssessRiskResponse) -> AssessRe
         result=PreScreened(
             result=_result(assessment.result),
             mode=ScreenMode(event_pb2.ScreenMode.Name(assessment.mode).removeprefix("SCREEN_MODE_")),
-            risk=assessment.risk,
-            confidence=assessment.confidence,
+            risk=assessment.risk if assessment.HasField("risk") else None,
+            confidence=assessment.confidence if assessment.HasField("confidence") else None,
             model=_model(assessment.provenance),
             reasoning=assessment.reasoning,
             prompt_digest=assessment.provenance.prompt_digest.hex(),
@@ -62,7 +62,7 @@ def decide_result(response: decision_service_pb2.DecideResponse) -> DecideResult
         result=AiDecided(
             result=_result(decision.result),
             verdict=Verdict(event_pb2.Verdict.Name(decision.verdict).removeprefix("VERDICT_")),
-            confidence=decision.confidence,
+            confidence=decision.confidence if decision.HasField("confidence") else None,
             model=_model(decision.provenance),
             reasoning=decision.reasoning,
             prompt_digest=decision.provenance.prompt_digest.hex(),

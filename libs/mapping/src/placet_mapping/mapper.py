@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import UTC
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
@@ -14,19 +14,17 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import BaseModel
 
+from placet.event.v1 import event_pb2
 from placet_domain import events
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 M = TypeVar("M", bound=Message)
 D = TypeVar("D", bound=BaseModel)
 
 # The values of fields: which types occur is known from the descriptor, not to the type checker.
 Read = Callable[[Any], Any]
-Write = Callable[[Message, str, Any], None]
+Write = Callable[[Message, Any], None]
 
-ERASABLE = "placet.event.v1.Erasable"
+ERASABLE = event_pb2.Erasable.DESCRIPTOR.full_name
 # The DTO field that stands for the oneof of the same name, and the one that names its case.
 BODY, TYPE = "body", "type"
 
@@ -57,9 +55,9 @@ def enum_prefix(enum: EnumDescriptor) -> str:
 
 
 def dto_of(dto_type: type[BaseModel], name: str) -> Any:
-    """The type of a DTO's field, without Optional and Annotated."""
+    """The type of a DTO's field, or of its elements, without Optional, Annotated and tuple."""
     annotation: Any = dto_type.model_fields[name].annotation
-    choices = [choice for choice in get_args(annotation) if choice is not type(None)]
+    choices = [choice for choice in get_args(annotation) if choice not in (type(None), ...)]
     return choices[0] if choices else annotation
 
 
@@ -85,29 +83,43 @@ def _read_body(message: Any) -> BaseModel:
 
 
 def _reader(field: FieldDescriptor, dto_type: type[BaseModel]) -> Read:
-    name = field.name
-    if field.message_type is not None:
-        return _message_reader(name, field.message_type.full_name, dto_type)
+    name, of = field.name, _value_reader(field, dto_type)
+    if field.is_repeated:
+        return lambda message: tuple(of(value) for value in getattr(message, name))
+    if _may_be_absent(field):
+        return lambda message: of(getattr(message, name)) if message.HasField(name) else None
+    return lambda message: of(getattr(message, name))
+
+
+def _value_reader(field: FieldDescriptor, dto_type: type[BaseModel]) -> Read:
+    """Reads one value, or one element, of a field."""
+    if _is_erasable(field):
+        return lambda erasable: erasable.value
     if field.enum_type is not None:
-        names = _enum_members(field.enum_type, dto_of(dto_type, name))
+        names = _enum_members(field.enum_type, dto_of(dto_type, field.name))
         unspecified = names[0]
-        return lambda message: names.get(getattr(message, name), unspecified)
+        return lambda number: names.get(number, unspecified)
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return lambda message: getattr(message, name).hex()
-    return lambda message: getattr(message, name)
+        return lambda value: value.hex()
+    if field.message_type is None:
+        return lambda value: value
+    if field.message_type is Timestamp.DESCRIPTOR:
+        return lambda timestamp: timestamp.ToDatetime(tzinfo=UTC)
+    if field.message_type is Duration.DESCRIPTOR:
+        return lambda duration: duration.ToTimedelta()
+    nested = dto_of(dto_type, field.name)
+    return lambda message: from_proto(message, nested)
 
 
-def _message_reader(name: str, kind: str, dto_type: type[BaseModel]) -> Read:
-    if kind == ERASABLE:
-        return lambda message: getattr(message, name).value
-    if kind == Timestamp.DESCRIPTOR.full_name:
-        return lambda message: (
-            getattr(message, name).ToDatetime(tzinfo=UTC) if message.HasField(name) else None
-        )
-    if kind == Duration.DESCRIPTOR.full_name:
-        return lambda message: getattr(message, name).ToTimedelta() if message.HasField(name) else None
-    nested = dto_of(dto_type, name)
-    return lambda message: from_proto(getattr(message, name), nested)
+def _may_be_absent(field: FieldDescriptor) -> bool:
+    """An unset field is None where that differs from zero: optional scalars, times and durations."""
+    if field.message_type is None:
+        return bool(field.has_presence)
+    return field.message_type in (Timestamp.DESCRIPTOR, Duration.DESCRIPTOR)
+
+
+def _is_erasable(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.full_name == ERASABLE
 
 
 def _enum_members(enum: EnumDescriptor, members: type[StrEnum]) -> dict[int, StrEnum]:
@@ -120,10 +132,7 @@ def _enum_members(enum: EnumDescriptor, members: type[StrEnum]) -> dict[int, Str
 
 def _fill(message: Message, dto: BaseModel) -> None:
     for name, write in _writing_plan(message.DESCRIPTOR, type(dto)):
-        value = getattr(dto, name)
-        # Zero values are not on the wire in proto3, and an empty text makes no Erasable.
-        if value is not None and value != "" and value != 0:
-            write(message, name, value)
+        write(message, getattr(dto, name))
 
 
 @cache
@@ -137,43 +146,68 @@ def _writing_plan(descriptor: Descriptor, dto_type: type[BaseModel]) -> list[tup
     return plan
 
 
-def _write_body(message: Message, _name: str, body: Any) -> None:
+def _write_body(message: Message, body: Any) -> None:
     nested = getattr(message, body.type)
     nested.SetInParent()
     _fill(nested, body)
 
 
 def _writer(field: FieldDescriptor) -> Write:
+    name = field.name
+    if field.is_repeated:
+        return _repeated_writer(field)
     if field.message_type is not None:
-        return _message_writer(field.message_type)
+        assign = _message_writer(field.message_type)
+
+        def write_message(message: Message, value: Any) -> None:
+            # An empty text makes no Erasable.
+            if value is not None and value != "":
+                assign(getattr(message, name), value)
+
+        return write_message
+    encode, keeps_zero = _encoder(field), field.has_presence
+
+    def write(message: Message, value: Any) -> None:
+        # A zero value is on the wire only where its absence would say something else.
+        if value is not None and (keeps_zero or value):
+            setattr(message, name, encode(value))
+
+    return write
+
+
+def _repeated_writer(field: FieldDescriptor) -> Write:
+    name = field.name
+    if field.message_type is None:
+        encode = _encoder(field)
+        return lambda message, values: getattr(message, name).extend(encode(value) for value in values)
+    assign = _message_writer(field.message_type)
+
+    def write(message: Message, values: Any) -> None:
+        for value in values:
+            assign(getattr(message, name).add(), value)
+
+    return write
+
+
+def _encoder(field: FieldDescriptor) -> Callable[[Any], Any]:
     if field.enum_type is not None:
         prefix, numbers = enum_prefix(field.enum_type), field.enum_type.values_by_name
-        return lambda message, name, value: setattr(message, name, numbers[prefix + value].number)
+        return lambda value: numbers[prefix + value].number
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return lambda message, name, value: setattr(message, name, bytes.fromhex(value))
-    return setattr
+        return bytes.fromhex
+    return lambda value: value
 
 
-def _message_writer(descriptor: Descriptor) -> Write:
-    kind = descriptor.full_name
-    if kind == ERASABLE:
-        return lambda message, name, value: setattr(getattr(message, name), "value", value)
-    if kind == Timestamp.DESCRIPTOR.full_name:
-        return _write_timestamp
-    if kind == Duration.DESCRIPTOR.full_name:
-        return _write_duration
-    return _write_message
+def _message_writer(descriptor: Descriptor) -> Callable[[Any, Any], None]:
+    if descriptor.full_name == ERASABLE:
+        return lambda erasable, value: setattr(erasable, "value", value)
+    if descriptor is Timestamp.DESCRIPTOR:
+        return lambda timestamp, value: timestamp.FromDatetime(value)
+    if descriptor is Duration.DESCRIPTOR:
+        return lambda duration, value: duration.FromTimedelta(value)
+    return _write_nested
 
 
-def _write_timestamp(message: Message, name: str, value: datetime) -> None:
-    getattr(message, name).FromDatetime(value)
-
-
-def _write_duration(message: Message, name: str, value: timedelta) -> None:
-    getattr(message, name).FromTimedelta(value)
-
-
-def _write_message(message: Message, name: str, value: BaseModel) -> None:
-    nested = getattr(message, name)
-    nested.SetInParent()
-    _fill(nested, value)
+def _write_nested(message: Message, dto: BaseModel) -> None:
+    message.SetInParent()
+    _fill(message, dto)

@@ -25,8 +25,7 @@ _FIXED = {1: 8, 5: 4}
 ERASABLE: Mapping[str, tuple[int, ...]] = {
     "event.actor.name": (_ACTOR, 2),
     "event.received.title": (16, 2),
-    "event.received.required_approver": (16, 11),
-    "event.received.manager_approver": (16, 12),
+    "event.received.assignments[].people[]": (16, 11, 2),
     "event.pre_screened.reasoning": (18, 8),
     "event.asked.person": (20, 2),
     "event.asked.reason": (20, 3),
@@ -41,6 +40,7 @@ ERASABLE: Mapping[str, tuple[int, ...]] = {
     "event.decided.on_behalf_of": (29, 6),
     "event.decided.reasoning": (29, 9),
     "event.erased.reason": (32, 2),
+    "event.commented.text": (33, 1),
 }
 """Erasable fields of the contract: the path, and the numbers of the fields on it from Event on.
 

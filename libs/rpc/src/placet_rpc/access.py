@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from uuid import UUID
 
-from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -29,14 +30,14 @@ class Method:
     streaming: bool  # answers with a stream
     decode: Callable[[bytes], Message]
     encode: Callable[[Message], bytes]
-    approval_field: str  # the request's field that names the approval; "" when there is none
+    approval_field: str  # path of the request's field that names the approval; "" when there is none
 
     def approval_id(self, request: bytes) -> str:
         """The id of the approval that `request` is about; "" when it names none, or nothing like an id."""
         if not self.approval_field:
             return ""
         try:
-            value = str(getattr(self.decode(request), self.approval_field))
+            value = str(attrgetter(self.approval_field)(self.decode(request)))
             return str(UUID(value)) if len(value) == 36 else ""
         except (DecodeError, ValueError):
             return ""
@@ -98,12 +99,9 @@ def _encoder(answer_class: type[Message]) -> Callable[[Message], bytes]:
 
 
 def _approval_field(method: MethodDescriptor) -> str:
-    """`approval_id` everywhere; `id` too in the approval area, where it means the same."""
-    names = ["approval_id"]
-    if method.containing_service.file.package.startswith("placet.approval."):
-        names.append("id")
+    """`approval_id` of the request, else that of its filter."""
     fields = method.input_type.fields_by_name
-    for name in names:
-        if name in fields and fields[name].type == FieldDescriptor.TYPE_STRING:
-            return name
-    return ""
+    if "approval_id" in fields:
+        return "approval_id"
+    chosen = fields["filter"].message_type if "filter" in fields else None
+    return "filter.approval_id" if chosen is not None and "approval_id" in chosen.fields_by_name else ""

@@ -135,6 +135,12 @@ class DataLoss(PlacetError):
     grpc_kind = "data_loss"
 
 
+class Unimplemented(PlacetError):
+    """The contract names it, and this version does not serve it."""
+
+    grpc_kind = "unimplemented"
+
+
 class Internal(PlacetError):
     """Something unexpected; `metadata["reference"]` finds it in the server's log."""
 

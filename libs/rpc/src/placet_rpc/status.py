@@ -28,6 +28,7 @@ _CODES: Final[dict[str, grpc.StatusCode]] = {
     "resource_exhausted": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "deadline_exceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
     "data_loss": grpc.StatusCode.DATA_LOSS,
+    "unimplemented": grpc.StatusCode.UNIMPLEMENTED,
     "internal": grpc.StatusCode.INTERNAL,
 }
 
@@ -44,6 +45,7 @@ _KINDS: Final[tuple[type[PlacetError], ...]] = (
     errors.DeadlineExceeded,
     errors.DataLoss,
     errors.Internal,
+    errors.Unimplemented,
 )
 
 _CLASSES: Final[dict[grpc.StatusCode, type[PlacetError]]] = {
@@ -52,7 +54,6 @@ _CLASSES: Final[dict[grpc.StatusCode, type[PlacetError]]] = {
     grpc.StatusCode.CANCELLED: errors.Unavailable,
     grpc.StatusCode.ABORTED: errors.Unavailable,
     grpc.StatusCode.UNKNOWN: errors.Internal,
-    grpc.StatusCode.UNIMPLEMENTED: errors.Internal,
 }
 
 # What a caller is told when something behind the service fails in a way that it may retry. The failure's

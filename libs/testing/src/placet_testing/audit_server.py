@@ -75,7 +75,9 @@ class AuditServer:
 
     async def events(self, tenant: str, approval_id: str = "") -> list[event_pb2.LogEntry]:
         """What the tenant's log holds, of one request or of all."""
-        request = audit_service_pb2.ListEventsRequest(approval_id=approval_id, page_size=1000)
+        request = audit_service_pb2.ListEventsRequest(
+            filter=audit_service_pb2.EventFilter(approval_id=approval_id), page_size=1000
+        )
         token = StaticToken(mint(SigningKey.load(self._keys.private_key), "test", tenant, ["service"], 60))
         with acting_for(tenant):
             async with channel(self.address, token) as opened:

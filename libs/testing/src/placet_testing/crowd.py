@@ -98,7 +98,7 @@ async def _shown(stack: Stack) -> set[str]:
     shown = set[str]()
     while True:
         page = await until(lambda: answered(caller.ListApprovals(request, timeout=SOON)), "the view answers")
-        shown.update(approval.id for approval in page.approvals)
+        shown.update(approval.approval_id for approval in page.approvals)
         if not page.next_page_token:
             return shown
         request.page_token = page.next_page_token

@@ -124,7 +124,7 @@ async def delivering(request: NotifyInput) -> NotifyResult:
 
 async def never_telling_the_asked(request: NotifyInput) -> NotifyResult:
     """A channel that hangs while it tells the asked, and delivers outcomes."""
-    if request.tier > 0:
+    if request.tier is not None:
         await asyncio.Event().wait()
     return await delivering(request)
 

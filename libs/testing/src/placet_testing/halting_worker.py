@@ -34,12 +34,12 @@ class HaltingLog:
         self, request: ListEventsRequest, timeout: float
     ) -> ListEventsResponse:
         """The real call, once it may be made."""
-        if not request.approval_id:
+        if not request.filter.approval_id:
             with (self._folder / READ).open("a") as read:
-                read.write(f"{os.getpid()} {request.from_index}\n")
+                read.write(f"{os.getpid()} {request.filter.from_log_index}\n")
         if self._halts():
             request.page_size = PAGE
-        while self._halts() and request.from_index:  # noqa: ASYNC110 - the test sets no event in this process
+        while self._halts() and request.filter.from_log_index:  # noqa: ASYNC110 - the test sets no event in this process
             await asyncio.sleep(POLL_SECONDS)
         return await self._audit.ListEvents(request, timeout=timeout)
 

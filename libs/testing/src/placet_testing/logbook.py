@@ -88,13 +88,14 @@ def asking() -> list[event_pb2.Event]:
     processed = event_pb2.Processed(method="text", characters=9, words=2, text_digest=b"t" * 32)
     asked = event_pb2.Asked(tier=1, person=erasable(BOB), reason=erasable("Named"))
     opened = event_pb2.TierOpened(tier=1, name="approver", quorum=2)
-    opened.due.FromSeconds(1_700_003_600)
+    opened.due_time.FromSeconds(1_700_003_600)
     return [
         event("process", processed=processed),
         event("pre-screen", pre_screened=screened),
         event("tier/1", tier_opened=opened),
         event("tier/1/asked", asked=asked),
         event("n1", notified=event_pb2.Notified(notification_id="n1", delivered=True, channel="email")),
+        event("c1", BOB, commented=event_pb2.Commented(text=erasable("Which cost centre?"))),
     ]
 
 
@@ -134,7 +135,7 @@ def falling_back() -> list[event_pb2.Event]:
         event("tier/1/timed-out", timed_out=timed_out),
         event("tier/2", escalated=event_pb2.Escalated(from_tier=1, to_tier=2, reason=silence)),
         event("fallback", fell_back=event_pb2.FellBack(reason=silence)),
-        event("fallback/held", held=event_pb2.Held(step="fallback", reason="no model answers")),
+        event("fallback/held", paused=event_pb2.Paused(step="fallback", reason="no model answers")),
         event("fallback/decided", ai_decided=answered),
         event("decided", decided=decided),
         event("closed", closed=event_pb2.Closed(state=state)),
@@ -187,10 +188,11 @@ async def write_sample(writer: Writer) -> None:
     await writer.append("default", CLOSED, 2, *decision("v3", "go"))
     await writer.append("other", ELSEWHERE, 2, event("v4", closed=event_pb2.Closed()))
     eventful = received("Sell")
-    eventful.received.required_approver.value, eventful.received.manager_approver.value = BOB, ALICE
+    for slot, person in (("required_approver", BOB), ("manager_approver", ALICE)):
+        eventful.received.assignments.add(slot=slot).people.add(value=person)
     await writer.append("eventful", EVENTFUL, 1, eventful)
     await writer.append("eventful", EVENTFUL, 2, *asking())
-    await writer.append("eventful", EVENTFUL, 7, *falling_back())
+    await writer.append("eventful", EVENTFUL, 8, *falling_back())
 
 
 @dataclass

@@ -6,12 +6,13 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from placet_domain.commands import Command
+from placet_domain.commands import CancelCommand, CommentCommand, DecisionCommand
 from placet_domain.events import (
     Actor,
     ActorKind,
     AiDecided,
     AiResult,
+    Assignment,
     Body,
     Decided,
     Entry,
@@ -24,8 +25,8 @@ from placet_domain.events import (
     ScreenMode,
     Verdict,
 )
-from placet_domain.machine import respond
-from placet_domain.policy import Policy
+from placet_domain.interpreter import respond
+from placet_domain.policy import MANAGER_APPROVER, REQUIRED_APPROVER, Policy
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Stimulus
 
@@ -39,7 +40,7 @@ START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
 def person(address: str) -> Actor:
-    """A person as the door authenticates them."""
+    """A person as the command handler authenticates them."""
     return Actor(kind=ActorKind.PERSON, name=address, authenticated_by="test")
 
 
@@ -63,12 +64,17 @@ def received_event(
         content_digest=CONTENT,
         content_size=12,
         media_type="text/plain",
-        required_approver=ALICE,
-        manager_approver=BOB if policy.needs_manager else "",
-        deadline=deadline,
+        assignments=assigned(policy),
+        deadline_time=deadline,
         clock_scale=clock_scale,
     )
     return Event(time=time, actor=person(REQUESTER), cause_id="intake", body=body)
+
+
+def assigned(policy: Policy) -> tuple[Assignment, ...]:
+    """Alice as the required approver, Bob as the manager: for the slots that the policy has."""
+    people = {REQUIRED_APPROVER: ALICE, MANAGER_APPROVER: BOB}
+    return tuple(Assignment(slot=slot, people=(people[slot],)) for slot in policy.slots)
 
 
 def decision(
@@ -80,10 +86,9 @@ def decision(
     policy_digest: str = "",
     rendering: str = "",
     command_id: str = "",
-) -> Command:
+) -> DecisionCommand:
     """A person's decision, about the right content unless said otherwise, while RENDERING is in force."""
-    return Command(
-        type="decision",
+    return DecisionCommand(
         id=command_id or str(uuid.uuid4()),
         actor=person(address),
         verdict=verdict,
@@ -95,15 +100,19 @@ def decision(
     )
 
 
-def cancellation(address: str = REQUESTER, *, operator: bool = False) -> Command:
+def cancellation(address: str = REQUESTER, *, operator: bool = False) -> CancelCommand:
     """A withdrawal."""
-    return Command(
-        type="cancel",
+    return CancelCommand(
         id=str(uuid.uuid4()),
         actor=person(address),
         reason="no longer needed",
         operator=operator,
     )
+
+
+def comment(address: str = REQUESTER, text: str = "Which cost centre?") -> CommentCommand:
+    """A comment."""
+    return CommentCommand(id=str(uuid.uuid4()), actor=person(address), text=text)
 
 
 def screened(risk: float = 0.6, result: AiResult = AiResult.DECIDED) -> PreScreened:
@@ -150,7 +159,7 @@ class Play:
         return self
 
     def on(self, *stimuli: Stimulus) -> list[Body]:
-        """Judges and logs each in turn; answers the bodies of what was logged."""
+        """Processes and logs each in turn; answers the bodies of what was logged."""
         before = len(self.events)
         for stimulus in stimuli:
             for event in respond(self.policy, self.state, stimulus, self.now):

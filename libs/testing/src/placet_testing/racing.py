@@ -20,7 +20,7 @@ from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_rpc.errors import InvalidArgument, PlacetError
 from placet_testing.model import FakeModel, serving_model, verdict
-from placet_testing.stack import ALICE, EVENTUALLY, Judged, Stack, running_test_stack, until
+from placet_testing.stack import ALICE, EVENTUALLY, DecisionResult, Stack, running_test_stack, until
 
 # 2 h → 0.72 s, 4 h → 1.44 s: silence at both tiers lasts two seconds.
 CLOCK_SCALE = 10_000
@@ -223,7 +223,7 @@ async def _asked(arena: Arena, rival: Rival, lead: float) -> tuple[str, float] |
     opened = [event.tier_opened for event in path if event.WhichOneof("body") == "tier_opened"]
     if not opened:
         return None
-    due = opened[0].due.ToDatetime(tzinfo=UTC).timestamp()
+    due = opened[0].due_time.ToDatetime(tzinfo=UTC).timestamp()
     return approval_id, due if rival is Rival.TIMEOUT else deadline
 
 
@@ -250,7 +250,7 @@ async def _sleep_until(moment: float) -> None:
 
 
 def _faults(
-    rival: Rival, answer: Judged, path: list[event_pb2.Event], outcome: approval_pb2.Outcome
+    rival: Rival, answer: DecisionResult, path: list[event_pb2.Event], outcome: approval_pb2.Outcome
 ) -> list[str]:
     """What is wrong with a race that is over."""
     counted = Counter(str(event.WhichOneof("body")) for event in path)

@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from placet_rpc.client import channel
 from placet_rpc.errors import DeadlineExceeded, FailedPrecondition, PlacetError, Unavailable
 from placet_rpc.tokens.mint import MintingTokenSource
 from placet_temporal import TemporalSettings, connect
+from placet_testing.requests import decision_message, request_message
 
 T = TypeVar("T")
 
@@ -70,22 +70,17 @@ async def answered(call: Awaitable[T]) -> T | None:
         return None
 
 
-def a_request(policy: str = "simple", **fields: object) -> approval_service_pb2.RequestApprovalRequest:
-    """A request that can be sent again: alice is asked about a payment."""
-    return approval_service_pb2.RequestApprovalRequest(
-        **{  # type: ignore[arg-type]  # tests override fields by name
-            "request_id": str(uuid.uuid4()),
-            "title": "Release the payment",
-            "policy": policy,
-            "required_approver": ALICE,
-            "content": approval_pb2.Content(body=PAYMENT, media_type="text/plain"),
-            **fields,
-        }
-    )
+def a_request(
+    policy: str = "simple", required_approver: str = ALICE, manager_approver: str = BOB, **fields: object
+) -> approval_service_pb2.RequestApprovalRequest:
+    """A request that can be sent again: alice is asked about a payment, and bob where the policy asks a
+    manager."""
+    content = approval_pb2.Content(body=PAYMENT, media_type="text/plain")
+    return request_message(policy, required_approver, manager_approver, **{"content": content, **fields})
 
 
 @dataclass(frozen=True)
-class Judged:
+class DecisionResult:
     """What a decision came to: `refusal` is None when it took effect."""
 
     refusal: PlacetError | None = None
@@ -151,13 +146,13 @@ class Stack:
 
     async def request(self, policy: str = "simple", **fields: object) -> str:
         """Asks for an approval; its id."""
-        sent = partial(self.sent, a_request(policy, manager_approver=BOB, **fields))
+        sent = partial(self.sent, a_request(policy, **fields))  # type: ignore[arg-type]  # tests override fields by name
         return await until(sent, "the request is accepted", EVENTUALLY)
 
     async def sent(self, request: approval_service_pb2.RequestApprovalRequest) -> str | None:
         """Sends a request, by one call; its id, or None when the same one must be sent again."""
         response = await answered((await self.as_(CALLER)).RequestApproval(request, timeout=SOON))
-        return None if response is None else response.id
+        return None if response is None else response.approval_id
 
     async def get(self, approval_id: str, within: float = EVENTUALLY) -> approval_pb2.Approval:
         """The request as its caller sees it."""
@@ -166,7 +161,7 @@ class Stack:
         )
 
     async def _get_once(self, approval_id: str) -> approval_pb2.Approval:
-        request = approval_service_pb2.GetApprovalRequest(id=approval_id)
+        request = approval_service_pb2.GetApprovalRequest(approval_id=approval_id)
         return (await (await self.as_(CALLER)).GetApproval(request, timeout=SOON)).approval
 
     async def waiting(self, approval_id: str, within: float = EVENTUALLY) -> approval_pb2.Approval:
@@ -184,7 +179,9 @@ class Stack:
 
         async def ask() -> approval_pb2.Outcome | None:
             response = await answered(
-                caller.AwaitOutcome(approval_service_pb2.AwaitOutcomeRequest(id=approval_id), timeout=SOON)
+                caller.AwaitOutcome(
+                    approval_service_pb2.AwaitOutcomeRequest(approval_id=approval_id), timeout=SOON
+                )
             )
             closed = response is not None and response.approval.HasField("outcome")
             return response.approval.outcome if response is not None and closed else None
@@ -196,37 +193,34 @@ class Stack:
         approval_id: str,
         person: str,
         verdict: event_pb2.Verdict.ValueType = event_pb2.VERDICT_APPROVE,
-        decision_id: str = "",
+        command_id: str = "",
         content_digest: bytes = b"",
         reason: str = "because",
-    ) -> approval_service_pb2.SubmitDecisionResponse:
+    ) -> approval_pb2.CommandResult:
         """One decision, by one call. Raises its refusal."""
         digest = content_digest or (await self._get_once(approval_id)).content_digest
-        request = approval_service_pb2.SubmitDecisionRequest(
-            approval_id=approval_id,
-            decision_id=decision_id or str(uuid.uuid4()),
-            verdict=verdict,
-            content_digest=digest,
-            reason=reason,
-        )
-        return await (await self.as_(person)).SubmitDecision(request, timeout=SOON)
+        chosen = {"command_id": command_id} if command_id else {}
+        request = decision_message(approval_id, verdict, content_digest=digest, reason=reason, **chosen)
+        return (await (await self.as_(person)).SubmitDecision(request, timeout=SOON)).result
 
     async def judged(
-        self, approval_id: str, person: str, decision_id: str, content_digest: bytes = b""
-    ) -> Judged | None:
+        self, approval_id: str, person: str, command_id: str, content_digest: bytes = b""
+    ) -> DecisionResult | None:
         """Sends an approval, by one call; what it came to, or None when that is not known yet and the same
         one must be sent again."""
-        decision = self.decide(approval_id, person, decision_id=decision_id, content_digest=content_digest)
+        decision = self.decide(approval_id, person, command_id=command_id, content_digest=content_digest)
         try:
             answer = await answered(decision)
         except FailedPrecondition as refused:
-            return Judged(refused)
+            return DecisionResult(refused)
         unknown = answer is None or answer.status == approval_pb2.COMMAND_STATUS_ACCEPTED
-        return None if unknown else Judged()
+        return None if unknown else DecisionResult()
 
     async def path(self, approval_id: str, within: float = EVENTUALLY) -> list[event_pb2.Event]:
         """The request's events by the log itself, in order."""
-        request = audit_service_pb2.ListEventsRequest(approval_id=approval_id, page_size=1000)
+        request = audit_service_pb2.ListEventsRequest(
+            filter=audit_service_pb2.EventFilter(approval_id=approval_id), page_size=1000
+        )
         audit = await self.audit()
         response = await until(
             lambda: answered(audit.ListEvents(request, timeout=SOON)), "the log answers", within

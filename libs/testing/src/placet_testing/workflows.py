@@ -150,7 +150,7 @@ class Request:
         (the real one does not), and lets it time out; so nothing is sent while somebody is being told.
         """
         await self.reaches("asked", times)
-        await until(lambda: sum(notice.tier > 0 for notice in self._notices()) >= times)
+        await until(lambda: sum(notice.tier is not None for notice in self._notices()) >= times)
         async with asyncio.timeout(PATIENCE):
             while await self.pending():  # noqa: ASYNC110 - the server tells only who asks
                 await asyncio.sleep(PAUSE)

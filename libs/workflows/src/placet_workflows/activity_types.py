@@ -34,10 +34,10 @@ class ApprovalInput(Dto):
     renew_after: timedelta = timedelta(days=30)
     # Where it stands when it goes on as new, or again; None at the beginning.
     state: ApprovalState | None = None
-    # Accepted before this run began and not judged yet: judged before any timer that is due by now.
+    # Accepted before this run began and not processed yet: processed before any timer that is due by now.
     commands: tuple[Command, ...] = ()
     # Events that are due but not stored yet: they go with the next append.
-    unlogged: tuple[Event, ...] = ()
+    pending: tuple[Event, ...] = ()
     # The numbers of the `asked` events whose notification is settled.
     notified: tuple[int, ...] = ()
 
@@ -123,9 +123,9 @@ class NotifyInput(Dto):
     title: str
     subject_id: str
     reason: str
-    # Asked: the tier and its end. An outcome has tier 0 and a final state.
-    tier: int = 0
-    due: datetime | None = None
+    # Asked: the tier and its end. An outcome has no tier and a final state.
+    tier: int | None = None
+    due_time: datetime | None = None
     state: State = State.UNSPECIFIED
     approver: str = ""
 
@@ -146,6 +146,6 @@ class Status(Dto):
     has_decision: bool
     waiting_for_approval: bool
     tier: int
-    held: str
+    paused_reason: str
     last_number: int
-    unjudged_commands: int
+    unprocessed_commands: int

@@ -1,10 +1,10 @@
-"""`ApprovalWorkflow`: runs one request through its policy. The rules are in `machine`; this file waits,
+"""`ApprovalWorkflow`: runs one request through its policy. The rules are in `placet_domain`; this file waits,
 appends and calls.
 
 One coroutine writes. Whatever happens (a command, a timer, an AI's answer) is put into one queue; the main
-coroutine takes everything that is due, appends the events that follow from it in one batch, and folds what
-the log answers. A local activity may run twice (it runs before its workflow task is durable), so the log
-decides: what it already holds is folded first, and the stimuli are looked at again.
+coroutine takes everything that is due, appends the events that follow from it in one batch, and folds the
+log's answer. A local activity may run twice (it runs before its workflow task is durable), so the log
+decides: what it already holds is folded first, and the stimuli are processed again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from placet_domain import machine, stimuli
-    from placet_domain.commands import Command
+    from placet_domain import interpreter, stimuli
+    from placet_domain.commands import AnyCommand, BaseCommand
     from placet_domain.events import (
         Actor,
         ActorKind,
@@ -36,18 +36,17 @@ with workflow.unsafe.imports_passed_through():
         PreScreened,
         ScreenMode,
     )
-    from placet_domain.state import ApprovalState, Ask
+    from placet_domain.state import ApprovalState, TierAssignment, TierState
     from placet_workflows import activity_calls as calls
-    from placet_workflows import activity_inputs as questions
-    from placet_workflows.activity_types import (
-        AppendInput,
-        ApprovalInput,
-        Status,
-    )
+    from placet_workflows import activity_inputs as inputs
+    from placet_workflows.activity_types import AppendInput, ApprovalInput, Status
     from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
 
-# Stimuli judged in one append; each gives at most four events, and an append takes 200.
+# Stimuli processed in one append, which takes 200 events. Most give one; a tier that opens gives some 30
+# more, and an outcome two.
 BATCH = 40
+# Time for which the result of a notice waits for another append, before it is appended by itself.
+NOTICE_DELAY = timedelta(seconds=2)
 
 
 @workflow.defn(name=APPROVAL_WORKFLOW)
@@ -61,17 +60,18 @@ class ApprovalWorkflow:
         self._state = start.state or ApprovalState()
         if start.state is None:
             self._state.fold(start.received)
-        self._queue: deque[stimuli.Stimulus | stimuli.Unlogged] = deque()
-        # Due, but not worth an append of their own: they go with the next one.
-        self._unlogged = list(start.unlogged)
+        self._queue: deque[stimuli.Stimulus | stimuli.PendingNotices] = deque()
+        # Events that are due, but not worth an append of their own: they go with the next one.
+        self._pending = list(start.pending)
+        self._pending_since = workflow.now()
         self._notified = set(start.notified)
         self._calls: dict[str, asyncio.Task[None]] = {}
-        self._alarm: asyncio.Task[None] | None = None
-        self._alarm_time = workflow.now()
-        self._rung: set[str] = set()
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_time = workflow.now()
+        self._fired: set[str] = set()
         self._renew_time = workflow.now() + start.renew_after
         if self._state.processed is None:
-            self._unlogged.append(machine.processed_event(start.processed, workflow.now()))
+            self._pending.append(interpreter.processed_event(start.processed, workflow.now()))
         # First in the queue, before any command that came with the first task; stale where a tier is open.
         if self._policy.pre_screen is None:
             self._queue.append(stimuli.Begin())
@@ -79,9 +79,9 @@ class ApprovalWorkflow:
 
     @workflow.signal(dynamic=True)
     def receive(self, name: str, raws: Sequence[RawValue]) -> None:
-        """Takes a command in; what becomes of it is in the log. Whatever else is signalled becomes a
-        refusal: by name the SDK would drop silently what it cannot decode, and stop the workflow at a
-        signal with no payload or with two."""
+        """Enqueues a command; its result is in the log. Any other signal becomes a refusal: by name the SDK
+        would drop silently what it cannot decode, and stop the workflow at a signal with no payload or
+        with two."""
         payloads = [raw.payload for raw in raws]
         command = _decoded(payloads[0]) if name == COMMAND_SIGNAL and len(payloads) == 1 else None
         if command is None:
@@ -99,45 +99,45 @@ class ApprovalWorkflow:
             state=state.state,
             has_decision=state.decided is not None,
             waiting_for_approval=state.waiting_for_approval,
-            tier=state.tier,
-            held=state.held.reason if state.held else "",
+            tier=state.last_tier.tier if state.last_tier else 0,
+            paused_reason=state.paused.reason if state.paused else "",
             last_number=state.last_number,
-            unjudged_commands=len(self._queue),
+            unprocessed_commands=len(self._queue),
         )
 
     @workflow.run
     async def run(self, _start: ApprovalInput) -> None:
-        """Ends when the outcome is in the log, every command is judged and the requester is told.
+        """Ends when the outcome is in the log, every command is processed and the requester is told.
 
-        Who cancels the workflow in Temporal is nobody that was authenticated here, so it decides nothing:
-        the request goes on, and whoever asked is told the way that counts.
+        A cancellation in Temporal comes from nobody that was authenticated here, so it decides nothing: the
+        request goes on, and the log of the worker names the way that counts.
         """
-        life = asyncio.create_task(self._live(), name="life")
-        while not life.done():
+        main = asyncio.create_task(self._main(), name="main")
+        while not main.done():
             try:
-                await asyncio.shield(life)
+                await asyncio.shield(main)
             except asyncio.CancelledError:
                 if workflow.cancellation_reason() is None:
                     raise
                 workflow.logger.warning("cancelled in Temporal, which decides nothing; call CancelApproval")
-        life.result()
+        main.result()
         if self._state.closed is None:
             self._continue_as_new()
 
-    async def _live(self) -> None:
-        """Until the request is finished, or may go on as new."""
+    async def _main(self) -> None:
+        """Runs until the request is finished, or may go on as new."""
         self._act()
         while True:
-            await workflow.wait_condition(self._has_something_to_do)
-            self._raise_what_a_call_raised()
+            await workflow.wait_condition(self._has_work)
+            self._raise_failures()
             if self._queue:
-                await self._judge()
+                await self._process()
                 self._act()
             elif self._is_finished() or self._may_renew():
                 return
 
-    def _has_something_to_do(self) -> bool:
-        failed = any(task.done() and task.exception() for task in self._running_or_failed())
+    def _has_work(self) -> bool:
+        failed = any(task.done() and task.exception() for task in self._tasks())
         return bool(self._queue) or failed or self._is_finished() or self._may_renew()
 
     def _is_finished(self) -> bool:
@@ -146,11 +146,14 @@ class ApprovalWorkflow:
 
     # Writing.
 
-    async def _judge(self) -> None:
-        """Takes what is queued and appends what follows, in one batch. What the log already holds is
-        folded first, and the same stimuli are looked at again: nothing is caused twice."""
+    async def _process(self) -> None:
+        """Takes stimuli from the queue and appends what follows, in one batch.
+
+        What the log already holds is folded first, and the same stimuli are processed again: nothing is
+        caused twice.
+        """
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
-        while batch := self._due(taken):
+        while batch := self._due_events(taken):
             request = AppendInput(
                 tenant=self._state.tenant,
                 approval_id=self._state.approval_id,
@@ -166,118 +169,129 @@ class ApprovalWorkflow:
             if not stored:
                 raise AssertionError("the log neither appended nor answered what stands in the way")
 
-    def _due(self, taken: Sequence[stimuli.Stimulus | stimuli.Unlogged]) -> tuple[Event, ...]:
-        """The events that follow from `taken`, each judged in the state that the one before it leaves."""
+    def _due_events(self, taken: Sequence[stimuli.Stimulus | stimuli.PendingNotices]) -> tuple[Event, ...]:
+        """The events that follow from `taken`, each stimulus processed in the state that the one before it
+        leaves."""
         trial = self._state.copy_for_trial()
         # Not cleared after an append: a notice may have joined while the log was answering.
-        self._unlogged = [event for event in self._unlogged if not trial.knows(event)]
-        waiting = tuple(self._unlogged)
-        for event in waiting:
-            _try_on(trial, event)
+        self._pending = [event for event in self._pending if not trial.knows(event)]
+        pending = tuple(self._pending)
+        for event in pending:
+            _fold_unstored(trial, event)
         due: list[Event] = []
         for stimulus in taken:
-            if isinstance(stimulus, stimuli.Unlogged):
+            if isinstance(stimulus, stimuli.PendingNotices):
                 continue
-            events = machine.respond(self._policy, trial, stimulus, workflow.now())
+            events = interpreter.respond(self._policy, trial, stimulus, workflow.now())
             for event in events:
-                _try_on(trial, event)
+                _fold_unstored(trial, event)
             due += events
-        return (*waiting, *due) if due or stimuli.Unlogged() in taken else ()
+        return (*pending, *due) if due or stimuli.PendingNotices() in taken else ()
 
-    # What the state calls for: calls and an alarm. Both are derived from the state alone, so that a re-run
-    # and a continued run start the same.
+    # Calls and a timer. Both are derived from the state alone, so that a re-run and a continued run start the
+    # same.
 
     def _act(self) -> None:
-        """Starts what the state calls for and is not under way; stops what it no longer does."""
+        """Starts the calls that the state needs and that do not run; cancels those that it no longer needs.
+        Starts the calls that the state needs and that do not run; cancels those that it no longer needs."""
         wanted = self._wanted_calls()
         for name in [name for name in self._calls if name not in wanted]:
             self._calls.pop(name).cancel()
         for name, call in wanted.items():
             if name not in self._calls:
                 self._calls[name] = asyncio.create_task(call(), name=name)
-        self._set_alarm()
+        self._set_timer()
 
     def _wanted_calls(self) -> dict[str, Callable[[], Coroutine[object, object, None]]]:
         state = self._state
         if state.decided is not None:
-            return {"outcome": self._tell_requester} if state.closed is not None else {}
+            return {"outcome": self._notify_requester} if state.closed is not None else {}
         wanted: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
         if state.fell_back is not None:
             if state.ai_decided is None:
                 wanted["fallback"] = self._fall_back
         elif self._policy.pre_screen is not None and state.pre_screened is None:
             wanted["pre-screen"] = self._pre_screen
-        for number, ask in state.asks.items():
-            step = f"asked-{number}"
-            if number not in self._notified and step not in state.notices:
-                wanted[step] = partial(self._tell_asked, number, step, ask)
+        for tier in state.tiers:
+            for assignment in tier.assignments:
+                step = f"asked-{assignment.number}"
+                if assignment.number not in self._notified and step not in state.notices:
+                    wanted[step] = partial(self._notify_assigned, step, tier, assignment)
         return wanted
 
-    def _set_alarm(self) -> None:
-        """One timer, for what is due first. One that rings too early costs less than another one."""
-        first = min((due for _, due, _ in self._dues()), default=None)
+    def _set_timer(self) -> None:
+        """Sets one timer, for what is due first. One that fires too early costs less than another one."""
+        first = min((due for _, due, _ in self._timeouts()), default=None)
         if first is None:
             return
-        if self._alarm is not None:
-            if self._alarm_time <= first:
+        if self._timer is not None:
+            if self._timer_time <= first:
                 return
-            self._alarm.cancel()
-        self._alarm_time = first
-        self._alarm = asyncio.create_task(self._ring_at(first), name="alarm")
+            self._timer.cancel()
+        self._timer_time = first
+        self._timer = asyncio.create_task(self._fire_at(first), name="timer")
 
-    def _dues(self) -> list[tuple[str, datetime, stimuli.Stimulus | None]]:
-        """What comes by the clock and has not come yet: its name, its time, what it is to the machine."""
+    def _timeouts(self) -> list[tuple[str, datetime, stimuli.Stimulus | stimuli.PendingNotices | None]]:
+        """The timeouts that did not fire yet: name, time, and the stimulus that each becomes."""
         state = self._state
-        dues: list[tuple[str, datetime, stimuli.Stimulus | None]] = []
+        found: list[tuple[str, datetime, stimuli.Stimulus | stimuli.PendingNotices | None]] = []
         if state.decided is not None:
-            return dues
-        if state.fell_back is None:
-            opened = state.tier_opened
-            if opened is not None and opened.due is not None:
-                dues.append((f"tier-{opened.tier}", opened.due, stimuli.TierTimeout(opened.tier)))
-            if state.received is not None and state.received.deadline is not None:
-                dues.append(("deadline", state.received.deadline, stimuli.DeadlinePassed()))
+            return found
+        tier = state.open_tier
+        if tier is not None and tier.due_time is not None:
+            found.append((f"tier-{tier.tier}", tier.due_time, stimuli.TierTimeout(tier.tier)))
+        deadline = state.received.deadline_time if state.received is not None else None
+        if state.fell_back is None and deadline is not None:
+            found.append(("deadline", deadline, stimuli.DeadlinePassed()))
         # A pre-screen ends by itself, and before that nothing could go on as new.
-        if state.tier or state.fell_back is not None:
-            dues.append(("renewal", self._renew_time, None))
-        return [due for due in dues if due[0] not in self._rung]
+        if state.tiers or state.fell_back is not None:
+            found.append(("renewal", self._renew_time, None))
+        notices = [event for event in self._pending if isinstance(event.body, Notified)]
+        if notices:
+            name = f"notices-{notices[0].cause_id}"
+            found.append((name, self._pending_since + NOTICE_DELAY, stimuli.PendingNotices()))
+        return [timeout for timeout in found if timeout[0] not in self._fired]
 
-    async def _ring_at(self, time: datetime) -> None:
-        """Rings at `time`, or at once when that is past, for all that is due then."""
+    async def _fire_at(self, time: datetime) -> None:
+        """Fires at `time`, or at once when that is past, everything that is due then."""
         remaining = time - workflow.now()
         if remaining > timedelta(0):
             await workflow.sleep(remaining)
-        for name, due, stimulus in sorted(self._dues(), key=itemgetter(1)):
+        for name, due, stimulus in sorted(self._timeouts(), key=itemgetter(1)):
             if due <= time:
-                self._rung.add(name)
+                self._fired.add(name)
                 if stimulus is not None:
                     self._queue.append(stimulus)
-        self._alarm = None
-        self._set_alarm()
+        self._timer = None
+        self._set_timer()
 
-    def _running_or_failed(self) -> list[asyncio.Task[None]]:
-        tasks = [*self._calls.values(), *([self._alarm] if self._alarm else [])]
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        tasks = [*self._calls.values(), *([self._timer] if self._timer else [])]
         return [task for task in tasks if not task.cancelled()]
 
-    def _raise_what_a_call_raised(self) -> None:
-        """A mistake in our own code fails the workflow task, visibly, and is retried with mended code."""
-        for task in self._running_or_failed():
+    def _raise_failures(self) -> None:
+        """Raises what a call raised: a mistake in our own code fails the workflow task visibly, and is
+        retried with mended code."""
+        for task in self._tasks():
             if task.done():
                 task.result()
 
-    # Calls. Each ends by putting its result into the queue, or by noting it.
+    # Calls. Each ends by putting its result into the queue or among the pending events.
 
     async def _pre_screen(self) -> None:
-        """Quick first; then deep, where the policy wants it and a model is there. Two minutes in all."""
+        """Assesses quickly first; then deeply, where the policy wants it and a model is there.
+
+        Two minutes in all.
+        """
         pre_screen = self._policy.pre_screen
         if pre_screen is None:
             return
         ends = workflow.now() + pre_screen.time_limit
         try:
-            quick = questions.assessment(self._state, ScreenMode.QUICK)
+            quick = inputs.assessment(self._state, ScreenMode.QUICK)
             assessed = await calls.assess_quickly(quick, ends)
             if pre_screen.mode is ScreenMode.DEEP and assessed.deep_available:
-                deep = questions.assessment(self._state, ScreenMode.DEEP)
+                deep = inputs.assessment(self._state, ScreenMode.DEEP)
                 assessed = await calls.assess(deep, TaskQueue.OPENAI, ends)
             result = assessed.result
         except FailureError as error:
@@ -286,11 +300,11 @@ class ApprovalWorkflow:
         self._queue.append(stimuli.PreScreenDone(result))
 
     async def _fall_back(self) -> None:
-        """Asks the AI to decide. When it does not answer in time the request is held, and asked on."""
+        """Asks the AI to decide. Without an answer in time the request pauses, and the AI is asked on."""
         if self._policy.fallback.by != "ai":
             return
-        question = questions.fallback(self._state)
-        if self._state.held is None:
+        question = inputs.fallback(self._state)
+        if self._state.paused is None:
             try:
                 answer = await calls.ask_ai(question, self._policy.fallback.time_limit)
                 self._queue.append(stimuli.FallbackDone(answer.result))
@@ -302,28 +316,34 @@ class ApprovalWorkflow:
         answer = await calls.until_mended(partial(calls.ask_ai, question, None))
         self._queue.append(stimuli.FallbackDone(answer.result))
 
-    async def _tell_asked(self, number: int, step: str, ask: Ask) -> None:
-        """Tells one of the asked. That it worked goes with the next append; that nobody can be told so is
-        logged at once, for somebody may have to act on it."""
-        result = await calls.notify(questions.notice_to_asked(self._state, step, ask))
+    async def _notify_assigned(self, step: str, tier: TierState, assignment: TierAssignment) -> None:
+        """Notifies one of those who were asked.
+
+        A success goes with the next append, or by itself after NOTICE_DELAY. A failure is logged at once,
+        because somebody may have to act on it.
+        """
+        result = await calls.notify(inputs.notice_to_assigned(self._state, step, tier, assignment))
         notified = Notified(
             notification_id=result.notification_id, delivered=result.delivered, channel=result.channel
         )
         service = Actor(kind=ActorKind.SERVICE, name="notification")
-        self._unlogged.append(Event(time=workflow.now(), actor=service, cause_id=step, body=notified))
-        self._notified.add(number)
-        if not result.delivered:
-            self._queue.append(stimuli.Unlogged())
+        self._pending.append(Event(time=workflow.now(), actor=service, cause_id=step, body=notified))
+        self._pending_since = workflow.now()
+        self._notified.add(assignment.number)
+        if result.delivered:
+            self._set_timer()
+        else:
+            self._queue.append(stimuli.PendingNotices())
 
-    async def _tell_requester(self) -> None:
-        """Step "finalize", its second half: the outcome is in the log, now the requester is told."""
-        await calls.notify(questions.notice_of_outcome(self._state))
+    async def _notify_requester(self) -> None:
+        """Step "finalize", its second half: the outcome is in the log, now the requester is notified."""
+        await calls.notify(inputs.notice_of_outcome(self._state))
 
-    # Going on as new.
+    # Continue-as-new.
 
     def _may_renew(self) -> bool:
-        """A request goes on as new only while nothing but the alarm is under way."""
-        due = "renewal" in self._rung or workflow.info().is_continue_as_new_suggested()
+        """A request goes on as new only while nothing but the timer runs."""
+        due = "renewal" in self._fired or workflow.info().is_continue_as_new_suggested()
         idle = all(task.done() for task in self._calls.values())
         return due and idle and not self._queue and self._state.decided is None
 
@@ -333,25 +353,25 @@ class ApprovalWorkflow:
                 update={
                     "state": self._state,
                     "commands": (),
-                    "unlogged": tuple(event for event in self._unlogged if not self._state.knows(event)),
+                    "pending": tuple(event for event in self._pending if not self._state.knows(event)),
                     "notified": tuple(sorted(self._notified)),
                 }
             )
         )
 
 
-def _try_on(trial: ApprovalState, event: Event) -> None:
+def _fold_unstored(trial: ApprovalState, event: Event) -> None:
     entry = Entry(
         tenant=trial.tenant, approval_id=trial.approval_id, number=trial.last_number + 1, event=event
     )
     trial.fold(LogEntry(index=trial.log_index, entry=entry))
 
 
-def _decoded(payload: Payload) -> Command | None:
+def _decoded(payload: Payload) -> BaseCommand | None:
     """The command in a signal's payload; None when it holds none."""
     try:
-        command: object = workflow.payload_converter().from_payload(payload, Command)
+        decoded: object = workflow.payload_converter().from_payload(payload, AnyCommand)
     except Exception:  # noqa: BLE001 - whatever is wrong with the bytes, the answer is a refusal
         return None
     # Payloads that are not JSON come as what they are, whatever type was asked for.
-    return command if isinstance(command, Command) else None
+    return decoded.root if isinstance(decoded, AnyCommand) else None

@@ -14,17 +14,19 @@ from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.temporal import Workflows
-from placet_approval.commands.handler import Door
+from placet_approval.commands.handler import CommandHandler
 from placet_approval.config import Settings
 from placet_approval.erasure import Eraser
 from placet_approval.intake.service import Intake
 from placet_approval.intake.start import Starter
+from placet_approval.policy_queries import PolicyQueries
 from placet_approval.projection.projections import Projections
-from placet_approval.queries import Reader
+from placet_approval.queries import Queries
 from placet_approval.recovery.intake import Sweeper
 from placet_approval.recovery.workflows import Reviver
 from placet_approval.servicer import ApprovalServicer
-from placet_approval.store.pending_commands import Notes
+from placet_approval.store.pending_commands import PendingCommands
+from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.tables import LOG
 from placet_approval.store.view import ViewStore
@@ -61,7 +63,6 @@ async def run(settings: Settings) -> None:
 async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[Service]:
     """The service at work, lacking only a server."""
     async with AsyncExitStack() as stack:
-        policies = load(settings.policy_folder)
         database = await Database.open(settings.database_url, migrations="placet_approval")
         stack.push_async_callback(database.close)
         tokens = FileTokenSource(settings.token_file)
@@ -70,24 +71,27 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
                 await stack.enter_async_context(channel(settings.audit_address, tokens, tls=settings.tls()))
             )
         )
-        requests, views, notes = RequestStore(database), ViewStore(database), Notes(database)
+        requests, views, pending = RequestStore(database), ViewStore(database), PendingCommands(database)
+        policies = PolicyStore(database, load(settings.policy_folder))
+        await policies.record_current()
         consumers = Consumers(LeaseStore(database, LOG), holder=settings.replica)
         stack.push_async_callback(consumers.close)
-        projections = Projections(log, views, requests, consumers)
+        projections = Projections(log, views, requests, policies, consumers)
         for tenant in await requests.tenants():
             projections.of(tenant)
-        starter = Starter(workflows, notes)
+        starter = Starter(workflows, pending, policies)
         intake = Intake(requests, views, projections, log, starter, policies, settings.clock_scale)
         patience = timedelta(seconds=settings.sweep_after)
         sweeper = Sweeper(requests, intake, patience)
-        reviver = Reviver(requests, notes, log, workflows, starter, patience)
+        reviver = Reviver(requests, pending, log, workflows, starter, patience)
         servicer = ApprovalServicer(
             intake,
-            Door(notes, views, projections, log, workflows, reviver),
-            Reader(requests, views, projections, log, settings.pulse),
+            CommandHandler(pending, views, projections, log, workflows, reviver),
+            Queries(requests, pending, policies, views, projections, log, settings.pulse),
+            PolicyQueries(policies),
             Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
-            judge_budget=settings.judge_budget,
+            command_budget=settings.command_budget,
         )
         endpoint = Endpoint(
             approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"],

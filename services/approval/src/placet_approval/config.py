@@ -38,8 +38,8 @@ class Settings(ServiceSettings, CallerSettings):
     clock_scale: float = Field(default=1, ge=1, le=100_000)
     """How much faster than written the policies' clocks run. More than 1 is for demonstrations."""
 
-    judge_budget: float = Field(default=1.2, gt=0)
-    """Seconds that a command waits to be judged before it is answered ACCEPTED."""
+    command_budget: float = Field(default=1.2, gt=0)
+    """Seconds that a command waits for its result before it is answered ACCEPTED."""
 
     await_limit: float = Field(default=60, gt=0)
     """Seconds that AwaitOutcome waits at most, also when the caller would wait longer."""

@@ -1,14 +1,12 @@
-"""The typed errors that callers get, as the contract's ErrorReason names them."""
+"""The typed errors of the contract's ErrorReason."""
 
 from __future__ import annotations
 
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.content.rendering import RENDERING
-from placet_domain.commands import Command
-from placet_domain.events import RefusalReason
+from placet_domain.events import ErrorReason
 from placet_rpc.errors import (
-    AlreadyExists,
     FailedPrecondition,
     FieldViolation,
     InvalidArgument,
@@ -17,33 +15,30 @@ from placet_rpc.errors import (
     PlacetError,
 )
 
-_KINDS: dict[RefusalReason, type[PlacetError]] = {
-    RefusalReason.CLOSED: FailedPrecondition,
-    RefusalReason.CONTENT_CHANGED: FailedPrecondition,
-    RefusalReason.POLICY_CHANGED: FailedPrecondition,
-    RefusalReason.RENDERING_CHANGED: FailedPrecondition,
-    RefusalReason.NOT_ASKED: PermissionDenied,
-    RefusalReason.SELF_APPROVAL: PermissionDenied,
-    RefusalReason.NOT_REQUESTER: PermissionDenied,
+_KINDS: dict[ErrorReason, type[PlacetError]] = {
+    ErrorReason.CLOSED: FailedPrecondition,
+    ErrorReason.CONTENT_CHANGED: FailedPrecondition,
+    ErrorReason.POLICY_CHANGED: FailedPrecondition,
+    ErrorReason.RENDERING_CHANGED: FailedPrecondition,
+    ErrorReason.NOT_ASKED: PermissionDenied,
+    ErrorReason.SELF_APPROVAL: PermissionDenied,
+    ErrorReason.NOT_REQUESTER: PermissionDenied,
+    ErrorReason.NOT_INVOLVED: PermissionDenied,
+    ErrorReason.ALREADY_VOTED: FailedPrecondition,
 }
 
+# Refusals of a field's value.
+_FIELDS = {ErrorReason.REASON_REQUIRED: "reason", ErrorReason.COMMENT_EMPTY: "text"}
 
-def refused(reason: RefusalReason, message: str, approval: approval_pb2.Approval) -> PlacetError:
+
+def refused(reason: ErrorReason, message: str, approval: approval_pb2.Approval) -> PlacetError:
     """A refusal of a command to `approval`."""
-    if reason is RefusalReason.REASON_REQUIRED:
-        violation = FieldViolation("reason", message)
+    field = _FIELDS.get(reason)
+    if field is not None:
+        violation = FieldViolation(field, message)
         return InvalidArgument(message, reason=reason.value, violations=[violation])
     kind = _KINDS.get(reason, InvalidArgument)
     return kind(message, reason=reason.value, metadata=_metadata(reason, approval))
-
-
-def reused(command: Command) -> AlreadyExists:
-    """The command's id was used for another."""
-    return AlreadyExists(
-        f"the id {command.id} was used for another command; use a new one",
-        reason="ID_REUSED",
-        metadata={"command_id": command.id},
-    )
 
 
 def unknown_approval(approval_id: str) -> NotFound:
@@ -59,28 +54,33 @@ def erased(approval: approval_pb2.Approval) -> NotFound:
     """The request's content was erased."""
     erasure = approval.erasure
     return NotFound(
-        f"the content of request {approval.id} was erased on"
+        f"the content of request {approval.approval_id} was erased on"
         f" {erasure.erase_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC by {erasure.eraser}: {erasure.reason}",
         reason="ERASED",
-        metadata={"approval_id": approval.id, "time": erasure.erase_time.ToJsonString()},
+        metadata={"approval_id": approval.approval_id, "time": erasure.erase_time.ToJsonString()},
     )
 
 
-def _metadata(reason: RefusalReason, approval: approval_pb2.Approval) -> dict[str, str]:
+def _metadata(reason: ErrorReason, approval: approval_pb2.Approval) -> dict[str, str]:
     match reason:
-        case RefusalReason.CLOSED:
+        case ErrorReason.CLOSED:
             state = event_pb2.State.Name(approval.state).removeprefix("STATE_")
             return {"state": state, "approver": approval.outcome.approver}
-        case RefusalReason.NOT_ASKED | RefusalReason.NOT_REQUESTER:
+        case (
+            ErrorReason.NOT_ASKED
+            | ErrorReason.NOT_REQUESTER
+            | ErrorReason.NOT_INVOLVED
+            | ErrorReason.ALREADY_VOTED
+        ):
             # To a stranger nothing that the request says, not even whose it is.
-            return {"approval_id": approval.id}
-        case RefusalReason.CONTENT_CHANGED:
+            return {"approval_id": approval.approval_id}
+        case ErrorReason.CONTENT_CHANGED:
             return {"content_digest": approval.content_digest.hex()}
-        case RefusalReason.POLICY_CHANGED:
+        case ErrorReason.POLICY_CHANGED:
             return {"policy_digest": approval.policy_digest.hex()}
-        case RefusalReason.RENDERING_CHANGED:
+        case ErrorReason.RENDERING_CHANGED:
             return {"rendering": RENDERING}
-        case RefusalReason.SELF_APPROVAL:
+        case ErrorReason.SELF_APPROVAL:
             return {"requester": approval.requester}
         case _:
             return {}

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_approval.adapters.audit_log import AuditLog
-from placet_approval.commands.handler import last_index_of
 from placet_approval.content.rendering import RENDERING
 from placet_approval.errors import erased, unknown_approval
 from placet_approval.projection.fold import AppliedEvent, folded, shown_as
 from placet_approval.projection.projections import Projections
+from placet_approval.store.filters import Filter
+from placet_approval.store.pending_commands import PendingCommands
+from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import Content, Request, RequestStore
-from placet_approval.store.view import Filter, Shown, ViewStore
-from placet_approval.visibility import Sight
-from placet_domain.state import Judged
+from placet_approval.store.view import Shown, ViewStore
+from placet_approval.visibility import Visibility
+from placet_domain.events import State
+from placet_domain.state import CommandResult
 from placet_logtail import Listener
 from placet_rpc.calls import stopping
 from placet_rpc.errors import NotFound, Unavailable
@@ -27,13 +31,22 @@ from placet_rpc.errors import NotFound, Unavailable
 SETTLING = 2.0
 
 
-class Reader:
+class Queries:
     """Answers questions about requests. Raises NotFound for what the caller may not see."""
 
     def __init__(
-        self, requests: RequestStore, views: ViewStore, projections: Projections, log: AuditLog, pulse: float
+        self,
+        requests: RequestStore,
+        pending: PendingCommands,
+        policies: PolicyStore,
+        views: ViewStore,
+        projections: Projections,
+        log: AuditLog,
+        pulse: float,
     ) -> None:
         self._requests = requests
+        self._pending = pending
+        self._policies = policies
         self._views = views
         self._projections = projections
         self._log = log
@@ -49,43 +62,47 @@ class Reader:
                 metadata={"log_index": str(await projection.view_position() - 1), "wanted": str(log_index)},
             )
 
-    async def get(self, sight: Sight, approval_id: str) -> approval_pb2.Approval:
-        """A request with its path, and how its content is to be shown."""
-        approval = (await self._shown(sight, approval_id)).approval
-        path = await self._views.path(sight.tenant, approval_id)
-        if not path:
-            path = await self._log.events_of(sight.tenant, approval_id)
-        # More may have happened since the request was read.
-        approval.path.extend(path[: approval.last_number])
-        approval.rendering = RENDERING
-        return approval
+    async def get(self, visible: Visibility, approval_id: str) -> approval_pb2.Approval:
+        """A request in the BASIC view."""
+        return (await self._shown(visible, approval_id)).approval
+
+    async def fill(self, tenant: str, approvals: Sequence[approval_pb2.Approval]) -> None:
+        """Fills in what the FULL view has beyond the BASIC one."""
+        paths = await self._views.paths(tenant, [approval.approval_id for approval in approvals])
+        for approval in approvals:
+            path = paths[approval.approval_id]
+            if not path:
+                path = await self._log.events_of(tenant, approval.approval_id)
+            # More may have happened since the request was read.
+            approval.path.extend(path[: approval.last_number])
+            approval.rendering = RENDERING
 
     async def page(
-        self, sight: Sight, wanted: Filter, size: int, token: str
+        self, visible: Visibility, wanted: Filter, size: int, token: str
     ) -> tuple[list[approval_pb2.Approval], str]:
         """One page of requests, and the token of the next."""
-        self._projections.of(sight.tenant)
-        return await self._views.page(sight, wanted, size, token)
+        self._projections.of(visible.tenant)
+        return await self._views.page(visible, wanted, size, token)
 
-    async def outcome(self, sight: Sight, approval_id: str, timeout: float) -> approval_pb2.Approval:
+    async def outcome(self, visible: Visibility, approval_id: str, timeout: float) -> approval_pb2.Approval:
         """The request once it is closed, or as it is after `timeout` seconds, or when the server stops."""
         deadline, stop = time.monotonic() + timeout, stopping()
         with (
-            self._projections.of(sight.tenant).listening(approval_id) as listener,
+            self._projections.of(visible.tenant).listening(approval_id) as listener,
             _when(stop, listener.wake),
         ):
-            shown = await self._shown(sight, approval_id)
+            shown = await self._shown(visible, approval_id)
             while not (_closed(shown) or stop.is_set()) and (remaining := deadline - time.monotonic()) > 0:
                 heard = await listener.next(remaining)
-                shown = heard[-1].shown if heard else await self._shown(sight, approval_id)
+                shown = heard[-1].shown if heard else await self._shown(visible, approval_id)
         return shown.approval
 
     async def watch(
-        self, sight: Sight, wanted: Filter, from_index: int | None
+        self, visible: Visibility, wanted: Filter, from_index: int | None
     ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
         """What happens to requests that are wanted and may be seen, for ever."""
-        watch = self._projections.of(sight.tenant).watch(
-            from_index, lambda applied: _is_wanted(applied, sight, wanted), self._pulse
+        watch = self._projections.of(visible.tenant).watch(
+            from_index, lambda applied: _is_wanted(applied, visible, wanted), self._pulse
         )
         async with aclosing(watch) as batches:
             async for batch in batches:
@@ -98,45 +115,44 @@ class Reader:
                 if not batch.items:
                     yield approval_service_pb2.WatchApprovalsResponse(next_log_index=batch.next)
 
-    async def content(self, sight: Sight, approval_id: str, digest: bytes) -> tuple[Content, Request]:
+    async def content(self, visible: Visibility, approval_id: str, digest: bytes) -> tuple[Content, Request]:
         """A request's content, and the request. Raises NotFound (ERASED) where the caller may know it."""
-        found = await self._requests.content(sight.tenant, approval_id, digest)
+        found = await self._requests.content(visible.tenant, approval_id, digest)
         if found is None:
-            raise await self._without_content(sight, approval_id)
-        if not sight.everything:
-            await self._shown(sight, approval_id)
+            raise await self._without_content(visible, approval_id)
+        if not visible.everything:
+            await self._shown(visible, approval_id)
         return found
 
     async def command(
-        self, sight: Sight, approval_id: str, command_id: str
-    ) -> approval_service_pb2.GetCommandResponse:
-        """What became of a command. Raises NotFound (UNKNOWN_COMMAND)."""
-        await self._shown(sight, approval_id)
-        standing = await self._views.standing(sight.tenant, approval_id)
-        state = folded(standing.path)
-        judged = state.judged.get(command_id) if state is not None else None
-        if judged is not None:
-            return _became(judged, last_index_of(command_id, standing.path))
-        if any(noted.command_id == command_id for noted in standing.noted):
-            return approval_service_pb2.GetCommandResponse(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
+        self, visible: Visibility, approval_id: str, command_id: str
+    ) -> approval_pb2.CommandResult:
+        """The result of a command. Raises NotFound (UNKNOWN_COMMAND)."""
+        await self._shown(visible, approval_id)
+        state = folded(await self._views.path(visible.tenant, approval_id))
+        result = state.commands.get(command_id) if state is not None else None
+        if state is not None and result is not None:
+            return _result(result, state.state)
+        if await self._pending.has(visible.tenant, approval_id, command_id):
+            return approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
         raise NotFound(
             f"no command {command_id} reached request {approval_id}",
             reason="UNKNOWN_COMMAND",
             metadata={"command_id": command_id},
         )
 
-    async def _without_content(self, sight: Sight, approval_id: str) -> NotFound:
-        seen = await self._views.get(sight.tenant, approval_id) if sight.everything else None
+    async def _without_content(self, visible: Visibility, approval_id: str) -> NotFound:
+        seen = await self._views.get(visible.tenant, approval_id) if visible.everything else None
         if isinstance(seen, Shown) and seen.approval.HasField("erasure"):
             return erased(seen.approval)
         return unknown_approval(approval_id)
 
-    async def _shown(self, sight: Sight, approval_id: str) -> Shown:
+    async def _shown(self, visible: Visibility, approval_id: str) -> Shown:
         # The listener before the view: what the view does not know yet is heard.
-        with self._projections.of(sight.tenant).listening(approval_id) as listener:
-            found = await self._views.get(sight.tenant, approval_id)
+        with self._projections.of(visible.tenant).listening(approval_id) as listener:
+            found = await self._views.get(visible.tenant, approval_id)
             shown = await self._settled(found, listener) if isinstance(found, Request) else found
-        if shown is None or not sight.covers(shown.approval.requester, shown.asked):
+        if shown is None or not visible.covers(shown.approval.requester, shown.asked):
             raise unknown_approval(approval_id)
         return shown
 
@@ -147,19 +163,24 @@ class Reader:
         if heard:
             return heard[-1].shown
         state = folded(await self._log.events_of(request.tenant, request.approval_id))
-        return None if state is None else shown_as(state, request.labels)
+        if state is None:
+            return None
+        policy = await self._policies.by_digest(request.policy_digest)
+        return shown_as(state, request.labels, None if policy is None else policy.policy)
 
 
-def _became(judged: Judged, log_index: int) -> approval_service_pb2.GetCommandResponse:
-    if judged.refusal is None:
-        return approval_service_pb2.GetCommandResponse(
-            status=approval_pb2.COMMAND_STATUS_EFFECTIVE, log_index=log_index
+def _result(result: CommandResult, state: State) -> approval_pb2.CommandResult:
+    if result.refusal is None:
+        return approval_pb2.CommandResult(
+            status=approval_pb2.COMMAND_STATUS_EFFECTIVE,
+            log_index=result.log_index,
+            state=event_pb2.State.Value(f"STATE_{state}"),
         )
-    return approval_service_pb2.GetCommandResponse(
+    return approval_pb2.CommandResult(
         status=approval_pb2.COMMAND_STATUS_REFUSED,
-        log_index=log_index,
-        refusal=event_pb2.RefusalReason.Value(f"REFUSAL_REASON_{judged.refusal}"),
-        message=judged.message,
+        log_index=result.log_index,
+        refusal=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{result.refusal}"),
+        message=result.message,
     )
 
 
@@ -179,12 +200,25 @@ def _closed(shown: Shown) -> bool:
     return shown.approval.outcome.HasField("waited")
 
 
-def _is_wanted(applied: AppliedEvent, sight: Sight, wanted: Filter) -> bool:
+def _is_wanted(applied: AppliedEvent, visible: Visibility, wanted: Filter) -> bool:
     approval, asked = applied.shown.approval, applied.shown.asked
-    if not sight.covers(approval.requester, asked):
+    if not visible.covers(approval.requester, asked):
         return False
     if wanted.states and event_pb2.State.Name(approval.state) not in wanted.states:
         return False
     if wanted.policy not in ("", approval.policy) or wanted.subject_id not in ("", approval.subject_id):
         return False
+    if wanted.requester not in ("", approval.requester):
+        return False
+    if any(approval.labels.get(key) != value for key, value in wanted.labels):
+        return False
+    if wanted.approver and wanted.approver not in asked:
+        return False
+    if not _is_within(approval.create_time.ToDatetime(tzinfo=UTC), wanted):
+        return False
     return not wanted.waiting_for or (wanted.waiting_for in asked and approval.waiting_for_approval)
+
+
+def _is_within(create_time: datetime, wanted: Filter) -> bool:
+    after = wanted.from_create_time is None or create_time >= wanted.from_create_time
+    return after and (wanted.until_create_time is None or create_time < wanted.until_create_time)

@@ -1,32 +1,36 @@
-"""ApprovalService: messages in, messages out; the work is done by intake, door and reader."""
+"""ApprovalService: messages in, messages out; intake, command handler and queries do the work."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TypedDict
 
 import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
 from placet.event.v1 import event_pb2
-from placet_approval.commands.handler import Door, Effect
+from placet_approval.commands.handler import CommandHandler
 from placet_approval.content.rendering import RENDERING
 from placet_approval.content.warnings import TextWarning, warnings_of
 from placet_approval.erasure import Eraser
-from placet_approval.intake.service import Intake
+from placet_approval.intake.service import Intake, check_served
+from placet_approval.policy_queries import PolicyQueries
 from placet_approval.projection.present import present_warning
-from placet_approval.queries import Reader
-from placet_approval.store.view import Filter
-from placet_approval.visibility import sight_of
-from placet_domain.commands import Command
+from placet_approval.queries import Queries
+from placet_approval.store.filters import Filter
+from placet_approval.visibility import visibility_of
+from placet_domain.commands import BaseCommand, CancelCommand, CommentCommand, DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
+from placet_rpc.errors import FieldViolation, InvalidArgument
 from placet_rpc.identity import Principal, current, normalize_address
 from placet_rpc.paging import capped
 from placet_telemetry import current_traceparent
 
-DEFAULT_PAGE = 50
-MOST_ON_A_PAGE = 500
+# Sizes of a page, by default and at most.
+DEFAULT_PAGE, MOST_PAGE = 50, 500
 # Of the caller's time, kept so that an answer can still be given.
 MARGIN = 0.3
 # How long a call without a deadline may wait for the view.
@@ -44,51 +48,59 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     def __init__(
         self,
         intake: Intake,
-        door: Door,
-        reader: Reader,
+        commands: CommandHandler,
+        queries: Queries,
+        policies: PolicyQueries,
         eraser: Eraser,
         *,
         await_limit: float,
-        judge_budget: float,
+        command_budget: float,
     ) -> None:
-        """`await_limit`: seconds that AwaitOutcome waits at most; `judge_budget`: that a command does."""
+        """`await_limit`: seconds that AwaitOutcome waits at most; `command_budget`: that a command does."""
         self._intake = intake
-        self._door = door
-        self._reader = reader
+        self._commands = commands
+        self._queries = queries
+        self._policies = policies
         self._eraser = eraser
         self._await_limit = await_limit
-        self._judge_budget = judge_budget
+        self._command_budget = command_budget
 
     async def RequestApproval(
         self, request: approval_service_pb2.RequestApprovalRequest, context: _Context
     ) -> approval_service_pb2.RequestApprovalResponse:
-        request.required_approver = normalize_address(request.required_approver)
-        request.manager_approver = normalize_address(request.manager_approver)
+        for assignment in request.assignments:
+            assignment.people[:] = dict.fromkeys(normalize_address(person) for person in assignment.people)
         accepted = await self._intake.accept(request, current())
         return approval_service_pb2.RequestApprovalResponse(
-            id=accepted.id, content_digest=accepted.content_digest, log_index=accepted.log_index
+            approval_id=accepted.approval_id,
+            content_digest=accepted.content_digest,
+            log_index=accepted.log_index,
         )
 
     async def GetApproval(
         self, request: approval_service_pb2.GetApprovalRequest, context: _Context
     ) -> approval_service_pb2.GetApprovalResponse:
-        sight = sight_of(current())
-        await self._reader.up_to(sight.tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
-        approval = await self._reader.get(sight, request.id.lower())
+        visible = visibility_of(current())
+        await self._queries.up_to(visible.tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
+        approval = await self._queries.get(visible, request.approval_id.lower())
+        if request.view != approval_pb2.APPROVAL_VIEW_BASIC:
+            await self._queries.fill(visible.tenant, [approval])
         return approval_service_pb2.GetApprovalResponse(approval=approval)
 
     async def ListApprovals(
         self, request: approval_service_pb2.ListApprovalsRequest, context: _Context
     ) -> approval_service_pb2.ListApprovalsResponse:
         caller = current()
-        sight = sight_of(caller)
-        await self._reader.up_to(sight.tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
-        approvals, following = await self._reader.page(
-            sight,
-            _filter(request.filter, caller),
-            capped(request.page_size, DEFAULT_PAGE, MOST_ON_A_PAGE),
+        visible = visibility_of(caller)
+        await self._queries.up_to(visible.tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
+        approvals, following = await self._queries.page(
+            visible,
+            filter_of(request.filter, caller),
+            capped(request.page_size, DEFAULT_PAGE, MOST_PAGE),
             request.page_token,
         )
+        if request.view == approval_pb2.APPROVAL_VIEW_FULL:
+            await self._queries.fill(visible.tenant, approvals)
         return approval_service_pb2.ListApprovalsResponse(approvals=approvals, next_page_token=following)
 
     async def WatchApprovals(
@@ -96,8 +108,8 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
         caller = current()
         from_index = request.from_log_index if request.HasField("from_log_index") else None
-        async for response in self._reader.watch(
-            sight_of(caller), _filter(request.filter, caller), from_index
+        async for response in self._queries.watch(
+            visibility_of(caller), filter_of(request.filter, caller), from_index
         ):
             yield response
 
@@ -105,51 +117,65 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.AwaitOutcomeRequest, context: _Context
     ) -> approval_service_pb2.AwaitOutcomeResponse:
         timeout = _time_left(context, self._await_limit)
-        approval = await self._reader.outcome(sight_of(current()), request.id.lower(), timeout)
+        visible = visibility_of(current())
+        approval = await self._queries.outcome(visible, request.approval_id.lower(), timeout)
+        if request.view == approval_pb2.APPROVAL_VIEW_FULL:
+            await self._queries.fill(visible.tenant, [approval])
         return approval_service_pb2.AwaitOutcomeResponse(approval=approval)
 
     async def SubmitDecision(
         self, request: approval_service_pb2.SubmitDecisionRequest, context: _Context
     ) -> approval_service_pb2.SubmitDecisionResponse:
+        check_served(request.WhichOneof("answer"))
         caller = current()
-        command = Command(
-            type="decision",
-            id=request.decision_id.lower(),
-            actor=_actor(caller),
-            traceparent=current_traceparent(),
-            verdict=Verdict(event_pb2.Verdict.Name(request.verdict).removeprefix("VERDICT_")),
+        command = DecisionCommand(
+            **_command_fields(request.command_id, caller),
+            verdict=Verdict(event_pb2.Verdict.Name(request.approval.verdict).removeprefix("VERDICT_")),
             content_digest=request.content_digest.hex(),
             policy_digest=request.policy_digest.hex(),
             rendering=request.rendering,
             rendering_in_force=RENDERING,
             reason=request.reason,
         )
-        effect = await self._submit(caller, request.approval_id, command, context)
-        status, log_index, state = _answer(effect)
-        return approval_service_pb2.SubmitDecisionResponse(status=status, log_index=log_index, state=state)
+        result = await self._submit(caller, request.approval_id, command, context)
+        return approval_service_pb2.SubmitDecisionResponse(result=result)
 
     async def CancelApproval(
         self, request: approval_service_pb2.CancelApprovalRequest, context: _Context
     ) -> approval_service_pb2.CancelApprovalResponse:
         caller = current()
-        command = Command(
-            type="cancel",
-            id=request.command_id.lower(),
-            actor=_actor(caller),
-            traceparent=current_traceparent(),
-            reason=request.reason,
-            operator="operator" in caller.roles,
-        )
-        effect = await self._submit(caller, request.approval_id, command, context)
-        status, log_index, state = _answer(effect)
-        return approval_service_pb2.CancelApprovalResponse(status=status, log_index=log_index, state=state)
+        command = CancelCommand(**_command_fields(request.command_id, caller), reason=request.reason)
+        result = await self._submit(caller, request.approval_id, command, context)
+        return approval_service_pb2.CancelApprovalResponse(result=result)
+
+    async def AddComment(
+        self, request: approval_service_pb2.AddCommentRequest, context: _Context
+    ) -> approval_service_pb2.AddCommentResponse:
+        caller = current()
+        command = CommentCommand(**_command_fields(request.command_id, caller), text=request.text)
+        result = await self._submit(caller, request.approval_id, command, context)
+        return approval_service_pb2.AddCommentResponse(result=result)
 
     async def GetCommand(
         self, request: approval_service_pb2.GetCommandRequest, context: _Context
     ) -> approval_service_pb2.GetCommandResponse:
-        return await self._reader.command(
-            sight_of(current()), request.approval_id.lower(), request.command_id.lower()
+        result = await self._queries.command(
+            visibility_of(current()), request.approval_id.lower(), request.command_id.lower()
         )
+        return approval_service_pb2.GetCommandResponse(result=result)
+
+    async def ListPolicies(
+        self, request: approval_service_pb2.ListPoliciesRequest, context: _Context
+    ) -> approval_service_pb2.ListPoliciesResponse:
+        size = capped(request.page_size, DEFAULT_PAGE, MOST_PAGE)
+        policies, following = await self._policies.page(request.all_versions, size, request.page_token)
+        return approval_service_pb2.ListPoliciesResponse(policies=policies, next_page_token=following)
+
+    async def GetPolicy(
+        self, request: approval_service_pb2.GetPolicyRequest, context: _Context
+    ) -> approval_service_pb2.GetPolicyResponse:
+        policy = await self._policies.get(request.name, request.version, request.policy_digest)
+        return approval_service_pb2.GetPolicyResponse(policy=policy)
 
     async def EraseApproval(
         self, request: approval_service_pb2.EraseApprovalRequest, context: _Context
@@ -164,9 +190,9 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     async def GetContent(
         self, request: approval_service_pb2.GetContentRequest, context: _Context
     ) -> approval_service_pb2.GetContentResponse:
-        sight = sight_of(current())
-        content, its_request = await self._reader.content(
-            sight, request.approval_id.lower(), request.content_digest
+        visible = visibility_of(current())
+        content, its_request = await self._queries.content(
+            visible, request.approval_id.lower(), request.content_digest
         )
         event = event_pb2.Event.FromString(its_request.received)
         shown = {
@@ -183,10 +209,17 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         )
 
     async def _submit(
-        self, caller: Principal, approval_id: str, command: Command, context: _Context
-    ) -> Effect | None:
-        budget = _time_left(context, self._judge_budget)
-        return await self._door.submit(caller.tenant, approval_id.lower(), command, budget)
+        self, caller: Principal, approval_id: str, command: BaseCommand, context: _Context
+    ) -> approval_pb2.CommandResult:
+        budget = _time_left(context, self._command_budget)
+        effect = await self._commands.submit(caller.tenant, approval_id.lower(), command, budget)
+        if effect is None:
+            return approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
+        return approval_pb2.CommandResult(
+            status=approval_pb2.COMMAND_STATUS_EFFECTIVE,
+            log_index=effect.log_index,
+            state=event_pb2.State.Value(f"STATE_{effect.state}"),
+        )
 
 
 async def _warnings(shown: Mapping[str, str]) -> list[TextWarning]:
@@ -195,27 +228,53 @@ async def _warnings(shown: Mapping[str, str]) -> list[TextWarning]:
     return await asyncio.to_thread(warnings_of, shown)
 
 
-def _answer(
-    effect: Effect | None,
-) -> tuple[approval_pb2.CommandStatus.ValueType, int, event_pb2.State.ValueType]:
-    if effect is None:
-        return approval_pb2.COMMAND_STATUS_ACCEPTED, 0, event_pb2.STATE_UNSPECIFIED
-    state = event_pb2.State.Value(f"STATE_{effect.state}")
-    return approval_pb2.COMMAND_STATUS_EFFECTIVE, effect.log_index, state
+class _CommandFields(TypedDict):
+    id: str
+    actor: Actor
+    traceparent: str
+    operator: bool
 
 
-def _actor(caller: Principal) -> Actor:
+def _command_fields(command_id: str, caller: Principal) -> _CommandFields:
+    """The fields that all commands have."""
     kind = ActorKind.PERSON if caller.is_person else ActorKind.SERVICE
-    return Actor(kind=kind, name=caller.subject, authenticated_by=caller.authenticated_by)
+    return {
+        "id": command_id.lower(),
+        "actor": Actor(kind=kind, name=caller.subject, authenticated_by=caller.authenticated_by),
+        "traceparent": current_traceparent(),
+        "operator": "operator" in caller.roles,
+    }
 
 
-def _filter(wanted: approval_service_pb2.ApprovalFilter, caller: Principal) -> Filter:
+def filter_of(wanted: approval_service_pb2.ApprovalFilter, caller: Principal) -> Filter:
+    """The selection that a call names."""
     return Filter(
         states=tuple(event_pb2.State.Name(state) for state in wanted.states),
         policy=wanted.policy,
         subject_id=wanted.subject_id,
         waiting_for=caller.subject if wanted.waiting_for_me else "",
+        requester=normalize_address(wanted.requester),
+        approver=normalize_address(wanted.approver),
+        labels=tuple(sorted(wanted.labels.items())),
+        from_create_time=(
+            _time("from_create_time", wanted.from_create_time)
+            if wanted.HasField("from_create_time")
+            else None
+        ),
+        until_create_time=(
+            _time("until_create_time", wanted.until_create_time)
+            if wanted.HasField("until_create_time")
+            else None
+        ),
     )
+
+
+def _time(name: str, timestamp: Timestamp) -> datetime:
+    try:
+        return timestamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        violation = FieldViolation(f"filter.{name}", "is not a time between the years 1 and 9999")
+        raise InvalidArgument(f"filter.{name} {violation.description}", violations=[violation]) from error
 
 
 def _time_left(context: _Context, limit: float) -> float:

@@ -8,7 +8,7 @@ from placet_rpc.identity import Principal
 
 
 @dataclass(frozen=True)
-class Sight:
+class Visibility:
     """What a caller may see within its tenant: everything, or what `subject` asked for or was asked."""
 
     tenant: str
@@ -21,6 +21,6 @@ class Sight:
         return self.everything or self.subject == requester or self.subject in asked
 
 
-def sight_of(principal: Principal) -> Sight:
+def visibility_of(principal: Principal) -> Visibility:
     """What this caller may see."""
-    return Sight(tenant=principal.tenant, subject=principal.subject, everything=principal.sees_all)
+    return Visibility(tenant=principal.tenant, subject=principal.subject, everything=principal.sees_all)

@@ -74,9 +74,9 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> audit_service_pb2.ListEventsResponse:
         """A page. It ends early when its entries are large; then too the token leads on."""
-        tenant, approval_id = identity.current().tenant, request.approval_id
-        from_index = request.from_index
-        listing = Listing(_LIST_EVENTS, tenant, approval_id=approval_id)
+        tenant, approval_id = identity.current().tenant, request.filter.approval_id
+        from_index = request.filter.from_log_index
+        listing = Listing(_LIST_EVENTS, tenant, approval_id=approval_id, from_index=from_index)
         if request.page_token:
             from_index = listing.position(request.page_token, number)
         limit = capped(request.page_size, DEFAULT_PAGE, MAX_PAGE)
@@ -98,7 +98,8 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> AsyncIterator[audit_service_pb2.TailEventsResponse]:
         """History, then the live log, until the caller goes away."""
-        async with aclosing(self._stream.follow(identity.current().tenant, request.from_index)) as batches:
+        tenant = identity.current().tenant
+        async with aclosing(self._stream.follow(tenant, request.from_log_index)) as batches:
             async for batch in batches:
                 yield audit_service_pb2.TailEventsResponse(entries=batch.items, size=batch.end)
 
@@ -118,7 +119,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> audit_service_pb2.GetInclusionProofResponse:
         """That an entry is in the log."""
-        proof = await self._proofs.inclusion(identity.current().tenant, request.index, request.size)
+        proof = await self._proofs.inclusion(identity.current().tenant, request.log_index, request.size)
         return audit_service_pb2.GetInclusionProofResponse(
             leaf_hash=proof.leaf_hash,
             size=proof.size,
@@ -176,7 +177,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         context: object,
     ) -> AsyncIterator[audit_service_pb2.ExportEventsResponse]:
         """All entries up to the newest checkpoint."""
-        tenant, following = identity.current().tenant, request.from_index
+        tenant, following = identity.current().tenant, request.from_log_index
         note, size = await self._proofs.checkpoint(tenant)
         check_reach(following, size)
         header = proof_pb2.ExportHeader(checkpoint=note, keys=self._vkeys(tenant))

@@ -76,7 +76,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
         context: object,
     ) -> service_pb.GetDeliveryResponse:
         """One delivery of the caller's tenant."""
-        delivery = await self._store.get(identity.current().tenant, str(UUID(request.id)))
+        delivery = await self._store.get(identity.current().tenant, str(UUID(request.notification_id)))
         return service_pb.GetDeliveryResponse(delivery=_delivery(delivery))
 
     async def ListDeliveries(
@@ -86,7 +86,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
     ) -> service_pb.ListDeliveriesResponse:
         """A page, newest first; one more row than asked for tells whether there is another."""
         tenant = identity.current().tenant
-        approval_id = str(UUID(request.approval_id)) if request.approval_id else ""
+        approval_id = str(UUID(request.filter.approval_id)) if request.filter.approval_id else ""
         before = None
         listing = Listing(_LIST_DELIVERIES, tenant, approval_id=approval_id)
         if request.page_token:
@@ -108,21 +108,21 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
         request: service_pb.SubscribeRequest,
         context: object,
     ) -> AsyncIterator[service_pb.SubscribeResponse]:
-        """History after the cursor, then live."""
+        """History from the cursor on, then live."""
         principal = identity.current()
         tenant = principal.tenant
         recipient = None if principal.sees_all else principal.subject
         follower = self._stream.follow(
-            tenant, request.after_cursor + 1, lambda cursor: self._store.read(tenant, cursor, recipient)
+            tenant, max(request.from_cursor, 1), lambda cursor: self._store.read(tenant, cursor, recipient)
         )
         async with aclosing(follower) as batches:
             async for batch in batches:
                 for notification in batch.items:
                     yield service_pb.SubscribeResponse(
-                        notification=_notification(notification), cursor=notification.cursor
+                        notification=_notification(notification), next_cursor=notification.cursor + 1
                     )
                 if not batch.items:
-                    yield service_pb.SubscribeResponse(cursor=batch.next - 1)
+                    yield service_pb.SubscribeResponse(next_cursor=batch.next)
 
 
 def _payload(request: service_pb.SendNotificationRequest) -> domain.Payload:
@@ -135,7 +135,7 @@ def _payload(request: service_pb.SendNotificationRequest) -> domain.Payload:
         subject_id=request.subject_id,
         reason=request.reason,
         tier=request.tier,
-        due=_due(request.due) if request.HasField("due") else None,
+        due=_due(request.due_time) if request.HasField("due_time") else None,
         state=_STATES.get(request.state),
         approver=request.approver,
     )
@@ -146,7 +146,8 @@ def _due(timestamp: Timestamp) -> datetime:
         return timestamp.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise InvalidArgument(
-            "due is not a time", violations=[FieldViolation("due", "must lie in the years 1 to 9999")]
+            "due_time is not a time",
+            violations=[FieldViolation("due_time", "must lie in the years 1 to 9999")],
         ) from None
 
 
@@ -164,7 +165,7 @@ def _delivery(delivery: domain.Delivery) -> pb.Delivery:
 def _notification(notification: domain.Notification) -> pb.Notification:
     payload = notification.payload
     return pb.Notification(
-        id=notification.id,
+        notification_id=notification.id,
         cursor=notification.cursor,
         kind=_KINDS_OUT[payload.kind],
         approval_id=payload.approval_id,
@@ -173,7 +174,7 @@ def _notification(notification: domain.Notification) -> pb.Notification:
         recipient=payload.recipient,
         reason=payload.reason,
         tier=payload.tier,
-        due=_timestamp(payload.due),
+        due_time=_timestamp(payload.due),
         state=event_pb2.STATE_UNSPECIFIED if payload.state is None else _STATES_OUT[payload.state],
         approver=payload.approver,
         create_time=_timestamp(notification.create_time),

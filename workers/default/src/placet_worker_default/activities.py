@@ -78,13 +78,15 @@ class DefaultActivities:
                 # The channel refuses this recipient for good: a result, because a retry cannot help.
                 metadata = refused.metadata
                 return NotifyResult(
-                    notification_id=metadata.get("id", ""),
+                    notification_id=metadata.get("notification_id", ""),
                     delivered=False,
                     channel=metadata.get("channel", ""),
                 )
         delivery = response.delivery
         channel = notification_pb2.Channel.Name(delivery.channel).removeprefix("CHANNEL_").lower()
-        return NotifyResult(notification_id=delivery.notification.id, delivered=True, channel=channel)
+        return NotifyResult(
+            notification_id=delivery.notification.notification_id, delivered=True, channel=channel
+        )
 
 
 def _notification(step: NotifyInput) -> notification_service_pb2.SendNotificationRequest:
@@ -103,6 +105,6 @@ def _notification(step: NotifyInput) -> notification_service_pb2.SendNotificatio
         state=event_pb2.State.Value(f"STATE_{step.state}"),
         approver=step.approver,
     )
-    if step.due is not None:
-        request.due.FromDatetime(step.due)
+    if step.due_time is not None:
+        request.due_time.FromDatetime(step.due_time)
     return request

@@ -8,7 +8,7 @@ from typing import Final
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from placet.audit.v1.audit_service_pb2 import ListEventsRequest, ListEventsResponse
+from placet.audit.v1.audit_service_pb2 import EventFilter, ListEventsRequest, ListEventsResponse
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_domain.events import Body, Event
@@ -84,7 +84,9 @@ class MlActivities:
         self, tenant: str, *, approval_id: str = "", from_index: int = 0, page_token: str = ""
     ) -> ListEventsResponse:
         request = ListEventsRequest(
-            approval_id=approval_id, from_index=from_index, page_token=page_token, page_size=self._page_size
+            filter=EventFilter(approval_id=approval_id, from_log_index=from_index),
+            page_token=page_token,
+            page_size=self._page_size,
         )
         with one_call(tenant):
             return await self._audit.ListEvents(request, timeout=PAGE_TIMEOUT)

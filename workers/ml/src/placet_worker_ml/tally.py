@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from placet_domain.events import (
-    AiResult,
     Body,
     Decided,
     PreScreened,
@@ -77,7 +76,7 @@ class Tally:
             self._open[approval_id] = _Request(body.policy)
             if len(self._open) > self._remembered:
                 self._open.popitem(last=False)
-        elif isinstance(body, PreScreened) and body.result is AiResult.DECIDED and approval_id in self._open:
+        elif isinstance(body, PreScreened) and body.risk is not None and approval_id in self._open:
             request = self._open[approval_id]
             request.version = (body.model, body.prompt_digest)
             request.score = round(body.risk * SCORE_STEPS)

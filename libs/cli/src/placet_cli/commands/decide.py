@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1 import approval_pb2
 from placet_cli.commands.options import Id, command
 from placet_cli.contents import check_digest
 from placet_cli.formatting import clean, sentence, warnings
@@ -49,7 +49,7 @@ async def decide(
     request: Id,
     verdict: Annotated[Verdict, typer.Argument(metavar="VERDICT", help="approve or reject.")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; needed to reject.")] = "",
-    decision_id: Annotated[
+    command_id: Annotated[
         str, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
     ] = "",
     yes: Annotated[
@@ -57,7 +57,7 @@ async def decide(
     ] = False,
 ) -> None:
     """Decide a request that you were asked to decide."""
-    command_id = decision_id or str(uuid.uuid4())
+    command_id = command_id or str(uuid.uuid4())
     async with session.client() as client:
         approval_id = await session.resolve(client, request)
         # As whoever runs the stack: somebody who was not asked shall hear just that.
@@ -78,11 +78,11 @@ async def decide(
                     verdict.value,
                     reason=reason,
                     shown=_told(approval),
-                    decision_id=command_id,
+                    command_id=command_id,
                 )
         except PermissionDenied as error:
             raise _not_theirs(session, error, approval, verdict) from error
-        again = ["decide", approval_id, verdict.value, "--decision-id", command_id]
+        again = ["decide", approval_id, verdict.value, "--command-id", command_id]
         await _tell_effect(session, client, approval_id, answer, _with_reason(again, reason))
 
 
@@ -104,8 +104,13 @@ def _not_theirs(
     people = [one for one in approval.asked if one.lower() != session.who.lower()]
     if error.reason not in ("NOT_ASKED", "SELF_APPROVAL") or not people:
         return error
-    steps = [f"placet decide {short(approval.id)} {verdict.value} --as {shlex.quote(one)}" for one in people]
-    return Problem(error.message.strip().rstrip("."), tries=(*steps, f"placet show {short(approval.id)}"))
+    steps = [
+        f"placet decide {short(approval.approval_id)} {verdict.value} --as {shlex.quote(one)}"
+        for one in people
+    ]
+    return Problem(
+        error.message.strip().rstrip("."), tries=(*steps, f"placet show {short(approval.approval_id)}")
+    )
 
 
 async def cancel(
@@ -134,7 +139,7 @@ async def _tell_effect(
     session: Session,
     client: PlacetClient,
     approval_id: str,
-    answer: approval_service_pb2.SubmitDecisionResponse | approval_service_pb2.CancelApprovalResponse,
+    answer: approval_pb2.CommandResult,
     again: str,
 ) -> None:
     effective = answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
@@ -144,7 +149,7 @@ async def _tell_effect(
         approval = await client.get(approval_id, min_log_index=answer.log_index)
         session.screen.paragraph(sentence(approval), "bold")
     else:
-        session.screen.paragraph("Received and durable, but not judged yet. What became of it:")
+        session.screen.paragraph("Received and durable, but not processed yet. Its result:")
         session.screen.say(f"  {session.again(again)}", "cyan")
         session.screen.say(f"  {session.again(f'placet show {short(approval_id)}')}", "cyan")
     if not effective:

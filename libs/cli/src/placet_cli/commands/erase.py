@@ -66,21 +66,24 @@ async def erase(
             return
         if not yes:
             _confirm()
-        answer = await client.erase(approval.id, reason=reason, before_retention=before_retention)
+        answer = await client.erase(approval.approval_id, reason=reason, before_retention=before_retention)
         if session.json:
             session.screen.json(answer)
             return
-        erased = await client.get(approval.id, min_log_index=answer.log_index)
+        erased = await client.get(approval.approval_id, min_log_index=answer.log_index)
     session.screen.paragraph(erasure_sentence(erased), "bold")
-    session.screen.say(f"  {session.again(f'placet show {short(approval.id)}')}", "cyan")
+    session.screen.say(f"  {session.again(f'placet show {short(approval.approval_id)}')}", "cyan")
 
 
 def _check_closed(approval: approval_pb2.Approval) -> None:
     """Raises Problem before anything is asked; the service would refuse it too."""
     if not approval.HasField("outcome"):
         raise Problem(
-            f"request {short(approval.id)} is open, and only a closed one can be erased",
-            tries=(f"placet cancel {short(approval.id)}", f"placet show {short(approval.id)}"),
+            f"request {short(approval.approval_id)} is open, and only a closed one can be erased",
+            tries=(
+                f"placet cancel {short(approval.approval_id)}",
+                f"placet show {short(approval.approval_id)}",
+            ),
         )
 
 
@@ -127,7 +130,7 @@ def _confirm() -> None:
 
 def _as_json(approval: approval_pb2.Approval) -> dict[str, object]:
     return {
-        "id": approval.id,
+        "id": approval.approval_id,
         "title": approval.title,
         "closed": approval.HasField("outcome"),
         "erased": approval.HasField("erasure"),

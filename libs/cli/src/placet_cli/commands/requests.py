@@ -126,7 +126,7 @@ async def request(
         session.screen.json(approval)
     elif session.json:
         answer = approval_service_pb2.RequestApprovalResponse(
-            id=accepted.id, content_digest=accepted.content_digest, log_index=accepted.log_index
+            approval_id=accepted.id, content_digest=accepted.content_digest, log_index=accepted.log_index
         )
         session.screen.json(answer)
     elif wait:
@@ -148,9 +148,9 @@ async def _settled(client: PlacetClient, approval_id: str, log_index: int) -> ap
 
 
 def _tell_accepted(session: Session, approval: approval_pb2.Approval) -> None:
-    screen, which = session.screen, short(approval.id)
+    screen, which = session.screen, short(approval.approval_id)
     screen.say(f"Asked: {clean(approval.title)}", "bold")
-    screen.say(approval.id)
+    screen.say(approval.approval_id)
     screen.paragraph(sentence(approval))
     screen.say()
     for person in approval.asked:
@@ -196,7 +196,7 @@ async def list_requests(
 def _list_line(approval: approval_pb2.Approval, now: datetime) -> tuple[str, ...]:
     who = approval.outcome.approver if approval.HasField("outcome") else " ".join(approval.asked[-1:])
     return (
-        short(approval.id),
+        short(approval.approval_id),
         state_name(approval.state),
         approval.policy,
         named(approval.title),
@@ -221,7 +221,10 @@ async def show(
         approval = await client.get(await session.resolve(client, request))
         if content or output:
             tell_content(
-                session, approval, await client.get_content(approval.id, approval.content_digest), output
+                session,
+                approval,
+                await client.get_content(approval.approval_id, approval.content_digest),
+                output,
             )
         elif session.json:
             session.screen.json(approval)
@@ -233,7 +236,7 @@ def tell(screen: Screen, approval: approval_pb2.Approval) -> None:
     """A request as `placet show` tells it."""
     screen.say(named(approval.title), "bold")
     priority = event_pb2.Priority.Name(approval.priority).removeprefix("PRIORITY_").lower()
-    facts = [approval.id, f"policy {approval.policy}", priority]
+    facts = [approval.approval_id, f"policy {approval.policy}", priority]
     screen.say(" · ".join([*facts, *([clean(approval.subject_id)] if approval.subject_id else [])]), "dim")
     screen.say(f"asked {point(approval.create_time)} by {named(approval.requester)}", "dim")
     if approval.labels:
@@ -280,7 +283,7 @@ async def watch(
             from_index = approval.path[0].index if approval.path else 0
     async with session.client(patience=math.inf) as client:
         async for change in client.watch(from_log_index=from_index):
-            if only is not None and change.approval.id != only:
+            if only is not None and change.approval.approval_id != only:
                 continue
             _tell_change(session, change, alone=only is not None)
             if session.screen.unread:
@@ -296,6 +299,6 @@ def _tell_change(
         session.screen.json(change, one_line=True)
         return
     approval = change.approval
-    told = row(change.entry, approval.deadline if approval.HasField("deadline") else None)
+    told = row(change.entry, approval.deadline_time if approval.HasField("deadline_time") else None)
     elapsed = since(approval.create_time.ToDatetime(tzinfo=UTC), told.time) if alone else None
-    session.screen.event(elapsed, told, label=short(approval.id))
+    session.screen.event(elapsed, told, label=short(approval.approval_id))

@@ -41,7 +41,7 @@ async def tail(
     if about:
         async with session.client() as client:
             approval = await client.get(await session.resolve(client, about))
-        only = approval.id
+        only = approval.approval_id
         if from_index is None:
             from_index = approval.path[0].index
     async with session.channel("audit") as channel:
@@ -56,7 +56,9 @@ async def tail(
 
 
 async def _print_range(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceStub, start: int) -> None:
-    request = audit_service_pb2.ListEventsRequest(from_index=start, page_size=1000)
+    request = audit_service_pb2.ListEventsRequest(
+        filter=audit_service_pb2.EventFilter(from_log_index=start), page_size=1000
+    )
     while True:
         page = await stub.ListEvents(request)
         for entry in page.entries:
@@ -71,7 +73,7 @@ async def _follow(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceSt
     following, waits = start, pauses()
     while True:
         try:
-            async for some in stub.TailEvents(audit_service_pb2.TailEventsRequest(from_index=following)):
+            async for some in stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=following)):
                 waits = pauses()
                 for entry in some.entries:
                     printer.entry(entry)

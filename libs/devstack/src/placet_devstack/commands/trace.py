@@ -88,8 +88,8 @@ async def _traced_request(session: Session, request: str) -> approval_pb2.Approv
         approval = await client.get(await session.resolve(client, request))
     if not approval.trace_id:
         raise Problem(
-            f"request {short(approval.id)} was not traced",
+            f"request {short(approval.approval_id)} was not traced",
             "its caller sent no trace, or sampling left it out",
-            tries=(f"placet show {short(approval.id)}",),
+            tries=(f"placet show {short(approval.approval_id)}",),
         )
     return approval

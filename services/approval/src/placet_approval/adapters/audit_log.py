@@ -57,7 +57,9 @@ class AuditLog:
         token = ""
         while True:
             request = audit_service_pb2.ListEventsRequest(
-                approval_id=approval_id, page_size=PAGE, page_token=token
+                filter=audit_service_pb2.EventFilter(approval_id=approval_id),
+                page_size=PAGE,
+                page_token=token,
             )
             with acting_for(tenant):
                 response = await self._stub.ListEvents(request, timeout=timeout)
@@ -69,7 +71,7 @@ class AuditLog:
     async def tail(self, tenant: str, from_index: int) -> AsyncGenerator[Batch[event_pb2.LogEntry], None]:
         """Every entry from an index on, as it becomes durable, until the stream breaks."""
         with acting_for(tenant):
-            call = self._stub.TailEvents(audit_service_pb2.TailEventsRequest(from_index=from_index))
+            call = self._stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=from_index))
         following = from_index
         try:
             async for response in call:

@@ -15,7 +15,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from placet_domain.commands import Command
+from placet_domain.commands import BaseCommand
 from placet_rpc import deadlines
 from placet_rpc.errors import Internal, PlacetError, Unavailable
 from placet_workflows.activity_types import ApprovalInput
@@ -76,7 +76,7 @@ class Workflows:
             except WorkflowAlreadyStartedError:
                 return
 
-    async def command(self, approval_id: str, command: Command) -> None:
+    async def command(self, approval_id: str, command: BaseCommand) -> None:
         """Brings a command to a request's workflow; durable once this returns. Raises NoSuchWorkflow."""
         async with _answering():
             try:

@@ -1,10 +1,9 @@
-"""Accepting a request: store it, log it, start it, in this order, so that nothing is accepted that is not
-recorded. Each step may be done again; a crash in between is mended by the caller's retry or the sweeper."""
+"""Intake of a request: store it, log it, start it, in this order, so that nothing is accepted that is not
+recorded. Each step may be done again; a crash in between is mended by the caller's retry or by recovery."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,13 +14,14 @@ from placet_approval.content.errors import Unreadable
 from placet_approval.content.extraction import Extracted
 from placet_approval.content.extractor import Extractor
 from placet_approval.intake.start import Starter
-from placet_approval.intake.validation import Asking, check
+from placet_approval.intake.validation import RequestRules, check
 from placet_approval.projection.projections import Projections
+from placet_approval.store.policies import PolicyStore, StoredPolicy
 from placet_approval.store.requests import Content, Request, RequestStore
 from placet_approval.store.view import ViewStore
+from placet_domain.events import Assignment
 from placet_domain.ids import approval_id
-from placet_domain.policy import Policy
-from placet_rpc.errors import AlreadyExists, FieldViolation, InvalidArgument
+from placet_rpc.errors import AlreadyExists, FieldViolation, InvalidArgument, Unimplemented
 from placet_rpc.identity import Principal, actor_of
 from placet_telemetry import current_traceparent
 
@@ -30,13 +30,13 @@ from placet_telemetry import current_traceparent
 class Accepted:
     """A request that is in the log and started."""
 
-    id: str
+    approval_id: str
     content_digest: bytes
     log_index: int
 
 
 class Intake:
-    """Takes requests in."""
+    """Accepts requests."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Intake:
         projections: Projections,
         log: AuditLog,
         starter: Starter,
-        policies: Mapping[str, Policy],
+        policies: PolicyStore,
         clock_scale: float,
     ) -> None:
         self._requests = requests
@@ -54,8 +54,6 @@ class Intake:
         self._log = log
         self._starter = starter
         self._policies = policies
-        # They do not change while this runs, and writing one out takes longer than storing a request.
-        self._bodies = {name: policy.canonical() for name, policy in policies.items()}
         self._clock_scale = clock_scale
         self._extractor = Extractor()
 
@@ -64,22 +62,19 @@ class Intake:
     ) -> Accepted:
         """Accepts a request, or finds the one that the same call made before.
 
-        Raises InvalidArgument, AlreadyExists (ID_REUSED), Unavailable.
+        Raises InvalidArgument, Unimplemented (KIND_NOT_SERVED), AlreadyExists (ID_REUSED), Unavailable.
         """
+        check_served(message.WhichOneof("payload"))
         its_id = approval_id(principal.tenant, principal.subject, message.request_id)
-        digest = hashlib.sha256(message.content.body).digest()
-        payload_digest = _payload_digest(message, digest)
-        request, is_new = await self._stored(message, principal, its_id, payload_digest)
-        if request.payload_digest != payload_digest:
-            raise AlreadyExists(
-                f"request_id {message.request_id} was used for another request; use a new one",
-                reason="ID_REUSED",
-                metadata={"request_id": message.request_id},
-            )
+        content_digest = hashlib.sha256(message.content.body).digest()
+        request_digest = _request_digest(message, content_digest)
+        request, is_new = await self._stored(message, principal, its_id, request_digest)
+        if request.payload_digest != request_digest:
+            raise _id_reused(message.request_id)
         # A tenant's first request begins its projection, so that its view follows its log from now on.
         self._projections.of(principal.tenant).expect(its_id, request.labels)
         log_index = await (self._log_and_start(request, is_new=True) if is_new else self.go_on(request))
-        return Accepted(its_id, digest, log_index)
+        return Accepted(its_id, content_digest, log_index)
 
     async def go_on(self, request: Request) -> int:
         """Logs and starts a request that was stored earlier, unless it is under way; the index of
@@ -92,7 +87,10 @@ class Intake:
     async def _log_and_start(self, request: Request, is_new: bool) -> int:
         event = event_pb2.Event.FromString(request.received)
         stored = await self._log.append_first(request.tenant, request.approval_id, event)
-        # With more in the log, its workflow has begun; that it still runs is the care of the reviver.
+        if stored[0].entry.event.received.request_digest != request.payload_digest:
+            # The log has another request under this id: this database was lost or restored meanwhile.
+            raise _id_reused(event.cause_id)
+        # With more in the log, its workflow has begun; whether it still runs is for recovery to see.
         if len(stored) == 1 and is_new:
             await self._starter.start(request, stored[0])
         elif len(stored) == 1:
@@ -104,38 +102,41 @@ class Intake:
         message: approval_service_pb2.RequestApprovalRequest,
         principal: Principal,
         its_id: str,
-        payload_digest: bytes,
+        request_digest: bytes,
     ) -> tuple[Request, bool]:
-        """The request as it is stored now, and whether it was stored by this call."""
+        """The request as it is stored now, and whether this call stored it."""
         try:
-            request, its_content = await self._understood(message, principal, its_id, payload_digest)
+            request, its_content = await self._checked(message, principal, its_id, request_digest)
         except InvalidArgument:
-            # What was once in order stays accepted, though its deadline has passed or its policy is gone.
+            # A request that was once accepted stays so, though its deadline has passed or its policy is gone.
             earlier = await self._requests.get(principal.tenant, its_id)
             if earlier is None:
                 raise
             return earlier, False
         return await self._requests.insert(request, its_content)
 
-    async def _understood(
+    async def _checked(
         self,
         message: approval_service_pb2.RequestApprovalRequest,
         principal: Principal,
         its_id: str,
-        payload_digest: bytes,
+        request_digest: bytes,
     ) -> tuple[Request, Content]:
-        """What the call asks for. Raises InvalidArgument."""
-        policy = check(_asking(message, principal), self._policies, datetime.now(UTC))
+        """The request and its content. Raises InvalidArgument."""
+        current = self._policies.current
+        known = {name: one.policy for name, one in current.items()}
+        policy = current[check(_rules_of(message, principal), known, datetime.now(UTC)).name]
         extracted = await _extract(self._extractor, message)
         now = datetime.now(UTC)
         received = self._received(message, principal, policy, now)
+        received.received.request_digest = request_digest
         request = Request(
             tenant=principal.tenant,
             approval_id=its_id,
-            payload_digest=payload_digest,
+            payload_digest=request_digest,
             received=received.SerializeToString(deterministic=True),
             processed=extracted.processed.model_dump_json(),
-            policy=self._bodies[policy.name],
+            policy_digest=policy.digest,
             labels=dict(message.labels),
             create_time=now,
         )
@@ -151,26 +152,30 @@ class Intake:
         self,
         message: approval_service_pb2.RequestApprovalRequest,
         principal: Principal,
-        policy: Policy,
+        policy: StoredPolicy,
         now: datetime,
     ) -> event_pb2.Event:
         received = event_pb2.Received(
-            kind=message.kind or event_pb2.REQUEST_KIND_APPROVAL,
+            kind=event_pb2.REQUEST_KIND_APPROVAL,
             title=event_pb2.Erasable(value=message.title),
             subject_id=message.subject_id,
             priority=message.priority or event_pb2.PRIORITY_NORMAL,
-            policy=policy.name,
-            policy_version=policy.version,
-            policy_digest=hashlib.sha256(self._bodies[policy.name]).digest(),
+            policy=policy.policy.name,
+            policy_version=policy.policy.version,
+            policy_digest=policy.digest,
             content_digest=hashlib.sha256(message.content.body).digest(),
             content_size=len(message.content.body),
             media_type=message.content.media_type,
-            required_approver=event_pb2.Erasable(value=message.required_approver),
-            manager_approver=event_pb2.Erasable(value=message.manager_approver),
+            assignments=[
+                event_pb2.Assignment(
+                    slot=one.slot, people=[event_pb2.Erasable(value=person) for person in one.people]
+                )
+                for one in message.assignments
+            ],
             clock_scale=self._clock_scale,
         )
-        if message.HasField("deadline"):
-            received.deadline.CopyFrom(message.deadline)
+        if message.HasField("deadline_time"):
+            received.deadline_time.CopyFrom(message.deadline_time)
         event = event_pb2.Event(
             actor=actor_of(principal),
             cause_id=message.request_id,
@@ -181,27 +186,48 @@ class Intake:
         return event
 
 
-def _asking(message: approval_service_pb2.RequestApprovalRequest, principal: Principal) -> Asking:
-    return Asking(
+def check_served(kind: str | None) -> None:
+    """Raises Unimplemented for a kind of request or answer that is in the contract only."""
+    if kind != "approval":
+        name = (kind or "unspecified").upper()
+        raise Unimplemented(
+            f"requests of kind {name} are not served yet; only APPROVAL is",
+            reason="KIND_NOT_SERVED",
+            metadata={"kind": name},
+        )
+
+
+def _id_reused(request_id: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"request_id {request_id} was used for another request; use a new one",
+        reason="ID_REUSED",
+        metadata={"request_id": request_id},
+    )
+
+
+def _rules_of(message: approval_service_pb2.RequestApprovalRequest, principal: Principal) -> RequestRules:
+    return RequestRules(
         requester=principal.subject,
         policy=message.policy,
-        required_approver=message.required_approver,
-        manager_approver=message.manager_approver,
-        deadline=_deadline(message),
+        assignments=[
+            Assignment(slot=one.slot, people=tuple(one.people), groups=tuple(one.groups))
+            for one in message.assignments
+        ],
+        deadline_time=_deadline(message),
     )
 
 
 def _deadline(message: approval_service_pb2.RequestApprovalRequest) -> datetime | None:
-    if not message.HasField("deadline"):
+    if not message.HasField("deadline_time"):
         return None
     try:
-        return message.deadline.ToDatetime(tzinfo=UTC)
+        return message.deadline_time.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
-        violation = FieldViolation("deadline", "is not a time between the years 1 and 9999")
-        raise InvalidArgument(f"deadline {violation.description}", violations=[violation]) from error
+        violation = FieldViolation("deadline_time", "is not a time between the years 1 and 9999")
+        raise InvalidArgument(f"deadline_time {violation.description}", violations=[violation]) from error
 
 
-def _payload_digest(message: approval_service_pb2.RequestApprovalRequest, content_digest: bytes) -> bytes:
+def _request_digest(message: approval_service_pb2.RequestApprovalRequest, content_digest: bytes) -> bytes:
     """SHA-256 of the message, its content by digest. One UUID may be written in two ways."""
     copy = approval_service_pb2.RequestApprovalRequest()
     copy.CopyFrom(message)

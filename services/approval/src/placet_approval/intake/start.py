@@ -10,11 +10,11 @@ from opentelemetry import context as otel_context
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.temporal import Workflows
 from placet_approval.projection.fold import folded
-from placet_approval.store.pending_commands import Notes
+from placet_approval.store.pending_commands import PendingCommands
+from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import Request
 from placet_domain.commands import Command
 from placet_domain.events import LogEntry, Processed
-from placet_domain.policy import Policy
 from placet_mapping import from_proto
 from placet_telemetry import context_from
 from placet_workflows.activity_types import ApprovalInput
@@ -23,9 +23,10 @@ from placet_workflows.activity_types import ApprovalInput
 class Starter:
     """Starts workflows."""
 
-    def __init__(self, workflows: Workflows, notes: Notes) -> None:
+    def __init__(self, workflows: Workflows, pending: PendingCommands, policies: PolicyStore) -> None:
         self._workflows = workflows
-        self._notes = notes
+        self._pending = pending
+        self._policies = policies
 
     async def start(self, request: Request, received: event_pb2.LogEntry) -> None:
         """Starts the workflow of a request that nobody could send a command yet. Raises what
@@ -35,26 +36,29 @@ class Starter:
     async def start_again(self, request: Request, path: Sequence[event_pb2.LogEntry]) -> None:
         """Starts the workflow of an open request, unless it runs. `path`: all that the log has of it.
 
-        The commands that were accepted and are not judged go with the start, in the order in which they
+        The commands that were accepted and are not processed go with the start, in the order in which they
         came: so no crash in between loses them, and no timer that is overdue goes before them. Raises what
         `Workflows.start` raises.
         """
-        await self._start(request, path, await self._notes.commands(request.tenant, request.approval_id))
+        await self._start(request, path, await self._pending.of_request(request.tenant, request.approval_id))
 
     async def _start(
         self, request: Request, path: Sequence[event_pb2.LogEntry], accepted: Sequence[Command] = ()
     ) -> None:
+        policy = await self._policies.by_digest(request.policy_digest)
+        if policy is None:
+            raise ValueError("its policy is not in this database any more")
         state = folded(path) if len(path) > 1 else None
-        judged = state.judged if state is not None else {}
+        processed = state.commands if state is not None else {}
         # Temporal forgets a workflow after its retention, and must not be asked to start a closed request's.
         with _in_trace_of(path[0].entry.event):
             await self._workflows.start(
                 ApprovalInput(
                     received=from_proto(path[0], LogEntry),
                     processed=Processed.model_validate_json(request.processed),
-                    policy=Policy.model_validate_json(request.policy),
+                    policy=policy.policy,
                     state=state,
-                    commands=tuple(command for command in accepted if command.id not in judged),
+                    commands=tuple(command for command in accepted if command.id not in processed),
                 )
             )
 

@@ -1,36 +1,38 @@
-"""What a request must satisfy before it is accepted."""
+"""Rules that a request must satisfy before it is accepted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from placet_domain.policy import Policy
+from placet_domain.events import Assignment
+from placet_domain.policy import MOST_PEOPLE, Policy
 from placet_rpc.errors import FieldViolation, InvalidArgument
 
 
 @dataclass(frozen=True)
-class Asking:
+class RequestRules:
     """The parts of a request that the rules look at."""
 
     requester: str
     policy: str
-    required_approver: str
-    manager_approver: str
-    deadline: datetime | None
+    assignments: Sequence[Assignment]
+    deadline_time: datetime | None
 
 
-def check(asking: Asking, policies: Mapping[str, Policy], now: datetime) -> Policy:
+def check(request: RequestRules, policies: Mapping[str, Policy], now: datetime) -> Policy:
     """The policy to follow. Raises InvalidArgument that names every field at fault."""
-    policy = policies.get(asking.policy)
-    violations = _deadline_violations(asking, now)
+    policy = policies.get(request.policy)
+    violations = list(_deadline_violations(request, now))
     if policy is None:
         known = ", ".join(sorted(policies))
-        unknown = f"there is no policy {asking.policy!r}; there are: {known}"
+        unknown = f"there is no policy {request.policy!r}; there are: {known}"
         violations.append(FieldViolation("policy", unknown))
     else:
-        violations += _approver_violations(asking, policy)
+        violations += _slot_violations(request, policy)
+        violations += _people_violations(request)
+        violations += _tier_violations(request, policy)
     if violations or policy is None:
         raise InvalidArgument(
             "; ".join(f"{one.field}: {one.description}" for one in violations), violations=violations
@@ -38,27 +40,55 @@ def check(asking: Asking, policies: Mapping[str, Policy], now: datetime) -> Poli
     return policy
 
 
-def _deadline_violations(asking: Asking, now: datetime) -> list[FieldViolation]:
-    if asking.deadline is None or asking.deadline > now:
-        return []
-    return [FieldViolation("deadline", "is past; it must lie in the future")]
+def _deadline_violations(request: RequestRules, now: datetime) -> Iterator[FieldViolation]:
+    if request.deadline_time is not None and request.deadline_time <= now:
+        yield FieldViolation("deadline_time", "is past; it must lie in the future")
 
 
-def _approver_violations(asking: Asking, policy: Policy) -> list[FieldViolation]:
-    violations = []
-    if not asking.required_approver:
-        violations.append(
-            FieldViolation("required_approver", f"is missing; policy {policy.name!r} asks somebody")
-        )
-    if policy.needs_manager and not asking.manager_approver:
-        violations.append(
-            FieldViolation("manager_approver", f"is missing; policy {policy.name!r} has a manager")
-        )
-    named = (("required_approver", asking.required_approver), ("manager_approver", asking.manager_approver))
-    violations += [
-        FieldViolation(field, "is the requester; four eyes are needed, so name somebody else")
-        for field, address in named
-        # Mail does not tell upper case from lower; the same person by another spelling is no second pair.
-        if address and address.casefold() == asking.requester.casefold()
-    ]
-    return violations
+def _slot_violations(request: RequestRules, policy: Policy) -> Iterator[FieldViolation]:
+    """Every slot of the policy is filled, once, and no other."""
+    named: set[str] = set()
+    for index, one in enumerate(request.assignments):
+        field = f"assignments[{index}].slot"
+        if one.slot in named:
+            yield FieldViolation(field, f"{one.slot!r} is named twice; name all its people together")
+        elif one.slot not in policy.slots:
+            slots = ", ".join(policy.slots) or "none"
+            yield FieldViolation(field, f"{one.slot!r} is no slot of policy {policy.name!r}; it has: {slots}")
+        named.add(one.slot)
+    for slot in policy.slots:
+        if slot not in named:
+            yield FieldViolation(
+                "assignments", f"slot {slot!r} is missing; policy {policy.name!r} asks whom it names"
+            )
+
+
+def _people_violations(request: RequestRules) -> Iterator[FieldViolation]:
+    for index, one in enumerate(request.assignments):
+        field = f"assignments[{index}]"
+        if one.groups:
+            yield FieldViolation(f"{field}.groups", "cannot be asked yet; name people")
+        if not one.people:
+            yield FieldViolation(f"{field}.people", "is empty; name somebody")
+        for number, person in enumerate(one.people):
+            if person.casefold() == request.requester.casefold():
+                yield FieldViolation(
+                    f"{field}.people[{number}]",
+                    "is the requester; four eyes are needed, so name somebody else",
+                )
+
+
+def _tier_violations(request: RequestRules, policy: Policy) -> Iterator[FieldViolation]:
+    for number, tier in enumerate(policy.tiers, 1):
+        people = tier.people(request.assignments)
+        place = f"tier {number} ({tier.name}) of policy {policy.name!r}"
+        if len(people) > MOST_PEOPLE:
+            yield FieldViolation(
+                "assignments", f"{place} would ask {len(people)} people; the most is {MOST_PEOPLE}"
+            )
+        if people and len(people) < tier.quorum:
+            yield FieldViolation(
+                "assignments", f"{place} needs {tier.quorum} approvals and asks {len(people)}"
+            )
+        if request.requester.casefold() in {target.casefold() for target in tier.fixed_people}:
+            yield FieldViolation("policy", f"{place} asks the requester; four eyes are needed")

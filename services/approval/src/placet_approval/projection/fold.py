@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
-from placet_approval.projection.present import people_asked, present
+from placet_approval.projection.present import present
 from placet_approval.store.erasure import erased_id, redact
+from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import Shown, ViewStore
 from placet_domain.events import LogEntry
+from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_mapping import from_proto
 
@@ -78,30 +80,37 @@ def fold_entry(state: ApprovalState, stored: event_pb2.LogEntry, before: BeforeF
 
 
 def shown_as(
-    state: ApprovalState, labels: Mapping[str, str], erasure: event_pb2.LogEntry | None = None
+    state: ApprovalState,
+    labels: Mapping[str, str],
+    policy: Policy | None,
+    erasure: event_pb2.LogEntry | None = None,
 ) -> Shown:
-    """A request in this state, as the view has it. `erasure`: see `present`."""
-    return Shown(present(state, labels, erasure), frozenset(people_asked(state)))
+    """A request in this state, as the view has it. `policy` and `erasure`: see `present`."""
+    return Shown(present(state, labels, policy, erasure), frozenset(state.asked))
 
 
 @dataclass(frozen=True)
 class _Known:
-    """A request's state, its labels, which are not in the log, and its last erasure."""
+    """A request's state; its labels and its policy's body, which are not in the log; and its last erasure."""
 
     state: ApprovalState
     labels: Mapping[str, str]
+    policy: Policy | None = None
     erasure: event_pb2.LogEntry | None = None
 
     @property
     def shown(self) -> Shown:
-        return shown_as(self.state, self.labels, self.erasure)
+        return shown_as(self.state, self.labels, self.policy, self.erasure)
 
 
 class LogFold:
     """Folds one tenant's entries in the order of the log, from any place in it."""
 
-    def __init__(self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore) -> None:
+    def __init__(
+        self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore, policies: PolicyStore
+    ) -> None:
         self._tenant = tenant
+        self._policies = policies
         self._log = log
         self._views = views
         self._requests = requests
@@ -150,8 +159,10 @@ class LogFold:
         if state.received is None:
             # There is no request to show.
             return
+        if stored.entry.number == 1:
+            known = replace(known, policy=await self._policy_of(state))
         self._keep(stored.entry.approval_id, known)
-        newly_asked = tuple(person for person in people_asked(state) if person not in asked)
+        newly_asked = tuple(person for person in state.asked if person not in asked)
         into.changes.append(Change(AppliedEvent(stored, known.shown), newly_asked))
 
     async def _erase(self, erasure: event_pb2.LogEntry, into: Folded) -> None:
@@ -162,7 +173,7 @@ class LogFold:
             redact(one)
         state = folded(path)
         if state is not None:
-            known = _Known(state, {}, erasure)
+            known = _Known(state, {}, await self._policy_of(state), erasure)
             self._keep(erased_id(erasure), known)
             into.changes.append(Change(AppliedEvent(erasure, known.shown), erases=True))
 
@@ -185,7 +196,14 @@ class LogFold:
         if len(path) < entry.number - 1:
             path = await self._log.events_of(self._tenant, entry.approval_id)
         state = folded(path[: entry.number - 1]) or ApprovalState()
-        return _Known(state, labels) if erasure is None else _Known(state, {}, erasure)
+        policy = await self._policy_of(state)
+        return _Known(state, labels if erasure is None else {}, policy, erasure)
+
+    async def _policy_of(self, state: ApprovalState) -> Policy | None:
+        """The request's policy; None where this database does not have it any more."""
+        digest = bytes.fromhex(state.received.policy_digest) if state.received is not None else b""
+        stored = await self._policies.by_digest(digest)
+        return None if stored is None else stored.policy
 
     def _keep(self, approval_id: str, known: _Known) -> None:
         if known.state.closed is not None and known.erasure is None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.content.warnings import TextWarning
-from placet_domain.machine import received_of
+from placet_domain.events import Assignment
+from placet_domain.policy import Policy
+from placet_domain.rules.builders import received_of
 from placet_domain.state import ApprovalState
 from placet_mapping import to_proto
 
@@ -15,13 +17,19 @@ TRACEPARENT_PARTS = 4
 
 
 def present(
-    state: ApprovalState, labels: Mapping[str, str], erasure: event_pb2.LogEntry | None = None
+    state: ApprovalState,
+    labels: Mapping[str, str],
+    policy: Policy | None = None,
+    erasure: event_pb2.LogEntry | None = None,
 ) -> approval_pb2.Approval:
-    """The Approval of `state`, without its path. `erasure`: the entry that says that it was erased, if one
-    does."""
+    """The Approval of `state` in the BASIC view.
+
+    `policy`: the request's own, for the tier that comes next. `erasure`: the entry that says that it was
+    erased.
+    """
     received = to_proto(received_of(state), event_pb2.Received)
     approval = approval_pb2.Approval(
-        id=state.approval_id,
+        approval_id=state.approval_id,
         kind=received.kind,
         title=received.title.value,
         subject_id=received.subject_id,
@@ -35,18 +43,19 @@ def present(
         content_digest=received.content_digest,
         media_type=received.media_type,
         content_size=received.content_size,
+        assignments=[_assignment(one) for one in received_of(state).assignments],
         waiting_for_approval=state.waiting_for_approval,
-        tier=state.tier,
-        tier_name=state.tier_opened.name if state.tier_opened else "",
-        asked=people_asked(state),
-        held=state.held.reason if state.held else "",
+        asked=state.asked,
+        paused_reason=state.paused.reason if state.paused else "",
         trace_id=trace_id(state.traceparent),
         last_number=state.last_number,
         log_index=state.log_index,
     )
-    if received.HasField("deadline"):
-        approval.deadline.CopyFrom(received.deadline)
-    _add_times(approval, state)
+    if received.HasField("deadline_time"):
+        approval.deadline_time.CopyFrom(received.deadline_time)
+    if state.create_time is not None:
+        approval.create_time.FromDatetime(state.create_time)
+    _add_tiers(approval, state, policy)
     if state.pre_screened is not None:
         approval.pre_screen.CopyFrom(to_proto(state.pre_screened, event_pb2.PreScreened))
     if state.decided is not None:
@@ -64,23 +73,45 @@ def present_warning(warning: TextWarning) -> approval_service_pb2.TextWarning:
     )
 
 
-def people_asked(state: ApprovalState) -> list[str]:
-    """Everyone who was asked, in order; those who were erased are nobody."""
-    return [person for person in state.asked if person]
-
-
 def trace_id(traceparent: str) -> str:
     """The trace id of a W3C traceparent (version-traceid-parentid-flags); empty when there is none."""
     parts = traceparent.split("-")
     return parts[1] if len(parts) == TRACEPARENT_PARTS else ""
 
 
-def _add_times(approval: approval_pb2.Approval, state: ApprovalState) -> None:
-    if state.create_time is not None:
-        approval.create_time.FromDatetime(state.create_time)
-    due = state.tier_opened.due if state.tier_opened else None
-    if due is not None and state.decided is None and state.fell_back is None:
-        approval.due.FromDatetime(due)
+def _assignment(assignment: Assignment) -> approval_pb2.Assignment:
+    # Erased people are nobody.
+    people = [person for person in assignment.people if person]
+    return approval_pb2.Assignment(slot=assignment.slot, people=people, groups=assignment.groups)
+
+
+def _add_tiers(approval: approval_pb2.Approval, state: ApprovalState, policy: Policy | None) -> None:
+    tier = state.open_tier
+    if tier is not None:
+        approval.current_tier.CopyFrom(
+            approval_pb2.TierStatus(
+                tier=tier.tier,
+                name=tier.name,
+                people=tier.people,
+                quorum=tier.quorum,
+                approvals=tier.approvals,
+            )
+        )
+        approval.current_tier.open_time.FromDatetime(tier.open_time)
+        if tier.due_time is not None:
+            approval.current_tier.due_time.FromDatetime(tier.due_time)
+    number = len(state.tiers) + 1
+    if policy is None or state.decided or state.fell_back or number > len(policy.tiers):
+        return
+    following = policy.tiers[number - 1]
+    approval.next_tier.CopyFrom(
+        approval_pb2.TierStatus(
+            tier=number,
+            name=following.name,
+            people=[person for person in following.people(received_of(state).assignments) if person],
+            quorum=following.quorum,
+        )
+    )
 
 
 def _outcome(state: ApprovalState) -> approval_pb2.Outcome:
@@ -94,11 +125,13 @@ def _outcome(state: ApprovalState) -> approval_pb2.Outcome:
         decision_type=message.decision_type,
         approver=decided.approver,
         on_behalf_of=decided.on_behalf_of,
-        tier=decided.tier,
         model=decided.model,
-        confidence=decided.confidence,
         reasoning=decided.reasoning,
     )
+    if decided.tier is not None:
+        outcome.tier = decided.tier
+    if decided.confidence is not None:
+        outcome.confidence = decided.confidence
     if state.decide_time is not None:
         outcome.decide_time.FromDatetime(state.decide_time)
     if state.closed is not None and state.closed.waited is not None:

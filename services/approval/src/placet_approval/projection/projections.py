@@ -11,6 +11,7 @@ from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.projection.fold import AppliedEvent
 from placet_approval.projection.projector import Projector
 from placet_approval.projection.watch_history import WatchHistory
+from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import VIEW, ViewStore
 from placet_logtail import Batch, Consumers, Listener, Listeners, LogTailer, wait_for
@@ -22,10 +23,12 @@ CURSOR_POLL = 0.02
 class Projection:
     """One tenant's: for those who wait."""
 
-    def __init__(self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore) -> None:
+    def __init__(
+        self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore, policies: PolicyStore
+    ) -> None:
         self._listeners: Listeners[AppliedEvent] = Listeners()
-        self._history = WatchHistory(tenant, log, views, requests)
-        self._projector = Projector(tenant, log, views, requests, self._listeners, self._history)
+        self._history = WatchHistory(tenant, log, views, requests, policies)
+        self._projector = Projector(tenant, log, views, requests, policies, self._listeners, self._history)
         self.tailer: LogTailer[event_pb2.LogEntry] = LogTailer(VIEW, tenant, log, self._projector)
 
     def listening(self, approval_id: str) -> AbstractContextManager[Listener[AppliedEvent]]:
@@ -66,10 +69,18 @@ class Projection:
 class Projections:
     """Those of all tenants."""
 
-    def __init__(self, log: AuditLog, views: ViewStore, requests: RequestStore, consumers: Consumers) -> None:
+    def __init__(
+        self,
+        log: AuditLog,
+        views: ViewStore,
+        requests: RequestStore,
+        policies: PolicyStore,
+        consumers: Consumers,
+    ) -> None:
         self._log = log
         self._views = views
         self._requests = requests
+        self._policies = policies
         self._consumers = consumers
         self._by_tenant: dict[str, Projection] = {}
 
@@ -77,7 +88,7 @@ class Projections:
         """A tenant's projection."""
         projection = self._by_tenant.get(tenant)
         if projection is None:
-            projection = Projection(tenant, self._log, self._views, self._requests)
+            projection = Projection(tenant, self._log, self._views, self._requests, self._policies)
             self._by_tenant[tenant] = projection
             self._consumers.add(projection.tailer)
         return projection

@@ -10,6 +10,7 @@ from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.projection.fold import AppliedEvent, Change, Folded, LogFold
 from placet_approval.projection.wait_spans import record_waits
 from placet_approval.projection.watch_history import WatchHistory
+from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import VIEW, Shown, ViewStore
 from placet_domain.events import LogEntry
@@ -32,13 +33,14 @@ class Projector:
         log: AuditLog,
         views: ViewStore,
         requests: RequestStore,
+        policies: PolicyStore,
         listeners: Listeners[AppliedEvent],
         history: WatchHistory,
     ) -> None:
         self._tenant = tenant
         self._log = log
         self._views = views
-        self._fold = LogFold(tenant, log, views, requests)
+        self._fold = LogFold(tenant, log, views, requests, policies)
         self._listeners = listeners
         self._history = history
         # What this process wrote the view up to, or read that it is; None where it does not lead.
@@ -86,7 +88,7 @@ class Projector:
         self._written = batch.next if leading else None
         applied = [change.applied for change in folded.changes]
         for one in applied:
-            self._listeners.publish(one.shown.approval.id, one)
+            self._listeners.publish(one.shown.approval.approval_id, one)
         self._history.publish(applied, batch.next)
 
     async def skip(self, position: int, entry: event_pb2.LogEntry, reason: str, *, leading: bool) -> None:
@@ -136,7 +138,7 @@ def _last_of_each(changes: Sequence[Change]) -> list[tuple[Shown, list[str]]]:
     latest: dict[str, tuple[Shown, list[str]]] = {}
     for change in changes:
         shown = change.applied.shown
-        _, asked = latest.get(shown.approval.id, (shown, []))
+        _, asked = latest.get(shown.approval.approval_id, (shown, []))
         asked = [] if change.erases else asked
-        latest[shown.approval.id] = (shown, [*asked, *change.newly_asked])
+        latest[shown.approval.approval_id] = (shown, [*asked, *change.newly_asked])
     return list(latest.values())

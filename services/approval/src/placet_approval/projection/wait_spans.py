@@ -16,18 +16,17 @@ def record_waits(before: ApprovalState, stored: LogEntry) -> None:
     decision that ended it, made in another trace, is linked.
     """
     event = stored.entry.event
-    opened, since = before.tier_opened, before.tier_open_time
-    waiting = opened is not None and since is not None and before.fell_back is None and before.decided is None
-    if not waiting or not isinstance(event.body, Decided | TimedOut) or opened is None or since is None:
+    tier = before.open_tier
+    if tier is None or not isinstance(event.body, Decided | TimedOut):
         return
     ended_by = "timeout" if isinstance(event.body, TimedOut) else event.body.source.lower()
     record_wait(
         get_tracer("placet.approval"),
-        f"wait for {opened.name}",
+        f"wait for {tier.name}",
         before.traceparent,
         f"{before.approval_id}/{stored.entry.number}",
-        since,
+        tier.open_time,
         event.time,
-        {"placet.approval_id": before.approval_id, "placet.tier": opened.tier, "placet.ended_by": ended_by},
+        {"placet.approval_id": before.approval_id, "placet.tier": tier.tier, "placet.ended_by": ended_by},
         [event.traceparent] if event.traceparent else [],
     )

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.projection.fold import AppliedEvent, LogFold
 from placet_approval.store.erasure import erased_id
+from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import ViewStore
 from placet_logtail import Batch, RecentItems, Wakeup, beyond_end, follow
@@ -19,11 +20,14 @@ PAGE = 500
 class WatchHistory:
     """One tenant's. The projector feeds it."""
 
-    def __init__(self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore) -> None:
+    def __init__(
+        self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore, policies: PolicyStore
+    ) -> None:
         self._tenant = tenant
         self._log = log
         self._views = views
         self._requests = requests
+        self._policies = policies
         self._recent: RecentItems[AppliedEvent] = RecentItems(RECENT)
         self._wakeup = Wakeup()
         self.wake = self._wakeup.wake
@@ -72,7 +76,9 @@ class WatchHistory:
 
     async def _stored(self, position: int) -> Batch[AppliedEvent]:
         stored, end = await self._views.events_from(self._tenant, position, PAGE)
-        folded = await LogFold(self._tenant, self._log, self._views, self._requests).take(stored)
+        folded = await LogFold(self._tenant, self._log, self._views, self._requests, self._policies).take(
+            stored
+        )
         following = stored[-1].index + 1 if len(stored) == PAGE else max(end, position)
         applied = [change.applied for change in folded.changes if change.applied.index < following]
         # While the view is behind what is kept, nothing more can be read; else that goes on from here.

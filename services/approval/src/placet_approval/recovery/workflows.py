@@ -9,7 +9,7 @@ from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.temporal import Workflows
 from placet_approval.intake.start import Starter
 from placet_approval.projection.fold import folded
-from placet_approval.store.pending_commands import Notes
+from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.requests import BEGINNING, Request, RequestStore
 from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
 
@@ -24,7 +24,7 @@ class Reviver:
     def __init__(
         self,
         requests: RequestStore,
-        notes: Notes,
+        pending: PendingCommands,
         log: AuditLog,
         workflows: Workflows,
         starter: Starter,
@@ -32,7 +32,7 @@ class Reviver:
     ) -> None:
         """Younger requests than `older_than` are not looked for: Temporal may not list them yet."""
         self._requests = requests
-        self._notes = notes
+        self._pending = pending
         self._log = log
         self._workflows = workflows
         self._starter = starter
@@ -64,7 +64,7 @@ class Reviver:
         look begins behind it, and the next round comes back to it.
         """
         before = datetime.now(UTC) - self._older_than
-        await self._notes.forget_closed(before)
+        await self._pending.forget_closed(before)
         found = await self._requests.open(self._place, before, AT_ONCE)
         running = await self._workflows.running([request.approval_id for request in found])
         for request in found:

@@ -9,7 +9,15 @@ import sqlalchemy as sa
 from google.protobuf.message import Message
 
 from placet.event.v1 import event_pb2
-from placet_approval.store.tables import command, content, request, view_asked, view_erasure, view_event
+from placet_approval.store.tables import (
+    command,
+    content,
+    request,
+    view_asked,
+    view_erasure,
+    view_event,
+    view_label,
+)
 from placet_storage import truncate_wal_after_commit
 
 NO_LABELS = "{}"
@@ -40,7 +48,7 @@ def _redact(message: Message) -> None:
 _TENANT, _ID = sa.bindparam("this_tenant", type_=sa.Text), sa.bindparam("this_id", type_=sa.Text)
 _DELETIONS = [
     sa.delete(table).where(table.c.tenant == _TENANT, table.c.approval_id == _ID)
-    for table in (content, command, view_asked)
+    for table in (content, command, view_asked, view_label)
 ]
 _OF_REQUEST = (request.c.tenant == _TENANT, request.c.approval_id == _ID)
 _RECEIVED = sa.select(request.c.received).where(*_OF_REQUEST)

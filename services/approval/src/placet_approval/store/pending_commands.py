@@ -1,120 +1,191 @@
-"""Commands that were answered ACCEPTED: noted until their request is closed at the latest, so that they are
-known, counted, and brought to a workflow that must begin again."""
+"""Commands that are on their way to a workflow: one row each, stored before the command is signalled.
+
+The row makes a command's id unique, counts the pending commands of each sender, and says whether the command
+must be signalled (again). A workflow that must be started again gets the command from it. It goes once the
+command has been processed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from placet_approval.store.tables import IS_OPEN, view, view_erasure
-from placet_approval.store.tables import command as noted_command
-from placet_domain.commands import Command
+from placet_approval.store.tables import IS_OPEN, request, view, view_erasure
+from placet_approval.store.tables import command as command_table
+from placet_domain.commands import BaseCommand, Command, command_from_json
+from placet_rpc.errors import AlreadyExists, ResourceExhausted
 from placet_storage import Database, truncate_wal_after_commit
 
-
-@dataclass(frozen=True)
-class Noted:
-    """A command that was answered ACCEPTED."""
-
-    command_id: str
-    # SHA-256 of the command. One id may be noted with two: the log tells which of them was judged.
-    digest: bytes
-    # Who sent it.
-    actor: str
+# Pending commands of one sender to one request. Temporal bounds a history at 10,000 signals.
+MOST_PENDING = 20
+# Time after which a command that was not processed may be signalled once more; doubled each time.
+SIGNAL_INTERVAL = timedelta(seconds=2)
 
 
-class Notes:
+class PendingCommands:
     """The queries. Each method is one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert = database.insert(noted_command).on_conflict_do_nothing()
 
-    async def add(
-        self, tenant: str, approval_id: str, command: Command, time: datetime, judged: Collection[str] = ()
+    async def claim(
+        self,
+        tenant: str,
+        approval_id: str,
+        command: BaseCommand,
+        now: datetime,
+        processed: Collection[str] = (),
     ) -> bool:
-        """Notes a command that was sent at `time` and is durable but not judged yet; forgets those that are
-        `judged` by now. False when it was noted before."""
-        keys = {"tenant": tenant, "approval_id": approval_id}
-        row = {
-            **keys,
-            "command_id": command.id,
-            "digest": bytes.fromhex(command.digest()),
-            "actor": command.actor.name,
-            "command": command.model_dump_json(),
-            "accept_time": time,
-        }
+        """Stores a command durably; True when the caller is to signal it: nobody did, or that is long ago.
+
+        Forgets those of `processed`, ids of commands of this request. Raises AlreadyExists (ID_REUSED) when
+        the id is pending with another payload, and ResourceExhausted (TOO_MANY_COMMANDS).
+        """
         return await self._database.transact(
-            _add, self._insert, row, keys, judged, operation="accept command"
+            _claim, tenant, approval_id, command, now, processed, operation="claim command"
         )
 
-    async def forget_closed(self, before: datetime) -> None:
-        """Forgets what was noted before a time for requests that the view shows as closed: whatever became of
-        it is in the log, where what people wrote can be erased. What was noted after that is erased."""
-        await self._database.transact(_forget_closed, before, operation="forget commands")
+    async def release(self, tenant: str, approval_id: str, command_id: str) -> None:
+        """Gives a claim back after the signal failed: whoever sends the command next signals it at once."""
+        await self._database.transact(_release, tenant, approval_id, command_id, operation="release command")
 
-    async def commands(self, tenant: str, approval_id: str) -> list[Command]:
-        """A request's noted commands, in the order in which they were accepted."""
+    async def has(self, tenant: str, approval_id: str, command_id: str) -> bool:
+        """Tells whether a command is pending."""
+        return await self._database.query(_has, tenant, approval_id, command_id, operation="get command")
+
+    async def of_request(self, tenant: str, approval_id: str) -> list[Command]:
+        """A request's pending commands, in the order in which they came."""
         return await self._database.query(_commands, tenant, approval_id, operation="get commands")
+
+    async def forget_closed(self, before: datetime) -> None:
+        """Forgets the commands, stored before a time, of requests that the view shows as closed: their
+        results are in the log, where what people wrote can be erased."""
+        await self._database.transact(_forget_closed, before, operation="forget commands")
 
 
 _OF_REQUEST = (
-    noted_command.c.tenant == sa.bindparam("tenant"),
-    noted_command.c.approval_id == sa.bindparam("approval_id"),
+    command_table.c.tenant == sa.bindparam("this_tenant"),
+    command_table.c.approval_id == sa.bindparam("this_id"),
 )
-_NOTED = sa.select(noted_command.c.command_id, noted_command.c.digest, noted_command.c.actor).where(
-    *_OF_REQUEST
+_OF_COMMAND = (*_OF_REQUEST, command_table.c.command_id == sa.bindparam("this_command"))
+# One claim at a time for each request: PostgreSQL waits for this row; SQLite has one writer anyway.
+_LOCK_REQUEST = (
+    sa.select(request.c.approval_id)
+    .where(request.c.tenant == sa.bindparam("this_tenant"), request.c.approval_id == sa.bindparam("this_id"))
+    .with_for_update()
 )
-_COMMANDS = sa.select(noted_command.c.command).where(*_OF_REQUEST).order_by(noted_command.c.accept_time)
-_FORGET = sa.delete(noted_command).where(
-    *_OF_REQUEST, noted_command.c.command_id.in_(sa.bindparam("judged", expanding=True))
+_ROWS = sa.select(
+    command_table.c.command_id,
+    command_table.c.digest,
+    command_table.c.actor,
+    command_table.c.signal_time,
+    command_table.c.signals,
+).where(*_OF_REQUEST)
+_INSERT = sa.insert(command_table)
+_SIGNAL = (
+    sa.update(command_table)
+    .where(*_OF_COMMAND)
+    .values(signal_time=sa.bindparam("now"), signals=command_table.c.signals + 1)
 )
-
-
-_FORGET_CLOSED = sa.delete(noted_command).where(
-    noted_command.c.accept_time < sa.bindparam("before", type_=noted_command.c.accept_time.type),
+_RELEASE = sa.update(command_table).where(*_OF_COMMAND).values(signal_time=None)
+_HAS = sa.select(command_table.c.command_id).where(*_OF_COMMAND)
+_COMMANDS = sa.select(command_table.c.command).where(*_OF_REQUEST).order_by(command_table.c.create_time)
+_FORGET = sa.delete(command_table).where(
+    *_OF_REQUEST, command_table.c.command_id.in_(sa.bindparam("processed", expanding=True))
+)
+_FORGET_CLOSED = sa.delete(command_table).where(
+    command_table.c.create_time < sa.bindparam("before", type_=command_table.c.create_time.type),
     sa.exists().where(
-        view.c.tenant == noted_command.c.tenant,
-        view.c.approval_id == noted_command.c.approval_id,
+        view.c.tenant == command_table.c.tenant,
+        view.c.approval_id == command_table.c.approval_id,
         ~IS_OPEN,
     ),
 )
 _FORGET_ERASED = _FORGET_CLOSED.where(
     sa.exists().where(
-        view_erasure.c.tenant == noted_command.c.tenant,
-        view_erasure.c.approval_id == noted_command.c.approval_id,
+        view_erasure.c.tenant == command_table.c.tenant,
+        view_erasure.c.approval_id == command_table.c.approval_id,
     )
 )
 
 
-def noted_in(connection: sa.Connection, tenant: str, approval_id: str) -> tuple[Noted, ...]:
-    """A request's noted commands, within a transaction."""
-    rows = connection.execute(_NOTED, {"tenant": tenant, "approval_id": approval_id})
-    return tuple(Noted(*row) for row in rows)
-
-
-def _add(
+def _claim(
     connection: sa.Connection,
-    insertion: sa.Insert,
-    row: dict[str, object],
-    keys: dict[str, str],
-    judged: Collection[str],
+    tenant: str,
+    approval_id: str,
+    command: BaseCommand,
+    now: datetime,
+    processed: Collection[str],
 ) -> bool:
-    is_new = connection.execute(insertion, row).rowcount > 0
-    if judged:
-        connection.execute(_FORGET, {**keys, "judged": sorted(judged)})
-    return is_new
+    this = {"this_tenant": tenant, "this_id": approval_id}
+    connection.execute(_LOCK_REQUEST, this)
+    rows = connection.execute(_ROWS, this).all()
+    done = sorted({row.command_id for row in rows} & set(processed))
+    if done:
+        connection.execute(_FORGET, {**this, "processed": done})
+    digest = bytes.fromhex(command.digest())
+    mine = next((row for row in rows if row.command_id == command.id), None)
+    if mine is not None:
+        if bytes(mine.digest) != digest:
+            raise id_reused(command)
+        interval = SIGNAL_INTERVAL * 2 ** min(mine.signals - 1, 30)
+        if mine.signal_time is not None and now - mine.signal_time < interval:
+            return False
+        connection.execute(_SIGNAL, {**this, "this_command": command.id, "now": now})
+        return True
+    pending = [row for row in rows if row.actor == command.actor.name and row.command_id not in done]
+    if len(pending) >= MOST_PENDING:
+        raise _too_many()
+    row = {
+        "tenant": tenant,
+        "approval_id": approval_id,
+        "command_id": command.id,
+        "digest": digest,
+        "actor": command.actor.name,
+        "command": command.model_dump_json(),
+        "create_time": now,
+        "signal_time": now,
+        "signals": 1,
+    }
+    connection.execute(_INSERT, row)
+    return True
+
+
+def id_reused(command: BaseCommand) -> AlreadyExists:
+    """The command's id was used for another."""
+    return AlreadyExists(
+        f"the id {command.id} was used for another command; use a new one",
+        reason="ID_REUSED",
+        metadata={"command_id": command.id},
+    )
+
+
+def _too_many() -> ResourceExhausted:
+    return ResourceExhausted(
+        f"{MOST_PENDING} of your commands to this request are not processed yet; ask for their results with "
+        "GetCommand, and send others when they are processed",
+        reason="TOO_MANY_COMMANDS",
+        metadata={"limit": str(MOST_PENDING)},
+    )
+
+
+def _release(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> None:
+    connection.execute(_RELEASE, {"this_tenant": tenant, "this_id": approval_id, "this_command": command_id})
+
+
+def _has(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> bool:
+    this = {"this_tenant": tenant, "this_id": approval_id, "this_command": command_id}
+    return connection.scalar(_HAS, this) is not None
+
+
+def _commands(connection: sa.Connection, tenant: str, approval_id: str) -> list[Command]:
+    rows = connection.execute(_COMMANDS, {"this_tenant": tenant, "this_id": approval_id})
+    return [command_from_json(body) for (body,) in rows]
 
 
 def _forget_closed(connection: sa.Connection, before: datetime) -> None:
     if connection.execute(_FORGET_ERASED, {"before": before}).rowcount > 0:
         truncate_wal_after_commit(connection)
     connection.execute(_FORGET_CLOSED, {"before": before})
-
-
-def _commands(connection: sa.Connection, tenant: str, approval_id: str) -> list[Command]:
-    rows = connection.execute(_COMMANDS, {"tenant": tenant, "approval_id": approval_id})
-    return [Command.model_validate_json(body) for (body,) in rows]

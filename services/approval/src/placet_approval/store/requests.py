@@ -40,8 +40,8 @@ class Request:
     received: bytes
     # The `processed` event as JSON.
     processed: str
-    # The policy's canonical body.
-    policy: bytes
+    # SHA-256 of the policy's canonical body.
+    policy_digest: bytes
     labels: Mapping[str, str]
     create_time: datetime
 

@@ -19,13 +19,29 @@ request = sa.Table(
     sa.Column("payload_digest", sa.LargeBinary, nullable=False),
     # The `received` event as it was first written down (serialized), so that a retry writes the same.
     sa.Column("received", sa.LargeBinary, nullable=False),
-    # What intake read from the content, and the policy's canonical body, for the workflow's start.
+    # What intake read from the content, for the workflow's start.
     sa.Column("processed", sa.Text, nullable=False),
-    sa.Column("policy", sa.LargeBinary, nullable=False),
+    sa.Column("policy_digest", sa.LargeBinary, nullable=False),
     # The caller's labels as JSON; they are not part of the log.
     sa.Column("labels", sa.Text, nullable=False),
     sa.Column("create_time", UtcDateTime, nullable=False),
     sa.Index("request_oldest", "create_time", "approval_id"),
+)
+
+# Every policy that a request could name since this database was made: requests keep the version they started
+# with.
+policy = sa.Table(
+    "policy",
+    metadata,
+    # SHA-256 of the body.
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    # The canonical body.
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    # Of two bodies under one name and version, the one that came later is meant.
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.Index("policy_by_name", "name", "version"),
 )
 
 # Never shared between requests, so that erasing one's content touches no other.
@@ -40,19 +56,24 @@ content = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
 )
 
-# Commands that were answered ACCEPTED, until their request is closed. One id may be noted with two digests
-# when both were brought by different processes at once; the log tells which was judged.
+# Commands on their way to a workflow, until they are processed: see store/pending_commands.py.
 command = sa.Table(
     "command",
     metadata,
     sa.Column("tenant", sa.Text, primary_key=True),
     sa.Column("approval_id", sa.Text, primary_key=True),
     sa.Column("command_id", sa.Text, primary_key=True),
-    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    # SHA-256 of the command.
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    # Its sender.
     sa.Column("actor", sa.Text, nullable=False),
     # The whole of it as JSON.
     sa.Column("command", sa.Text, nullable=False),
-    sa.Column("accept_time", UtcDateTime, nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    # Time of the last signal. Null: the last signal failed.
+    sa.Column("signal_time", UtcDateTime),
+    # Number of signals.
+    sa.Column("signals", sa.Integer, nullable=False),
 )
 
 view = sa.Table(
@@ -75,6 +96,17 @@ view = sa.Table(
 # Written out, because only so do databases see that the index of open requests will do.
 IS_OPEN = view.c.state == sa.literal_column("'STATE_PENDING'")
 sa.Index("view_open", view.c.create_time, view.c.approval_id, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
+
+# The callers' labels of the requests in the view, for filters.
+view_label = sa.Table(
+    "view_label",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("approval_id", sa.Text, primary_key=True),
+    sa.Index("view_label_of", "tenant", "approval_id"),
+)
 
 view_asked = sa.Table(
     "view_asked",
@@ -111,4 +143,4 @@ view_erasure = sa.Table(
 LOG = LogTables(metadata)
 
 # But for its cursor.
-VIEW_TABLES = (view, view_asked, view_event, view_erasure)
+VIEW_TABLES = (view, view_label, view_asked, view_event, view_erasure)

@@ -12,10 +12,18 @@ import sqlalchemy as sa
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.store.erasure import erase_in, erased_id, erasure_in
-from placet_approval.store.pending_commands import Noted, noted_in
+from placet_approval.store.filters import Filter, visible_requests
 from placet_approval.store.requests import Request, request_in
-from placet_approval.store.tables import LOG, VIEW_TABLES, view, view_asked, view_erasure, view_event
-from placet_approval.visibility import Sight
+from placet_approval.store.tables import (
+    LOG,
+    VIEW_TABLES,
+    view,
+    view_asked,
+    view_erasure,
+    view_event,
+    view_label,
+)
+from placet_approval.visibility import Visibility
 from placet_logtail import Cursor
 from placet_rpc.paging import Listing
 from placet_storage import Database
@@ -34,23 +42,11 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What a command meets: its request's entries in the view, the commands that are noted, and whether there
-    is such a request at all."""
+class CommandContext:
+    """A command's request: its entries in the view, and whether there is such a request at all."""
 
     path: Sequence[event_pb2.LogEntry]
-    noted: Sequence[Noted]
-    known: bool
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which requests to list; empty means any."""
-
-    states: tuple[str, ...] = ()
-    policy: str = ""
-    subject_id: str = ""
-    waiting_for: str = ""
+    exists: bool
 
 
 class ViewStore:
@@ -59,7 +55,7 @@ class ViewStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._cursor = Cursor(database, LOG, VIEW)
-        self._upsert = _upsert(database)
+        self._statements = _statements(database)
 
     # Reading.
 
@@ -67,9 +63,11 @@ class ViewStore:
         """A request as the view has it; as it was accepted, while the view knows nothing of it."""
         return await self._database.query(_get, tenant, approval_id, operation="get view")
 
-    async def standing(self, tenant: str, approval_id: str) -> Standing:
-        """What a command meets."""
-        return await self._database.query(_standing, tenant, approval_id, operation="get standing")
+    async def command_context(self, tenant: str, approval_id: str) -> CommandContext:
+        """The request that a command is for."""
+        return await self._database.query(
+            _command_context, tenant, approval_id, operation="get command context"
+        )
 
     async def path(self, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
         """A request's entries, in order."""
@@ -82,14 +80,16 @@ class ViewStore:
         return await self._database.query(_before, tenant, approval_id, log_index, operation="get before")
 
     async def page(
-        self, sight: Sight, wanted: Filter, size: int, token: str
+        self, visible: Visibility, wanted: Filter, size: int, token: str
     ) -> tuple[list[approval_pb2.Approval], str]:
         """One page, newest first, and the token of the next (empty at the end).
 
         Raises InvalidArgument for a token that was not given by this method.
         """
-        query = _visible(sight, wanted).order_by(view.c.create_time.desc(), view.c.approval_id.desc())
-        listing = Listing(_LIST_APPROVALS, sight.tenant, sight=sight, wanted=wanted)
+        query = visible_requests(visible, wanted).order_by(
+            view.c.create_time.desc(), view.c.approval_id.desc()
+        )
+        listing = Listing(_LIST_APPROVALS, visible.tenant, visible=visible, wanted=wanted)
         if token:
             create_time, approval_id = listing.position(token, _place)
             place = sa.tuple_(view.c.create_time, view.c.approval_id)
@@ -97,6 +97,10 @@ class ViewStore:
             after = sa.tuple_(sa.literal(create_time, view.c.create_time.type), sa.literal(approval_id))
             query = query.where(place < after)
         return await self._database.query(_page, query, size, listing, operation="list view")
+
+    async def paths(self, tenant: str, approval_ids: Sequence[str]) -> dict[str, list[event_pb2.LogEntry]]:
+        """The entries of some requests, each in order."""
+        return await self._database.query(_paths, tenant, approval_ids, operation="get paths")
 
     async def events_from(
         self, tenant: str, log_index: int, limit: int
@@ -136,23 +140,28 @@ class ViewStore:
             events=[_event_row(tenant, entry) for entry in entries if entry.entry.approval_id],
             requests=[view_row(tenant, shown.approval) for shown, _ in changed],
             asked=[
-                {"tenant": tenant, "approval_id": shown.approval.id, "person": person}
+                {"tenant": tenant, "approval_id": shown.approval.approval_id, "person": person}
                 for shown, newly_asked in changed
                 for person in newly_asked
+            ],
+            labels=[
+                {"tenant": tenant, "approval_id": shown.approval.approval_id, "key": key, "value": value}
+                for shown, _ in changed
+                for key, value in shown.approval.labels.items()
             ],
             erasures=[entry for entry in entries if erased_id(entry)],
             unusable=unusable or {},
         )
         following = entries[-1].index + 1
         await self._database.transact_unsynced(
-            _write, self._cursor, self._upsert, tenant, expected, following, rows, operation="project"
+            _write, self._cursor, self._statements, tenant, expected, following, rows, operation="project"
         )
 
     async def skip(self, tenant: str, expected: int, log_index: int, reason: str) -> None:
         """Moves the cursor past an entry that cannot be written. Raises CursorMoved as `write` does."""
         rows = _Rows(unusable={log_index: reason})
         await self._database.transact_unsynced(
-            _write, self._cursor, self._upsert, tenant, expected, log_index + 1, rows, operation="skip"
+            _write, self._cursor, self._statements, tenant, expected, log_index + 1, rows, operation="skip"
         )
 
     async def drop(self, tenant: str | None = None) -> None:
@@ -191,12 +200,21 @@ _NEWEST = (
 _INSERT_EVENTS, _INSERT_ASKED = sa.insert(view_event), sa.insert(view_asked)
 
 
-def _upsert(database: Database) -> sa.Executable:
+@dataclass(frozen=True)
+class _Statements:
+    """Those that each kind of database spells in its own way."""
+
+    upsert: sa.Executable
+    insert_labels: sa.Executable
+
+
+def _statements(database: Database) -> _Statements:
     insertion = database.insert(view)
-    return insertion.on_conflict_do_update(
+    upsert = insertion.on_conflict_do_update(
         index_elements=list(view.primary_key),
         set_={column.name: insertion.excluded[column.name] for column in view.c if not column.primary_key},
     )
+    return _Statements(upsert, database.insert(view_label).on_conflict_do_nothing())
 
 
 @dataclass(frozen=True)
@@ -206,6 +224,7 @@ class _Rows:
     events: Sequence[Mapping[str, object]] = ()
     requests: Sequence[Mapping[str, object]] = ()
     asked: Sequence[Mapping[str, object]] = ()
+    labels: Sequence[Mapping[str, object]] = ()
     erasures: Sequence[event_pb2.LogEntry] = ()
     unusable: Mapping[int, str] = field(default_factory=dict)
 
@@ -222,19 +241,27 @@ def _get(connection: sa.Connection, tenant: str, approval_id: str) -> Shown | Re
     return Shown(approval_pb2.Approval.FromString(found), asked)
 
 
-def _standing(connection: sa.Connection, tenant: str, approval_id: str) -> Standing:
+def _command_context(connection: sa.Connection, tenant: str, approval_id: str) -> CommandContext:
     path = path_in(connection, tenant, approval_id)
-    return Standing(
-        path,
-        noted=noted_in(connection, tenant, approval_id),
-        known=bool(path) or request_in(connection, tenant, approval_id) is not None,
-    )
+    return CommandContext(path, exists=bool(path) or request_in(connection, tenant, approval_id) is not None)
 
 
 def path_in(connection: sa.Connection, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
     """A request's entries in the view, in order."""
     rows = connection.execute(_PATH, {"tenant": tenant, "approval_id": approval_id})
     return [event_pb2.LogEntry.FromString(entry) for (entry,) in rows]
+
+
+def _paths(
+    connection: sa.Connection, tenant: str, approval_ids: Sequence[str]
+) -> dict[str, list[event_pb2.LogEntry]]:
+    query = sa.select(view_event.c.approval_id, view_event.c.entry).where(
+        view_event.c.tenant == tenant, view_event.c.approval_id.in_(approval_ids)
+    )
+    paths: dict[str, list[event_pb2.LogEntry]] = {approval_id: [] for approval_id in approval_ids}
+    for approval_id, entry in connection.execute(query.order_by(view_event.c.log_index)):
+        paths[approval_id].append(event_pb2.LogEntry.FromString(entry))
+    return paths
 
 
 def _before(
@@ -271,7 +298,7 @@ def _events_from(
 def _write(
     connection: sa.Connection,
     cursor: Cursor,
-    upsert: sa.Executable,
+    statements: _Statements,
     tenant: str,
     expected: int,
     following: int,
@@ -285,7 +312,11 @@ def _write(
     for erasure in rows.erasures:
         # Before what the requests are now is written, and after what of their path comes in the same batch.
         erase_in(connection, tenant, erasure)
-    for statement, added in ((upsert, rows.requests), (_INSERT_ASKED, rows.asked)):
+    for statement, added in (
+        (statements.upsert, rows.requests),
+        (_INSERT_ASKED, rows.asked),
+        (statements.insert_labels, rows.labels),
+    ):
         if added:
             connection.execute(statement, added)
 
@@ -316,7 +347,7 @@ def view_row(tenant: str, approval: approval_pb2.Approval) -> dict[str, object]:
     """A request's row in the view."""
     return {
         "tenant": tenant,
-        "approval_id": approval.id,
+        "approval_id": approval.approval_id,
         "requester": approval.requester,
         "state": event_pb2.State.Name(approval.state),
         "policy": approval.policy,
@@ -325,28 +356,3 @@ def view_row(tenant: str, approval: approval_pb2.Approval) -> dict[str, object]:
         "last_number": approval.last_number,
         "approval": approval.SerializeToString(deterministic=True),
     }
-
-
-def _visible(sight: Sight, wanted: Filter) -> sa.Select[tuple[datetime, str, bytes]]:
-    query = sa.select(view.c.create_time, view.c.approval_id, view.c.approval).where(
-        view.c.tenant == sight.tenant
-    )
-    if not sight.everything:
-        query = query.where((view.c.requester == sight.subject) | _asks(sight.subject))
-    if wanted.states:
-        query = query.where(view.c.state.in_(wanted.states))
-    if wanted.policy:
-        query = query.where(view.c.policy == wanted.policy)
-    if wanted.subject_id:
-        query = query.where(view.c.subject_id == wanted.subject_id)
-    if wanted.waiting_for:
-        query = query.where(view.c.state == "STATE_PENDING", _asks(wanted.waiting_for))
-    return query
-
-
-def _asks(person: str) -> sa.ColumnElement[bool]:
-    return sa.exists().where(
-        view_asked.c.tenant == view.c.tenant,
-        view_asked.c.approval_id == view.c.approval_id,
-        view_asked.c.person == person,
-    )

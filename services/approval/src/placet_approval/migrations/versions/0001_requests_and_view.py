@@ -24,7 +24,7 @@ def _create_owned() -> None:
         sa.Column("payload_digest", sa.LargeBinary, nullable=False),
         sa.Column("received", sa.LargeBinary, nullable=False),
         sa.Column("processed", sa.Text, nullable=False),
-        sa.Column("policy", sa.LargeBinary, nullable=False),
+        sa.Column("policy_digest", sa.LargeBinary, nullable=False),
         sa.Column("labels", sa.Text, nullable=False),
         sa.Column("create_time", UtcDateTime, nullable=False),
     )
@@ -39,14 +39,25 @@ def _create_owned() -> None:
         sa.Column("text", sa.Text, nullable=False),
     )
     op.create_table(
+        "policy",
+        sa.Column("digest", sa.LargeBinary, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.Column("create_time", UtcDateTime, nullable=False),
+    )
+    op.create_index("policy_by_name", "policy", ["name", "version"])
+    op.create_table(
         "command",
         sa.Column("tenant", sa.Text, primary_key=True),
         sa.Column("approval_id", sa.Text, primary_key=True),
         sa.Column("command_id", sa.Text, primary_key=True),
-        sa.Column("digest", sa.LargeBinary, primary_key=True),
+        sa.Column("digest", sa.LargeBinary, nullable=False),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("command", sa.Text, nullable=False),
-        sa.Column("accept_time", UtcDateTime, nullable=False),
+        sa.Column("create_time", UtcDateTime, nullable=False),
+        sa.Column("signal_time", UtcDateTime),
+        sa.Column("signals", sa.Integer, nullable=False),
     )
 
 
@@ -70,6 +81,14 @@ def _create_view() -> None:
     op.create_index(
         "view_open", "view", ["create_time", "approval_id"], sqlite_where=is_open, postgresql_where=is_open
     )
+    op.create_table(
+        "view_label",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("value", sa.Text, primary_key=True),
+        sa.Column("approval_id", sa.Text, primary_key=True),
+    )
+    op.create_index("view_label_of", "view_label", ["tenant", "approval_id"])
     op.create_table(
         "view_asked",
         sa.Column("tenant", sa.Text, primary_key=True),

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from placet_domain.commands import Command
-from placet_domain.events import Closed, RefusalReason, Refused, State, Verdict, Voted
-from placet_domain.machine import received_of, refusal_of
+from placet_domain.events import Closed, ErrorReason, Refused, State, Verdict, Voted
+from placet_domain.rules.builders import received_of
 from placet_domain.stimuli import Begin
 from placet_testing.playing import ALICE, BOB, CONTENT, RENDERING, Play, decision, person
 from placet_testing.workflows import shipped_policy
@@ -54,38 +54,38 @@ def test_a_vote_holds_the_requests_own_policy_also_when_the_decision_names_none(
     [
         (
             {"content_digest": "c1" * 32},
-            RefusalReason.CONTENT_CHANGED,
+            ErrorReason.CONTENT_CHANGED,
             "The decision names other content than the request's; look again",
         ),
         (
             {"policy_digest": "d0" * 32},
-            RefusalReason.POLICY_CHANGED,
+            ErrorReason.POLICY_CHANGED,
             "The decision names another policy than the request's; look again",
         ),
         (
             {"rendering": "text/0"},
-            RefusalReason.RENDERING_CHANGED,
+            ErrorReason.RENDERING_CHANGED,
             "The content is not shown as the decision names it; look again",
         ),
         (
             {"rendering_in_force": "text/2"},
-            RefusalReason.RENDERING_CHANGED,
+            ErrorReason.RENDERING_CHANGED,
             "The content is not shown as the decision names it; look again",
         ),
         (
             {"rendering_in_force": ""},
-            RefusalReason.RENDERING_CHANGED,
+            ErrorReason.RENDERING_CHANGED,
             "The content is not shown as the decision names it; look again",
         ),
-        ({"actor": person(BOB)}, RefusalReason.NOT_ASKED, "Only those who were asked can decide"),
+        ({"actor": person(BOB)}, ErrorReason.NOT_ASKED, "Only those who were asked can decide"),
     ],
 )
 def test_a_decision_that_differs_in_one_thing_is_void_and_the_log_says_why(
-    changed: dict[str, object], reason: RefusalReason, words: str
+    changed: dict[str, object], reason: ErrorReason, words: str
 ) -> None:
     play = asked_alice()
     other = BOUND.model_copy(update=changed)
-    assert refusal_of(play.state, other) is reason
+    assert other.refusal(play.state) is reason
     assert play.on(other) == [Refused(command="decision", reason=reason, message=words)]
     assert play.state.decided is None
     assert play.on(decision(ALICE))[-1] == Closed(state=State.APPROVED, waited=timedelta(0))
@@ -107,10 +107,10 @@ def test_the_id_of_a_decision_is_good_for_that_decision_only(changed: dict[str, 
 def test_a_stranger_hears_nothing_of_policy_or_rendering() -> None:
     play = asked_alice()
     stranger = decision(BOB, content_digest="c1" * 32, policy_digest="d0" * 32, rendering="text/0")
-    assert refusal_of(play.state, stranger) is RefusalReason.NOT_ASKED
+    assert stranger.refusal(play.state) is ErrorReason.NOT_ASKED
 
 
 def test_a_decision_is_judged_by_the_policy_that_the_request_keeps() -> None:
     play = asked_alice()
     play.state.received = received_of(play.state).model_copy(update={"policy_digest": "d0" * 32})
-    assert refusal_of(play.state, BOUND) is RefusalReason.POLICY_CHANGED
+    assert BOUND.refusal(play.state) is ErrorReason.POLICY_CHANGED

@@ -1,4 +1,4 @@
-"""Many commands at once, or one many times: each is brought once, one id is one command, nobody floods."""
+"""Many commands at once, or one many times: each is signalled once, one id is one command, nobody floods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_approval.commands.inflight import UNJUDGED
+from placet_approval.store.pending_commands import MOST_PENDING
 from placet_rpc.errors import AlreadyExists, FailedPrecondition, ResourceExhausted, Unavailable
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ ACCEPTED = approval_pb2.COMMAND_STATUS_ACCEPTED
 async def decide(platform: Platform, approval_id: str, address: str = "", **fields: Any) -> Any:
     """One decision by one call."""
     stub = await platform.as_(ALICE, address=address)
-    return await stub.SubmitDecision(platform.deciding(approval_id, **fields))
+    return (await stub.SubmitDecision(platform.deciding(approval_id, **fields))).result
 
 
-async def test_of_two_commands_with_one_id_at_once_one_is_judged(platform: Platform) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+async def test_of_two_commands_with_one_id_at_once_one_is_processed(platform: Platform) -> None:
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
 
     results = await asyncio.gather(
-        *(decide(platform, approval_id, decision_id=decision_id, reason=f"{n}") for n in range(5)),
+        *(decide(platform, approval_id, command_id=command_id, reason=f"{n}") for n in range(5)),
         return_exceptions=True,
     )
 
@@ -42,26 +42,24 @@ async def test_of_two_commands_with_one_id_at_once_one_is_judged(platform: Platf
     assert len(platform.workflows.commands) == 1
 
 
-async def test_of_two_commands_with_one_id_on_two_replicas_the_winner_gets_its_effect(
-    hasty: Platform,
-) -> None:
+async def test_of_two_commands_with_one_id_on_two_replicas_the_first_keeps_the_id(hasty: Platform) -> None:
     platform, first = hasty, hasty.address
-    await platform.serve(judge_budget=0.6, replica="second")
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    await platform.serve(command_budget=0.6, replica="second")
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
 
-    # The one that comes first waits longer, so that the other is the first to be noted.
-    early = asyncio.create_task(decide(platform, approval_id, decision_id=decision_id, reason="early"))
+    early = asyncio.create_task(decide(platform, approval_id, command_id=command_id, reason="early"))
     await platform.until(lambda: has_commands(platform, 1))
-    late = await decide(platform, approval_id, address=first, decision_id=decision_id, reason="late")
-    assert (late.status, (await early).status) == (ACCEPTED, ACCEPTED)
+    with pytest.raises(AlreadyExists):
+        await decide(platform, approval_id, address=first, command_id=command_id, reason="late")
+    assert (await early).status == ACCEPTED
     await platform.workflows.work()
 
     for address in (first, platform.address):
-        again = await decide(platform, approval_id, address, decision_id=decision_id, reason="early")
+        again = await decide(platform, approval_id, address, command_id=command_id, reason="early")
         assert again.status == EFFECTIVE
         with pytest.raises(AlreadyExists) as raised:
-            await decide(platform, approval_id, address, decision_id=decision_id, reason="late")
+            await decide(platform, approval_id, address, command_id=command_id, reason="late")
         assert raised.value.reason == "ID_REUSED"
 
 
@@ -69,27 +67,33 @@ async def has_commands(platform: Platform, number: int) -> bool:
     return len(platform.workflows.commands) == number
 
 
-async def test_one_command_sent_fifty_times_at_once_is_brought_once(platform: Platform) -> None:
+async def test_one_command_sent_fifty_times_at_once_is_signalled_once(platform: Platform) -> None:
     approval_id, message = await platform.request(), str(uuid.uuid4())
     alice = await platform.as_(ALICE)
 
     answers = await asyncio.gather(
-        *(alice.SubmitDecision(platform.deciding(approval_id, decision_id=message)) for _ in range(50))
+        *(alice.SubmitDecision(platform.deciding(approval_id, command_id=message)) for _ in range(50))
     )
 
-    assert {(one.status, one.log_index) for one in answers} == {(EFFECTIVE, answers[0].log_index)}
+    assert {(one.result.status, one.result.log_index) for one in answers} == {
+        (EFFECTIVE, answers[0].result.log_index)
+    }
     assert len(platform.workflows.commands) == 1
 
 
-async def test_a_command_that_could_not_be_brought_is_brought_by_the_next(platform: Platform) -> None:
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+async def test_a_command_that_could_not_be_signalled_is_signalled_by_the_next_call(
+    platform: Platform,
+) -> None:
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.away = True
     with pytest.raises(Unavailable):
-        await decide(platform, approval_id, decision_id=decision_id)
+        await decide(platform, approval_id, command_id=command_id)
     platform.workflows.away = False
 
-    # Its id is not taken either: nobody has it.
-    assert (await decide(platform, approval_id, decision_id=decision_id, reason="other")).status == EFFECTIVE
+    # Whether the first call had an effect was unknown, so its id stays taken.
+    with pytest.raises(AlreadyExists):
+        await decide(platform, approval_id, command_id=command_id, reason="other")
+    assert (await decide(platform, approval_id, command_id=command_id)).status == EFFECTIVE
 
 
 async def flood(platform: Platform, approval_id: str, count: int) -> list[Any]:
@@ -99,7 +103,7 @@ async def flood(platform: Platform, approval_id: str, count: int) -> list[Any]:
     return await asyncio.gather(*sent, return_exceptions=True)
 
 
-async def test_while_no_worker_judges_nobody_can_grow_a_history_without_end(hasty: Platform) -> None:
+async def test_while_no_worker_runs_nobody_can_grow_a_history_without_end(hasty: Platform) -> None:
     platform = hasty
     approval_id, other = await platform.request(), await platform.request()
     platform.workflows.working = False
@@ -108,14 +112,15 @@ async def test_while_no_worker_judges_nobody_can_grow_a_history_without_end(hast
 
     refused = [one for one in answers if isinstance(one, ResourceExhausted)]
     accepted = [one for one in answers if not isinstance(one, BaseException)]
-    assert (len(accepted), len(refused)) == (UNJUDGED, 65 - UNJUDGED)
-    # Each once when it came, and once when it was noted.
-    assert len(platform.workflows.commands) == 2 * UNJUDGED
-    assert {(one.reason, one.metadata["limit"]) for one in refused} == {("TOO_MANY_COMMANDS", str(UNJUDGED))}
+    assert (len(accepted), len(refused)) == (MOST_PENDING, 65 - MOST_PENDING)
+    assert len(platform.workflows.commands) == MOST_PENDING
+    assert {(one.reason, one.metadata["limit"]) for one in refused} == {
+        ("TOO_MANY_COMMANDS", str(MOST_PENDING))
+    }
     assert "GetCommand" in refused[0].message
     # Another person, and another request, have their own.
     cancel = approval_service_pb2.CancelApprovalRequest(approval_id=approval_id, command_id=str(uuid.uuid4()))
-    assert (await (await platform.as_(CALLER)).CancelApproval(cancel)).status == ACCEPTED
+    assert (await (await platform.as_(CALLER)).CancelApproval(cancel)).result.status == ACCEPTED
     assert (await decide(platform, other)).status == ACCEPTED
 
 
@@ -123,30 +128,28 @@ async def test_one_command_sent_many_times_at_once_grows_a_history_no_more_than_
     hasty: Platform,
 ) -> None:
     platform = hasty
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
 
-    answers = await asyncio.gather(
-        *(decide(platform, approval_id, decision_id=decision_id) for _ in range(20))
-    )
+    answers = await asyncio.gather(*(decide(platform, approval_id, command_id=command_id) for _ in range(20)))
 
     assert {answer.status for answer in answers} == {ACCEPTED}
-    assert len(platform.workflows.commands) == 2
+    assert len(platform.workflows.commands) == 1
 
 
-async def test_who_has_too_many_can_still_send_the_same_again_and_goes_on_when_they_are_judged(
+async def test_who_has_too_many_can_still_send_the_same_again_and_goes_on_when_they_are_processed(
     hasty: Platform,
 ) -> None:
     platform = hasty
-    approval_id, decision_id = await platform.request(), str(uuid.uuid4())
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
-    await decide(platform, approval_id, decision_id=decision_id)
-    await flood(platform, approval_id, UNJUDGED)
+    await decide(platform, approval_id, command_id=command_id)
+    await flood(platform, approval_id, MOST_PENDING)
 
-    assert (await decide(platform, approval_id, decision_id=decision_id)).status == ACCEPTED
+    assert (await decide(platform, approval_id, command_id=command_id)).status == ACCEPTED
     await platform.workflows.work()
 
-    assert (await decide(platform, approval_id, decision_id=decision_id)).status == EFFECTIVE
+    assert (await decide(platform, approval_id, command_id=command_id)).status == EFFECTIVE
     with pytest.raises(FailedPrecondition) as raised:
         await decide(platform, approval_id)
     assert raised.value.reason == "CLOSED"

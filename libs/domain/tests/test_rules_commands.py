@@ -6,20 +6,21 @@ from datetime import timedelta
 
 import pytest
 
-from placet_domain import machine
-from placet_domain.commands import Command
+from placet_domain.commands import BaseCommand
 from placet_domain.events import (
+    Assignment,
     Body,
     Closed,
     Decided,
     DecisionType,
-    RefusalReason,
+    ErrorReason,
     Refused,
     Source,
     State,
     Verdict,
     Voted,
 )
+from placet_domain.rules.builders import received_of
 from placet_domain.stimuli import Begin, FallbackDone, PreScreenDone, TierTimeout, Undecodable
 from placet_testing.playing import ALICE, BOB, REQUESTER, Play, ai_says, cancellation, decision, screened
 from placet_testing.workflows import shipped_policy
@@ -58,8 +59,8 @@ def test_one_vote_of_one_who_was_asked_decides_in_one_append() -> None:
 
 def test_the_quorum_is_one_and_the_log_says_so() -> None:
     play = asked_alice()
-    assert play.state.tier_opened is not None
-    assert play.state.tier_opened.quorum == 1
+    assert play.state.last_tier is not None
+    assert play.state.last_tier.quorum == 1
     assert [tier.quorum for tier in play.policy.tiers] == [1, 1]
 
 
@@ -84,52 +85,54 @@ def test_a_rejection_is_final_and_the_ai_is_not_asked() -> None:
 @pytest.mark.parametrize(
     ("command", "reason", "words"),
     [
-        (decision(BOB), RefusalReason.NOT_ASKED, "Only those who were asked can decide"),
-        (decision("mallory@example.com"), RefusalReason.NOT_ASKED, "Only those who were asked can decide"),
+        (decision(BOB), ErrorReason.NOT_ASKED, "Only those who were asked can decide"),
+        (decision("mallory@example.com"), ErrorReason.NOT_ASKED, "Only those who were asked can decide"),
         (
             decision(ALICE, content_digest="c1" * 32),
-            RefusalReason.CONTENT_CHANGED,
+            ErrorReason.CONTENT_CHANGED,
             "The decision names other content than the request's; look again",
         ),
         (
             decision(ALICE, content_digest=""),
-            RefusalReason.CONTENT_CHANGED,
+            ErrorReason.CONTENT_CHANGED,
             "The decision names other content than the request's; look again",
         ),
         (
             decision(ALICE, Verdict.REJECT, reason=""),
-            RefusalReason.REASON_REQUIRED,
+            ErrorReason.REASON_REQUIRED,
             "A rejection needs a reason",
         ),
         (
             decision(ALICE, Verdict.REJECT, reason=" \n"),
-            RefusalReason.REASON_REQUIRED,
+            ErrorReason.REASON_REQUIRED,
             "A rejection needs a reason",
         ),
         (
             decision(REQUESTER),
-            RefusalReason.SELF_APPROVAL,
-            "Who asked for it cannot decide it: four eyes are needed",
+            ErrorReason.SELF_APPROVAL,
+            "The requester cannot decide the request: four eyes are needed",
         ),
         (
             decision(REQUESTER, Verdict.REJECT, reason="no"),
-            RefusalReason.SELF_APPROVAL,
-            "Who asked for it cannot decide it: four eyes are needed",
+            ErrorReason.SELF_APPROVAL,
+            "The requester cannot decide the request: four eyes are needed",
         ),
         (
             cancellation(ALICE),
-            RefusalReason.NOT_REQUESTER,
-            "Only the requester or an operator can cancel it",
+            ErrorReason.NOT_REQUESTER,
+            "Only the requester or an operator can cancel the request",
         ),
     ],
 )
-def test_a_refusal_says_why_and_changes_nothing(command: Command, reason: RefusalReason, words: str) -> None:
+def test_a_refusal_says_why_and_changes_nothing(
+    command: BaseCommand, reason: ErrorReason, words: str
+) -> None:
     play = asked_alice()
-    assert machine.refusal_of(play.state, command) is reason
+    assert command.refusal(play.state) is reason
     refused = refusal(play.on(command))
     assert refused == Refused(command=command.type, reason=reason, message=words)
-    judged = play.state.judged[command.id]
-    assert (judged.refusal, judged.message) == (reason, words)
+    result = play.state.commands[command.id]
+    assert (result.refusal, result.message) == (reason, words)
     assert play.state.decided is None
     assert play.on(decision(ALICE))[-1] == Closed(state=State.APPROVED, waited=timedelta(0))
 
@@ -142,16 +145,18 @@ def test_an_approval_needs_no_reason() -> None:
 
 def test_who_is_asked_about_an_own_request_still_cannot_decide_it() -> None:
     play = Play(shipped_policy("simple"))
-    received = machine.received_of(play.state).model_copy(update={"required_approver": REQUESTER})
+    received = received_of(play.state).model_copy(
+        update={"assignments": (Assignment(slot="required_approver", people=(REQUESTER,)),)}
+    )
     play.state.received = received
     play.on(Begin())
     assert REQUESTER in play.state.asked
-    assert refusal(play.on(decision(REQUESTER))).reason is RefusalReason.SELF_APPROVAL
+    assert refusal(play.on(decision(REQUESTER))).reason is ErrorReason.SELF_APPROVAL
 
 
 def test_nobody_can_decide_before_being_asked() -> None:
     play = Play(shipped_policy("document"))
-    assert refusal(play.on(decision(ALICE))).reason is RefusalReason.NOT_ASKED
+    assert refusal(play.on(decision(ALICE))).reason is ErrorReason.NOT_ASKED
 
 
 @pytest.mark.parametrize(
@@ -162,21 +167,23 @@ def test_nobody_can_decide_before_being_asked() -> None:
         (cancellation(), f"The request is closed: cancelled by {REQUESTER}"),
     ],
 )
-def test_after_the_outcome_every_command_is_refused_and_told_what_it_was(first: Command, words: str) -> None:
+def test_after_the_outcome_every_command_is_refused_and_told_what_it_was(
+    first: BaseCommand, words: str
+) -> None:
     play = asked_alice()
     play.on(first)
     operator = cancellation("root@example.com", operator=True)
     for late in (decision(ALICE, Verdict.REJECT, reason="no"), cancellation(), operator):
         refused = refusal(play.on(late))
-        assert (refused.reason, refused.message) == (RefusalReason.CLOSED, words)
+        assert (refused.reason, refused.message) == (ErrorReason.CLOSED, words)
 
 
 @pytest.mark.parametrize(
     ("command", "reason"),
-    [(decision(BOB), RefusalReason.NOT_ASKED), (cancellation(BOB), RefusalReason.NOT_REQUESTER)],
+    [(decision(BOB), ErrorReason.NOT_ASKED), (cancellation(BOB), ErrorReason.NOT_REQUESTER)],
 )
 def test_a_stranger_is_told_the_same_before_the_outcome_and_after_it(
-    command: Command, reason: RefusalReason
+    command: BaseCommand, reason: ErrorReason
 ) -> None:
     play = asked_alice()
     before = refusal(play.on(command.model_copy(update={"id": "before"})))
@@ -203,7 +210,7 @@ def test_another_command_under_a_known_id_does_nothing_and_the_first_stays_known
     again = decision(ALICE, command_id=first.id)
     assert play.on(again) == []
     assert play.state.decided is None
-    assert play.state.judged[first.id].digest == first.digest()
+    assert play.state.commands[first.id].digest == first.digest()
 
 
 def test_a_refused_command_does_not_become_effective_when_its_sender_is_asked_later() -> None:
@@ -230,10 +237,10 @@ def test_a_command_that_cannot_be_read_is_refused_once() -> None:
     unreadable = Undecodable(cause_id="undecodable-12ab", digest="12ab" * 16)
     refused = refusal(play.on(unreadable))
     assert refused == Refused(
-        command="unknown", reason=RefusalReason.UNDECODABLE, message="The command could not be read"
+        command="unknown", reason=ErrorReason.UNDECODABLE, message="The command could not be read"
     )
     assert play.on(unreadable) == []
-    assert play.state.judged["undecodable-12ab"].refusal is RefusalReason.UNDECODABLE
+    assert play.state.commands["undecodable-12ab"].refusal is ErrorReason.UNDECODABLE
 
 
 def test_who_was_asked_first_may_still_decide_in_the_second_tier_and_counts_for_the_first() -> None:
@@ -271,4 +278,4 @@ def test_everyone_who_was_asked_is_known_by_the_tier_they_were_asked_in() -> Non
     play = asked_alice()
     play.on(TierTimeout(1))
     assert play.state.asked == {ALICE: 1, BOB: 2}
-    assert [ask.asked.person for ask in play.state.asks.values()] == [ALICE, BOB]
+    assert [tier.people for tier in play.state.tiers] == [(ALICE,), (BOB,)]

@@ -7,9 +7,10 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placet_domain.commands import Command
-from placet_domain.events import ActorKind, AiResult, Decided, Priority, RefusalReason, Source, Verdict
-from placet_domain.machine import CLOCK, explain_refusal
+from placet_domain.commands import BaseCommand
+from placet_domain.events import ActorKind, AiResult, Decided, ErrorReason, Priority, Source, Verdict
+from placet_domain.rules.builders import CLOCK
+from placet_domain.rules.refusals import explain_refusal
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import (
     Begin,
@@ -21,7 +22,17 @@ from placet_domain.stimuli import (
     TierTimeout,
     Undecodable,
 )
-from placet_testing.playing import ALICE, BOB, REQUESTER, Play, ai_says, cancellation, decision, screened
+from placet_testing.playing import (
+    ALICE,
+    BOB,
+    REQUESTER,
+    Play,
+    ai_says,
+    cancellation,
+    comment,
+    decision,
+    screened,
+)
 from placet_testing.workflows import shipped_policy
 
 POLICIES = [
@@ -47,6 +58,7 @@ commands = st.one_of(
         st.booleans(),
         ids,
     ),
+    st.builds(lambda person, text: comment(person, text), people, st.sampled_from(["", "because"])),
     st.builds(
         lambda person, operator, command_id: cancellation(person, operator=operator).model_copy(
             update={"id": command_id}
@@ -119,20 +131,22 @@ def test_the_clock_never_decides_and_a_timeout_is_never_a_persons_rejection(
 ) -> None:
     run(play, history)
     clocked = [event.body.type for event in play.events if event.actor == CLOCK]
-    assert set(clocked) <= {"timed_out", "escalated", "held"}
+    assert set(clocked) <= {"timed_out", "escalated", "paused"}
     if "decided" in play.path and "voted" not in play.path:
         assert play.outcome.source is not Source.HUMAN
 
 
 @given(plays, histories)
 @settings(max_examples=300)
-def test_each_command_leaves_exactly_one_judgement(play: Play, history: list[tuple[Stimulus, int]]) -> None:
+def test_each_command_leaves_exactly_one_result(play: Play, history: list[tuple[Stimulus, int]]) -> None:
     run(play, history)
-    sent = {stimulus.id for stimulus, _ in history if isinstance(stimulus, Command)}
+    sent = {stimulus.id for stimulus, _ in history if isinstance(stimulus, BaseCommand)}
     for command_id in sent:
         caused = [event.body.type for event in play.events if event.cause_id == command_id]
-        assert caused in (["refused"], ["voted", "decided", "closed"], ["decided", "closed"])
-        assert (play.state.judged[command_id].refusal is not None) == (caused == ["refused"])
+        assert caused in (["refused"], ["voted", "decided", "closed"], ["decided", "closed"], ["commented"])
+        marks = [event.ends_command for event in play.events if event.cause_id == command_id]
+        assert marks == [False] * (len(marks) - 1) + [True]
+        assert (play.state.commands[command_id].refusal is not None) == (caused == ["refused"])
 
 
 @given(plays, histories)
@@ -180,8 +194,8 @@ def test_a_trial_leaves_the_state_as_it_was(
     assert play.state.model_dump_json() == before
 
 
-@given(commands, st.sampled_from(list(RefusalReason)))
-def test_every_refusal_has_words(command: Command, reason: RefusalReason) -> None:
+@given(commands, st.sampled_from(list(ErrorReason)))
+def test_every_refusal_has_words(command: BaseCommand, reason: ErrorReason) -> None:
     play = Play(POLICIES[0])
     play.on(Begin(), decision(ALICE))
     assert play.on(command)[0].type == "refused"

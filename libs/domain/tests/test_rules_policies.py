@@ -15,7 +15,7 @@ from placet_domain.events import (
     DecisionType,
     Escalated,
     FellBack,
-    Held,
+    Paused,
     PreScreened,
     Priority,
     RiskLevel,
@@ -58,7 +58,9 @@ def fallen_back(policy: str) -> Play:
 def test_simple_waits_without_limit() -> None:
     play = asked_alice("simple")
     assert play.path == ["received", "tier_opened", "asked"]
-    assert play.state.tier_opened == TierOpened(tier=1, name="approver", quorum=1, due=None)
+    tier = play.state.open_tier
+    assert tier is not None
+    assert (tier.tier, tier.name, tier.quorum, tier.due_time) == (1, "approver", 1, None)
     play.after(timedelta(days=400)).on(decision(ALICE))
     assert play.outcome.decision_type is DecisionType.HUMAN
 
@@ -66,8 +68,8 @@ def test_simple_waits_without_limit() -> None:
 def test_ai_fallback_looks_first_then_waits_24_hours_then_the_ai_decides() -> None:
     play = asked_alice("ai-fallback")
     assert play.path == ["received", "pre_screened", "tier_opened", "asked"]
-    assert play.state.tier_opened is not None
-    assert play.state.tier_opened.due == START + 24 * HOUR
+    assert play.state.last_tier is not None
+    assert play.state.last_tier.due_time == START + 24 * HOUR
     bodies = play.after(24 * HOUR).on(TierTimeout(1))
     assert bodies == [
         TimedOut(tier=1, waited=24 * HOUR, reason=f"{ALICE} did not respond within 24 h"),
@@ -98,7 +100,7 @@ def test_escalating_asks_the_manager_after_2_hours_and_the_ai_after_4_more() -> 
     assert play.after(2 * HOUR).on(TierTimeout(1)) == [
         TimedOut(tier=1, waited=2 * HOUR, reason=f"{ALICE} did not respond within 2 h"),
         Escalated(from_tier=1, to_tier=2, reason=f"Team member {ALICE} did not respond"),
-        TierOpened(tier=2, name="manager", quorum=1, due=START + 6 * HOUR),
+        TierOpened(tier=2, name="manager", quorum=1, due_time=START + 6 * HOUR),
         Asked(tier=2, person=BOB, reason=f"Team member {ALICE} did not respond"),
     ]
     assert play.after(4 * HOUR).on(TierTimeout(2)) == [
@@ -162,8 +164,8 @@ def test_the_first_tier_waits_by_priority(
     policy: str, priority: Priority, wait: timedelta, said: str
 ) -> None:
     play = asked_alice(policy, priority)
-    assert play.state.tier_opened is not None
-    assert play.state.tier_opened.due == START + wait
+    assert play.state.last_tier is not None
+    assert play.state.last_tier.due_time == START + wait
     timed_out = play.after(wait).on(TierTimeout(1))[0]
     assert timed_out == TimedOut(tier=1, waited=wait, reason=f"{ALICE} did not respond within {said}")
 
@@ -173,7 +175,7 @@ def test_document_tells_the_manager_who_did_not_respond_and_waits_4_hours() -> N
     assert play.after(2 * HOUR).on(TierTimeout(1)) == [
         TimedOut(tier=1, waited=2 * HOUR, reason=f"{ALICE} did not respond within 2 h"),
         Escalated(from_tier=1, to_tier=2, reason=f"Original approver {ALICE} did not respond"),
-        TierOpened(tier=2, name="manager", quorum=1, due=START + 6 * HOUR),
+        TierOpened(tier=2, name="manager", quorum=1, due_time=START + 6 * HOUR),
         Asked(tier=2, person=BOB, reason=f"Original approver {ALICE} did not respond"),
     ]
     *_, fell_back = play.after(4 * HOUR).on(TierTimeout(2))
@@ -205,7 +207,7 @@ def test_an_answer_without_a_verdict_is_an_abstention(policy: str) -> None:
 def test_an_ai_that_is_unavailable_holds_the_request_and_never_rejects_it(policy: str) -> None:
     play = fallen_back(policy)
     (held,) = play.on(FallbackUnavailable())
-    assert held == Held(
+    assert held == Paused(
         step="fallback", reason="the AI service does not answer; it is asked again until it does"
     )
     assert play.on(FallbackUnavailable()) == []
@@ -280,8 +282,8 @@ def test_the_deadline_of_a_simple_request_rejects_it_by_the_policys_word() -> No
 def test_a_demonstrations_clock_runs_faster_and_speaks_in_the_policys_time() -> None:
     play = Play(shipped_policy("escalating"), clock_scale=1200.0)
     play.on(Begin())
-    assert play.state.tier_opened is not None
-    assert play.state.tier_opened.due == START + timedelta(seconds=6)
+    assert play.state.last_tier is not None
+    assert play.state.last_tier.due_time == START + timedelta(seconds=6)
     timed_out = play.after(timedelta(seconds=6)).on(TierTimeout(1))[0]
     assert timed_out == TimedOut(
         tier=1, waited=timedelta(seconds=6), reason=f"{ALICE} did not respond within 2 h"

@@ -1,0 +1,78 @@
+"""The approval policy's interpreter, as a pure function.
+
+It takes a request's state and a stimulus, and returns the events that are due. Nothing here waits, stores or
+sends; the workflow does, and asks again whenever the log holds more than it knew.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from placet_domain.commands import BaseCommand
+from placet_domain.events import Actor, ActorKind, ErrorReason, Event, Processed, Refused
+from placet_domain.policy import Policy
+from placet_domain.rules import fallback, screening, tiers
+from placet_domain.rules.builders import step
+from placet_domain.rules.refusals import explain_refusal
+from placet_domain.state import ApprovalState
+from placet_domain.stimuli import (
+    Begin,
+    DeadlinePassed,
+    FallbackDone,
+    FallbackUnavailable,
+    PreScreenDone,
+    Stimulus,
+    TierTimeout,
+    Undecodable,
+)
+
+PROCESS_CAUSE = "process"
+
+
+def respond(policy: Policy, state: ApprovalState, stimulus: Stimulus, now: datetime) -> list[Event]:
+    """The events that are due, in order, because of `stimulus` at time `now`. None when it is stale.
+
+    Raises nothing for any stimulus in any state: whatever arrives late has no effect but a refusal.
+    """
+    match stimulus:
+        case BaseCommand():
+            return stimulus.respond(policy, state, now)
+        case Undecodable():
+            return _on_undecodable(state, stimulus, now)
+    if state.decided is not None:
+        return []
+    match stimulus:
+        case Begin():
+            return tiers.begin(policy, state, now)
+        case PreScreenDone():
+            return screening.on_result(policy, state, stimulus.result, now)
+        case TierTimeout():
+            return tiers.on_timeout(policy, state, stimulus.tier, now)
+        case DeadlinePassed():
+            return tiers.on_deadline(policy, state, now)
+        case FallbackUnavailable():
+            return fallback.on_unavailable(state, now)
+        case FallbackDone():
+            return fallback.on_result(policy, state, stimulus.result, now)
+
+
+def processed_event(processed: Processed, now: datetime) -> Event:
+    """The event of step "process", which intake did; the workflow logs it with its first append."""
+    (event,) = step(PROCESS_CAUSE, Actor(kind=ActorKind.SERVICE, name="approval"), [processed], now)
+    return event
+
+
+def _on_undecodable(state: ApprovalState, stimulus: Undecodable, now: datetime) -> list[Event]:
+    if stimulus.cause_id in state.commands:
+        return []
+    reason = ErrorReason.UNDECODABLE
+    refused = Refused(command="unknown", reason=reason, message=explain_refusal(state, reason))
+    event = Event(
+        time=now,
+        actor=Actor(kind=ActorKind.SERVICE),
+        cause_id=stimulus.cause_id,
+        command_digest=stimulus.digest,
+        ends_command=True,
+        body=refused,
+    )
+    return [event]

@@ -1,0 +1,71 @@
+"""The fallback: decides when no person did."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from placet_domain.events import (
+    AiDecided,
+    AiResult,
+    Decided,
+    DecisionType,
+    Event,
+    FellBack,
+    Paused,
+    Source,
+    State,
+    Verdict,
+)
+from placet_domain.policy import Policy
+from placet_domain.rules.builders import CLOCK, close, model_actor, outcome_of, policy_actor, step
+from placet_domain.state import ApprovalState
+
+FALLBACK_CAUSE = "fallback"
+
+
+def fall_back(policy: Policy, state: ApprovalState, reason: str, now: datetime) -> list[Event]:
+    """Takes over from the people; a policy without an AI rejects at once."""
+    events = step(FALLBACK_CAUSE, policy_actor(policy), [FellBack(reason=reason)], now)
+    if policy.fallback.by == "reject":
+        events += _reject_by_policy(policy, state, now)
+    return events
+
+
+def on_unavailable(state: ApprovalState, now: datetime) -> list[Event]:
+    """Pauses the request: an AI that cannot be reached has said nothing."""
+    if state.fell_back is None or state.paused is not None or state.ai_decided is not None:
+        return []
+    paused = Paused(step="fallback", reason="the AI service does not answer; it is asked again until it does")
+    return step(FALLBACK_CAUSE, CLOCK, [paused], now)
+
+
+def on_result(policy: Policy, state: ApprovalState, result: AiDecided, now: datetime) -> list[Event]:
+    """Decides by the AI's result; an abstention is rejected by the policy's word."""
+    if state.fell_back is None or state.ai_decided is not None:
+        return []
+    model = model_actor(result.model)
+    events = step(FALLBACK_CAUSE, model, [result], now)
+    if result.result is not AiResult.DECIDED or result.verdict is Verdict.UNSPECIFIED:
+        return events + _reject_by_policy(policy, state, now)
+    approved = result.verdict is Verdict.APPROVE
+    decided = Decided(
+        state=outcome_of(approved),
+        source=Source.AI_FALLBACK,
+        decision_type=DecisionType.AI_FALLBACK,
+        approver=policy.fallback.approver,
+        model=result.model,
+        confidence=result.confidence,
+        reasoning=result.reasoning if approved else f"{policy.fallback.rejection}: {result.reasoning}",
+    )
+    return events + step(FALLBACK_CAUSE, model, close(state, decided, now), now)
+
+
+def _reject_by_policy(policy: Policy, state: ApprovalState, now: datetime) -> list[Event]:
+    decided = Decided(
+        state=State.REJECTED,
+        source=Source.POLICY,
+        decision_type=DecisionType.AUTOMATIC,
+        approver=policy.name,
+        reasoning=policy.fallback.rejection,
+    )
+    return step(FALLBACK_CAUSE, policy_actor(policy), close(state, decided, now), now)

@@ -1,0 +1,120 @@
+"""Votes are events; `resolve` decides apart from them, by the quorum of the tier."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from placet_domain.events import Commented, Decided, ErrorReason, Refused, State, Verdict, Voted
+from placet_domain.policy import Policy
+from placet_domain.stimuli import Begin, TierTimeout
+from placet_testing.playing import ALICE, BOB, REQUESTER, Play, comment, decision
+
+CAROL = "carol@example.com"
+TWO_OF_THREE = Policy.from_toml(f"""
+name = "two-of-three"
+version = 1
+description = "Two of three must approve."
+[[tiers]]
+name = "board"
+asks = ["required_approver", {{ person = "{BOB}" }}, {{ person = "{CAROL}" }}]
+decision_type = "human"
+timeout = "2 h"
+quorum = 2
+[[tiers]]
+name = "manager"
+asks = ["manager_approver"]
+decision_type = "manager"
+timeout = "4 h"
+[fallback]
+by = "reject"
+reason = "Nobody responded"
+rejection = "no decision"
+""")
+
+
+def board() -> Play:
+    play = Play(TWO_OF_THREE)
+    play.on(Begin())
+    return play
+
+
+def test_everyone_of_a_tier_is_asked_at_once() -> None:
+    play = board()
+    assert play.path == ["received", "tier_opened", "asked", "asked", "asked"]
+    assert play.state.asked == {ALICE: 1, BOB: 1, CAROL: 1}
+
+
+def test_a_vote_below_the_quorum_is_recorded_and_decides_nothing() -> None:
+    play = board()
+    (voted,) = play.on(decision(ALICE))
+    assert isinstance(voted, Voted)
+    assert play.state.state is State.PENDING
+    assert play.state.open_tier is not None
+    assert play.state.open_tier.approvals == 1
+    assert play.events[-1].ends_command
+
+
+def test_the_vote_that_completes_the_quorum_decides_with_all_who_approved() -> None:
+    play = board()
+    play.on(decision(ALICE))
+    voted, decided, closed = play.on(decision(CAROL))
+    assert isinstance(decided, Decided)
+    assert (decided.state, decided.tier, decided.approver) == (State.APPROVED, 1, f"{ALICE}, {CAROL}")
+    assert (voted.type, closed.type) == ("voted", "closed")
+
+
+def test_one_rejection_is_final_whatever_the_quorum() -> None:
+    play = board()
+    play.on(decision(ALICE), decision(BOB, Verdict.REJECT, reason="too dear"))
+    assert (play.outcome.state, play.outcome.approver) == (State.REJECTED, BOB)
+    assert play.outcome.reasoning == "too dear"
+
+
+def test_nobody_votes_twice() -> None:
+    play = board()
+    (refused,) = [*play.on(decision(ALICE)), *play.on(decision(ALICE))][1:]
+    assert isinstance(refused, Refused)
+    assert refused.reason is ErrorReason.ALREADY_VOTED
+    assert play.state.decided is None
+
+
+def test_a_quorum_can_still_be_completed_after_the_tier_timed_out() -> None:
+    play = board()
+    play.on(decision(ALICE))
+    play.after(timedelta(hours=2)).on(TierTimeout(1))
+    play.on(decision(CAROL))
+    assert (play.outcome.state, play.outcome.tier) == (State.APPROVED, 1)
+
+
+@pytest.mark.parametrize("address", [REQUESTER, ALICE])
+def test_a_comment_is_recorded_and_changes_nothing(address: str) -> None:
+    play = board()
+    before = play.state.model_copy(deep=True)
+    (commented,) = play.on(comment(address, "Which cost centre?"))
+    assert commented == Commented(text="Which cost centre?")
+    after = play.state.model_copy(
+        update={name: getattr(before, name) for name in ("commands", "last_number", "log_index")}
+    )
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("address", "text", "reason"),
+    [
+        ("mallory@example.com", "let me in", ErrorReason.NOT_INVOLVED),
+        (ALICE, " \t", ErrorReason.COMMENT_EMPTY),
+    ],
+)
+def test_a_comment_is_refused_with_a_reason(address: str, text: str, reason: ErrorReason) -> None:
+    play = board()
+    (refused,) = play.on(comment(address, text))
+    assert isinstance(refused, Refused)
+    assert refused.reason is reason
+
+
+def test_a_closed_request_takes_no_comment() -> None:
+    play = board()
+    play.on(decision(ALICE, Verdict.REJECT), comment(ALICE))
+    assert play.path[-1] == "refused"

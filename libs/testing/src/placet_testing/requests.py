@@ -1,0 +1,46 @@
+"""Messages that tests send: requests and decisions that are in order, but for what a test changes."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.event.v1 import event_pb2
+from placet_domain.policy_files import load
+
+_POLICIES = load(None)
+
+
+def request_message(
+    policy: str, required_approver: str, manager_approver: str = "", **fields: Any
+) -> approval_service_pb2.RequestApprovalRequest:
+    """A request of kind APPROVAL. The manager is named only where the policy asks one."""
+    values: dict[str, Any] = {
+        "request_id": str(uuid.uuid4()),
+        "title": "Release the payment",
+        "approval": approval_service_pb2.ApprovalPayload(),
+        "policy": policy,
+        "assignments": _assignments(policy, required_approver, manager_approver),
+    }
+    return approval_service_pb2.RequestApprovalRequest(**(values | fields))
+
+
+def _assignments(policy: str, required: str, manager: str) -> list[approval_pb2.Assignment]:
+    known = _POLICIES.get(policy)
+    slots = known.slots if known is not None else ("required_approver",)
+    people = {"required_approver": required, "manager_approver": manager}
+    return [approval_pb2.Assignment(slot=slot, people=[people[slot]]) for slot in slots if people[slot]]
+
+
+def decision_message(
+    approval_id: str, verdict: event_pb2.Verdict.ValueType = event_pb2.VERDICT_APPROVE, **fields: Any
+) -> approval_service_pb2.SubmitDecisionRequest:
+    """A decision with an id of its own."""
+    values: dict[str, Any] = {
+        "approval_id": approval_id,
+        "command_id": str(uuid.uuid4()),
+        "approval": approval_service_pb2.ApprovalAnswer(verdict=verdict),
+        "reason": "fine",
+    }
+    return approval_service_pb2.SubmitDecisionRequest(**(values | fields))

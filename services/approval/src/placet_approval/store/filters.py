@@ -1,0 +1,75 @@
+"""Selection of requests in the view, by what may be seen and by what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from placet_approval.store.tables import view, view_asked, view_label
+from placet_approval.visibility import Visibility
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Selection of requests; empty means any."""
+
+    states: tuple[str, ...] = ()
+    policy: str = ""
+    subject_id: str = ""
+    waiting_for: str = ""
+    requester: str = ""
+    approver: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    from_create_time: datetime | None = None
+    until_create_time: datetime | None = None
+
+
+def visible_requests(visible: Visibility, wanted: Filter) -> sa.Select[tuple[datetime, str, bytes]]:
+    """Create time, id and stored message of the requests that are selected and may be seen."""
+    query = sa.select(view.c.create_time, view.c.approval_id, view.c.approval).where(
+        view.c.tenant == visible.tenant
+    )
+    if not visible.everything:
+        query = query.where((view.c.requester == visible.subject) | _asks(visible.subject))
+    return query.where(*_conditions(wanted))
+
+
+def _conditions(wanted: Filter) -> Iterator[sa.ColumnElement[bool]]:
+    """One condition for each part of the filter that is given."""
+    equal = (
+        (view.c.policy, wanted.policy),
+        (view.c.subject_id, wanted.subject_id),
+        (view.c.requester, wanted.requester),
+    )
+    yield from (column == value for column, value in equal if value)
+    yield from (_asks(person) for person in (wanted.approver, wanted.waiting_for) if person)
+    yield from (_is_labelled(key, value) for key, value in wanted.labels)
+    if wanted.states:
+        yield view.c.state.in_(wanted.states)
+    if wanted.waiting_for:
+        yield view.c.state == "STATE_PENDING"
+    # With the column's own type: PostgreSQL would read a plain time in the session's zone.
+    if wanted.from_create_time is not None:
+        yield view.c.create_time >= sa.literal(wanted.from_create_time, view.c.create_time.type)
+    if wanted.until_create_time is not None:
+        yield view.c.create_time < sa.literal(wanted.until_create_time, view.c.create_time.type)
+
+
+def _is_labelled(key: str, value: str) -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        view_label.c.tenant == view.c.tenant,
+        view_label.c.approval_id == view.c.approval_id,
+        view_label.c.key == key,
+        view_label.c.value == value,
+    )
+
+
+def _asks(person: str) -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        view_asked.c.tenant == view.c.tenant,
+        view_asked.c.approval_id == view.c.approval_id,
+        view_asked.c.person == person,
+    )
