@@ -1,4 +1,4 @@
-"""What `docker compose --profile trial up` leans on, run here without containers."""
+"""The parts of `docker compose --profile trial up`, run without containers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from placet_rpc.tokens.verify import Verifier
 from placet_storage import Database
 from placet_temporal.codec import read_key
 from placet_witness.keys import Signer
+
+pytestmark = pytest.mark.integration
 
 SERVICES = ("approval", "audit", "decision", "notification")
 ROLES = (*(f"placet_{name}" for name in SERVICES), "temporal")
@@ -198,7 +200,7 @@ def test_a_service_gets_into_no_other_database_and_nowhere_without_its_password(
 
 
 def refusal(url: str) -> str:
-    """Why a connection was refused."""
+    """Reason why a connection was refused."""
     from sqlalchemy.exc import OperationalError
 
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))

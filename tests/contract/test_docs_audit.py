@@ -1,4 +1,4 @@
-"""What docs/audit.md gives to be typed does what it says."""
+"""The commands in docs/audit.md do what the page says."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from placet.event.v1 import event_pb2
 from placet_audit.log_keys import LogKeys, read_private_file
 from placet_proof import Checkpoint, leaf_hash
 from placet_proof.signer import new_key, signed, verifier_key
+
+pytestmark = pytest.mark.integration
 
 PAGE = (ROOT / "docs" / "audit.md").read_text()
 ORIGIN = "log.example/placet/default"

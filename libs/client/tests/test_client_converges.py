@@ -22,7 +22,9 @@ from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, Una
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import MintingTokenSource, SigningKey, generate_keys
-from placet_testing.servicers import played
+from placet_testing.servicers import partial_servicer
+
+pytestmark = pytest.mark.integration
 
 ID = "11111111-1111-5111-8111-111111111111"
 APPROVAL = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"]
@@ -52,7 +54,7 @@ def approval(*, closed: bool = False) -> approval_pb2.Approval:
     return message
 
 
-@played(APPROVAL)
+@partial_servicer(APPROVAL)
 class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
     """Keeps what it was asked; fails with each of `failures` first."""
 

@@ -20,6 +20,8 @@ from placet_devstack.secrets import make_keys
 from placet_devstack.state import write_state
 from placet_devstack.supervisor import Supervisor
 
+pytestmark = pytest.mark.integration
+
 PORT_BASE = 28500
 
 

@@ -38,6 +38,7 @@ async def send(port: int, message: EmailMessage) -> None:
     await aiosmtplib.send(message, hostname="127.0.0.1", port=port, start_tls=False)
 
 
+@pytest.mark.integration
 async def test_a_mail_is_read_back_as_it_was_sent(port: int, tmp_path: Path) -> None:
     await send(port, mail())
     [stored] = read_mails(tmp_path / "mails")
@@ -48,6 +49,7 @@ async def test_a_mail_is_read_back_as_it_was_sent(port: int, tmp_path: Path) -> 
     assert stored.text == "first\n.second\n"
 
 
+@pytest.mark.integration
 async def test_mails_are_listed_newest_last(port: int, tmp_path: Path) -> None:
     for number in range(12):
         await send(port, mail(str(number)))
@@ -56,10 +58,12 @@ async def test_mails_are_listed_newest_last(port: int, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.integration
 async def test_only_the_owner_can_read_mails(port: int, tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "mails").stat().st_mode) == 0o700
 
 
+@pytest.mark.integration
 async def test_a_mail_cannot_claim_another_envelope(port: int, tmp_path: Path) -> None:
     message = mail()
     message["Delivered-To"] = "bob@example.com"
@@ -67,12 +71,14 @@ async def test_a_mail_cannot_claim_another_envelope(port: int, tmp_path: Path) -
     assert read_mails(tmp_path / "mails")[0].recipients == ("alice@example.com",)
 
 
+@pytest.mark.integration
 async def test_a_mail_that_is_too_big_is_refused(port: int, tmp_path: Path) -> None:
     with pytest.raises(aiosmtplib.SMTPResponseException):
         await send(port, mail(text="x" * 70 + "\n" + ("x" * 70 + "\n") * (MAX_MAIL_BYTES // 71)))
     assert read_mails(tmp_path / "mails") == []
 
 
+@pytest.mark.integration
 async def test_a_full_disk_is_told_as_passing(
     port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +112,7 @@ def test_no_folder_is_no_mails(tmp_path: Path) -> None:
     assert read_mails(tmp_path / "missing") == []
 
 
+@pytest.mark.integration
 async def test_the_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     mails = tmp_path / "mails"
     with socket.socket() as probe:

@@ -12,6 +12,8 @@ import pytest
 from placet.audit.v1 import audit_service_pb2 as pb
 from placet_rpc import errors, identity
 
+pytestmark = pytest.mark.integration
+
 Eventually = Callable[..., Awaitable[Any]]
 Raising = Callable[[Exception], Callable[..., Any]]
 APPROVAL_ID = "1c9e3a52-6f0b-4d52-9a39-0e5d5a1f7b11"

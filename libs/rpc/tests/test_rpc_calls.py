@@ -19,6 +19,8 @@ from placet_rpc.client import channel
 from placet_rpc.tokens.mint import write_token
 from placet_rpc.tokens.sources import FileTokenSource
 
+pytestmark = pytest.mark.integration
+
 Eventually = Callable[..., Awaitable[Any]]
 
 

@@ -19,13 +19,15 @@ from placet.audit.v1 import audit_service_pb2_grpc
 from placet_rpc import calls, errors
 from placet_rpc.client import channel, serving
 from placet_rpc.server import CannotListen, Endpoint, RunningServer, serve
-from placet_testing.servicers import played
+from placet_testing.servicers import partial_servicer
+
+pytestmark = pytest.mark.integration
 
 AUDIT = pb.DESCRIPTOR.services_by_name["AuditService"]
 Eventually = Callable[..., Awaitable[Any]]
 
 
-@played(AUDIT)
+@partial_servicer(AUDIT)
 class Audit(audit_service_pb2_grpc.AuditServiceServicer):
     """Notes the order in which things happen."""
 

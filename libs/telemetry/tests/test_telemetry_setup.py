@@ -12,11 +12,14 @@ from concurrent import futures
 from typing import Any
 
 import grpc
+import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from placet_telemetry import providers
+
+pytestmark = pytest.mark.integration
 
 _SERVICE = """
 import time

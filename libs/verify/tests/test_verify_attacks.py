@@ -9,9 +9,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet_proof import Note
-from placet_testing.logbook import Logbook
-from placet_testing.tampering import SampleLog
+from placet_testing.sample_home import SampleLog
+from placet_testing.sample_log import Logbook
 from placet_verify import Check, Finding, Seen, Table
+
+pytestmark = pytest.mark.integration
 
 SIZE, MIDDLE = 12, 6
 LOG = "default"

@@ -15,6 +15,8 @@ from placet_audit.authority import RULES
 from placet_rpc.errors import PermissionDenied
 from placet_rpc.identity import acting_for
 
+pytestmark = pytest.mark.integration
+
 MakeEvent = Callable[..., event_pb2.Event]
 Request = audit_service_pb2.AppendEventsRequest
 

@@ -35,6 +35,8 @@ from placet_rpc.errors import (
 )
 from placet_rpc.identity import acting_for
 
+pytestmark = pytest.mark.integration
+
 MakeEvent = Callable[..., event_pb2.Event]
 Stub = audit_service_pb2_grpc.AuditServiceStub
 HOME, ABROAD = "home", "abroad"

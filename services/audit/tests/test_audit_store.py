@@ -136,6 +136,7 @@ async def test_sqlite_refuses_to_replace_an_entry(
     await database.close()
 
 
+@pytest.mark.integration
 async def test_postgresql_refuses_to_truncate_the_log(
     postgres_url: str, make_append: MakeAppend, log_keys: LogKeys
 ) -> None:
@@ -231,6 +232,7 @@ async def test_several_processes_on_one_database_never_fork_a_log(
         await database.close()
 
 
+@pytest.mark.integration
 async def test_a_replica_that_hangs_in_mid_batch_does_not_stop_the_others_for_long(
     postgres_url: str, make_append: MakeAppend, log_keys: LogKeys
 ) -> None:

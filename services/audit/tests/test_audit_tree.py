@@ -184,6 +184,7 @@ async def test_keys_change_hands_by_a_checkpoint_that_both_sign(
         notes[2].verified(first.of("default"))
 
 
+@pytest.mark.integration
 async def test_an_entry_without_its_place_in_the_tree_is_refused(
     postgres_url: str, make_append: MakeAppend, log_keys: LogKeys
 ) -> None:

@@ -21,7 +21,7 @@ from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import JWKS_FILE, PRIVATE_KEY_FILE, SigningKey, generate_keys, mint, write_token
 from placet_testing.merkle import proof_of, root_of
-from placet_testing.scripted import others_refuse
+from placet_testing.servicers import partial_servicer
 from placet_witness.config import Settings
 from placet_witness.domain import Answer, NoAnswer, Trust
 from placet_witness.keys import Signer
@@ -140,7 +140,7 @@ def watched(tmp_path: Path, log: FakeLog) -> Watched:
     return Watched(tmp_path / "witness", log, signer)
 
 
-@others_refuse(AUDIT_SERVICE)
+@partial_servicer(AUDIT_SERVICE)
 @dataclass
 class FakeAuditService:
     """AuditService, as far as a witness asks it."""

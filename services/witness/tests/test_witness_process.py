@@ -24,6 +24,8 @@ from placet_witness.domain import Kind, NoAnswer
 from placet_witness.keys import as_lines
 from placet_witness.status import Status, read_status
 
+pytestmark = pytest.mark.integration
+
 # What conftest makes, which tests cannot import by name.
 FakeLog = Any
 

@@ -74,7 +74,7 @@ class AuditServer:
         self._answering.set()
 
     async def events(self, tenant: str, approval_id: str = "") -> list[event_pb2.LogEntry]:
-        """What the tenant's log holds, of one request or of all."""
+        """Events in the tenant's log, of one request or of all."""
         request = audit_service_pb2.ListEventsRequest(
             filter=audit_service_pb2.EventFilter(approval_id=approval_id), page_size=1000
         )
