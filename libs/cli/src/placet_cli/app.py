@@ -33,7 +33,7 @@ COMMANDS = (
     Entry(
         "policies",
         f"{_OWN}.policies",
-        "List the policies: who is asked, for how long, and what decides then.",
+        "List the policies: who is asked, how long, and what decides then.",
     ),
     Entry("audit", f"{_OWN}.audit", "The record of everything that happened, and its proofs."),
     Entry("trace", f"{_DEVSTACK}.trace", "Draw a request's trace: every hop from caller to outcome."),
