@@ -15,7 +15,7 @@ RACES = 150
 
 
 @pytest.fixture(scope="module")
-async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RaceStack]:
+async def stack_of_races(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RaceStack]:
     """The real stack with fast clocks, and an AI that answers when it is told to."""
     async with race_stack(tmp_path_factory.mktemp("races")) as running:
         yield running

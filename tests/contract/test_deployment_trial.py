@@ -19,9 +19,9 @@ from temporalio.testing import WorkflowEnvironment
 import trial_keys
 from deployment import ROOT
 from placet_devstack.temporal_server import executable
+from placet_rpc.files import read_private
 from placet_rpc.tokens.verify import Verifier
 from placet_storage import Database
-from placet_temporal.codec import read_key
 from placet_witness.keys import Signer
 
 pytestmark = pytest.mark.integration
@@ -43,7 +43,7 @@ def test_the_keys_and_tokens_of_the_trial_are_good_and_private(tmp_path: Path) -
         for name in names:
             principal = verifier.verify((tmp_path / name / "token").read_text().strip())
             assert (principal.subject, principal.roles) == (name, frozenset({role}))
-    keys = {read_key(tmp_path / name / "payload.key") for name in trial_keys.ENCRYPTING}
+    keys = {read_private(tmp_path / name / "payload.key") for name in trial_keys.ENCRYPTING}
     assert {len(key) for key in keys} == {32}
     assert Signer.load(tmp_path / "witness" / "witness.pem", "placet-witness").name == "placet-witness"
     readable = [

@@ -20,7 +20,7 @@ from temporalio.client import WorkflowHistory
 
 if TYPE_CHECKING:
     # Only then: pytest wants to import its plugins' packages itself.
-    from placet_testing.workflow_environment import TestEnvironment
+    from placet_testing.workflow_environment import ApprovalEnvironment
 
 HERE = Path(__file__).resolve().parent
 HISTORIES = HERE / "histories"
@@ -43,7 +43,7 @@ LEFT_OUT = ("stackTrace", "identity", "binaryChecksum", "sdkMetadata", "workerVe
 class Recorder:
     """The pytest plugin that the environment hands its requests to."""
 
-    async def keep(self, test: str, environment: TestEnvironment) -> None:
+    async def keep(self, test: str, environment: ApprovalEnvironment) -> None:
         """Writes the history of each of the environment's requests: of its first run and, where it went on as
         new, of its last."""
         name = re.sub(r"[^a-z0-9]+", "-", test.lower()).strip("-")

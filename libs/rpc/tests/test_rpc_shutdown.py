@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc.aio
@@ -76,15 +77,14 @@ class Process:
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
             servicer,
         )
-        self.task = asyncio.create_task(
-            serve(
-                settings,
-                [endpoint],
-                closing=[lambda: close("channels closed"), lambda: close("telemetry flushed")],
-                ready=self._ready.set_result,
-                **options,
-            )
-        )
+
+        async def run() -> None:
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(close, "telemetry flushed")
+                stack.push_async_callback(close, "channels closed")
+                await serve(settings, [endpoint], ready=self._ready.set_result, **options)
+
+        self.task = asyncio.create_task(run())
 
     async def address(self) -> str:
         server = await asyncio.wait_for(self._ready, 10)

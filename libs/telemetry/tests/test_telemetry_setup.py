@@ -22,12 +22,12 @@ from placet_telemetry import providers
 pytestmark = pytest.mark.integration
 
 _SERVICE = """
-import time
-from placet_telemetry import log, setup, tracer
+import logging, time
+from placet_telemetry import setup, tracer
 early = tracer("early")
 telemetry = setup("approval")
 with early.start_as_current_span("call"):
-    log("placet").info("inside")
+    logging.getLogger("placet").info("inside")
 start = time.monotonic()
 telemetry.shutdown()
 print(time.monotonic() - start)

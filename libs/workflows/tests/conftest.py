@@ -9,7 +9,12 @@ from hypothesis import settings
 from temporalio.testing import WorkflowEnvironment
 
 from placet_testing.fake_services import Services
-from placet_testing.workflow_environment import TestEnvironment, real_time, running_environment, skipping_time
+from placet_testing.workflow_environment import (
+    ApprovalEnvironment,
+    real_time,
+    running_environment,
+    skipping_time,
+)
 
 # An example's time says more about the machine than about the rules.
 settings.register_profile("placet", deadline=None)
@@ -33,7 +38,7 @@ async def real_server() -> AsyncIterator[WorkflowEnvironment]:
 @pytest.fixture
 async def environment(
     skipping_server: WorkflowEnvironment, request: pytest.FixtureRequest
-) -> AsyncIterator[TestEnvironment]:
+) -> AsyncIterator[ApprovalEnvironment]:
     """Time skips; both workers run."""
     async with running_environment(skipping_server, Services()) as environment:
         yield environment
@@ -43,7 +48,7 @@ async def environment(
 @pytest.fixture
 async def environment_without_model(
     skipping_server: WorkflowEnvironment, request: pytest.FixtureRequest
-) -> AsyncIterator[TestEnvironment]:
+) -> AsyncIterator[ApprovalEnvironment]:
     """Nobody polls the openai queue: what is asked there waits."""
     async with running_environment(skipping_server, Services(), openai=False) as environment:
         yield environment
@@ -53,14 +58,14 @@ async def environment_without_model(
 @pytest.fixture
 async def live(
     real_server: WorkflowEnvironment, request: pytest.FixtureRequest
-) -> AsyncIterator[TestEnvironment]:
+) -> AsyncIterator[ApprovalEnvironment]:
     """The real server, where time takes its time."""
     async with running_environment(real_server, Services()) as environment:
         yield environment
     await keep_histories(request, environment)
 
 
-async def keep_histories(request: pytest.FixtureRequest, environment: TestEnvironment) -> None:
+async def keep_histories(request: pytest.FixtureRequest, environment: ApprovalEnvironment) -> None:
     """Hands what happened to the recorder of tests/replay, where that is at work."""
     recorder = request.config.pluginmanager.get_plugin("histories")
     if recorder is not None:

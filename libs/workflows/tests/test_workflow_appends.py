@@ -13,7 +13,7 @@ from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Undecodable
 from placet_testing.fake_services import delivering
 from placet_testing.simulation import ALICE, BOB, decision
-from placet_testing.workflow_environment import TestEnvironment, shipped_policy, until
+from placet_testing.workflow_environment import ApprovalEnvironment, shipped_policy, until
 from placet_workflows.activity_types import NotifyInput, NotifyResult
 
 pytestmark = pytest.mark.integration
@@ -26,7 +26,9 @@ def assert_sound(numbers: list[int], path: list[str]) -> None:
     assert path.count("decided") == path.count("closed") == 1
 
 
-async def test_an_append_that_failed_in_the_task_goes_on_as_an_activity(environment: TestEnvironment) -> None:
+async def test_an_append_that_failed_in_the_task_goes_on_as_an_activity(
+    environment: ApprovalEnvironment,
+) -> None:
     request = await environment.request("simple")
     await request.asks()
     environment.services.log.refuse = 1
@@ -36,7 +38,7 @@ async def test_an_append_that_failed_in_the_task_goes_on_as_an_activity(environm
 
 
 async def test_a_log_that_is_away_for_hours_delays_the_decision_and_loses_nothing(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     request = await environment.request("simple")
     await request.asks()
@@ -54,7 +56,7 @@ async def test_a_log_that_is_away_for_hours_delays_the_decision_and_loses_nothin
 
 @pytest.mark.parametrize("times", [1, 2, 5])
 async def test_an_append_whose_answer_was_lost_is_not_repeated(
-    environment: TestEnvironment, times: int
+    environment: ApprovalEnvironment, times: int
 ) -> None:
     environment.services.log.lose = times
     request = await environment.request("simple")
@@ -77,7 +79,7 @@ async def test_an_append_whose_answer_was_lost_is_not_repeated(
 
 @pytest.mark.parametrize("lose", [False, True])
 async def test_a_log_that_says_never_holds_the_request_until_it_is_mended(
-    environment: TestEnvironment, lose: bool
+    environment: ApprovalEnvironment, lose: bool
 ) -> None:
     request = await environment.request("business-timeouts")
     await request.asks()
@@ -92,7 +94,7 @@ async def test_a_log_that_says_never_holds_the_request_until_it_is_mended(
 
 
 async def test_what_stands_in_the_log_already_is_folded_and_the_command_judged_again(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     """The manager's vote was stored by a run that was lost; the command that comes now is late."""
     request = await environment.request("escalating")
@@ -114,7 +116,9 @@ async def test_what_stands_in_the_log_already_is_folded_and_the_command_judged_a
     assert_sound([entry.entry.number for entry in environment.services.log.entries[request.id]], request.path)
 
 
-async def test_an_event_of_somebody_else_does_not_push_the_command_away(environment: TestEnvironment) -> None:
+async def test_an_event_of_somebody_else_does_not_push_the_command_away(
+    environment: ApprovalEnvironment,
+) -> None:
     request = await environment.request("simple")
     await request.asks()
     stored = ApprovalState()
@@ -139,7 +143,7 @@ async def test_an_event_of_somebody_else_does_not_push_the_command_away(environm
 
 
 async def test_a_timer_that_rings_while_the_log_is_away_comes_after_the_command_before_it(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     request = await environment.request("business-timeouts")
     await request.asks()
@@ -156,7 +160,7 @@ async def test_a_timer_that_rings_while_the_log_is_away_comes_after_the_command_
 
 
 async def test_a_notice_that_comes_while_the_log_is_slow_is_not_forgotten(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     """The first person's notification ends while the log takes its time with a refusal."""
     told = asyncio.Event()

@@ -25,7 +25,7 @@ from placet_testing.simulation import (
     person,
 )
 from placet_testing.workflow_environment import (
-    TestEnvironment,
+    ApprovalEnvironment,
     default_worker,
     running_environment,
     shipped_policy,
@@ -62,7 +62,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("sent", UNREADABLE.values(), ids=UNREADABLE.keys())
 async def test_what_cannot_be_read_is_refused_and_the_next_command_counts(
-    environment: TestEnvironment, sent: object
+    environment: ApprovalEnvironment, sent: object
 ) -> None:
     request = await environment.request("simple")
     await request.asks()
@@ -76,7 +76,7 @@ async def test_what_cannot_be_read_is_refused_and_the_next_command_counts(
 
 @pytest.mark.parametrize("arguments", [[], [decision(ALICE), decision(ALICE)]], ids=["none", "two"])
 async def test_a_signal_that_carries_none_or_two_is_refused(
-    environment: TestEnvironment, arguments: list[object]
+    environment: ApprovalEnvironment, arguments: list[object]
 ) -> None:
     request = await environment.request("simple")
     await request.asks()
@@ -86,7 +86,9 @@ async def test_a_signal_that_carries_none_or_two_is_refused(
     assert (await request.outcome()).source is Source.HUMAN
 
 
-async def test_a_signal_by_another_name_is_refused_whatever_it_carries(environment: TestEnvironment) -> None:
+async def test_a_signal_by_another_name_is_refused_whatever_it_carries(
+    environment: ApprovalEnvironment,
+) -> None:
     request = await environment.request("simple")
     await request.asks()
     await request.handle.signal("approve", decision(ALICE))
@@ -96,7 +98,7 @@ async def test_a_signal_by_another_name_is_refused_whatever_it_carries(environme
     assert (await request.outcome()).state is State.CANCELLED
 
 
-async def test_the_same_bytes_are_refused_once(environment: TestEnvironment) -> None:
+async def test_the_same_bytes_are_refused_once(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.asks()
     for _ in range(3):
@@ -107,7 +109,7 @@ async def test_the_same_bytes_are_refused_once(environment: TestEnvironment) -> 
     assert request.path.count("refused") == 1
 
 
-async def test_a_decision_sent_three_times_counts_once(environment: TestEnvironment) -> None:
+async def test_a_decision_sent_three_times_counts_once(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.asks()
     refused = decision(BOB)
@@ -121,7 +123,7 @@ async def test_a_decision_sent_three_times_counts_once(environment: TestEnvironm
     assert (request.path.count("refused"), request.path.count("voted")) == (1, 1)
 
 
-async def test_another_verdict_under_the_same_id_does_nothing(environment: TestEnvironment) -> None:
+async def test_another_verdict_under_the_same_id_does_nothing(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.asks()
     first = decision(ALICE)
@@ -132,7 +134,9 @@ async def test_another_verdict_under_the_same_id_does_nothing(environment: TestE
     assert "refused" not in request.path
 
 
-async def test_fifty_commands_at_once_are_judged_once_each_and_one_wins(environment: TestEnvironment) -> None:
+async def test_fifty_commands_at_once_are_judged_once_each_and_one_wins(
+    environment: ApprovalEnvironment,
+) -> None:
     environment.services.notify = never_telling_the_asked
     commands = [decision(ALICE, Verdict.APPROVE if number % 2 else Verdict.REJECT) for number in range(50)]
     request = await environment.request("simple", commands=commands)
@@ -161,7 +165,7 @@ async def test_fifty_commands_while_no_worker_ran_are_judged_once_each_in_two_ap
     ]
 
 
-async def test_each_refusal_reaches_the_log_with_its_reason(environment: TestEnvironment) -> None:
+async def test_each_refusal_reaches_the_log_with_its_reason(environment: ApprovalEnvironment) -> None:
     request = await environment.request("escalating")
     await request.asks()
     sent = {
@@ -183,7 +187,7 @@ async def test_each_refusal_reaches_the_log_with_its_reason(environment: TestEnv
 
 
 async def test_a_decision_is_bound_to_content_policy_and_rendering_and_the_log_holds_all_of_it(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     policy = shipped_policy("simple")
     request = await environment.request("simple")
@@ -211,7 +215,7 @@ async def test_a_decision_is_bound_to_content_policy_and_rendering_and_the_log_h
     )
 
 
-async def test_a_command_enqueued_before_the_timer_wins(environment: TestEnvironment) -> None:
+async def test_a_command_enqueued_before_the_timer_wins(environment: ApprovalEnvironment) -> None:
     """The log does not answer while both happen; the decision came first, and is not late."""
     request = await environment.request("business-timeouts")
     await request.asks()
@@ -223,7 +227,7 @@ async def test_a_command_enqueued_before_the_timer_wins(environment: TestEnviron
 
 
 async def test_a_decision_after_the_close_is_refused_while_the_requester_is_being_told(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     telling = told_late(environment)
     request = await environment.request("simple")
@@ -237,7 +241,7 @@ async def test_a_decision_after_the_close_is_refused_while_the_requester_is_bein
     assert (await request.outcome()).state is State.APPROVED
 
 
-async def test_who_cancels_the_workflow_in_temporal_decides_nothing(environment: TestEnvironment) -> None:
+async def test_who_cancels_the_workflow_in_temporal_decides_nothing(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.handle.cancel()
     await request.asks()
@@ -248,7 +252,7 @@ async def test_who_cancels_the_workflow_in_temporal_decides_nothing(environment:
 
 
 async def test_a_workflow_cancelled_while_the_log_answers_keeps_what_it_appends(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     request = await environment.request("simple")
     await request.asks()
@@ -261,7 +265,7 @@ async def test_a_workflow_cancelled_while_the_log_answers_keeps_what_it_appends(
     assert request.path.count("voted") == 1
 
 
-async def test_the_status_says_where_it_stands(environment: TestEnvironment) -> None:
+async def test_the_status_says_where_it_stands(environment: ApprovalEnvironment) -> None:
     telling = told_late(environment)
     request = await environment.request("escalating")
     await request.asks()
@@ -280,7 +284,7 @@ async def test_the_status_says_where_it_stands(environment: TestEnvironment) -> 
     await request.outcome()
 
 
-def told_late(environment: TestEnvironment) -> asyncio.Event:
+def told_late(environment: ApprovalEnvironment) -> asyncio.Event:
     """Outcomes are told only once the event is set."""
     telling = asyncio.Event()
 

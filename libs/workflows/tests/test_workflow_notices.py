@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from placet_domain.events import Asked, Notified, Source, State
 from placet_testing.fake_services import delivering, never_answering
 from placet_testing.simulation import ALICE, BOB, REQUESTER, decision
-from placet_testing.workflow_environment import TestEnvironment, until
+from placet_testing.workflow_environment import ApprovalEnvironment, until
 from placet_workflows.activity_types import NotifyInput, NotifyResult
 
 pytestmark = pytest.mark.integration
@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 
 async def test_notifications_that_fail_for_ever_do_not_keep_a_person_from_deciding(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     environment.services.notify = failing_for_the_asked(retryable=True)
     request = await environment.request("escalating")
@@ -33,7 +33,9 @@ async def test_notifications_that_fail_for_ever_do_not_keep_a_person_from_decidi
     assert "notified" not in request.path
 
 
-async def test_notifications_that_fail_for_ever_do_not_stop_the_clock(environment: TestEnvironment) -> None:
+async def test_notifications_that_fail_for_ever_do_not_stop_the_clock(
+    environment: ApprovalEnvironment,
+) -> None:
     environment.services.notify = failing_for_the_asked(retryable=True)
     request = await environment.request("escalating")
     assert (await request.outcome()).source is Source.AI_FALLBACK
@@ -41,7 +43,7 @@ async def test_notifications_that_fail_for_ever_do_not_stop_the_clock(environmen
 
 
 async def test_a_notification_that_is_refused_for_good_is_logged_and_nothing_stops(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     environment.services.notify = failing_for_the_asked(retryable=False)
     request = await environment.request("escalating")
@@ -51,7 +53,7 @@ async def test_a_notification_that_is_refused_for_good_is_logged_and_nothing_sto
     assert not any(notice.delivered for notice in notices)
 
 
-async def test_a_person_who_cannot_be_told_is_in_the_log_at_once(environment: TestEnvironment) -> None:
+async def test_a_person_who_cannot_be_told_is_in_the_log_at_once(environment: ApprovalEnvironment) -> None:
     environment.services.notify = failing_for_the_asked(retryable=False)
     request = await environment.request("simple")
     await request.reaches("notified")
@@ -62,7 +64,7 @@ async def test_a_person_who_cannot_be_told_is_in_the_log_at_once(environment: Te
     assert len(environment.services.log.attempts) == 3
 
 
-async def test_who_is_told_quickly_takes_no_activity(environment: TestEnvironment) -> None:
+async def test_who_is_told_quickly_takes_no_activity(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.asks()
     await request.send(decision(ALICE))
@@ -74,7 +76,7 @@ async def test_who_is_told_quickly_takes_no_activity(environment: TestEnvironmen
 
 
 async def test_an_outcome_that_nobody_can_be_told_closes_the_request_all_the_same(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     async def refusing(_request: NotifyInput) -> NotifyResult:
         raise ApplicationError("no such mailbox", non_retryable=True)
@@ -89,7 +91,7 @@ async def test_an_outcome_that_nobody_can_be_told_closes_the_request_all_the_sam
 
 
 async def test_the_outcome_is_told_when_the_service_is_back_and_told_once(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     request = await environment.request("simple")
     await request.asks()
@@ -102,7 +104,7 @@ async def test_the_outcome_is_told_when_the_service_is_back_and_told_once(
 
 
 async def test_the_result_of_a_notification_is_in_the_log_soon_while_somebody_is_waited_for(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     request = await environment.request("escalating")
     await request.outcome()

@@ -30,7 +30,7 @@ from placet_testing.fake_services import (
     saying,
 )
 from placet_testing.simulation import ALICE, ai_says, cancellation, decision, screened
-from placet_testing.workflow_environment import TestEnvironment
+from placet_testing.workflow_environment import ApprovalEnvironment
 from placet_workflows.activity_types import DecideInput, DecideResult
 
 pytestmark = pytest.mark.integration
@@ -45,7 +45,7 @@ BOTH = ("ai-fallback", "business-timeouts")
     ("verdict", "state"), [(Verdict.APPROVE, State.APPROVED), (Verdict.REJECT, State.REJECTED)]
 )
 async def test_a_person_decides_in_time(
-    environment: TestEnvironment, policy: str, verdict: Verdict, state: State
+    environment: ApprovalEnvironment, policy: str, verdict: Verdict, state: State
 ) -> None:
     request = await environment.request(policy)
     await request.asks()
@@ -57,7 +57,9 @@ async def test_a_person_decides_in_time(
 
 
 @pytest.mark.parametrize("risk", [0.01, 0.99])
-async def test_the_analysis_comes_first_and_only_informs(environment: TestEnvironment, risk: float) -> None:
+async def test_the_analysis_comes_first_and_only_informs(
+    environment: ApprovalEnvironment, risk: float
+) -> None:
     environment.services.assess = deep_model(screened(risk))
     request = await environment.request("ai-fallback")
     await request.asks()
@@ -69,7 +71,7 @@ async def test_the_analysis_comes_first_and_only_informs(environment: TestEnviro
     "assessed", [deep_model(screened(result=AiResult.ABSTAINED)), never_answering(1000, quick_assessment)]
 )
 async def test_an_analysis_that_says_nothing_does_not_keep_the_person_from_being_asked(
-    environment: TestEnvironment, assessed: Any
+    environment: ApprovalEnvironment, assessed: Any
 ) -> None:
     environment.services.assess = assessed
     request = await environment.request("ai-fallback")
@@ -89,7 +91,7 @@ async def test_an_analysis_that_says_nothing_does_not_keep_the_person_from_being
     ],
 )
 async def test_after_the_silence_the_ai_decides(
-    environment: TestEnvironment, policy: str, priority: Priority, hours: int
+    environment: ApprovalEnvironment, policy: str, priority: Priority, hours: int
 ) -> None:
     request = await environment.request(policy, priority=priority)
     outcome = await request.outcome()
@@ -105,7 +107,7 @@ async def test_after_the_silence_the_ai_decides(
 
 
 @pytest.mark.parametrize("policy", BOTH)
-async def test_an_ai_that_refuses_rejects(environment: TestEnvironment, policy: str) -> None:
+async def test_an_ai_that_refuses_rejects(environment: ApprovalEnvironment, policy: str) -> None:
     environment.services.decide = saying(ai_says(Verdict.REJECT))
     outcome = await (await environment.request(policy)).outcome()
     assert (outcome.state, outcome.source) == (State.REJECTED, Source.AI_FALLBACK)
@@ -114,7 +116,7 @@ async def test_an_ai_that_refuses_rejects(environment: TestEnvironment, policy: 
 
 @pytest.mark.parametrize("policy", BOTH)
 async def test_an_ai_that_abstains_rejects_by_the_policys_word(
-    environment: TestEnvironment, policy: str
+    environment: ApprovalEnvironment, policy: str
 ) -> None:
     environment.services.decide = saying(ai_says(result=AiResult.ABSTAINED))
     outcome = await (await environment.request(policy)).outcome()
@@ -126,7 +128,7 @@ async def test_an_ai_that_abstains_rejects_by_the_policys_word(
 
 
 async def test_an_unavailable_ai_holds_the_request_which_goes_on_by_itself(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     environment.services.decide = never_answering(20, approving_ai)
     request = await environment.request("business-timeouts")
@@ -145,7 +147,7 @@ async def test_an_unavailable_ai_holds_the_request_which_goes_on_by_itself(
 
 
 async def test_an_ai_that_refuses_the_call_for_good_is_asked_again_some_day(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     refusals = [0]
 
@@ -162,7 +164,7 @@ async def test_an_ai_that_refuses_the_call_for_good_is_asked_again_some_day(
 
 
 async def test_an_ai_that_answers_that_it_is_unavailable_does_not_reject(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     answers = [ai_says(result=AiResult.UNAVAILABLE), ai_says(result=AiResult.UNAVAILABLE), ai_says()]
 
@@ -175,7 +177,7 @@ async def test_an_ai_that_answers_that_it_is_unavailable_does_not_reject(
     assert "paused" in request.path
 
 
-async def test_a_person_decides_while_the_request_is_held(environment: TestEnvironment) -> None:
+async def test_a_person_decides_while_the_request_is_held(environment: ApprovalEnvironment) -> None:
     environment.services.decide = never_answering(100_000, approving_ai)
     request = await environment.request("business-timeouts")
     await request.silence_until("paused")
@@ -184,7 +186,7 @@ async def test_a_person_decides_while_the_request_is_held(environment: TestEnvir
     assert (outcome.source, outcome.approver) == (Source.HUMAN, ALICE)
 
 
-async def test_the_requester_cancels_while_the_request_is_held(environment: TestEnvironment) -> None:
+async def test_the_requester_cancels_while_the_request_is_held(environment: ApprovalEnvironment) -> None:
     environment.services.decide = never_answering(100_000, approving_ai)
     request = await environment.request("business-timeouts")
     await request.silence_until("paused")
@@ -194,7 +196,7 @@ async def test_the_requester_cancels_while_the_request_is_held(environment: Test
 
 @pytest.mark.parametrize("policy", BOTH)
 async def test_the_requester_cancels_while_a_person_is_asked(
-    environment: TestEnvironment, policy: str
+    environment: ApprovalEnvironment, policy: str
 ) -> None:
     request = await environment.request(policy)
     await request.asks()
@@ -203,7 +205,7 @@ async def test_the_requester_cancels_while_a_person_is_asked(
 
 
 @pytest.mark.parametrize("policy", BOTH)
-async def test_the_deadline_goes_to_the_ai(environment: TestEnvironment, policy: str) -> None:
+async def test_the_deadline_goes_to_the_ai(environment: ApprovalEnvironment, policy: str) -> None:
     request = await environment.request(policy, deadline=3 * HOUR)
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK
@@ -211,7 +213,7 @@ async def test_the_deadline_goes_to_the_ai(environment: TestEnvironment, policy:
 
 
 async def test_a_deadline_that_passed_before_the_first_task_goes_to_the_ai_at_once(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     environment.services.notify = never_telling_the_asked
     request = await environment.request("business-timeouts", deadline=timedelta(seconds=-5))
@@ -219,7 +221,7 @@ async def test_a_deadline_that_passed_before_the_first_task_goes_to_the_ai_at_on
     assert request.path.count("fell_back") == 1
 
 
-async def test_a_deadline_after_the_fallback_began_changes_nothing(environment: TestEnvironment) -> None:
+async def test_a_deadline_after_the_fallback_began_changes_nothing(environment: ApprovalEnvironment) -> None:
     environment.services.decide = never_answering(10, approving_ai)
     request = await environment.request("business-timeouts", deadline=8 * HOUR + 2 * MINUTE)
     assert (await request.outcome()).source is Source.AI_FALLBACK

@@ -24,7 +24,7 @@ from placet_domain.events import (
 )
 from placet_testing.fake_services import deep_model, never_answering, quick_assessment, saying
 from placet_testing.simulation import ALICE, BOB, ai_says, cancellation, decision, screened
-from placet_testing.workflow_environment import TestEnvironment
+from placet_testing.workflow_environment import ApprovalEnvironment
 from placet_workflows.names import TaskQueue
 
 pytestmark = pytest.mark.integration
@@ -34,7 +34,7 @@ MINUTE = timedelta(minutes=1)
 WAITS = [(Priority.URGENT, 2), (Priority.HIGH, 2), (Priority.NORMAL, 8), (Priority.LOW, 24)]
 
 
-async def test_low_risk_is_approved_at_once_and_nobody_is_asked(environment: TestEnvironment) -> None:
+async def test_low_risk_is_approved_at_once_and_nobody_is_asked(environment: ApprovalEnvironment) -> None:
     environment.services.assess = deep_model(screened(0.1))
     request = await environment.request("document")
     outcome = await request.outcome()
@@ -53,7 +53,7 @@ async def test_low_risk_is_approved_at_once_and_nobody_is_asked(environment: Tes
 
 
 async def test_deep_asks_the_rules_first_and_then_the_model_on_its_own_queue(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     environment.services.assess = deep_model(screened(0.9))
     request = await environment.request("document")
@@ -67,7 +67,7 @@ async def test_deep_asks_the_rules_first_and_then_the_model_on_its_own_queue(
     assert len({asked.idempotency_key for asked in environment.services.assessed}) == 2
 
 
-async def test_without_a_model_deep_is_quick(environment: TestEnvironment) -> None:
+async def test_without_a_model_deep_is_quick(environment: ApprovalEnvironment) -> None:
     request = await environment.request("document")
     await request.asks()
     assert [asked.mode for asked in environment.services.assessed] == [ScreenMode.QUICK]
@@ -80,7 +80,7 @@ async def test_without_a_model_deep_is_quick(environment: TestEnvironment) -> No
     )
 
 
-async def test_a_pre_screen_that_abstains_asks_the_person(environment: TestEnvironment) -> None:
+async def test_a_pre_screen_that_abstains_asks_the_person(environment: ApprovalEnvironment) -> None:
     environment.services.assess = deep_model(screened(result=AiResult.ABSTAINED))
     request = await environment.request("document")
     await request.asks()
@@ -90,7 +90,7 @@ async def test_a_pre_screen_that_abstains_asks_the_person(environment: TestEnvir
 
 
 async def test_a_pre_screen_that_is_unavailable_asks_the_person_after_two_minutes(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     environment.services.assess = never_answering(1000, quick_assessment)
     request = await environment.request("document")
@@ -104,7 +104,7 @@ async def test_a_pre_screen_that_is_unavailable_asks_the_person_after_two_minute
     assert MINUTE <= screened_at - received < 3 * MINUTE
 
 
-async def test_a_pre_screen_that_answers_late_but_in_time_counts(environment: TestEnvironment) -> None:
+async def test_a_pre_screen_that_answers_late_but_in_time_counts(environment: ApprovalEnvironment) -> None:
     environment.services.assess = never_answering(2, deep_model(screened(0.1)))
     request = await environment.request("document")
     assert (await request.outcome()).source is Source.AI_PRESCREEN
@@ -113,7 +113,7 @@ async def test_a_pre_screen_that_answers_late_but_in_time_counts(environment: Te
 @pytest.mark.parametrize(
     ("verdict", "state"), [(Verdict.APPROVE, State.APPROVED), (Verdict.REJECT, State.REJECTED)]
 )
-async def test_the_approver_decides(environment: TestEnvironment, verdict: Verdict, state: State) -> None:
+async def test_the_approver_decides(environment: ApprovalEnvironment, verdict: Verdict, state: State) -> None:
     request = await environment.request("document")
     await request.asks()
     await request.send(decision(ALICE, verdict))
@@ -123,7 +123,7 @@ async def test_the_approver_decides(environment: TestEnvironment, verdict: Verdi
 
 @pytest.mark.parametrize(("priority", "hours"), WAITS)
 async def test_silence_goes_to_the_manager_by_priority_and_then_to_the_ai(
-    environment: TestEnvironment, priority: Priority, hours: int
+    environment: ApprovalEnvironment, priority: Priority, hours: int
 ) -> None:
     request = await environment.request("document", priority=priority)
     outcome = await request.outcome()
@@ -141,7 +141,7 @@ async def test_silence_goes_to_the_manager_by_priority_and_then_to_the_ai(
 @pytest.mark.parametrize(
     ("verdict", "state"), [(Verdict.APPROVE, State.APPROVED), (Verdict.REJECT, State.REJECTED)]
 )
-async def test_the_manager_decides(environment: TestEnvironment, verdict: Verdict, state: State) -> None:
+async def test_the_manager_decides(environment: ApprovalEnvironment, verdict: Verdict, state: State) -> None:
     request = await environment.request("document", priority=Priority.HIGH)
     await request.asks()
     await request.silence(2 * HOUR + MINUTE)
@@ -152,7 +152,7 @@ async def test_the_manager_decides(environment: TestEnvironment, verdict: Verdic
 
 
 async def test_the_ai_decides_with_content_pre_screen_and_priority_in_hand(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     request = await environment.request("document", priority=Priority.HIGH)
     await request.outcome()
@@ -163,14 +163,14 @@ async def test_the_ai_decides_with_content_pre_screen_and_priority_in_hand(
     assert asked.circumstances == f"Neither {ALICE} nor {BOB} responded"
 
 
-async def test_an_ai_that_refuses_rejects_at_all_levels(environment: TestEnvironment) -> None:
+async def test_an_ai_that_refuses_rejects_at_all_levels(environment: ApprovalEnvironment) -> None:
     environment.services.decide = saying(ai_says(Verdict.REJECT))
     outcome = await (await environment.request("document")).outcome()
     assert (outcome.state, outcome.source) == (State.REJECTED, Source.AI_FALLBACK)
     assert outcome.reasoning == "failed at all levels: the model's reason"
 
 
-async def test_an_ai_that_abstains_rejects_by_the_policys_word(environment: TestEnvironment) -> None:
+async def test_an_ai_that_abstains_rejects_by_the_policys_word(environment: ApprovalEnvironment) -> None:
     environment.services.decide = saying(ai_says(result=AiResult.ABSTAINED))
     outcome = await (await environment.request("document")).outcome()
     assert (outcome.state, outcome.source, outcome.reasoning) == (
@@ -181,7 +181,7 @@ async def test_an_ai_that_abstains_rejects_by_the_policys_word(environment: Test
 
 
 async def test_a_vote_during_the_pre_screen_is_refused_for_nobody_was_asked(
-    environment_without_model: TestEnvironment,
+    environment_without_model: ApprovalEnvironment,
 ) -> None:
     environment_without_model.services.assess = deep_model(screened(0.9))
     request = await environment_without_model.request("document", commands=[decision(ALICE)])
@@ -191,7 +191,7 @@ async def test_a_vote_during_the_pre_screen_is_refused_for_nobody_was_asked(
 
 
 async def test_the_requester_cancels_during_the_pre_screen(
-    environment_without_model: TestEnvironment,
+    environment_without_model: ApprovalEnvironment,
 ) -> None:
     environment_without_model.services.assess = deep_model(screened(0.9))
     request = await environment_without_model.request("document", commands=[cancellation()])
@@ -199,7 +199,7 @@ async def test_the_requester_cancels_during_the_pre_screen(
     assert request.path == ["received", "processed", "decided", "closed"]
 
 
-async def test_the_deadline_during_the_pre_screen_goes_to_the_ai(environment: TestEnvironment) -> None:
+async def test_the_deadline_during_the_pre_screen_goes_to_the_ai(environment: ApprovalEnvironment) -> None:
     environment.services.assess = never_answering(1000, quick_assessment)
     request = await environment.request("document", deadline=timedelta(seconds=30))
     outcome = await request.outcome()
@@ -208,7 +208,7 @@ async def test_the_deadline_during_the_pre_screen_goes_to_the_ai(environment: Te
     assert request.only(FellBack).reason == "The request's deadline passed before anybody was asked"
 
 
-async def test_the_deadline_in_the_managers_tier_goes_to_the_ai(environment: TestEnvironment) -> None:
+async def test_the_deadline_in_the_managers_tier_goes_to_the_ai(environment: ApprovalEnvironment) -> None:
     request = await environment.request("document", deadline=9 * HOUR)
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK

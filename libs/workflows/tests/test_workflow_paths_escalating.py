@@ -19,7 +19,7 @@ from placet_domain.events import (
 )
 from placet_testing.fake_services import saying
 from placet_testing.simulation import ALICE, BOB, REQUESTER, ai_says, cancellation, decision
-from placet_testing.workflow_environment import TestEnvironment, until
+from placet_testing.workflow_environment import ApprovalEnvironment, until
 from placet_workflows.names import TaskQueue
 
 pytestmark = pytest.mark.integration
@@ -32,7 +32,7 @@ MINUTE = timedelta(minutes=1)
     ("verdict", "state"), [(Verdict.APPROVE, State.APPROVED), (Verdict.REJECT, State.REJECTED)]
 )
 async def test_the_team_member_decides_in_time(
-    environment: TestEnvironment, verdict: Verdict, state: State
+    environment: ApprovalEnvironment, verdict: Verdict, state: State
 ) -> None:
     request = await environment.request("escalating")
     await request.asks()
@@ -52,7 +52,7 @@ async def test_the_team_member_decides_in_time(
     ("verdict", "state"), [(Verdict.APPROVE, State.APPROVED), (Verdict.REJECT, State.REJECTED)]
 )
 async def test_the_manager_decides_after_the_team_member_was_silent(
-    environment: TestEnvironment, verdict: Verdict, state: State
+    environment: ApprovalEnvironment, verdict: Verdict, state: State
 ) -> None:
     request = await environment.request("escalating")
     await request.asks()
@@ -71,7 +71,7 @@ async def test_the_manager_decides_after_the_team_member_was_silent(
     assert environment.services.asked_ai == []
 
 
-async def test_silence_at_both_tiers_lets_the_ai_approve(environment: TestEnvironment) -> None:
+async def test_silence_at_both_tiers_lets_the_ai_approve(environment: ApprovalEnvironment) -> None:
     request = await environment.request("escalating")
     outcome = await request.outcome()
     assert (outcome.state, outcome.source, outcome.decision_type) == (
@@ -102,7 +102,7 @@ async def test_silence_at_both_tiers_lets_the_ai_approve(environment: TestEnviro
     assert ("decide", TaskQueue.OPENAI) in environment.services.queues
 
 
-async def test_the_ai_is_told_why_it_is_asked(environment: TestEnvironment) -> None:
+async def test_the_ai_is_told_why_it_is_asked(environment: ApprovalEnvironment) -> None:
     request = await environment.request("escalating")
     await request.outcome()
     (asked,) = environment.services.asked_ai
@@ -111,7 +111,7 @@ async def test_the_ai_is_told_why_it_is_asked(environment: TestEnvironment) -> N
     assert asked.pre_screened is None
 
 
-async def test_each_of_the_asked_is_told_once_and_the_manager_why(environment: TestEnvironment) -> None:
+async def test_each_of_the_asked_is_told_once_and_the_manager_why(environment: ApprovalEnvironment) -> None:
     request = await environment.request("escalating")
     await request.asks()
     await until(lambda: len(environment.services.notified) == 1)
@@ -126,7 +126,7 @@ async def test_each_of_the_asked_is_told_once_and_the_manager_why(environment: T
     assert all(notice.due_time for notice in environment.services.notified[:2])
 
 
-async def test_an_ai_that_refuses_rejects_at_all_levels(environment: TestEnvironment) -> None:
+async def test_an_ai_that_refuses_rejects_at_all_levels(environment: ApprovalEnvironment) -> None:
     environment.services.decide = saying(ai_says(Verdict.REJECT))
     request = await environment.request("escalating")
     outcome = await request.outcome()
@@ -138,7 +138,7 @@ async def test_an_ai_that_refuses_rejects_at_all_levels(environment: TestEnviron
     assert outcome.reasoning == "failed at all levels: the model's reason"
 
 
-async def test_an_ai_that_abstains_rejects_by_the_policys_word(environment: TestEnvironment) -> None:
+async def test_an_ai_that_abstains_rejects_by_the_policys_word(environment: ApprovalEnvironment) -> None:
     environment.services.decide = saying(ai_says(result=AiResult.ABSTAINED))
     request = await environment.request("escalating")
     outcome = await request.outcome()
@@ -153,7 +153,7 @@ async def test_an_ai_that_abstains_rejects_by_the_policys_word(environment: Test
 
 
 async def test_who_was_asked_first_may_still_decide_in_the_managers_tier(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     request = await environment.request("escalating")
     await request.asks()
@@ -164,7 +164,7 @@ async def test_who_was_asked_first_may_still_decide_in_the_managers_tier(
     assert (outcome.approver, outcome.decision_type, outcome.tier) == (ALICE, DecisionType.HUMAN, 1)
 
 
-async def test_the_manager_cannot_decide_before_being_asked(environment: TestEnvironment) -> None:
+async def test_the_manager_cannot_decide_before_being_asked(environment: ApprovalEnvironment) -> None:
     request = await environment.request("escalating")
     await request.asks()
     await request.send(decision(BOB))
@@ -175,7 +175,7 @@ async def test_the_manager_cannot_decide_before_being_asked(environment: TestEnv
 
 @pytest.mark.parametrize("person", [ALICE, BOB])
 async def test_a_person_decides_while_the_ai_is_thinking(
-    environment_without_model: TestEnvironment, person: str
+    environment_without_model: ApprovalEnvironment, person: str
 ) -> None:
     request = await environment_without_model.request("escalating")
     await request.silence_until("fell_back")
@@ -189,7 +189,7 @@ async def test_a_person_decides_while_the_ai_is_thinking(
     ("passes", "tiers_asked"), [(HOUR, 1), (3 * HOUR, 2)], ids=["first tier", "second tier"]
 )
 async def test_the_deadline_goes_to_the_ai_from_any_tier(
-    environment: TestEnvironment, passes: timedelta, tiers_asked: int
+    environment: ApprovalEnvironment, passes: timedelta, tiers_asked: int
 ) -> None:
     request = await environment.request("escalating", deadline=passes)
     outcome = await request.outcome()
@@ -200,7 +200,7 @@ async def test_the_deadline_goes_to_the_ai_from_any_tier(
     assert len(request.all_of(TimedOut)) == tiers_asked
 
 
-async def test_the_requester_cancels_while_the_manager_is_asked(environment: TestEnvironment) -> None:
+async def test_the_requester_cancels_while_the_manager_is_asked(environment: ApprovalEnvironment) -> None:
     request = await environment.request("escalating")
     await request.asks()
     await request.silence(2 * HOUR + MINUTE)
@@ -211,7 +211,7 @@ async def test_the_requester_cancels_while_the_manager_is_asked(environment: Tes
 
 
 async def test_the_requester_cancels_while_the_ai_is_thinking(
-    environment_without_model: TestEnvironment,
+    environment_without_model: ApprovalEnvironment,
 ) -> None:
     request = await environment_without_model.request("escalating")
     await request.silence_until("fell_back")
@@ -221,7 +221,7 @@ async def test_the_requester_cancels_while_the_ai_is_thinking(
     assert "ai_decided" not in request.path
 
 
-async def test_a_demonstrations_clock_escalates_in_seconds(environment: TestEnvironment) -> None:
+async def test_a_demonstrations_clock_escalates_in_seconds(environment: ApprovalEnvironment) -> None:
     request = await environment.request("escalating", clock_scale=1200)
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK

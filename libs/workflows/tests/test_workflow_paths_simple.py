@@ -8,13 +8,13 @@ import pytest
 
 from placet_domain.events import Closed, DecisionType, Processed, Source, State, TierOpened, Verdict
 from placet_testing.simulation import ALICE, REQUESTER, cancellation, decision
-from placet_testing.workflow_environment import TestEnvironment
+from placet_testing.workflow_environment import ApprovalEnvironment
 from placet_workflows.names import TaskQueue
 
 pytestmark = pytest.mark.integration
 
 
-async def test_a_person_approves_after_three_weeks(environment: TestEnvironment) -> None:
+async def test_a_person_approves_after_three_weeks(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.asks()
     await request.silence(timedelta(weeks=3))
@@ -42,7 +42,7 @@ async def test_a_person_approves_after_three_weeks(environment: TestEnvironment)
     assert timedelta(weeks=3) <= waited < timedelta(weeks=3, minutes=1)
 
 
-async def test_a_person_rejects(environment: TestEnvironment) -> None:
+async def test_a_person_rejects(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.asks()
     await request.send(decision(ALICE, Verdict.REJECT, reason="wrong account"))
@@ -55,7 +55,7 @@ async def test_a_person_rejects(environment: TestEnvironment) -> None:
     assert environment.services.asked_ai == []
 
 
-async def test_what_intake_read_is_logged_with_the_first_append(environment: TestEnvironment) -> None:
+async def test_what_intake_read_is_logged_with_the_first_append(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.asks()
     assert request.path[:4] == ["received", "processed", "tier_opened", "asked"]
@@ -63,7 +63,7 @@ async def test_what_intake_read_is_logged_with_the_first_append(environment: Tes
     assert len(environment.services.log.attempts) == 1
 
 
-async def test_the_common_case_takes_two_appends(environment: TestEnvironment) -> None:
+async def test_the_common_case_takes_two_appends(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.asks()
     await request.send(decision(ALICE))
@@ -71,7 +71,7 @@ async def test_the_common_case_takes_two_appends(environment: TestEnvironment) -
     assert len(environment.services.log.attempts) == 2
 
 
-async def test_the_requester_is_told_the_outcome_exactly_once(environment: TestEnvironment) -> None:
+async def test_the_requester_is_told_the_outcome_exactly_once(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.asks()
     await request.send(decision(ALICE, Verdict.REJECT, reason="wrong account"))
@@ -82,7 +82,7 @@ async def test_the_requester_is_told_the_outcome_exactly_once(environment: TestE
     assert (told.title, told.subject_id) == ("Pay invoice 7", "invoice-7")
 
 
-async def test_the_deadline_rejects_by_the_policys_word(environment: TestEnvironment) -> None:
+async def test_the_deadline_rejects_by_the_policys_word(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple", deadline=timedelta(days=3))
     outcome = await request.outcome()
     assert (outcome.state, outcome.source, outcome.decision_type) == (
@@ -95,7 +95,7 @@ async def test_the_deadline_rejects_by_the_policys_word(environment: TestEnviron
     assert environment.services.asked_ai == []
 
 
-async def test_the_requester_cancels_while_a_person_is_asked(environment: TestEnvironment) -> None:
+async def test_the_requester_cancels_while_a_person_is_asked(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.asks()
     await request.send(cancellation())
@@ -108,14 +108,14 @@ async def test_the_requester_cancels_while_a_person_is_asked(environment: TestEn
 
 
 async def test_a_cancellation_before_the_first_task_is_judged_after_the_beginning(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     request = await environment.request("simple", commands=[cancellation()])
     assert (await request.outcome()).state is State.CANCELLED
     assert request.path == ["received", "processed", "tier_opened", "asked", "decided", "closed"]
 
 
-async def test_storage_and_notices_go_by_the_default_queue(environment: TestEnvironment) -> None:
+async def test_storage_and_notices_go_by_the_default_queue(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.asks()
     await request.send(decision(ALICE))

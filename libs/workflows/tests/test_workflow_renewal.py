@@ -14,7 +14,13 @@ from placet_domain.commands import Command
 from placet_domain.events import ErrorReason, Refused, Source, State, Verdict
 from placet_testing.fake_services import Services
 from placet_testing.simulation import ALICE, BOB, REQUESTER, decision
-from placet_testing.workflow_environment import PATIENCE, PAUSE, Request, TestEnvironment, running_environment
+from placet_testing.workflow_environment import (
+    PATIENCE,
+    PAUSE,
+    ApprovalEnvironment,
+    Request,
+    running_environment,
+)
 from placet_workflows.activity_types import Status
 
 pytestmark = pytest.mark.integration
@@ -32,7 +38,7 @@ async def renewed(request: Request, times: int = 1) -> None:
             await asyncio.sleep(PAUSE)
 
 
-async def test_a_request_goes_on_as_new_and_is_decided_then(live: TestEnvironment) -> None:
+async def test_a_request_goes_on_as_new_and_is_decided_then(live: ApprovalEnvironment) -> None:
     request = await live.request("simple", renew_after=SOON)
     await request.reaches("asked")
     await renewed(request, times=2)
@@ -52,7 +58,7 @@ async def test_a_request_goes_on_as_new_and_is_decided_then(live: TestEnvironmen
     assert [notice.recipient for notice in live.services.notified] == [ALICE, REQUESTER]
 
 
-async def test_commands_that_were_judged_before_stay_judged(live: TestEnvironment) -> None:
+async def test_commands_that_were_judged_before_stay_judged(live: ApprovalEnvironment) -> None:
     request = await live.request("escalating", renew_after=SOON)
     await request.reaches("asked")
     refused = decision(BOB)
@@ -65,7 +71,7 @@ async def test_commands_that_were_judged_before_stay_judged(live: TestEnvironmen
     assert request.path.count("refused") == 1
 
 
-async def test_a_tiers_clock_goes_on_from_where_it_was(live: TestEnvironment) -> None:
+async def test_a_tiers_clock_goes_on_from_where_it_was(live: ApprovalEnvironment) -> None:
     request = await live.request("escalating", renew_after=SOON, clock_scale=4800)
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK
@@ -75,7 +81,7 @@ async def test_a_tiers_clock_goes_on_from_where_it_was(live: TestEnvironment) ->
     assert [notice.tier for notice in live.services.notified] == [1, 2, None]
 
 
-async def test_the_status_survives(live: TestEnvironment) -> None:
+async def test_the_status_survives(live: ApprovalEnvironment) -> None:
     request = await live.request("escalating", renew_after=SOON)
     await request.reaches("asked")
     await renewed(request)
@@ -84,7 +90,7 @@ async def test_the_status_survives(live: TestEnvironment) -> None:
     await request.handle.terminate()
 
 
-async def test_a_request_that_is_closing_does_not_go_on_as_new(live: TestEnvironment) -> None:
+async def test_a_request_that_is_closing_does_not_go_on_as_new(live: ApprovalEnvironment) -> None:
     request = await live.request("simple", renew_after=timedelta(seconds=3))
     await request.reaches("asked")
     await request.send(decision(ALICE))

@@ -11,7 +11,7 @@ from placet_domain.commands import Command
 from placet_domain.events import Event, Notified, Source
 from placet_domain.state import ApprovalState
 from placet_testing.simulation import ALICE, REQUESTER, TENANT, decision
-from placet_testing.workflow_environment import Request, TestEnvironment
+from placet_testing.workflow_environment import ApprovalEnvironment, Request
 from placet_workflows.activity_types import ApprovalInput, NotifyInput
 from placet_workflows.names import APPROVAL_WORKFLOW, TaskQueue
 
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.integration
 CUTS = {"received": 1, "asked": 4, "asked the manager": 9, "fell back": 12, "closed": 15}
 
 
-async def lived(environment: TestEnvironment) -> list[Event]:
+async def lived(environment: ApprovalEnvironment) -> list[Event]:
     """A request that went through all its tiers to the AI's outcome."""
     request = await environment.request("escalating")
     await request.outcome()
     return request.events
 
 
-async def restarted(environment: TestEnvironment, events: list[Event], *accepted: Command) -> Request:
+async def restarted(environment: ApprovalEnvironment, events: list[Event], *accepted: Command) -> Request:
     """A workflow that begins in the state that these events leave, with commands that wait."""
     approval_id = str(uuid.uuid4())
     log = environment.services.log
@@ -57,13 +57,13 @@ def kinds(events: list[Event]) -> list[str]:
     return [event.body.type for event in events if not isinstance(event.body, Notified)]
 
 
-def told(environment: TestEnvironment, request: Request) -> list[NotifyInput]:
+def told(environment: ApprovalEnvironment, request: Request) -> list[NotifyInput]:
     return [notice for notice in environment.services.delivered if notice.approval_id == request.id]
 
 
 @pytest.mark.parametrize("number", CUTS.values(), ids=CUTS.keys())
 async def test_a_workflow_that_begins_anywhere_ends_as_it_would_have(
-    environment: TestEnvironment, number: int
+    environment: ApprovalEnvironment, number: int
 ) -> None:
     whole = await lived(environment)
     request = await restarted(environment, whole[:number])
@@ -75,7 +75,7 @@ async def test_a_workflow_that_begins_anywhere_ends_as_it_would_have(
 
 
 async def test_who_was_asked_and_perhaps_not_told_is_told_the_same_again(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     whole = await lived(environment)
     first = next(notice for notice in environment.services.delivered if notice.tier == 1)
@@ -88,7 +88,7 @@ async def test_who_was_asked_and_perhaps_not_told_is_told_the_same_again(
     assert again == first.model_copy(update={"approval_id": request.id, "idempotency_key": key})
 
 
-async def test_a_deadline_that_passed_meanwhile_is_noticed(environment: TestEnvironment) -> None:
+async def test_a_deadline_that_passed_meanwhile_is_noticed(environment: ApprovalEnvironment) -> None:
     whole = await lived(environment)
     request = await restarted(environment, whole[:4])
     assert (await request.outcome()).source is Source.AI_FALLBACK
@@ -96,7 +96,7 @@ async def test_a_deadline_that_passed_meanwhile_is_noticed(environment: TestEnvi
 
 
 async def test_a_decision_that_was_accepted_goes_before_a_timer_that_is_overdue(
-    environment: TestEnvironment,
+    environment: ApprovalEnvironment,
 ) -> None:
     whole = await lived(environment)
     request = await restarted(environment, whole[:4], decision(ALICE))

@@ -113,7 +113,7 @@ async def test_a_request_survives_the_death_of_its_process(
         ({"PLACET_APPROVAL_POLICY_FOLDER": "/nowhere"}, "/nowhere is not a folder with policies"),
         ({"PLACET_APPROVAL_LISTEN": "192.0.2.1:7400"}, "cannot listen on 192.0.2.1:7400"),
         ({"PLACET_APPROVAL_DATABASE_URL": "mysql://x"}, "not supported"),
-        ({"PLACET_APPROVAL_CLOCK_SCALE": "0"}, "clock_scale"),
+        ({"PLACET_APPROVAL_CLOCK_SCALE": "0"}, "PLACET_APPROVAL_CLOCK_SCALE"),
     ],
     ids=["policies", "address", "database", "setting"],
 )

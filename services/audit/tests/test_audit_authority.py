@@ -1,4 +1,4 @@
-"""Who may append which kind of event: a rule for every kind in the contract, tried with every role."""
+"""Rights to append: a rule for every event of the contract, tried with every role."""
 
 from __future__ import annotations
 

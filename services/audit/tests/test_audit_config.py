@@ -1,4 +1,4 @@
-"""What is said of the log's key where it cannot be had: where it was looked for, and what to do."""
+"""Errors about the log's key: they name where it was looked for, and what to do."""
 
 from __future__ import annotations
 

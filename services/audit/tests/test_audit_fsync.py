@@ -71,7 +71,7 @@ class Traced:
             await self.stub.AppendEvents(request, timeout=BOUND)
 
     def synced(self) -> int:
-        """How often the log's database or its write-ahead log was synced, with success."""
+        """Counts the successful syncs of the log's database and its write-ahead log."""
         said = "".join(file.read_text() for file in self.traces.glob("of.*"))
         return len(re.findall(r"^f(?:data)?sync\(\d+<[^>]*audit\.db[^>]*>\) *= 0", said, re.MULTILINE))
 

@@ -91,7 +91,7 @@ async def kill(process: asyncio.subprocess.Process) -> None:
 
 
 async def append(stub: Stub, approval_id: str, event: event_pb2.Event) -> bool:
-    """Whether the append of a request's first event was acknowledged."""
+    """Tells whether the append of a request's first event was acknowledged."""
     request = audit_service_pb2.AppendEventsRequest(approval_id=approval_id, expected_next=1, events=[event])
     try:
         await stub.AppendEvents(request, timeout=5)

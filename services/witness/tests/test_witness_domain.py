@@ -115,7 +115,7 @@ def shown_of(entries: list[int]) -> Signed:
 
 
 def verdict(before: list[int], now: list[int]) -> Kind | None:
-    """What a witness says of a log that was one thing and is another now."""
+    """Returns the verdict of a witness on a log that changed from one state to another."""
     earlier, shown = shown_of(before).checkpoint, shown_of(now)
     try:
         check_size(earlier, shown)

@@ -17,7 +17,7 @@ from temporalio.client import Client
 
 from placet_domain.events import State
 from placet_temporal import TemporalSettings, connect
-from placet_temporal.evaluations import evaluation_standing, start_evaluation
+from placet_temporal.evaluations import evaluation_status, start_evaluation
 from placet_testing.conditions import until
 from placet_testing.workflow_environment import real_time
 from placet_workflows.evaluation import EvaluationInput
@@ -81,7 +81,7 @@ async def test_an_evaluation_reads_on_after_its_worker_was_killed(
         evaluation = await start_evaluation(client, asked)
 
         async def has_told_how_far_it_is() -> bool:
-            standing = await evaluation_standing(client, evaluation.id)
+            standing = await evaluation_status(client, evaluation.id)
             return standing is not None and standing.progress.next_index == 300
 
         await until(has_told_how_far_it_is, "the job tells its progress", PATIENCE)
@@ -99,7 +99,7 @@ async def test_an_evaluation_reads_on_after_its_worker_was_killed(
     assert [call.filter.from_log_index for call in served.log.calls] == [300, 400, 500, 600, 700]
     (version,) = found.versions
     assert (version.approved, version.rejected, version.auc) == (101, 99, 1.0)
-    assert await evaluation_standing(client, evaluation.id) is None
+    assert await evaluation_status(client, evaluation.id) is None
 
 
 async def test_whoever_waits_reads_why_an_evaluation_does_not_go_on(
@@ -115,7 +115,7 @@ async def test_whoever_waits_reads_why_an_evaluation_does_not_go_on(
         evaluation = await start_evaluation(client, EvaluationInput(tenant="acme"))
 
         async def says_why() -> bool:
-            standing = await evaluation_standing(client, evaluation.id)
+            standing = await evaluation_status(client, evaluation.id)
             return (
                 standing is not None and "the log is away" in standing.last_failure and standing.attempt > 1
             )

@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +20,10 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.event.v1 import event_pb2
 from placet_client.approvals import PendingApproval, await_outcome, content_of
-from placet_client.converging import TRANSIENT, converge, pauses
+from placet_client.converging import converge, pauses
 from placet_client.outcome import Outcome
 from placet_rpc.client import channel
-from placet_rpc.errors import FieldViolation, InvalidArgument
+from placet_rpc.errors import FieldViolation, InvalidArgument, PlacetError, ends_stream_only
 from placet_rpc.tls import ClientTls, tls_from_environment
 from placet_rpc.tokens.sources import FileTokenSource, TokenSource
 
@@ -194,8 +194,8 @@ class PlacetClient:
     ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
         """Each change as it becomes durable, from `from_log_index` on; None: from now.
 
-        A stream that breaks off is resumed where it ended, for as long as the service is not away for longer
-        than `patience` seconds at a time.
+        A stream that breaks off or ends with its token is resumed where it ended, for as long as the service
+        is not away for longer than `patience` seconds at a time.
         """
         request = approval_service_pb2.WatchApprovalsRequest(
             filter=filter_of(states, policy, subject_id, waiting_for_me=waiting_for_me),
@@ -211,8 +211,8 @@ class PlacetClient:
                     request.from_log_index = change.next_log_index
                     if change.HasField("entry"):
                         yield change
-            except TRANSIENT:
-                if time.monotonic() - alive > self._patience:
+            except PlacetError as error:
+                if not ends_stream_only(error) or time.monotonic() - alive > self._patience:
                     raise
             finally:
                 call.cancel()
@@ -291,6 +291,18 @@ class PlacetClient:
         request = approval_service_pb2.GetPolicyRequest(name=name, version=version)
         answer = await converge(lambda: self.stub.GetPolicy(request), patience=self._patience)
         return answer.policy
+
+    async def decision_stats(
+        self, *, window: timedelta | None = None, policy: str = "", parts: int = 0
+    ) -> approval_service_pb2.GetDecisionStatsResponse:
+        """Statistics of the decisions of the last `window`, by policy. For operators and auditors.
+
+        `window`: default that of the fallback alarm. `parts`: into how many parts decisions are counted too.
+        """
+        request = approval_service_pb2.GetDecisionStatsRequest(policy=policy, parts=parts)
+        if window is not None:
+            request.window.FromTimedelta(window)
+        return await converge(partial(self.stub.GetDecisionStats, request), patience=self._patience)
 
     async def erase(
         self, approval_id: str, *, reason: str, before_retention: bool = False

@@ -6,12 +6,12 @@ import asyncio
 import importlib.util
 import shlex
 import shutil
-import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_audit.log_keys import LogKeys
 from placet_cli.home import HOST, Home, Ports
@@ -19,6 +19,7 @@ from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import STARTING, STOPPING, starting_words
 from placet_cli.problems import Problem
 from placet_devstack import temporal_server as temporal
+from placet_devstack.fallback_alarms import fallback_alarm
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.plan import SERVICES, WITNESS, WORKERS
 from placet_devstack.ports import free_base, holder_of_port, port_free
@@ -28,6 +29,7 @@ from placet_devstack.processes import Holder, suspended
 from placet_devstack.state import StackState, home_of
 from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError
+from placet_rpc.files import is_private
 from placet_rpc.tokens.mint import KeyFiles
 from placet_verify import read_alarms
 from placet_witness.status import read_status
@@ -128,7 +130,7 @@ def _keys(home: Home) -> list[Finding]:
     lost = [one.problem for one in lost_keys(home)]
     findings = [Finding("keys", False, f"{one.what}; {one.why}", one.tries[0]) for one in lost]
     secrets = [KeyFiles.below(home.keys).private_key, home.payload_key, home.log_key, home.witness_key]
-    open_ones = [path for path in secrets if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
+    open_ones = [path for path in secrets if path.exists() and not is_private(path)]
     if open_ones:
         names = shlex.join(map(str, open_ones))
         findings.append(Finding("keys", False, f"others can read {names}", f"chmod 600 {names}"))
@@ -195,6 +197,8 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
         findings.append(Finding(name, ok, found, "" if ok else _advice(name, holder, home)))
     if "audit" in state.processes:
         findings.append(await _log(home, ports.address("audit")))
+    if "approval" in state.processes:
+        findings += await _people(home, ports.address("approval"))
     return findings if WITNESS in state.processes else [*findings, _witness_away(home), *_recorded(home)]
 
 
@@ -212,6 +216,21 @@ async def _log(home: Home, address: str) -> Finding:
         said = (error.message or error.reason or error.grpc_kind).splitlines()[0]
         return Finding("log", False, f"{found}: {said}", "placet audit verify")
     return Finding("log", True, f"{answer.size:,} entries, and takes more")
+
+
+async def _people(home: Home, address: str) -> list[Finding]:
+    """Whether people respond; nothing where the service cannot be asked, which is found elsewhere."""
+    try:
+        async with channel(address, person(home, OWNER), default_timeout=ASKED_SECONDS) as opened:
+            stub = approval_service_pb2_grpc.ApprovalServiceStub(opened)
+            found = await stub.GetDecisionStats(approval_service_pb2.GetDecisionStatsRequest())
+    except (Problem, PlacetError):
+        return []
+    alarms = [fallback_alarm(one) for one in found.policies if one.HasField("alarm")]
+    if alarms:
+        return [Finding("people", False, alarm, "placet stats") for alarm in alarms]
+    asked = found.total.asked_decisions
+    return [Finding("people", True, f"no alarm; {asked} decisions of late for which a person was asked")]
 
 
 def _recorded(home: Home) -> list[Finding]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from placet_cli.home import Home, Ports
+from placet_devstack.fallback_alarms import tell_fallback_alarms
 from placet_devstack.home_lock import claimed, end_leftovers
 from placet_devstack.plan import StackOptions, stack
 from placet_devstack.ports import check_ports
@@ -95,7 +96,8 @@ async def running_stack(
         )
         interrupts = interrupts or Interrupts()
         interrupts.again = supervisor.kill
-        meanwhile = [asyncio.create_task(work) for work in (tokens.keep_fresh(tell), tell_alarms(home, tell))]
+        looks = (tokens.keep_fresh(tell), tell_alarms(home, tell), tell_fallback_alarms(home, ports, tell))
+        meanwhile = [asyncio.create_task(work) for work in looks]
         try:
             await interrupts.or_stop(asyncio.create_task(supervisor.start()))
             yield supervisor

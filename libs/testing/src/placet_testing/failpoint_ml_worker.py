@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import grpc.aio
@@ -50,4 +51,4 @@ class HaltingLog:
 if __name__ == "__main__":
     # The one change to the real worker.
     vars(worker)["AuditServiceStub"] = HaltingLog
-    asyncio.run(worker.main())
+    sys.exit(worker.main())

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 from temporalio import activity
@@ -57,4 +58,4 @@ def fires(failpoint: str, step: AppendInput) -> bool:
 if __name__ == "__main__":
     # The one change to the real worker.
     vars(worker)["DefaultActivities"] = FailingActivities
-    asyncio.run(worker.main())
+    sys.exit(worker.main())

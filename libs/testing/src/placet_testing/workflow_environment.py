@@ -117,7 +117,7 @@ class Request:
     """One request on the environment."""
 
     id: str
-    environment: TestEnvironment
+    environment: ApprovalEnvironment
     handle: WorkflowHandle[Any, Any]
 
     @property
@@ -193,7 +193,7 @@ class Request:
 
 
 @dataclass
-class TestEnvironment:
+class ApprovalEnvironment:
     """Server, workers and services."""
 
     environment: WorkflowEnvironment
@@ -247,14 +247,14 @@ class TestEnvironment:
 @asynccontextmanager
 async def running_environment(
     environment: WorkflowEnvironment, services: Services, *, openai: bool = True, default: bool = True
-) -> AsyncIterator[TestEnvironment]:
+) -> AsyncIterator[ApprovalEnvironment]:
     """Workers for a test; either can be left out, and what it would do stays in its queue."""
     async with AsyncExitStack() as workers:
         if default:
             await workers.enter_async_context(default_worker(environment.client, services))
         if openai:
             await workers.enter_async_context(openai_worker(environment.client, services))
-        yield TestEnvironment(environment, services, environment.client)
+        yield ApprovalEnvironment(environment, services, environment.client)
 
 
 def default_worker(client: Client, services: Services, **options: Any) -> Worker:  # Any: the SDK's options

@@ -1,22 +1,23 @@
-"""`python -m placet_approval`: ApprovalService as a process. Wiring only."""
+"""ApprovalService as a process: takes requests and decisions, and serves what became of them."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
 from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.adapters.notifications import Notifications
 from placet_approval.adapters.temporal import Workflows
 from placet_approval.commands.handler import CommandHandler
 from placet_approval.config import Settings
 from placet_approval.erasure import Eraser
+from placet_approval.fallback_monitor import FallbackMonitors
 from placet_approval.intake.service import Intake
 from placet_approval.intake.start import Starter
 from placet_approval.policy_queries import PolicyQueries
@@ -25,6 +26,8 @@ from placet_approval.queries import Queries
 from placet_approval.recovery.intake import Sweeper
 from placet_approval.recovery.workflows import Reviver
 from placet_approval.servicer import ApprovalServicer
+from placet_approval.stats_queries import StatsQueries
+from placet_approval.store.decision_stats import DecisionStatsStore
 from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
@@ -33,30 +36,14 @@ from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import BadPolicy, load
 from placet_logtail import Consumers, LeaseStore
 from placet_rpc.client import channel
-from placet_rpc.refusals import OnAccessRefused, RefusalRecorder
-from placet_rpc.server import CannotListen, Endpoint, serve
-from placet_rpc.tasks import run_periodically
+from placet_rpc.refusals import RefusalRecorder
+from placet_rpc.server import Endpoint
+from placet_rpc.service import Service, run_service
+from placet_rpc.tasks import periodically
 from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_telemetry import setup
 from placet_temporal import TemporalSettings, connect
-
-_LOG = logging.getLogger("placet.approval")
-
-
-@dataclass(frozen=True)
-class Service:
-    """What a server needs to serve."""
-
-    endpoint: Endpoint
-    on_access_refused: OnAccessRefused
-
-
-async def run(settings: Settings) -> None:
-    """Serve until a signal; then the server stops first, and what it uses is closed after it."""
-    workflows = Workflows(await connect(TemporalSettings(), "approval", lazy=True))
-    async with assembled(settings, workflows) as service:
-        await serve(settings.server(), [service.endpoint], on_access_refused=service.on_access_refused)
 
 
 @asynccontextmanager
@@ -76,7 +63,16 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         await policies.record_current()
         consumers = Consumers(LeaseStore(database, LOG), holder=settings.replica)
         stack.push_async_callback(consumers.close)
-        projections = Projections(log, views, requests, policies, consumers)
+        stats = DecisionStatsStore(database)
+        notifications = Notifications(
+            NotificationServiceStub(
+                await stack.enter_async_context(
+                    channel(settings.notification_address, tokens, tls=settings.tls())
+                )
+            )
+        )
+        monitors = FallbackMonitors(stats, log, notifications, settings.alarm(), consumers, settings.pulse)
+        projections = Projections(log, views, requests, policies, consumers, monitors.begin)
         for tenant in await requests.tenants():
             projections.of(tenant)
         starter = Starter(workflows, pending, policies)
@@ -89,6 +85,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             CommandHandler(pending, views, projections, log, workflows, reviver),
             Queries(requests, pending, policies, views, projections, log, settings.pulse),
             PolicyQueries(policies),
+            StatsQueries(stats, settings.alarm()),
             Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
             command_budget=settings.command_budget,
@@ -99,40 +96,32 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             servicer,
         )
         refusals = RefusalRecorder(log.append_for_tenant, per_minute=settings.refusals_per_minute)
-        looks = (
-            run_periodically(sweeper.sweep, settings.sweep_interval, "requests that were cut short wait on"),
-            run_periodically(reviver.look, settings.revive_interval, "requests that Temporal lost wait on"),
-        )
-        async with at_work(looks):
-            yield Service(endpoint, refusals.record)
+        sweep = periodically(sweeper.sweep, settings.sweep_interval, "requests that were cut short wait")
+        revive = periodically(reviver.look, settings.revive_interval, "requests that Temporal lost wait")
+        for look in (sweep, revive):
+            await stack.enter_async_context(look)
+        yield Service(endpoint, refusals.record)
 
 
 @asynccontextmanager
-async def at_work(looks: Iterable[Coroutine[object, object, None]]) -> AsyncIterator[None]:
-    """Those who look after requests, at work; if one fails in a way that it does not expect, the process
-    ends."""
-    async with asyncio.TaskGroup() as parts:
-        tasks = [parts.create_task(look) for look in looks]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+async def connected(settings: Settings) -> AsyncIterator[Service]:
+    """`assembled`, with Temporal."""
+    workflows = Workflows(await connect(TemporalSettings(), "approval", lazy=True))
+    async with assembled(settings, workflows) as service:
+        yield service
 
 
 def main() -> int:
-    """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
-    telemetry = setup("approval")
-    status = 0
-    try:
-        asyncio.run(run(Settings()))
-    except* (BadPolicy, CannotListen, DatabaseUnavailable, MigrationFailed, OSError, ValueError) as failures:
-        _LOG.error("ApprovalService cannot run: %s", "; ".join(str(one) for one in failures.exceptions))
-        _LOG.debug("where it failed", exc_info=failures)
-        status = 1
-    finally:
-        telemetry.shutdown()
-    return status
+    """The exit status; see `run_service`."""
+    return run_service(
+        "ApprovalService",
+        Settings,
+        connected,
+        telemetry=partial(setup, "approval"),
+        about=__doc__,
+        also=(TemporalSettings,),
+        explained=(BadPolicy, DatabaseUnavailable, MigrationFailed),
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
-from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -16,7 +15,7 @@ from placet_notification import domain
 from placet_notification.sender import Sender
 from placet_notification.store import Store
 from placet_rpc import deadlines, identity
-from placet_rpc.errors import FieldViolation, InvalidArgument
+from placet_rpc.errors import FieldViolation, InvalidArgument, PermissionDenied
 from placet_rpc.paging import Listing, capped, number
 
 _LIST_DELIVERIES = "placet.notification.v1.NotificationService/ListDeliveries"
@@ -28,6 +27,7 @@ _LONGEST_WAIT_SECONDS = 300.0
 _KINDS = {
     pb.NOTIFICATION_KIND_ASKED: domain.Kind.ASKED,
     pb.NOTIFICATION_KIND_OUTCOME: domain.Kind.OUTCOME,
+    pb.NOTIFICATION_KIND_ALARM: domain.Kind.ALARM,
 }
 _CHANNELS = {
     domain.Channel.EMAIL: pb.CHANNEL_EMAIL,
@@ -62,8 +62,10 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
         context: object,
     ) -> service_pb.SendNotificationResponse:
         """One attempt, or the one that is under way, waited for until shortly before the call's deadline."""
+        caller = identity.current()
+        check_kind(caller, request.kind)
         delivery = await self._sender.send(
-            identity.current().tenant,
+            caller.tenant,
             request.idempotency_key,
             domain.checked(_payload(request)),
             within=deadlines.outgoing_timeout(_LONGEST_WAIT_SECONDS),
@@ -76,7 +78,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
         context: object,
     ) -> service_pb.GetDeliveryResponse:
         """One delivery of the caller's tenant."""
-        delivery = await self._store.get(identity.current().tenant, str(UUID(request.notification_id)))
+        delivery = await self._store.get(identity.current().tenant, request.notification_id)
         return service_pb.GetDeliveryResponse(delivery=_delivery(delivery))
 
     async def ListDeliveries(
@@ -86,7 +88,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
     ) -> service_pb.ListDeliveriesResponse:
         """A page, newest first; one more row than asked for tells whether there is another."""
         tenant = identity.current().tenant
-        approval_id = str(UUID(request.filter.approval_id)) if request.filter.approval_id else ""
+        approval_id = request.filter.approval_id
         before = None
         listing = Listing(_LIST_DELIVERIES, tenant, approval_id=approval_id)
         if request.page_token:
@@ -123,6 +125,17 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
                     )
                 if not batch.items:
                     yield service_pb.SubscribeResponse(next_cursor=batch.next)
+
+
+def check_kind(caller: identity.Principal, kind: pb.NotificationKind.ValueType) -> None:
+    """Refuses a service what only workers send, and the other way round. Raises PermissionDenied."""
+    if (kind == pb.NOTIFICATION_KIND_ALARM) != ("service" in caller.roles):
+        name = pb.NotificationKind.Name(kind).removeprefix("NOTIFICATION_KIND_")
+        raise PermissionDenied(
+            "services send alarms alone, and workers all other kinds",
+            reason="KIND_REFUSED",
+            metadata={"kind": name},
+        )
 
 
 def _payload(request: service_pb.SendNotificationRequest) -> domain.Payload:

@@ -49,13 +49,13 @@ description = "A person has a while; then the policy rejects."
 
 [[tiers]]
 name = "approver"
-approver = "required"
+asks = ["required_approver"]
 decision_type = "human"
 timeout = "12 h"
 
 [fallback]
 by = "reject"
-reason = "{required} did not respond"
+reason = "{required_approver} did not respond"
 rejection = "Nobody responded in time"
 """
 
@@ -218,7 +218,7 @@ async def _asked(stack_of_races: RaceStack, rival: Rival, lead: float) -> tuple[
         approval_id = await stack.request("race-timeout")
     else:
         try:
-            approval_id = await stack.request("simple", deadline=datetime.fromtimestamp(deadline, UTC))
+            approval_id = await stack.request("simple", deadline_time=datetime.fromtimestamp(deadline, UTC))
         except InvalidArgument:
             # Sent again for so long that its deadline has passed: this one was never accepted.
             return None

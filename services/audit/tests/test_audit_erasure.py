@@ -1,4 +1,4 @@
-"""What one replica erased, no other goes on telling; and what the file held is gone from it."""
+"""Erased values are gone from other replicas and from the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What proves the log, as callers get it: checkpoints, proofs, receipts, exports; and erasing."""
+"""Checkpoints, proofs, receipts, exports and erasures, as callers get them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Service(Protocol):
 
 @pytest.fixture
 async def auditor(service: Service) -> Stub:
-    """Who reads everything at HOME."""
+    """An auditor of HOME."""
     return service.stub("auditor", subject="auditor@example.com")
 
 
