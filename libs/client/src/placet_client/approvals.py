@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1 import approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
-from placet_client.converging import TRANSIENT, converge, pauses
+from placet_client.converging import TRANSIENT, pauses
 from placet_client.outcome import Outcome
+
+if TYPE_CHECKING:
+    from placet_client.client import PlacetClient
 
 # One long poll; the service may answer sooner, that it is still pending.
 _POLL_SECONDS = 30.0
 # A poll that comes back pending at once (a service that is stopping) is not repeated at once.
 _LEAST_SECONDS = 0.2
-# Seconds after which a read of the content that keeps failing in passing ways is given up.
-CONTENT_PATIENCE = 30.0
 
 
 class StillPending(TimeoutError):
@@ -33,7 +35,7 @@ class PendingApproval:
     id: str
     content_digest: bytes
     log_index: int
-    _stub: ApprovalServiceStub = field(repr=False, compare=False)
+    _client: PlacetClient = field(repr=False, compare=False)
 
     async def outcome(self, timeout: float | None = None) -> Outcome:
         """Waits for the outcome, over restarts of anything, for `timeout` seconds; None: without limit.
@@ -41,14 +43,11 @@ class PendingApproval:
         Raises StillPending when it is not there in time, and the typed errors of AwaitOutcome except
         those that pass.
         """
-        return await await_outcome(self._stub, self.id, timeout)
+        return await self._client.outcome(self.id, timeout)
 
     async def content(self) -> approval_service_pb2.GetContentResponse:
         """What is to be decided, as the service keeps it: bytes, type, and the text extracted from them."""
-        request = approval_service_pb2.GetContentRequest(
-            approval_id=self.id, content_digest=self.content_digest
-        )
-        return await converge(lambda: self._stub.GetContent(request), patience=CONTENT_PATIENCE)
+        return await self._client.get_content(self.id, self.content_digest)
 
 
 async def await_outcome(stub: ApprovalServiceStub, approval_id: str, timeout: float | None) -> Outcome:
@@ -75,9 +74,3 @@ async def _poll_until_closed(stub: ApprovalServiceStub, approval_id: str) -> Out
         if outcome is not None:
             return outcome
         await asyncio.sleep(max(0.0, _LEAST_SECONDS - (time.monotonic() - begun)))
-
-
-def content_of(content: str | bytes, media_type: str) -> approval_pb2.Content:
-    """Content for the wire; text goes as UTF-8."""
-    body = content.encode() if isinstance(content, str) else content
-    return approval_pb2.Content(body=body, media_type=media_type)
