@@ -21,11 +21,12 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli.commands.decide import _with_reason
 from placet_cli.contents import tell_content
 from placet_cli.documents import read_document
-from placet_cli.formatting import Row, point_of
+from placet_cli.event_rows import Row
 from placet_cli.home import Home, Ports, typed
 from placet_cli.option_parsers import deadline_of
 from placet_cli.problems import Problem
 from placet_cli.session import Session
+from placet_cli.times import point_of
 from placet_devstack.claims import check_ports, suspended
 from placet_rpc.tokens.mint import MintingTokenSource, generate_keys
 from placet_rpc.tokens.sources import FileTokenSource
@@ -217,7 +218,7 @@ def test_nothing_is_cut_in_a_pipe_and_lines_end_at_the_width_of_a_terminal() -> 
     row = Row(datetime(2026, 1, 2, tzinfo=UTC), "a" * 40, "asked", "why " * 40, None, "why " * 40)
     code = (
         "from datetime import UTC, datetime\nfrom placet_cli.screen import Screen\n"
-        "from placet_cli.formatting import Row\n"
+        "from placet_cli.event_rows import Row\n"
         f"row = Row(datetime(2026, 1, 2, tzinfo=UTC), {row.actor!r}, 'asked', {row.reason!r}, None, 'why')\n"
         "Screen().event(None, row)"
     )

@@ -34,20 +34,29 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "ROLE_REQUIRED": ("the same command without --as: whoever runs the stack has all roles of people",),
 }
 
+# The well-known slots by the options that fill them; any other is filled by --assign.
+_BY_SLOT = {"required_approver": "--approver", "manager_approver": "--manager"}
+
 # The contract's fields by what a user calls them.
 _GIVEN_AS = {
     "subject_id": "--subject",
     "request_id": "--request-id",
     "command_id": "--command-id",
     "deadline_time": "--deadline",
-    **{
-        name: "--approver, --manager or --assign"
-        for name in ("assignments", "assignments.slot", "assignments.people", "assignments.groups")
-    },
+    **dict.fromkeys(
+        ("assignments", "assignments.slot", "assignments.people", "assignments.groups"),
+        "--approver, --manager or --assign",
+    ),
     "content.body": "FILE",
     **{name: f"--{name}" for name in ("title", "policy", "priority", "reason")},
     "labels": "--label",
+    "text": "TEXT",
     "filter.states": "--state",
+    "filter.labels": "--label",
+    "filter.subject_id": "--subject",
+    "from_create_time": "--since",
+    "until_create_time": "--until",
+    **{f"filter.{name}": f"--{name}" for name in ("policy", "requester", "approver")},
 }
 
 
@@ -57,7 +66,7 @@ def problem_of(error: PlacetError | StillPending, about: str = "", command: str 
     `about` is the request's id as the user gave it, for the next command; `command` is the one that failed.
     """
     if isinstance(error, StillPending):
-        return Problem(str(error), tries=_steps(("placet show ID",), about))
+        return Problem(str(error), tries=_steps(("placet wait ID",), about))
     if isinstance(error, InvalidArgument):
         return _invalid(error, about, command)
     if isinstance(error, Unavailable):
@@ -74,7 +83,11 @@ def _steps(steps: tuple[str, ...], about: str) -> tuple[str, ...]:
 
 
 def _invalid(error: InvalidArgument, about: str, command: str) -> Problem:
-    told = [f"{_given_as(one.field)}: {_plain(one.description)}" for one in error.violations if one.field]
+    told = [
+        f"{_given_as(one.field, one.description)}: {_plain(one.description)}"
+        for one in error.violations
+        if one.field
+    ]
     steps = _steps(_NEXT.get(error.reason, (f"{command} --help",)), about)
     if len(told) == 1 and error.reason not in _NEXT:
         # One violation is the message itself, told twice.
@@ -91,8 +104,11 @@ def _plain(rule: str) -> str:
     return "must be one line without NUL characters" if "\\r\\n" in rule else "must not hold NUL characters"
 
 
-def _given_as(field: str) -> str:
+def _given_as(field: str, description: str) -> str:
     """The option or argument that a field of the contract was given by; a list's item is its list."""
+    slot = re.search(r"'([a-z][a-z0-9_]*)'", description) if field.startswith("assignments") else None
+    if slot is not None:
+        return _BY_SLOT.get(slot[1], f"--assign {slot[1]}=WHO")
     return _GIVEN_AS.get(re.sub(r"\[.*\]", "", field), field)
 
 

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Coroutine
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,20 @@ IDENTITY = typer.Option(
     show_default=False,
 )
 JSON = typer.Option("--json", help="Print the answer as proto3 JSON.")
+
+
+class Output(StrEnum):
+    """What `--output` takes, where a command has it."""
+
+    TABLE = "table"
+    JSON = "json"
+    ID = "id"
+
+
+OutputOption = Annotated[
+    Output,
+    typer.Option("--output", help="For people, proto3 JSON like --json, or ids alone, one a line."),
+]
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id, or its first characters.")]
 
@@ -98,7 +113,7 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
                 given["home"],
                 given["port_base"],
                 given["identity"],
-                json=bool(given["json"]),
+                json=bool(given["json"]) or arguments.get("output") is Output.JSON,
                 home_is_typed=typed_in(context, "home") or "home" in before,
             )
             try:

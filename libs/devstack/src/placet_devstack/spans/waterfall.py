@@ -15,7 +15,7 @@ from itertools import pairwise
 from rich.cells import cell_len
 from rich.text import Text
 
-from placet_cli.formatting import span as span_of_time
+from placet_cli.times import span as span_of_time
 from placet_devstack.spans.model import Span
 from placet_devstack.spans.rows import DEEPEST_INDENT, Row, fit, printable, rows_of
 
