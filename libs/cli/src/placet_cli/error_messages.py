@@ -94,7 +94,8 @@ def _invalid(error: InvalidArgument, about: str, command: str) -> Problem:
         return Problem(_sentence(told[0]), tries=steps)
     # One that has words of its own needs no field.
     why = "" if error.reason in _NEXT else "\n".join(told)
-    return Problem(_sentence(error.message), why, tries=steps)
+    what = f"{len(told)} values are not valid" if why else _sentence(error.message)
+    return Problem(what, why, tries=steps)
 
 
 def _plain(rule: str) -> str:

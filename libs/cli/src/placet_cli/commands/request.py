@@ -128,7 +128,9 @@ async def wait_for(session: Session, request: Id, output: OutputOption = Output.
 async def _wait(session: Session, client: PlacetClient, approval_id: str, output: Output) -> None:
     """Waits for the outcome and prints it. Raises typer.Exit when it is no."""
     again = session.again(f"placet wait {short(approval_id)}")
-    session.screen.aside(f"Waiting for the outcome. After Ctrl-C it goes on, and so do you: {again}")
+    session.screen.aside(
+        f"Waiting for the outcome. Ctrl-C ends the wait, not the request; to wait again: {again}"
+    )
     await client.outcome(approval_id)
     approval = await client.get(approval_id)
     if session.json:
