@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help install lock check format test demo bench chaos clean
+.PHONY: help install lock check contracts fast format release test demo bench chaos clean
 
 help: ## say what can be made
 	@echo "Placet: software asks, a human answers, and the record proves it."
@@ -24,8 +24,19 @@ install: ## set up .venv: pinned dependencies, stubs, packages
 lock: install ## renew requirements.txt (UPGRADE=1: to the newest versions)
 	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
 
-check: install ## judge code, contracts, pins and wheels (ARGS=types: one of them)
+check: install ## check code, contracts, pins and wheels (ARGS=types: one of them)
 	@$(BIN)/python tools/check.py $(ARGS)
+
+fast: install ## what to run after each change: checks, and tests without servers
+	@$(BIN)/python tools/check.py --fast
+
+contracts: install ## write dist/contracts: what other teams compile
+	@$(BIN)/python tools/contracts.py export
+
+release: check contracts ## write dist: wheels, and the contracts as one archive
+	@$(BIN)/uv build --quiet --all-packages --wheel --no-build-isolation --python $(BIN)/python -o dist/wheels
+	@tar -czf dist/placet-contracts.tar.gz -C dist contracts
+	@echo "dist/wheels and dist/placet-contracts.tar.gz are what a release carries"
 
 format: install ## bring code and contracts into shape
 	@$(BIN)/ruff check --quiet --fix-only .
@@ -41,7 +52,7 @@ demo: install ## six requests tell the story, a minute (EXIT=1: end by itself)
 bench: install ## measure against bare Temporal, twelve minutes (ARGS=--help)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
-chaos: install ## random kills, crowds and races, a quarter of an hour (ARGS=--help)
+chaos: install ## random kills, duplicates and races, a quarter of an hour (ARGS=--help)
 	@$(BIN)/python tests/chaos/run.py $(ARGS)
 
 clean: ## remove what was made, but no data (.placet stays)

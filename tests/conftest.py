@@ -1,4 +1,4 @@
-"""How the suite is spread over processes."""
+"""Distribution of the suite over test processes."""
 
 from __future__ import annotations
 

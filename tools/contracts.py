@@ -1,6 +1,7 @@
-"""Judges the contracts with buf: lint, format, and no change that breaks a client of the last release.
+"""Checks the contracts with buf, and exports what other teams compile.
 
-    python contracts.py            judge
+    python contracts.py            check: lint, format, and no change that breaks a client of the last release
+    python contracts.py export     write dist/contracts: every .proto that is needed, and one descriptor set
     python contracts.py record     record the contracts as released, where tags are not at hand
 
 The last release is the newest tag `contract-*`, else the recorded image.
@@ -9,19 +10,38 @@ The last release is the newest tag `contract-*`, else the recorded image.
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
+import google.rpc
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
 from install import ROOT, VENV
+from proto_printer import print_proto
 
 sys.path.insert(0, str(ROOT / "libs" / "protos"))
 import generate
 
 IMAGE = ROOT / ".build" / "placet.binpb"
 RECORDED = ROOT / "tests" / "contract" / "released.binpb"
+EXPORT = ROOT / "dist" / "contracts"
+# A module of buf.yaml. Its name is the advice: buf prints it as long as the folder is not there.
+IMPORTS = ROOT / ".build" / "run-make-contracts-first"
+# These describe the details of an error. Their sources lie in the wheel of googleapis-common-protos.
+ERROR_DETAILS = ("google/rpc/code.proto", "google/rpc/error_details.proto", "google/rpc/status.proto")
+BUF_YAML = """\
+version: v2
+lint:
+  use:
+    - STANDARD
+  ignore: # not ours
+    - buf
+    - google
+"""
 
 
 def git(*arguments: str) -> bytes:
@@ -49,7 +69,7 @@ def image_at(tag: str, scratch: Path) -> Path:
     return image
 
 
-def judge_breaking() -> bool:
+def check_breaking() -> bool:
     """True if no client of the last release would break, or if nothing was released yet."""
     tag = newest_tag()
     if tag is None and not RECORDED.exists():
@@ -59,26 +79,65 @@ def judge_breaking() -> bool:
         return True
     with tempfile.TemporaryDirectory() as scratch:
         against = RECORDED if tag is None else image_at(tag, Path(scratch))
-        print(f"buf breaking: against {tag or RECORDED.relative_to(ROOT)}")
+        print(f"buf breaking: against {tag or RECORDED.name}")
         return buf("breaking", IMAGE, "--against", against, "--path", "placet", "--config", "buf.yaml")
 
 
-def judge() -> int:
+def check() -> int:
+    write_imports()
     generate.write_image(IMAGE)
-    verdicts = [
+    passed = [
         buf("lint", IMAGE, "--path", "placet", "--config", "buf.yaml"),
         buf("format", "--diff", "--exit-code", "protos"),
-        judge_breaking(),
+        check_breaking(),
     ]
-    return 0 if all(verdicts) else 1
+    return 0 if all(passed) else 1
+
+
+def validate_source() -> str:
+    """protovalidate's contract as source text, printed from the descriptor in its wheel."""
+    *imports, validate = FileDescriptorSet.FromString(generate.validate_descriptor_set()).file
+    return print_proto(validate, imports)
+
+
+def write_imports() -> None:
+    """Writes what our contracts import, so that `buf build` and `buf lint` work in the repository's root."""
+    write(IMPORTS / generate.VALIDATE, validate_source())
+
+
+def export(folder: Path = EXPORT) -> None:
+    """Writes all that another team compiles: sources with imports, a buf.yaml, a descriptor set, a guide."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(generate.protos_root(), folder, ignore=shutil.ignore_patterns("*.md"))
+    write(folder / generate.VALIDATE, validate_source())
+    wheel = Path(next(iter(google.rpc.__path__))).parent.parent
+    for name in ERROR_DETAILS:
+        write(folder / name, (wheel / name).read_text())
+    generate.write_image(folder / "placet.binpb", folder)
+    write(folder / "buf.yaml", BUF_YAML)
+    write(folder / "README.md", (ROOT / "docs" / "languages.md").read_text())
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def main() -> int:
-    if sys.argv[1:] == ["record"]:
-        generate.write_image(RECORDED)
-        print(f"recorded {RECORDED.relative_to(ROOT)}; commit it together with the release")
-        return 0
-    return judge()
+    match sys.argv[1:]:
+        case []:
+            return check()
+        case ["export"]:
+            write_imports()
+            export()
+            print(f"contracts: {EXPORT.relative_to(ROOT)} holds the sources, placet.binpb and a guide")
+        case ["record"]:
+            generate.write_image(RECORDED)
+            print(f"recorded {RECORDED.relative_to(ROOT)}; commit it together with the release")
+        case _:
+            print(__doc__)
+            return 2
+    return 0
 
 
 if __name__ == "__main__":

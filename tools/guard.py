@@ -1,4 +1,4 @@
-"""Judges what no other tool does: each rule names the file, the line and the reason.
+"""Checks what no other tool does: each rule names the file, the line and the reason.
 
 - no file names a package registry's host or an absolute path of somebody's machine;
 - a Python file has at most 400 lines;
@@ -57,7 +57,7 @@ def unexplained(text: str) -> Iterator[int]:
 
 
 def complaints(path: PurePosixPath, text: str) -> Iterator[str]:
-    """What is wrong with a tracked file, each as `path:line: reason`."""
+    """Violations in a tracked file, each as `path:line: reason`."""
     for number in lines_against(HOSTS, text):
         yield f"{path}:{number}: names a package registry's host; leave that to the environment"
     for number in lines_against(MACHINE_PATH, text):

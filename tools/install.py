@@ -107,7 +107,7 @@ def install_packages() -> None:
 
 
 def sources() -> list[Path]:
-    """What the packages of the workspace are made of, generated stubs too."""
+    """Sources of all packages of the workspace, generated stubs too."""
     return [path for folder in members() for path in (folder / "src").rglob("*.py")]
 
 

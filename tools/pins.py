@@ -1,4 +1,4 @@
-"""Judges that `requirements.txt` satisfies every `pyproject.toml`; not that it is the newest."""
+"""Checks that `requirements.txt` satisfies every `pyproject.toml`; not that it is the newest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def version_of(pin: Requirement) -> str:
 
 
 def unsatisfied(needs: Iterable[Requirement], pinned: Iterable[Requirement]) -> list[str]:
-    """What is needed here but not pinned, or pinned at a version that will not do, in words."""
+    """Requirements that no pin satisfies, in words."""
     versions = {
         canonicalize_name(pin.name): version_of(pin)
         for pin in pinned

@@ -1,4 +1,4 @@
-"""Judges that each package stands alone: its wheel builds, and all of it imports with what it declares.
+"""Checks that each package stands alone: its wheel builds, and all of it imports with what it declares.
 
 All wheels are built once. Then each package gets an environment of its own that holds its wheel and its
 declared dependencies at the pinned versions, nothing else; uv links them from its cache, so that this
@@ -115,8 +115,8 @@ def stand_alone(package: Package, among: dict[str, Package]) -> None:
     shutil.rmtree(environment)
 
 
-def verdict(package: Package, among: dict[str, Package]) -> str | None:
-    """Why a package does not stand alone; None if it does."""
+def failure_of(package: Package, among: dict[str, Package]) -> str | None:
+    """The reason why a package does not stand alone; None if it does."""
     try:
         stand_alone(package, among)
     except NotAlone as error:
@@ -133,11 +133,11 @@ def main() -> int:
         return 1
     chosen = [every[name] for name in sys.argv[1:] or every]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        verdicts = list(pool.map(lambda package: verdict(package, every), chosen))
-    for package, complaint in zip(chosen, verdicts, strict=True):
+        failures = list(pool.map(lambda package: failure_of(package, every), chosen))
+    for package, complaint in zip(chosen, failures, strict=True):
         if complaint is not None:
             print(f"{package.name} does not stand alone:\n{complaint}")
-    return 1 if any(verdicts) else 0
+    return 1 if any(failures) else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the workspace consists of, read from the `pyproject.toml` of each member."""
+"""Members of the workspace, read from the `pyproject.toml` of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Package:
 
     @property
     def wheel_prefix(self) -> str:
-        """How the file name of its wheel begins."""
+        """Prefix of the file name of its wheel."""
         return self.name.replace("-", "_") + "-"
 
 

@@ -3,7 +3,7 @@
 protovalidate's own contract comes from the descriptor in its wheel, so nothing of it is kept here.
 
     python generate.py                  renew the stubs
-    python generate.py --image FILE     write a FileDescriptorSet with comments, for buf to judge
+    python generate.py --image FILE     write a FileDescriptorSet with comments, for buf
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def validate_descriptor_set() -> bytes:
 
 
 def plugins() -> list[str]:
-    """Where mypy-protobuf's plugins lie: beside this Python, or else wherever PATH says."""
+    """Options that name mypy-protobuf's plugins beside this Python; otherwise protoc looks in PATH."""
     beside = Path(sys.executable).parent
     names = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
     return [f"--plugin={name}={beside / name}" for name in names if (beside / name).exists()]

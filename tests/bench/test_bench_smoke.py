@@ -22,6 +22,8 @@ from placet_bench.figures import (
 from placet_bench.load import Run
 from placet_domain.policy import Policy
 
+pytestmark = pytest.mark.integration
+
 
 def test_a_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
     figure = paired("speed", "/s", [30, 60, 20], [20, 20, 20], ratio_at_least(1.4))

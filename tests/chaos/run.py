@@ -14,18 +14,18 @@ from pathlib import Path
 
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen
-from placet_testing import racing
-from placet_testing.crowd import CALLERS, crowd
-from placet_testing.racing import Arena, Rival, races
+from placet_testing.chaos.duplicates import CALLERS, send_duplicates
+from placet_testing.chaos.races import RaceStack, Rival, race_stack, races
+from placet_testing.chaos.random_kills import random_kills
 from placet_testing.stack import running_test_stack
-from placet_testing.storm import storm
 
 EPILOG = """\
-ordeals, for --only:
-  storm    Processes of the stack are killed with kill -9 at random while people
+trials, for --only:
+  kills    Processes of the stack are killed with kill -9 at random while people
            decide; whoever gets no answer sends the same ids again. Each request
            must end once, as its answer says.
-  crowd    A hundred callers send one and the same request at once, for each of
+  duplicates
+           A hundred callers send one and the same request at once, for each of
            many keys. Each key makes one workflow.
   races    A person decides at the moment at which the tier's time ends, the
            request's deadline passes, or the AI answers. Each request has one
@@ -39,25 +39,25 @@ status:
 examples:
   make chaos                                   all of it, about a quarter of an hour
   make chaos ARGS='--decisions 300 --kills 20 --races 100 --keys 10'
-  make chaos ARGS='--only storm --seed 7'      another storm
+  make chaos ARGS='--only kills --seed 7'      other kills
 """
 INTERRUPTED = 130
 SAY_EVERY = 10.0
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How an ordeal ended: what was done, in words, and what must not be."""
+class TrialResult:
+    """Result of a run: a summary, and each broken promise."""
 
     said: str
     faults: list[str]
 
 
-Ordeal = Callable[[argparse.Namespace, Path], AsyncIterator[Verdict]]
+Trial = Callable[[argparse.Namespace, Path], AsyncIterator[TrialResult]]
 
 
 class Progress:
-    """Says on standard error how far an ordeal is, now and then."""
+    """Says on standard error how far an trial is, now and then."""
 
     def __init__(self, name: str) -> None:
         """The time counts from now."""
@@ -73,12 +73,12 @@ class Progress:
             sys.stderr.flush()
 
 
-async def a_storm(arguments: argparse.Namespace, folder: Path) -> AsyncIterator[Verdict]:
+async def kills(arguments: argparse.Namespace, folder: Path) -> AsyncIterator[TrialResult]:
     """Random kills."""
-    progress = Progress("storm")
+    progress = Progress("kills")
     progress("starting a stack", now=True)
     async with running_test_stack(folder) as stack:
-        damage = await storm(
+        run = await random_kills(
             stack,
             decisions=arguments.decisions,
             kills=arguments.kills,
@@ -88,17 +88,17 @@ async def a_storm(arguments: argparse.Namespace, folder: Path) -> AsyncIterator[
                 f"{len(so_far.faults)} faults"
             ),
         )
-    killed = ", ".join(f"{name} {count}" for name, count in sorted(damage.kills.items()))
-    said = f"{damage.decisions:,} decisions under {damage.kills.total()} kills ({killed})"
-    yield Verdict(said, damage.faults)
+    killed = ", ".join(f"{name} {count}" for name, count in sorted(run.kills.items()))
+    said = f"{run.decisions:,} decisions under {run.kills.total()} kills ({killed})"
+    yield TrialResult(said, run.faults)
 
 
-async def a_crowd(arguments: argparse.Namespace, folder: Path) -> AsyncIterator[Verdict]:
+async def duplicates(arguments: argparse.Namespace, folder: Path) -> AsyncIterator[TrialResult]:
     """Identical requests at once."""
-    progress = Progress("crowd")
+    progress = Progress("duplicates")
     progress("starting a stack", now=True)
     async with running_test_stack(folder, failpoints=False) as stack:
-        found = await crowd(
+        found = await send_duplicates(
             stack,
             arguments.keys,
             progress=lambda so_far: progress(
@@ -106,22 +106,22 @@ async def a_crowd(arguments: argparse.Namespace, folder: Path) -> AsyncIterator[
             ),
         )
     said = f"{found.keys} keys, each sent {CALLERS} times at once: {found.workflows} workflows"
-    yield Verdict(said, found.faults)
+    yield TrialResult(said, found.faults)
 
 
-async def some_races(arguments: argparse.Namespace, folder: Path) -> AsyncIterator[Verdict]:
+async def timed_races(arguments: argparse.Namespace, folder: Path) -> AsyncIterator[TrialResult]:
     """Decisions at the end of the wait."""
     progress = Progress("races")
     progress("starting a stack with fast clocks", now=True)
-    async with racing.arena(folder) as arena:
+    async with race_stack(folder) as stack_of_races:
         for rival in Rival:
-            yield await _races_against(rival, arena, arguments.races)
+            yield await _races_against(rival, stack_of_races, arguments.races)
 
 
-async def _races_against(rival: Rival, arena: Arena, count: int) -> Verdict:
+async def _races_against(rival: Rival, stack_of_races: RaceStack, count: int) -> TrialResult:
     progress = Progress(f"race: {rival}")
     held = await races(
-        arena,
+        stack_of_races,
         rival,
         count,
         progress=lambda so_far: progress(
@@ -133,22 +133,22 @@ async def _races_against(rival: Rival, arena: Arena, count: int) -> Verdict:
         f"{held.run:,} races against the {rival}: {held.won_by_person:,} won by the person, "
         f"{held.won_by_rival:,} by the {rival}"
     )
-    return Verdict(said, held.faults)
+    return TrialResult(said, held.faults)
 
 
-ORDEALS: dict[str, Ordeal] = {"storm": a_storm, "crowd": a_crowd, "races": some_races}
+TRIALS: dict[str, Trial] = {"kills": kills, "duplicates": duplicates, "races": timed_races}
 
 
 async def run(arguments: argparse.Namespace, folder: Path) -> int:
-    """Runs the ordeals in turn, and tells each one's verdict as it ends; answers the number of faults."""
+    """Runs the trials in turn, and tells each result as it ends; answers the number of faults."""
     faults = 0
-    for name in arguments.only or ORDEALS:
+    for name in arguments.only or TRIALS:
         place = folder / name
         place.mkdir()
-        async for verdict in ORDEALS[name](arguments, place):
-            faults += len(verdict.faults)
-            sys.stdout.write(f"{'✗' if verdict.faults else '✓'} {verdict.said}\n")
-            sys.stdout.writelines(f"  ✗ {fault}\n" for fault in verdict.faults)
+        async for result in TRIALS[name](arguments, place):
+            faults += len(result.faults)
+            sys.stdout.write(f"{'✗' if result.faults else '✓'} {result.said}\n")
+            sys.stdout.writelines(f"  ✗ {fault}\n" for fault in result.faults)
             sys.stdout.flush()
     return faults
 
@@ -162,13 +162,15 @@ def parsed(given: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--only", action="append", choices=ORDEALS, metavar="NAME", help="this ordeal; may be given again"
+        "--only", action="append", choices=TRIALS, metavar="NAME", help="this trial; may be given again"
     )
-    parser.add_argument("--decisions", type=_count, default=3000, metavar="N", help="of the storm (3000)")
-    parser.add_argument("--kills", type=_count, default=200, metavar="N", help="of the storm, at least (200)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="which storm (1)")
+    parser.add_argument(
+        "--decisions", type=_count, default=3000, metavar="N", help="under random kills (3000)"
+    )
+    parser.add_argument("--kills", type=_count, default=200, metavar="N", help="random kills, at least (200)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the kills (1)")
     parser.add_argument("--races", type=_count, default=1000, metavar="N", help="against each rival (1000)")
-    parser.add_argument("--keys", type=_count, default=100, metavar="N", help="of the crowd (100)")
+    parser.add_argument("--keys", type=_count, default=100, metavar="N", help="of duplicate requests (100)")
     return parser.parse_args(given)
 
 

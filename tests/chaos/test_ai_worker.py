@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from placet.event.v1 import event_pb2
+from placet_testing.conditions import EVENTUALLY, until
 from placet_testing.model import FakeModel, serving_model, verdict
-from placet_testing.stack import EVENTUALLY, running_test_stack, until
+from placet_testing.stack import running_test_stack
+
+pytestmark = pytest.mark.integration
 
 # 2 h → 0.72 s, 4 h → 1.44 s: the AI is asked after two seconds of silence.
 CLOCK_SCALE = 10_000

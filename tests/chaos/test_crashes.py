@@ -18,9 +18,12 @@ from temporalio.common import RawValue
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_rpc.errors import FailedPrecondition, PlacetError
-from placet_testing.failing_worker import KILL, SLOW
-from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, until
+from placet_testing.conditions import EVENTUALLY, SOON, until
+from placet_testing.failpoint_worker import KILL, SLOW
+from placet_testing.stack import ALICE, CALLER, Stack
 from placet_workflows.names import COMMAND_SIGNAL
+
+pytestmark = pytest.mark.integration
 
 TIMES = 8
 ENDING = ["voted", "decided", "closed"]
@@ -32,7 +35,7 @@ def kinds(path: list[event_pb2.Event]) -> list[str]:
 
 
 def refusals(path: list[event_pb2.Event]) -> dict[str, str]:
-    """Why each refused command was refused, by its id."""
+    """Reason of each refused command, by its id."""
     name = error_reason_pb2.ErrorReason.Name
     return {one.cause_id: name(one.refused.reason) for one in path if one.WhichOneof("body") == "refused"}
 
@@ -110,7 +113,7 @@ async def test_b_a_command_that_comes_while_the_worker_is_dead_is_judged_after_t
 
 
 async def fired(stack: Stack, failpoint: str) -> bool:
-    """Whether a failpoint has fired."""
+    """True once the failpoint has fired."""
     return not stack.armed(failpoint)
 
 
@@ -132,7 +135,7 @@ async def test_c_the_same_with_temporal_killed_too(stack: Stack) -> None:
 
 
 async def alive(stack: Stack) -> bool:
-    """Whether the whole of the stack is ready."""
+    """True once the whole stack is ready."""
     return all(stack.supervisor.ready(name) for name in ("temporal", "worker-default", "approval"))
 
 

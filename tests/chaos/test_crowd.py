@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from placet_testing.crowd import crowd
+from placet_testing.chaos.duplicates import send_duplicates
 from placet_testing.stack import Stack
+
+pytestmark = pytest.mark.integration
 
 # The long run (`make chaos`) takes a hundred.
 KEYS = 20
@@ -13,6 +15,6 @@ KEYS = 20
 
 @pytest.mark.timeout(400)
 async def test_11_a_hundred_identical_requests_at_once_make_one_workflow_for_each_key(stack: Stack) -> None:
-    found = await crowd(stack, KEYS)
+    found = await send_duplicates(stack, KEYS)
     assert found.faults == []
     assert found.keys == found.workflows == KEYS

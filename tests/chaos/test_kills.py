@@ -10,7 +10,10 @@ from functools import partial
 import pytest
 
 from placet.event.v1 import event_pb2
-from placet_testing.stack import ALICE, EVENTUALLY, Stack, until
+from placet_testing.conditions import EVENTUALLY, until
+from placet_testing.stack import ALICE, Stack
+
+pytestmark = pytest.mark.integration
 
 PENDING = 10
 PROCESSES = (

@@ -13,13 +13,16 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
-from placet_testing.stack import ALICE, EVENTUALLY, Stack, until
+from placet_testing.conditions import EVENTUALLY, until
+from placet_testing.stack import ALICE, Stack
+
+pytestmark = pytest.mark.integration
 
 STORY = Counter(("received", "processed", "tier_opened", "asked", "voted", "decided", "closed"))
 
 
 async def kinds(stack: Stack, approval_id: str) -> Counter[str]:
-    """How often each event happened. Whether a notice was logged in time is left out."""
+    """Count of each kind of event, without notices, whose logging may be late."""
     path = [str(event.WhichOneof("body")) for event in await stack.path(approval_id)]
     return Counter(kind for kind in path if kind != "notified")
 
@@ -37,12 +40,12 @@ async def run_of(stack: Stack, approval_id: str) -> str:
 
 
 async def is_back(stack: Stack, approval_id: str, lost: str) -> bool:
-    """Whether another run goes on."""
+    """True while another run continues."""
     return await run_of(stack, approval_id) not in ("", lost)
 
 
 async def terminate(stack: Stack, approval_id: str) -> str:
-    """What an operator can do in Temporal's own UI; the run that it ended."""
+    """Ends a run, as an operator can in Temporal's own UI; returns its id."""
     lost = await run_of(stack, approval_id)
     await (await stack.temporal()).get_workflow_handle(approval_id, run_id=lost).terminate("a test")
     return lost

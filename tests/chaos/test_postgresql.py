@@ -13,8 +13,11 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from placet.event.v1 import event_pb2
+from placet_testing.conditions import EVENTUALLY, until
 from placet_testing.databases import OwnPostgres
-from placet_testing.stack import ALICE, EVENTUALLY, Stack, a_request, running_test_stack, until
+from placet_testing.stack import ALICE, Stack, a_request, running_test_stack
+
+pytestmark = pytest.mark.integration
 
 SERVICES = ("approval", "audit", "decision", "notification")
 

@@ -6,26 +6,27 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from placet_testing import racing
-from placet_testing.racing import Arena, Rival, races
+from placet_testing.chaos.races import RaceStack, Rival, race_stack, races
+
+pytestmark = pytest.mark.integration
 
 # The long run (`make chaos`) holds a thousand of each.
 RACES = 150
 
 
 @pytest.fixture(scope="module")
-async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
+async def stack_of_races(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RaceStack]:
     """The real stack with fast clocks, and an AI that answers when it is told to."""
-    async with racing.arena(tmp_path_factory.mktemp("arena")) as running:
+    async with race_stack(tmp_path_factory.mktemp("races")) as running:
         yield running
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("rival", Rival)
 async def test_7_a_decision_that_races_the_end_has_one_outcome_and_the_loser_is_told_which(
-    arena: Arena, rival: Rival
+    stack_of_races: RaceStack, rival: Rival
 ) -> None:
-    held = await races(arena, rival, RACES)
+    held = await races(stack_of_races, rival, RACES)
     assert held.faults == []
     assert held.run == RACES
     # Else they were not aligned, and proved nothing.

@@ -22,16 +22,19 @@ from placet_rpc.errors import (
     PlacetError,
     Unavailable,
 )
-from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, a_request, until
+from placet_testing.conditions import EVENTUALLY, SOON, until
+from placet_testing.stack import ALICE, CALLER, Stack, a_request
+
+pytestmark = pytest.mark.integration
 
 
 async def kinds(stack: Stack, approval_id: str) -> Counter[str]:
-    """How often each event happened."""
+    """Count of each kind of event."""
     return Counter(str(event.WhichOneof("body")) for event in await stack.path(approval_id))
 
 
 async def came_to(stack: Stack, approval_id: str, command_id: str) -> str | None:
-    """What one decision came to; None when that is not known yet, and the same one is sent again."""
+    """Result of one decision; None if it is unknown, and the same one is sent again."""
     judged = await stack.judged(approval_id, ALICE, command_id)
     return None if judged is None else judged.word
 

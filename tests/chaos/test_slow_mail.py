@@ -15,7 +15,10 @@ import pytest
 
 from placet.notification.v1.notification_pb2 import DELIVERY_STATUS_PENDING
 from placet.notification.v1.notification_service_pb2 import ListDeliveriesRequest
-from placet_testing.stack import ALICE, EVENTUALLY, SOON, Stack, answered, running_test_stack, until
+from placet_testing.conditions import EVENTUALLY, SOON, until
+from placet_testing.stack import ALICE, Stack, answered, running_test_stack
+
+pytestmark = pytest.mark.integration
 
 # More than the workflow tasks that a worker runs at a time.
 NEW = 110
@@ -44,7 +47,7 @@ async def decide_each(stack: Stack, ids: Sequence[str]) -> None:
 
 
 async def under_way(stack: Stack, subject: str, number: int) -> bool:
-    """Whether so many are being told of a subject. Nobody may have been told, nor be told anew."""
+    """True if at least so many notices of a subject are under way; none may be delivered or repeated."""
     notification = await stack.notification()
     request = ListDeliveriesRequest(page_size=500)
     listed = await answered(notification.ListDeliveries(request, timeout=SOON))
@@ -56,7 +59,7 @@ async def under_way(stack: Stack, subject: str, number: int) -> bool:
 
 
 async def activities(stack: Stack, approval_id: str, number: int) -> bool:
-    """Whether a request's workflow waits for so many activities, none of which holds a task."""
+    """True if a request's workflow waits for so many activities, none of which holds a task."""
     described = await (await stack.temporal()).get_workflow_handle(approval_id).describe()
     return len(described.raw_description.pending_activities) == number
 

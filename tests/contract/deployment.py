@@ -61,21 +61,15 @@ def of(folder: Path, name: str, stage: int | None = None) -> list[Instruction]:
 
 
 def image_environment(folder: Path) -> dict[str, str]:
-    """What the image sets for the program."""
+    """Environment that the image sets."""
     words = (word for each in of(folder, "ENV", 1) for word in each.words)
     return dict(word.split("=", 1) for word in words)
 
 
 @cache
-def compose() -> Entry:
-    """The compose file."""
-    loaded: Entry = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    return loaded
-
-
 def services() -> dict[str, Entry]:
-    """Its services."""
-    found: dict[str, Entry] = compose()["services"]
+    """The services of the compose file."""
+    found: dict[str, Entry] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     return found
 
 
@@ -91,7 +85,7 @@ def folder_of(entry: Entry) -> Path:
 
 
 def environment(name: str) -> dict[str, str]:
-    """What a container of ours runs with: its image's settings, then the compose file's, defaults filled in.
+    """Environment of one of our containers: its image's, then the compose file's, defaults filled in.
 
     What the compose file only passes on is left out, as if it were not set where compose runs.
     """
@@ -102,7 +96,7 @@ def environment(name: str) -> dict[str, str]:
 
 
 def mounts(name: str) -> dict[str, str]:
-    """What is mounted into a container, by the path that it has there."""
+    """Sources of a container's mounts, by their path in it."""
     found = {}
     for mount in services()[name].get("volumes", []):
         source, target, *_ = mount.split(":")

@@ -1,4 +1,4 @@
-"""What `docker compose --profile trial up` leans on, run here without containers."""
+"""The parts of `docker compose --profile trial up`, run without containers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from temporalio.testing import WorkflowEnvironment
 import trial_keys
 from deployment import ROOT
 from placet_devstack.temporal_server import executable
+from placet_rpc.files import read_private
 from placet_rpc.tokens.verify import Verifier
 from placet_storage import Database
-from placet_temporal.codec import read_key
 from placet_witness.keys import Signer
+
+pytestmark = pytest.mark.integration
 
 SERVICES = ("approval", "audit", "decision", "notification")
 ROLES = (*(f"placet_{name}" for name in SERVICES), "temporal")
@@ -41,7 +43,7 @@ def test_the_keys_and_tokens_of_the_trial_are_good_and_private(tmp_path: Path) -
         for name in names:
             principal = verifier.verify((tmp_path / name / "token").read_text().strip())
             assert (principal.subject, principal.roles) == (name, frozenset({role}))
-    keys = {read_key(tmp_path / name / "payload.key") for name in trial_keys.ENCRYPTING}
+    keys = {read_private(tmp_path / name / "payload.key") for name in trial_keys.ENCRYPTING}
     assert {len(key) for key in keys} == {32}
     assert Signer.load(tmp_path / "witness" / "witness.pem", "placet-witness").name == "placet-witness"
     readable = [
@@ -198,7 +200,7 @@ def test_a_service_gets_into_no_other_database_and_nowhere_without_its_password(
 
 
 def refusal(url: str) -> str:
-    """Why a connection was refused."""
+    """Reason why a connection was refused."""
     from sqlalchemy.exc import OperationalError
 
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))

@@ -1,4 +1,4 @@
-"""What docs/audit.md gives to be typed does what it says."""
+"""The commands in docs/audit.md do what the page says."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deployment import ROOT
 from placet.event.v1 import event_pb2
-from placet_audit.log_keys import LogKeys, read_private_file
+from placet_audit.log_keys import LogKeys
 from placet_proof import Checkpoint, leaf_hash
 from placet_proof.signer import new_key, signed, verifier_key
+from placet_rpc.files import read_private
+
+pytestmark = pytest.mark.integration
 
 PAGE = (ROOT / "docs" / "audit.md").read_text()
 ORIGIN = "log.example/placet/default"
@@ -44,12 +47,12 @@ def test_changing_the_logs_key_loses_no_key_however_often(tmp_path: Path) -> Non
     known: list[bytes] = list(LogKeys.read(path.read_text(), ORIGIN).public)
     for _ in range(3):
         typed(tmp_path, both)
-        keys = LogKeys.read(read_private_file(path), ORIGIN)
+        keys = LogKeys.read(read_private(path).decode(), ORIGIN)
         assert len(keys.private) == 2
         assert list(keys.public[1:]) == known
         known = list(keys.public)
         typed(tmp_path, after)
-        keys = LogKeys.read(read_private_file(path), ORIGIN)
+        keys = LogKeys.read(read_private(path).decode(), ORIGIN)
         assert len(keys.private) == 1
         assert list(keys.public) == known
 

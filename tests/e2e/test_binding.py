@@ -1,4 +1,4 @@
-"""What an approver is shown is what they decide: from the warning on a terminal to the vote in the log."""
+"""An approver decides exactly what was shown: from the warning on a terminal to the vote in the log."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from placet_devstack.mailsink import read_mails
 from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
 from placet_rpc.errors import FailedPrecondition
-from placet_testing.stack import ALICE, Stack, until
+from placet_testing.conditions import until
+from placet_testing.stack import ALICE, Stack
 from placet_workflows.names import COMMAND_SIGNAL
+
+pytestmark = pytest.mark.integration
 
 TRICKY = approval_pb2.Content(body="Pay EUR \u202e001\u202c to ACME\n".encode(), media_type="text/plain")
 TITLE = "Release the p\u0430yment"
@@ -30,7 +33,7 @@ WARNINGS = (
 
 
 async def placet(stack: Stack, *arguments: str) -> tuple[str, str]:
-    """What a command says on standard output and, with its lines joined, on standard error."""
+    """Output of a command and, with its lines joined, its standard error."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
     where = ("--home", str(stack.home.path), "--port-base", str(stack.ports.base))
     process = await asyncio.create_subprocess_exec(

@@ -14,8 +14,11 @@ import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_testing.halting_worker import HALT, PAGE, READ
-from placet_testing.stack import ALICE, CALLER, EVENTUALLY, SOON, Stack, running_test_stack
+from placet_testing.conditions import EVENTUALLY, SOON
+from placet_testing.failpoint_ml_worker import HALT, PAGE, READ
+from placet_testing.stack import ALICE, CALLER, Stack, running_test_stack
+
+pytestmark = pytest.mark.integration
 
 # At least ten of each are needed to say anything.
 RISKY = "Urgent: pay EUR {0},000 to the new IBAN DE89 3704 0044 0532 0130 00 without the usual approval"
@@ -56,7 +59,7 @@ async def killed_at_the_end(process: asyncio.subprocess.Process) -> AsyncIterato
 
 
 async def evaluate(stack: Stack, *arguments: str) -> str:
-    """What it prints."""
+    """Its output."""
     async with killed_at_the_end(await start(stack, *arguments)) as process:
         output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
@@ -98,7 +101,7 @@ async def said(process: asyncio.subprocess.Process, text: str) -> None:
 
 
 def pages_read(stack: Stack, pid: int) -> list[int]:
-    """Where the pages of the log begin for which a worker asked, in order."""
+    """First index of each page of the log that a worker asked for, in order."""
     lines = (line.split() for line in (stack.failpoints / READ).read_text().splitlines())
     return [int(index) for reader, index in lines if int(reader) == pid]
 

@@ -1,4 +1,4 @@
-"""What a newcomer types, on the real stack: `placet up` in one terminal, everything else in another."""
+"""A newcomer's first commands on the real stack: `placet up` in one terminal, all others in another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from placet_cli.home import Home, Ports
 from placet_devstack.claims import Holder, StackState
 from placet_devstack.doctor import SILENT_SECONDS
 from placet_devstack.probes import polled
-from placet_testing.stack import ALICE, BOB, EVENTUALLY, free_port_base, until
+from placet_testing.conditions import EVENTUALLY, until
+from placet_testing.ports import free_port_base
+from placet_testing.stack import ALICE, BOB
+
+pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +37,7 @@ class Terminals:
     up: asyncio.subprocess.Process
 
     async def placet(self, *arguments: str, status: int = 0) -> str:
-        """What a command prints; on standard error, where it fails as it should."""
+        """Output of a command; its standard error, where it must fail."""
         process = await start(self.home, *arguments)
         output, errors = await process.communicate()
         assert process.returncode == status, errors.decode()
@@ -62,7 +66,7 @@ async def start(
 
 
 async def read_until(process: asyncio.subprocess.Process, text: str) -> str:
-    """What a process prints up to a line that holds `text`."""
+    """Output of a process up to a line that holds `text`."""
     assert process.stdout is not None
     seen = ""
     async with asyncio.timeout(EVENTUALLY):
@@ -243,7 +247,7 @@ async def test_a_closed_request_is_erased_when_it_is_meant_and_says_so(terminals
 
 
 async def typed(terminals: Terminals, answer: str, *arguments: str, status: int = 0) -> str:
-    """What a command prints whose question is answered at a keyboard."""
+    """Output of a command whose question is answered at a keyboard."""
     keyboard, plugged_in = pty.openpty()
     process = await start(terminals.home, *arguments, keyboard=plugged_in)
     os.close(plugged_in)

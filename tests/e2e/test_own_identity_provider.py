@@ -22,6 +22,8 @@ from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, wr
 from placet_rpc.tokens.sources import StaticToken
 from placet_testing.certificates import Authority
 
+pytestmark = pytest.mark.integration
+
 ISSUER, AUDIENCE = "https://login.example.com", "placet-production"
 BOUND = 60.0
 
@@ -37,7 +39,7 @@ class Installation:
 
     @property
     def own(self) -> ClientTls:
-        """What a caller of this installation has."""
+        """Credentials of a caller of this installation."""
         pair = self.authority.issue("caller")
         return ClientTls(self.authority.certificate, pair.certificate, pair.private_key)
 
@@ -48,7 +50,7 @@ class Installation:
         )
 
     async def assess(self, token: StaticToken, tls: ClientTls | None) -> PlacetError:
-        """What a caller is told who may not call."""
+        """The refusal that an unauthorised caller gets."""
         request = decision_service_pb2.AssessRiskRequest()  # nothing is parsed for who may not call
         async with channel(self.decision, token, tls=tls) as opened:
             with pytest.raises(PlacetError) as refusal:

@@ -6,10 +6,15 @@ import asyncio
 import uuid
 from functools import partial
 
+import pytest
+
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_devstack.mailsink import read_mails
-from placet_testing.stack import ALICE, BOB, CALLER, SOON, Stack, until
+from placet_testing.conditions import SOON, until
+from placet_testing.stack import ALICE, BOB, CALLER, Stack
+
+pytestmark = pytest.mark.integration
 
 HARMLESS = approval_pb2.Content(
     body=b"Fix typo in the meeting notes: 'teh' becomes 'the'.", media_type="text/plain"

@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""The commands in the README print what it shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from placet_testing.stack import EVENTUALLY, Stack, free_port_base, until
+from placet_testing.conditions import EVENTUALLY, until
+from placet_testing.ports import free_port_base
+from placet_testing.stack import Stack
+
+pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACET = (sys.executable, "-m", "placet_cli.main")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import format_trace_id, get_tracer
 
 from placet_devstack.spans import load_trace
 from placet_devstack.spans.model import Span
-from placet_testing.stack import ALICE, Stack, until
+from placet_testing.conditions import until
+from placet_testing.stack import ALICE, Stack
+
+pytestmark = pytest.mark.integration
 
 # Each expected span as (service, name) with the chain of its ancestors, from the caller's own on.
 REQUEST = ("approval", "placet.approval.v1.ApprovalService/RequestApproval")
@@ -54,7 +58,7 @@ PENDING = [
 
 
 def edges(spans: list[Span]) -> set[tuple[tuple[str, str], tuple[str, str]]]:
-    """Who is whose child, by service and name."""
+    """Children of each span, by service and name."""
     by_id = {span.span_id: span for span in spans}
     return {
         ((by_id[span.parent_id].service, by_id[span.parent_id].name), (span.service, span.name))

@@ -20,7 +20,7 @@ from temporalio.client import WorkflowHistory
 
 if TYPE_CHECKING:
     # Only then: pytest wants to import its plugins' packages itself.
-    from placet_testing.workflows import Stage
+    from placet_testing.workflow_environment import ApprovalEnvironment
 
 HERE = Path(__file__).resolve().parent
 HISTORIES = HERE / "histories"
@@ -41,16 +41,16 @@ LEFT_OUT = ("stackTrace", "identity", "binaryChecksum", "sdkMetadata", "workerVe
 
 
 class Recorder:
-    """The pytest plugin that the stage hands its requests to."""
+    """The pytest plugin that the environment hands its requests to."""
 
-    async def keep(self, test: str, stage: Stage) -> None:
-        """Writes the history of each of the stage's requests: of its first run and, where it went on as
+    async def keep(self, test: str, environment: ApprovalEnvironment) -> None:
+        """Writes the history of each of the environment's requests: of its first run and, where it went on as
         new, of its last."""
         name = re.sub(r"[^a-z0-9]+", "-", test.lower()).strip("-")
         histories: dict[str, WorkflowHistory] = {}
-        for request in stage.requests:
+        for request in environment.requests:
             first = request.handle.first_execution_run_id
-            for handle in (stage.client.get_workflow_handle(request.id, run_id=first), request.handle):
+            for handle in (environment.client.get_workflow_handle(request.id, run_id=first), request.handle):
                 history = await handle.fetch_history()
                 histories.setdefault(history.run_id, history)
         for number, history in enumerate(histories.values(), 1):
@@ -73,7 +73,7 @@ def without(value: Any) -> Any:  # Any: JSON
 
 
 class Registration:
-    """Makes the recorder known under the name by which the stage looks for it."""
+    """Makes the recorder known under the name by which the environment looks for it."""
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Called by pytest at its start."""

@@ -11,7 +11,7 @@ from temporalio import activity
 from temporalio.client import WorkflowHandle
 from temporalio.worker import Worker
 
-from placet_testing.workflows import real_time, sandbox
+from placet_testing.workflow_environment import real_time, sandbox
 from placet_workflows.evaluation import (
     EvaluationInput,
     EvaluationReport,

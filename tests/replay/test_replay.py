@@ -15,7 +15,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from placet_testing.workflows import sandbox
+from placet_testing.workflow_environment import sandbox
 from placet_workflows.approval import ApprovalWorkflow
 
 HERE = Path(__file__).resolve().parent

@@ -1,4 +1,4 @@
-"""What an installation promises beyond being complete."""
+"""Promises of an installation beyond being complete."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 
 import install
 
+pytestmark = pytest.mark.integration
 
+
+@pytest.mark.integration
 def test_sources_are_compiled_ahead_and_a_broken_one_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

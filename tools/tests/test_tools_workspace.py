@@ -99,7 +99,10 @@ def test_every_package_is_named_where_packages_are_listed() -> None:
     folders = {str(package.folder.relative_to(ROOT)) for package in packages().values()}
     assert {f"{folder}/src" for folder in folders} <= set(tool["mypy"]["mypy_path"])
     names = {name.replace("-", "_") for name in packages()} - {"placet_protos"}
-    assert names == set(tool["importlinter"]["root_packages"])
+    linter = tool["importlinter"]
+    assert names == set(linter["root_packages"])
+    (acyclic,) = (contract for contract in linter["contracts"] if contract["type"] == "acyclic_siblings")
+    assert names == set(acyclic["ancestors"])
 
 
 def test_the_committed_pins_carry_hashes_and_no_addresses() -> None:

@@ -1,5 +1,6 @@
 """Fixtures that several modules here share."""
 
+<<<<<<< HEAD
 from __future__ import annotations
 
 import time
@@ -8,6 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from placet_testing.tampering import sample
+=======
+from placet_testing.sample_home import sample
+>>>>>>> main
 
 __all__ = ["sample"]
 

@@ -18,9 +18,11 @@ import pytest
 from placet_cli.home import Home
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
-from placet_testing.logbook import ALICE, CAROL, CLOSED, ERASED
-from placet_testing.tampering import SampleLog
+from placet_testing.sample_home import SampleLog
+from placet_testing.sample_log import ALICE, CAROL, CLOSED, ERASED
 from placet_verify import Table
+
+pytestmark = pytest.mark.integration
 
 EVE = "eve@example.com"
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "audit.md"

@@ -20,6 +20,8 @@ from placet_cli.home import Home
 from placet_cli.problems import Problem
 from placet_cli.session import Session
 
+pytestmark = pytest.mark.integration
+
 ID = "1c9f0e4a-0000-5000-8000-000000000000"
 CAREFUL = ["Careful: this may look like something else than it is."]
 

@@ -25,6 +25,8 @@ from placet_rpc.errors import (
     Unavailable,
 )
 
+pytestmark = pytest.mark.integration
+
 ID = "1c9f0e4a-0000-5000-8000-000000000000"
 FREE_BASE = "28100"
 

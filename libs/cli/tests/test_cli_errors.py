@@ -74,10 +74,22 @@ def test_what_the_environment_says_need_not_be_said_again(
 
 
 def test_a_broken_rule_is_told_once_and_the_command_that_broke_it_helps() -> None:
+<<<<<<< HEAD
     violations = [FieldViolation("policy", "must not be empty")]
     error = InvalidArgument("policy: must not be empty", violations=violations)
     problem = problem_of(error, command="placet request")
     assert problem.what == "--policy: must not be empty"
+=======
+    violations = [
+        FieldViolation(
+            "assignments", "slot 'required_approver' is missing; policy 'simple' asks whom it names"
+        )
+    ]
+    error = InvalidArgument("assignments: slot 'required_approver' is missing", violations=violations)
+    problem = problem_of(error, command="placet request")
+    given = "--approver, --manager or --assign"
+    assert problem.what == f"{given}: slot 'required_approver' is missing; policy 'simple' asks whom it names"
+>>>>>>> main
     assert (problem.why, problem.tries) == ("", ("placet request --help",))
 
 
@@ -147,6 +159,7 @@ async def test_requests_that_share_a_beginning_are_told_without_steering_the_ter
     assert str(uuid.UUID(ids[1])) == await Session(Home.at(tmp_path)).resolve(client, "abcd1")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("delay", [0.0, 0.2, 0.5])
 def test_ctrl_c_while_a_command_is_still_being_loaded_leaves_no_trace(tmp_path: Path, delay: float) -> None:
     # From when its own code runs: before that, it is Python that is interrupted.

@@ -14,6 +14,8 @@ from placet_cli.commands import audit
 from placet_cli.lazy import Entry, group
 from placet_cli.problems import Problem
 
+pytestmark = pytest.mark.integration
+
 # What costs more than the whole of `placet --help` may.
 HEAVY = {
     "aiosmtpd",

@@ -48,10 +48,12 @@ def placet(*arguments: str, home: Path, **more: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.integration
 def test_the_version_is_told(tmp_path: Path) -> None:
     assert placet("--version", home=tmp_path).stdout.startswith("placet ")
 
 
+@pytest.mark.integration
 def test_help_cuts_no_description_and_its_usage_can_be_typed(tmp_path: Path) -> None:
     for group in ((), ("audit",), ("models",)):
         said = placet(*group, "--help", home=tmp_path).stdout
@@ -62,6 +64,7 @@ def test_help_cuts_no_description_and_its_usage_can_be_typed(tmp_path: Path) -> 
     assert "[OPTIONS] [N]" in placet("mail", "--help", home=tmp_path).stdout
 
 
+@pytest.mark.integration
 def test_a_wrong_state_is_told_once_and_about_list(tmp_path: Path) -> None:
     said = placet("list", "--state", "foo", home=tmp_path).stderr
     assert "placet list --help" in said
@@ -127,6 +130,7 @@ def test_a_home_that_was_typed_and_has_keys_is_meant_whatever_the_environment_sa
     assert isinstance(by_variable.tokens(), FileTokenSource)
 
 
+@pytest.mark.integration
 def test_two_words_on_who_acts_are_refused(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("x")
@@ -135,6 +139,7 @@ def test_two_words_on_who_acts_are_refused(tmp_path: Path) -> None:
     assert "unset PLACET_TOKEN_FILE" in said
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", [("list",), ("audit", "tail")])
 def test_half_of_a_tls_configuration_is_told_and_nothing_is_sent(
     tmp_path: Path, command: tuple[str, ...]
@@ -156,6 +161,7 @@ def test_an_image_is_told_what_can_be_decided(tmp_path: Path) -> None:
     assert not any("iconv" in step for step in told.value.tries)
 
 
+@pytest.mark.integration
 def test_ports_of_another_stack_are_told_in_one_line_and_make_no_home(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", FREE_BASE)):
         with pytest.raises(Problem) as told:
@@ -166,6 +172,7 @@ def test_ports_of_another_stack_are_told_in_one_line_and_make_no_home(tmp_path: 
         assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.integration
 def test_a_suspended_process_is_seen() -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
         process.send_signal(signal.SIGSTOP)
@@ -214,6 +221,7 @@ def test_content_that_may_deceive_is_shown_after_a_warning_and_by_its_numbers(
     )
 
 
+@pytest.mark.integration
 def test_nothing_is_cut_in_a_pipe_and_lines_end_at_the_width_of_a_terminal() -> None:
     row = Row(datetime(2026, 1, 2, tzinfo=UTC), "a" * 40, "asked", "why " * 40, None, "why " * 40)
     code = (

@@ -18,11 +18,13 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_serv
 from placet.event.v1 import event_pb2
 from placet_client import PlacetClient, StillPending
 from placet_client import sync as placet_sync
-from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated, Unavailable
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import MintingTokenSource, SigningKey, generate_keys
-from placet_testing.servicers import played
+from placet_testing.servicers import partial_servicer
+
+pytestmark = pytest.mark.integration
 
 ID = "11111111-1111-5111-8111-111111111111"
 APPROVAL = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"]
@@ -52,7 +54,7 @@ def approval(*, closed: bool = False) -> approval_pb2.Approval:
     return message
 
 
-@played(APPROVAL)
+@partial_servicer(APPROVAL)
 class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
     """Keeps what it was asked; fails with each of `failures` first."""
 
@@ -312,13 +314,19 @@ async def test_an_erasure_that_ended_unknown_is_sent_again(client: PlacetClient,
     assert service.asked[-1].before_retention
 
 
-async def test_a_watch_is_resumed_after_the_last_index_seen(client: PlacetClient, service: Scripted) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [Unavailable("restarting"), Unauthenticated("expired", reason="TOKEN_EXPIRED", domain="rpc.placet")],
+)
+async def test_a_watch_is_resumed_after_the_last_index_seen(
+    client: PlacetClient, service: Scripted, end: Exception
+) -> None:
     def change(index: int) -> approval_service_pb2.WatchApprovalsResponse:
         entry = event_pb2.LogEntry(index=index)
         return approval_service_pb2.WatchApprovalsResponse(entry=entry, next_log_index=index + 1)
 
     sign_of_life = approval_service_pb2.WatchApprovalsResponse(next_log_index=12)
-    service.watched = [[change(10), sign_of_life, Unavailable("restarting")], [change(12)], [change(13)]]
+    service.watched = [[change(10), sign_of_life, end], [change(12)], [change(13)]]
     seen = []
     async for one in client.watch(states=["pending"]):
         seen.append(one.entry.index)

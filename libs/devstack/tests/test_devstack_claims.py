@@ -39,6 +39,7 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
+@pytest.mark.integration
 def test_a_taken_port_is_reported_with_its_process_and_another_base(home: Home) -> None:
     with socket.socket() as taken:
         taken.bind((HOST, Ports(BASE).all["audit"]))
@@ -53,6 +54,7 @@ def test_a_taken_port_is_reported_with_its_process_and_another_base(home: Home) 
     assert f"kill {os.getpid()}" in stop
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("part_of_it", [True, False])
 def test_another_placet_is_one_whose_home_knows_the_process_and_not_whoever_was_told_of_a_home(
     home: Home, tmp_path: Path, part_of_it: bool
@@ -76,10 +78,12 @@ def test_another_placet_is_one_whose_home_knows_the_process_and_not_whoever_was_
     assert ("another Placet" in caught.value.what) is part_of_it
 
 
+@pytest.mark.integration
 def test_free_ports_are_accepted(home: Home) -> None:
     check_ports(home, Ports(free_base(BASE)))
 
 
+@pytest.mark.integration
 def test_a_home_belongs_to_one_stack_at_a_time(home: Home) -> None:
     with claimed(home):
         write_state(home, BASE, {})
@@ -95,6 +99,7 @@ def test_a_home_belongs_to_one_stack_at_a_time(home: Home) -> None:
     assert any(f"kill {os.getpid()}" in step for step in caught.value.tries)
 
 
+@pytest.mark.integration
 def test_the_second_stack_that_is_proposed_has_a_home_of_its_own(
     home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -120,6 +125,7 @@ def test_a_lock_file_that_a_killed_stack_left_behind_does_not_matter(home: Home)
         assert not state.alive
 
 
+@pytest.mark.integration
 def test_what_a_killed_supervisor_left_running_is_ended(home: Home) -> None:
     with bystander() as left:
         write_state(home, BASE, {"audit": left.pid})
@@ -127,6 +133,7 @@ def test_what_a_killed_supervisor_left_running_is_ended(home: Home) -> None:
         assert Holder.of(left.pid) is None
 
 
+@pytest.mark.integration
 def test_a_later_process_with_the_same_id_is_left_alone(home: Home) -> None:
     with bystander() as other:
         write_state(home, BASE, {"audit": other.pid})

@@ -18,13 +18,15 @@ from placet_rpc.errors import DataLoss, Internal, PlacetError
 from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import KeyFiles
-from placet_testing.scripted import others_refuse
-from placet_testing.stack import free_port_base
+from placet_testing.ports import free_port_base
+from placet_testing.servicers import partial_servicer
+
+pytestmark = pytest.mark.integration
 
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 
 
-@others_refuse(AUDIT)
+@partial_servicer(AUDIT)
 class Log:
     """AuditService, which answers with a checkpoint of three entries, or with an error."""
 

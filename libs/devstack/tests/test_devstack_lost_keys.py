@@ -19,7 +19,9 @@ from placet_devstack.lifecycle import running_stack
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.plan import StackOptions
 from placet_devstack.secrets import make_keys
-from placet_testing.tampering import SampleLog
+from placet_testing.sample_home import SampleLog
+
+pytestmark = pytest.mark.integration
 
 PORTS = Ports(28_800)
 

@@ -16,9 +16,11 @@ from placet_cli.home import Home, Ports
 from placet_devstack.doctor import checkup
 from placet_proof import COSIGNATURE
 from placet_proof.signer import cosigned, signed, verifier_key
-from placet_testing.logbook import ORIGIN
-from placet_testing.tampering import SampleLog
+from placet_testing.sample_home import SampleLog
+from placet_testing.sample_log import ORIGIN
 from placet_verify import Table
+
+pytestmark = pytest.mark.integration
 
 NAME = f"{ORIGIN}/default"
 SIZE = 12

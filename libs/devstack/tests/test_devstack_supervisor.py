@@ -19,6 +19,8 @@ from placet_devstack.probes import file_exists
 from placet_devstack.process import ProcessSpec, StackEvent
 from placet_devstack.supervisor import Supervisor
 
+pytestmark = pytest.mark.integration
+
 # Touches its ready file, then waits for SIGTERM; notes both in a journal that all stubs share.
 STUB = """
 import pathlib, signal, sys, time

@@ -21,6 +21,8 @@ from placet_witness.domain import Alarm, Kind
 from placet_witness.status import Status
 from placet_witness.store import Folder
 
+pytestmark = pytest.mark.integration
+
 PORTS = Ports(28_400)
 BEFORE = datetime(2026, 3, 1, tzinfo=UTC)
 

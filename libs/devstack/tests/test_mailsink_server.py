@@ -38,6 +38,7 @@ async def send(port: int, message: EmailMessage) -> None:
     await aiosmtplib.send(message, hostname="127.0.0.1", port=port, start_tls=False)
 
 
+@pytest.mark.integration
 async def test_a_mail_is_read_back_as_it_was_sent(port: int, tmp_path: Path) -> None:
     await send(port, mail())
     [stored] = read_mails(tmp_path)
@@ -48,12 +49,14 @@ async def test_a_mail_is_read_back_as_it_was_sent(port: int, tmp_path: Path) -> 
     assert stored.text == "first\n.second\n"
 
 
+@pytest.mark.integration
 async def test_mails_are_listed_newest_last(port: int, tmp_path: Path) -> None:
     for number in range(12):
         await send(port, mail(str(number)))
     assert [stored.subject for stored in read_mails(tmp_path)] == [str(number) for number in range(12)]
 
 
+@pytest.mark.integration
 async def test_only_the_owner_can_read_mails(port: int, tmp_path: Path) -> None:
     await send(port, mail())
     [stored] = read_mails(tmp_path)
@@ -61,6 +64,7 @@ async def test_only_the_owner_can_read_mails(port: int, tmp_path: Path) -> None:
     assert stat.S_IMODE(stored.path.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.integration
 async def test_a_mail_cannot_claim_another_envelope(port: int, tmp_path: Path) -> None:
     message = mail()
     message["Delivered-To"] = "bob@example.com"
@@ -68,12 +72,14 @@ async def test_a_mail_cannot_claim_another_envelope(port: int, tmp_path: Path) -
     assert read_mails(tmp_path)[0].recipients == ("alice@example.com",)
 
 
+@pytest.mark.integration
 async def test_a_mail_that_is_too_big_is_refused(port: int, tmp_path: Path) -> None:
     with pytest.raises(aiosmtplib.SMTPResponseException):
         await send(port, mail(text="x" * 70 + "\n" + ("x" * 70 + "\n") * (MAX_MAIL_BYTES // 71)))
     assert read_mails(tmp_path) == []
 
 
+@pytest.mark.integration
 async def test_a_full_disk_is_told_as_passing(
     port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +95,7 @@ async def test_a_full_disk_is_told_as_passing(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.integration
 async def test_too_many_recipients_are_refused_for_now(port: int) -> None:
     async with aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False) as client:
         await client.mail("placet@example.com")
@@ -99,6 +106,7 @@ async def test_too_many_recipients_are_refused_for_now(port: int) -> None:
     assert caught.value.code == 452
 
 
+@pytest.mark.integration
 async def test_connections_beyond_the_bound_are_told_to_come_again(port: int) -> None:
     clients = [aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False) for _ in range(51)]
     for client in clients[:50]:
@@ -163,6 +171,7 @@ async def started(directory: Path) -> tuple[asyncio.subprocess.Process, int]:
     return process, int(found[1])
 
 
+@pytest.mark.integration
 async def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     process, port = await started(tmp_path)
     client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False)
@@ -176,6 +185,7 @@ async def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> No
     assert len(read_mails(tmp_path)) == 1
 
 
+@pytest.mark.integration
 async def test_a_mail_that_is_being_stored_survives_the_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +206,7 @@ async def test_a_mail_that_is_being_stored_survives_the_stop(
     assert len(read_mails(tmp_path)) == 1
 
 
+@pytest.mark.integration
 async def test_a_client_that_stalls_does_not_hold_the_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,8 @@ from placet_devstack.spans import SpanStore, load_trace
 from placet_devstack.spans.receiver import RunningReceiver, start
 from placet_telemetry import current_traceparent, providers, record_wait
 
+pytestmark = pytest.mark.integration
+
 ATTRIBUTES: dict[str, AttributeValue] = {
     "n": 1,
     "flag": True,

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from placet_domain.commands import AnyCommand, command_from_json
 from placet_domain.events import Actor, ActorKind, Verdict
-from placet_testing.playing import ALICE, BOB, cancellation, comment, decision, person
+from placet_testing.simulation import ALICE, BOB, cancellation, comment, decision, person
 
 DECISION = decision(ALICE, command_id="7f3c")
 

@@ -9,7 +9,7 @@ import pytest
 from placet_domain.events import Assignment, Priority
 from placet_domain.policy import Policy, fill_slots
 from placet_domain.policy_description import describe_steps
-from placet_testing.workflows import shipped_policy
+from placet_testing.workflow_environment import shipped_policy
 
 MINIMAL = """
 name = "minimal"

@@ -10,8 +10,8 @@ from placet_domain.commands import Command
 from placet_domain.events import Closed, ErrorReason, Refused, State, Verdict, Voted
 from placet_domain.rules.builders import received_of
 from placet_domain.stimuli import Begin
-from placet_testing.playing import ALICE, BOB, CONTENT, RENDERING, Play, decision, person
-from placet_testing.workflows import shipped_policy
+from placet_testing.simulation import ALICE, BOB, CONTENT, RENDERING, Play, decision, person
+from placet_testing.workflow_environment import shipped_policy
 
 POLICY = shipped_policy("simple")
 BOUND = decision(ALICE, policy_digest=POLICY.digest(), rendering=RENDERING, command_id="d1")

@@ -22,8 +22,8 @@ from placet_domain.events import (
 )
 from placet_domain.rules.builders import received_of
 from placet_domain.stimuli import Begin, FallbackDone, PreScreenDone, TierTimeout, Undecodable
-from placet_testing.playing import ALICE, BOB, REQUESTER, Play, ai_says, cancellation, decision, screened
-from placet_testing.workflows import shipped_policy
+from placet_testing.simulation import ALICE, BOB, REQUESTER, Play, ai_says, cancellation, decision, screened
+from placet_testing.workflow_environment import shipped_policy
 
 HOUR = timedelta(hours=1)
 

@@ -33,8 +33,8 @@ from placet_domain.stimuli import (
     PreScreenDone,
     TierTimeout,
 )
-from placet_testing.playing import ALICE, BOB, START, Play, ai_says, decision, screened
-from placet_testing.workflows import shipped_policy
+from placet_testing.simulation import ALICE, BOB, START, Play, ai_says, decision, screened
+from placet_testing.workflow_environment import shipped_policy
 from placet_workflows import activity_inputs as questions
 
 HOUR = timedelta(hours=1)

@@ -22,7 +22,7 @@ from placet_domain.stimuli import (
     TierTimeout,
     Undecodable,
 )
-from placet_testing.playing import (
+from placet_testing.simulation import (
     ALICE,
     BOB,
     REQUESTER,
@@ -33,7 +33,7 @@ from placet_testing.playing import (
     decision,
     screened,
 )
-from placet_testing.workflows import shipped_policy
+from placet_testing.workflow_environment import shipped_policy
 
 POLICIES = [
     shipped_policy(name) for name in ("simple", "ai-fallback", "escalating", "document", "business-timeouts")

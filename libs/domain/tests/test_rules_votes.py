@@ -9,7 +9,7 @@ import pytest
 from placet_domain.events import Commented, Decided, ErrorReason, Refused, State, Verdict, Voted
 from placet_domain.policy import Policy
 from placet_domain.stimuli import Begin, TierTimeout
-from placet_testing.playing import ALICE, BOB, REQUESTER, Play, comment, decision
+from placet_testing.simulation import ALICE, BOB, REQUESTER, Play, comment, decision
 
 CAROL = "carol@example.com"
 TWO_OF_THREE = Policy.from_toml(f"""

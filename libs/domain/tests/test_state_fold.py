@@ -9,8 +9,17 @@ from placet_domain.events import Actor, Entry, Event, LogEntry, Notified, Proces
 from placet_domain.ids import approval_id
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Begin, FallbackDone, FallbackUnavailable, PreScreenDone, TierTimeout
-from placet_testing.playing import ALICE, REQUESTER, START, Play, ai_says, decision, received_event, screened
-from placet_testing.workflows import shipped_policy
+from placet_testing.simulation import (
+    ALICE,
+    REQUESTER,
+    START,
+    Play,
+    ai_says,
+    decision,
+    received_event,
+    screened,
+)
+from placet_testing.workflow_environment import shipped_policy
 
 POLICY = shipped_policy("escalating")
 

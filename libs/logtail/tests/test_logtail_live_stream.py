@@ -56,6 +56,7 @@ async def take(follower: Follower, count: int) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 async def test_a_thousand_followers_ask_the_store_nothing_and_share_each_item() -> None:
     store = CountedStore()
     stream = streaming(store)

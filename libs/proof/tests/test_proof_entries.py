@@ -304,6 +304,7 @@ def test_any_bytes_are_read_or_refused(found: bytes) -> None:
     agrees(found)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(
     st.sampled_from([a_vote, an_erasure, an_unnamed_refusal]),

@@ -124,6 +124,7 @@ def test_a_note_that_others_signed_is_verified() -> None:
     assert note.verified([LOG, key, WITNESS]) == {key: None}
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(place=st.integers(0, len(f"{PROBLEM}\n{SAID}") - 1), char=st.characters(codec="utf-8"))
 def test_a_note_that_is_changed_anywhere_is_refused(place: int, char: str) -> None:

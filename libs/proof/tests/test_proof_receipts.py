@@ -302,6 +302,7 @@ def cosigned_by_a_witness(log: Log, time: int) -> tuple[dict[str, Any], Verifier
 # along, which nobody believes.
 
 
+@pytest.mark.slow
 def test_every_bit_of_a_receipts_file_is_refused_or_says_the_same(log: Log) -> None:
     receipt = log.receipt(ID, 0, 3)
     said, file = proven(receipt, log), json.dumps(receipt).encode()
@@ -329,6 +330,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(value=VALUES, place=st.integers(0, 10_000))
 def test_whatever_stands_in_a_receipts_place_is_refused_or_says_the_same(value: object, place: int) -> None:
@@ -355,6 +357,7 @@ def places_of(found: Any) -> list[tuple[Any, Any]]:  # Any: JSON
     return [(found, name) for name, _ in here] + [one for some in inner for one in some]
 
 
+@pytest.mark.integration
 def test_a_receipt_is_verified_without_network_home_or_any_other_part_of_placet(
     log: Log, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_every_proof_of_small_trees_is_accepted() -> None:
             verify_consistency(first, size, root_of(leaves[:first]), root, proof_of(first, leaves[:size]))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(size=st.integers(2, 40), data=st.data())
 def test_a_proof_that_is_changed_anywhere_is_refused(size: int, data: st.DataObject) -> None:

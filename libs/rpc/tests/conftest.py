@@ -22,12 +22,12 @@ from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
 from placet_rpc.tokens.sources import StaticToken
-from placet_testing.servicers import played
+from placet_testing.servicers import partial_servicer
 
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 
 
-@played(AUDIT)
+@partial_servicer(AUDIT)
 class ScriptedAudit(audit_service_pb2_grpc.AuditServiceServicer):
     """Each RPC does what the test put in its place."""
 

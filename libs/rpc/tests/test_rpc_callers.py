@@ -11,6 +11,10 @@ import pytest
 
 from placet.audit.v1 import audit_service_pb2 as pb
 from placet_rpc import errors, identity
+from placet_rpc.tokens.mint import mint
+from placet_rpc.tokens.sources import StaticToken
+
+pytestmark = pytest.mark.integration
 
 Eventually = Callable[..., Awaitable[Any]]
 Raising = Callable[[Exception], Callable[..., Any]]
@@ -150,3 +154,20 @@ async def test_refusals_are_handed_over_before_the_server_has_stopped(run_audit:
                 await audit.stub.ListEvents(pb.ListEventsRequest())
 
     assert len(heard) == 20
+
+
+async def test_the_cause_of_a_refused_token_stands_in_the_log_and_not_in_the_answer(
+    run_audit: Any, keys: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "placet.rpc.auth")
+    token = StaticToken(mint(keys.signing, "svc", "default", ["auditor"], 600, issuer="somebody-else"))
+
+    async with run_audit(token=token) as audit:
+        with pytest.raises(errors.Unauthenticated) as caught:
+            await audit.stub.ListEvents(pb.ListEventsRequest())
+
+    assert (str(caught.value), caught.value.reason) == ("the token is not valid here", "TOKEN_INVALID")
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "placet.rpc.auth"]
+    assert line.startswith("placet.audit.v1.AuditService/ListEvents: token refused: ")
+    assert "iss" in line
+    assert token.value not in line

@@ -19,6 +19,8 @@ from placet_rpc.client import channel
 from placet_rpc.tokens.mint import write_token
 from placet_rpc.tokens.sources import FileTokenSource
 
+pytestmark = pytest.mark.integration
+
 Eventually = Callable[..., Awaitable[Any]]
 
 
@@ -163,7 +165,7 @@ async def test_no_call_is_made_when_nothing_is_left(run_audit: Any) -> None:
 
         async def late() -> None:
             deadlines.enter(0.0)
-            with pytest.raises(errors.DeadlineExceeded, match="before another service was asked"):
+            with pytest.raises(errors.DeadlineExceeded, match="before another service was called"):
                 await audit.stub.ListEvents(pb.ListEventsRequest())
 
         await asyncio.create_task(late())

@@ -32,6 +32,8 @@ from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, revoke
 
+pytestmark = pytest.mark.integration
+
 CONTRACTS: list[tuple[Any, Any]] = [
     (approval_service_pb2, approval_service_pb2_grpc),
     (audit_service_pb2, audit_service_pb2_grpc),

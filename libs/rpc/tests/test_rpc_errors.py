@@ -42,6 +42,21 @@ def test_every_kind_has_a_code_of_its_own() -> None:
     assert len(codes) == len(KINDS) == 13
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_carries_a_reason_and_its_domain(kind: type[PlacetError]) -> None:
+    error = across(kind("not now"))
+
+    expected = "CONSTRAINT_VIOLATED" if kind is InvalidArgument else kind.grpc_kind.upper()
+    assert (error.reason, error.domain) == (expected, "rpc.placet")
+
+
+def test_an_invalid_argument_always_names_its_fields() -> None:
+    error = across(InvalidArgument("the parts do not fit together"))
+
+    assert isinstance(error, InvalidArgument)
+    assert error.violations == (FieldViolation("", "the parts do not fit together"),)
+
+
 def test_field_violations_arrive_with_their_paths() -> None:
     violations = [FieldViolation("content.body", "is empty"), FieldViolation("", "of the whole message")]
 

@@ -16,6 +16,8 @@ from placet_rpc import errors, identity
 from placet_rpc.access import methods_of
 from placet_rpc.interceptors import server_interceptors
 
+pytestmark = pytest.mark.integration
+
 Eventually = Callable[..., Awaitable[Any]]
 Raising = Callable[[Exception], Callable[..., Any]]
 

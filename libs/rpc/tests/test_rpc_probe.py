@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 
 async def probe(*arguments: str) -> int:
     """The exit status of the command that health checks run."""

@@ -17,6 +17,8 @@ from placet_rpc import errors
 from placet_rpc.access import ContractError
 from placet_rpc.server import CannotListen, Endpoint, start
 
+pytestmark = pytest.mark.integration
+
 Eventually = Callable[..., Awaitable[Any]]
 
 

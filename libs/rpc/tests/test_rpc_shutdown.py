@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc.aio
@@ -19,13 +20,15 @@ from placet.audit.v1 import audit_service_pb2_grpc
 from placet_rpc import calls, errors
 from placet_rpc.client import channel, serving
 from placet_rpc.server import CannotListen, Endpoint, RunningServer, serve
-from placet_testing.servicers import played
+from placet_testing.servicers import partial_servicer
+
+pytestmark = pytest.mark.integration
 
 AUDIT = pb.DESCRIPTOR.services_by_name["AuditService"]
 Eventually = Callable[..., Awaitable[Any]]
 
 
-@played(AUDIT)
+@partial_servicer(AUDIT)
 class Audit(audit_service_pb2_grpc.AuditServiceServicer):
     """Notes the order in which things happen."""
 
@@ -74,15 +77,14 @@ class Process:
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
             servicer,
         )
-        self.task = asyncio.create_task(
-            serve(
-                settings,
-                [endpoint],
-                closing=[lambda: close("channels closed"), lambda: close("telemetry flushed")],
-                ready=self._ready.set_result,
-                **options,
-            )
-        )
+
+        async def run() -> None:
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(close, "telemetry flushed")
+                stack.push_async_callback(close, "channels closed")
+                await serve(settings, [endpoint], ready=self._ready.set_result, **options)
+
+        self.task = asyncio.create_task(run())
 
     async def address(self) -> str:
         server = await asyncio.wait_for(self._ready, 10)

@@ -26,6 +26,7 @@ async def size_seen(address: str, token: Any, tls: ClientTls | None) -> int:
     return int(answer.size)
 
 
+@pytest.mark.integration
 async def test_a_tls_server_is_reached_by_who_trusts_it_and_by_nobody_else(
     run_audit: Any, keys: Any, tmp_path: Path
 ) -> None:
@@ -40,6 +41,7 @@ async def test_a_tls_server_is_reached_by_who_trusts_it_and_by_nobody_else(
                 await size_seen(audit.address, token, tls)
 
 
+@pytest.mark.integration
 async def test_a_server_that_wants_a_certificate_is_reached_by_nobody_without_one_of_its_authority(
     run_audit: Any, keys: Any, tmp_path: Path
 ) -> None:
@@ -127,6 +129,7 @@ def test_an_empty_tls_variable_is_refused_by_its_name_and_never_taken_for_plain(
             tls_from_environment()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("listen", "warned"),
     [("0.0.0.0:0", True), ("[::]:0", True), ("127.0.0.1:0", False), ("localhost:0", False)],
@@ -138,6 +141,7 @@ async def test_a_server_that_speaks_plain_to_other_machines_says_so_at_its_start
         assert ("plain" in caplog.text) is warned
 
 
+@pytest.mark.integration
 async def test_a_server_that_speaks_tls_to_other_machines_has_nothing_to_warn_of(
     run_audit: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

@@ -7,10 +7,14 @@ import json
 import os
 import stat
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc import jwt
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import OKPKey
 
 from placet_rpc.errors import Unauthenticated
 from placet_rpc.identity import normalize_address
@@ -24,7 +28,7 @@ from placet_rpc.tokens.mint import (
     write_token,
 )
 from placet_rpc.tokens.sources import FileTokenSource
-from placet_rpc.tokens.verify import Verifier
+from placet_rpc.tokens.verify import Verifier, decode, key_set
 
 
 class Clock:
@@ -303,3 +307,22 @@ def test_a_tenant_that_is_no_name_is_never_minted(own: Any) -> None:
 
     with pytest.raises(ValueError, match="tenant"):
         mint(key, "svc", "a b", [], 60)
+
+
+@pytest.mark.parametrize("published", ["Ed25519", "EdDSA", None])
+@pytest.mark.parametrize("named", ["Ed25519", "EdDSA"])
+def test_the_algorithm_may_have_either_of_its_names(own: Any, named: str, published: str | None) -> None:
+    files, key = own
+    document = json.loads(files.jwks.read_text())
+    for entry in document["keys"]:
+        entry.pop("alg")
+        entry |= {"alg": published} if published else {}
+    files.jwks.write_text(json.dumps(document))
+    claims = decode(mint(key, "svc", "default", ["service"], 60), key_set(document))
+    signer = OKPKey.import_key(key.key.as_dict(private=True) | {"alg": named})
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        token = jwt.encode({"alg": named, "kid": key.key.kid}, claims, signer, algorithms=[named])
+
+    assert Verifier(files.jwks).verify(token).subject == "svc"

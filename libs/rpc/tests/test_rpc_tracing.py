@@ -14,6 +14,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from placet.audit.v1 import audit_service_pb2 as pb
 from placet_rpc import errors
 
+pytestmark = pytest.mark.integration
+
 Eventually = Callable[..., Awaitable[Any]]
 Spans = Callable[[], list[ReadableSpan]]
 

@@ -1,4 +1,4 @@
-"""What a transaction promises, on both databases."""
+"""Promises of transactions, on both databases."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, delete, make_url
 
-from placet_storage import Database, UtcDateTime, purge_periodically, truncate_wal_after_commit
+from placet_storage import Database, UtcDateTime, purge_expired, truncate_wal_after_commit
 
 NUMBERS = range(200)
 note = Table(
@@ -175,5 +175,5 @@ async def test_rows_past_their_retention_are_deleted(database: Database) -> None
 
     await database.transact(put)
     keep = timedelta(days=4, hours=1)
-    async with purge_periodically(lambda before: database.transact(purge, before), keep):
-        await until(lambda: database.query(left), is_now=[0, 1, 2, 3, 4])
+    await purge_expired(lambda before: database.transact(purge, before), keep)
+    assert await database.query(left) == [0, 1, 2, 3, 4]

@@ -48,6 +48,7 @@ async def test_opening_again_keeps_what_is_there(database_url: str, package: str
     await database.close()
 
 
+@pytest.mark.integration
 async def test_many_processes_may_open_a_new_database_at_once(
     database_url: str, package: str, tmp_path: Path
 ) -> None:

@@ -14,6 +14,8 @@ from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, fun
 from placet_storage import Database, DatabaseUnavailable, UtcDateTime
 from placet_storage import engines as storage_engines
 
+pytestmark = pytest.mark.integration
+
 # Of conftest, which tests cannot import by name.
 Pause = Any
 

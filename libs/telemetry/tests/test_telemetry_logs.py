@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from opentelemetry.sdk.trace import TracerProvider
 
-from placet_telemetry import configure_logging, log
+from placet_telemetry import configure_logging
 from placet_telemetry.logs import _Occasionally
 from placet_telemetry.redaction import REDACTED, redact
 
@@ -26,7 +25,6 @@ def restored_logging() -> Iterator[None]:
     root.handlers[:], level, sys.excepthook = before
     root.setLevel(level)
     logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -41,7 +39,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def test_a_line_is_one_json_object_with_its_service(stream: io.StringIO) -> None:
-    log("placet.test").info("appended", entries=3, note="two\nlines")
+    logging.getLogger("placet.test").info("appended", extra={"entries": 3, "note": "two\nlines"})
     logging.getLogger("library").warning("slow: %s s", 5, extra={"attempt": 2})
     ours, theirs = lines(stream)
     assert ours == {
@@ -58,9 +56,9 @@ def test_a_line_is_one_json_object_with_its_service(stream: io.StringIO) -> None
 
 def test_a_line_names_the_span_that_it_was_written_in(stream: io.StringIO) -> None:
     with TracerProvider().get_tracer("t").start_as_current_span("call") as span:
-        log("placet.test").info("inside")
+        logging.getLogger("placet.test").info("inside")
         logging.getLogger("library").warning("inside too")
-    log("placet.test").info("outside")
+    logging.getLogger("placet.test").info("outside")
     inside, inside_too, outside = lines(stream)
     trace_id = f"{span.get_span_context().trace_id:032x}"
     assert inside["trace_id"] == inside_too["trace_id"] == trace_id
@@ -72,7 +70,7 @@ def test_an_exception_stays_on_its_line(stream: io.StringIO) -> None:
     try:
         raise LookupError("Authorization: Bearer abcdefghijklmnop")
     except LookupError:
-        log("placet.test").exception("failed")
+        logging.getLogger("placet.test").exception("failed")
         logging.getLogger("library").exception("failed")
     for line in lines(stream):
         assert "LookupError" in line["exception"]
@@ -87,7 +85,7 @@ def test_a_person_reads_lines_and_not_json(monkeypatch: pytest.MonkeyPatch) -> N
         password = "from a local variable"
         raise LookupError(len(password))
     except LookupError:
-        log("placet.test").exception("failed", token="abc")
+        logging.getLogger("placet.test").exception("failed", extra={"token": "abc"})
     assert "failed" in stream.getvalue()
     assert "from a local variable" not in stream.getvalue().replace('password = "from a local variable"', "")
     assert "abc" not in stream.getvalue()
@@ -139,8 +137,8 @@ def test_the_level_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACET_LOG_LEVEL", "warning")
     stream = io.StringIO()
     configure_logging("approval", stream)
-    log("placet.level").info("not this")
-    log("placet.level").warning("this")
+    logging.getLogger("placet.level").info("not this")
+    logging.getLogger("placet.level").warning("this")
     assert [line["event"] for line in lines(stream)] == ["this"]
 
 
@@ -168,7 +166,7 @@ def test_an_exporter_complains_once_in_a_while() -> None:
 
 def test_without_set_up_a_logger_can_be_captured(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        log("placet.captured").info("seen", entries=1)
+        logging.getLogger("placet.captured").info("seen", extra={"entries": 1})
     assert "seen" in caplog.text
 
 

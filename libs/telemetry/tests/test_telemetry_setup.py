@@ -12,19 +12,22 @@ from concurrent import futures
 from typing import Any
 
 import grpc
+import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from placet_telemetry import providers
 
+pytestmark = pytest.mark.integration
+
 _SERVICE = """
-import time
-from placet_telemetry import log, setup, tracer
+import logging, time
+from placet_telemetry import setup, tracer
 early = tracer("early")
 telemetry = setup("approval")
 with early.start_as_current_span("call"):
-    log("placet").info("inside")
+    logging.getLogger("placet").info("inside")
 start = time.monotonic()
 telemetry.shutdown()
 print(time.monotonic() - start)

@@ -1,5 +1,5 @@
 """Fixtures that several modules here share."""
 
-from placet_testing.tampering import sample
+from placet_testing.sample_home import sample
 
 __all__ = ["sample"]

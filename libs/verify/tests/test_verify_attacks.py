@@ -9,9 +9,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet_proof import Note
-from placet_testing.logbook import Logbook
-from placet_testing.tampering import SampleLog
+from placet_testing.sample_home import SampleLog
+from placet_testing.sample_log import Logbook
 from placet_verify import Check, Finding, Seen, Table
+
+pytestmark = pytest.mark.integration
 
 SIZE, MIDDLE = 12, 6
 LOG = "default"
@@ -121,6 +123,35 @@ def swap_two_values(rows: Logbook) -> None:
         rows.set(Table.DISCLOSURE, at, salt=salt, value=value)
 
 
+def people_of(rows: Logbook) -> list[int]:
+    """The rows of the people whom the request of another tenant names, one in each of two slots."""
+    return [at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if "people" in str(row[2])]
+
+
+def swap_two_people(rows: Logbook) -> None:
+    first, second = people_of(rows)
+    paths = [rows.tables[Table.DISCLOSURE][at][2] for at in (first, second)]
+    for at, path in zip((second, first), paths, strict=True):
+        rows.set(Table.DISCLOSURE, at, path=path)
+
+
+def name_another_index(rows: Logbook) -> None:
+    rows.set(Table.DISCLOSURE, people_of(rows)[0], path="event.received.assignments[1].people[0]")
+
+
+def name_an_index_out_of_range(rows: Logbook) -> None:
+    rows.set(Table.DISCLOSURE, people_of(rows)[0], path="event.received.assignments[0].people[1]")
+
+
+def name_an_index_in_another_spelling(rows: Logbook) -> None:
+    rows.set(Table.DISCLOSURE, people_of(rows)[0], path="event.received.assignments[0].people[00]")
+
+
+def disclose_a_person_twice(rows: Logbook) -> None:
+    table = rows.tables[Table.DISCLOSURE]
+    table.append(table[people_of(rows)[0]])
+
+
 def sign_with_another_key(rows: Logbook) -> None:
     rows.reseal(LOG, Ed25519PrivateKey.generate())
 
@@ -158,6 +189,11 @@ ATTACKS: dict[Attack, int] = {
     delete_a_value: 9,
     move_a_value: MIDDLE,
     swap_two_values: 1,
+    swap_two_people: 0,
+    name_another_index: 0,
+    name_an_index_out_of_range: 0,
+    name_an_index_in_another_spelling: 0,
+    disclose_a_person_twice: 0,
     sign_with_another_key: -SIZE,
     call_the_log_another_tenants: -SIZE,
 }

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 
 from placet.event.v1 import event_pb2
 from placet_proof import ERASABLE, VerifierKey
-from placet_testing.logbook import Logbook
-from placet_testing.tampering import SampleLog
+from placet_testing.sample_home import SampleLog
+from placet_testing.sample_log import Logbook
 from placet_verify import Finding, Row, SqliteSource, Table
 from placet_verify.sqlite import NotUtf8
+
+pytestmark = pytest.mark.integration
 
 INTEGER_BITS = 64
 

@@ -14,12 +14,14 @@ from placet.event.v1 import event_pb2
 from placet_proof import Checkpoint
 from placet_proof.frontier import Frontier
 from placet_proof.signer import signed
-from placet_testing.logbook import CLOSED, ELSEWHERE, ERASED, ORIGIN, Logbook
-from placet_testing.tampering import SampleLog
+from placet_testing.sample_home import SampleLog
+from placet_testing.sample_log import CLOSED, ELSEWHERE, ERASED, ORIGIN, Logbook
 from placet_verify import Check, Row, Seen, SqliteSource, Table, Unreadable
 
+pytestmark = pytest.mark.integration
+
 Attack = Callable[[Logbook, Ed25519PrivateKey], None]
-# What the sample's log has at these places (see placet_testing.logbook).
+# What the sample's log has at these places (see placet_testing.sample_log).
 VOTED, REFUSAL, UNNAMED_REFUSAL, ERASURE, LATE, VOTED_LATER, DECIDED, LAST = 2, 5, 6, 7, 8, 9, 10, 11
 SIZE = 12
 

@@ -17,9 +17,11 @@ from placet_cli.problems import Problem
 from placet_proof import Checkpoint, Note, VerifierKey
 from placet_proof.frontier import Frontier
 from placet_proof.signer import signed
-from placet_testing.logbook import ORIGIN, Logbook
-from placet_testing.tampering import SampleLog
+from placet_testing.sample_home import SampleLog
+from placet_testing.sample_log import ORIGIN, Logbook
 from placet_verify import Check, ExportSource, Findings, Record, Seen, Table
+
+pytestmark = pytest.mark.integration
 
 
 def messages_of(rows: Logbook, tenant: str) -> list[audit_service_pb2.ExportEventsResponse]:

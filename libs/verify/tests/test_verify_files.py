@@ -21,10 +21,12 @@ from placet_proof import COSIGNATURE
 from placet_proof.signer import cosigned, signed, verifier_key
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
-from placet_testing.logbook import ORIGIN, Logbook, Writer, write_sample
-from placet_testing.tampering import SampleLog
+from placet_testing.sample_home import SampleLog
+from placet_testing.sample_log import ORIGIN, Logbook, Writer, write_sample
 from placet_verify import SqliteSource, Table, Verification
 from placet_verify.postgresql import PostgresqlSource
+
+pytestmark = pytest.mark.integration
 
 
 def verify(home: Home, *arguments: str, status: int) -> str:

@@ -25,9 +25,11 @@ from placet_proof import COSIGNATURE, VerifierKey
 from placet_proof.signer import new_key, verifier_key
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
-from placet_testing.logbook import ALICE, ORIGIN, Writer, event
-from placet_testing.tampering import SampleLog
+from placet_testing.sample_home import SampleLog
+from placet_testing.sample_log import ALICE, ORIGIN, Writer, event
 from placet_verify import Check, Finding, KnownKeys, SqliteSource, Table, Verification, progress
+
+pytestmark = pytest.mark.integration
 
 
 def public_half(pem: str) -> str:

@@ -20,12 +20,14 @@ from placet_cli.home import Home
 from placet_proof import COSIGNATURE, Checkpoint
 from placet_proof.frontier import Frontier
 from placet_proof.signer import cosigned, signed, verifier_key
-from placet_testing.logbook import ORIGIN, Logbook
-from placet_testing.tampering import SampleLog
+from placet_testing.sample_home import SampleLog
+from placet_testing.sample_log import ORIGIN, Logbook
 from placet_verify import Table
 from placet_witness.domain import Alarm, Kind
 from placet_witness.status import Status
 from placet_witness.store import Folder
+
+pytestmark = pytest.mark.integration
 
 NAME = f"{ORIGIN}/default"
 NOTHING = Logbook({table: [] for table in Table})

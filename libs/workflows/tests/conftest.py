@@ -1,4 +1,4 @@
-"""The servers of the path tests, and a stage for each test."""
+"""The servers of the path tests, and an environment for each test."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import pytest
 from hypothesis import settings
 from temporalio.testing import WorkflowEnvironment
 
-from placet_testing.fakes import Services
-from placet_testing.workflows import Stage, on_stage, real_time, skipping_time
+from placet_testing.fake_services import Services
+from placet_testing.workflow_environment import (
+    ApprovalEnvironment,
+    real_time,
+    running_environment,
+    skipping_time,
+)
 
 # An example's time says more about the machine than about the rules.
 settings.register_profile("placet", deadline=None)
@@ -31,34 +36,38 @@ async def real_server() -> AsyncIterator[WorkflowEnvironment]:
 
 
 @pytest.fixture
-async def stage(skipping_server: WorkflowEnvironment, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """Time skips; both workers run."""
-    async with on_stage(skipping_server, Services()) as stage:
-        yield stage
-    await keep_histories(request, stage)
-
-
-@pytest.fixture
-async def stage_without_model(
+async def environment(
     skipping_server: WorkflowEnvironment, request: pytest.FixtureRequest
-) -> AsyncIterator[Stage]:
-    """Nobody polls the openai queue: what is asked there waits."""
-    async with on_stage(skipping_server, Services(), openai=False) as stage:
-        yield stage
-    await keep_histories(request, stage)
+) -> AsyncIterator[ApprovalEnvironment]:
+    """Time skips; both workers run."""
+    async with running_environment(skipping_server, Services()) as environment:
+        yield environment
+    await keep_histories(request, environment)
 
 
 @pytest.fixture
-async def live(real_server: WorkflowEnvironment, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+async def environment_without_model(
+    skipping_server: WorkflowEnvironment, request: pytest.FixtureRequest
+) -> AsyncIterator[ApprovalEnvironment]:
+    """Nobody polls the openai queue: what is asked there waits."""
+    async with running_environment(skipping_server, Services(), openai=False) as environment:
+        yield environment
+    await keep_histories(request, environment)
+
+
+@pytest.fixture
+async def live(
+    real_server: WorkflowEnvironment, request: pytest.FixtureRequest
+) -> AsyncIterator[ApprovalEnvironment]:
     """The real server, where time takes its time."""
-    async with on_stage(real_server, Services()) as stage:
-        yield stage
-    await keep_histories(request, stage)
+    async with running_environment(real_server, Services()) as environment:
+        yield environment
+    await keep_histories(request, environment)
 
 
-async def keep_histories(request: pytest.FixtureRequest, stage: Stage) -> None:
+async def keep_histories(request: pytest.FixtureRequest, environment: ApprovalEnvironment) -> None:
     """Hands what happened to the recorder of tests/replay, where that is at work."""
     recorder = request.config.pluginmanager.get_plugin("histories")
     if recorder is not None:
         theme = request.path.stem.removeprefix("test_workflow_")
-        await recorder.keep(f"{theme} {request.node.name.removeprefix('test_')}", stage)
+        await recorder.keep(f"{theme} {request.node.name.removeprefix('test_')}", environment)

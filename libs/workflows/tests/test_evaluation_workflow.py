@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from placet_testing.workflows import sandbox
+from placet_testing.workflow_environment import sandbox
 from placet_workflows.evaluation import (
     EvaluationInput,
     EvaluationProgress,
@@ -55,6 +55,7 @@ async def evaluate(
         )
 
 
+@pytest.mark.integration
 async def test_an_evaluation_ends_with_the_report_of_its_job(skipping_server: WorkflowEnvironment) -> None:
     asked: list[EvaluationInput] = []
 
@@ -66,6 +67,7 @@ async def test_an_evaluation_ends_with_the_report_of_its_job(skipping_server: Wo
     assert asked == [ASKED]
 
 
+@pytest.mark.integration
 async def test_an_evaluation_outlives_hours_without_a_log(skipping_server: WorkflowEnvironment) -> None:
     began = await skipping_server.get_current_time()
     attempts = 0
@@ -82,6 +84,7 @@ async def test_an_evaluation_outlives_hours_without_a_log(skipping_server: Workf
     assert await skipping_server.get_current_time() - began > timedelta(hours=8)
 
 
+@pytest.mark.integration
 async def test_an_attempt_has_hours_and_is_missed_within_seconds(
     skipping_server: WorkflowEnvironment,
 ) -> None:

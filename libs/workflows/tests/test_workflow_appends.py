@@ -11,10 +11,12 @@ from placet_domain import interpreter
 from placet_domain.events import Actor, ActorKind, ErrorReason, Refused, Source, State, Verdict
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Undecodable
-from placet_testing.fakes import delivering
-from placet_testing.playing import ALICE, BOB, decision
-from placet_testing.workflows import Stage, shipped_policy, until
+from placet_testing.fake_services import delivering
+from placet_testing.simulation import ALICE, BOB, decision
+from placet_testing.workflow_environment import ApprovalEnvironment, shipped_policy, until
 from placet_workflows.activity_types import NotifyInput, NotifyResult
+
+pytestmark = pytest.mark.integration
 
 HOUR = timedelta(hours=1)
 
@@ -24,19 +26,23 @@ def assert_sound(numbers: list[int], path: list[str]) -> None:
     assert path.count("decided") == path.count("closed") == 1
 
 
-async def test_an_append_that_failed_in_the_task_goes_on_as_an_activity(stage: Stage) -> None:
-    request = await stage.request("simple")
+async def test_an_append_that_failed_in_the_task_goes_on_as_an_activity(
+    environment: ApprovalEnvironment,
+) -> None:
+    request = await environment.request("simple")
     await request.asks()
-    stage.services.log.refuse = 1
+    environment.services.log.refuse = 1
     await request.send(decision(ALICE))
     assert (await request.outcome()).source is Source.HUMAN
     assert request.path.count("voted") == 1
 
 
-async def test_a_log_that_is_away_for_hours_delays_the_decision_and_loses_nothing(stage: Stage) -> None:
-    request = await stage.request("simple")
+async def test_a_log_that_is_away_for_hours_delays_the_decision_and_loses_nothing(
+    environment: ApprovalEnvironment,
+) -> None:
+    request = await environment.request("simple")
     await request.asks()
-    stage.services.log.refuse = 50
+    environment.services.log.refuse = 50
     first, second = decision(ALICE), decision(ALICE, Verdict.REJECT, reason="no")
     await request.send(first)
     await request.send(second)
@@ -49,11 +55,13 @@ async def test_a_log_that_is_away_for_hours_delays_the_decision_and_loses_nothin
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
-async def test_an_append_whose_answer_was_lost_is_not_repeated(stage: Stage, times: int) -> None:
-    stage.services.log.lose = times
-    request = await stage.request("simple")
+async def test_an_append_whose_answer_was_lost_is_not_repeated(
+    environment: ApprovalEnvironment, times: int
+) -> None:
+    environment.services.log.lose = times
+    request = await environment.request("simple")
     await request.asks()
-    stage.services.log.lose = times
+    environment.services.log.lose = times
     command = decision(ALICE)
     await request.send(command)
     await request.outcome()
@@ -70,10 +78,12 @@ async def test_an_append_whose_answer_was_lost_is_not_repeated(stage: Stage, tim
 
 
 @pytest.mark.parametrize("lose", [False, True])
-async def test_a_log_that_says_never_holds_the_request_until_it_is_mended(stage: Stage, lose: bool) -> None:
-    request = await stage.request("business-timeouts")
+async def test_a_log_that_says_never_holds_the_request_until_it_is_mended(
+    environment: ApprovalEnvironment, lose: bool
+) -> None:
+    request = await environment.request("business-timeouts")
     await request.asks()
-    log = stage.services.log
+    log = environment.services.log
     log.never = True
     log.lose = int(lose)
     await request.send(decision(ALICE))
@@ -83,16 +93,18 @@ async def test_a_log_that_says_never_holds_the_request_until_it_is_mended(stage:
     assert (await request.outcome()).approver == ALICE
 
 
-async def test_what_stands_in_the_log_already_is_folded_and_the_command_judged_again(stage: Stage) -> None:
+async def test_what_stands_in_the_log_already_is_folded_and_the_command_judged_again(
+    environment: ApprovalEnvironment,
+) -> None:
     """The manager's vote was stored by a run that was lost; the command that comes now is late."""
-    request = await stage.request("escalating")
+    request = await environment.request("escalating")
     await request.asks()
     first = decision(ALICE)
     stored = ApprovalState()
-    for entry in stage.services.log.entries[request.id]:
+    for entry in environment.services.log.entries[request.id]:
         stored.fold(entry)
     when = request.events[-1].time + timedelta(seconds=1)
-    stage.services.log.intrude = interpreter.respond(shipped_policy("escalating"), stored, first, when)
+    environment.services.log.intrude = interpreter.respond(shipped_policy("escalating"), stored, first, when)
     late = decision(ALICE, Verdict.REJECT, reason="no")
     await request.send(late)
     outcome = await request.outcome()
@@ -101,18 +113,20 @@ async def test_what_stands_in_the_log_already_is_folded_and_the_command_judged_a
     decided = next(event for event in request.events if event.body.type == "decided")
     assert decided.cause_id == first.id
     assert decided.time == when
-    assert_sound([entry.entry.number for entry in stage.services.log.entries[request.id]], request.path)
+    assert_sound([entry.entry.number for entry in environment.services.log.entries[request.id]], request.path)
 
 
-async def test_an_event_of_somebody_else_does_not_push_the_command_away(stage: Stage) -> None:
-    request = await stage.request("simple")
+async def test_an_event_of_somebody_else_does_not_push_the_command_away(
+    environment: ApprovalEnvironment,
+) -> None:
+    request = await environment.request("simple")
     await request.asks()
     stored = ApprovalState()
-    for entry in stage.services.log.entries[request.id]:
+    for entry in environment.services.log.entries[request.id]:
         stored.fold(entry)
     when = request.events[-1].time
     stranger = Undecodable(cause_id="undecodable-ab", digest="ab" * 32)
-    stage.services.log.intrude = interpreter.respond(shipped_policy("simple"), stored, stranger, when)
+    environment.services.log.intrude = interpreter.respond(shipped_policy("simple"), stored, stranger, when)
     await request.send(decision(ALICE))
     assert (await request.outcome()).approver == ALICE
     assert [kind for kind in request.path if kind != "notified"] == [
@@ -125,27 +139,29 @@ async def test_an_event_of_somebody_else_does_not_push_the_command_away(stage: S
         "decided",
         "closed",
     ]
-    assert_sound([entry.entry.number for entry in stage.services.log.entries[request.id]], request.path)
+    assert_sound([entry.entry.number for entry in environment.services.log.entries[request.id]], request.path)
 
 
 async def test_a_timer_that_rings_while_the_log_is_away_comes_after_the_command_before_it(
-    stage: Stage,
+    environment: ApprovalEnvironment,
 ) -> None:
-    request = await stage.request("business-timeouts")
+    request = await environment.request("business-timeouts")
     await request.asks()
     await request.silence(7 * HOUR)
-    stage.services.log.never = True
+    environment.services.log.never = True
     command = decision(BOB)
     await request.send(command)
     await request.silence(HOUR + timedelta(minutes=5))
-    stage.services.log.never = False
+    environment.services.log.never = False
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK
     assert request.path.index("refused") < request.path.index("timed_out")
     assert request.waited(1) > 8 * HOUR
 
 
-async def test_a_notice_that_comes_while_the_log_is_slow_is_not_forgotten(stage: Stage) -> None:
+async def test_a_notice_that_comes_while_the_log_is_slow_is_not_forgotten(
+    environment: ApprovalEnvironment,
+) -> None:
     """The first person's notification ends while the log takes its time with a refusal."""
     told = asyncio.Event()
 
@@ -154,18 +170,18 @@ async def test_a_notice_that_comes_while_the_log_is_slow_is_not_forgotten(stage:
             await told.wait()
         return await delivering(request)
 
-    stage.services.notify = slowly
-    request = await stage.request("simple")
+    environment.services.notify = slowly
+    request = await environment.request("simple")
     await request.reaches("asked")
-    await until(lambda: len(stage.services.notified) == 1)
-    log = stage.services.log
+    await until(lambda: len(environment.services.notified) == 1)
+    log = environment.services.log
     log.open.clear()
     await request.send(decision(BOB))
     await until(lambda: len(log.attempts) == 2)
     told.set()
     # The append in the task gives up after its second; only then the notice can come in.
     await until(lambda: len(log.attempts) == 3)
-    await until(lambda: len(stage.services.delivered) == 1)
+    await until(lambda: len(environment.services.delivered) == 1)
     log.open.set()
     await request.reaches("refused")
     await request.send(decision(ALICE))

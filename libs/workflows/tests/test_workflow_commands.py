@@ -13,8 +13,8 @@ from temporalio.common import RawValue
 from temporalio.testing import WorkflowEnvironment
 
 from placet_domain.events import ErrorReason, Refused, Source, State, Verdict, Voted
-from placet_testing.fakes import Services, delivering, never_telling_the_asked
-from placet_testing.playing import (
+from placet_testing.fake_services import Services, delivering, never_telling_the_asked
+from placet_testing.simulation import (
     ALICE,
     BOB,
     CONTENT,
@@ -24,9 +24,17 @@ from placet_testing.playing import (
     decision,
     person,
 )
-from placet_testing.workflows import Stage, default_worker, on_stage, shipped_policy, until
+from placet_testing.workflow_environment import (
+    ApprovalEnvironment,
+    default_worker,
+    running_environment,
+    shipped_policy,
+    until,
+)
 from placet_workflows.activity_types import NotifyInput, NotifyResult, Status
 from placet_workflows.names import COMMAND_SIGNAL
+
+pytestmark = pytest.mark.integration
 
 HOUR = timedelta(hours=1)
 
@@ -53,8 +61,10 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("sent", UNREADABLE.values(), ids=UNREADABLE.keys())
-async def test_what_cannot_be_read_is_refused_and_the_next_command_counts(stage: Stage, sent: object) -> None:
-    request = await stage.request("simple")
+async def test_what_cannot_be_read_is_refused_and_the_next_command_counts(
+    environment: ApprovalEnvironment, sent: object
+) -> None:
+    request = await environment.request("simple")
     await request.asks()
     await request.send(sent)
     await request.reaches("refused")
@@ -65,8 +75,10 @@ async def test_what_cannot_be_read_is_refused_and_the_next_command_counts(stage:
 
 
 @pytest.mark.parametrize("arguments", [[], [decision(ALICE), decision(ALICE)]], ids=["none", "two"])
-async def test_a_signal_that_carries_none_or_two_is_refused(stage: Stage, arguments: list[object]) -> None:
-    request = await stage.request("simple")
+async def test_a_signal_that_carries_none_or_two_is_refused(
+    environment: ApprovalEnvironment, arguments: list[object]
+) -> None:
+    request = await environment.request("simple")
     await request.asks()
     await request.handle.signal(COMMAND_SIGNAL, args=arguments)
     await request.reaches("refused")
@@ -74,8 +86,10 @@ async def test_a_signal_that_carries_none_or_two_is_refused(stage: Stage, argume
     assert (await request.outcome()).source is Source.HUMAN
 
 
-async def test_a_signal_by_another_name_is_refused_whatever_it_carries(stage: Stage) -> None:
-    request = await stage.request("simple")
+async def test_a_signal_by_another_name_is_refused_whatever_it_carries(
+    environment: ApprovalEnvironment,
+) -> None:
+    request = await environment.request("simple")
     await request.asks()
     await request.handle.signal("approve", decision(ALICE))
     await request.reaches("refused")
@@ -84,8 +98,8 @@ async def test_a_signal_by_another_name_is_refused_whatever_it_carries(stage: St
     assert (await request.outcome()).state is State.CANCELLED
 
 
-async def test_the_same_bytes_are_refused_once(stage: Stage) -> None:
-    request = await stage.request("simple")
+async def test_the_same_bytes_are_refused_once(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("simple")
     await request.asks()
     for _ in range(3):
         await request.send(UNREADABLE["no JSON"])
@@ -95,8 +109,8 @@ async def test_the_same_bytes_are_refused_once(stage: Stage) -> None:
     assert request.path.count("refused") == 1
 
 
-async def test_a_decision_sent_three_times_counts_once(stage: Stage) -> None:
-    request = await stage.request("simple")
+async def test_a_decision_sent_three_times_counts_once(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("simple")
     await request.asks()
     refused = decision(BOB)
     for _ in range(3):
@@ -109,8 +123,8 @@ async def test_a_decision_sent_three_times_counts_once(stage: Stage) -> None:
     assert (request.path.count("refused"), request.path.count("voted")) == (1, 1)
 
 
-async def test_another_verdict_under_the_same_id_does_nothing(stage: Stage) -> None:
-    request = await stage.request("simple")
+async def test_another_verdict_under_the_same_id_does_nothing(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("simple")
     await request.asks()
     first = decision(ALICE)
     again = decision(ALICE, Verdict.REJECT, reason="changed my mind", command_id=first.id)
@@ -120,10 +134,12 @@ async def test_another_verdict_under_the_same_id_does_nothing(stage: Stage) -> N
     assert "refused" not in request.path
 
 
-async def test_fifty_commands_at_once_are_judged_once_each_and_one_wins(stage: Stage) -> None:
-    stage.services.notify = never_telling_the_asked
+async def test_fifty_commands_at_once_are_judged_once_each_and_one_wins(
+    environment: ApprovalEnvironment,
+) -> None:
+    environment.services.notify = never_telling_the_asked
     commands = [decision(ALICE, Verdict.APPROVE if number % 2 else Verdict.REJECT) for number in range(50)]
-    request = await stage.request("simple", commands=commands)
+    request = await environment.request("simple", commands=commands)
     outcome = await request.outcome()
     assert outcome.state is State.REJECTED
     caused = Counter(event.cause_id for event in request.events if event.command_digest)
@@ -139,8 +155,8 @@ async def test_fifty_commands_while_no_worker_ran_are_judged_once_each_in_two_ap
 ) -> None:
     services = Services()
     commands = [decision(BOB) for _ in range(50)]
-    async with on_stage(skipping_server, services, default=False) as stage:
-        request = await stage.request("simple", commands=commands)
+    async with running_environment(skipping_server, services, default=False) as environment:
+        request = await environment.request("simple", commands=commands)
         async with default_worker(skipping_server.client, services):
             await request.reaches("refused", times=50)
     assert [attempt.expected_next for attempt in services.log.attempts] == [2, 44]
@@ -149,8 +165,8 @@ async def test_fifty_commands_while_no_worker_ran_are_judged_once_each_in_two_ap
     ]
 
 
-async def test_each_refusal_reaches_the_log_with_its_reason(stage: Stage) -> None:
-    request = await stage.request("escalating")
+async def test_each_refusal_reaches_the_log_with_its_reason(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("escalating")
     await request.asks()
     sent = {
         decision(BOB): ErrorReason.NOT_ASKED,
@@ -171,10 +187,10 @@ async def test_each_refusal_reaches_the_log_with_its_reason(stage: Stage) -> Non
 
 
 async def test_a_decision_is_bound_to_content_policy_and_rendering_and_the_log_holds_all_of_it(
-    stage: Stage,
+    environment: ApprovalEnvironment,
 ) -> None:
     policy = shipped_policy("simple")
-    request = await stage.request("simple")
+    request = await environment.request("simple")
     await request.asks()
     bound = decision(ALICE, policy_digest=policy.digest(), rendering=RENDERING)
     for changed in ({"content_digest": "c1" * 32}, {"policy_digest": "d0" * 32}, {"rendering": "text/0"}):
@@ -199,20 +215,22 @@ async def test_a_decision_is_bound_to_content_policy_and_rendering_and_the_log_h
     )
 
 
-async def test_a_command_enqueued_before_the_timer_wins(stage: Stage) -> None:
+async def test_a_command_enqueued_before_the_timer_wins(environment: ApprovalEnvironment) -> None:
     """The log does not answer while both happen; the decision came first, and is not late."""
-    request = await stage.request("business-timeouts")
+    request = await environment.request("business-timeouts")
     await request.asks()
-    stage.services.log.refuse = 3
+    environment.services.log.refuse = 3
     await request.send(decision(ALICE))
     outcome = await request.outcome()
     assert outcome.source is Source.HUMAN
     assert "timed_out" not in request.path
 
 
-async def test_a_decision_after_the_close_is_refused_while_the_requester_is_being_told(stage: Stage) -> None:
-    telling = told_late(stage)
-    request = await stage.request("simple")
+async def test_a_decision_after_the_close_is_refused_while_the_requester_is_being_told(
+    environment: ApprovalEnvironment,
+) -> None:
+    telling = told_late(environment)
+    request = await environment.request("simple")
     await request.asks()
     await request.send(decision(ALICE))
     await request.reaches("closed")
@@ -223,8 +241,8 @@ async def test_a_decision_after_the_close_is_refused_while_the_requester_is_bein
     assert (await request.outcome()).state is State.APPROVED
 
 
-async def test_who_cancels_the_workflow_in_temporal_decides_nothing(stage: Stage) -> None:
-    request = await stage.request("simple")
+async def test_who_cancels_the_workflow_in_temporal_decides_nothing(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("simple")
     await request.handle.cancel()
     await request.asks()
     await request.send(decision(ALICE))
@@ -233,21 +251,23 @@ async def test_who_cancels_the_workflow_in_temporal_decides_nothing(stage: Stage
     assert described.status is WorkflowExecutionStatus.COMPLETED
 
 
-async def test_a_workflow_cancelled_while_the_log_answers_keeps_what_it_appends(stage: Stage) -> None:
-    request = await stage.request("simple")
+async def test_a_workflow_cancelled_while_the_log_answers_keeps_what_it_appends(
+    environment: ApprovalEnvironment,
+) -> None:
+    request = await environment.request("simple")
     await request.asks()
-    stage.services.log.open.clear()
+    environment.services.log.open.clear()
     await request.send(decision(ALICE))
-    await until(lambda: len(stage.services.log.attempts) == 2)
+    await until(lambda: len(environment.services.log.attempts) == 2)
     await request.handle.cancel()
-    stage.services.log.open.set()
+    environment.services.log.open.set()
     assert (await request.outcome()).approver == ALICE
     assert request.path.count("voted") == 1
 
 
-async def test_the_status_says_where_it_stands(stage: Stage) -> None:
-    telling = told_late(stage)
-    request = await stage.request("escalating")
+async def test_the_status_says_where_it_stands(environment: ApprovalEnvironment) -> None:
+    telling = told_late(environment)
+    request = await environment.request("escalating")
     await request.asks()
     asked = await request.handle.query("get_status", result_type=Status)
     assert (asked.workflow_id, asked.state, asked.tier) == (request.id, State.PENDING, 1)
@@ -264,7 +284,7 @@ async def test_the_status_says_where_it_stands(stage: Stage) -> None:
     await request.outcome()
 
 
-def told_late(stage: Stage) -> asyncio.Event:
+def told_late(environment: ApprovalEnvironment) -> asyncio.Event:
     """Outcomes are told only once the event is set."""
     telling = asyncio.Event()
 
@@ -273,5 +293,5 @@ def told_late(stage: Stage) -> asyncio.Event:
             await telling.wait()
         return await delivering(request)
 
-    stage.services.notify = notify
+    environment.services.notify = notify
     return telling

@@ -5,58 +5,67 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.exceptions import ApplicationError
 
 from placet_domain.events import Asked, Notified, Source, State
-from placet_testing.fakes import delivering, never_answering
-from placet_testing.playing import ALICE, BOB, REQUESTER, decision
-from placet_testing.workflows import Stage, until
+from placet_testing.fake_services import delivering, never_answering
+from placet_testing.simulation import ALICE, BOB, REQUESTER, decision
+from placet_testing.workflow_environment import ApprovalEnvironment, until
 from placet_workflows.activity_types import NotifyInput, NotifyResult
+
+pytestmark = pytest.mark.integration
 
 HOUR = timedelta(hours=1)
 
 
-async def test_notifications_that_fail_for_ever_do_not_keep_a_person_from_deciding(stage: Stage) -> None:
-    stage.services.notify = failing_for_the_asked(retryable=True)
-    request = await stage.request("escalating")
+async def test_notifications_that_fail_for_ever_do_not_keep_a_person_from_deciding(
+    environment: ApprovalEnvironment,
+) -> None:
+    environment.services.notify = failing_for_the_asked(retryable=True)
+    request = await environment.request("escalating")
     await request.reaches("asked")
-    await until(lambda: len(stage.services.notified) > 0)
+    await until(lambda: len(environment.services.notified) > 0)
     await request.silence(HOUR)
     await request.send(decision(ALICE))
     assert (await request.outcome()).source is Source.HUMAN
     assert "notified" not in request.path
 
 
-async def test_notifications_that_fail_for_ever_do_not_stop_the_clock(stage: Stage) -> None:
-    stage.services.notify = failing_for_the_asked(retryable=True)
-    request = await stage.request("escalating")
+async def test_notifications_that_fail_for_ever_do_not_stop_the_clock(
+    environment: ApprovalEnvironment,
+) -> None:
+    environment.services.notify = failing_for_the_asked(retryable=True)
+    request = await environment.request("escalating")
     assert (await request.outcome()).source is Source.AI_FALLBACK
     assert timedelta(0) <= request.waited(1) - 2 * HOUR < timedelta(minutes=1)
 
 
-async def test_a_notification_that_is_refused_for_good_is_logged_and_nothing_stops(stage: Stage) -> None:
-    stage.services.notify = failing_for_the_asked(retryable=False)
-    request = await stage.request("escalating")
+async def test_a_notification_that_is_refused_for_good_is_logged_and_nothing_stops(
+    environment: ApprovalEnvironment,
+) -> None:
+    environment.services.notify = failing_for_the_asked(retryable=False)
+    request = await environment.request("escalating")
     assert (await request.outcome()).source is Source.AI_FALLBACK
     notices = request.all_of(Notified)
     assert len(notices) == 2
     assert not any(notice.delivered for notice in notices)
 
 
-async def test_a_person_who_cannot_be_told_is_in_the_log_at_once(stage: Stage) -> None:
-    stage.services.notify = failing_for_the_asked(retryable=False)
-    request = await stage.request("simple")
+async def test_a_person_who_cannot_be_told_is_in_the_log_at_once(environment: ApprovalEnvironment) -> None:
+    environment.services.notify = failing_for_the_asked(retryable=False)
+    request = await environment.request("simple")
     await request.reaches("notified")
     assert request.path[-2:] == ["asked", "notified"]
     assert not request.only(Notified).delivered
     await request.send(decision(ALICE))
     assert (await request.outcome()).approver == ALICE
-    assert len(stage.services.log.attempts) == 3
+    assert len(environment.services.log.attempts) == 3
 
 
-async def test_who_is_told_quickly_takes_no_activity(stage: Stage) -> None:
-    request = await stage.request("simple")
+async def test_who_is_told_quickly_takes_no_activity(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("simple")
     await request.asks()
     await request.send(decision(ALICE))
     await request.outcome()
@@ -66,37 +75,41 @@ async def test_who_is_told_quickly_takes_no_activity(stage: Stage) -> None:
     assert kinds.count(EventType.EVENT_TYPE_TIMER_CANCELED) == 0
 
 
-async def test_an_outcome_that_nobody_can_be_told_closes_the_request_all_the_same(stage: Stage) -> None:
+async def test_an_outcome_that_nobody_can_be_told_closes_the_request_all_the_same(
+    environment: ApprovalEnvironment,
+) -> None:
     async def refusing(_request: NotifyInput) -> NotifyResult:
         raise ApplicationError("no such mailbox", non_retryable=True)
 
-    stage.services.notify = refusing
-    request = await stage.request("simple")
+    environment.services.notify = refusing
+    request = await environment.request("simple")
     await request.reaches("asked")
-    await until(lambda: len(stage.services.notified) == 1)
+    await until(lambda: len(environment.services.notified) == 1)
     await request.silence(timedelta(minutes=1))
     await request.send(decision(ALICE))
     assert (await request.outcome()).state is State.APPROVED
 
 
-async def test_the_outcome_is_told_when_the_service_is_back_and_told_once(stage: Stage) -> None:
-    request = await stage.request("simple")
+async def test_the_outcome_is_told_when_the_service_is_back_and_told_once(
+    environment: ApprovalEnvironment,
+) -> None:
+    request = await environment.request("simple")
     await request.asks()
-    stage.services.notify = never_answering(10, delivering)
+    environment.services.notify = never_answering(10, delivering)
     await request.send(decision(ALICE))
     await request.outcome()
-    told = [notice for notice in stage.services.delivered if notice.recipient == REQUESTER]
+    told = [notice for notice in environment.services.delivered if notice.recipient == REQUESTER]
     assert len(told) == 1
-    assert len({notice.idempotency_key for notice in stage.services.notified}) == 2
+    assert len({notice.idempotency_key for notice in environment.services.notified}) == 2
 
 
 async def test_the_result_of_a_notification_is_in_the_log_soon_while_somebody_is_waited_for(
-    stage: Stage,
+    environment: ApprovalEnvironment,
 ) -> None:
-    request = await stage.request("escalating")
+    request = await environment.request("escalating")
     await request.outcome()
     # Two for each tier, one of them for its notice, one for the fallback and one for the outcome.
-    assert len(stage.services.log.attempts) == 6
+    assert len(environment.services.log.attempts) == 6
     times = {event.cause_id: event.time for event in request.events if event.body.type == "notified"}
     asked = {event.body.tier: event.time for event in request.events if isinstance(event.body, Asked)}
     late = [time - asked[tier] for tier, time in enumerate(times.values(), 1)]
@@ -105,7 +118,7 @@ async def test_the_result_of_a_notification_is_in_the_log_soon_while_somebody_is
         "asked-4",
         f"asked-{request.path.index('asked', 4) + 1}",
     ]
-    assert [(notice.recipient, notice.tier) for notice in stage.services.notified] == [
+    assert [(notice.recipient, notice.tier) for notice in environment.services.notified] == [
         (ALICE, 1),
         (BOB, 2),
         (REQUESTER, None),

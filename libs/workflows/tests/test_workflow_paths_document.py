@@ -22,19 +22,21 @@ from placet_domain.events import (
     State,
     Verdict,
 )
-from placet_testing.fakes import deep_model, never_answering, quick_assessment, saying
-from placet_testing.playing import ALICE, BOB, ai_says, cancellation, decision, screened
-from placet_testing.workflows import Stage
+from placet_testing.fake_services import deep_model, never_answering, quick_assessment, saying
+from placet_testing.simulation import ALICE, BOB, ai_says, cancellation, decision, screened
+from placet_testing.workflow_environment import ApprovalEnvironment
 from placet_workflows.names import TaskQueue
+
+pytestmark = pytest.mark.integration
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 WAITS = [(Priority.URGENT, 2), (Priority.HIGH, 2), (Priority.NORMAL, 8), (Priority.LOW, 24)]
 
 
-async def test_low_risk_is_approved_at_once_and_nobody_is_asked(stage: Stage) -> None:
-    stage.services.assess = deep_model(screened(0.1))
-    request = await stage.request("document")
+async def test_low_risk_is_approved_at_once_and_nobody_is_asked(environment: ApprovalEnvironment) -> None:
+    environment.services.assess = deep_model(screened(0.1))
+    request = await environment.request("document")
     outcome = await request.outcome()
     assert outcome == Decided(
         state=State.APPROVED,
@@ -47,26 +49,28 @@ async def test_low_risk_is_approved_at_once_and_nobody_is_asked(stage: Stage) ->
     )
     assert request.path == ["received", "processed", "pre_screened", "decided", "closed"]
     assert request.only(PreScreened).level is RiskLevel.LOW
-    assert len(stage.services.log.attempts) == 1
+    assert len(environment.services.log.attempts) == 1
 
 
-async def test_deep_asks_the_rules_first_and_then_the_model_on_its_own_queue(stage: Stage) -> None:
-    stage.services.assess = deep_model(screened(0.9))
-    request = await stage.request("document")
+async def test_deep_asks_the_rules_first_and_then_the_model_on_its_own_queue(
+    environment: ApprovalEnvironment,
+) -> None:
+    environment.services.assess = deep_model(screened(0.9))
+    request = await environment.request("document")
     await request.asks()
-    assert [asked.mode for asked in stage.services.assessed] == [ScreenMode.QUICK, ScreenMode.DEEP]
+    assert [asked.mode for asked in environment.services.assessed] == [ScreenMode.QUICK, ScreenMode.DEEP]
     assert {
         ("assess_risk quick", TaskQueue.DEFAULT),
         ("assess_risk deep", TaskQueue.OPENAI),
-    } <= stage.services.queues
+    } <= environment.services.queues
     assert request.only(PreScreened).mode is ScreenMode.DEEP
-    assert len({asked.idempotency_key for asked in stage.services.assessed}) == 2
+    assert len({asked.idempotency_key for asked in environment.services.assessed}) == 2
 
 
-async def test_without_a_model_deep_is_quick(stage: Stage) -> None:
-    request = await stage.request("document")
+async def test_without_a_model_deep_is_quick(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("document")
     await request.asks()
-    assert [asked.mode for asked in stage.services.assessed] == [ScreenMode.QUICK]
+    assert [asked.mode for asked in environment.services.assessed] == [ScreenMode.QUICK]
     pre_screened = request.only(PreScreened)
     assert (pre_screened.mode, pre_screened.level, pre_screened.risk, pre_screened.threshold) == (
         ScreenMode.QUICK,
@@ -76,18 +80,20 @@ async def test_without_a_model_deep_is_quick(stage: Stage) -> None:
     )
 
 
-async def test_a_pre_screen_that_abstains_asks_the_person(stage: Stage) -> None:
-    stage.services.assess = deep_model(screened(result=AiResult.ABSTAINED))
-    request = await stage.request("document")
+async def test_a_pre_screen_that_abstains_asks_the_person(environment: ApprovalEnvironment) -> None:
+    environment.services.assess = deep_model(screened(result=AiResult.ABSTAINED))
+    request = await environment.request("document")
     await request.asks()
     assert request.only(PreScreened).result is AiResult.ABSTAINED
     await request.send(decision(ALICE))
     assert (await request.outcome()).source is Source.HUMAN
 
 
-async def test_a_pre_screen_that_is_unavailable_asks_the_person_after_two_minutes(stage: Stage) -> None:
-    stage.services.assess = never_answering(1000, quick_assessment)
-    request = await stage.request("document")
+async def test_a_pre_screen_that_is_unavailable_asks_the_person_after_two_minutes(
+    environment: ApprovalEnvironment,
+) -> None:
+    environment.services.assess = never_answering(1000, quick_assessment)
+    request = await environment.request("document")
     await request.silence_until("asked")
     pre_screened = request.only(PreScreened)
     assert (pre_screened.result, pre_screened.level) == (AiResult.UNAVAILABLE, RiskLevel.UNSPECIFIED)
@@ -98,17 +104,17 @@ async def test_a_pre_screen_that_is_unavailable_asks_the_person_after_two_minute
     assert MINUTE <= screened_at - received < 3 * MINUTE
 
 
-async def test_a_pre_screen_that_answers_late_but_in_time_counts(stage: Stage) -> None:
-    stage.services.assess = never_answering(2, deep_model(screened(0.1)))
-    request = await stage.request("document")
+async def test_a_pre_screen_that_answers_late_but_in_time_counts(environment: ApprovalEnvironment) -> None:
+    environment.services.assess = never_answering(2, deep_model(screened(0.1)))
+    request = await environment.request("document")
     assert (await request.outcome()).source is Source.AI_PRESCREEN
 
 
 @pytest.mark.parametrize(
     ("verdict", "state"), [(Verdict.APPROVE, State.APPROVED), (Verdict.REJECT, State.REJECTED)]
 )
-async def test_the_approver_decides(stage: Stage, verdict: Verdict, state: State) -> None:
-    request = await stage.request("document")
+async def test_the_approver_decides(environment: ApprovalEnvironment, verdict: Verdict, state: State) -> None:
+    request = await environment.request("document")
     await request.asks()
     await request.send(decision(ALICE, verdict))
     outcome = await request.outcome()
@@ -117,9 +123,9 @@ async def test_the_approver_decides(stage: Stage, verdict: Verdict, state: State
 
 @pytest.mark.parametrize(("priority", "hours"), WAITS)
 async def test_silence_goes_to_the_manager_by_priority_and_then_to_the_ai(
-    stage: Stage, priority: Priority, hours: int
+    environment: ApprovalEnvironment, priority: Priority, hours: int
 ) -> None:
-    request = await stage.request("document", priority=priority)
+    request = await environment.request("document", priority=priority)
     outcome = await request.outcome()
     assert timedelta(0) <= request.waited(1) - hours * HOUR < MINUTE
     assert timedelta(0) <= request.waited(2) - 4 * HOUR < MINUTE
@@ -135,8 +141,8 @@ async def test_silence_goes_to_the_manager_by_priority_and_then_to_the_ai(
 @pytest.mark.parametrize(
     ("verdict", "state"), [(Verdict.APPROVE, State.APPROVED), (Verdict.REJECT, State.REJECTED)]
 )
-async def test_the_manager_decides(stage: Stage, verdict: Verdict, state: State) -> None:
-    request = await stage.request("document", priority=Priority.HIGH)
+async def test_the_manager_decides(environment: ApprovalEnvironment, verdict: Verdict, state: State) -> None:
+    request = await environment.request("document", priority=Priority.HIGH)
     await request.asks()
     await request.silence(2 * HOUR + MINUTE)
     await request.asks(2)
@@ -145,26 +151,28 @@ async def test_the_manager_decides(stage: Stage, verdict: Verdict, state: State)
     assert (outcome.state, outcome.decision_type, outcome.tier) == (state, DecisionType.MANAGER, 2)
 
 
-async def test_the_ai_decides_with_content_pre_screen_and_priority_in_hand(stage: Stage) -> None:
-    request = await stage.request("document", priority=Priority.HIGH)
+async def test_the_ai_decides_with_content_pre_screen_and_priority_in_hand(
+    environment: ApprovalEnvironment,
+) -> None:
+    request = await environment.request("document", priority=Priority.HIGH)
     await request.outcome()
-    (asked,) = stage.services.asked_ai
+    (asked,) = environment.services.asked_ai
     assert asked.priority is Priority.HIGH
     assert asked.pre_screened == request.only(PreScreened)
     assert asked.content_digest == "c0" * 32
     assert asked.circumstances == f"Neither {ALICE} nor {BOB} responded"
 
 
-async def test_an_ai_that_refuses_rejects_at_all_levels(stage: Stage) -> None:
-    stage.services.decide = saying(ai_says(Verdict.REJECT))
-    outcome = await (await stage.request("document")).outcome()
+async def test_an_ai_that_refuses_rejects_at_all_levels(environment: ApprovalEnvironment) -> None:
+    environment.services.decide = saying(ai_says(Verdict.REJECT))
+    outcome = await (await environment.request("document")).outcome()
     assert (outcome.state, outcome.source) == (State.REJECTED, Source.AI_FALLBACK)
     assert outcome.reasoning == "failed at all levels: the model's reason"
 
 
-async def test_an_ai_that_abstains_rejects_by_the_policys_word(stage: Stage) -> None:
-    stage.services.decide = saying(ai_says(result=AiResult.ABSTAINED))
-    outcome = await (await stage.request("document")).outcome()
+async def test_an_ai_that_abstains_rejects_by_the_policys_word(environment: ApprovalEnvironment) -> None:
+    environment.services.decide = saying(ai_says(result=AiResult.ABSTAINED))
+    outcome = await (await environment.request("document")).outcome()
     assert (outcome.state, outcome.source, outcome.reasoning) == (
         State.REJECTED,
         Source.POLICY,
@@ -173,33 +181,35 @@ async def test_an_ai_that_abstains_rejects_by_the_policys_word(stage: Stage) -> 
 
 
 async def test_a_vote_during_the_pre_screen_is_refused_for_nobody_was_asked(
-    stage_without_model: Stage,
+    environment_without_model: ApprovalEnvironment,
 ) -> None:
-    stage_without_model.services.assess = deep_model(screened(0.9))
-    request = await stage_without_model.request("document", commands=[decision(ALICE)])
+    environment_without_model.services.assess = deep_model(screened(0.9))
+    request = await environment_without_model.request("document", commands=[decision(ALICE)])
     await request.reaches("refused")
     assert request.only(Refused).reason is ErrorReason.NOT_ASKED
     assert request.path == ["received", "processed", "refused"]
 
 
-async def test_the_requester_cancels_during_the_pre_screen(stage_without_model: Stage) -> None:
-    stage_without_model.services.assess = deep_model(screened(0.9))
-    request = await stage_without_model.request("document", commands=[cancellation()])
+async def test_the_requester_cancels_during_the_pre_screen(
+    environment_without_model: ApprovalEnvironment,
+) -> None:
+    environment_without_model.services.assess = deep_model(screened(0.9))
+    request = await environment_without_model.request("document", commands=[cancellation()])
     assert (await request.outcome()).state is State.CANCELLED
     assert request.path == ["received", "processed", "decided", "closed"]
 
 
-async def test_the_deadline_during_the_pre_screen_goes_to_the_ai(stage: Stage) -> None:
-    stage.services.assess = never_answering(1000, quick_assessment)
-    request = await stage.request("document", deadline=timedelta(seconds=30))
+async def test_the_deadline_during_the_pre_screen_goes_to_the_ai(environment: ApprovalEnvironment) -> None:
+    environment.services.assess = never_answering(1000, quick_assessment)
+    request = await environment.request("document", deadline=timedelta(seconds=30))
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK
     assert "asked" not in request.path
     assert request.only(FellBack).reason == "The request's deadline passed before anybody was asked"
 
 
-async def test_the_deadline_in_the_managers_tier_goes_to_the_ai(stage: Stage) -> None:
-    request = await stage.request("document", deadline=9 * HOUR)
+async def test_the_deadline_in_the_managers_tier_goes_to_the_ai(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("document", deadline=9 * HOUR)
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK
     assert timedelta(0) <= request.waited(1) - 8 * HOUR < MINUTE

@@ -17,10 +17,12 @@ from placet_domain.events import (
     TimedOut,
     Verdict,
 )
-from placet_testing.fakes import saying
-from placet_testing.playing import ALICE, BOB, REQUESTER, ai_says, cancellation, decision
-from placet_testing.workflows import Stage, until
+from placet_testing.fake_services import saying
+from placet_testing.simulation import ALICE, BOB, REQUESTER, ai_says, cancellation, decision
+from placet_testing.workflow_environment import ApprovalEnvironment, until
 from placet_workflows.names import TaskQueue
+
+pytestmark = pytest.mark.integration
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -29,8 +31,10 @@ MINUTE = timedelta(minutes=1)
 @pytest.mark.parametrize(
     ("verdict", "state"), [(Verdict.APPROVE, State.APPROVED), (Verdict.REJECT, State.REJECTED)]
 )
-async def test_the_team_member_decides_in_time(stage: Stage, verdict: Verdict, state: State) -> None:
-    request = await stage.request("escalating")
+async def test_the_team_member_decides_in_time(
+    environment: ApprovalEnvironment, verdict: Verdict, state: State
+) -> None:
+    request = await environment.request("escalating")
     await request.asks()
     await request.silence(HOUR)
     await request.send(decision(ALICE, verdict))
@@ -48,9 +52,9 @@ async def test_the_team_member_decides_in_time(stage: Stage, verdict: Verdict, s
     ("verdict", "state"), [(Verdict.APPROVE, State.APPROVED), (Verdict.REJECT, State.REJECTED)]
 )
 async def test_the_manager_decides_after_the_team_member_was_silent(
-    stage: Stage, verdict: Verdict, state: State
+    environment: ApprovalEnvironment, verdict: Verdict, state: State
 ) -> None:
-    request = await stage.request("escalating")
+    request = await environment.request("escalating")
     await request.asks()
     await request.silence(2 * HOUR + MINUTE)
     await request.asks(2)
@@ -64,11 +68,11 @@ async def test_the_manager_decides_after_the_team_member_was_silent(
     )
     assert timedelta(0) <= request.waited(1) - 2 * HOUR < MINUTE
     assert request.only(Escalated).reason == f"Team member {ALICE} did not respond"
-    assert stage.services.asked_ai == []
+    assert environment.services.asked_ai == []
 
 
-async def test_silence_at_both_tiers_lets_the_ai_approve(stage: Stage) -> None:
-    request = await stage.request("escalating")
+async def test_silence_at_both_tiers_lets_the_ai_approve(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("escalating")
     outcome = await request.outcome()
     assert (outcome.state, outcome.source, outcome.decision_type) == (
         State.APPROVED,
@@ -95,36 +99,36 @@ async def test_silence_at_both_tiers_lets_the_ai_approve(stage: Stage) -> None:
     assert timedelta(0) <= request.waited(1) - 2 * HOUR < MINUTE
     assert timedelta(0) <= request.waited(2) - 4 * HOUR < MINUTE
     assert request.only(FellBack).reason == f"Neither {ALICE} nor {BOB} responded"
-    assert ("decide", TaskQueue.OPENAI) in stage.services.queues
+    assert ("decide", TaskQueue.OPENAI) in environment.services.queues
 
 
-async def test_the_ai_is_told_why_it_is_asked(stage: Stage) -> None:
-    request = await stage.request("escalating")
+async def test_the_ai_is_told_why_it_is_asked(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("escalating")
     await request.outcome()
-    (asked,) = stage.services.asked_ai
+    (asked,) = environment.services.asked_ai
     assert asked.circumstances == f"Neither {ALICE} nor {BOB} responded"
     assert asked.idempotency_key == f"{request.id}/fallback"
     assert asked.pre_screened is None
 
 
-async def test_each_of_the_asked_is_told_once_and_the_manager_why(stage: Stage) -> None:
-    request = await stage.request("escalating")
+async def test_each_of_the_asked_is_told_once_and_the_manager_why(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("escalating")
     await request.asks()
-    await until(lambda: len(stage.services.notified) == 1)
+    await until(lambda: len(environment.services.notified) == 1)
     await request.silence(2 * HOUR + MINUTE)
-    await until(lambda: len(stage.services.notified) == 2)
+    await until(lambda: len(environment.services.notified) == 2)
     await request.outcome()
-    assert [(notice.recipient, notice.tier, notice.reason) for notice in stage.services.notified] == [
+    assert [(notice.recipient, notice.tier, notice.reason) for notice in environment.services.notified] == [
         (ALICE, 1, "Your decision is needed"),
         (BOB, 2, f"Team member {ALICE} did not respond"),
         (REQUESTER, None, "the model's reason"),
     ]
-    assert all(notice.due_time for notice in stage.services.notified[:2])
+    assert all(notice.due_time for notice in environment.services.notified[:2])
 
 
-async def test_an_ai_that_refuses_rejects_at_all_levels(stage: Stage) -> None:
-    stage.services.decide = saying(ai_says(Verdict.REJECT))
-    request = await stage.request("escalating")
+async def test_an_ai_that_refuses_rejects_at_all_levels(environment: ApprovalEnvironment) -> None:
+    environment.services.decide = saying(ai_says(Verdict.REJECT))
+    request = await environment.request("escalating")
     outcome = await request.outcome()
     assert (outcome.state, outcome.source, outcome.approver) == (
         State.REJECTED,
@@ -134,9 +138,9 @@ async def test_an_ai_that_refuses_rejects_at_all_levels(stage: Stage) -> None:
     assert outcome.reasoning == "failed at all levels: the model's reason"
 
 
-async def test_an_ai_that_abstains_rejects_by_the_policys_word(stage: Stage) -> None:
-    stage.services.decide = saying(ai_says(result=AiResult.ABSTAINED))
-    request = await stage.request("escalating")
+async def test_an_ai_that_abstains_rejects_by_the_policys_word(environment: ApprovalEnvironment) -> None:
+    environment.services.decide = saying(ai_says(result=AiResult.ABSTAINED))
+    request = await environment.request("escalating")
     outcome = await request.outcome()
     assert (outcome.state, outcome.source, outcome.decision_type, outcome.approver) == (
         State.REJECTED,
@@ -148,8 +152,10 @@ async def test_an_ai_that_abstains_rejects_by_the_policys_word(stage: Stage) -> 
     assert request.only(AiDecided).result is AiResult.ABSTAINED
 
 
-async def test_who_was_asked_first_may_still_decide_in_the_managers_tier(stage: Stage) -> None:
-    request = await stage.request("escalating")
+async def test_who_was_asked_first_may_still_decide_in_the_managers_tier(
+    environment: ApprovalEnvironment,
+) -> None:
+    request = await environment.request("escalating")
     await request.asks()
     await request.silence(3 * HOUR)
     await request.asks(2)
@@ -158,8 +164,8 @@ async def test_who_was_asked_first_may_still_decide_in_the_managers_tier(stage: 
     assert (outcome.approver, outcome.decision_type, outcome.tier) == (ALICE, DecisionType.HUMAN, 1)
 
 
-async def test_the_manager_cannot_decide_before_being_asked(stage: Stage) -> None:
-    request = await stage.request("escalating")
+async def test_the_manager_cannot_decide_before_being_asked(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("escalating")
     await request.asks()
     await request.send(decision(BOB))
     await request.reaches("refused")
@@ -168,8 +174,10 @@ async def test_the_manager_cannot_decide_before_being_asked(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("person", [ALICE, BOB])
-async def test_a_person_decides_while_the_ai_is_thinking(stage_without_model: Stage, person: str) -> None:
-    request = await stage_without_model.request("escalating")
+async def test_a_person_decides_while_the_ai_is_thinking(
+    environment_without_model: ApprovalEnvironment, person: str
+) -> None:
+    request = await environment_without_model.request("escalating")
     await request.silence_until("fell_back")
     await request.send(decision(person, Verdict.REJECT, reason="late, and no"))
     outcome = await request.outcome()
@@ -181,9 +189,9 @@ async def test_a_person_decides_while_the_ai_is_thinking(stage_without_model: St
     ("passes", "tiers_asked"), [(HOUR, 1), (3 * HOUR, 2)], ids=["first tier", "second tier"]
 )
 async def test_the_deadline_goes_to_the_ai_from_any_tier(
-    stage: Stage, passes: timedelta, tiers_asked: int
+    environment: ApprovalEnvironment, passes: timedelta, tiers_asked: int
 ) -> None:
-    request = await stage.request("escalating", deadline=passes)
+    request = await environment.request("escalating", deadline=passes)
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK
     assert request.path.count("asked") == tiers_asked
@@ -192,8 +200,8 @@ async def test_the_deadline_goes_to_the_ai_from_any_tier(
     assert len(request.all_of(TimedOut)) == tiers_asked
 
 
-async def test_the_requester_cancels_while_the_manager_is_asked(stage: Stage) -> None:
-    request = await stage.request("escalating")
+async def test_the_requester_cancels_while_the_manager_is_asked(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("escalating")
     await request.asks()
     await request.silence(2 * HOUR + MINUTE)
     await request.asks(2)
@@ -202,8 +210,10 @@ async def test_the_requester_cancels_while_the_manager_is_asked(stage: Stage) ->
     assert (outcome.state, outcome.source) == (State.CANCELLED, Source.REQUESTER)
 
 
-async def test_the_requester_cancels_while_the_ai_is_thinking(stage_without_model: Stage) -> None:
-    request = await stage_without_model.request("escalating")
+async def test_the_requester_cancels_while_the_ai_is_thinking(
+    environment_without_model: ApprovalEnvironment,
+) -> None:
+    request = await environment_without_model.request("escalating")
     await request.silence_until("fell_back")
     await request.send(cancellation())
     outcome = await request.outcome()
@@ -211,8 +221,8 @@ async def test_the_requester_cancels_while_the_ai_is_thinking(stage_without_mode
     assert "ai_decided" not in request.path
 
 
-async def test_a_demonstrations_clock_escalates_in_seconds(stage: Stage) -> None:
-    request = await stage.request("escalating", clock_scale=1200)
+async def test_a_demonstrations_clock_escalates_in_seconds(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("escalating", clock_scale=1200)
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK
     first, second = (body.waited for body in request.all_of(TimedOut))

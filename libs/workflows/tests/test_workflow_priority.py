@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import pytest
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from placet_testing.fakes import Services, deep_model
-from placet_testing.playing import screened
-from placet_testing.workflows import PATIENCE, PAUSE, Request, on_stage, until
+from placet_testing.fake_services import Services, deep_model
+from placet_testing.simulation import screened
+from placet_testing.workflow_environment import PATIENCE, PAUSE, Request, running_environment, until
 from placet_workflows.activity_types import DecideInput
 from placet_workflows.names import Activity, TaskQueue
+
+pytestmark = pytest.mark.integration
 
 PRE_SCREENS = 12
 Q = TypeVar("Q")
@@ -46,12 +49,12 @@ async def test_a_fallback_goes_before_the_pre_screens_that_were_asked_before_it(
 ) -> None:
     order: list[str] = []
     services = Services(assess=deep_model(screened()))
-    async with on_stage(real_server, services, openai=False) as stage:
+    async with running_environment(real_server, services, openai=False) as environment:
         # Nobody polls the queue yet: twelve deep pre-screens pile up, and only then a fallback comes.
         for _ in range(PRE_SCREENS):
-            request = await stage.request("document")
+            request = await environment.request("document")
             await calling(request, Activity.ASSESS_RISK)
-        late = await stage.request("escalating", clock_scale=36_000)
+        late = await environment.request("escalating", clock_scale=36_000)
         await calling(late, Activity.DECIDE)
         services.assess, services.decide = noting(order, services.assess), noting(order, services.decide)
         worker = Worker(

@@ -12,10 +12,18 @@ from temporalio.testing import WorkflowEnvironment
 
 from placet_domain.commands import Command
 from placet_domain.events import ErrorReason, Refused, Source, State, Verdict
-from placet_testing.fakes import Services
-from placet_testing.playing import ALICE, BOB, REQUESTER, decision
-from placet_testing.workflows import PATIENCE, PAUSE, Request, Stage, on_stage
+from placet_testing.fake_services import Services
+from placet_testing.simulation import ALICE, BOB, REQUESTER, decision
+from placet_testing.workflow_environment import (
+    PATIENCE,
+    PAUSE,
+    ApprovalEnvironment,
+    Request,
+    running_environment,
+)
 from placet_workflows.activity_types import Status
+
+pytestmark = pytest.mark.integration
 
 SOON = timedelta(seconds=1)
 
@@ -30,7 +38,7 @@ async def renewed(request: Request, times: int = 1) -> None:
             await asyncio.sleep(PAUSE)
 
 
-async def test_a_request_goes_on_as_new_and_is_decided_then(live: Stage) -> None:
+async def test_a_request_goes_on_as_new_and_is_decided_then(live: ApprovalEnvironment) -> None:
     request = await live.request("simple", renew_after=SOON)
     await request.reaches("asked")
     await renewed(request, times=2)
@@ -50,7 +58,7 @@ async def test_a_request_goes_on_as_new_and_is_decided_then(live: Stage) -> None
     assert [notice.recipient for notice in live.services.notified] == [ALICE, REQUESTER]
 
 
-async def test_commands_that_were_judged_before_stay_judged(live: Stage) -> None:
+async def test_commands_that_were_judged_before_stay_judged(live: ApprovalEnvironment) -> None:
     request = await live.request("escalating", renew_after=SOON)
     await request.reaches("asked")
     refused = decision(BOB)
@@ -63,7 +71,7 @@ async def test_commands_that_were_judged_before_stay_judged(live: Stage) -> None
     assert request.path.count("refused") == 1
 
 
-async def test_a_tiers_clock_goes_on_from_where_it_was(live: Stage) -> None:
+async def test_a_tiers_clock_goes_on_from_where_it_was(live: ApprovalEnvironment) -> None:
     request = await live.request("escalating", renew_after=SOON, clock_scale=4800)
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK
@@ -73,7 +81,7 @@ async def test_a_tiers_clock_goes_on_from_where_it_was(live: Stage) -> None:
     assert [notice.tier for notice in live.services.notified] == [1, 2, None]
 
 
-async def test_the_status_survives(live: Stage) -> None:
+async def test_the_status_survives(live: ApprovalEnvironment) -> None:
     request = await live.request("escalating", renew_after=SOON)
     await request.reaches("asked")
     await renewed(request)
@@ -82,7 +90,7 @@ async def test_the_status_survives(live: Stage) -> None:
     await request.handle.terminate()
 
 
-async def test_a_request_that_is_closing_does_not_go_on_as_new(live: Stage) -> None:
+async def test_a_request_that_is_closing_does_not_go_on_as_new(live: ApprovalEnvironment) -> None:
     request = await live.request("simple", renew_after=timedelta(seconds=3))
     await request.reaches("asked")
     await request.send(decision(ALICE))
@@ -95,8 +103,8 @@ async def test_a_decision_during_going_on_as_new_counts_once(
     real_server: WorkflowEnvironment, pause: float
 ) -> None:
     """Commands in a steady stream, each of them refused, while the runs change; then the vote."""
-    async with on_stage(real_server, Services()) as stage:
-        request = await stage.request("escalating", renew_after=timedelta(milliseconds=300))
+    async with running_environment(real_server, Services()) as environment:
+        request = await environment.request("escalating", renew_after=timedelta(milliseconds=300))
         await request.reaches("asked")
         sent: list[Command] = []
         renewing = asyncio.create_task(renewed(request, times=3))

@@ -13,6 +13,8 @@ from placet_rpc.errors import InvalidArgument, PermissionDenied
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 CALLER, ALICE = "ci@example.com", "alice@example.com"
 
 

@@ -18,6 +18,8 @@ from placet_rpc.errors import AlreadyExists, FailedPrecondition, PermissionDenie
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 ALICE, MALLORY = "alice@example.com", "mallory@example.com"
 HOME = "home"
 EFFECTIVE, ACCEPTED = approval_pb2.COMMAND_STATUS_EFFECTIVE, approval_pb2.COMMAND_STATUS_ACCEPTED

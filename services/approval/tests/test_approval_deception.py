@@ -226,6 +226,7 @@ def test_the_first_place_is_told_by_line_and_column(before: str, place: str) -> 
     assert warning.message == f"U+202E RIGHT-TO-LEFT OVERRIDE at {place}"
 
 
+@pytest.mark.slow
 def test_there_are_few_warnings_however_much_there_is_to_flag() -> None:
     everything = "".join(map(chr, range(0x20000))) + "aб ৪0 "
     warnings = warnings_of(dict.fromkeys(("title", "subject_id", "text"), everything.replace("\ud800", "")))

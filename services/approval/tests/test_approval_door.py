@@ -25,6 +25,8 @@ from placet_rpc.errors import (
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 CALLER, ALICE, BOB, MALLORY = "ci@example.com", "alice@example.com", "bob@example.com", "mallory@example.com"
 HOME, ABROAD = "home", "abroad"
 EFFECTIVE = approval_pb2.COMMAND_STATUS_EFFECTIVE

@@ -26,6 +26,8 @@ from placet_storage import Database
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 CALLER, ALICE, BOB, MALLORY = "ci@example.com", "alice@example.com", "bob@example.com", "mallory@example.com"
 HOME = "home"
 EFFECTIVE = approval_pb2.COMMAND_STATUS_EFFECTIVE

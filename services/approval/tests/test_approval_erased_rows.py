@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from services.approval.tests.conftest import OpenPlatform, Platform
 
+pytestmark = pytest.mark.integration
 OPERATOR, HOME, ABROAD = "op@example.com", "home", "abroad"
-
 Rows = dict[str, list[Any]]  # Any: rows, whose columns differ from table to table
 
 

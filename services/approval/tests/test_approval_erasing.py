@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from services.approval.tests.conftest import OpenPlatform, Platform
 
+pytestmark = pytest.mark.integration
+
 CALLER, ALICE, BOB, OPERATOR = "ci@example.com", "alice@example.com", "bob@example.com", "op@example.com"
 HOME, ABROAD = "home", "abroad"
 WORDS = ("Release the payment", CALLER, ALICE, BOB, "looks right", "crimson")

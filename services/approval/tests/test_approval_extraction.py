@@ -38,6 +38,7 @@ def test_text_is_taken_as_it_is_and_described(media_type: str, method: str) -> N
     assert extracted.processed.text_digest == hashlib.sha256(text.encode()).hexdigest()
 
 
+@pytest.mark.integration
 async def test_a_pdf_is_its_text_page_by_page() -> None:
     extracted = await Extractor().extracted(pdf("Pay 4,711 EUR", "to Example Ltd."), PDF)
 
@@ -107,6 +108,7 @@ def test_nul_in_a_pdf_is_replaced_because_no_database_must_refuse_it() -> None:
     assert text_of(pdf("a\\000b")) == "a?b"
 
 
+@pytest.mark.slow
 def test_a_pdf_that_unpacks_to_too_much_text_is_refused() -> None:
     text = "Pay. " * (MAX_TEXT_BYTES // 5 // 4)
     bomb = pdf(*[text] * 5, compress=True)
@@ -116,6 +118,7 @@ def test_a_pdf_that_unpacks_to_too_much_text_is_refused() -> None:
         text_of(bomb)
 
 
+@pytest.mark.slow
 def test_a_pdf_that_unpacks_to_more_than_pypdf_takes_is_refused_as_such() -> None:
     content = b"BT /F1 12 Tf [" + b"(a) " * 200_000 + b"] TJ ET"
 
@@ -132,6 +135,7 @@ def test_a_pdf_with_too_many_pages_is_refused() -> None:
 ENDLESS = pdf_with_content(zlib.compress(b"BT /F1 12 Tf " + b"(a) Tj " * 8_000_000 + b"ET", 9))
 
 
+@pytest.mark.integration
 async def test_a_page_that_takes_for_ever_is_killed_and_the_next_pdf_is_read() -> None:
     assert len(ENDLESS) < 1 << 20
     extractor = Extractor(Limits(cpu_seconds=1), at_once=1)
@@ -144,16 +148,19 @@ async def test_a_page_that_takes_for_ever_is_killed_and_the_next_pdf_is_read() -
     assert (await waiting).text == "Pay"
 
 
+@pytest.mark.integration
 async def test_a_pdf_that_waits_is_killed_too() -> None:
     with pytest.raises(Unreadable, match="takes too long"):
         await Extractor(Limits(seconds=0.2)).extracted(ENDLESS, PDF)
 
 
+@pytest.mark.integration
 async def test_a_pdf_that_takes_all_memory_is_refused() -> None:
     with pytest.raises(Unreadable, match="takes too much memory to read; send its text instead"):
         await Extractor(Limits(cpu_seconds=60, seconds=60, mebibytes=128)).extracted(ENDLESS, PDF)
 
 
+@pytest.mark.integration
 async def test_a_caller_who_goes_away_takes_the_reading_of_their_pdf_along() -> None:
     extractor = Extractor(at_once=1)
     with pytest.raises(TimeoutError):
@@ -163,6 +170,7 @@ async def test_a_caller_who_goes_away_takes_the_reading_of_their_pdf_along() -> 
     assert (await extractor.extracted(pdf("Pay"), PDF)).text == "Pay"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("body", [pdf(""), b"not a PDF"])
 async def test_a_pdfs_own_process_refuses_in_the_same_words(body: bytes) -> None:
     with pytest.raises(Unreadable) as here:
@@ -173,6 +181,7 @@ async def test_a_pdfs_own_process_refuses_in_the_same_words(body: bytes) -> None
     assert str(there.value) == str(here.value)
 
 
+@pytest.mark.integration
 async def test_what_a_pdfs_process_cannot_do_itself_is_not_the_pdfs_fault(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 CALLER, ALICE = "ci@example.com", "alice@example.com"
 
 

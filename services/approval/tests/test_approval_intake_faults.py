@@ -18,6 +18,8 @@ from placet_storage import Database
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 CALLER, ALICE = "ci@example.com", "alice@example.com"
 HOME, ABROAD = "home", "abroad"
 

@@ -16,6 +16,8 @@ from placet_rpc.errors import AlreadyExists, FailedPrecondition, ResourceExhaust
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
 EFFECTIVE = approval_pb2.COMMAND_STATUS_EFFECTIVE
 ACCEPTED = approval_pb2.COMMAND_STATUS_ACCEPTED

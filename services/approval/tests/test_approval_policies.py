@@ -12,6 +12,8 @@ from placet_rpc.errors import AlreadyExists, InvalidArgument
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 
 async def test_a_retry_finds_its_request_though_its_policy_is_gone(bare_platform: Platform) -> None:
     platform = bare_platform

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,18 +18,15 @@ from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError, Unavailable
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
 from placet_rpc.tokens.sources import StaticToken
+from placet_testing.ports import free_port
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 BOUND = 60.0
 NOWHERE = "127.0.0.1:1"
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 async def start(folder: Path, keys: KeyFiles, address: str, **more: str) -> asyncio.subprocess.Process:
@@ -69,7 +65,7 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
 async def test_it_serves_while_all_else_is_away_and_stops_when_told(
     tmp_path: Path, keys: KeyFiles, platform: Platform
 ) -> None:
-    address = free_address()
+    address = f"127.0.0.1:{free_port()}"
     process = await start(tmp_path, keys, address)
     await platform.until(lambda: serves(process, address), within=BOUND)
     token = StaticToken(mint(SigningKey.load(keys.private_key), "ci@example.com", "home", ["requester"], 600))
@@ -90,7 +86,7 @@ async def test_it_serves_while_all_else_is_away_and_stops_when_told(
 async def test_a_request_survives_the_death_of_its_process(
     tmp_path: Path, keys: KeyFiles, platform: Platform
 ) -> None:
-    address = free_address()
+    address = f"127.0.0.1:{free_port()}"
     told = {"PLACET_AUDIT_ADDRESS": platform.audit.address, "PLACET_APPROVAL_SWEEP_INTERVAL": "3600"}
     process = await start(tmp_path, keys, address, **told)
     await platform.until(lambda: serves(process, address), within=BOUND)
@@ -117,14 +113,14 @@ async def test_a_request_survives_the_death_of_its_process(
         ({"PLACET_APPROVAL_POLICY_FOLDER": "/nowhere"}, "/nowhere is not a folder with policies"),
         ({"PLACET_APPROVAL_LISTEN": "192.0.2.1:7400"}, "cannot listen on 192.0.2.1:7400"),
         ({"PLACET_APPROVAL_DATABASE_URL": "mysql://x"}, "not supported"),
-        ({"PLACET_APPROVAL_CLOCK_SCALE": "0"}, "clock_scale"),
+        ({"PLACET_APPROVAL_CLOCK_SCALE": "0"}, "PLACET_APPROVAL_CLOCK_SCALE"),
     ],
     ids=["policies", "address", "database", "setting"],
 )
 async def test_it_says_why_it_cannot_run(
     tmp_path: Path, keys: KeyFiles, told: dict[str, str], why: str
 ) -> None:
-    status, said = await ended(await start(tmp_path, keys, free_address(), **told))
+    status, said = await ended(await start(tmp_path, keys, f"127.0.0.1:{free_port()}", **told))
 
     assert status == 1
     assert why in said

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from placet_domain.state import ApprovalState
 
+pytestmark = pytest.mark.integration
+
 CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
 HOME, ABROAD = "home", "abroad"
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 HOME = "home"
 
 

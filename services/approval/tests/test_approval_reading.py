@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 
+pytestmark = pytest.mark.integration
+
 CALLER, ALICE, BOB, MALLORY = "ci@example.com", "alice@example.com", "bob@example.com", "mallory@example.com"
 HOME, ABROAD = "home", "abroad"
 PENDING, APPROVED = event_pb2.STATE_PENDING, event_pb2.STATE_APPROVED

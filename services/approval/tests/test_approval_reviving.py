@@ -19,6 +19,8 @@ from placet_rpc.errors import FailedPrecondition, PermissionDenied, Unavailable
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
 HOME = "home"
 EFFECTIVE = approval_pb2.COMMAND_STATUS_EFFECTIVE

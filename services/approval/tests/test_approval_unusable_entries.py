@@ -20,6 +20,8 @@ from placet_storage import Database
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
+pytestmark = pytest.mark.integration
+
 CALLER, ALICE, HOME = "ci@example.com", "alice@example.com", "home"
 
 

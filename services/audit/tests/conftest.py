@@ -192,8 +192,8 @@ async def _serving(database_url: str, key_folder: Path) -> AsyncIterator[Service
         log_key=SecretStr(new_key()),
         refusals_per_minute=3,
     )
-    async with assembled(settings) as (endpoint, refusals):
-        server = await start(settings.server(), [endpoint], on_access_refused=refusals.record)
+    async with assembled(settings) as parts:
+        server = await start(settings.server(), [parts.endpoint], on_access_refused=parts.on_access_refused)
         service = Service(f"127.0.0.1:{server.port}", SigningKey.load(key_folder / "signing-key.json"))
         async with service.stack:
             yield service

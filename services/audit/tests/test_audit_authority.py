@@ -1,4 +1,4 @@
-"""Who may append which kind of event: a rule for every kind in the contract, tried with every role."""
+"""Rights to append: a rule for every event of the contract, tried with every role."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from placet.event.v1 import event_pb2, options_pb2
 from placet_audit.authority import RULES
 from placet_rpc.errors import PermissionDenied
 from placet_rpc.identity import acting_for
+
+pytestmark = pytest.mark.integration
 
 MakeEvent = Callable[..., event_pb2.Event]
 Request = audit_service_pb2.AppendEventsRequest

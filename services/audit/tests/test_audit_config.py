@@ -1,4 +1,4 @@
-"""What is said of the log's key where it cannot be had: where it was looked for, and what to do."""
+"""Errors about the log's key: they name where it was looked for, and what to do."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ def program(folder: Path, *arguments: str, **told: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.integration
 def test_without_a_key_the_program_says_what_to_do(tmp_path: Path) -> None:
     finished = program(tmp_path)
     assert finished.returncode == 1
@@ -75,6 +76,7 @@ def test_without_a_key_the_program_says_what_to_do(tmp_path: Path) -> None:
         assert told in finished.stderr
 
 
+@pytest.mark.integration
 def test_its_help_says_what_the_program_is(tmp_path: Path) -> None:
     finished = program(tmp_path, "--help")
     assert finished.returncode == 0
@@ -82,6 +84,7 @@ def test_its_help_says_what_the_program_is(tmp_path: Path) -> None:
     assert "PLACET_AUDIT_LOG_KEY_FILE" in finished.stdout
 
 
+@pytest.mark.integration
 def test_wrong_settings_are_told_by_variable_and_in_plain_words(tmp_path: Path) -> None:
     finished = program(tmp_path, PLACET_AUDIT_TAIL_POLL="0", PLACET_TLS_KEY_FILE="key.pem")
     assert finished.returncode == 1

@@ -51,8 +51,8 @@ TENANT_APPENDS = st.builds(
 def test_compare_and_append_equals_its_model(batches: list[list[Append]]) -> None:
     model: dict[str, list[tuple[str, int, str]]] = {"red": [], "blue": []}
     for batch in batches:
-        judged = place_all(heads_of(model), batch)
-        for append, outcome in zip(batch, judged, strict=True):
+        results = place_all(heads_of(model), batch)
+        for append, outcome in zip(batch, results, strict=True):
             expect(model[append.tenant], append, outcome)
     for log in model.values():
         for request in ("r1", "r2"):
@@ -75,7 +75,7 @@ def heads_of(model: dict[str, list[tuple[str, int, str]]]) -> Heads:
 
 
 def expect(log: list[tuple[str, int, str]], append: Append, outcome: Placed | FailedPrecondition) -> None:
-    """What the contract says of one append; moves the model on."""
+    """Result of one append by the contract; advances the model."""
     if append.approval_id == TENANT_LEVEL:
         known = {cause for approval_id, _, cause in log if approval_id == TENANT_LEVEL}
         new = [draft for draft in append.drafts if draft.cause_id not in known]

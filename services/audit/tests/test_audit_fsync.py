@@ -10,7 +10,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,6 +29,9 @@ from placet_rpc.errors import PlacetError
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
 from placet_rpc.tokens.sources import StaticToken
+from placet_testing.ports import free_port
+
+pytestmark = pytest.mark.integration
 
 MakeEvent = Callable[..., event_pb2.Event]
 LOG_KEY = new_key()
@@ -69,7 +71,7 @@ class Traced:
             await self.stub.AppendEvents(request, timeout=BOUND)
 
     def synced(self) -> int:
-        """How often the log's database or its write-ahead log was synced, with success."""
+        """Counts the successful syncs of the log's database and its write-ahead log."""
         said = "".join(file.read_text() for file in self.traces.glob("of.*"))
         return len(re.findall(r"^f(?:data)?sync\(\d+<[^>]*audit\.db[^>]*>\) *= 0", said, re.MULTILINE))
 
@@ -124,12 +126,6 @@ async def attached(pid: int, folder: Path, *changes: str) -> AsyncIterator[None]
         with suppress(ProcessLookupError):
             strace.terminate()
         await strace.communicate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @needs_strace

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from placet.event.v1 import event_pb2
-from placet_audit.domain import Draft, Entry
+from placet_audit.domain import Disclosure, Draft, Entry
 from placet_audit.leaf import disclose, seal
+from placet_proof import Leaf
 from placet_rpc.errors import DataLoss, InvalidArgument
 
 MakeEvent = Callable[..., event_pb2.Event]
@@ -36,9 +37,13 @@ def fill(message: Message, secrets: Iterator[str]) -> None:
         message.value = next(secrets)
         return
     for field in message.DESCRIPTOR.fields:
-        if field.containing_oneof is not None or field.is_repeated:
+        if field.containing_oneof is not None:
             continue
-        if field.message_type is None:
+        if field.is_repeated:
+            if field.message_type is not None:
+                for _ in range(2):
+                    fill(getattr(message, field.name).add(), secrets)
+        elif field.message_type is None:
             setattr(message, field.name, SAMPLES[field.type])
         else:
             fill(getattr(message, field.name), secrets)
@@ -83,12 +88,13 @@ def test_no_erasable_value_or_salt_of_any_event_is_in_the_hashed_bytes(body: str
 
 
 def strip_proofs(message: Message) -> None:
-    for _, value in message.ListFields():
-        if isinstance(value, event_pb2.Erasable):
-            value.ClearField("commitment")
-            value.ClearField("salt")
-        elif isinstance(value, Message):
-            strip_proofs(value)
+    if isinstance(message, event_pb2.Erasable):
+        message.ClearField("commitment")
+        message.ClearField("salt")
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for one in value if field.is_repeated else (value,):
+                strip_proofs(one)
 
 
 @given(value=st.text(min_size=1, max_size=200).filter(lambda text: text.isprintable()))
@@ -136,6 +142,56 @@ def test_an_erased_field_is_answered_without_value_and_its_commitment_stays(make
     assert answer.voted.reason.value == ""
     assert len(answer.voted.reason.commitment) == 32
     assert answer.actor.name.value == "alice@example.com"
+
+
+def assigned(*slots: list[str]) -> event_pb2.Event:
+    """A received request whose slots name these people."""
+    event = event_pb2.Event(cause_id="c", received=event_pb2.Received())
+    for number, people in enumerate(slots):
+        assignment = event.received.assignments.add(slot=f"slot-{number}")
+        for person in people:
+            assignment.people.add(value=person)
+    return event
+
+
+def test_people_of_assignments_are_sealed_each_at_a_path_of_its_own() -> None:
+    draft = seal(entry_of(assigned(["alice@example.com"], ["bob@example.com", "", "carol@example.com"])))
+
+    assert {one.path: one.value for one in draft.disclosures} == {
+        "event.received.assignments[0].people[0]": "alice@example.com",
+        "event.received.assignments[1].people[0]": "bob@example.com",
+        "event.received.assignments[1].people[2]": "carol@example.com",
+    }
+    assert b"example.com" not in draft.leaf
+    leaf = Leaf.parse(draft.leaf)
+    assert set(leaf.commitments) == {one.path for one in draft.disclosures}
+    for one in draft.disclosures:
+        leaf.opened(one.path, one.salt, one.value)
+    answered = disclose(placed(draft)).entry.event.received.assignments
+    assert [[person.value for person in one.people] for one in answered] == [
+        ["alice@example.com"],
+        ["bob@example.com", "", "carol@example.com"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "event.received.assignments[2].people[0]",
+        "event.received.assignments[1].people[3]",
+        "event.received.assignments[1].people[1]",  # an empty name, without a commitment
+        "event.received.assignments[1].people[00]",
+        "event.received.assignments[1].people",
+        "event.received.assignments.people[0]",
+        "event.received.assignments[1]",
+    ],
+)
+def test_a_disclosure_that_fits_no_person_is_reported_as_damage(path: str) -> None:
+    draft = seal(entry_of(assigned(["alice@example.com"], ["bob@example.com", "", "carol@example.com"])))
+    damaged = Disclosure(path, draft.disclosures[0].salt, draft.disclosures[0].value)
+
+    with pytest.raises(DataLoss):
+        disclose(placed(Draft(draft.number, draft.cause_id, draft.leaf, (damaged,))))
 
 
 def test_times_keep_their_microseconds(make_event: MakeEvent) -> None:

@@ -6,11 +6,10 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +29,11 @@ from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
 from placet_rpc.tokens.sources import StaticToken
+from placet_testing.conditions import until
 from placet_testing.databases import OwnPostgres
+from placet_testing.ports import free_port
+
+pytestmark = pytest.mark.integration
 
 MakeEvent = Callable[..., event_pb2.Event]
 LOG_KEY = new_key()
@@ -62,7 +65,7 @@ class Home:
                 "PLACET_JWKS_FILE": str(self.folder / "jwks.json"),
             },
         )
-        await until(lambda: serving(self.address))
+        await until(lambda: serving(self.address), "the service serves", BOUND)
         return process
 
     @asynccontextmanager
@@ -82,28 +85,13 @@ def home(tmp_path: Path, database_url: str) -> Home:
     return Home(tmp_path, database_url, f"127.0.0.1:{free_port()}")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait, within a bound, until it holds."""
-    async with asyncio.timeout(BOUND):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.01)
-
-
 async def kill(process: asyncio.subprocess.Process) -> None:
     process.kill()
     await process.wait()
 
 
 async def append(stub: Stub, approval_id: str, event: event_pb2.Event) -> bool:
-    """Whether the append of a request's first event was acknowledged."""
+    """Tells whether the append of a request's first event was acknowledged."""
     request = audit_service_pb2.AppendEventsRequest(approval_id=approval_id, expected_next=1, events=[event])
     try:
         await stub.AppendEvents(request, timeout=5)
@@ -144,7 +132,9 @@ async def test_what_was_acknowledged_survives_kill_9_once_and_the_log_stays_dens
             process = await home.start()
             stop, known = asyncio.Event(), sum(acknowledged.values())
             writers = [asyncio.create_task(write(stub, stop)) for _ in range(8)]
-            await until(partial(has_grown, acknowledged, known + 50))
+            await until(
+                partial(has_grown, acknowledged, known + 50), "50 more appends are acknowledged", BOUND
+            )
             await asyncio.sleep(chance.random() / 100)  # so that it dies at any point of a commit
             await kill(process)
             stop.set()
@@ -225,7 +215,11 @@ async def test_postgresql_stopped_in_mid_append_is_unavailable_and_then_there_is
 
         await asyncio.to_thread(own_postgres.start)
         for approval_id in ids:
-            await until(partial(append, stub, approval_id, make_event(approval_id)))
+            await until(
+                partial(append, stub, approval_id, make_event(approval_id)),
+                "the append is acknowledged",
+                BOUND,
+            )
         entries = await whole_log(stub)
 
     assert any(first)
@@ -250,7 +244,7 @@ async def test_a_leader_killed_in_mid_batch_leaves_one_log_to_the_next(
                 # The leader has stored its batch's entries, and cannot sign them.
                 holding.execute(sa.text("LOCK TABLE checkpoint IN EXCLUSIVE MODE"))
                 losing = asyncio.create_task(append(stub, lost, make_event(lost)))
-                await until(partial(waits_for_a_table, engine))
+                await until(partial(waits_for_a_table, engine), "the append waits for a table", BOUND)
                 keeping = asyncio.create_task(append(others, kept, make_event(kept)))
                 await kill(process)
                 assert not await losing

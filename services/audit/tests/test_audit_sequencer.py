@@ -50,9 +50,9 @@ class InMemory:
         for cause in [draft.cause_id for append in batch for draft in append.drafts]:
             if cause in self._failures:
                 raise self._failures[cause]
-        judged = place_all(self._heads, batch)
-        self.entries += [entry for placed in judged if isinstance(placed, Placed) for entry in placed.new]
-        return judged
+        results = place_all(self._heads, batch)
+        self.entries += [entry for placed in results if isinstance(placed, Placed) for entry in placed.new]
+        return results
 
 
 @asynccontextmanager

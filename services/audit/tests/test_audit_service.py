@@ -15,6 +15,8 @@ from placet_proof import commitment
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, OutOfRange, PermissionDenied
 from placet_rpc.identity import acting_for
 
+pytestmark = pytest.mark.integration
+
 MakeEvent = Callable[..., event_pb2.Event]
 
 

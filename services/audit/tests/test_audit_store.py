@@ -22,8 +22,8 @@ MakeAppend = Callable[..., Append]
 
 
 async def append(store: Store, *appends: Append) -> list[Placed]:
-    judged = await store.append(appends)
-    return [placed for placed in judged if isinstance(placed, Placed)]
+    results = await store.append(appends)
+    return [placed for placed in results if isinstance(placed, Placed)]
 
 
 def test_the_migrations_build_the_tables_that_the_queries_use(database: Database, database_url: str) -> None:
@@ -59,12 +59,12 @@ async def test_each_tenant_has_its_own_dense_log(store: Store, make_append: Make
 async def test_one_that_would_leave_a_gap_harms_no_other_of_its_batch(
     store: Store, make_append: MakeAppend
 ) -> None:
-    judged = await store.append(
+    results = await store.append(
         [make_append("r1", 1, "a"), make_append("r2", 5, "b"), make_append("r1", 2, "c")]
     )
 
-    assert isinstance(judged[1], FailedPrecondition)
-    assert judged[1].metadata == {"expected_next": "5", "next": "1"}
+    assert isinstance(results[1], FailedPrecondition)
+    assert results[1].metadata == {"expected_next": "5", "next": "1"}
     causes = [entry.draft.cause_id for entry in (await store.entries("default", 0, 10)).entries]
     assert causes == ["a", "c"]
 
@@ -136,6 +136,7 @@ async def test_sqlite_refuses_to_replace_an_entry(
     await database.close()
 
 
+@pytest.mark.integration
 async def test_postgresql_refuses_to_truncate_the_log(
     postgres_url: str, make_append: MakeAppend, log_keys: LogKeys
 ) -> None:
@@ -231,6 +232,7 @@ async def test_several_processes_on_one_database_never_fork_a_log(
         await database.close()
 
 
+@pytest.mark.integration
 async def test_a_replica_that_hangs_in_mid_batch_does_not_stop_the_others_for_long(
     postgres_url: str, make_append: MakeAppend, log_keys: LogKeys
 ) -> None:

@@ -27,8 +27,8 @@ OF_ANOTHER = 'SELECT roots FROM tree WHERE {it} AND "index" = 0'
 
 
 async def append(store: Store, *appends: Append) -> list[Placed]:
-    judged = await store.append(appends)
-    return [placed for placed in judged if isinstance(placed, Placed)]
+    results = await store.append(appends)
+    return [placed for placed in results if isinstance(placed, Placed)]
 
 
 async def rows(database: Database, table: sa.Table) -> list[tuple[object, ...]]:
@@ -44,7 +44,7 @@ def execute(connection: sa.Connection, *statements: str) -> None:
 
 
 async def damage(database: Database, *statements: str) -> None:
-    """What somebody does who may change the database's schema."""
+    """Changes rows as somebody can who may change the database's schema."""
     for table in ("entry", "tree", "checkpoint"):
         if database.dialect == "postgresql":
             await database.transact(execute, f"ALTER TABLE {table} DISABLE TRIGGER USER")
@@ -184,6 +184,7 @@ async def test_keys_change_hands_by_a_checkpoint_that_both_sign(
         notes[2].verified(first.of("default"))
 
 
+@pytest.mark.integration
 async def test_an_entry_without_its_place_in_the_tree_is_refused(
     postgres_url: str, make_append: MakeAppend, log_keys: LogKeys
 ) -> None:

@@ -29,7 +29,7 @@ from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
 from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.model import FakeModel, serving_model
-from placet_testing.scripted import others_refuse
+from placet_testing.servicers import partial_servicer
 
 MakeCase = Callable[..., Case]
 
@@ -60,7 +60,7 @@ def make_case() -> MakeCase:
     return make
 
 
-@others_refuse(approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"])
+@partial_servicer(approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"])
 class ScriptedApproval:
     """Has contents by tenant and digest; can be told to fail."""
 
@@ -90,7 +90,7 @@ class ScriptedApproval:
         return found
 
 
-@others_refuse(audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"])
+@partial_servicer(audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"])
 class ScriptedAudit:
     """Keeps what was appended, and for which tenant."""
 

@@ -14,6 +14,8 @@ from placet_decision.providers.openai import OpenAiProvider
 from placet_rpc.errors import Unavailable
 from placet_testing.model import FakeModel, completion, risk, serving_model, verdict
 
+pytestmark = pytest.mark.integration
+
 CASE = Case(Document("Figures", "The quarterly figures are attached.", "text/plain"))
 
 NUMBERS = st.integers() | st.floats() | st.just(10**400)

@@ -16,6 +16,8 @@ from placet_decision.providers.openai import OpenAiProvider
 from placet_rpc.errors import Unavailable
 from placet_testing.model import FakeModel, completion, risk, verdict
 
+pytestmark = pytest.mark.integration
+
 HARMLESS = "The quarterly figures are attached for your information."
 
 

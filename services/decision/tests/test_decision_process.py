@@ -120,6 +120,7 @@ def test_the_key_is_not_in_what_settings_print(monkeypatch: pytest.MonkeyPatch) 
     assert "sk-secret-1" not in repr(Settings())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("with_model", ["", "PLACET_OPENAI_API_KEY", "PLACET_OPENAI_API_KEY_FILE"])
 async def test_the_process_serves_and_stops_on_sigterm(
     tmp_path: Path, unused_tcp_port: int, with_model: str

@@ -136,6 +136,7 @@ def test_text_that_speaks_to_the_ai_raises_the_risk(injection: str) -> None:
     assert result.tampering
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     text=st.one_of(
@@ -209,6 +210,7 @@ def test_the_form_that_is_matched_undoes_what_hides_words() -> None:
         assert normalized(hidden) == "pay"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit", ["a", "pay ", "1 ", "eyj", "de12 ", "<!--", "a.", "\n-", "http://a", "EUR 1"]
 )

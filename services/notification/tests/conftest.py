@@ -38,7 +38,7 @@ from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import JWKS_FILE, PRIVATE_KEY_FILE, SigningKey, generate_keys, mint, write_token
 from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
-from placet_testing.scripted import others_refuse
+from placet_testing.servicers import partial_servicer
 
 APPROVAL = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
 CONTENT = b"Pay 4,711 EUR to Example Ltd.\n"
@@ -259,8 +259,8 @@ async def post_office() -> AsyncIterator[PostOffice]:
     await server.wait_closed()
 
 
-@others_refuse(APPROVAL_SERVICE)
-@others_refuse(AUDIT_SERVICE)
+@partial_servicer(APPROVAL_SERVICE)
+@partial_servicer(AUDIT_SERVICE)
 @dataclass
 class Neighbours:
     """ApprovalService and AuditService, as far as they are asked."""

@@ -137,6 +137,7 @@ def test_no_text_can_add_a_header(make_payload: Callable[..., Payload], evil: st
     assert message["Subject"].endswith(("Bcc: eve@example.com", "Bcc: e"))
 
 
+@pytest.mark.slow
 @given(title=st.text(max_size=200), reason=st.text(max_size=300), body=st.text(max_size=3000))
 def test_whatever_callers_write_the_mail_keeps_its_form(title: str, reason: str, body: str) -> None:
     written = Payload(

@@ -15,6 +15,8 @@ from placet.notification.v1 import notification_service_pb2 as service_pb
 from placet_rpc.client import serving
 from placet_rpc.errors import Unavailable
 
+pytestmark = pytest.mark.integration
+
 # What conftest runs, which tests cannot import by name.
 Stack = Any
 

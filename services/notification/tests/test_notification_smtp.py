@@ -15,6 +15,8 @@ from placet_notification.content import ContentUnavailable
 from placet_notification.domain import Content, Notification, Payload
 from placet_notification.smtp import EmailChannel, MailServer
 
+pytestmark = pytest.mark.integration
+
 # The mail server of conftest, which tests cannot import by name.
 PostOffice = Any
 

@@ -11,6 +11,8 @@ from placet_notification.channels import ChannelUnavailable, RecipientRefused
 from placet_notification.domain import Content, Notification
 from placet_notification.smtp import EmailChannel, MailServer
 
+pytestmark = pytest.mark.integration
+
 
 async def content() -> Content:
     """The content to decide on."""

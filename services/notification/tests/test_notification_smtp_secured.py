@@ -20,6 +20,8 @@ from placet_notification.config import Settings
 from placet_notification.domain import Content, Notification
 from placet_notification.smtp import EmailChannel, MailServer, Security
 
+pytestmark = pytest.mark.integration
+
 # The mail server of conftest, which tests cannot import by name.
 PostOffice = Any
 

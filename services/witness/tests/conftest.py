@@ -21,7 +21,7 @@ from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import JWKS_FILE, PRIVATE_KEY_FILE, SigningKey, generate_keys, mint, write_token
 from placet_testing.merkle import proof_of, root_of
-from placet_testing.scripted import others_refuse
+from placet_testing.servicers import partial_servicer
 from placet_witness.config import Settings
 from placet_witness.domain import Answer, NoAnswer, Trust
 from placet_witness.keys import Signer
@@ -67,12 +67,12 @@ class FakeLog:
 
     @property
     def checkpoint_now(self) -> Checkpoint:
-        """What it is."""
+        """Its content."""
         return Checkpoint(self.origin, len(self.leaves), root_of(self.leaves))
 
     @property
     def note(self) -> str:
-        """What it signs."""
+        """Its signed checkpoint."""
         if self.lie:
             return self.lie
         text = self.checkpoint_now.text
@@ -128,7 +128,7 @@ class Watched:
             yield Witness(self.log, folder, self.signer, trust, interval=interval, clock=clock)
 
     def text(self, kind: str) -> str:
-        """What a file of the log in the folder holds; "" without it."""
+        """Reads a file of the log in the folder; "" without it."""
         path = self.path / f"placet.test_default.{kind}"
         return path.read_text() if path.exists() else ""
 
@@ -140,7 +140,7 @@ def watched(tmp_path: Path, log: FakeLog) -> Watched:
     return Watched(tmp_path / "witness", log, signer)
 
 
-@others_refuse(AUDIT_SERVICE)
+@partial_servicer(AUDIT_SERVICE)
 @dataclass
 class FakeAuditService:
     """AuditService, as far as a witness asks it."""
@@ -150,7 +150,7 @@ class FakeAuditService:
     async def GetCheckpoint(
         self, request: audit_service_pb2.GetCheckpointRequest, context: object
     ) -> audit_service_pb2.GetCheckpointResponse:
-        """What the log signs."""
+        """Returns the log's checkpoint."""
         self.log.callers.add((identity.current().subject, identity.current().tenant))
         try:
             answer = await self.log.checkpoint()
@@ -163,7 +163,7 @@ class FakeAuditService:
     async def GetConsistencyProof(
         self, request: audit_service_pb2.GetConsistencyProofRequest, context: object
     ) -> audit_service_pb2.GetConsistencyProofResponse:
-        """What the log proves."""
+        """Returns the log's proof."""
         try:
             proof = await self.log.consistency(request.first_size, request.second_size)
         except NoAnswer as error:
@@ -173,7 +173,7 @@ class FakeAuditService:
 
 @pytest.fixture
 async def settings(tmp_path: Path, log: FakeLog) -> AsyncIterator[Settings]:
-    """What a witness of the log behind a real server is told."""
+    """Settings of a witness of the log behind a real server."""
     generate_keys(tmp_path)
     endpoint = Endpoint(
         AUDIT_SERVICE, audit_service_pb2_grpc.add_AuditServiceServicer_to_server, FakeAuditService(log)

@@ -115,7 +115,7 @@ def shown_of(entries: list[int]) -> Signed:
 
 
 def verdict(before: list[int], now: list[int]) -> Kind | None:
-    """What a witness says of a log that was one thing and is another now."""
+    """Returns the verdict of a witness on a log that changed from one state to another."""
     earlier, shown = shown_of(before).checkpoint, shown_of(now)
     try:
         check_size(earlier, shown)
@@ -129,6 +129,7 @@ def verdict(before: list[int], now: list[int]) -> Kind | None:
 entries = st.lists(st.integers(0, 1), max_size=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(before=entries, now=entries)
 def test_only_a_log_that_begins_with_all_that_it_was_goes_through(before: list[int], now: list[int]) -> None:
@@ -138,6 +139,7 @@ def test_only_a_log_that_begins_with_all_that_it_was_goes_through(before: list[i
         assert verdict(before, now) is (Kind.ROLLBACK if len(now) < len(before) else Kind.FORK)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(before=st.lists(st.integers(0, 1), min_size=1, max_size=12), data=st.data())
 def test_no_proof_makes_another_log_of_a_larger_size_the_same(before: list[int], data: st.DataObject) -> None:

@@ -24,6 +24,8 @@ from placet_witness.domain import Kind, NoAnswer
 from placet_witness.keys import as_lines
 from placet_witness.status import Status, read_status
 
+pytestmark = pytest.mark.integration
+
 # What conftest makes, which tests cannot import by name.
 FakeLog = Any
 
@@ -31,7 +33,7 @@ SOON = 60.0
 
 
 def environment(settings: Settings, **changes: str) -> dict[str, str]:
-    """What tells a process the same."""
+    """Returns the environment with the same settings."""
     return {
         "PATH": os.environ["PATH"],
         "PLACET_AUDIT_ADDRESS": settings.audit_address,
@@ -64,13 +66,13 @@ async def process(settings: Settings, **changes: str) -> AsyncIterator[asyncio.s
 
 
 async def ended(running: asyncio.subprocess.Process) -> tuple[int | None, str]:
-    """How it ended, and what it said."""
+    """Waits for its end; returns the exit status and the errors."""
     _, errors = await asyncio.wait_for(running.communicate(), SOON)
     return running.returncode, errors.decode()
 
 
 async def standing(settings: Settings, is_so: Callable[[Status], object]) -> Status:
-    """How the witness stands, once it is so."""
+    """Waits for a status and returns it."""
     async with asyncio.timeout(SOON):
         while True:
             status = read_status(settings.folder)
@@ -80,7 +82,7 @@ async def standing(settings: Settings, is_so: Callable[[Status], object]) -> Sta
 
 
 def is_ready(settings: Settings) -> bool:
-    """Whether it says that it has looked."""
+    """Tells whether it has looked."""
     return settings.ready_file is not None and settings.ready_file.exists()
 
 

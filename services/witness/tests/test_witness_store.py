@@ -154,6 +154,7 @@ def dying(patched: pytest.MonkeyPatch, last: int) -> None:
         patched.setattr(os, name, step)
 
 
+@pytest.mark.integration
 def test_kill_minus_nine_in_the_midst_of_writing_leaves_a_checkpoint_and_its_keys(tmp_path: Path) -> None:
     folder = tmp_path / "witness"
     signer = Signer(Ed25519PrivateKey.from_private_bytes(bytes(32)), "witness.test")

@@ -14,7 +14,8 @@ from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.event.v1 import event_pb2
 from placet_bench.cpu import Meter
 from placet_bench.load import Play
-from placet_testing.stack import ALICE, CALLER, PAYMENT, SOON, Stack, answered, until
+from placet_testing.conditions import SOON, until
+from placet_testing.stack import ALICE, CALLER, PAYMENT, Stack, answered
 
 # Stand-ins for what is outside of Placet: a mail server and a tracing backend.
 STAND_INS = ("mail", "spans")

@@ -11,7 +11,7 @@ from pathlib import Path
 from placet_bench.figures import Figure, Report
 from placet_bench.processes import child
 from placet_bench.setting import Setting, clean_environment
-from placet_testing.stack import free_port_base
+from placet_testing.ports import free_port_base
 
 LIMIT = 90.0
 UP = "Placet is up"

@@ -18,7 +18,8 @@ from placet_bench.product import ProductCallers, product_on
 from placet_cli.home import HOST
 from placet_devstack.probes import grpc_serving
 from placet_devstack.temporal_server import executable
-from placet_testing.stack import Stack, free_port_base, running_test_stack
+from placet_testing.ports import free_port_base
+from placet_testing.stack import Stack, running_test_stack
 
 POLICIES = Path(__file__).parent / "policies"
 # Nothing of an installation or of a backend that the bench's caller has leaks into what is measured.

@@ -38,13 +38,13 @@ from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, write_token
 from placet_rpc.tokens.sources import FileTokenSource
-from placet_testing.servicers import played
+from placet_testing.servicers import partial_servicer
 
 TENANT = "acme"
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 
 
-@played(AUDIT)
+@partial_servicer(AUDIT)
 @dataclass
 class Log(audit_service_pb2_grpc.AuditServiceServicer):
     """AuditService.ListEvents over a list, in pages as small as a test likes."""

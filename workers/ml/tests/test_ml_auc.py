@@ -25,6 +25,7 @@ def only_version(scores: Scores) -> VersionReport:
     return version
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scores", "area"),
     [
@@ -42,6 +43,7 @@ def test_the_area_is_the_chance_that_a_rejected_request_scored_higher(scores: Sc
     assert (version.approved, version.rejected) == (20, 20)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.dictionaries(

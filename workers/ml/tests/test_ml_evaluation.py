@@ -18,6 +18,8 @@ from placet_domain.events import State
 from placet_worker_ml.activities import MlActivities
 from placet_workflows.evaluation import EvaluationInput, EvaluationProgress, EvaluationReport
 
+pytestmark = pytest.mark.integration
+
 # The served log of conftest, and the log itself, which tests cannot import by name.
 Served = Any
 Log = Any

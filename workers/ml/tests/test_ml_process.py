@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,12 @@ from temporalio.client import Client
 
 from placet_domain.events import State
 from placet_temporal import TemporalSettings, connect
-from placet_temporal.evaluations import evaluation_standing, start_evaluation
-from placet_testing.workflows import real_time
+from placet_temporal.evaluations import evaluation_status, start_evaluation
+from placet_testing.conditions import until
+from placet_testing.workflow_environment import real_time
 from placet_workflows.evaluation import EvaluationInput
+
+pytestmark = pytest.mark.integration
 
 # The served log of conftest, which tests cannot import by name.
 Served = Any
@@ -54,18 +57,12 @@ async def worker(environment: dict[str, str], folder: Path) -> AsyncIterator[asy
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await until(partial(asyncio.to_thread, ready.exists))
+        await until(partial(asyncio.to_thread, ready.exists), "the worker polls", PATIENCE)
         yield process
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not await holds():  # noqa: ASYNC110 (what is waited for lives in other processes)
-            await asyncio.sleep(0.1)
 
 
 async def test_an_evaluation_reads_on_after_its_worker_was_killed(
@@ -84,10 +81,10 @@ async def test_an_evaluation_reads_on_after_its_worker_was_killed(
         evaluation = await start_evaluation(client, asked)
 
         async def has_told_how_far_it_is() -> bool:
-            standing = await evaluation_standing(client, evaluation.id)
+            standing = await evaluation_status(client, evaluation.id)
             return standing is not None and standing.progress.next_index == 300
 
-        await until(has_told_how_far_it_is)
+        await until(has_told_how_far_it_is, "the job tells its progress", PATIENCE)
         joined = await start_evaluation(client, asked)
         first.kill()
         await first.wait()
@@ -102,7 +99,7 @@ async def test_an_evaluation_reads_on_after_its_worker_was_killed(
     assert [call.filter.from_log_index for call in served.log.calls] == [300, 400, 500, 600, 700]
     (version,) = found.versions
     assert (version.approved, version.rejected, version.auc) == (101, 99, 1.0)
-    assert await evaluation_standing(client, evaluation.id) is None
+    assert await evaluation_status(client, evaluation.id) is None
 
 
 async def test_whoever_waits_reads_why_an_evaluation_does_not_go_on(
@@ -118,12 +115,12 @@ async def test_whoever_waits_reads_why_an_evaluation_does_not_go_on(
         evaluation = await start_evaluation(client, EvaluationInput(tenant="acme"))
 
         async def says_why() -> bool:
-            standing = await evaluation_standing(client, evaluation.id)
+            standing = await evaluation_status(client, evaluation.id)
             return (
                 standing is not None and "the log is away" in standing.last_failure and standing.attempt > 1
             )
 
-        await until(says_why)
+        await until(says_why, "the log says why", PATIENCE)
         served.log.gate.set()
         assert (await evaluation.result()).log_size == 3
 
@@ -147,7 +144,7 @@ async def test_a_worker_that_is_told_to_stop_hands_its_job_on(
         async def reads_the_second_page() -> bool:
             return len(served.log.calls) == 2
 
-        await until(reads_the_second_page)
+        await until(reads_the_second_page, "the job reads the second page", PATIENCE)
         first.terminate()
         assert await first.wait() == 0
     served.log.calls.clear()

@@ -129,6 +129,7 @@ def test_versions_beyond_the_most_that_are_kept_apart_are_told() -> None:
     assert progress.left_out == LeftOut(surplus=3)
 
 
+@pytest.mark.slow
 def test_the_fullest_progress_fits_a_heartbeat() -> None:
     paths: list[list[Body]] = [
         [Received(), scored(risk / 1000, model="m" * 200 + str(version)), APPROVED]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from placet.audit.v1 import audit_service_pb2
 from placet_cli.problems import Problem
 from placet_proof import Note, NotProven
+from placet_rpc import files
 
 
 async def write_export(
@@ -66,16 +67,11 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
     Unless the block ends well, what was there before is still there. Raises Problem.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with files.replacing(path) as raw:
+            file = io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
+            yield file
+            file.flush()
+            file.detach()
     except OSError as error:
         raise Problem(f"cannot write {path}", error.strerror or str(error)) from error

@@ -20,11 +20,19 @@ from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.audit.v1 import audit_service_pb2, proof_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
+<<<<<<< HEAD
 from placet_client.approvals import PendingApproval, await_outcome
 from placet_client.converging import TRANSIENT, converge, pauses
 from placet_client.messages import Selection, assignments_of, content_of, enum_value, filter_of, timestamp_of
 from placet_client.outcome import Outcome
 from placet_rpc.client import channel
+=======
+from placet_client.approvals import PendingApproval, await_outcome, content_of
+from placet_client.converging import converge, pauses
+from placet_client.outcome import Outcome
+from placet_rpc.client import channel
+from placet_rpc.errors import FieldViolation, InvalidArgument, PlacetError, ends_stream_only
+>>>>>>> main
 from placet_rpc.tls import ClientTls, tls_from_environment
 from placet_rpc.tokens.sources import FileTokenSource, TokenSource
 
@@ -211,8 +219,8 @@ class PlacetClient:
     ) -> AsyncGenerator[approval_service_pb2.WatchApprovalsResponse, None]:
         """Each change to the requests of `selection` as it becomes durable, from `from_log_index` or now on.
 
-        A stream that breaks off is resumed where it ended, for as long as the service is not away for longer
-        than `patience` seconds at a time.
+        A stream that breaks off or ends with its token is resumed where it ended, for as long as the service
+        is not away for longer than `patience` seconds at a time.
         """
         request = approval_service_pb2.WatchApprovalsRequest(
             filter=filter_of(selection), from_log_index=from_log_index
@@ -227,8 +235,8 @@ class PlacetClient:
                     request.from_log_index = change.next_log_index
                     if change.HasField("entry"):
                         yield change
-            except TRANSIENT:
-                if time.monotonic() - alive > self._patience:
+            except PlacetError as error:
+                if not ends_stream_only(error) or time.monotonic() - alive > self._patience:
                     raise
             finally:
                 call.cancel()

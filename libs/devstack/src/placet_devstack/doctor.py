@@ -6,7 +6,6 @@ import asyncio
 import importlib.util
 import shlex
 import shutil
-import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from placet_devstack.probes import Probe, grpc_serving, polled, port_open
 from placet_devstack.process import last_lines
 from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError
+from placet_rpc.files import is_private
 from placet_rpc.tokens.mint import KeyFiles
 from placet_verify import read_alarms
 from placet_witness.status import read_status
@@ -123,7 +123,7 @@ def _keys(home: Home) -> list[Finding]:
     lost = [one.problem for one in lost_keys(home)]
     findings = [Finding("keys", False, f"{one.what}; {one.why}", one.tries[0]) for one in lost]
     secrets = [KeyFiles.below(home.keys).private_key, home.payload_key, home.log_key, home.witness_key]
-    open_ones = [path for path in secrets if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
+    open_ones = [path for path in secrets if path.exists() and not is_private(path)]
     if open_ones:
         names = shlex.join(map(str, open_ones))
         findings.append(Finding("keys", False, f"others can read {names}", f"chmod 600 {names}"))

@@ -16,7 +16,7 @@ from placet_cli.problems import Problem
 from placet_cli.screen import Screen
 from placet_cli.session import Session
 from placet_temporal import TemporalSettings, connect
-from placet_temporal.evaluations import EvaluationStanding, evaluation_standing, start_evaluation
+from placet_temporal.evaluations import EvaluationStatus, evaluation_status, start_evaluation
 from placet_workflows.evaluation import (
     EvaluationInput,
     EvaluationReport,
@@ -83,7 +83,7 @@ async def _report(session: Session, client: Client, handle: Handle) -> Evaluatio
     said = ""
     try:
         while not (await asyncio.wait([result], timeout=PROGRESS_EVERY))[0]:
-            standing = await evaluation_standing(client, handle.id)
+            standing = await evaluation_status(client, handle.id)
             words = "" if standing is None else _progress(standing)
             if words and words != said:
                 session.screen.aside(words)
@@ -96,7 +96,7 @@ async def _report(session: Session, client: Client, handle: Handle) -> Evaluatio
         result.cancel()
 
 
-def _progress(standing: EvaluationStanding) -> str:
+def _progress(standing: EvaluationStatus) -> str:
     progress = standing.progress
     done = (
         f"{progress.next_index:,} of {progress.log_size:,} entries read" if progress.log_size else "beginning"

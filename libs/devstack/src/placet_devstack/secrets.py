@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from placet_cli.home import Home
 from placet_cli.identity import TENANT, signing_key
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.process import StackEvent, Tell
 from placet_proof.signer import new_key
+from placet_rpc.files import write_atomically
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, write_token
 
 TOKEN_SECONDS = 3600.0
@@ -48,22 +47,10 @@ def make_keys(home: Home) -> None:
     if not KeyFiles.below(home.keys).private_key.exists():
         generate_keys(home.keys)
     if not home.payload_key.exists():
-        _write_key(home.payload_key, secrets.token_bytes(32))
+        write_atomically(home.payload_key, secrets.token_bytes(32))
     for pem in (home.log_key, home.witness_key):
         if not pem.exists() and pem not in {one.path for one in lost}:
-            _write_key(pem, new_key().encode())
-
-
-def _write_key(path: Path, key: bytes) -> None:
-    """Writes a key in one step, for its owner alone."""
-    temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+            write_atomically(pem, new_key().encode())
 
 
 @dataclass

@@ -14,38 +14,38 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from placet_proof.tree import NotProven
 
 LOG_SIGNATURE, COSIGNATURE = 0x01, 0x04
-"""The signature types of a log (Ed25519 over the note's text) and of a witness (with the time, Ed25519)."""
+"""Signature types of a log (Ed25519 over the note's text) and of a witness (Ed25519 over time and text)."""
 
 _MOST_SIGNATURES = 32
-# Halves of characters, which Python's strings may hold, and UTF-8 never.
-_HALVES = "\ud800-\udfff"
-_NOT_IN_NOTES = re.compile(rf"[\x00-\x09\x0b-\x1f{_HALVES}]")
+# Lone surrogates, which Python's strings may hold, and UTF-8 may not.
+_SURROGATES = "\ud800-\udfff"
+_NOT_IN_NOTES = re.compile(rf"[\x00-\x09\x0b-\x1f{_SURROGATES}]")
 _LATEST = (1 << 63) - 1
-KEY_NAME = re.compile(rf"[^\s\x00-\x1f+{_HALVES}]+")
-"""What can name a key."""
+KEY_NAME = re.compile(rf"[^\s\x00-\x1f+{_SURROGATES}]+")
+"""Name of a key."""
 NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-"""How many leaves there are, or which leaf, in decimal."""
+"""Size or index in decimal."""
 
 
 def decoded(text: str) -> bytes:
-    """The bytes of standard base64, written in the one way that it can be. Raises NotProven."""
+    """Decodes standard base64 in its canonical spelling. Raises NotProven."""
     try:
         found = base64.b64decode(text, validate=True)
     except ValueError as error:
         raise NotProven(f"{text[:80]!r} is not base64") from error
     if base64.b64encode(found).decode() != text:
-        raise NotProven(f"{text[:80]!r} is not base64 in its one spelling")
+        raise NotProven(f"{text[:80]!r} is not base64 in its canonical spelling")
     return found
 
 
 def cosigned_text(text: str, time: int) -> bytes:
-    """What a witness signs of a checkpoint's text at a POSIX time."""
+    """Returns the message that a witness signs for a checkpoint's text at a POSIX time."""
     return f"cosignature/v1\ntime {time}\n{text}".encode()
 
 
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """A public key with its name and its type of signature: what a verifier key ("vkey") says."""
+    """Verifier key ("vkey"): a public key with its name and its signature type."""
 
     name: str
     kind: int
@@ -53,7 +53,7 @@ class VerifierKey:
 
     @classmethod
     def parse(cls, vkey: str) -> VerifierKey:
-        """Reads `name+hex key id+base64(type || public key)`. Raises NotProven."""
+        """Parses `name+hex key id+base64(type || public key)`. Raises NotProven."""
         name, _, rest = vkey.strip().partition("+")
         key_id, _, encoded = rest.partition("+")
         material = decoded(encoded)
@@ -70,25 +70,25 @@ class VerifierKey:
 
     @property
     def id(self) -> bytes:
-        """Four bytes that tell keys of one name apart."""
+        """Key id: four bytes that distinguish keys of one name."""
         return sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()[:4]
 
     def __str__(self) -> str:
-        """The verifier key."""
+        """Returns the verifier key as text."""
         return f"{self.name}+{self.id.hex()}+{base64.b64encode(bytes([self.kind]) + self.public).decode()}"
 
     def line(self, signature: bytes) -> str:
-        """The note's line of a signature by this key."""
+        """Returns the note's line of a signature by this key."""
         return f"— {self.name} {base64.b64encode(self.id + signature).decode()}\n"
 
     def time_of(self, text: str, signature: bytes) -> int | None:
-        """When a witness signed the text, in POSIX seconds; None for a log. Raises NotProven if not so."""
+        """Verifies a signature; returns a witness's POSIX time, None for a log. Raises NotProven."""
         time, message = None, text.encode()
         if self.kind == COSIGNATURE:
             time, signature = int.from_bytes(signature[:8], "big"), signature[8:]
             message = cosigned_text(text, time)
             if time > _LATEST:
-                raise NotProven(f"{self.name} signed at a time that cannot be")
+                raise NotProven(f"{self.name} signed at an impossible time")
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
         except (InvalidSignature, ValueError) as error:
@@ -98,7 +98,7 @@ class VerifierKey:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a log was at one moment: its identity, how many leaves it had, and their root."""
+    """State of a log: its origin, the number of its leaves, and their root."""
 
     origin: str
     size: int
@@ -106,20 +106,20 @@ class Checkpoint:
 
     @property
     def text(self) -> str:
-        """The note's text."""
+        """Text of the note."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A checkpoint as it was signed. `signatures`: each signer's name, key id and signature."""
+    """Signed checkpoint. `signatures`: each signer's name, key id and signature."""
 
     text: str
     signatures: tuple[tuple[str, bytes, bytes], ...]
 
     @classmethod
     def parse(cls, note: str) -> Note:
-        """Takes a note apart. Raises NotProven for what is none."""
+        """Parses a note. Raises NotProven."""
         text, blank, lines = note.rpartition("\n\n")
         if not blank or not lines.endswith("\n") or _NOT_IN_NOTES.search(note):
             raise NotProven("this is not a signed note")
@@ -130,15 +130,17 @@ class Note:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The checkpoint, which is worth nothing before `verified`. Raises NotProven for what is none."""
+        """Checkpoint in the text, unverified. Raises NotProven if the text is none."""
         lines = self.text[:-1].split("\n")
         if len(lines) < 3 or not all(lines) or not NUMBER.fullmatch(lines[1]) or len(decoded(lines[2])) != 32:
             raise NotProven("the note is not a checkpoint: origin, size, root")
         return Checkpoint(lines[0], int(lines[1]), decoded(lines[2]))
 
     def verified(self, keys: Iterable[VerifierKey]) -> dict[VerifierKey, int | None]:
-        """Those of the keys that signed, with the times of witnesses, each one's first. Raises NotProven when
-        a signature in one of their names is wrong, or none of them signed."""
+        """Verifies the signatures. Returns the keys that signed, with the first time of each witness.
+
+        Raises NotProven if a signature by one of the keys is wrong, or none of them signed.
+        """
         known = {(key.name, key.id): key for key in keys}
         found = {
             known[name, key_id]: known[name, key_id].time_of(self.text, signature)
@@ -151,12 +153,14 @@ class Note:
         return found
 
     def of_log(self, keys: Sequence[VerifierKey]) -> tuple[Checkpoint, dict[VerifierKey, int | None]]:
-        """The checkpoint of the log that one of the keys is of, and who signed it; of any log, where all keys
-        are witnesses'. Raises NotProven as `verified`, and for a checkpoint of another log, though it be
-        signed with the same key or by the same witness."""
+        """Verifies a checkpoint of the log to which the keys belong; of any log if all keys are witnesses'.
+
+        Returns it with its signers, as `verified`. Raises NotProven as `verified` does, and for a checkpoint
+        of another log, even if the same key or witness signed it.
+        """
         signers, checkpoint = self.verified(keys), self.checkpoint
         logs = [key for key in keys if key.kind == LOG_SIGNATURE]
-        # The name beside a signature is not signed: only the origin says whose checkpoint it is.
+        # The name beside a signature is not signed: only the origin identifies the log.
         if logs and not any(key in signers and key.name == checkpoint.origin for key in logs):
             raise NotProven(f"this is a checkpoint of {checkpoint.origin}, and no known key of it signed it")
         return checkpoint, signers

@@ -1,4 +1,4 @@
-"""How a log and its witnesses sign: no signature is verified with it."""
+"""Signatures of logs and witnesses. No signature is verified with it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from placet_proof.notes import COSIGNATURE, KEY_NAME, LOG_SIGNATURE, VerifierKey
 
 
 def new_key() -> str:
-    """A new private key, in PEM (PKCS #8, not encrypted)."""
+    """Generates a private key, in PEM (PKCS #8, not encrypted)."""
     key = Ed25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def verifier_key(private: Ed25519PrivateKey, name: str, kind: int = LOG_SIGNATURE) -> VerifierKey:
-    """The public half of a key. Raises ValueError for a name with spaces or a plus."""
+    """Returns the public half of a key. Raises ValueError for a name with spaces or a plus."""
     if not KEY_NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot name a key: it has spaces or a plus, or is empty")
     return VerifierKey(name, kind, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
 
 
 def signed(text: str, private: Ed25519PrivateKey, name: str) -> str:
-    """The line of a log's signature over a note's text."""
+    """Signs a note's text for a log; returns the line of the signature."""
     return verifier_key(private, name).line(private.sign(text.encode()))
 
 
 def cosigned(text: str, private: Ed25519PrivateKey, name: str, time: int) -> str:
-    """The line of a witness's signature over a checkpoint's text, at a POSIX time."""
+    """Signs a checkpoint's text for a witness, at a POSIX time; returns the line of the signature."""
     signature = time.to_bytes(8, "big") + private.sign(cosigned_text(text, time))
     return verifier_key(private, name, COSIGNATURE).line(signature)

@@ -1,4 +1,4 @@
-"""Which RPCs a server has and who may call them, read once from the contracts' descriptors."""
+"""RPCs of a server and the roles that may call them, read once from the contracts' descriptors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def check_servicer(service: ServiceDescriptor, servicer: object) -> None:
 
 
 def roles_of(method: MethodDescriptor) -> frozenset[str]:
-    """Who may call `method`: names of Role in lower case without prefix. Raises ContractError if nobody."""
+    """Roles that may call `method`, in lower case without prefix. Raises ContractError if there is none."""
     roles = method.GetOptions().Extensions[access_pb2.access].roles
     if not roles:
         raise ContractError(f"{method.full_name} names no role in option placet.rpc.v1.access")

@@ -1,4 +1,4 @@
-"""The calls that a server is handling: how many, and how they are brought to an end."""
+"""Active calls of a server: their number, and their end at a stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stopping() -> asyncio.Event:
 
 
 def stopping_error() -> Unavailable:
-    """What a call is told that a stopping server cannot handle to its end."""
+    """The error of a call that a stopping server cannot handle to its end."""
     return Unavailable(
         "the service is stopping; the same call again reaches another", reason="STOPPING", domain=RPC_DOMAIN
     )
@@ -67,11 +67,12 @@ class Calls:
                 self._idle.set()
 
     def admit(self, *, streaming: bool) -> None:
-        """Refuses what cannot be handled: a call too many, or a stream that would have to end at once."""
+        """Refuses a call beyond the limit, and a stream that would have to end at once."""
         if len(self._active) > self._limit:
             raise ResourceExhausted(
                 f"the service handles {self._limit} calls already; try later",
                 reason="TOO_MANY_CALLS",
+                metadata={"limit": str(self._limit)},
                 domain=RPC_DOMAIN,
             )
         if streaming and self.stopping.is_set():
@@ -85,7 +86,7 @@ class Calls:
                 call.task.cancel()
 
     def ended_by_stop(self) -> bool:
-        """Whether the present task's cancellation came from `end_streams`. Then the cancellation is spent."""
+        """True if `end_streams` cancelled the present task; that cancellation is then taken back."""
         task = asyncio.current_task()
         if task is None or task not in self._ended:
             return False

@@ -1,4 +1,4 @@
-"""The one way to reach a Placet service: a channel that knows who calls, how long, and for which tenant.
+"""The one way to call a Placet service: a channel that adds token, tenant, deadline and trace to each call.
 
 Each call gets a client span, a deadline (unary calls), the token and the tenant; its failure is raised as
 the typed error that the service raised. One interceptor per arity, because grpc.aio takes a class for one
@@ -64,8 +64,8 @@ def channel(
 async def serving(
     address: str, service: str = "", *, timeout: float = 1.0, tls: ClientTls | None = None
 ) -> bool:
-    """Whether the server at `address` says SERVING of `service` (full name; "": of itself) in `timeout` s."""
-    # Without interceptors: supervisors ask often, and nobody wants to see it in traces.
+    """True if the server at `address` answers SERVING for `service` ("": itself) within `timeout` seconds."""
+    # Without interceptors: supervisors probe often, and probes do not belong into traces.
     request = health_pb2.HealthCheckRequest(service=service)
     async with _bare_channel(address, tls, _OPTIONS, ()) as probe:
         try:
@@ -87,7 +87,7 @@ def _bare_channel(
 
 
 class _Outgoing:
-    """What every call gets, whatever its arity."""
+    """Span, deadline, token and tenant of outgoing calls of both arities."""
 
     def __init__(self, tokens: TokenSource | None, default_timeout: float) -> None:
         self._tokens = tokens
@@ -256,7 +256,7 @@ def _end_span(span: trace.Span, call: grpc.aio.Call) -> None:
 
 
 def _result_now(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
-    """What a coroutine returns that has nothing to wait for: a finished call's code, in a plain callback."""
+    """The result of a coroutine that has nothing to wait for: a finished call's code, in a plain callback."""
     try:
         coroutine.send(None)
     except StopIteration as finished:

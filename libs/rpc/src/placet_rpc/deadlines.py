@@ -1,4 +1,4 @@
-"""How much time the call being handled leaves for the calls that it makes."""
+"""Deadlines: time that the call being handled leaves for the calls that it makes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 from placet_rpc.errors import DeadlineExceeded
 
-# What a server keeps of its caller's time, so that it can still say what timed out.
+# Share of the caller's time that a server keeps, so that it can still answer what timed out.
 _KEPT_SHARE = 0.1
 _KEPT_AT_MOST = 0.1  # seconds
 
@@ -15,7 +15,7 @@ _incoming: ContextVar[float | None] = ContextVar("placet_incoming_deadline", def
 
 
 def enter(remaining: float | None) -> None:
-    """Notes that the call being handled has `remaining` seconds left; None: no limit."""
+    """Sets the deadline of the call being handled, `remaining` seconds from now; None: no deadline."""
     # Never reset, for the reason given in identity.enter.
     _incoming.set(None if remaining is None else time.monotonic() + remaining)
 
@@ -36,5 +36,5 @@ def outgoing_timeout(wanted: float) -> float:
         return wanted
     usable = left - min(left * _KEPT_SHARE, _KEPT_AT_MOST)
     if usable <= 0:
-        raise DeadlineExceeded("the time of the call being handled ran out before another service was asked")
+        raise DeadlineExceeded("the call's deadline passed before another service was called")
     return min(wanted, usable)

@@ -94,13 +94,13 @@ class FailedPrecondition(PlacetError):
 
 
 class PermissionDenied(PlacetError):
-    """The caller is known, and may not. Such refusals are audited."""
+    """The caller is known, and is not allowed to. Such refusals are audited."""
 
     grpc_kind = "permission_denied"
 
 
 class Unauthenticated(PlacetError):
-    """Nobody knows who the caller is."""
+    """The caller is not known."""
 
     grpc_kind = "unauthenticated"
 
@@ -130,7 +130,7 @@ class DeadlineExceeded(PlacetError):
 
 
 class DataLoss(PlacetError):
-    """What is stored is not what was stored."""
+    """Stored data is missing or changed."""
 
     grpc_kind = "data_loss"
 
@@ -145,3 +145,11 @@ class Internal(PlacetError):
     """Something unexpected; `metadata["reference"]` finds it in the server's log."""
 
     grpc_kind = "internal"
+
+
+def ends_stream_only(error: PlacetError) -> bool:
+    """True if a stream that ended with `error` goes on when it is opened again, from the position after the
+    last message: the service was away, or the token expired and its source has a fresh one by now."""
+    if isinstance(error, Unauthenticated):
+        return error.reason == "TOKEN_EXPIRED"
+    return isinstance(error, Unavailable | DeadlineExceeded)

@@ -1,4 +1,4 @@
-"""Health as gRPC's health protocol tells it (grpc/health/v1), open to all.
+"""Health by gRPC's health protocol (grpc/health/v1), open to all.
 
 Not the library's servicer: its watchers never end, so each would hold a stop for the whole grace, and ending
 them from outside can come before they were told NOT_SERVING. Here a watcher is told, and then let go.

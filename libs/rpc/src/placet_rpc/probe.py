@@ -1,4 +1,4 @@
-"""`python -m placet_rpc.probe host:port`: whether a server there serves, for health checks of containers.
+"""`python -m placet_rpc.probe host:port`: health check of a server, for containers.
 
 Speaks TLS where the environment says so to all callers (PLACET_TLS_CA_FILE and its company).
 """

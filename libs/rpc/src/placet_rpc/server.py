@@ -12,7 +12,7 @@ import gc
 import ipaddress
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import Context
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ _FINALLY_SECONDS = 5.0
 _REFUSALS_SECONDS = 5.0
 
 
-class CannotListen(Exception):
+class CannotListen(OSError):
     """The address cannot be listened on: taken, forbidden, or none of this machine's."""
 
 
@@ -59,7 +59,7 @@ class Endpoint:
 
 
 class RunningServer:
-    """A server that answers."""
+    """A running server."""
 
     def __init__(
         self,
@@ -143,23 +143,19 @@ async def serve(
     endpoints: Sequence[Endpoint],
     *,
     on_access_refused: OnAccessRefused | None = None,
-    closing: Sequence[Callable[[], Awaitable[object]]] = (),
     ready: Callable[[RunningServer], None] | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then stops gracefully and awaits each of `closing`, in their order.
+    """Serves until SIGTERM or SIGINT, then stops gracefully.
 
-    All of `closing` are called, also when the server cannot start or one of them fails. `ready` is called
-    once the server answers. A second signal cuts the grace short. Raises what `start` raises.
+    `ready` is called once the server answers. A second signal cuts the grace short. Raises as `start` does.
     """
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     async with AsyncExitStack() as stack:
-        # Before anything else, so that a signal interrupts neither the start nor what is closed at the end.
+        # Before anything else, so that a signal does not interrupt the start.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, signals.put_nowait, number)
             stack.callback(loop.remove_signal_handler, number)
-        for close in reversed(closing):
-            stack.push_async_callback(_awaited, close)
         server = await start(settings, endpoints, on_access_refused=on_access_refused)
         stack.push_async_callback(server.stop)
         # What is there by now stays: a collection that looks at all of it again stops every call meanwhile.
@@ -184,10 +180,6 @@ async def _stop_or_cut_short(server: RunningServer, signals: asyncio.Queue[signa
     await stop
 
 
-async def _awaited(close: Callable[[], Awaitable[object]]) -> None:
-    await close()
-
-
 def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
     """Opens the port and returns its number."""
     try:
@@ -206,7 +198,7 @@ def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
 
 
 def _only_this_machine(listen: str) -> bool:
-    """Whether nobody can call from elsewhere."""
+    """True if no other machine can call."""
     host = listen.rpartition(":")[0].strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback

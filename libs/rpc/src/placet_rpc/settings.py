@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from placet_rpc.tls import TLS_PREFIX, ClientTls, ServerTls
@@ -32,7 +33,7 @@ class ServerSettings(BaseModel):
 class TlsVariables(BaseSettings):
     """Settings that take an empty variable for an unset one, except where that would turn TLS off."""
 
-    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, use_attribute_docstrings=True)
 
     # Any: the values before validation.
     @model_validator(mode="before")
@@ -131,13 +132,21 @@ class CallerSettings(TlsVariables):
         return ClientTls(self.tls_ca_file, self.tls_own_certificate_file, self.tls_own_key_file)
 
 
-def describe_error(error: BaseException, prefix: str) -> str:
-    """The error's message; for wrong settings, each wrong environment variable and what must hold.
+def variable_of(settings: type[BaseSettings], field: str) -> str:
+    """The environment variable that a setting is read from; of several, the first that is looked at."""
+    alias = settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        alias = str(alias.choices[0])
+    prefix = settings.model_config.get("env_prefix", "")
+    return alias if isinstance(alias, str) else f"{prefix}{field}".upper()
 
-    `prefix` stands before a setting's name in its variable, unless the setting names its variable itself.
-    """
+
+def describe_error(error: BaseException, settings: Iterable[type[BaseSettings]]) -> str:
+    """The error's message; for wrong `settings`, each environment variable at fault and what must hold."""
     if not isinstance(error, ValidationError):
         return str(error)
+    prefixes = {each.__name__: each.model_config.get("env_prefix", "") for each in settings}
+    prefix = prefixes.get(error.title, "")
     sentences = []
     for one in error.errors(include_url=False, include_context=False, include_input=False):
         name = ".".join(str(part) for part in one["loc"])

@@ -1,4 +1,4 @@
-"""The one mapping between Placet's errors and gRPC statuses, in both directions."""
+"""Mapping between Placet's errors and gRPC statuses, in both directions."""
 
 from __future__ import annotations
 
@@ -50,14 +50,17 @@ _KINDS: Final[tuple[type[PlacetError], ...]] = (
 
 _CLASSES: Final[dict[grpc.StatusCode, type[PlacetError]]] = {
     **{_CODES[kind.grpc_kind]: kind for kind in _KINDS},
-    # Said by gRPC itself, never by a Placet service: a server that goes away, and a wrong contract.
+    # Sent by gRPC itself, never by a Placet service: a server that goes away, and a wrong contract.
     grpc.StatusCode.CANCELLED: errors.Unavailable,
     grpc.StatusCode.ABORTED: errors.Unavailable,
     grpc.StatusCode.UNKNOWN: errors.Internal,
 }
 
-# What a caller is told when something behind the service fails in a way that it may retry. The failure's
-# own text names addresses and files, so it stays in the log.
+# Reasons of errors that name none, where they are not their kind in upper case.
+_REASONS: Final = {"invalid_argument": "CONSTRAINT_VIOLATED"}
+
+# Messages for failures behind the service that the caller may retry. The failure's own message names
+# addresses and files, so it stays in the log.
 _PASSED_ON: Final[dict[str, tuple[type[PlacetError], str]]] = {
     "unavailable": (errors.Unavailable, "something that this service needs does not answer; try again"),
     "deadline_exceeded": (errors.DeadlineExceeded, "the time ran out while another service was asked"),
@@ -75,11 +78,11 @@ _DETAILS_BYTES: Final = 3000
 
 
 def public_error(error: Exception) -> PlacetError:
-    """What a caller may be told about `error`, which a handler raised.
+    """The error that a caller is told in place of `error`, which a handler raised.
 
-    A PlacetError of this process is for the caller. One that another service answered with was not: of
+    A PlacetError of this process is for the caller. One that another service answered with is not: of
     those, and of foreign exceptions with a `grpc_kind`, only the kinds that may be retried are passed on,
-    with a text of our own. Anything else is Internal with a fresh reference.
+    with a message of our own. Anything else is Internal with a fresh reference.
     """
     if isinstance(error, PlacetError) and not error.origin:
         return error
@@ -87,13 +90,11 @@ def public_error(error: Exception) -> PlacetError:
     passed_on = _PASSED_ON.get(kind) if isinstance(kind, str) else None
     if passed_on is not None:
         told, message = passed_on
-        return told(message, reason=told.grpc_kind.upper(), domain=RPC_DOMAIN)
+        return told(message)
     reference = uuid.uuid4().hex[:12]
     return errors.Internal(
         f"internal error; the service's log has it under reference {reference}",
-        reason="INTERNAL",
         metadata={"reference": reference},
-        domain=RPC_DOMAIN,
     )
 
 
@@ -103,17 +104,22 @@ def code_of(error: PlacetError) -> grpc.StatusCode:
 
 
 def to_grpc(error: PlacetError, area: str) -> grpc.Status:
-    """`error` as a status to abort with. `area` ("audit") makes the domain of reasons that name none."""
+    """`error` as a status to abort with, always with ErrorInfo, and with BadRequest for InvalidArgument.
+
+    `area` ("audit") makes the domain of a reason that names none. An error without a reason gets the one of
+    its kind from placet.rpc.v1.ErrorReason.
+    """
     status = status_pb2.Status(code=code_of(error).value[0], message=_clipped(error.message, _MESSAGE_BYTES))
-    if error.reason:
-        info = error_details_pb2.ErrorInfo(
-            reason=error.reason,
-            domain=error.domain or f"{area}.placet",
-            metadata={key: _clipped(value, _VALUE_BYTES) for key, value in error.metadata.items()},
-        )
-        status.details.add().Pack(info)
-    if isinstance(error, InvalidArgument) and error.violations:
-        status.details.add().Pack(_bad_request(error.violations, _DETAILS_BYTES - status.ByteSize()))
+    info = error_details_pb2.ErrorInfo(
+        reason=error.reason or _REASONS.get(error.grpc_kind, error.grpc_kind.upper()),
+        domain=error.domain or (f"{area}.placet" if error.reason else RPC_DOMAIN),
+        metadata={key: _clipped(value, _VALUE_BYTES) for key, value in error.metadata.items()},
+    )
+    status.details.add().Pack(info)
+    if isinstance(error, InvalidArgument):
+        # Without a field the request as a whole is at fault.
+        violations = error.violations or (FieldViolation("", error.message),)
+        status.details.add().Pack(_bad_request(violations, _DETAILS_BYTES - status.ByteSize()))
     return cast(grpc.Status, rpc_status.to_status(status))
 
 
@@ -124,7 +130,7 @@ def from_grpc(error: grpc.aio.AioRpcError, origin: str) -> PlacetError:
     info, violations = _details(error)
     message = error.details() or code.name
     if info is None:
-        # gRPC speaks, not a Placet service: say which call it was about.
+        # gRPC's own error, not a Placet service's: name the call.
         message = f"{origin}: {message}"
         info = error_details_pb2.ErrorInfo()
     reason, metadata, domain = info.reason, dict(info.metadata), info.domain

@@ -59,4 +59,4 @@ def tls_from_environment() -> ClientTls | None:
     try:
         return CallerSettings().tls()
     except ValidationError as error:
-        raise ValueError(describe_error(error, prefix="")) from error
+        raise ValueError(describe_error(error, [CallerSettings])) from error

@@ -1,4 +1,4 @@
-"""What server and client spans of RPCs have in common (OpenTelemetry's conventions for gRPC)."""
+"""Attributes and end of RPC spans, on server and client (OpenTelemetry's conventions for gRPC)."""
 
 from __future__ import annotations
 

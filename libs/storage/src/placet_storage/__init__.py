@@ -1,18 +1,18 @@
 """Engines, transactions and migrations for a service's own database."""
 
 from placet_storage.columns import UtcDateTime
-from placet_storage.database import Database
+from placet_storage.database import PURGE_SECONDS, Database, purge_expired
 from placet_storage.engines import truncate_wal_after_commit
 from placet_storage.errors import DatabaseUnavailable, MigrationFailed
 from placet_storage.migrations import run_migrations_env
-from placet_storage.retention import purge_periodically
 
 __all__ = [
+    "PURGE_SECONDS",
     "Database",
     "DatabaseUnavailable",
     "MigrationFailed",
     "UtcDateTime",
-    "purge_periodically",
+    "purge_expired",
     "run_migrations_env",
     "truncate_wal_after_commit",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Self, TypeVar, TypeVarTuple
 
 from opentelemetry import trace
@@ -20,7 +21,20 @@ from placet_storage.migrations import upgrade
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+PURGE_SECONDS = 3600.0
+"""Interval in which services purge what is past its retention."""
+
 _tracer = trace.get_tracer("placet_storage")
+
+
+async def purge_expired(purge: Callable[[datetime], Awaitable[int]], keep: timedelta) -> None:
+    """Deletes all rows older than `keep`, some in each transaction.
+
+    `purge` deletes some rows older than a time, and returns their number; 0 when none is left.
+    """
+    before = datetime.now(UTC) - keep
+    while await purge(before):
+        pass
 
 
 class Database:

@@ -1,6 +1,6 @@
 """One call that sets up tracing, metrics and logs."""
 
-from placet_telemetry.logs import configure_logging, log
+from placet_telemetry.logs import configure_logging
 from placet_telemetry.telemetry import Telemetry, providers, setup, tracer
 from placet_telemetry.traces import (
     context_from,
@@ -18,7 +18,6 @@ __all__ = [
     "current_traceparent",
     "derived_span_id",
     "link_to",
-    "log",
     "providers",
     "record_wait",
     "setup",

@@ -1,4 +1,8 @@
-"""Logs on stderr: one JSON object a line, or a readable line where a person watches."""
+"""Logs on stderr: one JSON object a line, or a readable line on a terminal.
+
+All code logs with the standard library: the sentence is the message, fields go into `extra`. structlog only
+formats the records.
+"""
 
 from __future__ import annotations
 
@@ -8,45 +12,22 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TextIO, cast
+from typing import TextIO
 
 import structlog
 from opentelemetry import trace
-from structlog.stdlib import BoundLogger, ProcessorFormatter
+from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from placet_telemetry.redaction import redact
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-# They narrate each step, some with the values of queries, which may be what people wrote.
+# They log each step, some with the values of queries, which may be what people wrote.
 _TALKATIVE = ("alembic", "asyncio", "httpcore2", "httpx2", "openai", "psycopg")
-# While a backend is away the exporters say so at every attempt.
+# While a backend is away the exporters log it at every attempt.
 _EXPORTERS = ("opentelemetry.exporter", "opentelemetry.sdk")
 _QUIET_SECONDS = 60.0
-
-# What structlog does before a record goes to logging; the rest is the handler's, for everyone's records.
-_BEFORE_LOGGING: tuple[Processor, ...] = (
-    structlog.stdlib.filter_by_level,
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.PositionalArgumentsFormatter(),
-    structlog.processors.StackInfoRenderer(),
-    ProcessorFormatter.wrap_for_formatter,
-)
-
-
-def log(name: str) -> BoundLogger:
-    """A structured logger: `log(__name__).info("appended", entries=3)`.
-
-    It writes to logging's logger of that name, so it is silent until `setup`, and tests can capture it.
-    """
-    wrapped = structlog.wrap_logger(
-        logging.getLogger(name),
-        processors=_BEFORE_LOGGING,
-        wrapper_class=BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    return cast(BoundLogger, wrapped)
 
 
 def configure_logging(service: str, stream: TextIO | None = None) -> None:
@@ -67,11 +48,6 @@ def configure_logging(service: str, stream: TextIO | None = None) -> None:
     handler.addFilter(_is_no_detach_noise)
     handler.addFilter(_Occasionally(_EXPORTERS, _QUIET_SECONDS))
     logging.captureWarnings(capture=True)
-    structlog.configure(
-        processors=list(_BEFORE_LOGGING),
-        wrapper_class=BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
     sys.excepthook = _log_uncaught
 
 

@@ -1,4 +1,4 @@
-"""What every activity does around its one RPC: the tenant, the deadline, the error."""
+"""Tenant, deadline and error of an activity's one RPC."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from placet_rpc.errors import (
 )
 from placet_rpc.identity import acting_for
 
-# The RPC ends a little before the activity does, so that its error can still be told.
+# The RPC ends a little before the activity does, so that its error can still be reported.
 SHARE_OF_TIME = 0.9
 # The same call would be refused again: it breaks a rule, or its key stands for another one.
 FOR_GOOD = (InvalidArgument, AlreadyExists, FailedPrecondition, OutOfRange)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -53,10 +52,3 @@ class EncryptionCodec(PayloadCodec):
             return Payload.FromString(self._cipher.decrypt(nonce, sealed, self._key_id))
         except (InvalidTag, ValueError):
             return payload
-
-
-def read_key(path: Path) -> bytes:
-    """The key in `path`. Raises PermissionError when others may read the file."""
-    if path.stat().st_mode & 0o077:
-        raise PermissionError(f"{path} can be read by others; run: chmod 600 {path}")
-    return path.read_bytes()

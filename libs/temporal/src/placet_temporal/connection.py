@@ -12,7 +12,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
-from placet_temporal.codec import EncryptionCodec, read_key
+from placet_rpc.files import read_private
+from placet_temporal.codec import EncryptionCodec
 from placet_temporal.settings import TemporalSettings
 
 RETRY_SECONDS = 0.2
@@ -33,7 +34,7 @@ async def connect(settings: TemporalSettings, identity: str, *, lazy: bool = Fal
     Waits for the frontend up to the settings' time, then raises ConnectionError. A lazy client connects
     with its first call, so that a service can start while Temporal is away; a worker needs an eager one.
     """
-    converter = data_converter(read_key(settings.payload_key_file))
+    converter = data_converter(read_private(settings.payload_key_file))
     deadline = time.monotonic() + settings.temporal_connect_timeout
     while True:
         try:

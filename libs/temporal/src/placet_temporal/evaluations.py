@@ -1,4 +1,4 @@
-"""Starts an evaluation of risk scores, and tells how far it is."""
+"""Start and status of evaluations of risk scores."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from placet_workflows.names import TaskQueue
 
 
 @dataclass(frozen=True)
-class EvaluationStanding:
-    """How far an evaluation is that has not ended."""
+class EvaluationStatus:
+    """Status of an evaluation that has not ended."""
 
     progress: EvaluationProgress
     # False: it waits, for a worker or for its next attempt.
     running: bool
     # From 1; more when an attempt failed or its worker died.
     attempt: int
-    # Why the attempt before failed, in words; empty when none did.
+    # Error of the attempt before; empty when none failed.
     last_failure: str
 
 
@@ -46,16 +46,16 @@ async def start_evaluation(
     )
 
 
-async def evaluation_standing(client: Client, workflow_id: str) -> EvaluationStanding | None:
-    """How far the evaluation is: what its last heartbeat said, which is some seconds old. None when it has
+async def evaluation_status(client: Client, workflow_id: str) -> EvaluationStatus | None:
+    """The status by the last heartbeat, which is some seconds old. None when the evaluation has
     ended or its first step is not scheduled yet. Raises temporalio.service.RPCError when Temporal does not
     answer or knows no such workflow."""
     description = await client.get_workflow_handle(workflow_id).describe()
     pending = description.raw_description.pending_activities
-    return await _standing(client, pending[0]) if pending else None
+    return await _status(client, pending[0]) if pending else None
 
 
-async def _standing(client: Client, pending: PendingActivityInfo) -> EvaluationStanding:
+async def _status(client: Client, pending: PendingActivityInfo) -> EvaluationStatus:
     progress = EvaluationProgress()
     if pending.heartbeat_details.payloads:
         (progress,) = await client.data_converter.decode(
@@ -64,7 +64,7 @@ async def _standing(client: Client, pending: PendingActivityInfo) -> EvaluationS
     last_failure = ""
     if pending.HasField("last_failure"):
         last_failure = str(await client.data_converter.decode_failure(pending.last_failure))
-    return EvaluationStanding(
+    return EvaluationStatus(
         progress=progress,
         running=pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED,
         attempt=pending.attempt,

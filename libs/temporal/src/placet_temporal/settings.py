@@ -1,4 +1,4 @@
-"""Where Temporal is, and the key under which it keeps what we give it."""
+"""Settings of the connection to Temporal."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class TemporalSettings(BaseSettings):
-    """Read once, from the environment: PLACET_TEMPORAL_ADDRESS and so on."""
+    """Settings of every program that connects to Temporal; the prefix of each variable is `PLACET_`."""
 
-    model_config = SettingsConfigDict(env_prefix="PLACET_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="PLACET_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
-    # Host and port of Temporal's frontend.
     temporal_address: str = "127.0.0.1:7410"
-    # The namespace, which must exist.
+    """Host and port of Temporal's frontend."""
+
     temporal_namespace: str = "default"
-    # A file with 32 random bytes, mode 0600: the AES-256 key of all payloads.
+    """The namespace, which must exist."""
+
     payload_key_file: Path = Path(".placet/keys/payload.key")
-    # How long `connect` waits for the frontend, in seconds.
+    """A file with 32 random bytes, mode 0600: the AES-256 key of all payloads."""
+
     temporal_connect_timeout: float = Field(default=30, gt=0)
+    """Seconds that `connect` waits for the frontend."""

@@ -1,4 +1,4 @@
-"""Runs one worker process on one task queue."""
+"""A worker process on one task queue."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,24 +23,31 @@ STICKY = timedelta(seconds=1)
 
 
 class WorkerSettings(BaseSettings):
-    """Read once, from the environment: PLACET_WORKER_…"""
+    """Settings of every worker; the prefix of each variable is `PLACET_WORKER_`."""
 
-    model_config = SettingsConfigDict(env_prefix="PLACET_WORKER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="PLACET_WORKER_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
-    # Workflows kept in memory, about 200 KB each. One that is not there is replayed from its history when
-    # something happens to it, which takes some milliseconds more: more memory buys that back.
     max_cached_workflows: int = Field(default=120, ge=1)
-    # Activities at a time.
+    """Workflows kept in memory, about 200 KB each. One that is not there is replayed from its history when
+    something happens to it, which takes some milliseconds more: more memory buys that back."""
+
     max_concurrent_activities: int = Field(default=200, ge=1)
-    # Local activities at a time.
+    """Activities at a time."""
+
     max_concurrent_local_activities: int = Field(default=400, ge=1)
-    # Whether workflow code is kept from time, files and network while it runs. Tests and replays always are;
-    # here it would cost a fifth of this process's CPU, and all workflow code is ours.
+    """Local activities at a time."""
+
     sandbox: bool = False
-    # How long activities under way may go on after SIGTERM, in seconds.
+    """Keep workflow code from time, files and network while it runs. Tests and replays always do; here it
+    would cost a fifth of this process's CPU, and all workflow code is ours."""
+
     grace: float = Field(default=10, ge=0)
-    # A file that is written once the worker polls. Default: none.
+    """Seconds that activities under way get after SIGTERM."""
+
     ready_file: Path | None = Field(default=None, validation_alias="PLACET_READY_FILE")
+    """A file that is written once the worker polls. Default: none."""
 
 
 def workflow_runner(sandbox: bool) -> WorkflowRunner:
@@ -59,10 +65,9 @@ async def run_worker(
     *,
     activities: Sequence[Callable[..., Any]],
     workflows: Sequence[type] = (),
-    closing: AsyncExitStack,
 ) -> None:
-    """Polls `task_queue` until SIGTERM or SIGINT; then stops polling, lets what is under way end within
-    the grace, and closes `closing` (channels, telemetry)."""
+    """Polls `task_queue` until SIGTERM or SIGINT; then stops polling, and lets activities under way end
+    within the grace."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,15 +84,11 @@ async def run_worker(
         sticky_queue_schedule_to_start_timeout=STICKY,
         graceful_shutdown_timeout=timedelta(seconds=settings.grace),
     )
-    async with closing, worker:
-        # What is there by now stays: a collection that looks at all of it again stops every task meanwhile.
+    async with worker:
+        # What exists by now stays: a collection that looks at all of it again stops every task meanwhile.
         gc.collect()
         gc.freeze()
-        closing.callback(gc.unfreeze)
-        _say_ready(settings.ready_file)
+        if settings.ready_file is not None:
+            settings.ready_file.write_text("ready\n")
         await stop.wait()
-
-
-def _say_ready(path: Path | None) -> None:
-    if path is not None:
-        path.write_text("ready\n")
+    gc.unfreeze()

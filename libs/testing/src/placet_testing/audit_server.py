@@ -52,9 +52,10 @@ class AuditServer:
             tail_pulse=0.5,
         )
         async with AsyncExitStack() as stack:
-            endpoint, refusals = await stack.enter_async_context(service.assembled(settings))
-            stalled = dataclasses.replace(endpoint, servicer=_Stalling(endpoint.servicer, self._answering))
-            server = await start(settings.server(), [stalled], on_access_refused=refusals.record)
+            parts = await stack.enter_async_context(service.assembled(settings))
+            stalling = _Stalling(parts.endpoint.servicer, self._answering)
+            stalled = dataclasses.replace(parts.endpoint, servicer=stalling)
+            server = await start(settings.server(), [stalled], on_access_refused=parts.on_access_refused)
             stack.push_async_callback(server.stop, 0)
             self._port = server.port
             self._running = stack.pop_all()
@@ -74,7 +75,7 @@ class AuditServer:
         self._answering.set()
 
     async def events(self, tenant: str, approval_id: str = "") -> list[event_pb2.LogEntry]:
-        """What the tenant's log holds, of one request or of all."""
+        """Events in the tenant's log, of one request or of all."""
         request = audit_service_pb2.ListEventsRequest(
             filter=audit_service_pb2.EventFilter(approval_id=approval_id), page_size=1000
         )

@@ -20,7 +20,8 @@ import pytest
 from sqlalchemy import Connection, MetaData, create_engine, text
 from sqlalchemy.engine import make_url
 
-DIALECTS = ("sqlite", "postgresql")
+# A server is another process.
+DIALECTS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.integration))
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +99,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 def schema_differences(url: str, metadata: MetaData) -> list[Any]:  # Any: Alembic's own tuples
-    """How the tables at `url` differ from `metadata`, in Alembic's words; empty when nothing is missing."""
+    """Differences of the tables at `url` from `metadata`, as Alembic names them; empty if there are none."""
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 

@@ -28,7 +28,7 @@ class FakeModel:
 
     @property
     def base_url(self) -> str:
-        """What a client is told."""
+        """Answer to the client."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     def says(self, content: object, *, finish: str = "stop") -> None:

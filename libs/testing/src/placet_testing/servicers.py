@@ -1,4 +1,4 @@
-"""Servicers that a test plays in part."""
+"""Servicers of which a test writes only the RPCs that it is about."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 Servicer = TypeVar("Servicer", bound=type)
 
 
-def played(service: ServiceDescriptor) -> Callable[[Servicer], Servicer]:
-    """Decorates a class that answers some RPCs of a service: the others are there, and fail.
+def partial_servicer(service: ServiceDescriptor) -> Callable[[Servicer], Servicer]:
+    """Decorates a class that answers some RPCs of a service: the others are there, and fail the test.
 
     A server refuses a servicer that lacks an RPC; a test need not know those that it is not about.
     """
 
     def complete(servicer: Servicer) -> Servicer:
         for method in service.methods:
-            behaviour = getattr(servicer, method.name)
+            behaviour = getattr(servicer, method.name, None)
             if not (inspect.iscoroutinefunction(behaviour) or inspect.isasyncgenfunction(behaviour)):
                 setattr(servicer, method.name, _failing(method))
         return servicer
@@ -30,7 +30,7 @@ def played(service: ServiceDescriptor) -> Callable[[Servicer], Servicer]:
 # Any: nobody looks at what such an RPC is asked.
 def _failing(method: MethodDescriptor) -> Callable[..., Any]:
     async def answer(_self: object, _request: Any, _context: Any) -> Any:
-        raise NotImplementedError(f"no test plays {method.full_name}")
+        raise AssertionError(f"no test here answers {method.full_name}")
 
     async def stream(_self: object, _request: Any, _context: Any) -> AsyncIterator[Any]:
         yield await answer(_self, _request, _context)

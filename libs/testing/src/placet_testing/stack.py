@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 import signal
-import socket
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,36 +31,25 @@ from placet_rpc.client import channel
 from placet_rpc.errors import DeadlineExceeded, FailedPrecondition, PlacetError, Unavailable
 from placet_rpc.tokens.mint import MintingTokenSource
 from placet_temporal import TemporalSettings, connect
+from placet_testing.conditions import EVENTUALLY, SOON, until
+from placet_testing.ports import free_port_base
 from placet_testing.requests import decision_message, request_message
 
 T = TypeVar("T")
 
 CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
 AUDITOR = "auditor@example.com"
-# Bounds of waits: generous, because machines differ; nothing waits longer than it must.
-SOON = 30.0
-EVENTUALLY = 90.0
 ROLES = {AUDITOR: frozenset({"auditor", "operator"})}
 # What runs instead of a worker in a breakable stack.
-FAILING = {"worker-default": "placet_testing.failing_worker", "worker-ml": "placet_testing.halting_worker"}
+FAILING = {
+    "worker-default": "placet_testing.failpoint_worker",
+    "worker-ml": "placet_testing.failpoint_ml_worker",
+}
 PAYMENT = b"Please transfer 50,000 EUR to IBAN DE89 3704 0044 0532 0130 00 today"
 
 
-async def until(
-    ask: Callable[[], Awaitable[T | None]], what: str, within: float = SOON, *, pause: float = 0.02
-) -> T:
-    """Asks again until the answer is neither None nor False. Raises AssertionError after `within` seconds."""
-    deadline = time.monotonic() + within
-    while True:
-        answer = await ask()
-        if answer is not None and answer is not False:
-            return answer
-        assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        await asyncio.sleep(pause)
-
-
 async def answered(call: Awaitable[T]) -> T | None:
-    """What a call answers; None when that is not known, and the same call must be sent again."""
+    """The call's answer; None if it is unknown, and the same call must be sent again."""
     try:
         return await call
     except (Unavailable, DeadlineExceeded):
@@ -81,7 +67,7 @@ def a_request(
 
 @dataclass(frozen=True)
 class DecisionResult:
-    """What a decision came to: `refusal` is None when it took effect."""
+    """Result of a decision: `refusal` is None if it took effect."""
 
     refusal: PlacetError | None = None
 
@@ -243,12 +229,12 @@ class Stack:
         (self.failpoints / failpoint).write_text(f"{approval_id} {body}")
 
     def armed(self, failpoint: str) -> bool:
-        """Whether a failpoint has not fired yet."""
+        """True until the failpoint has fired."""
         return (self.failpoints / failpoint).exists()
 
     @property
     def failpoints(self) -> Path:
-        """Where failpoints and gates are."""
+        """Folder of failpoints and gates."""
         return failpoints_of(self.home)
 
     @contextmanager
@@ -275,21 +261,8 @@ class Stack:
 
 
 def failpoints_of(home: Home) -> Path:
-    """Where a test stack's failpoints and gates are."""
+    """Folder of a test stack's failpoints and gates."""
     return home.path / "failpoints"
-
-
-def free_port_base() -> int:
-    """A base such that all ports of a stack are free now."""
-    for base in range(20_000 + os.getpid() % 500 * 20, 32_000, 20):
-        if all(_is_free(base + offset) for offset in range(20)):
-            return base
-    raise AssertionError("no twenty ports in a row are free")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def breakable(home: Home, specs: Sequence[ProcessSpec]) -> list[ProcessSpec]:
@@ -300,7 +273,7 @@ def breakable(home: Home, specs: Sequence[ProcessSpec]) -> list[ProcessSpec]:
     for spec in specs:
         module = FAILING.get(spec.name)
         command = spec.command if module is None else (sys.executable, "-m", module)
-        gate = (sys.executable, "-m", "placet_testing.gate", str(folder / f"{spec.name}.shut"))
+        gate = (sys.executable, "-m", "placet_testing.start_gate", str(folder / f"{spec.name}.shut"))
         env = {**spec.env, "PLACET_FAILPOINTS": str(folder)}
         changed.append(dataclasses.replace(spec, command=(*gate, *command), env=env, start_limit=EVENTUALLY))
     return changed

@@ -1,14 +1,12 @@
-"""`python -m placet_approval`: ApprovalService as a process. Wiring only."""
+"""ApprovalService as a process: takes requests and decisions, and serves what became of them."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -33,30 +31,14 @@ from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import BadPolicy, load
 from placet_logtail import Consumers, LeaseStore
 from placet_rpc.client import channel
-from placet_rpc.refusals import OnAccessRefused, RefusalRecorder
-from placet_rpc.server import CannotListen, Endpoint, serve
-from placet_rpc.tasks import run_periodically
+from placet_rpc.refusals import RefusalRecorder
+from placet_rpc.server import Endpoint
+from placet_rpc.service import Service, run_service
+from placet_rpc.tasks import periodically
 from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed
 from placet_telemetry import setup
 from placet_temporal import TemporalSettings, connect
-
-_LOG = logging.getLogger("placet.approval")
-
-
-@dataclass(frozen=True)
-class Service:
-    """What a server needs to serve."""
-
-    endpoint: Endpoint
-    on_access_refused: OnAccessRefused
-
-
-async def run(settings: Settings) -> None:
-    """Serve until a signal; then the server stops first, and what it uses is closed after it."""
-    workflows = Workflows(await connect(TemporalSettings(), "approval", lazy=True))
-    async with assembled(settings, workflows) as service:
-        await serve(settings.server(), [service.endpoint], on_access_refused=service.on_access_refused)
 
 
 @asynccontextmanager
@@ -99,40 +81,32 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             servicer,
         )
         refusals = RefusalRecorder(log.append_for_tenant, per_minute=settings.refusals_per_minute)
-        looks = (
-            run_periodically(sweeper.sweep, settings.sweep_interval, "requests that were cut short wait on"),
-            run_periodically(reviver.look, settings.revive_interval, "requests that Temporal lost wait on"),
-        )
-        async with at_work(looks):
-            yield Service(endpoint, refusals.record)
+        sweep = periodically(sweeper.sweep, settings.sweep_interval, "requests that were cut short wait")
+        revive = periodically(reviver.look, settings.revive_interval, "requests that Temporal lost wait")
+        for look in (sweep, revive):
+            await stack.enter_async_context(look)
+        yield Service(endpoint, refusals.record)
 
 
 @asynccontextmanager
-async def at_work(looks: Iterable[Coroutine[object, object, None]]) -> AsyncIterator[None]:
-    """Those who look after requests, at work; if one fails in a way that it does not expect, the process
-    ends."""
-    async with asyncio.TaskGroup() as parts:
-        tasks = [parts.create_task(look) for look in looks]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+async def connected(settings: Settings) -> AsyncIterator[Service]:
+    """`assembled`, with Temporal."""
+    workflows = Workflows(await connect(TemporalSettings(), "approval", lazy=True))
+    async with assembled(settings, workflows) as service:
+        yield service
 
 
 def main() -> int:
-    """The exit status: 0 after a signal, 1 when it cannot run, and then the log says why."""
-    telemetry = setup("approval")
-    status = 0
-    try:
-        asyncio.run(run(Settings()))
-    except* (BadPolicy, CannotListen, DatabaseUnavailable, MigrationFailed, OSError, ValueError) as failures:
-        _LOG.error("ApprovalService cannot run: %s", "; ".join(str(one) for one in failures.exceptions))
-        _LOG.debug("where it failed", exc_info=failures)
-        status = 1
-    finally:
-        telemetry.shutdown()
-    return status
+    """The exit status; see `run_service`."""
+    return run_service(
+        "ApprovalService",
+        Settings,
+        connected,
+        telemetry=partial(setup, "approval"),
+        about=__doc__,
+        also=(TemporalSettings,),
+        explained=(BadPolicy, DatabaseUnavailable, MigrationFailed),
+    )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ RULES = _rules(event_pb2.Event.DESCRIPTOR)
 
 
 def check_writer(roles: Collection[str], kinds: Sequence[str], *, expected_next: int) -> None:
-    """Raise PermissionDenied NOT_THE_WRITER unless one who holds `roles` may append events of these kinds.
+    """Raises PermissionDenied NOT_THE_WRITER unless a caller with `roles` may append events of these kinds.
 
     `expected_next` is the number that the first of them would get; 0 for events of the tenant itself.
     """
@@ -64,7 +64,7 @@ def check_writer(roles: Collection[str], kinds: Sequence[str], *, expected_next:
         rule = RULES.get(kind)
         if rule is None:
             raise PermissionDenied(
-                f"Nobody may append an event {kind!r}.", reason="NOT_THE_WRITER", metadata={"event": kind}
+                f"No caller may append an event {kind!r}.", reason="NOT_THE_WRITER", metadata={"event": kind}
             )
         if rule.role not in roles or not _fits(rule.place, expected_next, position):
             raise PermissionDenied(
@@ -83,9 +83,9 @@ class _Reader(Protocol):
 
 
 def check_reader(caller: _Reader, approval_id: str, concerned: Collection[str], *, exists: bool) -> None:
-    """Raise NotFound UNKNOWN_APPROVAL unless the caller may have the receipt of a request.
+    """Raises NotFound UNKNOWN_APPROVAL unless the caller may have the receipt of a request.
 
-    `concerned`: those who asked for it or were asked, as far as the log still says so.
+    `concerned`: its requester and the people who were asked, unless erased.
     """
     if exists and (caller.sees_all or caller.subject in concerned):
         return
@@ -97,8 +97,8 @@ def check_reader(caller: _Reader, approval_id: str, concerned: Collection[str], 
 
 
 def check_erasable(approval_id: str, kinds: Collection[str]) -> None:
-    """Raise unless a request whose path has events of these kinds may be erased: NotFound UNKNOWN_APPROVAL
-    for one without any, FailedPrecondition NOT_CLOSED for one that is open."""
+    """Raises unless a request with events of these kinds may be erased: NotFound UNKNOWN_APPROVAL without
+    any event, FailedPrecondition NOT_CLOSED while it is open."""
     about = {"approval_id": approval_id}
     if not kinds:
         raise NotFound("The log knows no such request.", reason="UNKNOWN_APPROVAL", metadata=about)

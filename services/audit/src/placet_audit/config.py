@@ -8,16 +8,15 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from placet_audit.log_keys import LogKeys, NoLogKey, read_private_file
+from placet_audit.log_keys import LogKeys, NoLogKey
+from placet_rpc.files import read_private
 from placet_rpc.settings import ServiceSettings
-
-PREFIX = "PLACET_AUDIT_"
 
 
 class Settings(ServiceSettings):
     """Read once, at start. A variable is `PLACET_AUDIT_` and the field's name, unless the field says so."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix="PLACET_AUDIT_", frozen=True, populate_by_name=True)
 
     listen: str = "127.0.0.1:7401"
 
@@ -57,7 +56,7 @@ class Settings(ServiceSettings):
         read; it says where they were looked for."""
         given = self.log_key.get_secret_value()
         try:
-            return LogKeys.read(given or read_private_file(self.log_key_file), self.origin)
+            return LogKeys.read(given or read_private(self.log_key_file).decode(), self.origin)
         except FileNotFoundError as error:
             raise ValueError(_no_file(self.log_key_file)) from error
         except NoLogKey as error:

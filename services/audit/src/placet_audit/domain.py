@@ -1,4 +1,4 @@
-"""The rules of the log: where an append goes, what a page is. Pure: nothing here does I/O."""
+"""Rules of the log: the place of an append, the limits of answers. Pure."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ from typing import Protocol, TypeVar
 from placet_rpc.errors import FailedPrecondition, FieldViolation, InvalidArgument, OutOfRange
 
 TENANT_LEVEL = ""
-"""The approval id of events that belong to the tenant itself."""
+"""Approval id of events that belong to the tenant itself."""
 
 MAX_APPEND_BYTES = 1 << 20
-"""The most that one append's entries take as stored, so that its answer fits a gRPC message of 4 MiB."""
+"""Limit of the entries of one append as stored, so that the answer fits a gRPC message of 4 MiB."""
 
 MAX_PAGE_BYTES = 2 << 20
-"""The most that a page's entries take together, so that it fits a gRPC message of 4 MiB."""
+"""Limit of the entries of one page, so that it fits a gRPC message of 4 MiB."""
 
 MAX_RECEIPT_BYTES = 3 << 20
-"""The most that a receipt's entries take with their proofs, so that it fits a gRPC message of 4 MiB."""
+"""Limit of a receipt's entries with their proofs, so that it fits a gRPC message of 4 MiB."""
 
 ERASURE_CAUSE = "erase/"
-"""What the causes of erasures begin with, and no other's."""
+"""Prefix of the cause ids of erasures, and of no others."""
 
 MAX_ERASURES = 20
-"""The most erasures of one request."""
-
-_ERASURE = "erase/"
+"""Limit of the erasures of one request."""
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -34,7 +32,7 @@ MAX_PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """What opens one commitment: salt and value of the erasable field at `path` within the entry."""
+    """Opening of one commitment: salt and value of the erasable value at `path` within the entry."""
 
     path: str
     salt: bytes
@@ -43,7 +41,7 @@ class Disclosure:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event as it will be hashed, before it has a place. `number` is 0 for events of the tenant."""
+    """Sealed event that has no index yet. `number` is 0 for events of the tenant."""
 
     number: int
     cause_id: str
@@ -53,7 +51,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """One call's wish: these drafts, if the request's next number is still `expected_next`.
+    """Request to append these drafts, if the next number of the approval is still `expected_next`.
 
     `expected_next` is 0, and compared with nothing, exactly when `approval_id` is TENANT_LEVEL.
     """
@@ -66,7 +64,7 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A draft in its place: `index` counts the tenant's log from 0 without gaps."""
+    """Draft with its index in the tenant's log, from 0 without gaps."""
 
     tenant: str
     index: int
@@ -75,18 +73,17 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes that the entry takes in an answer, at most."""
-        disclosed = sum(
-            len(d.path) + len(d.salt) + len(d.value.encode()) for d in self.draft.disclosures
-        )  # the path stands for the tags and lengths around the value
+        """Upper bound of the entry's bytes in an answer."""
+        # The length of the path covers the tags and lengths around the value.
+        disclosed = sum(len(d.path) + len(d.salt) + len(d.value.encode()) for d in self.draft.disclosures)
         return len(self.draft.leaf) + disclosed + 16
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """How an append was judged: `new` goes into the log.
+    """Result of an append: the entries that are `new` in the log.
 
-    `complete` says that `new` is the whole answer; otherwise others (or the same call, earlier) hold
+    `complete`: `new` is the whole answer. Otherwise another append, or an earlier attempt of this one, holds
     some of its places, and the answer is what is stored there.
     """
 
@@ -96,10 +93,10 @@ class Placed:
 
 @dataclass(slots=True)
 class Heads:
-    """The ends of the logs that a batch touches, read in the batch's transaction.
+    """Heads of the logs that a batch appends to, read in its transaction.
 
-    `sizes` by tenant, `next_numbers` by tenant and request (absent: 1), and those `causes` (tenant and
-    cause id) of the batch's tenant-level drafts that are stored already.
+    `sizes` by tenant, `next_numbers` by tenant and request (absent: 1), and those `causes` (tenant and cause
+    id) of the batch's drafts of the tenant itself that are stored already.
     """
 
     sizes: dict[str, int]
@@ -107,7 +104,7 @@ class Heads:
     causes: set[tuple[str, str]] = field(default_factory=set)
 
     def place(self, append: Append) -> Placed:
-        """Compare, and give the drafts their places if they may have them; the heads move on.
+        """Compares, assigns indexes to the drafts that are appended, and advances the heads.
 
         Raises FailedPrecondition GAP if the append would leave a gap in the request's numbers.
         """
@@ -145,26 +142,26 @@ class Heads:
 
 
 def place_all(heads: Heads, batch: Iterable[Append]) -> list[Placed | FailedPrecondition]:
-    """Judge each append of a batch, in order. One that is refused takes no place and harms no other."""
-    judged: list[Placed | FailedPrecondition] = []
+    """Places each append of a batch, in order. A refused one takes no index and affects no other."""
+    results: list[Placed | FailedPrecondition] = []
     for append in batch:
         try:
-            judged.append(heads.place(append))
+            results.append(heads.place(append))
         except FailedPrecondition as refusal:
-            judged.append(refusal)
-    return judged
+            results.append(refusal)
+    return results
 
 
 def erasure_causes(approval_id: str) -> list[str]:
-    """The causes of the events that say that a request's values were erased, in their order.
+    """Returns the cause ids of a request's erasures, in their order.
 
-    An erasure erases all that is there; what comes later (a refused command's words) may need another one.
+    An erasure deletes all values that exist. Later ones, of a refused command, may need another erasure.
     """
-    return [f"{_ERASURE}{approval_id}/{number}" for number in range(1, MAX_ERASURES + 1)]
+    return [f"{ERASURE_CAUSE}{approval_id}/{number}" for number in range(1, MAX_ERASURES + 1)]
 
 
 def check_append(append: Append) -> None:
-    """Raise InvalidArgument if an append could not be stored, or not be answered in one message."""
+    """Raises InvalidArgument for an append that cannot be stored, or whose answer would be too large."""
     violations = [
         FieldViolation(f"events[{position}].cause_id", "must not contain the character NUL")
         for position, draft in enumerate(append.drafts)
@@ -185,7 +182,7 @@ def check_append(append: Append) -> None:
 
 
 def check_reach(from_index: int, size: int) -> None:
-    """Raise OutOfRange BEYOND_END if a log of `size` entries does not reach as far as `from_index`."""
+    """Raises OutOfRange BEYOND_END if `from_index` lies beyond the end of a log of `size` entries."""
     if from_index > size:
         raise OutOfRange(
             f"The log holds {size} entries; it does not reach index {from_index}.",
@@ -195,7 +192,7 @@ def check_reach(from_index: int, size: int) -> None:
 
 
 class Sized(Protocol):
-    """What takes room in an answer."""
+    """Part of an answer, with its size."""
 
     @property
     def size(self) -> int:
@@ -206,12 +203,12 @@ Item = TypeVar("Item", bound=Sized)
 
 
 def total_size(items: Iterable[Sized]) -> int:
-    """Bytes that the items take together."""
+    """Returns the bytes of all items."""
     return sum(item.size for item in items)
 
 
 def within_budget(items: Iterable[Item]) -> list[Item]:
-    """The first of the items, as many as fit MAX_PAGE_BYTES, but one at least if there is any."""
+    """Returns the first items, as many as fit MAX_PAGE_BYTES, and one at least if there is any."""
     page: list[Item] = []
     total = 0
     for item in items:
@@ -231,6 +228,6 @@ class Page:
 
 
 def cut_page(found: Sequence[Entry], limit: int) -> Page:
-    """The page that `found` begins with: at most `limit` entries, as many as fit one message."""
+    """Returns the first page of `found`: at most `limit` entries, as many as fit one message."""
     entries = within_budget(found[:limit])
     return Page(entries, more=len(entries) < len(found))

@@ -1,11 +1,10 @@
-"""The log's keys: who signs its checkpoints now, and who did before."""
+"""Keys of the logs: private ones that sign checkpoints, and public ones that signed earlier."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -23,22 +22,22 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
 class NoLogKey(ValueError):
-    """What was given as the log's keys is none."""
+    """The text holds no key that can sign a log."""
 
 
 @dataclass(frozen=True)
 class LogKeys:
     """Keys of all tenants' logs, newest first.
 
-    Those with a private half sign: one key, or two while one takes over from the other, so that who knows
-    the old one can follow. Those with a public half only signed once, and their checkpoints stay valid.
-    `origin`: the logs' name, to which each tenant's is added.
+    Each private key signs: one, or two during a key rotation, so that verifiers who know the old one accept
+    the new one. Keys with a public half only do not sign; their checkpoints stay valid. `origin`: the name of
+    the logs, to which the tenant is added.
     """
 
     origin: str
     private: Sequence[Ed25519PrivateKey] = field(repr=False)
     public: Sequence[bytes]
-    # Each tenant's last checkpoint that was signed here, which need not be verified.
+    # Last checkpoint of each tenant that this process signed: its signature need not be verified.
     _own: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -60,22 +59,22 @@ class LogKeys:
         return cls(origin, private, public)
 
     def origin_of(self, tenant: str) -> str:
-        """What a tenant's checkpoints begin with, and what its keys are called."""
+        """Returns the origin of a tenant's checkpoints, which is also the name of its keys."""
         return f"{self.origin}/{tenant}"
 
     def of(self, tenant: str) -> list[VerifierKey]:
-        """The public keys of a tenant's log, newest first."""
+        """Returns the public keys of a tenant's log, newest first."""
         return [VerifierKey(self.origin_of(tenant), LOG_SIGNATURE, public) for public in self.public]
 
     def sign(self, tenant: str, size: int, root: bytes) -> str:
-        """The signed checkpoint of a tenant's log."""
+        """Signs a checkpoint of a tenant's log."""
         text = Checkpoint(self.origin_of(tenant), size, root).text
         lines = "".join(signed(text, key, self.origin_of(tenant)) for key in self.private)
         self._own[tenant] = note = f"{text}\n{lines}"
         return note
 
     def verified(self, tenant: str, note: str) -> Checkpoint:
-        """The checkpoint in a note, if one of the keys signed it for this tenant. Raises NotProven."""
+        """Returns the checkpoint in a note. Raises NotProven unless a key signed it for this tenant."""
         parsed = Note.parse(note)
         if note != self._own.get(tenant):
             parsed.verified(self.of(tenant))
@@ -83,13 +82,6 @@ class LogKeys:
         if checkpoint.origin != self.origin_of(tenant):
             raise NotProven(f"this is a checkpoint of {checkpoint.origin}")
         return checkpoint
-
-
-def read_private_file(path: Path) -> str:
-    """A file's text. Raises OSError, and ValueError if others may read it."""
-    if path.stat().st_mode & 0o077:
-        raise ValueError(f"{path} can be read by others; make it private with: chmod 600 {path}")
-    return path.read_text()
 
 
 def _key(block: str) -> Ed25519PrivateKey | Ed25519PublicKey:

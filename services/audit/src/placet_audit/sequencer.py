@@ -1,4 +1,4 @@
-"""Group commit: one coroutine makes all waiting appends durable, with one transaction for all of them."""
+"""Group commit: one transaction makes all waiting appends durable."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _tracer = trace.get_tracer("placet_audit")
 
 
 class Log(Protocol):
-    """Where batches go; `placet_audit.store.Store` in earnest."""
+    """Storage of batches; `placet_audit.store.Store` in production."""
 
     async def append(self, batch: Sequence[Append]) -> list[Placed | FailedPrecondition]:
-        """Judge and store a batch in one transaction; what is returned is durable."""
+        """Places and stores a batch in one transaction; the result is durable."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A caller's append. The future is cancelled when the caller goes away, which harms nobody else."""
+    """Append of one caller. Its future is cancelled with the caller, without effect on other callers."""
 
     append: Append
     done: asyncio.Future[Placed]
@@ -43,10 +43,10 @@ class _Waiting:
 
 
 class Sequencer:
-    """Appends in batches. While one batch is being made durable, the next one gathers.
+    """Appends in batches. While one batch is committed, the next one is collected.
 
-    `publish` is told each batch's entries once they are durable, and must not raise. `queue_limit` bounds
-    the appends that wait, `batch_limit` those in one transaction.
+    `publish` gets the entries of each batch once they are durable, and must not raise. `queue_limit` bounds
+    the waiting appends, `batch_limit` those in one transaction.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Sequencer:
         self._closed = False
 
     async def append(self, append: Append) -> Placed:
-        """Have an append judged and stored; returns once that is durable.
+        """Places and stores an append; returns once it is durable.
 
-        Raises FailedPrecondition GAP; ResourceExhausted when too many wait already; Unavailable when the
-        database cannot be written or the service is stopping. After Unavailable, or when cancelled, the
-        append may have happened: sending the same again tells.
+        Raises FailedPrecondition GAP; ResourceExhausted when too many appends wait; Unavailable when the
+        database cannot be written or the service is stopping. After Unavailable, or a cancellation, the
+        append may have been stored: a retry of the same append tells.
         """
         if self._closed:
             raise Unavailable("The log is shutting down; send the same again.")
@@ -75,23 +75,23 @@ class Sequencer:
         return await waiting.done
 
     async def run(self) -> None:
-        """Commit batch after batch until `close`, and then what still waits."""
+        """Commits batches until `close`, and then what still waits."""
         while batch := await self._next_batch():
             await self._settle(batch)
 
     def close(self) -> None:
-        """Take no more appends; `run` returns once those that wait are settled. Safe to call twice."""
+        """Refuses further appends; `run` returns once the waiting ones are settled. Safe to call twice."""
         if not self._closed:
             self._closed = True
             self._queue.put_nowait(None)
 
     async def _next_batch(self) -> list[_Waiting]:
-        """All that wait, at least one, at most the limit; empty only at the end."""
+        """Returns the waiting appends, from one to the limit; none after `close`."""
         batch: list[_Waiting] = []
         while len(batch) < self._batch_limit and not (batch and self._queue.empty()):
             waiting = await self._queue.get()
             if waiting is None:
-                self._queue.put_nowait(None)  # the end stays at the end
+                self._queue.put_nowait(None)  # Keeps the end mark last.
                 break
             if not waiting.done.cancelled():
                 batch.append(waiting)
@@ -100,26 +100,26 @@ class Sequencer:
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         try:
             with _commit_span(batch):
-                judged = await self._log.append([waiting.append for waiting in batch])
+                placed = await self._log.append([waiting.append for waiting in batch])
         except DatabaseUnavailable as error:
             _fail(batch, error)
-        except Exception as error:  # noqa: BLE001  # whatever a batch fails of, only the bad item may fail
+        except Exception as error:  # noqa: BLE001  # a bad append fails alone, not its batch
             if len(batch) == 1:
                 batch[0].resolve(error)
                 return
             for waiting in batch:
                 await self._settle([waiting])
         else:
-            for waiting, outcome in zip(batch, judged, strict=True):
+            for waiting, outcome in zip(batch, placed, strict=True):
                 waiting.resolve(outcome)
-            self._publish([entry for placed in judged if isinstance(placed, Placed) for entry in placed.new])
+            self._publish([entry for one in placed if isinstance(one, Placed) for entry in one.new])
 
 
 @contextmanager
 def _commit_span(batch: Sequence[_Waiting]) -> Iterator[None]:
-    """One transaction's span, below the first caller's; the other callers' spans and it link to each other.
+    """Opens the span of one transaction: a child of the first caller's span, linked with the others'.
 
-    It is not made the current one, so that the database below adds no second span of the same length.
+    It is not made the current span, so that the database adds no second span of the same length.
     """
     first, *others = batch
     span = _tracer.start_span(

@@ -1,4 +1,4 @@
-"""pb2 <-> domain: what a call asks, who asks it, and how the answer reads."""
+"""RPCs of AuditService: pb2 <-> domain."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.AppendEventsRequest,
         context: object,
     ) -> audit_service_pb2.AppendEventsResponse:
-        """Compare and append. Events of the tenant: appended is true if any of them was new."""
+        """Compares and appends. For events of the tenant, `appended` is true if any of them was new."""
         caller = identity.current()
         kinds = [event.WhichOneof("body") or "" for event in request.events]
         check_writer(caller.roles, kinds, expected_next=request.expected_next)
@@ -73,7 +73,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.ListEventsRequest,
         context: object,
     ) -> audit_service_pb2.ListEventsResponse:
-        """A page. It ends early when its entries are large; then too the token leads on."""
+        """Lists a page. It may be shorter than asked when its entries are large."""
         tenant, approval_id = identity.current().tenant, request.filter.approval_id
         from_index = request.filter.from_log_index
         listing = Listing(_LIST_EVENTS, tenant, approval_id=approval_id, from_index=from_index)
@@ -97,7 +97,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.TailEventsRequest,
         context: object,
     ) -> AsyncIterator[audit_service_pb2.TailEventsResponse]:
-        """History, then the live log, until the caller goes away."""
+        """Streams history, then the live log, until the caller cancels."""
         tenant = identity.current().tenant
         async with aclosing(self._stream.follow(tenant, request.from_log_index)) as batches:
             async for batch in batches:
@@ -108,7 +108,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.GetCheckpointRequest,
         context: object,
     ) -> audit_service_pb2.GetCheckpointResponse:
-        """The newest checkpoint, and the keys."""
+        """Returns the newest checkpoint, and the keys."""
         tenant = identity.current().tenant
         note, size = await self._proofs.checkpoint(tenant)
         return audit_service_pb2.GetCheckpointResponse(checkpoint=note, size=size, keys=self._vkeys(tenant))
@@ -118,7 +118,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.GetInclusionProofRequest,
         context: object,
     ) -> audit_service_pb2.GetInclusionProofResponse:
-        """That an entry is in the log."""
+        """Proves that an entry is in the log."""
         proof = await self._proofs.inclusion(identity.current().tenant, request.log_index, request.size)
         return audit_service_pb2.GetInclusionProofResponse(
             leaf_hash=proof.leaf_hash,
@@ -132,7 +132,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.GetConsistencyProofRequest,
         context: object,
     ) -> audit_service_pb2.GetConsistencyProofResponse:
-        """That the log only grew."""
+        """Proves that the log only grew."""
         proof = await self._proofs.consistency(
             identity.current().tenant, request.first_size, request.second_size
         )
@@ -147,8 +147,8 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.GetReceiptRequest,
         context: object,
     ) -> audit_service_pb2.GetReceiptResponse:
-        """A request's path with its proofs, for whom it concerns."""
-        caller, approval_id = identity.current(), request.approval_id.lower()
+        """Returns a request's path with its proofs, to callers whom it concerns."""
+        caller, approval_id = identity.current(), request.approval_id
 
         def check(path: Sequence[Entry]) -> None:
             check_reader(caller, approval_id, _concerned(_events(path)), exists=bool(path))
@@ -176,7 +176,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.ExportEventsRequest,
         context: object,
     ) -> AsyncIterator[audit_service_pb2.ExportEventsResponse]:
-        """All entries up to the newest checkpoint."""
+        """Streams all entries up to the newest checkpoint."""
         tenant, following = identity.current().tenant, request.from_log_index
         note, size = await self._proofs.checkpoint(tenant)
         check_reach(following, size)
@@ -199,7 +199,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             )
             following = some.entries[-1].index + 1
         if await self._proofs.erased_since(tenant, size):
-            # What explains the values that were gone by then lies beyond the checkpoint.
+            # The erasure's entry, which explains missing values, lies beyond the checkpoint.
             raise Unavailable("Values were erased meanwhile; export again.")
 
     async def EraseEvents(
@@ -207,8 +207,8 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.EraseEventsRequest,
         context: object,
     ) -> audit_service_pb2.EraseEventsResponse:
-        """Erases, and says so in the log."""
-        tenant, approval_id = identity.current().tenant, request.approval_id.lower()
+        """Erases, and appends the event that says so."""
+        tenant, approval_id = identity.current().tenant, request.approval_id
 
         def check(path: Sequence[Entry]) -> None:
             check_erasable(approval_id, [event.WhichOneof("body") or "" for event in _events(path)])
@@ -243,7 +243,7 @@ def _events(path: Iterable[Entry]) -> list[event_pb2.Event]:
 
 
 def _concerned(path: Iterable[event_pb2.Event]) -> set[str]:
-    """Who asked for a request, and who was asked."""
+    """Returns the requester and the people who were asked."""
     names = set[str]()
     for event in path:
         if event.HasField("received"):
@@ -260,7 +260,7 @@ def _disclosures(entry: Entry) -> list[proof_pb2.Disclosure]:
 
 
 def to_append(tenant: str, request: audit_service_pb2.AppendEventsRequest) -> Append:
-    """The append that a call asks for, sealed. Raises InvalidArgument as `seal` does."""
+    """Returns the append of a call, sealed. Raises InvalidArgument as `seal` does."""
     drafts = []
     for position, event in enumerate(request.events):
         number = request.expected_next + position if request.approval_id else 0

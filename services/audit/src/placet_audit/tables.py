@@ -1,4 +1,4 @@
-"""The tables. Three of the four only grow."""
+"""Tables of the log. All but `disclosure` are append-only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ entry = sa.Table(
 )
 """Append-only: triggers refuse UPDATE, DELETE, TRUNCATE and SQLite's REPLACE."""
 
-# The literal '' (not a parameter) lets both databases see that these queries fit the partial indexes.
+# A literal and not a parameter, so that both databases use the partial indexes.
 OF_A_REQUEST = entry.c.approval_id != sa.literal_column("''")
 OF_THE_TENANT = entry.c.approval_id == sa.literal_column("''")
 
@@ -47,18 +47,18 @@ disclosure = sa.Table(
     sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("path", sa.Text, primary_key=True),
     sa.Column("salt", sa.LargeBinary, nullable=False),
-    # Bytes, because PostgreSQL's text cannot hold every string that a person can send.
+    # Bytes, because PostgreSQL's text cannot hold the character NUL.
     sa.Column("value", sa.LargeBinary, nullable=False),
     sa.ForeignKeyConstraint(["tenant", "index"], [entry.c.tenant, entry.c.index]),
 )
-"""What opens an entry's commitments, a row per field: erasing a field deletes its row, and only that."""
+"""Salts and values of erasable fields, a row for each: an erasure deletes the rows, and nothing else."""
 
 tree = sa.Table(
     "tree",
     metadata,
     sa.Column("tenant", sa.Text, primary_key=True),
     sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
-    # The roots of the perfect subtrees that this entry completes, 32 bytes each: its leaf's hash first.
+    # Roots of the perfect subtrees that this entry completes, 32 bytes each: its leaf's hash first.
     sa.Column("roots", sa.LargeBinary, nullable=False),
     sa.ForeignKeyConstraint(["tenant", "index"], ["entry.tenant", "entry.index"]),
 )
@@ -71,4 +71,4 @@ checkpoint = sa.Table(
     sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("note", sa.Text, nullable=False),
 )
-"""Every checkpoint that was signed: one for each commit. Append-only."""
+"""Signed checkpoints, one for each commit. Append-only."""

@@ -1,14 +1,13 @@
-"""`python -m placet_decision`: DecisionService as a process. Wiring only."""
+"""DecisionService as a process: assesses risks and decides, with a model or by rules."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from placet.approval.v1 import approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2_grpc
@@ -21,21 +20,15 @@ from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
 from placet_rpc.client import channel
-from placet_rpc.refusals import OnAccessRefused, RefusalRecorder, appending_to
-from placet_rpc.server import CannotListen, Endpoint, serve
+from placet_rpc.refusals import RefusalRecorder, appending_to
+from placet_rpc.server import Endpoint
+from placet_rpc.service import Service, run_service
+from placet_rpc.tasks import periodically
 from placet_rpc.tokens.sources import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed, purge_periodically
-from placet_telemetry import log, setup
+from placet_storage import PURGE_SECONDS, Database, DatabaseUnavailable, MigrationFailed, purge_expired
+from placet_telemetry import setup
 
-_LOG = log(__name__)
-
-
-@dataclass(frozen=True)
-class Service:
-    """The parameters of the server."""
-
-    endpoint: Endpoint
-    on_access_refused: OnAccessRefused
+_LOG = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -44,11 +37,12 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         provider = provider_of(settings)
         stack.push_async_callback(provider.close)
-        _LOG.info("provider", provider=provider.name)
+        _LOG.info("risks and decisions come from provider %s", provider.name)
         database = await Database.open(settings.database_url, migrations="placet_decision")
         stack.push_async_callback(database.close)
         store = Store(database)
-        await stack.enter_async_context(purge_periodically(store.purge, timedelta(days=settings.keep_days)))
+        purge = partial(purge_expired, store.purge, timedelta(days=settings.keep_days))
+        await stack.enter_async_context(periodically(purge, PURGE_SECONDS, "deleting old rows waits on"))
         tokens = FileTokenSource(settings.token_file)
         approval, audit = [
             await stack.enter_async_context(channel(address, tokens, tls=settings.tls()))
@@ -63,12 +57,6 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             DecisionServicer(IdempotentAnswers(store), approvals, provider),
         )
         yield Service(endpoint, refusals.record)
-
-
-async def run(settings: Settings) -> None:
-    """Serves until a signal; the server stops first."""
-    async with assembled(settings) as service:
-        await serve(settings.server(), [service.endpoint], on_access_refused=service.on_access_refused)
 
 
 def provider_of(settings: Settings) -> Provider:
@@ -97,20 +85,15 @@ def api_key_of(settings: Settings) -> Callable[[], str]:
 
 
 def main() -> int:
-    """Returns the exit status: 0 after a signal, 1 if it cannot run; then the log says why."""
-    telemetry = setup("decision")
-    # They log every request; spans and placet_rpc's log record them already.
-    for name in ("httpx2", "httpcore2", "openai"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        asyncio.run(run(Settings()))
-    except (CannotListen, DatabaseUnavailable, MigrationFailed, OSError, ValueError) as error:
-        _LOG.error(f"DecisionService cannot run: {error}")  # expected kinds: no stack trace
-        return 1
-    else:
-        return 0
-    finally:
-        telemetry.shutdown()
+    """The exit status; see `run_service`."""
+    return run_service(
+        "DecisionService",
+        Settings,
+        assembled,
+        telemetry=partial(setup, "decision"),
+        about=__doc__,
+        explained=(DatabaseUnavailable, MigrationFailed),
+    )
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from placet_rpc.files import is_private
-from placet_telemetry import log
 
-_LOG = log(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 class ApiKeyFile:
@@ -18,14 +18,14 @@ class ApiKeyFile:
         self._path = path
         self._key = self._read()
         if not is_private(path):
-            _LOG.warning("other users may read the API key; run chmod 600 on its file", file=str(path))
+            _LOG.warning("%s can be read by others; make it private with: chmod 600 %s", path, path)
 
     def __call__(self) -> str:
         """The key in the file, or the last valid one."""
         try:
             self._key = self._read()
         except (OSError, ValueError) as error:
-            _LOG.warning("using the API key that was read before", error=str(error))
+            _LOG.warning("using the API key that was read before: %s", error)
         return self._key
 
     def _read(self) -> str:

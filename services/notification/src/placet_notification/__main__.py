@@ -1,11 +1,10 @@
-"""`python -m placet_notification`: NotificationService as a process. Wiring only."""
+"""NotificationService as a process: tells people what they are asked and what was decided."""
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from placet.approval.v1 import approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2_grpc
@@ -20,21 +19,13 @@ from placet_notification.servicer import NotificationServicer
 from placet_notification.smtp import EmailChannel
 from placet_notification.store import Store
 from placet_rpc.client import channel
-from placet_rpc.refusals import OnAccessRefused, RefusalRecorder, appending_to
-from placet_rpc.server import CannotListen, Endpoint, serve
+from placet_rpc.refusals import RefusalRecorder, appending_to
+from placet_rpc.server import Endpoint
+from placet_rpc.service import Service, run_service
+from placet_rpc.tasks import periodically
 from placet_rpc.tokens.sources import FileTokenSource
-from placet_storage import Database, DatabaseUnavailable, MigrationFailed, purge_periodically
-from placet_telemetry import log, setup
-
-_LOG = log(__name__)
-
-
-@dataclass(frozen=True)
-class Service:
-    """The parameters of the server."""
-
-    endpoint: Endpoint
-    on_access_refused: OnAccessRefused
+from placet_storage import PURGE_SECONDS, Database, DatabaseUnavailable, MigrationFailed, purge_expired
+from placet_telemetry import setup
 
 
 @asynccontextmanager
@@ -49,7 +40,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             for address in (settings.approval_address, settings.audit_address)
         ]
         store = Store(database)
-        await stack.enter_async_context(purge_periodically(store.purge, timedelta(days=settings.keep_days)))
+        purge = partial(purge_expired, store.purge, timedelta(days=settings.keep_days))
+        await stack.enter_async_context(periodically(purge, PURGE_SECONDS, "deleting old rows waits on"))
         stream = LiveStream(store, sign_of_life=settings.sign_of_life, poll=settings.stream_poll)
         await stack.enter_async_context(stream)
         email = EmailChannel(
@@ -79,24 +71,16 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         yield Service(endpoint, refusals.record)
 
 
-async def run(settings: Settings) -> None:
-    """Serves until a signal; the server stops first."""
-    async with assembled(settings) as service:
-        await serve(settings.server(), [service.endpoint], on_access_refused=service.on_access_refused)
-
-
 def main() -> int:
-    """Returns the exit status: 0 after a signal, 1 if it cannot run; then the log says why."""
-    telemetry = setup("notification")
-    try:
-        asyncio.run(run(Settings()))
-    except (CannotListen, DatabaseUnavailable, MigrationFailed, OSError, ValueError) as error:
-        _LOG.error(f"NotificationService cannot run: {error}")
-        return 1
-    else:
-        return 0
-    finally:
-        telemetry.shutdown()
+    """The exit status; see `run_service`."""
+    return run_service(
+        "NotificationService",
+        Settings,
+        assembled,
+        telemetry=partial(setup, "notification"),
+        about=__doc__,
+        explained=(DatabaseUnavailable, MigrationFailed),
+    )
 
 
 if __name__ == "__main__":

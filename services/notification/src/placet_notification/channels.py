@@ -1,13 +1,13 @@
 """Delivery channels: their contract, and the one that needs no address, the log."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
 from placet_notification.domain import Content, Notification
-from placet_telemetry import log
 from placet_text import one_line
 
-_LOG = log(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 FetchContent: TypeAlias = Callable[[], Awaitable[Content | None]]
@@ -51,11 +51,13 @@ class LogChannel:
         """Writes the line; never fails."""
         payload = notification.payload
         _LOG.info(
-            "notification",
-            tenant=tenant,
-            notification_id=notification.id,
-            kind=payload.kind.value,
-            recipient=one_line(payload.recipient),
-            approval_id=payload.approval_id,
-            state=payload.state,
+            "notification for %s",
+            one_line(payload.recipient),
+            extra={
+                "tenant": tenant,
+                "notification_id": notification.id,
+                "kind": payload.kind.value,
+                "approval_id": payload.approval_id,
+                "state": payload.state,
+            },
         )

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
-from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -76,7 +75,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
         context: object,
     ) -> service_pb.GetDeliveryResponse:
         """One delivery of the caller's tenant."""
-        delivery = await self._store.get(identity.current().tenant, str(UUID(request.notification_id)))
+        delivery = await self._store.get(identity.current().tenant, request.notification_id)
         return service_pb.GetDeliveryResponse(delivery=_delivery(delivery))
 
     async def ListDeliveries(
@@ -86,7 +85,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
     ) -> service_pb.ListDeliveriesResponse:
         """A page, newest first; one more row than asked for tells whether there is another."""
         tenant = identity.current().tenant
-        approval_id = str(UUID(request.filter.approval_id)) if request.filter.approval_id else ""
+        approval_id = request.filter.approval_id
         before = None
         listing = Listing(_LIST_DELIVERIES, tenant, approval_id=approval_id)
         if request.page_token:

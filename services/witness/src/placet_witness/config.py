@@ -12,13 +12,11 @@ from placet_rpc.settings import CallerSettings
 from placet_witness.domain import Trust
 from placet_witness.keys import log_keys
 
-PREFIX = "PLACET_WITNESS_"
-
 
 class Settings(CallerSettings):
     """Read once, at start. A variable is `PLACET_WITNESS_` and the field's name, or the field says."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, validate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix="PLACET_WITNESS_", frozen=True, validate_by_name=True)
 
     audit_address: str = Field(default="127.0.0.1:7401", validation_alias="PLACET_AUDIT_ADDRESS")
     """host:port of AuditService, whose log is watched."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from placet_proof import COSIGNATURE, LOG_SIGNATURE, NotProven, VerifierKey
 from placet_proof.signer import cosigned, verifier_key
+from placet_rpc.files import read_private
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,7 @@ class Signer:
         """Reads an Ed25519 key in PEM (PKCS #8). Raises OSError, or ValueError if there is no file, it holds
         no such key, others may read it, or the name cannot name a key."""
         try:
-            with path.open("rb") as file:
-                if os.fstat(file.fileno()).st_mode & 0o077:
-                    raise ValueError(f"{path} can be read by others; make it private with: chmod 600 {path}")
-                pem = file.read()
+            pem = read_private(path)
         except FileNotFoundError as error:
             raise ValueError(_no_file(path)) from error
         try:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from placet_proof import Checkpoint, Note, NotProven, VerifierKey
+from placet_rpc.files import write_atomically
 from placet_witness.domain import Alarm, Kind, Signed
 from placet_witness.keys import as_lines, log_keys
 from placet_witness.status import FILE, Status, read_status
@@ -118,26 +118,11 @@ class Folder:
 
     def _write(self, name: str, text: str, *, durable: bool = True) -> None:
         """Replaces a file in one step, unless it holds the text already."""
-        path, temporary = self._path / name, self._path / f".{name}.new"
+        path = self._path / name
         if durable and path.exists() and path.read_text() == text:
             return
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-        if durable:
-            _sync_folder(self._path)
+        write_atomically(path, text, mode=0o644, durable=durable)
 
 
 def _named(origin: str, kind: str) -> str:
     return f"{origin.replace('/', '_')}.{kind}"
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,7 @@ interval, and one failed look raises no alarm. A timer, which each good look res
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from placet_proof import Checkpoint
-from placet_telemetry import log, untraced
+from placet_telemetry import untraced
 from placet_witness.domain import (
     Alarm,
     Answer,
@@ -32,7 +33,7 @@ from placet_witness.keys import Signer
 from placet_witness.status import Status
 from placet_witness.store import Folder
 
-_LOG = log(__name__)
+_LOG = logging.getLogger(__name__)
 
 _LOOKS_IN_AN_INTERVAL = 3
 
@@ -184,14 +185,15 @@ class Witness:
         alarm = self._status.alarm
         if alarm is not None:
             since = alarm.since.isoformat(timespec="seconds")
-            _LOG.error(f"{alarm.kind} {what}: {alarm.why}", origin=self._status.origin, since=since)
+            fields = {"origin": self._status.origin, "since": since}
+            _LOG.error("%s %s: %s", alarm.kind, what, alarm.why, extra=fields)
 
     def _end_alarm(self) -> None:
         """Ends the current alarm, if any."""
         alarm = self._status.alarm
         if alarm is not None:
             self._status = replace(self._status, alarm=None)
-            _LOG.info(f"{alarm.kind} ends", origin=self._status.origin)
+            _LOG.info("%s ends", alarm.kind, extra={"origin": self._status.origin})
 
     @property
     def _is_final(self) -> bool:

@@ -14,9 +14,14 @@ class Settings(CallerSettings):
 
     model_config = SettingsConfigDict(env_prefix="PLACET_", frozen=True, extra="ignore")
 
-    # Host and port of the services that the activities call.
     audit_address: str = "127.0.0.1:7401"
+    """Host and port of AuditService."""
+
     decision_address: str = "127.0.0.1:7402"
+    """Host and port of DecisionService."""
+
     notification_address: str = "127.0.0.1:7403"
-    # The worker's own token, mode 0600; its issuer renews it.
+    """Host and port of NotificationService."""
+
     token_file: Path = Path(".placet/tokens/worker-default")
+    """The worker's own token, mode 0600; its issuer renews it."""

@@ -13,8 +13,8 @@ from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_domain.events import Body, Event
 from placet_mapping import from_proto
-from placet_temporal.beating import beating
 from placet_temporal.calls import one_call
+from placet_temporal.heartbeat import heartbeats
 from placet_worker_ml import auc
 from placet_worker_ml.tally import COUNTED, REMEMBERED, Tally
 from placet_workflows.evaluation import EvaluationInput, EvaluationProgress, EvaluationReport
@@ -46,7 +46,7 @@ class MlActivities:
         Reads the tenant's log to its present end, from the last heartbeat of the previous attempt on.
         """
         tally = Tally(step.policy, _previous_progress(), remembered=self._remembered)
-        async with beating(BEAT, tally.progress):
+        async with heartbeats(BEAT, tally.progress):
             while not tally.finished:
                 page = await self._page(step.tenant, from_index=tally.next_index)
                 if tally.log_size == 0:

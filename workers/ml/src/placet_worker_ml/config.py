@@ -14,7 +14,8 @@ class Settings(CallerSettings):
 
     model_config = SettingsConfigDict(env_prefix="PLACET_", frozen=True, extra="ignore")
 
-    # Host and port of the service that the activities call.
     audit_address: str = "127.0.0.1:7401"
-    # The worker's own token, mode 0600; its issuer renews it.
+    """Host and port of AuditService."""
+
     token_file: Path = Path(".placet/tokens/worker-ml")
+    """The worker's own token, mode 0600; its issuer renews it."""

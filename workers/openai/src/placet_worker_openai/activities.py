@@ -8,8 +8,8 @@ from temporalio import activity
 
 from placet.decision.v1.decision_service_pb2_grpc import DecisionServiceStub
 from placet_mapping.assessments import assess_request, assess_result, decide_request, decide_result
-from placet_temporal.beating import beating
 from placet_temporal.calls import one_call
+from placet_temporal.heartbeat import heartbeats
 from placet_workflows.activity_types import AssessInput, AssessResult, DecideInput, DecideResult
 from placet_workflows.names import Activity
 
@@ -26,13 +26,13 @@ class OpenAiActivities:
     @activity.defn(name=Activity.ASSESS_RISK)
     async def assess_risk(self, step: AssessInput) -> AssessResult:
         """DecisionService.AssessRisk, deep."""
-        async with beating(BEAT):
+        async with heartbeats(BEAT):
             with one_call(step.tenant) as timeout:
                 return assess_result(await self._decision.AssessRisk(assess_request(step), timeout=timeout))
 
     @activity.defn(name=Activity.DECIDE)
     async def decide(self, step: DecideInput) -> DecideResult:
         """DecisionService.Decide: the fallback."""
-        async with beating(BEAT):
+        async with heartbeats(BEAT):
             with one_call(step.tenant) as timeout:
                 return decide_result(await self._decision.Decide(decide_request(step), timeout=timeout))

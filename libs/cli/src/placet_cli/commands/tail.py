@@ -15,7 +15,8 @@ from placet_cli.event_rows import row
 from placet_cli.export_file import entry_json
 from placet_cli.screen import short
 from placet_cli.session import Session
-from placet_client.converging import TRANSIENT, pauses
+from placet_client.converging import pauses
+from placet_rpc.errors import PlacetError, ends_stream_only
 
 SHOWN_AT_FIRST = 20
 
@@ -80,9 +81,10 @@ async def _follow(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceSt
                     following = entry.index + 1
                 if printer.session.screen.unread:
                     return
-        except TRANSIENT:
+        except PlacetError as error:
+            if not ends_stream_only(error):
+                raise
             # It was there when the tail began, so it comes back.
-            pass
         await asyncio.sleep(next(waits))
 
 

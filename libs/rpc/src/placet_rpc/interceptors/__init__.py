@@ -1,4 +1,4 @@
-"""What every call to a Placet server passes through, outermost first: see `server_interceptors`.
+"""Interceptors of every call to a Placet server, outermost first: see `server_interceptors`.
 
 gRPC would walk a list of interceptors for every call. Here each one wraps a method's handler once, when
 the method is first called; `InterceptorChain` is the only one that gRPC sees.

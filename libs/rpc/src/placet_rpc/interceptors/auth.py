@@ -1,17 +1,23 @@
-"""Who is let in: within the bound, known by a token, in a role that the contract names."""
+"""Admission of calls: the server's bound, the caller's token, the roles that the contract names."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from placet_rpc import identity
 from placet_rpc.access import Method
 from placet_rpc.calls import Calls
 from placet_rpc.errors import RPC_DOMAIN, PermissionDenied, Unauthenticated
 from placet_rpc.identity import Principal
-from placet_rpc.interceptors.base import Context, Guard, Metadata, metadata_of
+from placet_rpc.interceptors.base import Context, Guard, Metadata, Stream, closing, metadata_of
 from placet_rpc.tokens.verify import Verifier
+
+_LOG = logging.getLogger("placet.rpc.auth")
 
 
 class Admission(Guard):
@@ -20,7 +26,7 @@ class Admission(Guard):
     name = "admission"
 
     def __init__(self, calls: Calls) -> None:
-        """`calls` knows the bound."""
+        """`calls` holds the bound."""
         self._calls = calls
 
     def check(self, method: Method, request: bytes, context: Context) -> None:
@@ -29,19 +35,28 @@ class Admission(Guard):
 
 
 class Authentication(Guard):
-    """Finds out who calls, from the bearer token in the metadata, and for which tenant."""
+    """Identifies the caller by the bearer token in the metadata, and the tenant of the call.
+
+    A stream ends with Unauthenticated when its token stops being valid: TOKEN_EXPIRED, TOKEN_REVOKED, or
+    TOKEN_INVALID after the key was withdrawn.
+    """
 
     name = "authentication"
 
     def __init__(self, verifier: Verifier) -> None:
-        """`verifier` judges tokens."""
+        """`verifier` verifies tokens."""
         self._verifier = verifier
 
     def check(self, method: Method, request: bytes, context: Context) -> None:
         """See Guard."""
         metadata = metadata_of(context)
-        principal = self._verifier.verify(_bearer_token(metadata))
-        # Before the tenant is judged, so that a refusal is recorded with who asked, in their own tenant.
+        try:
+            principal = self._verifier.verify(_bearer_token(metadata))
+        except Unauthenticated as error:
+            # For the operator alone: an answer that named the cause would help a forger.
+            _LOG.info("%s: token refused: %s", method.name, error.__cause__ or error)
+            raise
+        # Before the tenant is checked, so that a refusal is recorded with its caller, in their own tenant.
         identity.enter(principal)
         wanted = _single(metadata, identity.TENANT_METADATA)
         if principal.names_tenant:
@@ -51,20 +66,85 @@ class Authentication(Guard):
                 "the token is for another tenant", reason="OTHER_TENANT", domain=RPC_DOMAIN
             )
 
+    def stream(self, method: Method, inner: Stream) -> Stream:
+        """See Interceptor."""
+
+        async def call(request: Any, context: Context) -> AsyncGenerator[Any, None]:
+            self.check(method, request, context)
+            validity = _TokenValidity(self._verifier, _bearer_token(metadata_of(context)))
+            try:
+                async with closing(inner(request, context)) as answers:
+                    while True:
+                        try:
+                            answer = await validity.next(answers)
+                        except StopAsyncIteration:
+                            return
+                        yield answer
+            finally:
+                validity.close()
+
+        return call
+
 
 class Authorization(Guard):
-    """Lets in who holds one of the roles that the contract names for the method."""
+    """Admits callers that hold one of the roles that the contract names for the method."""
 
     name = "authorization"
 
     def check(self, method: Method, request: bytes, context: Context) -> None:
         """See Guard."""
         if method.roles.isdisjoint(identity.current().roles):
+            roles = ", ".join(sorted(method.roles))
             raise PermissionDenied(
-                f"{method.name} needs one of the roles: {', '.join(sorted(method.roles))}",
+                f"{method.name} needs one of the roles: {roles}",
                 reason="ROLE_REQUIRED",
+                metadata={"roles": roles},
                 domain=RPC_DOMAIN,
             )
+
+
+class _TokenValidity:
+    """Verifies a stream's token again and again, and ends the stream once the token is invalid."""
+
+    def __init__(self, verifier: Verifier, token: str) -> None:
+        """Begins to check `token`. Needs a running loop."""
+        self._verifier = verifier
+        self._token = token
+        self._loop = asyncio.get_running_loop()
+        self._refusal: Unauthenticated | None = None
+        self._timeout: asyncio.Timeout | None = None
+        self._timer: asyncio.Handle = self._loop.call_soon(self._verify)
+
+    async def next(self, answers: AsyncIterator[Any]) -> Any:
+        """The stream's next answer. Raises StopAsyncIteration, or Unauthenticated once the token is invalid.
+
+        Only the wait for an answer is cut short, not the sending of one: that would cancel gRPC's own write.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        try:
+            async with asyncio.timeout(None) as self._timeout:
+                return await anext(answers)
+        except TimeoutError:
+            if self._refusal is None:
+                raise
+            raise self._refusal from None
+        finally:
+            self._timeout = None
+
+    def close(self) -> None:
+        """Ends the checks."""
+        self._timer.cancel()
+
+    def _verify(self) -> None:
+        try:
+            due = self._verifier.valid_for(self._token)
+        except Unauthenticated as refusal:
+            self._refusal = refusal
+            if self._timeout is not None:
+                self._timeout.reschedule(self._loop.time())
+        else:
+            self._timer = self._loop.call_later(due, self._verify)
 
 
 def _single(metadata: Metadata, key: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What an interceptor is: two kinds that most are, and what they have in common."""
+"""Base classes of interceptors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import grpc.aio
 
 from placet_rpc.access import Method
 
-# Requests and answers are bytes in all interceptors but the innermost: who is not let in is not parsed.
+# Requests and answers are bytes in all interceptors but the innermost: a refused request is not parsed.
 # For gRPC's own services (health, reflection) they are messages; hence Any.
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Unary: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
@@ -105,5 +105,5 @@ def closing(answers: AsyncIterator[Any]) -> AbstractAsyncContextManager[AsyncIte
 
 
 def metadata_of(context: Context) -> Metadata:
-    """What came with the call, beside its request."""
+    """The call's metadata."""
     return cast(Metadata, context.invocation_metadata() or ())

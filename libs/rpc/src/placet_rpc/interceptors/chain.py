@@ -1,4 +1,4 @@
-"""How the interceptors come to stand around each method: folded once, rather than walked in each call."""
+"""The chain of interceptors, folded around each method once rather than walked in each call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller is told of an error, and what stays here."""
+"""Mapping of exceptions to statuses; what callers are not told goes into the log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ErrorMapping(Interceptor):
     name = "error_mapping"
 
     def __init__(self, calls: Calls, refusals: Refusals) -> None:
-        """`refusals` hears of every PermissionDenied."""
+        """`refusals` gets every PermissionDenied of a known caller."""
         self._calls = calls
         self._refusals = refusals
 
@@ -62,7 +62,7 @@ class ErrorMapping(Interceptor):
         return call
 
     def _ended_or(self, caught: Exception | asyncio.CancelledError) -> Exception:
-        """What to answer with. A cancellation that is not ours is the caller's or gRPC's: it goes on."""
+        """The error to answer with. A cancellation by the caller or gRPC is raised again."""
         if isinstance(caught, Exception):
             return caught
         if self._calls.ended_by_stop():
@@ -74,7 +74,7 @@ class ErrorMapping(Interceptor):
         if told is not error or isinstance(told, Internal):
             _log_hidden(method, told, error)
         if isinstance(told, DataLoss):
-            # Whoever runs the service must learn it too, however few callers there are.
+            # For the operator too, however few callers there are.
             _ERRORS.error("%s: %s", method.name, told.message, extra={"reason": told.reason})
         if isinstance(told, PermissionDenied):
             principal = identity.current_or_none()
@@ -85,7 +85,7 @@ class ErrorMapping(Interceptor):
 
 
 def _log_hidden(method: Method, told: PlacetError, error: Exception) -> None:
-    """Keeps what the caller is not told."""
+    """Logs what the caller is not told."""
     if isinstance(told, Internal):
         reference = told.metadata.get("reference", "")
         _ERRORS.error(

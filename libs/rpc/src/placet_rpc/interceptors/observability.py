@@ -1,4 +1,4 @@
-"""Those who watch a call from its first to its last moment: the count, the trace, the log."""
+"""Observability of calls: active calls, traces, request log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REQUESTS = logging.getLogger("placet.rpc.requests")
 
 
 class Tracking(Surrounding):
-    """Counts the call, so that a stop can wait for its end; notes its deadline for the calls it makes."""
+    """Counts the call, so that a stop can wait for its end; sets its deadline for the calls that it makes."""
 
     name = "tracking"
 
@@ -67,7 +67,7 @@ class Tracing(Surrounding):
 
 
 class RequestLog(Surrounding):
-    """One line a call: what, how it ended, how long it took, who asked. Never what was said."""
+    """One line a call: method, code, duration, caller. Never the content of request or answer."""
 
     name = "request_log"
 
@@ -116,7 +116,7 @@ _NO_CONTEXT = otel_context.Context()
 
 
 def _level(code: grpc.StatusCode) -> int:
-    """A caller that goes away is no fault of anybody; a refusal is news; a fault needs somebody."""
+    """DEBUG if the call ended well or its caller left, INFO for a refusal, WARNING for a server's fault."""
     if code in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
         return logging.DEBUG
     return logging.WARNING if code in tracing.SERVER_FAULTS else logging.INFO

@@ -7,9 +7,7 @@ from typing import Final
 
 ISSUER: Final = "placet-embedded"
 AUDIENCE: Final = "placet"
-# RFC 9864's name of EdDSA on curve Ed25519, which tokens are minted with.
+# RFC 9864's name of EdDSA on curve Ed25519. Tokens that call it EdDSA (RFC 8037) are accepted too.
 ALGORITHM: Final = "Ed25519"
-# Both names of that one algorithm. Nothing else is accepted, so that a token cannot choose how it is checked.
-ACCEPTED_ALGORITHMS: Final = (ALGORITHM, "EdDSA")
 # Difference of two machines' clocks up to which a fresh token is valid.
 CLOCK_SKEW_SECONDS: Final = 5

@@ -18,8 +18,8 @@ from joserfc.jwk import OKPKey
 
 from placet_rpc.files import read_private, write_atomically
 from placet_rpc.identity import checked_tenant
-from placet_rpc.tokens import ACCEPTED_ALGORITHMS, ALGORITHM, AUDIENCE, CLOCK_SKEW_SECONDS, ISSUER
-from placet_rpc.tokens.verify import key_set
+from placet_rpc.tokens import ALGORITHM, AUDIENCE, CLOCK_SKEW_SECONDS, ISSUER
+from placet_rpc.tokens.verify import decode, key_set
 
 PRIVATE_KEY_FILE: Final = "signing-key.json"
 JWKS_FILE: Final = "jwks.json"
@@ -117,7 +117,7 @@ def revoke(jwks: Path, token: str) -> None:
     """
     document = json.loads(jwks.read_text())
     try:
-        claims = jwt.decode(token, key_set(document), algorithms=[*ACCEPTED_ALGORITHMS]).claims
+        claims = decode(token, key_set(document))
     except JoseError as error:
         raise ValueError("the token was not signed by a key of this JWKS") from error
     now = time.time()

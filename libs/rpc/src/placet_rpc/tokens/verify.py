@@ -8,17 +8,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, JoseError
+from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import KeySet, OKPKey
+from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
 from placet_rpc.errors import RPC_DOMAIN, Unauthenticated
 from placet_rpc.files import version_of
 from placet_rpc.identity import Principal, checked_tenant, normalize_address
-from placet_rpc.tokens import ACCEPTED_ALGORITHMS, AUDIENCE, ISSUER
+from placet_rpc.tokens import ALGORITHM, AUDIENCE, ISSUER
 
 _MAX_TOKEN_BYTES: Final = 8192
 _MAX_SUBJECT: Final = 254
@@ -102,13 +104,16 @@ class Verifier:
                 f"a token of {len(token)} bytes; the limit is {_MAX_TOKEN_BYTES}"
             )
         try:
-            claims = jwt.decode(token, self._keys, algorithms=[*ACCEPTED_ALGORITHMS]).claims
+            claims = decode(token, self._keys)
             self._claims.validate(claims)
             principal = self._principal(claims)
         except ExpiredTokenError as error:
             raise _refused("the token has expired; get a fresh one", "TOKEN_EXPIRED") from error
         except (JoseError, ValueError) as error:
             raise _invalid() from error
+        if self._clock() >= float(claims["exp"]):
+            # The library accepts a token for up to a second longer, because its clock has whole seconds.
+            raise _refused("the token has expired; get a fresh one", "TOKEN_EXPIRED")
         if claims["jti"] in self._revoked:
             raise _refused("the token was revoked", "TOKEN_REVOKED")
         return Verified(principal, float(claims["exp"]), ticks + self._cache_seconds)
@@ -142,6 +147,25 @@ class Verifier:
             _LOG.warning("cannot read the JWKS again, keeping the earlier keys: %s", error)
             return
         self._cache.clear()
+
+
+class _Ed25519Registry(JWSRegistry):
+    """Ed25519 under both of its names, and no other algorithm: a token cannot choose how it is checked.
+
+    The library has EdDSA as an algorithm of its own, which takes other curves too and warns of each token.
+    """
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        """Raises UnsupportedAlgorithmError for any other name."""
+        return super().get_alg(ALGORITHM if name == "EdDSA" else name)
+
+
+_REGISTRY: Final = _Ed25519Registry(algorithms=[ALGORITHM])
+
+
+def decode(token: str, keys: KeySet) -> dict[str, Any]:
+    """The claims of a token that one of `keys` signed, not yet validated. Raises JoseError."""
+    return jwt.decode(token, keys, registry=_REGISTRY).claims
 
 
 def key_set(document: dict[str, object]) -> KeySet:

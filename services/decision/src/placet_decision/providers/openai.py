@@ -6,6 +6,7 @@ never approved on its word.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeVar
@@ -35,9 +36,9 @@ from placet_decision.providers.detectors import is_legible
 from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.providers.http_client import OversizedAnswer, http_client
 from placet_rpc.errors import Unavailable
-from placet_telemetry import log, tracer
+from placet_telemetry import tracer
 
-_LOG = log(__name__)
+_LOG = logging.getLogger(__name__)
 _TRACER = tracer(__name__)
 
 # The provider refuses this input, so the same call again cannot succeed.
@@ -278,7 +279,7 @@ def _errors_mapped(seconds: float) -> Iterator[None]:
         _LOG.warning("the model's answer is malformed")
         raise UnusableAnswer("The model's answer is malformed.") from None
     except openai.OpenAIError as error:
-        _LOG.warning("the model cannot be reached", error=type(error.__cause__ or error).__name__)
+        _LOG.warning("the model cannot be reached: %s", type(error.__cause__ or error).__name__)
         raise _unavailable("the model cannot be reached") from None
 
 
@@ -289,7 +290,7 @@ def _by_status(error: openai.APIStatusError) -> UnusableAnswer | Unavailable:
     if status in _ABOUT_THE_INPUT or (status < 500 and about_the_input):
         return UnusableAnswer("The model's provider does not accept this content.")
     if 400 <= status < 500 and status not in (408, 409, 429):
-        _LOG.error("the model's provider refuses calls; check key, model and base URL", status=status)
+        _LOG.error("the model's provider answers HTTP %d; check key, model and base URL", status)
     return _unavailable(f"the model's provider answered HTTP {status}")
 
 

@@ -58,7 +58,7 @@ def received(title: str) -> event_pb2.Event:
 
 
 def decision(cause: str, reason: str) -> list[event_pb2.Event]:
-    """What a vote brings about."""
+    """Events that a vote causes."""
     yes, state = event_pb2.VERDICT_APPROVE, event_pb2.STATE_APPROVED
     decided = event_pb2.Decided(
         state=state, source=event_pb2.SOURCE_HUMAN, decision_type=event_pb2.DECISION_TYPE_HUMAN, tier=1
@@ -72,7 +72,7 @@ def decision(cause: str, reason: str) -> list[event_pb2.Event]:
 
 
 def asking() -> list[event_pb2.Event]:
-    """How a request that nothing spares comes to people."""
+    """Events by which a request reaches people."""
     screened = event_pb2.PreScreened(
         result=event_pb2.AI_RESULT_DECIDED,
         mode=event_pb2.SCREEN_MODE_QUICK,
@@ -243,7 +243,7 @@ class Logbook:
         return next(at for at, row in enumerate(self.tables[table]) if row[0] == tenant and row[1] == place)
 
     def entry(self, tenant: str, index: int) -> event_pb2.Entry:
-        """What a leaf says."""
+        """Content of a leaf."""
         leaf = self.tables[Table.ENTRY][self.find(Table.ENTRY, tenant, index)][-1]
         assert isinstance(leaf, bytes)
         return event_pb2.Entry.FromString(leaf)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from placet.approval.v1.approval_service_pb2 import ListApprovalsRequest
-from placet_testing.stack import CALLER, EVENTUALLY, SOON, Stack, a_request, answered, until
+from placet_testing.conditions import EVENTUALLY, SOON, until
+from placet_testing.stack import CALLER, Stack, a_request, answered
 from placet_workflows.names import APPROVAL_WORKFLOW
 
 CALLERS = 100
@@ -20,8 +21,8 @@ SETTLING = 1.0
 
 
 @dataclass
-class Crowd:
-    """What became of it: `faults` says what must not be, and is empty."""
+class DuplicateRun:
+    """Result of the run: `faults` names each broken promise, and is empty."""
 
     keys: int = 0
     # How many more there are than before, by Temporal's own list.
@@ -29,10 +30,12 @@ class Crowd:
     faults: list[str] = field(default_factory=list)
 
 
-async def crowd(stack: Stack, keys: int, progress: Callable[[Crowd], None] = lambda _crowd: None) -> Crowd:
+async def send_duplicates(
+    stack: Stack, keys: int, progress: Callable[[DuplicateRun], None] = lambda _run: None
+) -> DuplicateRun:
     """For each of `keys` request ids, sends one request a hundred times at once, each until it is answered.
     Then compares the ids that were answered with the log, with the view, and with Temporal's workflows."""
-    found, ids, bound = Crowd(), set[str](), asyncio.Semaphore(KEYS_AT_ONCE)
+    found, ids, bound = DuplicateRun(), set[str](), asyncio.Semaphore(KEYS_AT_ONCE)
     before, shown_before = await _workflows(stack), await _shown(stack)
 
     async def one() -> None:
@@ -73,7 +76,7 @@ async def _settled(stack: Stack, last: str) -> Counter[str]:
     return listed
 
 
-async def _at_once(stack: Stack, found: Crowd) -> set[str]:
+async def _at_once(stack: Stack, found: DuplicateRun) -> set[str]:
     request = a_request()
     answered = (until(partial(stack.sent, request), "it is accepted", EVENTUALLY) for _ in range(CALLERS))
     ids = set(await asyncio.gather(*answered))
@@ -87,7 +90,7 @@ async def _at_once(stack: Stack, found: Crowd) -> set[str]:
 
 
 async def _workflows(stack: Stack) -> Counter[str]:
-    """How many runs of workflows there were, by their ids."""
+    """Number of workflow runs by workflow id."""
     runs = (await stack.temporal()).list_workflows(f"WorkflowType = '{APPROVAL_WORKFLOW}'")
     return Counter([run.id async for run in runs])
 

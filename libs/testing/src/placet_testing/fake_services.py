@@ -14,7 +14,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from placet_domain.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode
-from placet_testing.playing import ai_says, screened
+from placet_testing.simulation import ai_says, screened
 from placet_workflows.activity_types import (
     AppendInput,
     AppendResult,
@@ -89,7 +89,7 @@ class FakeLog:
 
 
 async def quick_assessment(request: AssessInput) -> AssessResult:
-    """What rules say of a document that is neither safe nor dangerous; there is no model."""
+    """Rules' pre-screen of a document that is neither safe nor dangerous; there is no model."""
     return AssessResult(result=screened().model_copy(update={"mode": request.mode}))
 
 
@@ -146,7 +146,7 @@ def never_answering(
 
 @dataclass
 class Services:
-    """What the services do, and what they were asked."""
+    """Behaviour of the services, and a record of the calls."""
 
     log: FakeLog = field(default_factory=FakeLog)
     assess: Callable[[AssessInput], Awaitable[AssessResult]] = quick_assessment

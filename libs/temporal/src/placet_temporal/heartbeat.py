@@ -1,4 +1,4 @@
-"""Heartbeats: Temporal gives an activity to another worker soon after its worker died, not at its timeout."""
+"""Heartbeats: with them Temporal retries an activity soon after its worker died, not at its timeout."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from temporalio import activity
 
 
 @asynccontextmanager
-async def beating(seconds: float, progress: Callable[[], object] | None = None) -> AsyncIterator[None]:
-    """Sends a heartbeat every so many seconds while its block runs, with `progress()` for the next attempt,
-    and where there is progress once more at the end, however that comes.
+async def heartbeats(seconds: float, progress: Callable[[], object] | None = None) -> AsyncIterator[None]:
+    """Sends a heartbeat every `seconds` while its block runs, with `progress()` for the next attempt; with
+    progress also once at the end, after an error too.
 
     The first waits, because it goes out at once: work that ends sooner costs none. The SDK passes on those
     after it every 0.8 of the heartbeat timeout.

@@ -116,7 +116,7 @@ def comment(address: str = REQUESTER, text: str = "Which cost centre?") -> Comme
 
 
 def screened(risk: float = 0.6, result: AiResult = AiResult.DECIDED) -> PreScreened:
-    """What a quick pre-screen says."""
+    """Result of a quick pre-screen."""
     if result is not AiResult.DECIDED:
         return PreScreened(result=result, mode=ScreenMode.QUICK, model="rules-1", reasoning="cannot say")
     return PreScreened(
@@ -125,7 +125,7 @@ def screened(risk: float = 0.6, result: AiResult = AiResult.DECIDED) -> PreScree
 
 
 def ai_says(verdict: Verdict = Verdict.APPROVE, result: AiResult = AiResult.DECIDED) -> AiDecided:
-    """What a model says as the fallback."""
+    """A model's decision as the fallback."""
     if result is not AiResult.DECIDED:
         return AiDecided(result=result, model="model-1", reasoning="cannot say")
     return AiDecided(

@@ -1,4 +1,4 @@
-"""The ml worker with a failpoint: `python -m placet_testing.halting_worker`.
+"""The ml worker with a failpoint: `python -m placet_testing.failpoint_ml_worker`.
 
 While the file HALT is in the folder PLACET_FAILPOINTS, an evaluation reads the log by small pages, and gets
 only the first. The file READ beside it says where each page begins that was asked for: `<process> <index>`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import grpc.aio
@@ -50,4 +51,4 @@ class HaltingLog:
 if __name__ == "__main__":
     # The one change to the real worker.
     vars(worker)["AuditServiceStub"] = HaltingLog
-    asyncio.run(worker.main())
+    sys.exit(worker.main())

@@ -1,4 +1,4 @@
-"""What one replica erased, no other goes on telling; and what the file held is gone from it."""
+"""Erased values are gone from other replicas and from the file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from placet.event.v1 import event_pb2
@@ -82,6 +83,7 @@ async def test_what_was_erased_is_gone_from_the_file(
     await database.close()
 
 
+@pytest.mark.integration
 async def test_what_is_appended_while_a_request_is_erased_is_erased_and_counted_or_comes_after_it(
     postgres_url: str, log_keys: LogKeys, make_append: MakeAppend
 ) -> None:

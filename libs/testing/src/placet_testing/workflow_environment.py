@@ -1,4 +1,4 @@
-"""A stage for `ApprovalWorkflow`: a Temporal server, workers on the real queues, and fakes behind them.
+"""A test environment for `ApprovalWorkflow`: a Temporal server, workers on the real queues, and fakes.
 
 A test says what the services answer, lets time pass, and looks at what was logged.
 """
@@ -35,8 +35,8 @@ from placet_domain.events import (
     TimedOut,
 )
 from placet_domain.policy import Policy
-from placet_testing.fakes import Services
-from placet_testing.playing import TENANT, received_event
+from placet_testing.fake_services import Services
+from placet_testing.simulation import TENANT, received_event
 from placet_workflows.activity_types import (
     ApprovalInput,
     NotifyInput,
@@ -73,7 +73,7 @@ async def skipping_time() -> AsyncIterator[WorkflowEnvironment]:
     """The server on which weeks pass in milliseconds while nothing runs."""
     environment = await WorkflowEnvironment.start_time_skipping(
         data_converter=pydantic_data_converter,
-        identity="stage",
+        identity="tests",
         test_server_existing_path=str(_BIN / "temporal-test-server"),
     )
     async with environment:
@@ -96,7 +96,7 @@ async def real_time() -> AsyncIterator[WorkflowEnvironment]:
     """The real server as the embedded stack tunes it, in memory."""
     environment = await WorkflowEnvironment.start_local(
         data_converter=pydantic_data_converter,
-        identity="stage",
+        identity="tests",
         dev_server_existing_path=str(_BIN / "temporal"),
         dev_server_log_level="error",
         dev_server_extra_args=[part for value in TUNING for part in ("--dynamic-config-value", value)],
@@ -114,16 +114,16 @@ async def until(holds: Callable[[], bool]) -> None:
 
 @dataclass
 class Request:
-    """One request on the stage."""
+    """One request on the environment."""
 
     id: str
-    stage: Stage
+    environment: ApprovalEnvironment
     handle: WorkflowHandle[Any, Any]
 
     @property
     def events(self) -> list[Event]:
-        """What was logged, in order."""
-        return [stored.entry.event for stored in self.stage.services.log.entries[self.id]]
+        """Logged events, in order."""
+        return [stored.entry.event for stored in self.environment.services.log.entries[self.id]]
 
     @property
     def path(self) -> list[str]:
@@ -161,10 +161,10 @@ class Request:
         return list(described.raw_description.pending_activities)
 
     def _notices(self) -> list[NotifyInput]:
-        return [notice for notice in self.stage.services.delivered if notice.approval_id == self.id]
+        return [notice for notice in self.environment.services.delivered if notice.approval_id == self.id]
 
     def waited(self, tier: int) -> timedelta:
-        """How long a tier that timed out was waited for."""
+        """Time waited for a tier that timed out."""
         (waited,) = [body.waited for body in self.all_of(TimedOut) if body.tier == tier]
         assert waited is not None
         return waited
@@ -172,11 +172,11 @@ class Request:
     async def silence(self, duration: timedelta) -> None:
         """Lets time pass. Time stands still while a task of any queue waits or runs."""
         async with asyncio.timeout(PATIENCE):
-            await self.stage.environment.sleep(duration)
+            await self.environment.environment.sleep(duration)
 
     async def silence_until(self, step: str) -> None:
         """Lets time pass until a type of event was logged."""
-        async with unlocked(self.stage.environment):
+        async with unlocked(self.environment.environment):
             await self.reaches(step)
 
     async def send(self, command: object) -> None:
@@ -193,7 +193,7 @@ class Request:
 
 
 @dataclass
-class Stage:
+class ApprovalEnvironment:
     """Server, workers and services."""
 
     environment: WorkflowEnvironment
@@ -245,16 +245,16 @@ class Stage:
 
 
 @asynccontextmanager
-async def on_stage(
+async def running_environment(
     environment: WorkflowEnvironment, services: Services, *, openai: bool = True, default: bool = True
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[ApprovalEnvironment]:
     """Workers for a test; either can be left out, and what it would do stays in its queue."""
     async with AsyncExitStack() as workers:
         if default:
             await workers.enter_async_context(default_worker(environment.client, services))
         if openai:
             await workers.enter_async_context(openai_worker(environment.client, services))
-        yield Stage(environment, services, environment.client)
+        yield ApprovalEnvironment(environment, services, environment.client)
 
 
 def default_worker(client: Client, services: Services, **options: Any) -> Worker:  # Any: the SDK's options

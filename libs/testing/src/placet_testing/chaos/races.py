@@ -19,8 +19,9 @@ from pathlib import Path
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_rpc.errors import InvalidArgument, PlacetError
+from placet_testing.conditions import EVENTUALLY, until
 from placet_testing.model import FakeModel, serving_model, verdict
-from placet_testing.stack import ALICE, EVENTUALLY, DecisionResult, Stack, running_test_stack, until
+from placet_testing.stack import ALICE, DecisionResult, Stack, running_test_stack
 
 # 2 h → 0.72 s, 4 h → 1.44 s: silence at both tiers lasts two seconds.
 CLOCK_SCALE = 10_000
@@ -48,19 +49,19 @@ description = "A person has a while; then the policy rejects."
 
 [[tiers]]
 name = "approver"
-approver = "required"
+asks = ["required_approver"]
 decision_type = "human"
 timeout = "12 h"
 
 [fallback]
 by = "reject"
-reason = "{required} did not respond"
+reason = "{required_approver} did not respond"
 rejection = "Nobody responded in time"
 """
 
 
 class Rival(StrEnum):
-    """Who the person races: the tier's timer, the request's deadline, or the AI's answer."""
+    """Opponent of the person: the tier's timer, the request's deadline, or the AI's answer."""
 
     TIMEOUT = "timeout"
     DEADLINE = "deadline"
@@ -69,7 +70,7 @@ class Rival(StrEnum):
 
 @dataclass
 class Races:
-    """What became of some races: `faults` says what must not be, and is empty."""
+    """Result of the races: `faults` names each broken promise, and is empty."""
 
     rival: Rival
     won_by_person: int = 0
@@ -78,7 +79,7 @@ class Races:
 
     @property
     def run(self) -> int:
-        """How many are over."""
+        """Number of races that are over."""
         return self.won_by_person + self.won_by_rival
 
 
@@ -106,15 +107,15 @@ class PunctualModel(FakeModel):
 
 
 @dataclass(frozen=True)
-class Arena:
-    """Where races are."""
+class RaceStack:
+    """The stack on which the races run."""
 
     stack: Stack
     model: PunctualModel
 
 
 @asynccontextmanager
-async def arena(folder: Path) -> AsyncIterator[Arena]:
+async def race_stack(folder: Path) -> AsyncIterator[RaceStack]:
     """A stack with fast clocks, whose AI answers when it is told to."""
     policies = folder / "policies"
     policies.mkdir()
@@ -129,11 +130,14 @@ async def arena(folder: Path) -> AsyncIterator[Arena]:
         }
         stack = running_test_stack(folder, clock_scale=CLOCK_SCALE, failpoints=False, environment=environment)
         async with stack as running:
-            yield Arena(running, model)
+            yield RaceStack(running, model)
 
 
 async def races(
-    arena: Arena, rival: Rival, count: int, progress: Callable[[Races], None] = lambda _races: None
+    stack_of_races: RaceStack,
+    rival: Rival,
+    count: int,
+    progress: Callable[[Races], None] = lambda _races: None,
 ) -> Races:
     """Runs so many races, and compares answers, log and view after each.
 
@@ -150,7 +154,7 @@ async def races(
         await asyncio.sleep(place * LEAD / AT_ONCE)
         for _ in turns:
             try:
-                while not await _race(arena, held, aim):
+                while not await _race(stack_of_races, held, aim):
                     aim.lengthen()
             except (AssertionError, PlacetError) as error:
                 held.faults.append(f"{type(error).__name__}: {error}")
@@ -180,10 +184,10 @@ class _Aim:
         self.offset = min(max(wanted, EARLIEST), LATEST)
 
 
-async def _race(arena: Arena, held: Races, aim: _Aim) -> bool:
+async def _race(stack_of_races: RaceStack, held: Races, aim: _Aim) -> bool:
     """One race; whether there was one, because its person was asked before it was over."""
-    stack = arena.stack
-    asked = await _asked(arena, held.rival, aim.lead)
+    stack = stack_of_races.stack
+    asked = await _asked(stack_of_races, held.rival, aim.lead)
     if asked is None:
         return False
     approval_id, moment = asked
@@ -203,18 +207,18 @@ async def _race(arena: Arena, held: Races, aim: _Aim) -> bool:
     return True
 
 
-async def _asked(arena: Arena, rival: Rival, lead: float) -> tuple[str, float] | None:
+async def _asked(stack_of_races: RaceStack, rival: Rival, lead: float) -> tuple[str, float] | None:
     """Asks; the request's id, and when (in Unix time) its wait ends unless a person is faster. None when it
     ended before anybody was asked."""
-    stack = arena.stack
+    stack = stack_of_races.stack
     if rival is Rival.AI:
-        return await _asked_of_the_ai(arena)
+        return await _asked_of_the_ai(stack_of_races)
     deadline = time.time() + lead
     if rival is Rival.TIMEOUT:
         approval_id = await stack.request("race-timeout")
     else:
         try:
-            approval_id = await stack.request("simple", deadline=datetime.fromtimestamp(deadline, UTC))
+            approval_id = await stack.request("simple", deadline_time=datetime.fromtimestamp(deadline, UTC))
         except InvalidArgument:
             # Sent again for so long that its deadline has passed: this one was never accepted.
             return None
@@ -227,11 +231,11 @@ async def _asked(arena: Arena, rival: Rival, lead: float) -> tuple[str, float] |
     return approval_id, due if rival is Rival.TIMEOUT else deadline
 
 
-async def _asked_of_the_ai(arena: Arena) -> tuple[str, float]:
+async def _asked_of_the_ai(stack_of_races: RaceStack) -> tuple[str, float]:
     order = str(uuid.uuid4())
-    moment = arena.model.expect(order)
+    moment = stack_of_races.model.expect(order)
     content = approval_pb2.Content(body=f"Please refund order {order}".encode(), media_type="text/plain")
-    approval_id = await arena.stack.request("escalating", content=content)
+    approval_id = await stack_of_races.stack.request("escalating", content=content)
     try:
         async with asyncio.timeout(ASKED_WITHIN):
             return approval_id, await moment
@@ -252,7 +256,7 @@ async def _sleep_until(moment: float) -> None:
 def _faults(
     rival: Rival, answer: DecisionResult, path: list[event_pb2.Event], outcome: approval_pb2.Outcome
 ) -> list[str]:
-    """What is wrong with a race that is over."""
+    """Broken promises of a race that is over."""
     counted = Counter(str(event.WhichOneof("body")) for event in path)
     won = answer.refusal is None
     source = event_pb2.SOURCE_AI_FALLBACK if rival is Rival.AI else event_pb2.SOURCE_POLICY
@@ -268,7 +272,7 @@ def _faults(
 
 
 def _names(refusal: PlacetError, outcome: approval_pb2.Outcome) -> bool:
-    """Whether a refusal tells which outcome won, to programs and to people."""
+    """True if a refusal names the outcome that won, to programs and to people."""
     state = event_pb2.State.Name(outcome.state).removeprefix("STATE_")
     told = {"state": state, "approver": outcome.approver}
     in_words = f"{state.lower()} by {outcome.approver}"

@@ -15,7 +15,7 @@ from placet_cli.home import Home
 from placet_devstack.secrets import make_keys
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
-from placet_testing.logbook import Logbook, Writer, write_sample
+from placet_testing.sample_log import Logbook, Writer, write_sample
 from placet_verify import Check, Finding, KnownKeys, Seen, Source, Verification
 
 
@@ -36,7 +36,7 @@ class SampleLog:
         tenant: str = "",
         without: Collection[Check] = (),
     ) -> list[Finding]:
-        """What is wrong with a source."""
+        """Findings of the verifier for a source."""
         verification = Verification(source, self.keys, seen=seen, tenant=tenant, without=without)
         for _ in verification.run():
             pass

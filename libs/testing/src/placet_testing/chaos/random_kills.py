@@ -12,7 +12,8 @@ from functools import partial
 
 from placet.event.v1 import event_pb2
 from placet_rpc.errors import PlacetError
-from placet_testing.stack import ALICE, Stack, a_request, until
+from placet_testing.conditions import until
+from placet_testing.stack import ALICE, Stack, a_request
 
 VICTIMS = ("temporal", "audit", "approval", "decision", "notification", "worker-default")
 AT_ONCE = 10
@@ -20,51 +21,51 @@ PATIENCE = 240.0
 
 
 @dataclass
-class Damage:
-    """What a storm did: `faults` says what must not be, and is empty."""
+class KillRun:
+    """Result of the run: `faults` names each broken promise, and is empty."""
 
     decisions: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
 
-async def storm(
+async def random_kills(
     stack: Stack,
     *,
     decisions: int,
     kills: int,
     seed: int,
-    progress: Callable[[Damage], None] = lambda _damage: None,
-) -> Damage:
+    progress: Callable[[KillRun], None] = lambda _run: None,
+) -> KillRun:
     """Takes `decisions` requests to their end, each retried by the same ids until it is answered, while at
     least `kills` processes are killed. Then compares answers, log and view. A request that never ends is a
     fault, and the others go on."""
-    damage = Damage()
-    # Not for secrets: the storm shall be the same again.
+    run = KillRun()
+    # Not for secrets: the run shall be the same again.
     chance = random.Random(seed)  # noqa: S311 - see above
     bound = asyncio.Semaphore(AT_ONCE)
 
     async def one() -> None:
         async with bound:
             try:
-                await _to_its_end(stack, damage)
+                await _to_its_end(stack, run)
             except (AssertionError, PlacetError) as error:
-                damage.faults.append(f"{type(error).__name__}: {error}")
-            damage.decisions += 1
-            progress(damage)
+                run.faults.append(f"{type(error).__name__}: {error}")
+            run.decisions += 1
+            progress(run)
 
     requests = [asyncio.create_task(one()) for _ in range(decisions)]
-    while kills > damage.kills.total():
+    while kills > run.kills.total():
         await asyncio.sleep(chance.uniform(0.2, 1.5))
         victim = chance.choice(VICTIMS)
         if stack.supervisor.ready(victim):
             stack.kill(victim)
-            damage.kills[victim] += 1
+            run.kills[victim] += 1
     await asyncio.gather(*requests)
-    return damage
+    return run
 
 
-async def _to_its_end(stack: Stack, damage: Damage) -> None:
+async def _to_its_end(stack: Stack, run: KillRun) -> None:
     sent = partial(stack.sent, a_request())
     approval_id = await until(sent, "it is accepted", PATIENCE)
     digest = (await stack.waiting(approval_id, PATIENCE)).content_digest
@@ -74,7 +75,7 @@ async def _to_its_end(stack: Stack, damage: Damage) -> None:
     counted = Counter(str(event.WhichOneof("body")) for event in path)
     once = ("received", "processed", "tier_opened", "voted", "decided", "closed")
     if answer.refusal is not None or any(counted[kind] != 1 for kind in once) or counted["refused"]:
-        damage.faults.append(f"{approval_id}: answered {answer.word}, logged {dict(counted)}")
+        run.faults.append(f"{approval_id}: answered {answer.word}, logged {dict(counted)}")
     shown = await stack.get(approval_id, PATIENCE)
     if shown.outcome.state != event_pb2.STATE_APPROVED:
-        damage.faults.append(f"{approval_id}: the view says {shown.outcome}")
+        run.faults.append(f"{approval_id}: the view says {shown.outcome}")

@@ -32,13 +32,15 @@ def alarm_of(witness: Witness) -> Kind | None:
 
 
 def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
-    # Structured: a record's message is what was said, with its fields.
-    records = [record.msg for record in caplog.records if record.levelno == level]
-    return [str(one["event"]) for one in records if isinstance(one, dict)]
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno == level and record.name.startswith("placet_witness")
+    ]
 
 
 async def witnessed(watched: Watched) -> str:
-    """What stands after a good look."""
+    """Looks once without an alarm; returns the checkpoint in the folder."""
     with watched.witness() as witness:
         await witness.look()
         assert alarm_of(witness) is None

@@ -1,4 +1,4 @@
-"""The default worker with failpoints: `python -m placet_testing.failing_worker`.
+"""The default worker with failpoints: `python -m placet_testing.failpoint_worker`.
 
 A failpoint is a file in the folder PLACET_FAILPOINTS; it fires once, for the first append of its request
 that holds an event of its kind, after the append is durable and before Temporal hears of it:
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 from temporalio import activity
@@ -42,7 +43,7 @@ class FailingActivities(DefaultActivities):
 
 
 def fires(failpoint: str, step: AppendInput) -> bool:
-    """Whether this append sets the failpoint off; it is gone afterwards."""
+    """True if this append fires the failpoint, which is then removed."""
     path = Path(os.environ["PLACET_FAILPOINTS"]) / failpoint
     try:
         approval_id, body = path.read_text().split()
@@ -57,4 +58,4 @@ def fires(failpoint: str, step: AppendInput) -> bool:
 if __name__ == "__main__":
     # The one change to the real worker.
     vars(worker)["DefaultActivities"] = FailingActivities
-    asyncio.run(worker.main())
+    sys.exit(worker.main())

@@ -1,4 +1,4 @@
-"""Starts a process only once a gate is open: `python -m placet_testing.gate FILE COMMAND…`.
+"""Starts a process only once a gate is open: `python -m placet_testing.start_gate FILE COMMAND…`.
 
 The gate is shut while FILE exists. So a test can keep a process of the stack down for as long as it needs,
 although the supervisor starts it again at once.

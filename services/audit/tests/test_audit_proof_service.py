@@ -1,4 +1,4 @@
-"""What proves the log, as callers get it: checkpoints, proofs, receipts, exports; and erasing."""
+"""Checkpoints, proofs, receipts, exports and erasures, as callers get them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ from placet_rpc.errors import (
 )
 from placet_rpc.identity import acting_for
 
+pytestmark = pytest.mark.integration
+
 MakeEvent = Callable[..., event_pb2.Event]
 Stub = audit_service_pb2_grpc.AuditServiceStub
 HOME, ABROAD = "home", "abroad"
@@ -51,7 +53,7 @@ class Service(Protocol):
 
 @pytest.fixture
 async def auditor(service: Service) -> Stub:
-    """Who reads everything at HOME."""
+    """An auditor of HOME."""
     return service.stub("auditor", subject="auditor@example.com")
 
 

@@ -1,0 +1,46 @@
+"""`placet token`: a token of the embedded stack, for programs that call it in any language."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from placet_cli.commands.options import command
+from placet_cli.identity import OWNER_ROLES, PERSON_ROLES, TENANT, signing_key
+from placet_cli.problems import Problem
+from placet_cli.session import Session
+
+TTL = 3600
+LONGEST_TTL = 30 * 24 * 3600
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    command(app, "token")(token)
+
+
+async def token(
+    session: Session,
+    roles: Annotated[
+        str, typer.Option(metavar="ROLE,…", help=f"Among {', '.join(sorted(OWNER_ROLES))}.")
+    ] = ",".join(sorted(PERSON_ROLES)),
+    ttl: Annotated[
+        int, typer.Option(metavar="SECONDS", min=1, max=LONGEST_TTL, help="Until it expires.")
+    ] = TTL,
+) -> None:
+    """Print a token with which a program may call the embedded stack as the person of --as.
+
+    It is sent as metadata, `authorization: Bearer TOKEN`. Whoever holds it acts as that person until it
+    expires.
+    """
+    wanted = [role.strip() for role in roles.split(",") if role.strip()]
+    if not wanted or not OWNER_ROLES.issuperset(wanted):
+        raise Problem(
+            f"--roles {roles} are not roles of people",
+            f"people's roles are {', '.join(sorted(OWNER_ROLES))}",
+            tries=(session.again("placet token --roles requester,approver"),),
+        )
+    from placet_rpc.tokens.mint import mint
+
+    session.screen.raw(mint(signing_key(session.home), session.who, TENANT, wanted, ttl=ttl))

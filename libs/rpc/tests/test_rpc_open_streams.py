@@ -1,0 +1,119 @@
+"""An open stream ends when its token does, with a typed error, and is resumed with a fresh token."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from placet.audit.v1 import audit_service_pb2 as pb
+from placet_rpc.access import methods_of
+from placet_rpc.client import channel
+from placet_rpc.errors import Unauthenticated
+from placet_rpc.interceptors.auth import Authentication
+from placet_rpc.tokens.mint import revoke
+from placet_rpc.tokens.verify import Verifier
+
+pytestmark = pytest.mark.integration
+
+TAIL = methods_of(pb.DESCRIPTOR.services_by_name.values())["/placet.audit.v1.AuditService/TailEvents"]
+
+
+class Log:
+    """A log of two entries, then silence; counts the streams whose `finally` has run."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+
+    async def tail(self, request: Any, context: Any) -> AsyncIterator[pb.TailEventsResponse]:
+        try:
+            for size in range(request.from_log_index + 1, 3):
+                yield pb.TailEventsResponse(size=size)
+            await asyncio.Event().wait()
+        finally:
+            self.ended += 1
+
+
+async def sizes_until_refused(call: Any) -> tuple[list[int], Unauthenticated]:
+    """Sizes that the stream answered, and the error that it ended with."""
+    seen: list[int] = []
+    try:
+        async for answer in call:
+            seen.append(answer.size)  # noqa: PERF401 (kept when the stream raises)
+    except Unauthenticated as error:
+        return seen, error
+    raise AssertionError("the stream ended without an error")
+
+
+async def test_a_stream_ends_when_its_token_expires_and_resumes_with_a_fresh_one(
+    run_audit: Any, keys: Any
+) -> None:
+    log, token = Log(), keys.token("auditor", ttl=0.5)
+    async with asyncio.timeout(10), run_audit(TailEvents=log.tail, token=token) as audit:
+        seen, error = await sizes_until_refused(audit.stub.TailEvents(pb.TailEventsRequest(from_log_index=1)))
+
+        assert (error.reason, error.domain) == ("TOKEN_EXPIRED", "rpc.placet")
+        assert (seen, log.ended) == ([2], 1)
+
+        async with channel(audit.address, keys.token("auditor")) as fresh:
+            resumed = type(audit.stub)(fresh).TailEvents(pb.TailEventsRequest(from_log_index=0))
+            assert (await resumed.read()).size == 1
+            resumed.cancel()
+
+
+async def test_a_stream_that_never_waits_ends_too(run_audit: Any, keys: Any) -> None:
+    async def flood(request: Any, context: Any) -> AsyncIterator[pb.TailEventsResponse]:
+        while True:
+            yield pb.TailEventsResponse(size=1)
+
+    token = keys.token("auditor", ttl=0.5)
+    async with asyncio.timeout(20), run_audit(TailEvents=flood, token=token) as audit:
+        _, error = await sizes_until_refused(audit.stub.TailEvents(pb.TailEventsRequest()))
+
+    assert error.reason == "TOKEN_EXPIRED"
+
+
+@pytest.mark.parametrize("outlives", [False, True])
+async def test_a_stream_ends_when_its_token_is_revoked_and_not_before(
+    keys: Any, tmp_path: Any, outlives: bool
+) -> None:
+    jwks = tmp_path / "jwks.json"
+    jwks.write_bytes(keys.files.jwks.read_bytes())
+    token = keys.token("auditor", subject="auditor@example.com")
+    verifier = Verifier(jwks, cache_seconds=0.05)
+    log = Log()
+    context = Mock()
+    context.invocation_metadata.return_value = [("authorization", f"Bearer {token.value}")]
+    stream = Authentication(verifier).stream(TAIL, log.tail)(pb.TailEventsRequest(from_log_index=1), context)
+    assert (await anext(stream)).size == 2
+
+    revoke(jwks, keys.token("auditor").value if outlives else token.value)
+
+    waiting = asyncio.ensure_future(anext(stream))
+    done, _ = await asyncio.wait([waiting], timeout=0.5 if outlives else 10)
+    assert bool(done) is not outlives
+    if outlives:
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    else:
+        error = waiting.exception()
+        assert isinstance(error, Unauthenticated)
+        assert error.reason == "TOKEN_REVOKED"
+    assert log.ended == 1
+
+
+async def test_a_stream_s_own_timeout_stays_its_own(keys: Any) -> None:
+    async def late(request: Any, context: Any) -> AsyncIterator[pb.TailEventsResponse]:
+        yield pb.TailEventsResponse(size=1)
+        raise TimeoutError("the handler's own")
+
+    context = Mock()
+    context.invocation_metadata.return_value = [("authorization", f"Bearer {keys.token('auditor').value}")]
+    stream = Authentication(Verifier(keys.files.jwks)).stream(TAIL, late)(pb.TailEventsRequest(), context)
+    await anext(stream)
+
+    with pytest.raises(TimeoutError, match="own"):
+        await anext(stream)

@@ -1,0 +1,1 @@
+"""Trials that only tests/chaos runs: random kills, duplicate requests, decisions that race a timer."""

@@ -1,0 +1,116 @@
+"""Every reason that the code gives for an error stands in a contract, and every field at fault is named.
+
+Read from the source, so that a place added later is judged by itself.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from placet_rpc.errors import PlacetError
+
+ROOT = Path(__file__).parents[2]
+KINDS = {kind.__name__: kind.grpc_kind for kind in PlacetError.__subclasses__()}
+# A kind whose name says all that a caller can act on; the others need a reason of their own.
+SPEAK_FOR_THEMSELVES = {
+    "InvalidArgument",  # its reason is CONSTRAINT_VIOLATED, and it names the fields
+    "Unavailable",
+    "DeadlineExceeded",
+    "ResourceExhausted",
+    "DataLoss",
+    "Internal",
+}
+
+
+@dataclass(frozen=True)
+class Raised:
+    """A place where an error of placet_rpc is made."""
+
+    place: str
+    package: str
+    kind: str
+    reasons: frozenset[str] | None  # None: none is given; empty: one that only the run shows
+    names_fields: bool
+
+
+def raised() -> Iterator[Raised]:
+    for top in ("libs", "services", "workers"):
+        for path in sorted(ROOT.glob(f"{top}/*/src/placet_*/**/*.py")):
+            package = path.relative_to(ROOT).parts[3]
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and (kind := name_of(node.func)) in KINDS:
+                    given = {keyword.arg: keyword.value for keyword in node.keywords}
+                    yield Raised(
+                        f"{path.relative_to(ROOT)}:{node.lineno}",
+                        package,
+                        kind,
+                        constants(given["reason"]) if "reason" in given else None,
+                        "violations" in given,
+                    )
+
+
+def name_of(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def constants(value: ast.expr) -> frozenset[str]:
+    return frozenset(
+        node.value
+        for node in ast.walk(value)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+
+PLACES = list(raised())
+
+
+@pytest.fixture(scope="module")
+def reasons(contracts: FileDescriptorSet) -> dict[str, set[str]]:
+    """The reasons of each contract, by its package, without their prefix."""
+    return {
+        file.package: {value.name.removeprefix("ERROR_REASON_") for value in enum.value}
+        for file in contracts.file
+        for enum in file.enum_type
+        if enum.name == "ErrorReason"
+    }
+
+
+def test_the_places_are_found() -> None:
+    assert len(PLACES) > 40
+    assert {place.package for place in PLACES} >= {"placet_rpc", "placet_approval", "placet_audit"}
+
+
+def test_every_reason_stands_in_a_contract(reasons: dict[str, set[str]]) -> None:
+    known = set().union(*reasons.values())
+    assert [place for place in PLACES if (place.reasons or set()) - known - {""}] == []
+
+
+def test_every_reason_of_placet_rpc_stands_in_its_own_contract(reasons: dict[str, set[str]]) -> None:
+    own = reasons["placet.rpc.v1"]
+    assert [p for p in PLACES if p.package == "placet_rpc" and (p.reasons or set()) - own - {""}] == [
+        # In the name of ApprovalService, whose content it fetches.
+        p
+        for p in PLACES
+        if p.place.startswith("libs/rpc/src/placet_rpc/content.py")
+    ]
+
+
+def test_an_error_without_a_reason_is_of_a_kind_that_stands_in_the_contract(
+    reasons: dict[str, set[str]],
+) -> None:
+    own = reasons["placet.rpc.v1"]
+    kinds = SPEAK_FOR_THEMSELVES - {"InvalidArgument"}
+    assert {KINDS[kind].upper() for kind in kinds} <= own
+    assert [p for p in PLACES if p.reasons is None and p.kind not in SPEAK_FOR_THEMSELVES] == []
+
+
+def test_every_invalid_argument_names_its_fields() -> None:
+    assert [p.place for p in PLACES if p.kind == "InvalidArgument" and not p.names_fields] == []
