@@ -1,6 +1,5 @@
 """Fixtures that several modules here share."""
 
-<<<<<<< HEAD
 from __future__ import annotations
 
 import time
@@ -8,10 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from placet_testing.tampering import sample
-=======
 from placet_testing.sample_home import sample
->>>>>>> main
 
 __all__ = ["sample"]
 

@@ -74,22 +74,10 @@ def test_what_the_environment_says_need_not_be_said_again(
 
 
 def test_a_broken_rule_is_told_once_and_the_command_that_broke_it_helps() -> None:
-<<<<<<< HEAD
     violations = [FieldViolation("policy", "must not be empty")]
     error = InvalidArgument("policy: must not be empty", violations=violations)
     problem = problem_of(error, command="placet request")
     assert problem.what == "--policy: must not be empty"
-=======
-    violations = [
-        FieldViolation(
-            "assignments", "slot 'required_approver' is missing; policy 'simple' asks whom it names"
-        )
-    ]
-    error = InvalidArgument("assignments: slot 'required_approver' is missing", violations=violations)
-    problem = problem_of(error, command="placet request")
-    given = "--approver, --manager or --assign"
-    assert problem.what == f"{given}: slot 'required_approver' is missing; policy 'simple' asks whom it names"
->>>>>>> main
     assert (problem.why, problem.tries) == ("", ("placet request --help",))
 
 

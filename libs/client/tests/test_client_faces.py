@@ -22,12 +22,13 @@ from placet_client import sync
 from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import MintingTokenSource, SigningKey, generate_keys
-from placet_testing.servicers import played
+from placet_testing.servicers import partial_servicer
 
 ID, COMMAND = "11111111-1111-5111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 APPROVAL = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"]
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+pytestmark = pytest.mark.integration
 ENTERED = {"__aenter__": "__enter__", "__aexit__": "__exit__"}
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -65,7 +66,7 @@ def test_both_faces_have_the_same_methods_and_parameters(asynchronous: type, syn
             assert there[name].__doc__, name
 
 
-@played(APPROVAL)
+@partial_servicer(APPROVAL)
 class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
     """Keeps what it was asked."""
 
@@ -125,7 +126,7 @@ class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
         )
 
 
-@played(AUDIT)
+@partial_servicer(AUDIT)
 class Log(audit_service_pb2_grpc.AuditServiceServicer):
     """Gives one receipt."""
 

@@ -15,6 +15,7 @@ from placet.event.v1 import event_pb2
 from placet_approval.store.tables import LOG
 from placet_approval.store.view import VIEW, ViewStore
 from placet_logtail import LeaseStore
+from placet_rpc.errors import OutOfRange
 from placet_storage import Database
 
 if TYPE_CHECKING:
@@ -138,6 +139,19 @@ async def test_a_watch_from_now_tells_nothing_of_the_past(bare_platform: Platfor
                 break
 
     assert kinds(found) == ["voted", "decided", "closed"]
+
+
+async def test_a_watch_from_beyond_the_end_is_refused_and_from_the_end_waits(platform: Platform) -> None:
+    await platform.request()
+    end = len(await platform.audit.events(HOME))
+    caller = await platform.as_(CALLER)
+
+    with pytest.raises(OutOfRange) as refused:
+        await anext(watch(caller, end + 1))
+    async with asyncio.timeout(15), aclosing(watch(caller, end)) as responses:
+        assert (await anext(responses)).next_log_index == end
+
+    assert refused.value.reason == "BEYOND_END"
 
 
 async def test_a_watch_says_that_it_is_alive_and_from_where_to_resume(platform: Platform) -> None:

@@ -201,6 +201,12 @@ def _erased(event: event_pb2.Event) -> _Told:
     return "erased", f"{values}, for good: {_said(erased.reason)}", None
 
 
+def _fallback_alarm(event: event_pb2.Event) -> _Told:
+    alarm = event.fallback_alarm
+    share = f"the fallback made {alarm.fallbacks} of {alarm.decisions} decisions that people were asked for"
+    return ("ALARM" if alarm.raised else "alarm over"), f"{clean(alarm.policy)}: {share}", not alarm.raised
+
+
 _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
     "received": _received,
     "processed": _processed,
@@ -220,6 +226,7 @@ _TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
     "closed": _closed,
     "access_refused": _access_refused,
     "erased": _erased,
+    "fallback_alarm": _fallback_alarm,
 }
 
 

@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,19 +20,12 @@ from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.audit.v1 import audit_service_pb2, proof_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
-<<<<<<< HEAD
 from placet_client.approvals import PendingApproval, await_outcome
-from placet_client.converging import TRANSIENT, converge, pauses
+from placet_client.converging import converge, pauses
 from placet_client.messages import Selection, assignments_of, content_of, enum_value, filter_of, timestamp_of
 from placet_client.outcome import Outcome
 from placet_rpc.client import channel
-=======
-from placet_client.approvals import PendingApproval, await_outcome, content_of
-from placet_client.converging import converge, pauses
-from placet_client.outcome import Outcome
-from placet_rpc.client import channel
-from placet_rpc.errors import FieldViolation, InvalidArgument, PlacetError, ends_stream_only
->>>>>>> main
+from placet_rpc.errors import PlacetError, ends_stream_only
 from placet_rpc.tls import ClientTls, tls_from_environment
 from placet_rpc.tokens.sources import FileTokenSource, TokenSource
 
@@ -321,6 +314,18 @@ class PlacetClient:
         request = approval_service_pb2.GetPolicyRequest(name=name, version=version)
         answer = await converge(lambda: self.stub.GetPolicy(request), patience=self._patience)
         return answer.policy
+
+    async def decision_stats(
+        self, *, window: timedelta | None = None, policy: str = "", parts: int = 0
+    ) -> approval_service_pb2.GetDecisionStatsResponse:
+        """Statistics of the decisions of the last `window`, by policy. For operators and auditors.
+
+        `window`: default that of the fallback alarm. `parts`: into how many parts decisions are counted too.
+        """
+        request = approval_service_pb2.GetDecisionStatsRequest(policy=policy, parts=parts)
+        if window is not None:
+            request.window.FromTimedelta(window)
+        return await converge(partial(self.stub.GetDecisionStats, request), patience=self._patience)
 
     async def erase(
         self, approval_id: str, *, reason: str, before_retention: bool = False

@@ -152,6 +152,7 @@ class PlacetClient:
     comment = _blocking(placet_client.PlacetClient.comment)
     policies = _blocking(placet_client.PlacetClient.policies)
     policy = _blocking(placet_client.PlacetClient.policy)
+    decision_stats = _blocking(placet_client.PlacetClient.decision_stats)
     receipt = _blocking(placet_client.PlacetClient.receipt)
     erase = _blocking(placet_client.PlacetClient.erase)
 

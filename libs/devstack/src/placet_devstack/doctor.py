@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_audit.log_keys import LogKeys
 from placet_cli.home import HOST, Home, Ports
@@ -26,6 +27,7 @@ from placet_devstack.claims import (
     port_free,
     suspended,
 )
+from placet_devstack.fallback_alarms import fallback_alarm
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.plan import SERVICES, WITNESS, WORKERS
 from placet_devstack.probes import Probe, grpc_serving, polled, port_open
@@ -190,6 +192,8 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
         findings.append(Finding(name, ok, found, "" if ok else _advice(name, holder, home)))
     if "audit" in state.processes:
         findings.append(await _log(home, ports.address("audit")))
+    if "approval" in state.processes:
+        findings += await _people(home, ports.address("approval"))
     return findings if WITNESS in state.processes else [*findings, _witness_away(home), *_recorded(home)]
 
 
@@ -207,6 +211,21 @@ async def _log(home: Home, address: str) -> Finding:
         said = (error.message or error.reason or error.grpc_kind).splitlines()[0]
         return Finding("log", False, f"{found}: {said}", "placet audit verify")
     return Finding("log", True, f"{answer.size:,} entries, and takes more")
+
+
+async def _people(home: Home, address: str) -> list[Finding]:
+    """Whether people respond; nothing where the service cannot be asked, which is found elsewhere."""
+    try:
+        async with channel(address, person(home, OWNER), default_timeout=ASKED_SECONDS) as opened:
+            stub = approval_service_pb2_grpc.ApprovalServiceStub(opened)
+            found = await stub.GetDecisionStats(approval_service_pb2.GetDecisionStatsRequest())
+    except (Problem, PlacetError):
+        return []
+    alarms = [fallback_alarm(one) for one in found.policies if one.HasField("alarm")]
+    if alarms:
+        return [Finding("people", False, alarm, "placet stats") for alarm in alarms]
+    asked = found.total.asked_decisions
+    return [Finding("people", True, f"no alarm; {asked} decisions of late for which a person was asked")]
 
 
 def _recorded(home: Home) -> list[Finding]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from placet_cli.home import Home, Ports
 from placet_devstack.claims import check_ports, claimed, end_leftovers, write_state
+from placet_devstack.fallback_alarms import tell_fallback_alarms
 from placet_devstack.plan import StackOptions, stack
 from placet_devstack.process import ProcessSpec, StackEvent, Tell
 from placet_devstack.secrets import Tokens, make_keys
@@ -93,7 +94,8 @@ async def running_stack(
         )
         interrupts = interrupts or Interrupts()
         interrupts.again = supervisor.kill
-        meanwhile = [asyncio.create_task(work) for work in (tokens.keep_fresh(tell), tell_alarms(home, tell))]
+        looks = (tokens.keep_fresh(tell), tell_alarms(home, tell), tell_fallback_alarms(home, ports, tell))
+        meanwhile = [asyncio.create_task(work) for work in looks]
         try:
             await interrupts.or_stop(asyncio.create_task(supervisor.start()))
             yield supervisor

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from placet_cli.home import HOST, Home, Ports
+from placet_cli.identity import OWNER
 from placet_cli.telemetry import OTLP_ENDPOINT
 from placet_devstack import temporal_server as temporal
 from placet_devstack.probes import file_exists, grpc_serving, port_open
@@ -120,6 +121,8 @@ class _Plan:
             own["PLACET_AUDIT_LOG_KEY_FILE"] = str(self.home.log_key)
         if name == "approval":
             own["PLACET_APPROVAL_CLOCK_SCALE"] = repr(self.options.clock_scale)
+            recipients = "PLACET_APPROVAL_ALARM_RECIPIENTS"
+            own[recipients] = self.outside.get(recipients) or OWNER
         if name == "decision" and self.options.embedded_ai:
             own["PLACET_DECISION_PROVIDER"] = "embedded"
         if name == "notification":

@@ -301,6 +301,16 @@ class Commented(Dto):
     text: ErasableText = ""
 
 
+class FallbackAlarm(Dto):
+    type: Literal["fallback_alarm"] = "fallback_alarm"
+    policy: str = ""
+    raised: bool = False
+    window: timedelta | None = None
+    decisions: int = 0
+    fallbacks: int = 0
+    threshold: float = 0
+
+
 Body: TypeAlias = Annotated[
     Received
     | Processed
@@ -319,7 +329,8 @@ Body: TypeAlias = Annotated[
     | Closed
     | AccessRefused
     | Erased
-    | Commented,
+    | Commented
+    | FallbackAlarm,
     Field(discriminator="type"),
 ]
 

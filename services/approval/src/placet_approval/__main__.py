@@ -10,11 +10,14 @@ from functools import partial
 
 from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
+from placet.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
 from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.adapters.notifications import Notifications
 from placet_approval.adapters.temporal import Workflows
 from placet_approval.commands.handler import CommandHandler
 from placet_approval.config import Settings
 from placet_approval.erasure import Eraser
+from placet_approval.fallback_monitor import FallbackMonitors
 from placet_approval.intake.service import Intake
 from placet_approval.intake.start import Starter
 from placet_approval.policy_queries import PolicyQueries
@@ -23,6 +26,8 @@ from placet_approval.queries import Queries
 from placet_approval.recovery.intake import Sweeper
 from placet_approval.recovery.workflows import Reviver
 from placet_approval.servicer import ApprovalServicer
+from placet_approval.stats_queries import StatsQueries
+from placet_approval.store.decision_stats import DecisionStatsStore
 from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
@@ -58,7 +63,16 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         await policies.record_current()
         consumers = Consumers(LeaseStore(database, LOG), holder=settings.replica)
         stack.push_async_callback(consumers.close)
-        projections = Projections(log, views, requests, policies, consumers)
+        stats = DecisionStatsStore(database)
+        notifications = Notifications(
+            NotificationServiceStub(
+                await stack.enter_async_context(
+                    channel(settings.notification_address, tokens, tls=settings.tls())
+                )
+            )
+        )
+        monitors = FallbackMonitors(stats, log, notifications, settings.alarm(), consumers, settings.pulse)
+        projections = Projections(log, views, requests, policies, consumers, monitors.begin)
         for tenant in await requests.tenants():
             projections.of(tenant)
         starter = Starter(workflows, pending, policies)
@@ -71,6 +85,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             CommandHandler(pending, views, projections, log, workflows, reviver),
             Queries(requests, pending, policies, views, projections, log, settings.pulse),
             PolicyQueries(policies),
+            StatsQueries(stats, settings.alarm()),
             Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
             command_budget=settings.command_budget,

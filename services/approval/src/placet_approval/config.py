@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from placet_approval.fallback_monitor import AlarmSettings
 from placet_rpc.settings import CallerSettings, ServiceSettings
 
 
@@ -31,6 +33,23 @@ class Settings(ServiceSettings, CallerSettings):
 
     audit_address: str = Field(default="127.0.0.1:7401", validation_alias="PLACET_AUDIT_ADDRESS")
     """Host and port of AuditService."""
+
+    notification_address: str = Field(
+        default="127.0.0.1:7403", validation_alias="PLACET_NOTIFICATION_ADDRESS"
+    )
+    """Host and port of NotificationService, which tells operators of alarms."""
+
+    alarm_recipients: str = ""
+    """E-mail addresses, separated by commas, of the operators who are told when people do not respond."""
+
+    fallback_alarm_threshold: float = Field(default=0.3, gt=0, lt=1)
+    """Share of fallbacks, in the decisions for which a person was asked, above which an alarm begins."""
+
+    fallback_alarm_decisions: int = Field(default=10, ge=1)
+    """Smallest number of such decisions for an alarm to begin."""
+
+    fallback_alarm_hours: float = Field(default=24, gt=0, le=8784)
+    """Length of the alarm's window, in hours by the policies' clocks (see clock_scale)."""
 
     policy_folder: Path | None = None
     """A folder with the operator's own policies (`*.toml`). Default: the built-in ones alone."""
@@ -62,3 +81,12 @@ class Settings(ServiceSettings, CallerSettings):
 
     refusals_per_minute: int = Field(default=600, ge=0)
     """Refusals of authority that are recorded for each tenant; more are only counted."""
+
+    def alarm(self) -> AlarmSettings:
+        """When an alarm begins, and who is told."""
+        return AlarmSettings(
+            threshold=self.fallback_alarm_threshold,
+            min_decisions=self.fallback_alarm_decisions,
+            window=timedelta(hours=self.fallback_alarm_hours) / self.clock_scale,
+            recipients=tuple(part.strip() for part in self.alarm_recipients.split(",") if part.strip()),
+        )

@@ -20,6 +20,7 @@ from placet_approval.intake.service import Intake, check_served
 from placet_approval.policy_queries import PolicyQueries
 from placet_approval.projection.present import present_warning
 from placet_approval.queries import Queries
+from placet_approval.stats_queries import StatsQueries
 from placet_approval.store.filters import Filter
 from placet_approval.visibility import visibility_of
 from placet_domain.commands import BaseCommand, CancelCommand, CommentCommand, DecisionCommand
@@ -51,6 +52,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         commands: CommandHandler,
         queries: Queries,
         policies: PolicyQueries,
+        stats: StatsQueries,
         eraser: Eraser,
         *,
         await_limit: float,
@@ -61,6 +63,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self._commands = commands
         self._queries = queries
         self._policies = policies
+        self._stats = stats
         self._eraser = eraser
         self._await_limit = await_limit
         self._command_budget = command_budget
@@ -170,6 +173,14 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         size = capped(request.page_size, DEFAULT_PAGE, MOST_PAGE)
         policies, following = await self._policies.page(request.all_versions, size, request.page_token)
         return approval_service_pb2.ListPoliciesResponse(policies=policies, next_page_token=following)
+
+    async def GetDecisionStats(
+        self, request: approval_service_pb2.GetDecisionStatsRequest, context: _Context
+    ) -> approval_service_pb2.GetDecisionStatsResponse:
+        tenant = current().tenant
+        await self._queries.up_to(tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
+        window = request.window.ToTimedelta() if request.HasField("window") else None
+        return await self._stats.stats(tenant, window, request.policy, request.parts)
 
     async def GetPolicy(
         self, request: approval_service_pb2.GetPolicyRequest, context: _Context

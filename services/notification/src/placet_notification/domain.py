@@ -28,6 +28,7 @@ class Kind(StrEnum):
 
     ASKED = "ASKED"
     OUTCOME = "OUTCOME"
+    ALARM = "ALARM"
 
 
 class Channel(StrEnum):
@@ -136,13 +137,17 @@ def checked(payload: Payload) -> Payload:
         violations.append(FieldViolation("recipient", "must not contain control or hidden characters"))
     if payload.kind is Kind.OUTCOME and payload.state is None:
         violations.append(FieldViolation("state", "must be set for an outcome"))
-    if payload.kind is Kind.ASKED and payload.state is not None:
-        violations.append(FieldViolation("state", "must be unset when somebody is asked"))
+    if payload.kind is not Kind.OUTCOME and payload.state is not None:
+        violations.append(FieldViolation("state", "must be unset but for an outcome"))
+    if (payload.kind is Kind.ALARM) == bool(payload.approval_id):
+        violations.append(FieldViolation("approval_id", "must be set, but not for an alarm"))
+    if (payload.kind is Kind.ALARM) == bool(payload.content_digest):
+        violations.append(FieldViolation("content_digest", "must be set, but not for an alarm"))
     if violations:
         raise InvalidArgument("the notification is invalid", violations=violations)
     return Payload(
         kind=payload.kind,
-        approval_id=str(uuid.UUID(payload.approval_id)),
+        approval_id=str(uuid.UUID(payload.approval_id)) if payload.approval_id else "",
         content_digest=payload.content_digest,
         recipient=payload.recipient,
         title=_storable(payload.title),

@@ -39,7 +39,7 @@ def compose(notification: Notification, *, sender: str, content: Content | None)
     `email.message` takes two milliseconds to find that out.
     """
     payload = notification.payload
-    body = _asked(payload, content) if payload.kind is Kind.ASKED else _outcome(payload)
+    body = _body(payload, content)
     encoding, encoded = _transfer_encoded(body)
     domain = address(sender).domain
     head = (
@@ -48,15 +48,23 @@ def compose(notification: Notification, *, sender: str, content: Content | None)
         _header("Subject", _subject(payload)),
         f"Date: {format_datetime(notification.create_time)}",
         f"Message-ID: <{notification.id}@{domain}>",
-        # All mails of one request form one thread; its root is a mail that nobody sent.
-        f"References: <{payload.approval_id}@{domain}>",
+        *_thread(payload, domain),
         "Auto-Submitted: auto-generated",  # RFC 3834: no out-of-office answers, please
-        f"X-Placet-Approval-Id: {payload.approval_id}",
         "MIME-Version: 1.0",
         'Content-Type: text/plain; charset="utf-8"',
         f"Content-Transfer-Encoding: {encoding}",
     )
     return "\r\n".join((*head, "", "")).encode("ascii") + encoded
+
+
+def _thread(payload: Payload, domain: str) -> list[str]:
+    """All mails of one request form one thread; its root is a mail that nobody sent."""
+    if not payload.approval_id:
+        return []
+    return [
+        f"References: <{payload.approval_id}@{domain}>",
+        f"X-Placet-Approval-Id: {payload.approval_id}",
+    ]
 
 
 @lru_cache(maxsize=1000)
@@ -96,7 +104,20 @@ def _subject(payload: Payload) -> str:
     title = one_line(payload.title) or payload.approval_id
     if payload.kind is Kind.ASKED:
         return f"Decision needed: {title}"
+    if payload.kind is Kind.ALARM:
+        return f"Placet: {title}"
     return f"{_DONE[_final(payload)]}: {title}"
+
+
+def _body(payload: Payload, content: Content | None) -> str:
+    if payload.kind is Kind.ASKED:
+        return _asked(payload, content)
+    return _alarm(payload) if payload.kind is Kind.ALARM else _outcome(payload)
+
+
+def _alarm(payload: Payload) -> str:
+    parts = [_filled(f"{one_line(payload.title)}."), _filled(one_line(payload.reason))]
+    return "\n\n".join([*parts, "To see the numbers:", "placet stats"]) + "\n"
 
 
 def _asked(payload: Payload, content: Content | None) -> str:

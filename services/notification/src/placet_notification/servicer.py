@@ -15,7 +15,7 @@ from placet_notification import domain
 from placet_notification.sender import Sender
 from placet_notification.store import Store
 from placet_rpc import deadlines, identity
-from placet_rpc.errors import FieldViolation, InvalidArgument
+from placet_rpc.errors import FieldViolation, InvalidArgument, PermissionDenied
 from placet_rpc.paging import Listing, capped, number
 
 _LIST_DELIVERIES = "placet.notification.v1.NotificationService/ListDeliveries"
@@ -27,6 +27,7 @@ _LONGEST_WAIT_SECONDS = 300.0
 _KINDS = {
     pb.NOTIFICATION_KIND_ASKED: domain.Kind.ASKED,
     pb.NOTIFICATION_KIND_OUTCOME: domain.Kind.OUTCOME,
+    pb.NOTIFICATION_KIND_ALARM: domain.Kind.ALARM,
 }
 _CHANNELS = {
     domain.Channel.EMAIL: pb.CHANNEL_EMAIL,
@@ -61,8 +62,10 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
         context: object,
     ) -> service_pb.SendNotificationResponse:
         """One attempt, or the one that is under way, waited for until shortly before the call's deadline."""
+        caller = identity.current()
+        check_kind(caller, request.kind)
         delivery = await self._sender.send(
-            identity.current().tenant,
+            caller.tenant,
             request.idempotency_key,
             domain.checked(_payload(request)),
             within=deadlines.outgoing_timeout(_LONGEST_WAIT_SECONDS),
@@ -122,6 +125,17 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
                     )
                 if not batch.items:
                     yield service_pb.SubscribeResponse(next_cursor=batch.next)
+
+
+def check_kind(caller: identity.Principal, kind: pb.NotificationKind.ValueType) -> None:
+    """Refuses a service what only workers send, and the other way round. Raises PermissionDenied."""
+    if (kind == pb.NOTIFICATION_KIND_ALARM) != ("service" in caller.roles):
+        name = pb.NotificationKind.Name(kind).removeprefix("NOTIFICATION_KIND_")
+        raise PermissionDenied(
+            "services send alarms alone, and workers all other kinds",
+            reason="KIND_REFUSED",
+            metadata={"kind": name},
+        )
 
 
 def _payload(request: service_pb.SendNotificationRequest) -> domain.Payload:

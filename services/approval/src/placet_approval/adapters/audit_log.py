@@ -36,10 +36,11 @@ class AuditLog:
             response = await self._stub.AppendEvents(request)
         return response.entries
 
-    async def append_for_tenant(self, tenant: str, event: event_pb2.Event) -> None:
-        """Appends an event of the tenant itself, once by its cause_id."""
+    async def append_for_tenant(self, tenant: str, event: event_pb2.Event) -> event_pb2.LogEntry:
+        """Appends an event of the tenant itself, once by its cause_id; its entry."""
         with acting_for(tenant):
-            await self._stub.AppendEvents(audit_service_pb2.AppendEventsRequest(events=[event]))
+            response = await self._stub.AppendEvents(audit_service_pb2.AppendEventsRequest(events=[event]))
+        return response.entries[0]
 
     async def erase(
         self, tenant: str, approval_id: str, actor: event_pb2.Actor, reason: str

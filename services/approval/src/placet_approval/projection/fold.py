@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.projection.present import present
+from placet_approval.store.decision_stats import Decision
 from placet_approval.store.erasure import erased_id, redact
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
@@ -86,7 +87,20 @@ def shown_as(
     erasure: event_pb2.LogEntry | None = None,
 ) -> Shown:
     """A request in this state, as the view has it. `policy` and `erasure`: see `present`."""
-    return Shown(present(state, labels, policy, erasure), frozenset(state.asked))
+    return Shown(present(state, labels, policy, erasure), frozenset(state.asked), _decision(state))
+
+
+def _decision(state: ApprovalState) -> Decision | None:
+    if state.decided is None or state.decide_time is None or state.create_time is None:
+        return None
+    return Decision(
+        decide_time=state.decide_time,
+        waited=state.decide_time - state.create_time,
+        source=state.decided.source,
+        # Erased people were asked too.
+        person_asked=any(tier.assignments for tier in state.tiers),
+        fell_back=state.fell_back is not None,
+    )
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,10 @@ class Projection:
         """See LogFold."""
         self._projector.expect(approval_id, labels)
 
+    async def head(self) -> int:
+        """The first index that the log does not hold yet, as far as this process knows."""
+        return await self.tailer.head()
+
     async def view_position(self) -> int:
         """The first index that the view does not hold yet."""
         return await self._projector.view_position()
@@ -76,7 +80,10 @@ class Projections:
         requests: RequestStore,
         policies: PolicyStore,
         consumers: Consumers,
+        on_begin: Callable[[str, Projection], None] = lambda tenant, projection: None,
     ) -> None:
+        """`on_begin` is called with each tenant's projection when it begins."""
+        self._on_begin = on_begin
         self._log = log
         self._views = views
         self._requests = requests
@@ -91,4 +98,5 @@ class Projections:
             projection = Projection(tenant, self._log, self._views, self._requests, self._policies)
             self._by_tenant[tenant] = projection
             self._consumers.add(projection.tailer)
+            self._on_begin(tenant, projection)
         return projection

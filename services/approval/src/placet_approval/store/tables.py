@@ -87,11 +87,18 @@ view = sa.Table(
     sa.Column("subject_id", sa.Text, nullable=False),
     sa.Column("create_time", UtcDateTime, nullable=False),
     sa.Column("last_number", sa.Integer, nullable=False),
+    # The decision, for statistics; null while there is none. In milliseconds: since 1970, since received.
+    sa.Column("decide_ms", sa.BigInteger),
+    sa.Column("wait_ms", sa.BigInteger),
+    sa.Column("source", sa.Text),
+    sa.Column("person_asked", sa.Boolean),
+    sa.Column("fell_back", sa.Boolean),
     # The Approval message without its path.
     sa.Column("approval", sa.LargeBinary, nullable=False),
     sa.Index("view_newest", "tenant", "create_time", "approval_id"),
     sa.Index("view_by_requester", "tenant", "requester", "create_time"),
     sa.Index("view_by_subject", "tenant", "subject_id"),
+    sa.Index("view_decided", "tenant", "decide_ms"),
 )
 # Written out, because only so do databases see that the index of open requests will do.
 IS_OPEN = view.c.state == sa.literal_column("'STATE_PENDING'")
@@ -139,8 +146,19 @@ view_erasure = sa.Table(
     sa.Index("view_erasure_of", "tenant", "approval_id", "log_index"),
 )
 
+# The last alarm of each policy, begun or ended.
+view_alarm = sa.Table(
+    "view_alarm",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("policy", sa.Text, primary_key=True),
+    sa.Column("log_index", sa.BigInteger, nullable=False),
+    # The LogEntry message.
+    sa.Column("entry", sa.LargeBinary, nullable=False),
+)
+
 # How far the view has read each tenant's log, which process writes it, and what it could not use.
 LOG = LogTables(metadata)
 
 # But for its cursor.
-VIEW_TABLES = (view, view_label, view_asked, view_event, view_erasure)
+VIEW_TABLES = (view, view_label, view_asked, view_event, view_erasure, view_alarm)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
+from placet_approval.store.decision_stats import Decision, alarm_rows, decision_columns
 from placet_approval.store.erasure import erase_in, erased_id, erasure_in
 from placet_approval.store.filters import Filter, visible_requests
 from placet_approval.store.requests import Request, request_in
@@ -18,6 +19,7 @@ from placet_approval.store.tables import (
     LOG,
     VIEW_TABLES,
     view,
+    view_alarm,
     view_asked,
     view_erasure,
     view_event,
@@ -35,10 +37,11 @@ _LIST_APPROVALS = "placet.approval.v1.ApprovalService/ListApprovals"
 
 @dataclass(frozen=True)
 class Shown:
-    """A request as the view has it, with those who were asked."""
+    """A request as the view has it, with those who were asked. `decision`: for the view's columns alone."""
 
     approval: approval_pb2.Approval
     asked: frozenset[str]
+    decision: Decision | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class ViewStore:
         """
         rows = _Rows(
             events=[_event_row(tenant, entry) for entry in entries if entry.entry.approval_id],
-            requests=[view_row(tenant, shown.approval) for shown, _ in changed],
+            requests=[view_row(tenant, shown) for shown, _ in changed],
             asked=[
                 {"tenant": tenant, "approval_id": shown.approval.approval_id, "person": person}
                 for shown, newly_asked in changed
@@ -150,6 +153,7 @@ class ViewStore:
                 for key, value in shown.approval.labels.items()
             ],
             erasures=[entry for entry in entries if erased_id(entry)],
+            alarms=alarm_rows(tenant, entries),
             unusable=unusable or {},
         )
         following = entries[-1].index + 1
@@ -206,15 +210,20 @@ class _Statements:
 
     upsert: sa.Executable
     insert_labels: sa.Executable
+    upsert_alarm: sa.Executable
 
 
 def _statements(database: Database) -> _Statements:
-    insertion = database.insert(view)
-    upsert = insertion.on_conflict_do_update(
-        index_elements=list(view.primary_key),
-        set_={column.name: insertion.excluded[column.name] for column in view.c if not column.primary_key},
+    labels = database.insert(view_label).on_conflict_do_nothing()
+    return _Statements(_upsert(database, view), labels, _upsert(database, view_alarm))
+
+
+def _upsert(database: Database, table: sa.Table) -> sa.Executable:
+    insertion = database.insert(table)
+    return insertion.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={column.name: insertion.excluded[column.name] for column in table.c if not column.primary_key},
     )
-    return _Statements(upsert, database.insert(view_label).on_conflict_do_nothing())
 
 
 @dataclass(frozen=True)
@@ -226,6 +235,7 @@ class _Rows:
     asked: Sequence[Mapping[str, object]] = ()
     labels: Sequence[Mapping[str, object]] = ()
     erasures: Sequence[event_pb2.LogEntry] = ()
+    alarms: Sequence[Mapping[str, object]] = ()
     unusable: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -316,6 +326,7 @@ def _write(
         (statements.upsert, rows.requests),
         (_INSERT_ASKED, rows.asked),
         (statements.insert_labels, rows.labels),
+        (statements.upsert_alarm, rows.alarms),
     ):
         if added:
             connection.execute(statement, added)
@@ -343,8 +354,9 @@ def _event_row(tenant: str, entry: event_pb2.LogEntry) -> dict[str, object]:
     }
 
 
-def view_row(tenant: str, approval: approval_pb2.Approval) -> dict[str, object]:
+def view_row(tenant: str, shown: Shown) -> dict[str, object]:
     """A request's row in the view."""
+    approval = shown.approval
     return {
         "tenant": tenant,
         "approval_id": approval.approval_id,
@@ -354,5 +366,6 @@ def view_row(tenant: str, approval: approval_pb2.Approval) -> dict[str, object]:
         "subject_id": approval.subject_id,
         "create_time": approval.create_time.ToDatetime(tzinfo=UTC),
         "last_number": approval.last_number,
+        **decision_columns(shown.decision),
         "approval": approval.SerializeToString(deterministic=True),
     }

@@ -72,11 +72,17 @@ def _create_view() -> None:
         sa.Column("subject_id", sa.Text, nullable=False),
         sa.Column("create_time", UtcDateTime, nullable=False),
         sa.Column("last_number", sa.Integer, nullable=False),
+        sa.Column("decide_ms", sa.BigInteger),
+        sa.Column("wait_ms", sa.BigInteger),
+        sa.Column("source", sa.Text),
+        sa.Column("person_asked", sa.Boolean),
+        sa.Column("fell_back", sa.Boolean),
         sa.Column("approval", sa.LargeBinary, nullable=False),
     )
     op.create_index("view_newest", "view", ["tenant", "create_time", "approval_id"])
     op.create_index("view_by_requester", "view", ["tenant", "requester", "create_time"])
     op.create_index("view_by_subject", "view", ["tenant", "subject_id"])
+    op.create_index("view_decided", "view", ["tenant", "decide_ms"])
     is_open = sa.text("state = 'STATE_PENDING'")
     op.create_index(
         "view_open", "view", ["create_time", "approval_id"], sqlite_where=is_open, postgresql_where=is_open
@@ -116,6 +122,13 @@ def _create_view() -> None:
 
 
 def _create_log() -> None:
+    op.create_table(
+        "view_alarm",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("policy", sa.Text, primary_key=True),
+        sa.Column("log_index", sa.BigInteger, nullable=False),
+        sa.Column("entry", sa.LargeBinary, nullable=False),
+    )
     op.create_table(
         "log_cursor",
         sa.Column("consumer", sa.Text, primary_key=True),
