@@ -245,6 +245,7 @@ def test_without_a_terminal_nobody_is_asked(session: Session, monkeypatch: pytes
     assert told.value.tries[0].startswith("placet decide 00000001 approve")
 
 
+@pytest.mark.integration
 def test_the_shell_completes_commands_and_imports_nothing_heavy_for_it() -> None:
     code = (
         "import sys\nfrom placet_cli.app import app\n"

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from placet.approval.v1 import approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet_client.converging import TRANSIENT, pauses
 from placet_client.outcome import Outcome
-
-if TYPE_CHECKING:
-    from placet_client.client import PlacetClient
 
 # One long poll; the service may answer sooner, that it is still pending.
 _POLL_SECONDS = 30.0
@@ -23,6 +20,20 @@ _LEAST_SECONDS = 0.2
 
 class StillPending(TimeoutError):
     """There is no outcome yet. The request goes on; ask again whenever you like."""
+
+
+class Waiter(Protocol):
+    """The part of PlacetClient that a request which was accepted needs."""
+
+    async def outcome(self, approval_id: str, timeout: float | None = None) -> Outcome:
+        """See PlacetClient.outcome."""
+        ...
+
+    async def get_content(
+        self, approval_id: str, content_digest: bytes | None = None
+    ) -> approval_service_pb2.GetContentResponse:
+        """See PlacetClient.get_content."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class PendingApproval:
     id: str
     content_digest: bytes
     log_index: int
-    _client: PlacetClient = field(repr=False, compare=False)
+    _client: Waiter = field(repr=False, compare=False)
 
     async def outcome(self, timeout: float | None = None) -> Outcome:
         """Waits for the outcome, over restarts of anything, for `timeout` seconds; None: without limit.
