@@ -183,8 +183,10 @@ def _message(one: _Entry) -> event_pb2.LogEntry:
     message = event_pb2.LogEntry(index=one.index, entry=one.entry)
     for path, value in one.values.items():
         field: Any = message.entry  # a message, whichever the path names
-        for name in path.split("."):
+        for part in path.split("."):
+            name, _, index = part.removesuffix("]").partition("[")
             field = getattr(field, name)
+            field = field[int(index)] if index else field
         field.value = value
     return message
 
