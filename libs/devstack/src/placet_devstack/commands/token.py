@@ -31,8 +31,8 @@ async def token(
 ) -> None:
     """Print a token with which a program may call the embedded stack.
 
-    It is sent as metadata, `authorization: Bearer TOKEN`. Whoever holds it acts as the person of --as until it
-    expires.
+    It is sent as metadata, `authorization: Bearer TOKEN`. Whoever holds it acts as the person of --as until
+    it expires.
     """
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
     if not wanted or not OWNER_ROLES.issuperset(wanted):
