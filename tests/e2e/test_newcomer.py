@@ -133,7 +133,7 @@ async def test_a_payment_goes_from_request_to_trace(terminals: Terminals) -> Non
     ):
         assert part in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
-    assert (await terminals.answer("show", approval_id))["id"] == approval_id
+    assert (await terminals.answer("show", approval_id))["approvalId"] == approval_id
 
     async def traced() -> str | None:
         drawn = await placet("trace", approval_id)
@@ -156,7 +156,7 @@ async def test_a_safe_document_is_answered_while_its_caller_waits(terminals: Ter
 
 async def test_lists_mails_the_log_and_a_watch_tell_of_a_request(terminals: Terminals) -> None:
     asked = await terminals.answer("request", "examples/typo-fix.diff", "--approver", ALICE)
-    approval_id = str(asked["id"])
+    approval_id = str(asked["approvalId"])
 
     async def told() -> str | None:
         mail = await terminals.placet("mail", "--latest", "--to", ALICE)
@@ -172,7 +172,7 @@ async def test_lists_mails_the_log_and_a_watch_tell_of_a_request(terminals: Term
 
     mine = await terminals.answer("list", "--state", "approved", "--limit", "3")
     assert isinstance(mine["approvals"], list)
-    assert approval_id in [one["id"] for one in mine["approvals"]]
+    assert approval_id in [one["approvalId"] for one in mine["approvals"]]
     assert approval_id[:8] in await terminals.placet("list")
     tail = await terminals.placet("audit", "tail", "--no-follow")
     assert f"{approval_id[:8]} {ALICE}" in tail
@@ -187,7 +187,11 @@ async def test_an_auditor_gets_receipts_and_an_export_and_verifies_all_of_it(
     terminals: Terminals, tmp_path: Path
 ) -> None:
     asked = await terminals.answer("request", "examples/typo-fix.diff", "--approver", ALICE)
-    approval_id, receipt, log = str(asked["id"]), str(tmp_path / "receipt.json"), str(tmp_path / "log.jsonl")
+    approval_id, receipt, log = (
+        str(asked["approvalId"]),
+        str(tmp_path / "receipt.json"),
+        str(tmp_path / "log.jsonl"),
+    )
 
     async def decided() -> bool:
         process = await start(terminals.home, "decide", approval_id, "approve", "--as", ALICE)
@@ -209,18 +213,18 @@ async def test_a_request_can_be_withdrawn_and_sent_twice_without_harm(terminals:
     key = "11111111-2222-4333-8444-555555555555"
     request = ("request", "examples/typo-fix.diff", "--approver", ALICE, "--request-id", key)
     first, second = await terminals.answer(*request), await terminals.answer(*request)
-    assert first["id"] == second["id"]
+    assert first["approvalId"] == second["approvalId"]
     other = await terminals.placet(*request[:1], "examples/lunch-menu.txt", *request[2:], status=1)
     assert "was used for another request" in other
     assert "Cancelled by you@localhost" in await terminals.placet(
-        "cancel", str(first["id"]), "--reason", "found it"
+        "cancel", str(first["approvalId"]), "--reason", "found it"
     )
 
 
 async def test_a_closed_request_is_erased_when_it_is_meant_and_says_so(terminals: Terminals) -> None:
     placet = terminals.placet
     asked = await terminals.answer("request", "examples/typo-fix.diff", "--approver", ALICE, "--label", "a=b")
-    approval_id = str(asked["id"])
+    approval_id = str(asked["approvalId"])
     erase = ("erase", approval_id[:8], "--reason", "she asked for it", "--before-retention")
     assert "only a closed one" in await placet(*erase, "--yes", status=1)
     await placet("decide", approval_id, "approve", "--reason", "Reads well", "--as", ALICE)
@@ -345,12 +349,12 @@ async def test_a_decision_that_is_not_judged_yet_says_so_and_how_to_ask_again(te
     worker = state.processes["worker-default"].pid
 
     async def waits() -> bool:
-        return f"Waiting for {ALICE}, until" in await terminals.placet("show", str(asked["id"]))
+        return f"Waiting for {ALICE}, until" in await terminals.placet("show", str(asked["approvalId"]))
 
     await until(waits, "alice is asked", EVENTUALLY)
     os.kill(worker, signal.SIGSTOP)
     try:
-        decision = ("decide", str(asked["id"]), "reject", "--reason", "it's wrong", "--as", ALICE)
+        decision = ("decide", str(asked["approvalId"]), "reject", "--reason", "it's wrong", "--as", ALICE)
         told = await terminals.placet(*decision, status=3)
         assert "suspended" in await terminals.placet("doctor", status=1)
     finally:
@@ -381,5 +385,5 @@ async def test_one_ctrl_c_stops_all_of_it_and_what_waits_goes_on(terminals: Term
 
     terminals.up = await start(terminals.home, "up", "--fast", "--port-base", str(terminals.port_base))
     await read_until(terminals.up, "For programs:")
-    decided = await terminals.placet("decide", str(asked["id"]), "approve", "--as", ALICE)
+    decided = await terminals.placet("decide", str(asked["approvalId"]), "approve", "--as", ALICE)
     assert decided.strip() == f"Approved by {ALICE}."

@@ -16,10 +16,10 @@ from placet_decision.domain import (
     Provenance,
     Result,
     Verdict,
-    floored,
-    held_back,
     is_score,
     presentable,
+    raise_to_floor,
+    withhold_approval,
 )
 
 PROVENANCE = Provenance("openai", "model-1", b"p" * 32, b"i" * 32)
@@ -45,23 +45,23 @@ def test_a_score_lies_between_0_and_1(value: float) -> None:
 
 
 def test_an_approval_of_tampered_content_becomes_an_abstention() -> None:
-    held = held_back(_decision(Verdict.APPROVE), ("prompt_injection",))
+    held = withhold_approval(_decision(Verdict.APPROVE), ("prompt_injection",))
     assert (held.result, held.verdict, held.confidence) == (Result.ABSTAINED, None, 0.0)
     assert "prompt_injection" in held.reasoning
 
 
 def test_a_rejection_of_tampered_content_stands() -> None:
     rejection = _decision(Verdict.REJECT)
-    assert held_back(rejection, ("prompt_injection",)) is rejection
+    assert withhold_approval(rejection, ("prompt_injection",)) is rejection
 
 
 def test_an_approval_of_clean_content_stands() -> None:
     approval = _decision(Verdict.APPROVE)
-    assert held_back(approval, ()) is approval
+    assert withhold_approval(approval, ()) is approval
 
 
 def test_firm_rules_are_a_floor_under_a_models_risk() -> None:
-    assessment = floored(_assessment(0.02), 0.7, ("bank_details",))
+    assessment = raise_to_floor(_assessment(0.02), 0.7, ("bank_details",))
     assert assessment.risk == 0.7
     assert "0.02" in assessment.reasoning
     assert "bank_details" in assessment.reasoning
@@ -69,7 +69,7 @@ def test_firm_rules_are_a_floor_under_a_models_risk() -> None:
 
 def test_a_model_may_raise_a_risk_above_the_floor() -> None:
     assessment = _assessment(0.95)
-    assert floored(assessment, 0.7, ("bank_details",)) is assessment
+    assert raise_to_floor(assessment, 0.7, ("bank_details",)) is assessment
 
 
 @pytest.mark.parametrize(

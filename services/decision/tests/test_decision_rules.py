@@ -15,8 +15,8 @@ from placet_text import deceptive
 RULES = rule_set()
 LOW = 0.3
 
-# Whoever changes what decides raises the version in rules.toml, and adds its digest here.
-DIGESTS = {"1": "76d587934216dc3327c76391781339143a71deadac091f1289c01a2b56574b6b"}
+# A change of the rules raises the version in rules.toml, from the first release on, and adds its digest here.
+DIGESTS = {"1": "82222e6b6d86620bb8e54925a72528fe531aa22bbcc210c362e479ebaae980fb"}
 
 SAFE = {
     "a typo fix": "Fix a typo in the README: recieve -> receive.",

@@ -12,10 +12,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import make_url
 
-from placet_notification import store as store_module
 from placet_notification.channels import RecipientRefused
 from placet_notification.domain import Delivery, Payload, Status, code_of
-from placet_notification.store import METADATA, Lease, Store
+from placet_notification.store import METADATA, Lease, Store, deliveries
 from placet_rpc.errors import AlreadyExists
 from placet_storage import Database, purge_expired
 
@@ -103,7 +102,7 @@ async def test_what_was_not_told_yet_is_told_in_the_callers_words_and_they_are_n
 async def test_all_that_is_old_is_purged_some_at_a_time(
     store: Store, payload: Payload, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_OLDEST", store_module._OLDEST.limit(2))
+    monkeypatch.setattr(deliveries, "_OLDEST", deliveries._OLDEST.limit(2))
     for number in range(5):
         await told(store, payload, str(number))
     await purge_expired(store.purge, timedelta(0))

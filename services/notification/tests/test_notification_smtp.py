@@ -130,6 +130,14 @@ async def test_a_tenant_whose_mails_stall_does_not_keep_the_others_out(
     never.cancel()
 
 
+async def test_limits_of_those_who_send_nothing_take_no_memory(
+    post_office: PostOffice, channel: EmailChannel, asked: Notification
+) -> None:
+    await asyncio.gather(*(channel.deliver(f"tenant-{n}", asked, content, within=10) for n in range(8)))
+    assert not channel._by_tenant._semaphores
+    assert not channel._by_recipient._semaphores
+
+
 async def test_a_mail_that_waits_holds_no_content(post_office: PostOffice, asked: Notification) -> None:
     answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     begun = asyncio.Event()

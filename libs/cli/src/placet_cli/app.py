@@ -23,11 +23,13 @@ COMMANDS = (
     Entry("down", f"{_DEVSTACK}.stack", "Stop the stack that runs on this machine."),
     Entry("doctor", f"{_DEVSTACK}.doctor", "Check what Placet needs here, and say what to do."),
     Entry("demo", f"{_DEVSTACK}.demo", "Watch six requests find their answers."),
-    Entry("request", f"{_OWN}.requests", "Ask for a decision about a text, a diff, JSON or a PDF."),
-    Entry("list", f"{_OWN}.requests", "List requests, newest first."),
-    Entry("show", f"{_OWN}.requests", "Show a request: how it stands in a sentence, and its path."),
-    Entry("watch", f"{_OWN}.requests", "Watch what happens, to one request or to all."),
+    Entry("request", f"{_OWN}.request", "Ask for a decision about a text, a diff, JSON or a PDF."),
+    Entry("wait", f"{_OWN}.request", "Wait until a request is decided, for however long."),
+    Entry("list", f"{_OWN}.queries", "List requests: those that are open first, then the newest."),
+    Entry("show", f"{_OWN}.queries", "Show a request: how it stands, who is asked, and its path."),
+    Entry("watch", f"{_OWN}.queries", "Watch what happens, to one request or to all."),
     Entry("decide", f"{_OWN}.decide", "Decide a request that you were asked to decide."),
+    Entry("comment", f"{_OWN}.decide", "Add a comment to an open request."),
     Entry("cancel", f"{_OWN}.decide", "Withdraw a request."),
     Entry("erase", f"{_OWN}.erase", "Erase what a closed request says in words, for good."),
     Entry(
@@ -58,7 +60,6 @@ app = typer.Typer(
     epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 

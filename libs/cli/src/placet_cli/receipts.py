@@ -13,8 +13,10 @@ from google.protobuf.message import DecodeError
 
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
+from placet_cli.event_rows import rows
 from placet_cli.export_file import entry_json
-from placet_cli.formatting import clean, point, rows
+from placet_cli.formatting import clean
+from placet_cli.times import point
 from placet_client import Outcome
 from placet_proof import COSIGNATURE, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
 from placet_verify import Kind, KnownKeys, advice, fault_of, kind_of, once
@@ -181,8 +183,10 @@ def _message(one: _Entry) -> event_pb2.LogEntry:
     message = event_pb2.LogEntry(index=one.index, entry=one.entry)
     for path, value in one.values.items():
         field: Any = message.entry  # a message, whichever the path names
-        for name in path.split("."):
+        for part in path.split("."):
+            name, _, index = part.removesuffix("]").partition("[")
             field = getattr(field, name)
+            field = field[int(index)] if index else field
         field.value = value
     return message
 

@@ -20,7 +20,7 @@ from placet_cli.program import pasted
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from placet_cli.formatting import Row
+    from placet_cli.event_rows import Row
 
 WIDTH: Final = 80
 _ELAPSED: Final = 9
@@ -159,7 +159,7 @@ def event_lines(
 
     `whole`: a reason that is longer than the line is wrapped; else it is cut, where anything may be.
     """
-    from placet_cli.formatting import span
+    from placet_cli.times import span
 
     when = label if elapsed is None else span(elapsed)
     style = {True: "bold green", False: "bold red", None: ""}[row.good]

@@ -162,7 +162,7 @@ def canonical_digest(value: object) -> bytes:
     return hashlib.sha256(text.encode("ascii")).digest()
 
 
-def held_back(decision: AiDecision, tampering: tuple[str, ...]) -> AiDecision:
+def withhold_approval(decision: AiDecision, tampering: tuple[str, ...]) -> AiDecision:
     """Turns an approval of content that tries to steer or deceive its reader into an abstention.
 
     A rejection stands. What follows an abstention is up to the policy, not to the content.
@@ -182,7 +182,7 @@ def held_back(decision: AiDecision, tampering: tuple[str, ...]) -> AiDecision:
     )
 
 
-def floored(assessment: Assessment, floor: float, reasons: tuple[str, ...]) -> Assessment:
+def raise_to_floor(assessment: Assessment, floor: float, reasons: tuple[str, ...]) -> Assessment:
     """Raises an assessed risk to that of the firm rules alone.
 
     A language model may raise a risk, or clear content that rules do not know. It cannot clear an account

@@ -1,4 +1,4 @@
-"""pb2 ↔ domain, and who may see what."""
+"""The RPCs of NotificationService: pb2 ↔ domain, and the part of the stream that each caller sees."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -61,7 +61,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
         request: service_pb.SendNotificationRequest,
         context: object,
     ) -> service_pb.SendNotificationResponse:
-        """One attempt, or the one that is under way, waited for until shortly before the call's deadline."""
+        """Makes or joins an attempt, and waits for it until shortly before the call's deadline."""
         caller = identity.current()
         check_kind(caller, request.kind)
         delivery = await self._sender.send(
@@ -86,7 +86,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
         request: service_pb.ListDeliveriesRequest,
         context: object,
     ) -> service_pb.ListDeliveriesResponse:
-        """A page, newest first; one more row than asked for tells whether there is another."""
+        """A page, newest first. One row more is read, to know if another page follows."""
         tenant = identity.current().tenant
         approval_id = request.filter.approval_id
         before = None
@@ -159,7 +159,7 @@ def _due(timestamp: Timestamp) -> datetime:
         return timestamp.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise InvalidArgument(
-            "due_time is not a time",
+            "due_time is not a valid time",
             violations=[FieldViolation("due_time", "must lie in the years 1 to 9999")],
         ) from None
 

@@ -16,14 +16,15 @@ from google.protobuf.json_format import MessageToDict
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.commands.options import Id, command
-from placet_cli.commands.requests import tell_path
+from placet_cli.commands.queries import tell_path
 from placet_cli.export_file import entry_json, replacing
-from placet_cli.formatting import clean, point, point_of
+from placet_cli.formatting import clean
 from placet_cli.key_options import KEY, ORIGIN, known_keys
 from placet_cli.problems import Problem
 from placet_cli.receipts import GONE, NONE, Proof, advised, own_keys, read_receipt, verified
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
+from placet_cli.times import point, point_of
 from placet_proof import LOG_SIGNATURE, NotProven, VerifierKey
 from placet_verify import KnownKeys
 

@@ -15,7 +15,7 @@ import typer
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.commands.options import command
-from placet_cli.formatting import clean, clock_note, span, state_name
+from placet_cli.formatting import clean, clock_note, state_name
 from placet_cli.home import Home, Ports
 from placet_cli.identity import OWNER, person
 from placet_cli.main import INTERRUPTED
@@ -23,6 +23,7 @@ from placet_cli.problems import Problem
 from placet_cli.screen import Screen, fit, short
 from placet_cli.session import Session
 from placet_cli.telemetry import exported
+from placet_cli.times import span
 from placet_client import PlacetClient
 from placet_devstack.demo.player import KILLED, Player, as_expected
 from placet_devstack.demo.scenarios import CLOCK_SCALE, REQUESTER, SCENARIOS, Scenario

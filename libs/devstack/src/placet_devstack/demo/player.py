@@ -17,10 +17,11 @@ from rich.text import Text
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
-from placet_cli.formatting import Row, row, span
+from placet_cli.event_rows import Row, row
 from placet_cli.identity import OWNER, TENANT, person
 from placet_cli.screen import Screen, fit
 from placet_cli.session import Session
+from placet_cli.times import span
 from placet_client import PlacetClient
 from placet_devstack.demo.scenarios import REQUESTER, Answer, Scenario
 from placet_devstack.process import StackEvent

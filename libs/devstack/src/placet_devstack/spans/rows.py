@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from rich.cells import cell_len, set_cell_size
 
 from placet_devstack.spans.model import Span
+from placet_text import visible
 
 # More alike siblings than this are drawn as the first and a sum.
 _ALIKE = 4
@@ -54,7 +55,7 @@ class Row:
         """The name with its marks, where the name gives way; all of it without a width."""
         before = "  " * min(self.depth, DEEPEST_INDENT) + ("✗ " if self.failed else "")
         after = f" ▸ {self.below:,} below{' ✗' if self.failed_below else ''}" if self.below else ""
-        name = _PACKAGE.sub("", printable(self.name))
+        name = _PACKAGE.sub("", visible(self.name))
         if width is None:
             return before + name + after
         if cell_len(before + name + after) < width:
@@ -190,7 +191,7 @@ def _span_row(span: Span, depth: int, linked: Mapping[str, str], *, orphan: bool
         depth=depth,
         # What an orphan belongs to is still under way, or was never sent here.
         name=("┄ " if orphan else "") + span.name,
-        service=printable(span.service),
+        service=visible(span.service),
         start=span.start,
         end=max(span.start, span.end),
         duration=span.duration,
@@ -205,7 +206,7 @@ def _sum_row(spans: Sequence[Span], depth: int, *, failed: bool) -> Row:
     return Row(
         depth=depth,
         name=f"× {len(spans):,} more",
-        service=printable(spans[0].service),
+        service=visible(spans[0].service),
         start=min(span.start for span in spans),
         end=max(max(span.start, span.end) for span in spans),
         duration=sum(span.duration for span in spans),
@@ -259,8 +260,3 @@ def fit(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     return set_cell_size(text, width - 1) + "…"
-
-
-def printable(text: str) -> str:
-    """Without what could move the cursor, recolour or reorder the terminal's text."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)

@@ -15,9 +15,10 @@ from itertools import pairwise
 from rich.cells import cell_len
 from rich.text import Text
 
-from placet_cli.formatting import span as span_of_time
+from placet_cli.times import span as span_of_time
 from placet_devstack.spans.model import Span
-from placet_devstack.spans.rows import DEEPEST_INDENT, Row, fit, printable, rows_of
+from placet_devstack.spans.rows import DEEPEST_INDENT, Row, fit, rows_of
+from placet_text import visible
 
 _BAR = 12
 # Room for a name, whatever else wants room.
@@ -155,7 +156,7 @@ def _row_line(row: Row, columns: _Columns, origin: int, axis: _Axis, colour: str
 
 
 def _note_line(row: Row, note: str, columns: _Columns) -> _Line:
-    indent, text = "  " * (min(row.depth, DEEPEST_INDENT) + 1), printable(note)
+    indent, text = "  " * (min(row.depth, DEEPEST_INDENT) + 1), visible(note)
     if columns.whole is not None:
         # The indent gives way before an id does.
         indent = indent[: max(columns.whole - cell_len(text), 0)]

@@ -63,10 +63,8 @@ class Projection:
         self, from_index: int | None, wanted: Callable[[AppliedEvent], bool], sign_of_life: float
     ) -> AsyncGenerator[Batch[AppliedEvent], None]:
         """The events that are wanted, from an index of the log on, or from now; see WatchHistory."""
-        head = await self.tailer.head()
-        async for batch in self._history.follow(
-            head if from_index is None else from_index, wanted, sign_of_life
-        ):
+        start = await self.tailer.head() if from_index is None else from_index
+        async for batch in self._history.follow(start, wanted, sign_of_life):
             yield batch
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from placet_approval.adapters.audit_log import AuditLog
@@ -10,11 +11,13 @@ from placet_approval.store.erasure import erased_id
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import ViewStore
-from placet_logtail import Batch, RecentItems, Wakeup, beyond_end, follow
+from placet_logtail import Batch, RecentItems, Wakeup, beyond_end, follow, wait_for
 
 # Events kept for watchers; who resumes from further back reads the view, so many at a time.
 RECENT = 10_000
 PAGE = 500
+# How long a watch waits for a projection that has not begun.
+BEGIN_SECONDS = 2.0
 
 
 class WatchHistory:
@@ -30,6 +33,7 @@ class WatchHistory:
         self._policies = policies
         self._recent: RecentItems[AppliedEvent] = RecentItems(RECENT)
         self._wakeup = Wakeup()
+        self._begun = asyncio.Event()
         self.wake = self._wakeup.wake
         self.arm = self._wakeup.arm
 
@@ -41,6 +45,7 @@ class WatchHistory:
     def restart(self, position: int) -> None:
         """Goes on from an index; what lies before it is read from the view."""
         self._recent.restart(position)
+        self._begun.set()
 
     def publish(self, applied: Sequence[AppliedEvent], end: int) -> None:
         """Takes what happened up to an index, and wakes all who wait for it."""
@@ -60,6 +65,8 @@ class WatchHistory:
         Raises OutOfRange for an index beyond the log's end. One that only this process has not reached yet
         is waited for.
         """
+        # Until then it is not known what lies in the view.
+        await wait_for(self._begun, BEGIN_SECONDS)
         if start > self.end and not await self._log.begins_with(self._tenant, start, None):
             raise beyond_end(start, self.end)
 

@@ -24,12 +24,12 @@ from placet_decision.domain import (
     Provenance,
     Result,
     Verdict,
-    floored,
-    held_back,
     is_score,
     no_assessment,
     no_decision,
     presentable,
+    raise_to_floor,
+    withhold_approval,
 )
 from placet_decision.providers import prompts
 from placet_decision.providers.detectors import is_legible
@@ -154,7 +154,7 @@ class OpenAiProvider:
             presentable(answer.reasoning, REASONING_LIMIT),
             provenance,
         )
-        return floored(assessment, scored.floor, scored.firm)
+        return raise_to_floor(assessment, scored.floor, scored.firm)
 
     async def decide(self, case: Case, budget: float) -> AiDecision:
         """Decides by the model; never approves content that tries to steer or deceive its reader."""
@@ -175,7 +175,7 @@ class OpenAiProvider:
             presentable(answer.reasoning, REASONING_LIMIT),
             provenance,
         )
-        return held_back(decision, scored.tampering)
+        return withhold_approval(decision, scored.tampering)
 
     async def close(self) -> None:
         """Closes the connections."""
