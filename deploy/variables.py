@@ -33,7 +33,12 @@ OTHERS = (
         CALLERS,
         "The SDK has no default; that of `placet` is the stack that runs in its home.",
     ),
-    ("PLACET_AUDIT_ADDRESS", "", CLI, "`placet audit`: by default the stack that runs in its home."),
+    (
+        "PLACET_AUDIT_ADDRESS",
+        "",
+        CALLERS,
+        "The SDK needs it for receipts; `placet audit`: by default the stack that runs in its home.",
+    ),
     (
         "PLACET_AUDIT_ORIGIN",
         "localhost/placet",

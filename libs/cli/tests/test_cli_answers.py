@@ -14,7 +14,7 @@ import typer
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.commands import decide as deciding
-from placet_cli.commands import requests
+from placet_cli.commands import request as requesting
 from placet_cli.commands.decide import Verdict
 from placet_cli.home import Home
 from placet_cli.problems import Problem
@@ -81,12 +81,12 @@ async def test_who_waits_learns_from_the_exit_status_whether_it_was_approved(
     (tmp_path / "text.txt").write_text("pay")
     found = 0
     try:
-        await requests.request(session, str(tmp_path / "text.txt"), wait=True)
+        await requesting.request(session, str(tmp_path / "text.txt"), wait=True)
     except typer.Exit as end:
         found = end.exit_code
     assert found == status
     # Who does not wait was told that it was asked, whatever became of it meanwhile.
-    await requests.request(session, str(tmp_path / "text.txt"))
+    await requesting.request(session, str(tmp_path / "text.txt"))
 
 
 @pytest.mark.parametrize(

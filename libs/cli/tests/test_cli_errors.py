@@ -74,16 +74,37 @@ def test_what_the_environment_says_need_not_be_said_again(
 
 
 def test_a_broken_rule_is_told_once_and_the_command_that_broke_it_helps() -> None:
-    violations = [
-        FieldViolation(
-            "assignments", "slot 'required_approver' is missing; policy 'simple' asks whom it names"
-        )
-    ]
-    error = InvalidArgument("assignments: slot 'required_approver' is missing", violations=violations)
+    violations = [FieldViolation("policy", "must not be empty")]
+    error = InvalidArgument("policy: must not be empty", violations=violations)
     problem = problem_of(error, command="placet request")
-    given = "--approver, --manager or --assign"
-    assert problem.what == f"{given}: slot 'required_approver' is missing; policy 'simple' asks whom it names"
+    assert problem.what == "--policy: must not be empty"
     assert (problem.why, problem.tries) == ("", ("placet request --help",))
+
+
+@pytest.mark.parametrize(
+    ("field", "description", "option"),
+    [
+        (
+            "assignments",
+            "slot 'required_approver' is missing; policy 'simple' asks whom it names",
+            "--approver",
+        ),
+        ("assignments", "slot 'manager_approver' is missing; policy 'x' asks whom it names", "--manager"),
+        ("assignments", "slot 'legal' is missing; policy 'x' asks whom it names", "--assign legal=WHO"),
+        ("assignments[2].slot", "'tax' is no slot of policy 'x'; it has: legal", "--assign tax=WHO"),
+        (
+            "assignments[0].people[1]",
+            "must be a valid email address",
+            "--approver, --manager or --assign",
+        ),
+    ],
+)
+def test_a_slot_that_is_wrong_is_told_with_the_option_that_fills_it(
+    field: str, description: str, option: str
+) -> None:
+    violations = [FieldViolation(field, description)]
+    problem = problem_of(InvalidArgument(f"{field}: {description}", violations=violations))
+    assert problem.what == f"{option}: {description}"
 
 
 def test_a_lacking_role_is_told_without_the_method_that_lacks_it() -> None:

@@ -10,20 +10,10 @@ from hypothesis import strategies as st
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_cli.formatting import (
-    _TOLD,
-    age,
-    clean,
-    clock_note,
-    erasure_sentence,
-    named,
-    row,
-    rows,
-    sentence,
-    span,
-    warnings,
-)
+from placet_cli.event_rows import _TOLD, row, rows
+from placet_cli.formatting import clean, clock_note, erasure_sentence, named, sentence, warnings
 from placet_cli.screen import event_lines, fit
+from placet_cli.times import age, span
 from placet_text import deceptive
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -18,15 +18,18 @@ from pathlib import Path
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet_cli import program
 from placet_cli.commands.decide import _with_reason
 from placet_cli.contents import tell_content
 from placet_cli.documents import read_document
-from placet_cli.formatting import Row, point_of
+from placet_cli.event_rows import Row
 from placet_cli.home import Home, Ports, typed
 from placet_cli.option_parsers import deadline_of
 from placet_cli.problems import Problem
 from placet_cli.session import Session
-from placet_devstack.claims import check_ports, suspended
+from placet_cli.times import point_of
+from placet_devstack.ports import check_ports
+from placet_devstack.processes import suspended
 from placet_rpc.tokens.mint import MintingTokenSource, generate_keys
 from placet_rpc.tokens.sources import FileTokenSource
 
@@ -58,7 +61,7 @@ def test_help_cuts_no_description_and_its_usage_can_be_typed(tmp_path: Path) -> 
         said = placet(*group, "--help", home=tmp_path).stdout
         assert "..." not in said.partition("Commands:")[2]
     usage = placet("decide", "--help", home=tmp_path).stdout
-    assert "Usage: placet decide [OPTIONS] ID VERDICT" in usage
+    assert "Usage: placet decide [OPTIONS] ID [VERDICT]" in usage
     assert "3 when it is received" in " ".join(usage.split())
     assert "[OPTIONS] [N]" in placet("mail", "--help", home=tmp_path).stdout
 
@@ -93,7 +96,8 @@ def test_a_wrong_deadline_is_answered_with_the_units() -> None:
     assert "days" in told.value.why
 
 
-def test_a_hint_repeats_who_and_where(tmp_path: Path) -> None:
+def test_a_hint_repeats_who_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "_program", lambda: "placet")
     session = Session.of(tmp_path / "a home", 8100, "alice@example.com", json=False)
     hint = session.again(_with_reason(["decide", "1c9f", "reject", "--command-id", "77a"], "it's late"))
     where = f"--home '{tmp_path}/a home' --port-base 8100"
@@ -225,7 +229,7 @@ def test_nothing_is_cut_in_a_pipe_and_lines_end_at_the_width_of_a_terminal() -> 
     row = Row(datetime(2026, 1, 2, tzinfo=UTC), "a" * 40, "asked", "why " * 40, None, "why " * 40)
     code = (
         "from datetime import UTC, datetime\nfrom placet_cli.screen import Screen\n"
-        "from placet_cli.formatting import Row\n"
+        "from placet_cli.event_rows import Row\n"
         f"row = Row(datetime(2026, 1, 2, tzinfo=UTC), {row.actor!r}, 'asked', {row.reason!r}, None, 'why')\n"
         "Screen().event(None, row)"
     )

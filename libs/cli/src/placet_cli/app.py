@@ -20,21 +20,24 @@ _OWN, _DEVSTACK = "placet_cli.commands", "placet_devstack.commands"
 
 COMMANDS = (
     Entry("up", f"{_DEVSTACK}.stack", "Run the whole of Placet on this machine until Ctrl-C."),
-    Entry("doctor", f"{_DEVSTACK}.stack", "Check what Placet needs here, and say what to do."),
+    Entry("down", f"{_DEVSTACK}.stack", "Stop the stack that runs on this machine."),
+    Entry("doctor", f"{_DEVSTACK}.doctor", "Check what Placet needs here, and say what to do."),
     Entry("demo", f"{_DEVSTACK}.demo", "Watch six requests find their answers."),
-    Entry("request", f"{_OWN}.requests", "Ask for a decision about a text, a diff, JSON or a PDF."),
-    Entry("list", f"{_OWN}.requests", "List requests, newest first."),
-    Entry("show", f"{_OWN}.requests", "Show a request: how it stands in a sentence, and its path."),
-    Entry("watch", f"{_OWN}.requests", "Watch what happens, to one request or to all."),
+    Entry("request", f"{_OWN}.request", "Ask for a decision about a text, a diff, JSON or a PDF."),
+    Entry("wait", f"{_OWN}.request", "Wait until a request is decided, for however long."),
+    Entry("list", f"{_OWN}.queries", "List requests: those that are open first, then the newest."),
+    Entry("show", f"{_OWN}.queries", "Show a request: how it stands, who is asked, and its path."),
+    Entry("watch", f"{_OWN}.queries", "Watch what happens, to one request or to all."),
     Entry("decide", f"{_OWN}.decide", "Decide a request that you were asked to decide."),
+    Entry("comment", f"{_OWN}.decide", "Add a comment to an open request."),
     Entry("cancel", f"{_OWN}.decide", "Withdraw a request."),
     Entry("erase", f"{_OWN}.erase", "Erase what a closed request says in words, for good."),
     Entry(
         "policies",
         f"{_OWN}.policies",
-        "List the policies: who is asked, for how long, and what decides then.",
+        "List the policies: who is asked, how long, and what then.",
     ),
-    Entry("stats", f"{_OWN}.stats", "Show how much people decide, and how much they leave to the fallback."),
+    Entry("stats", f"{_OWN}.stats", "Show how much people decide, and how much the fallback does."),
     Entry("audit", f"{_OWN}.audit", "The record of everything that happened, and its proofs."),
     Entry("trace", f"{_DEVSTACK}.trace", "Draw a request's trace: every hop from caller to outcome."),
     Entry("mail", f"{_DEVSTACK}.mail", "Show the mails that the embedded stack sent, newest first."),
@@ -42,14 +45,21 @@ COMMANDS = (
     Entry("models", f"{_DEVSTACK}.models", "The models that judge risk."),
 )
 
+_MISSING = tuple(f"placet {entry.name}" for entry in COMMANDS if not entry.installed)
+_EPILOG = (
+    "This is a client: PLACET_APPROVAL_ADDRESS and PLACET_TOKEN_FILE name the service and who acts. With "
+    "placet-devstack installed, `placet up` runs all of it here."
+    if _MISSING
+    else "New here? `placet demo` shows the whole of it; `placet up` runs it, and says what to type next."
+)
+
 app = typer.Typer(
     name="placet",
     cls=group(COMMANDS),
     help="Software asks, a human answers, and the record proves it.",
-    epilog="New here? `placet demo` shows the whole of it; `placet up` runs it, and says what to type next.",
+    epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 
@@ -97,6 +107,8 @@ def _tell(problem: Problem) -> None:
     # Imported late: `placet --help` needs no screen.
     from placet_cli.screen import Screen
 
+    # A command that is not installed is no next step.
+    problem.tries = tuple(step for step in problem.tries if not step.startswith(_MISSING))
     Screen().problem(problem)
 
 

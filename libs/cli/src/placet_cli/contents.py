@@ -1,4 +1,4 @@
-"""What is to be decided, as an approver reads it."""
+"""The content to decide about, as an approver reads it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tell_content(
         session.screen.json(answer)
     else:
         if answer.content.media_type == "application/pdf":
-            session.screen.aside("The text of a PDF; its bytes: -o FILE")
+            session.screen.aside("The text of a PDF; its bytes: --save FILE")
         if told and session.screen.cuts:
             session.screen.warn([NUMBERED])
         for line in lines_of(answer.text):

@@ -34,6 +34,9 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "ROLE_REQUIRED": ("the same command without --as: whoever runs the stack has all roles of people",),
 }
 
+# The well-known slots by the options that fill them; any other is filled by --assign.
+_BY_SLOT = {"required_approver": "--approver", "manager_approver": "--manager"}
+
 # The contract's fields by what a user calls them.
 _GIVEN_AS = {
     "subject_id": "--subject",
@@ -47,17 +50,23 @@ _GIVEN_AS = {
     "content.body": "FILE",
     **{name: f"--{name}" for name in ("title", "policy", "priority", "reason")},
     "labels": "--label",
+    "text": "TEXT",
     "filter.states": "--state",
+    "filter.labels": "--label",
+    "filter.subject_id": "--subject",
+    "from_create_time": "--since",
+    "until_create_time": "--until",
+    **{f"filter.{name}": f"--{name}" for name in ("policy", "requester", "approver")},
 }
 
 
 def problem_of(error: PlacetError | StillPending, about: str = "", command: str = "placet") -> Problem:
-    """What to tell of an error that a service answered with, or of none answering.
+    """Translates an error of a service, or the lack of any answer, into a Problem.
 
     `about` is the request's id as the user gave it, for the next command; `command` is the one that failed.
     """
     if isinstance(error, StillPending):
-        return Problem(str(error), tries=_steps(("placet show ID",), about))
+        return Problem(str(error), tries=_steps(("placet wait ID",), about))
     if isinstance(error, InvalidArgument):
         return _invalid(error, about, command)
     if isinstance(error, Unavailable):
@@ -74,14 +83,19 @@ def _steps(steps: tuple[str, ...], about: str) -> tuple[str, ...]:
 
 
 def _invalid(error: InvalidArgument, about: str, command: str) -> Problem:
-    told = [f"{_given_as(one.field)}: {_plain(one.description)}" for one in error.violations if one.field]
+    told = [
+        f"{_given_as(one.field, one.description)}: {_plain(one.description)}"
+        for one in error.violations
+        if one.field
+    ]
     steps = _steps(_NEXT.get(error.reason, (f"{command} --help",)), about)
     if len(told) == 1 and error.reason not in _NEXT:
         # One violation is the message itself, told twice.
         return Problem(_sentence(told[0]), tries=steps)
     # One that has words of its own needs no field.
     why = "" if error.reason in _NEXT else "\n".join(told)
-    return Problem(_sentence(error.message), why, tries=steps)
+    what = f"{len(told)} values are not valid" if why else _sentence(error.message)
+    return Problem(what, why, tries=steps)
 
 
 def _plain(rule: str) -> str:
@@ -91,8 +105,11 @@ def _plain(rule: str) -> str:
     return "must be one line without NUL characters" if "\\r\\n" in rule else "must not hold NUL characters"
 
 
-def _given_as(field: str) -> str:
+def _given_as(field: str, description: str) -> str:
     """The option or argument that a field of the contract was given by; a list's item is its list."""
+    slot = re.search(r"'([a-z][a-z0-9_]*)'", description) if field.startswith("assignments") else None
+    if slot is not None:
+        return _BY_SLOT.get(slot[1], f"--assign {slot[1]}=WHO")
     return _GIVEN_AS.get(re.sub(r"\[.*\]", "", field), field)
 
 

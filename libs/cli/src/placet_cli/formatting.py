@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
+from placet_cli.event_rows import ERASED
+from placet_cli.times import age, earlier, local, point, until_words
 from placet_client import Outcome
 from placet_domain.durations import describe_duration
 from placet_text import CAREFUL, one_line, warning_words
-
-_DONE = {
-    event_pb2.STATE_APPROVED: "Approved",
-    event_pb2.STATE_REJECTED: "Rejected",
-    event_pb2.STATE_CANCELLED: "Cancelled",
-    event_pb2.STATE_ANSWERED: "Answered",
-}
-
-# In the place of what was erased.
-ERASED = "(erased)"
-
-
-@dataclass(frozen=True)
-class Row:
-    """An event for people: when, who, what, and why. `good`: None where it is neither good nor bad.
-
-    `brief` is the reason where there is little room for it.
-    """
-
-    time: datetime
-    actor: str
-    event: str
-    reason: str
-    good: bool | None
-    brief: str
 
 
 def sentence(approval: approval_pb2.Approval) -> str:
@@ -88,27 +63,87 @@ def _pending_sentence(approval: approval_pb2.Approval) -> str:
     if not approval.waiting_for_approval:
         return "Under way: nobody has to be asked yet, or any more."
     people = " or ".join(clean(person) for person in approval.asked)
-    silences = _silences(approval)
-    return f"Waiting for {people}, {until_words(wait_ends(approval))}{f'; {silences}' if silences else ''}."
+    tier, silences = approval.current_tier, _silences(approval)
+    votes = f" ({votes_words(tier)})" if tier.quorum > 1 else ""
+    silent = f"; {silences}" if silences else ""
+    return f"Waiting for {people}{votes}, {until_words(wait_ends(approval))}{silent}."
+
+
+def votes_words(tier: approval_pb2.TierStatus) -> str:
+    """The votes of a tier: "1 of 2 approvals"."""
+    return f"{tier.approvals} of {tier.quorum} {'approval' if tier.quorum == 1 else 'approvals'}"
+
+
+def vote_sentence(approval: approval_pb2.Approval, *, yes: bool) -> str:
+    """What an effective vote did: the outcome, or that it is recorded and what is missing."""
+    if approval.HasField("outcome"):
+        return sentence(approval)
+    tier = approval.current_tier
+    count = f"; {tier.approvals} of {tier.quorum}" if tier.quorum > 1 else ""
+    return f"Your {'approval' if yes else 'rejection'} is recorded{count}. {sentence(approval)}"
+
+
+def tier_sentences(approval: approval_pb2.Approval) -> list[str]:
+    """Who is asked now, whether they were notified, and who is next; nothing when nobody is."""
+    told = []
+    if approval.waiting_for_approval and approval.HasField("current_tier"):
+        tier = approval.current_tier
+        facts = [f"tier {tier.tier} ({tier.name})", _notices(approval.path)]
+        facts += [votes_words(tier)] if tier.quorum > 1 else []
+        told.append(f"Asked now: {_people(tier)}, {', '.join(fact for fact in facts if fact)}")
+    if approval.HasField("next_tier"):
+        tier = approval.next_tier
+        due = approval.current_tier.due_time if approval.current_tier.HasField("due_time") else None
+        when = "" if due is None else f", from {point(due)} on"
+        told.append(f"Next: {_people(tier)}, tier {tier.tier} ({tier.name}){when}")
+    return [clean(one) for one in told]
+
+
+def _people(tier: approval_pb2.TierStatus) -> str:
+    return ", ".join([*tier.people, *(f"group {name}" for name in tier.groups)]) or ERASED
+
+
+def _notices(path: Iterable[event_pb2.LogEntry]) -> str:
+    """Notices to those who are asked in the open tier: "notified by email"; "" without the path."""
+    asked, delivered, failed = 0, 0, 0
+    channel = ""
+    for entry in path:
+        event = entry.entry.event
+        match event.WhichOneof("body"):
+            case "tier_opened":
+                asked, delivered, failed = 0, 0, 0
+            case "asked":
+                asked += 1
+            case "notified":
+                channel = event.notified.channel
+                delivered += event.notified.delivered
+                failed += not event.notified.delivered
+    by = f" by {channel}" if channel else ""
+    if not asked or not delivered + failed:
+        return "not notified yet" if asked else ""
+    if not delivered:
+        return f"could not be notified{by}"
+    return f"notified{by}" if delivered >= asked else f"{delivered} of {asked} notified{by}"
 
 
 def wait_ends(approval: approval_pb2.Approval) -> Timestamp | None:
     """When the open wait ends: at the tier's time or the request's own deadline, whichever comes first; None
     when it waits without limit."""
-    return _first(
+    return earlier(
         approval.current_tier.due_time if approval.current_tier.HasField("due_time") else None,
         approval.deadline_time if approval.HasField("deadline_time") else None,
     )
 
 
-def _first(one: Timestamp | None, other: Timestamp | None) -> Timestamp | None:
-    given = [time for time in (one, other) if time is not None]
-    return min(given, key=lambda time: (time.seconds, time.nanos)) if given else None
-
-
-def until_words(end: Timestamp | None) -> str:
-    """ "until 2026-01-31 12:00:00 UTC", or "without limit"."""
-    return "without limit" if end is None else f"until {point(end)}"
+def due(approval: approval_pb2.Approval, now: datetime) -> str:
+    """The time that is left to who is asked: "2 h", "over", "–" without limit; "" when nobody is asked."""
+    if not approval.waiting_for_approval:
+        return ""
+    end = wait_ends(approval)
+    if end is None:
+        return "–"
+    left = local(end) - now
+    return age(left) if left > timedelta() else "over"
 
 
 def clock_scale(approval: approval_pb2.Approval) -> float:
@@ -126,251 +161,9 @@ def clock_note(scale: float) -> str:
     return f"Demo clocks: 2 h → {describe_duration(timedelta(hours=2) / scale)}"
 
 
-def rows(path: Iterable[event_pb2.LogEntry]) -> list[Row]:
-    """All of a path in words."""
-    told: list[Row] = []
-    deadline: Timestamp | None = None
-    for entry in path:
-        if entry.entry.event.received.HasField("deadline_time"):
-            deadline = entry.entry.event.received.deadline_time
-        told.append(row(entry, deadline))
-    return told
-
-
-def row(entry: event_pb2.LogEntry, deadline: Timestamp | None = None) -> Row:
-    """An event in words. `deadline` is the request's own, which ends each tier with it."""
-    event = entry.entry.event
-    body = event.WhichOneof("body") or ""
-    if body == "tier_opened" and deadline is not None:
-        event = _ended_by(event, deadline)
-    try:
-        what, reason, good = _TOLD[body](event) if body in _TOLD else (body or "unknown", "", None)
-        brief = _BRIEF[body](event) if body in _BRIEF else reason
-    except ValueError:
-        # A value of a newer contract, which has no name here.
-        what, good, brief = body, None, ""
-        reason = "in a way that this version has no words for"
-    return Row(event.time.ToDatetime(tzinfo=UTC), _actor(event), what, clean(reason), good, clean(brief))
-
-
-def _ended_by(opened: event_pb2.Event, deadline: Timestamp) -> event_pb2.Event:
-    """A tier's opening with the time at which its wait ends in truth."""
-    event = event_pb2.Event()
-    event.CopyFrom(opened)
-    tier = opened.tier_opened
-    event.tier_opened.due_time.CopyFrom(
-        _first(tier.due_time if tier.HasField("due_time") else None, deadline) or deadline
-    )
-    return event
-
-
-def _actor(event: event_pb2.Event) -> str:
-    name = clean(event.actor.name.value)
-    match event.actor.kind:
-        case event_pb2.ACTOR_KIND_CLOCK:
-            return "clock"
-        case event_pb2.ACTOR_KIND_POLICY:
-            return f"policy {name}"
-        case event_pb2.ACTOR_KIND_AI_MODEL:
-            return "AI"
-        case _:
-            return name or ERASED
-
-
-_Told = tuple[str, str, bool | None]
-
-
-def _said(text: event_pb2.Erasable) -> str:
-    """What it says; where it said something, that it was erased."""
-    return text.value or (ERASED if text.commitment else "")
-
-
-def _received(event: event_pb2.Event) -> _Told:
-    received = event.received
-    deadline = f", deadline {point(received.deadline_time)}" if received.HasField("deadline_time") else ""
-    return "received", f"“{_said(received.title)}”{deadline}", None
-
-
-def _processed(event: event_pb2.Event) -> _Told:
-    processed = event.processed
-    return (
-        "read",
-        f"{processed.words:,} {'word' if processed.words == 1 else 'words'} of {processed.method}",
-        None,
-    )
-
-
-def _pre_screened(event: event_pb2.Event) -> _Told:
-    screened = event.pre_screened
-    if screened.result != event_pb2.AI_RESULT_DECIDED:
-        result = event_pb2.AiResult.Name(screened.result).removeprefix("AI_RESULT_").lower()
-        return "pre-screened", result, None
-    against = ""
-    if screened.threshold:
-        low = screened.level == event_pb2.RISK_LEVEL_LOW
-        against = f", {'below' if low else 'not below'} {screened.threshold:.2f}"
-    return "pre-screened", f"risk {screened.risk:.2f}{against}, by {screened.model}", None
-
-
-def _tier_opened(event: event_pb2.Event) -> _Told:
-    tier = event.tier_opened
-    until = until_words(tier.due_time if tier.HasField("due_time") else None)
-    return f"tier {tier.tier} opened", f"{tier.name}, {until}", None
-
-
-def _asked(event: event_pb2.Event) -> _Told:
-    return "asked", f"{_said(event.asked.person)}: {_said(event.asked.reason)}", None
-
-
-def _notified(event: event_pb2.Event) -> _Told:
-    notified = event.notified
-    return ("notified" if notified.delivered else "not notified"), f"by {notified.channel}", None
-
-
-def _timed_out(event: event_pb2.Event) -> _Told:
-    return "timed out", _said(event.timed_out.reason), None
-
-
-def _escalated(event: event_pb2.Event) -> _Told:
-    return "escalated", _said(event.escalated.reason), None
-
-
-def _voted(event: event_pb2.Event) -> _Told:
-    yes = event.voted.verdict == event_pb2.VERDICT_APPROVE
-    return ("said yes" if yes else "said no"), _said(event.voted.reason), yes
-
-
-def _refused(event: event_pb2.Event) -> _Told:
-    return "was refused", _said(event.refused.message), False
-
-
-def _fell_back(event: event_pb2.Event) -> _Told:
-    return "fell back", _said(event.fell_back.reason), None
-
-
-def _ai_decided(event: event_pb2.Event) -> _Told:
-    decided = event.ai_decided
-    if decided.result != event_pb2.AI_RESULT_DECIDED:
-        result = event_pb2.AiResult.Name(decided.result).removeprefix("AI_RESULT_").lower()
-        return f"AI {result}", _said(decided.reasoning), None
-    yes = decided.verdict == event_pb2.VERDICT_APPROVE
-    why = f"{decided.confidence:.0%} sure, by {decided.model}. {_said(decided.reasoning)}"
-    return ("AI said yes" if yes else "AI said no"), why, yes
-
-
-def _commented(event: event_pb2.Event) -> _Told:
-    return "commented", event.commented.text.value, None
-
-
-def _paused(event: event_pb2.Event) -> _Told:
-    return "paused", event.paused.reason, False
-
-
-def _decided(event: event_pb2.Event) -> _Told:
-    decided = event.decided
-    source = event_pb2.Source.Name(decided.source).removeprefix("SOURCE_")
-    yes = decided.state in (event_pb2.STATE_APPROVED, event_pb2.STATE_ANSWERED)
-    return _DONE.get(decided.state, "Closed").upper(), f"by {_said(decided.approver)} ({source})", yes
-
-
-def _closed(event: event_pb2.Event) -> _Told:
-    return "closed", f"after {span(event.closed.waited.ToTimedelta())}", None
-
-
-def _access_refused(event: event_pb2.Event) -> _Told:
-    method = event.access_refused.method.rpartition("/")[2]
-    return "access refused", f"{method}: {event.access_refused.reason}", False
-
-
-def _erased(event: event_pb2.Event) -> _Told:
-    erased = event.erased
-    values = f"{erased.values} {'value' if erased.values == 1 else 'values'}"
-    return "erased", f"{values}, for good: {_said(erased.reason)}", None
-
-
-def _fallback_alarm(event: event_pb2.Event) -> _Told:
-    alarm = event.fallback_alarm
-    share = f"the fallback made {alarm.fallbacks} of {alarm.decisions} decisions that people were asked for"
-    return ("ALARM" if alarm.raised else "alarm over"), f"{clean(alarm.policy)}: {share}", not alarm.raised
-
-
-_TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
-    "received": _received,
-    "processed": _processed,
-    "pre_screened": _pre_screened,
-    "tier_opened": _tier_opened,
-    "asked": _asked,
-    "notified": _notified,
-    "timed_out": _timed_out,
-    "escalated": _escalated,
-    "voted": _voted,
-    "refused": _refused,
-    "fell_back": _fell_back,
-    "ai_decided": _ai_decided,
-    "paused": _paused,
-    "commented": _commented,
-    "decided": _decided,
-    "closed": _closed,
-    "access_refused": _access_refused,
-    "erased": _erased,
-    "fallback_alarm": _fallback_alarm,
-}
-
-
-def _brief_pre_screened(event: event_pb2.Event) -> str:
-    return _pre_screened(event)[1].partition(", by ")[0]
-
-
-def _brief_timed_out(event: event_pb2.Event) -> str:
-    return _said(event.timed_out.reason).replace(" did not respond within ", ": silent for ")
-
-
-def _brief_fell_back(event: event_pb2.Event) -> str:
-    """Its reason, in which people go by the first half of their addresses."""
-    return re.sub(r"(\S)@[\w.-]+", r"\1", _said(event.fell_back.reason))
-
-
-def _brief_ai_decided(event: event_pb2.Event) -> str:
-    return f"{event.ai_decided.confidence:.0%} sure: {_said(event.ai_decided.reasoning)}"
-
-
-_BRIEF: dict[str, Callable[[event_pb2.Event], str]] = {
-    "pre_screened": _brief_pre_screened,
-    "asked": lambda event: _said(event.asked.person),
-    "timed_out": _brief_timed_out,
-    "fell_back": _brief_fell_back,
-    "ai_decided": _brief_ai_decided,
-}
-
-
 def state_name(state: event_pb2.State.ValueType) -> str:
     """A state as people write it: "approved"."""
     return event_pb2.State.Name(state).removeprefix("STATE_").lower()
-
-
-def span(duration: timedelta) -> str:
-    """A span of time in at most eight columns or so: "0.3 s", "12.4 s", "2 h", "1 h 30 min"."""
-    seconds = duration.total_seconds()
-    return f"{max(seconds, 0):.1f} s" if seconds < 60 else describe_duration(duration)
-
-
-def age(duration: timedelta) -> str:
-    """A span of time by its largest unit: "12 s", "3 min", "2 d"."""
-    seconds = max(int(duration.total_seconds()), 0)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
-
-
-def point(stamp: Timestamp) -> str:
-    """A point in time as mails say it too: "2026-01-31 12:00:00 UTC"."""
-    return point_of(stamp.ToDatetime(tzinfo=UTC))
-
-
-def point_of(time: datetime) -> str:
-    """The same of a time with a zone."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def warnings(content: approval_service_pb2.GetContentResponse) -> list[str]:

@@ -1,4 +1,4 @@
-"""What users write as options, read: labels, deadlines."""
+"""Parsers of what users write as options: labels, assignments, times."""
 
 from __future__ import annotations
 
@@ -24,21 +24,41 @@ def labels_of(given: list[str]) -> dict[str, str]:
     return labels
 
 
-def deadline_of(given: str) -> datetime | None:
-    """A length of time from now on, or a point in time; without a zone by the clock on the wall.
+def assignments_of(given: list[str]) -> dict[str, list[str]]:
+    """SLOT=WHO, each; several people of a slot by a comma or by giving it again. Raises Problem."""
+    assignments: dict[str, list[str]] = {}
+    for one in given:
+        slot, _, people = one.partition("=")
+        named = [person.strip() for person in people.split(",") if person.strip()]
+        if not slot or not named:
+            raise Problem(f"--assign {one} is not SLOT=WHO", tries=("--assign legal=carol@example.com",))
+        assignments.setdefault(slot, []).extend(named)
+    return assignments
 
-    None when none is given. Raises Problem.
-    """
+
+def deadline_of(given: str) -> datetime | None:
+    """A length of time from now on, or a point in time; None when none is given. Raises Problem."""
+    return _time_of("--deadline", given, 1)
+
+
+def past_of(option: str, given: str) -> datetime | None:
+    """A length of time before now, or a point in time; None when none is given. Raises Problem."""
+    return _time_of(option, given, -1)
+
+
+def _time_of(option: str, given: str, direction: int) -> datetime | None:
+    """A point in time without a zone is local."""
     if not given:
         return None
     length = _LENGTH.fullmatch(given.strip())
     if length is not None:
-        return datetime.now(UTC) + timedelta(**{_UNITS[length["unit"][0].lower()]: int(length["count"])})
+        span = timedelta(**{_UNITS[length["unit"][0].lower()]: int(length["count"])})
+        return datetime.now(UTC) + direction * span
     try:
         return datetime.fromisoformat(given).astimezone()
     except (ValueError, OverflowError):
         raise Problem(
-            f"--deadline {given} is no time",
+            f"{option} {given} is no time",
             "write a number with s, min, h, days or weeks, or a date with a time",
-            tries=("--deadline '90 min'", "--deadline '2 days'", "--deadline 2030-01-31T12:00"),
+            tries=(f"{option} '90 min'", f"{option} '2 days'", f"{option} 2030-01-31T12:00"),
         ) from None

@@ -5,22 +5,35 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1 import approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
-from placet_client.converging import TRANSIENT, converge, pauses
+from placet_client.converging import TRANSIENT, pauses
 from placet_client.outcome import Outcome
 
 # One long poll; the service may answer sooner, that it is still pending.
 _POLL_SECONDS = 30.0
 # A poll that comes back pending at once (a service that is stopping) is not repeated at once.
 _LEAST_SECONDS = 0.2
-# Seconds after which a read of the content that keeps failing in passing ways is given up.
-CONTENT_PATIENCE = 30.0
 
 
 class StillPending(TimeoutError):
     """There is no outcome yet. The request goes on; ask again whenever you like."""
+
+
+class Waiter(Protocol):
+    """The part of PlacetClient that a request which was accepted needs."""
+
+    async def outcome(self, approval_id: str, timeout: float | None = None) -> Outcome:
+        """See PlacetClient.outcome."""
+        ...
+
+    async def get_content(
+        self, approval_id: str, content_digest: bytes | None = None
+    ) -> approval_service_pb2.GetContentResponse:
+        """See PlacetClient.get_content."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,7 @@ class PendingApproval:
     id: str
     content_digest: bytes
     log_index: int
-    _stub: ApprovalServiceStub = field(repr=False, compare=False)
+    _client: Waiter = field(repr=False, compare=False)
 
     async def outcome(self, timeout: float | None = None) -> Outcome:
         """Waits for the outcome, over restarts of anything, for `timeout` seconds; None: without limit.
@@ -41,14 +54,11 @@ class PendingApproval:
         Raises StillPending when it is not there in time, and the typed errors of AwaitOutcome except
         those that pass.
         """
-        return await await_outcome(self._stub, self.id, timeout)
+        return await self._client.outcome(self.id, timeout)
 
     async def content(self) -> approval_service_pb2.GetContentResponse:
         """What is to be decided, as the service keeps it: bytes, type, and the text extracted from them."""
-        request = approval_service_pb2.GetContentRequest(
-            approval_id=self.id, content_digest=self.content_digest
-        )
-        return await converge(lambda: self._stub.GetContent(request), patience=CONTENT_PATIENCE)
+        return await self._client.get_content(self.id, self.content_digest)
 
 
 async def await_outcome(stub: ApprovalServiceStub, approval_id: str, timeout: float | None) -> Outcome:
@@ -75,9 +85,3 @@ async def _poll_until_closed(stub: ApprovalServiceStub, approval_id: str) -> Out
         if outcome is not None:
             return outcome
         await asyncio.sleep(max(0.0, _LEAST_SECONDS - (time.monotonic() - begun)))
-
-
-def content_of(content: str | bytes, media_type: str) -> approval_pb2.Content:
-    """Content for the wire; text goes as UTF-8."""
-    body = content.encode() if isinstance(content, str) else content
-    return approval_pb2.Content(body=body, media_type=media_type)

@@ -6,28 +6,30 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import grpc.aio
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
+from placet.audit.v1 import audit_service_pb2, proof_pb2
+from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
-from placet_client.approvals import PendingApproval, await_outcome, content_of
+from placet_client.approvals import PendingApproval, await_outcome
 from placet_client.converging import converge, pauses
+from placet_client.messages import Selection, assignments_of, content_of, enum_value, filter_of, timestamp_of
 from placet_client.outcome import Outcome
 from placet_rpc.client import channel
-from placet_rpc.errors import FieldViolation, InvalidArgument, PlacetError, ends_stream_only
+from placet_rpc.errors import PlacetError, ends_stream_only
 from placet_rpc.tls import ClientTls, tls_from_environment
 from placet_rpc.tokens.sources import FileTokenSource, TokenSource
 
-_Number = TypeVar("_Number", bound=int)
+_Stub = TypeVar("_Stub")
 
 # Seconds after which a call that keeps failing in passing ways is given up.
 PATIENCE = 30.0
@@ -42,14 +44,22 @@ class PlacetClient:
     """
 
     def __init__(
-        self, address: str, tokens: TokenSource, *, patience: float = PATIENCE, tls: ClientTls | None = None
+        self,
+        address: str,
+        tokens: TokenSource,
+        *,
+        audit_address: str = "",
+        patience: float = PATIENCE,
+        tls: ClientTls | None = None,
     ) -> None:
         """See `connect`."""
         self._address = address
+        self._audit_address = audit_address
         self._tokens = tokens
         self._patience = patience
         self._tls = tls
-        self._channel: grpc.aio.Channel | None = None
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._process: int | None = None  # that opened the client
 
     @classmethod
     def connect(
@@ -57,43 +67,61 @@ class PlacetClient:
         address: str | None = None,
         tokens: TokenSource | Path | str | None = None,
         *,
+        audit_address: str | None = None,
         patience: float = PATIENCE,
         tls: ClientTls | None = None,
     ) -> Self:
-        """A client of the service at `address` (host:port; default PLACET_APPROVAL_ADDRESS).
+        """A client of ApprovalService at `address` (host:port; default PLACET_APPROVAL_ADDRESS).
 
         `tokens` says who calls: a token source, or the path of the file that holds the token (default
-        PLACET_TOKEN_FILE), which is read again when it is replaced. `tls` names PEM files (default
-        PLACET_TLS_CA_FILE and the other variables of callers); without any the connection is plain. Connects
-        with the first call. Raises ValueError if neither argument nor variable says where or who, or the
-        variables say half of how to speak TLS.
+        PLACET_TOKEN_FILE), which is read again when it is replaced. `audit_address` (default
+        PLACET_AUDIT_ADDRESS) is AuditService's; only `receipt` needs it. `tls` names PEM files (default
+        PLACET_TLS_CA_FILE and the other variables of callers); without any the connection is plain. The first
+        call connects. Raises ValueError if neither argument nor variable says where or who, or the variables
+        say half of how to speak TLS.
         """
         address = address or os.environ.get("PLACET_APPROVAL_ADDRESS")
         tokens = tokens or _path_from_environment("PLACET_TOKEN_FILE")
         if not address or tokens is None:
             raise ValueError("say address and tokens, or set PLACET_APPROVAL_ADDRESS and PLACET_TOKEN_FILE")
         source = FileTokenSource(Path(tokens)) if isinstance(tokens, Path | str) else tokens
-        return cls(address, source, patience=patience, tls=tls or tls_from_environment())
+        return cls(
+            address,
+            source,
+            audit_address=audit_address or os.environ.get("PLACET_AUDIT_ADDRESS", ""),
+            patience=patience,
+            tls=tls or tls_from_environment(),
+        )
 
     async def __aenter__(self) -> Self:
-        """Opens the connection."""
-        self._channel = channel(self._address, self._tokens, tls=self._tls)
+        """Opens the client. Raises OSError if a file of `tls` cannot be read."""
+        self._process = os.getpid()
+        self._channels[self._address] = channel(self._address, self._tokens, tls=self._tls)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Closes the connection."""
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
+        """Closes the connections. A forked process leaves them to the process that opened them."""
+        channels, self._channels = list(self._channels.values()), {}
+        if self._process == os.getpid():
+            for opened in channels:
+                await opened.close()
+        self._process = None
 
     @property
     def stub(self) -> ApprovalServiceStub:
-        """The generated stub behind this client, for what it does not cover. Raises RuntimeError outside."""
-        if self._channel is None:
-            raise RuntimeError("use the client inside `async with`")
-        return ApprovalServiceStub(self._channel)
+        """The generated stub behind this client, for RPCs that it does not cover.
+
+        Raises RuntimeError outside `async with`, and in a fork of the process that opened the client.
+        """
+        return self._stub_of(ApprovalServiceStub, self._address)
+
+    def _stub_of(self, stub: Callable[[grpc.aio.Channel], _Stub], address: str) -> _Stub:
+        check_process(self._process, "async with")
+        if address not in self._channels:
+            self._channels[address] = channel(address, self._tokens, tls=self._tls)
+        return stub(self._channels[address])
 
     async def request_approval(
         self,
@@ -126,11 +154,11 @@ class PlacetClient:
             assignments=assignments_of(required_approver, manager_approver, assignments or {}),
             priority=enum_value(event_pb2.Priority.Value, event_pb2.Priority.keys(), "priority", priority),
             subject_id=subject_id,
-            deadline_time=_timestamp(deadline),
+            deadline_time=timestamp_of("deadline", deadline),
             labels=dict(labels or {}),
         )
         answer = await converge(lambda: self.stub.RequestApproval(request), patience=self._patience)
-        return PendingApproval(answer.approval_id, answer.content_digest, answer.log_index, self.stub)
+        return PendingApproval(answer.approval_id, answer.content_digest, answer.log_index, self)
 
     async def outcome(self, approval_id: str, timeout: float | None = None) -> Outcome:
         """Waits for a request's outcome; see PendingApproval.outcome."""
@@ -157,18 +185,14 @@ class PlacetClient:
         return await converge(lambda: self.stub.GetContent(request), patience=self._patience)
 
     async def list(
-        self,
-        *,
-        states: Iterable[str] = (),
-        policy: str = "",
-        subject_id: str = "",
-        waiting_for_me: bool = False,
-        limit: int = 50,
-        min_log_index: int = 0,
+        self, *, limit: int = 50, page_token: str = "", min_log_index: int = 0, **selection: Unpack[Selection]
     ) -> approval_service_pb2.ListApprovalsResponse:
-        """At most `limit` requests that the caller may see, newest first; with `next_page_token` if more."""
-        found = approval_service_pb2.ListApprovalsResponse()
-        chosen = filter_of(states, policy, subject_id, waiting_for_me=waiting_for_me)
+        """At most `limit` requests that the caller may see and that `selection` selects, newest first.
+
+        `page_token` is the `next_page_token` of an answer with the same selection, which is empty at the end.
+        """
+        found = approval_service_pb2.ListApprovalsResponse(next_page_token=page_token)
+        chosen = filter_of(selection)
         while (missing := limit - len(found.approvals)) > 0:
             request = approval_service_pb2.ListApprovalsRequest(
                 filter=chosen,
@@ -176,7 +200,7 @@ class PlacetClient:
                 page_token=found.next_page_token,
                 min_log_index=min_log_index,
             )
-            page = await self._page(request)
+            page = await converge(partial(self.stub.ListApprovals, request), patience=self._patience)
             found.approvals.extend(page.approvals)
             found.next_page_token = page.next_page_token
             if not page.next_page_token:
@@ -184,22 +208,15 @@ class PlacetClient:
         return found
 
     async def watch(
-        self,
-        *,
-        states: Iterable[str] = (),
-        policy: str = "",
-        subject_id: str = "",
-        waiting_for_me: bool = False,
-        from_log_index: int | None = None,
-    ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
-        """Each change as it becomes durable, from `from_log_index` on; None: from now.
+        self, *, from_log_index: int | None = None, **selection: Unpack[Selection]
+    ) -> AsyncGenerator[approval_service_pb2.WatchApprovalsResponse, None]:
+        """Each change to the requests of `selection` as it becomes durable, from `from_log_index` or now on.
 
         A stream that breaks off or ends with its token is resumed where it ended, for as long as the service
         is not away for longer than `patience` seconds at a time.
         """
         request = approval_service_pb2.WatchApprovalsRequest(
-            filter=filter_of(states, policy, subject_id, waiting_for_me=waiting_for_me),
-            from_log_index=from_log_index,
+            filter=filter_of(selection), from_log_index=from_log_index
         )
         waits, alive = pauses(), time.monotonic()
         while True:
@@ -234,8 +251,8 @@ class PlacetClient:
         `shown` is the request as `get` answered it when it was shown to whoever decides, with its content:
         the decision names content, policy and rendering of it, and is void where one of them is another.
         Without it the decision names the content alone: `content_digest`, or that of the request as it stands
-        now. Answers EFFECTIVE, or ACCEPTED when it is durable and not processed yet: then the same
-        `command_id` tells its result.
+        now. Answers EFFECTIVE, or ACCEPTED when it is durable and not processed yet: then `get_command`
+        tells its result.
         """
         request = approval_service_pb2.SubmitDecisionRequest(
             approval_id=approval_id,
@@ -270,6 +287,12 @@ class PlacetClient:
             approval_id=approval_id, command_id=str(command_id or uuid.uuid4()), text=text
         )
         answer = await converge(lambda: self.stub.AddComment(request), patience=self._patience)
+        return answer.result
+
+    async def get_command(self, approval_id: str, command_id: uuid.UUID | str) -> approval_pb2.CommandResult:
+        """The result of a command, REFUSED too. Raises NotFound (UNKNOWN_COMMAND)."""
+        request = approval_service_pb2.GetCommandRequest(approval_id=approval_id, command_id=str(command_id))
+        answer = await converge(lambda: self.stub.GetCommand(request), patience=self._patience)
         return answer.result
 
     async def policies(self, *, all_versions: bool = False) -> Sequence[approval_pb2.Policy]:
@@ -316,61 +339,27 @@ class PlacetClient:
         )
         return await converge(lambda: self.stub.EraseApproval(request), patience=self._patience)
 
-    async def _page(
-        self, request: approval_service_pb2.ListApprovalsRequest
-    ) -> approval_service_pb2.ListApprovalsResponse:
-        return await converge(lambda: self.stub.ListApprovals(request), patience=self._patience)
+    async def receipt(self, approval_id: str) -> proof_pb2.Receipt:
+        """A request's entries with the proof that the log holds them, which `libs/proof` verifies offline.
+
+        Asks AuditService. Raises ValueError when its address is not known.
+        """
+        if not self._audit_address:
+            raise ValueError("say audit_address, or set PLACET_AUDIT_ADDRESS")
+        stub = self._stub_of(AuditServiceStub, self._audit_address)
+        request = audit_service_pb2.GetReceiptRequest(approval_id=approval_id)
+        return (await converge(lambda: stub.GetReceipt(request), patience=self._patience)).receipt
 
 
-def assignments_of(
-    required_approver: str, manager_approver: str, assignments: Mapping[str, Sequence[str]]
-) -> Iterable[approval_pb2.Assignment]:
-    """The contract's assignments, slot by slot."""
-    named: dict[str, list[str]] = {}
-    for slot, person in (("required_approver", required_approver), ("manager_approver", manager_approver)):
-        if person:
-            named[slot] = [person]
-    for slot, people in assignments.items():
-        named.setdefault(slot, []).extend(people)
-    return [approval_pb2.Assignment(slot=slot, people=people) for slot, people in named.items()]
-
-
-def filter_of(
-    states: Iterable[str], policy: str, subject_id: str, *, waiting_for_me: bool
-) -> approval_service_pb2.ApprovalFilter:
-    """The contract's filter. Raises InvalidArgument for a state that does not exist."""
-    value, names = event_pb2.State.Value, event_pb2.State.keys()
-    return approval_service_pb2.ApprovalFilter(
-        states=[enum_value(value, names, "filter.states", state) for state in states],
-        policy=policy,
-        subject_id=subject_id,
-        waiting_for_me=waiting_for_me,
-    )
-
-
-def enum_value(value: Callable[[str], _Number], names: Sequence[str], field: str, name: str) -> _Number:
-    """The number of an enum's value by its `name` without prefix, in any case. Raises InvalidArgument.
-
-    `value` and `names` are the generated enum's `Value` and `keys()`.
-    """
-    prefix = names[0].removesuffix("UNSPECIFIED")
-    known = [full.removeprefix(prefix) for full in names if not full.endswith("UNSPECIFIED")]
-    if name.upper() not in known:
-        choice = ", ".join(known)
-        violation = FieldViolation(field, f"must be one of {choice}")
-        raise InvalidArgument(f"{name!r} is not one of {choice}", violations=[violation])
-    return value(prefix + name.upper())
-
-
-def _timestamp(time: datetime | None) -> Timestamp | None:
-    if time is None:
-        return None
-    if time.tzinfo is None:
-        violation = FieldViolation("deadline", "must say its time zone")
-        raise InvalidArgument("the deadline does not say its time zone", violations=[violation])
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp
+def check_process(opened_in: int | None, statement: str) -> None:
+    """Raises RuntimeError unless this process opened the client, which it does by `statement`."""
+    if opened_in is None:
+        raise RuntimeError(f"use the client inside `{statement}`")
+    if opened_in != os.getpid():
+        raise RuntimeError(
+            f"process {opened_in} opened this client before it forked; gRPC does not work in the fork: "
+            f"open a client of its own with `{statement}`"
+        )
 
 
 def _path_from_environment(variable: str) -> Path | None:

@@ -1,31 +1,43 @@
-"""The same client for programs without asyncio: `with PlacetClient.connect(…) as client: …`."""
+"""The same client for programs without asyncio: `with PlacetClient.connect(…) as client: …`.
+
+Each method has the parameters, the answer and the errors of the asyncio client's method of its name.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
 import threading
-import uuid
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import placet_client
-from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet_client.client import PATIENCE
+from placet.approval.v1 import approval_service_pb2
+from placet_client.client import PATIENCE, check_process
+from placet_client.messages import Selection
 from placet_client.outcome import Outcome
 from placet_rpc.tls import ClientTls
 from placet_rpc.tokens.sources import TokenSource
 
+_Parameters = ParamSpec("_Parameters")
 _Answer = TypeVar("_Answer")
+_Item = TypeVar("_Item")
+_Async = Callable[
+    Concatenate[placet_client.PlacetClient, _Parameters],
+    Coroutine[Any, Any, _Answer],
+]
+_Sync = Callable[Concatenate["PlacetClient", _Parameters], _Answer]
 
 
 class _Loop:
     """An event loop in a thread of its own, for calls from other threads."""
 
     def __init__(self) -> None:
+        self.process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="placet-client", daemon=True)
         self._thread.start()
@@ -53,16 +65,44 @@ class PendingApproval:
     id: str
     content_digest: bytes
     log_index: int
-    _wait: Any = field(repr=False, compare=False)  # the client's bound `outcome`
+    _client: PlacetClient = field(repr=False, compare=False)
 
     def outcome(self, timeout: float | None = None) -> Outcome:
         """Waits for the outcome for `timeout` seconds. Raises StillPending."""
-        outcome: Outcome = self._wait(self.id, timeout)
-        return outcome
+        return self._client.outcome(self.id, timeout)
+
+    def content(self) -> approval_service_pb2.GetContentResponse:
+        """What is to be decided, as the service keeps it: bytes, type, and the text extracted from them."""
+        return self._client.get_content(self.id, self.content_digest)
+
+
+def _blocking(method: _Async[_Parameters, _Answer]) -> _Sync[_Parameters, _Answer]:
+    """A method of the asyncio client as one that waits for its answer."""
+
+    @functools.wraps(method)
+    def call(self: PlacetClient, /, *positional: _Parameters.args, **named: _Parameters.kwargs) -> _Answer:
+        return self._run(lambda client: method(client, *positional, **named))
+
+    return call
+
+
+def _asking(
+    method: _Async[_Parameters, placet_client.PendingApproval],
+) -> _Sync[_Parameters, PendingApproval]:
+    """The same of a method that answers with a request that was accepted."""
+
+    @functools.wraps(method)
+    def call(
+        self: PlacetClient, /, *positional: _Parameters.args, **named: _Parameters.kwargs
+    ) -> PendingApproval:
+        asked = self._run(lambda client: method(client, *positional, **named))
+        return PendingApproval(asked.id, asked.content_digest, asked.log_index, self)
+
+    return call
 
 
 class PlacetClient:
-    """See placet_client.PlacetClient; safe to use from several threads. Watching needs the asyncio client."""
+    """See placet_client.PlacetClient; safe to use from several threads."""
 
     def __init__(self, client: placet_client.PlacetClient) -> None:
         """See `connect`."""
@@ -75,11 +115,16 @@ class PlacetClient:
         address: str | None = None,
         tokens: TokenSource | Path | str | None = None,
         *,
+        audit_address: str | None = None,
         patience: float = PATIENCE,
         tls: ClientTls | None = None,
     ) -> Self:
         """See placet_client.PlacetClient.connect."""
-        return cls(placet_client.PlacetClient.connect(address, tokens, patience=patience, tls=tls))
+        return cls(
+            placet_client.PlacetClient.connect(
+                address, tokens, audit_address=audit_address, patience=patience, tls=tls
+            )
+        )
 
     def __enter__(self) -> Self:
         """Opens the connection."""
@@ -90,117 +135,45 @@ class PlacetClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Closes the connection."""
+        """Closes the connection. A forked process leaves it to the process that opened it."""
         loop, self._loop = self._loop, None
-        if loop is not None:
+        if loop is not None and loop.process == os.getpid():
             loop.run(self._client.__aexit__(kind, error, traceback))
             loop.close()
 
-    def request_approval(
-        self,
-        *,
-        title: str,
-        content: str | bytes,
-        policy: str,
-        media_type: str = "text/plain",
-        required_approver: str = "",
-        manager_approver: str = "",
-        priority: str = "NORMAL",
-        subject_id: str = "",
-        deadline: datetime | None = None,
-        labels: Mapping[str, str] | None = None,
-        request_id: uuid.UUID | str | None = None,
-    ) -> PendingApproval:
-        """See placet_client.PlacetClient.request_approval."""
-        asked = self._run(
-            self._client.request_approval(
-                title=title,
-                content=content,
-                policy=policy,
-                media_type=media_type,
-                required_approver=required_approver,
-                manager_approver=manager_approver,
-                priority=priority,
-                subject_id=subject_id,
-                deadline=deadline,
-                labels=labels,
-                request_id=request_id,
-            )
-        )
-        return PendingApproval(asked.id, asked.content_digest, asked.log_index, self.outcome)
+    request_approval = _asking(placet_client.PlacetClient.request_approval)
+    outcome = _blocking(placet_client.PlacetClient.outcome)
+    get = _blocking(placet_client.PlacetClient.get)
+    get_content = _blocking(placet_client.PlacetClient.get_content)
+    get_command = _blocking(placet_client.PlacetClient.get_command)
+    list = _blocking(placet_client.PlacetClient.list)
+    decide = _blocking(placet_client.PlacetClient.decide)
+    cancel = _blocking(placet_client.PlacetClient.cancel)
+    comment = _blocking(placet_client.PlacetClient.comment)
+    policies = _blocking(placet_client.PlacetClient.policies)
+    policy = _blocking(placet_client.PlacetClient.policy)
+    decision_stats = _blocking(placet_client.PlacetClient.decision_stats)
+    receipt = _blocking(placet_client.PlacetClient.receipt)
+    erase = _blocking(placet_client.PlacetClient.erase)
 
-    def outcome(self, approval_id: str, timeout: float | None = None) -> Outcome:
-        """See placet_client.PlacetClient.outcome."""
-        return self._run(self._client.outcome(approval_id, timeout))
+    def watch(
+        self, *, from_log_index: int | None = None, **selection: Unpack[Selection]
+    ) -> Iterator[approval_service_pb2.WatchApprovalsResponse]:
+        """See placet_client.PlacetClient.watch. Leaving the loop early ends the stream."""
+        changes = self._client.watch(from_log_index=from_log_index, **selection)
+        try:
+            while (change := self._run(lambda _: _next(changes))) is not None:
+                yield change
+        finally:
+            if self._loop is not None:
+                self._run(lambda _: changes.aclose())
 
-    def get(self, approval_id: str, *, min_log_index: int = 0) -> approval_pb2.Approval:
-        """See placet_client.PlacetClient.get."""
-        return self._run(self._client.get(approval_id, min_log_index=min_log_index))
+    def _run(self, work: Callable[[placet_client.PlacetClient], Coroutine[Any, Any, _Answer]]) -> _Answer:
+        loop = self._loop
+        check_process(None if loop is None else loop.process, "with")
+        assert loop is not None
+        return loop.run(work(self._client))
 
-    def get_content(
-        self, approval_id: str, content_digest: bytes | None = None
-    ) -> approval_service_pb2.GetContentResponse:
-        """See placet_client.PlacetClient.get_content."""
-        return self._run(self._client.get_content(approval_id, content_digest))
 
-    def list(
-        self,
-        *,
-        states: Iterable[str] = (),
-        policy: str = "",
-        subject_id: str = "",
-        waiting_for_me: bool = False,
-        limit: int = 50,
-        min_log_index: int = 0,
-    ) -> approval_service_pb2.ListApprovalsResponse:
-        """See placet_client.PlacetClient.list."""
-        return self._run(
-            self._client.list(
-                states=states,
-                policy=policy,
-                subject_id=subject_id,
-                waiting_for_me=waiting_for_me,
-                limit=limit,
-                min_log_index=min_log_index,
-            )
-        )
-
-    def decide(
-        self,
-        approval_id: str,
-        verdict: str,
-        *,
-        reason: str = "",
-        shown: approval_pb2.Approval | None = None,
-        content_digest: bytes | None = None,
-        command_id: uuid.UUID | str | None = None,
-    ) -> approval_pb2.CommandResult:
-        """See placet_client.PlacetClient.decide."""
-        return self._run(
-            self._client.decide(
-                approval_id,
-                verdict,
-                reason=reason,
-                shown=shown,
-                content_digest=content_digest,
-                command_id=command_id,
-            )
-        )
-
-    def cancel(
-        self, approval_id: str, *, reason: str = "", command_id: uuid.UUID | str | None = None
-    ) -> approval_pb2.CommandResult:
-        """See placet_client.PlacetClient.cancel."""
-        return self._run(self._client.cancel(approval_id, reason=reason, command_id=command_id))
-
-    def erase(
-        self, approval_id: str, *, reason: str, before_retention: bool = False
-    ) -> approval_service_pb2.EraseApprovalResponse:
-        """See placet_client.PlacetClient.erase."""
-        return self._run(self._client.erase(approval_id, reason=reason, before_retention=before_retention))
-
-    def _run(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
-        if self._loop is None:
-            work.close()
-            raise RuntimeError("use the client inside `with`")
-        return self._loop.run(work)
+async def _next(items: AsyncIterator[_Item]) -> _Item | None:
+    return await anext(items, None)

@@ -1,19 +1,21 @@
-"""Commands that change a request: decide it, withdraw it."""
+"""Commands that change a request: decide it, withdraw it, comment on it."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 import uuid
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from placet.approval.v1 import approval_pb2
+from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli.commands.options import Id, command
-from placet_cli.contents import check_digest
-from placet_cli.formatting import clean, sentence, warnings
+from placet_cli.contents import check_digest, tell_content
+from placet_cli.formatting import clean, named, sentence, vote_sentence, warnings
 from placet_cli.problems import Problem
 from placet_cli.screen import short
 from placet_cli.session import Session
@@ -42,12 +44,16 @@ def register(app: typer.Typer) -> None:
     """Adds these commands."""
     command(app, "decide", epilog=_STATUSES)(decide)
     command(app, "cancel", epilog=_STATUSES)(cancel)
+    command(app, "comment", epilog=_STATUSES)(comment)
 
 
 async def decide(
     session: Session,
     request: Id,
-    verdict: Annotated[Verdict, typer.Argument(metavar="VERDICT", help="approve or reject.")],
+    verdict: Annotated[
+        Verdict | None,
+        typer.Argument(metavar="[VERDICT]", help="approve or reject. [default: show the content and ask]"),
+    ] = None,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; needed to reject.")] = "",
     command_id: Annotated[
         str, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
@@ -62,28 +68,83 @@ async def decide(
         approval_id = await session.resolve(client, request)
         # As whoever runs the stack: somebody who was not asked shall hear just that.
         approval, content = await session.look(client, approval_id)
-        if session.screen.cuts and not session.json:
-            digest = approval.content_digest.hex()[:DIGITS]
-            session.screen.aside(f"To decide: {clean(approval.title)} (content {digest}…)")
-        if content is not None:
-            check_digest(approval, content)
-            careful = warnings(content)
-            session.screen.warn(careful)
-            if careful and not yes:
-                _confirm()
+        if verdict is None:
+            chosen = _ask(session, approval, content, reason)
+            if chosen is None:
+                session.screen.aside("Nothing was decided.")
+                return
+            verdict, reason = chosen
+            shown = approval
+        else:
+            _check(session, approval, content, yes=yes)
+            shown = _unrendered(approval)
         try:
             with traced(session, "placet decide"):
                 answer = await client.decide(
-                    approval_id,
-                    verdict.value,
-                    reason=reason,
-                    shown=_told(approval),
-                    command_id=command_id,
+                    approval_id, verdict.value, reason=reason, shown=shown, command_id=command_id
                 )
         except PermissionDenied as error:
             raise _not_theirs(session, error, approval, verdict) from error
         again = ["decide", approval_id, verdict.value, "--command-id", command_id]
-        await _tell_effect(session, client, approval_id, answer, _with_reason(again, reason))
+        words = partial(vote_sentence, yes=verdict is Verdict.APPROVE)
+        await _tell_effect(session, client, approval_id, answer, _with_reason(again, reason), words)
+
+
+def _check(
+    session: Session,
+    approval: approval_pb2.Approval,
+    content: approval_service_pb2.GetContentResponse | None,
+    *,
+    yes: bool,
+) -> None:
+    """Names what is decided, and asks once more where it may deceive. Raises Problem."""
+    if session.screen.cuts and not session.json:
+        digest = approval.content_digest.hex()[:DIGITS]
+        session.screen.aside(f"To decide: {clean(approval.title)} (content {digest}…)")
+    if content is not None:
+        check_digest(approval, content)
+        careful = warnings(content)
+        session.screen.warn(careful)
+        if careful and not yes:
+            _confirm()
+
+
+def _ask(
+    session: Session,
+    approval: approval_pb2.Approval,
+    content: approval_service_pb2.GetContentResponse | None,
+    reason: str,
+) -> tuple[Verdict, str] | None:
+    """Shows the content, and asks for verdict and reason; None to skip. Raises Problem without a terminal."""
+    which = short(approval.approval_id)
+    if content is None:
+        raise Problem(sentence(approval), tries=(f"placet show {which}",))
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Problem(
+            "there is no terminal to ask on, so say approve or reject",
+            tries=(f"placet decide {which} approve", f'placet decide {which} reject --reason "…"'),
+        )
+    session.screen.say(named(approval.title), "bold")
+    session.screen.say(f"policy {approval.policy}, asked by {named(approval.requester)}", "dim")
+    session.screen.paragraph(sentence(approval))
+    session.screen.say()
+    tell_content(session, approval, content, "")
+    session.screen.say()
+    while True:
+        said = typer.prompt("Approve, reject or skip?", default="skip", err=True).strip().lower()
+        # A first letter will do.
+        verdict = next((one for one in Verdict if said and one.value.startswith(said)), None)
+        if verdict is not None:
+            break
+        if "skip".startswith(said):
+            return None
+    if reason:
+        return verdict, reason
+    if verdict is Verdict.APPROVE:
+        return verdict, typer.prompt("Reason", default="", show_default=False, err=True).strip()
+    while not reason:
+        reason = typer.prompt("Reason, which a rejection needs", err=True).strip()
+    return verdict, reason
 
 
 def _confirm() -> None:
@@ -92,8 +153,8 @@ def _confirm() -> None:
         raise Problem("nothing was decided", tries=("the same command with --yes",))
 
 
-def _told(approval: approval_pb2.Approval) -> approval_pb2.Approval:
-    """What a decision by this command may name: no rendering, because it shows no content."""
+def _unrendered(approval: approval_pb2.Approval) -> approval_pb2.Approval:
+    """What a decision may name when no content was shown: no rendering."""
     return approval_pb2.Approval(content_digest=approval.content_digest, policy_digest=approval.policy_digest)
 
 
@@ -127,7 +188,31 @@ async def cancel(
         approval_id = await session.resolve(client, request)
         answer = await client.cancel(approval_id, reason=reason, command_id=chosen)
         again = ["cancel", approval_id, "--command-id", chosen]
-        await _tell_effect(session, client, approval_id, answer, _with_reason(again, reason))
+        await _tell_effect(session, client, approval_id, answer, _with_reason(again, reason), sentence)
+
+
+async def comment(
+    session: Session,
+    request: Id,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The comment.")],
+    command_id: Annotated[
+        str, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
+    ] = "",
+) -> None:
+    """Add a comment to an open request.
+
+    For who asked, who was asked, and operators. Everybody who sees the request sees it.
+    """
+    chosen = command_id or str(uuid.uuid4())
+    async with session.client() as client:
+        approval_id = await session.resolve(client, request)
+        answer = await client.comment(approval_id, text, command_id=chosen)
+        again = shlex.join(["placet", "comment", approval_id, text, "--command-id", chosen])
+        await _tell_effect(session, client, approval_id, answer, again, _commented)
+
+
+def _commented(approval: approval_pb2.Approval) -> str:
+    return f"The comment is recorded. {sentence(approval)}"
 
 
 def _with_reason(command: list[str], reason: str) -> str:
@@ -141,13 +226,14 @@ async def _tell_effect(
     approval_id: str,
     answer: approval_pb2.CommandResult,
     again: str,
+    words: Callable[[approval_pb2.Approval], str],
 ) -> None:
     effective = answer.status == approval_pb2.COMMAND_STATUS_EFFECTIVE
     if session.json:
         session.screen.json(answer)
     elif effective:
         approval = await client.get(approval_id, min_log_index=answer.log_index)
-        session.screen.paragraph(sentence(approval), "bold")
+        session.screen.paragraph(words(approval), "bold")
     else:
         session.screen.paragraph("Received and durable, but not processed yet. Its result:")
         session.screen.say(f"  {session.again(again)}", "cyan")

@@ -13,10 +13,11 @@ from google.protobuf.message import Message
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.commands.options import Id, command
-from placet_cli.formatting import erasure_sentence, named, point
+from placet_cli.formatting import erasure_sentence, named
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
+from placet_cli.times import point
 
 _REACH = (
     "Mails that were sent, and backups, are not reached; docs/operations.md says what else is not, and for"
@@ -141,7 +142,7 @@ def _as_json(approval: approval_pb2.Approval) -> dict[str, object]:
 
 
 def values_in(messages: Iterable[Message]) -> int:
-    """How many values these messages hold that can be erased."""
+    """The number of erasable values in these messages."""
     return sum(_values(message) for message in messages)
 
 

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Coroutine
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,20 @@ IDENTITY = typer.Option(
 )
 JSON = typer.Option("--json", help="Print the answer as proto3 JSON.")
 
+
+class Output(StrEnum):
+    """What `--output` takes, where a command has it."""
+
+    TABLE = "table"
+    JSON = "json"
+    ID = "id"
+
+
+OutputOption = Annotated[
+    Output,
+    typer.Option("--output", help="For people, proto3 JSON like --json, or ids alone, one a line."),
+]
+
 Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id, or its first characters.")]
 
 _COMMON = {
@@ -57,8 +72,9 @@ class _PlainCommand(TyperCommand):
     """A command whose usage and errors are in plain words."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """`ID`, where typer says `{ID}`."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        """`ID` and `[VERDICT]`, where typer says `{ID}` and `[[VERDICT]]`."""
+        pieces = (piece.strip("{}") for piece in super().collect_usage_pieces(ctx))
+        return [piece.replace("[[", "[").replace("]]", "]") for piece in pieces]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads the command line. Raises BadParameter, without the words of the library that checked it."""
@@ -70,7 +86,7 @@ class _PlainCommand(TyperCommand):
 
 
 def typed_in(context: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line, at this place of it, and not in the environment alone."""
+    """True when an option was given on the command line at this place, not only in the environment."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -98,7 +114,7 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
                 given["home"],
                 given["port_base"],
                 given["identity"],
-                json=bool(given["json"]),
+                json=bool(given["json"]) or arguments.get("output") is Output.JSON,
                 home_is_typed=typed_in(context, "home") or "home" in before,
             )
             try:
@@ -144,6 +160,8 @@ def _service_problem(
         return None
     about = arguments.get("request")
     told = problem_of(error, about if isinstance(about, str) else "", command_path)
+    if isinstance(error, Unavailable) and (starting := session.starting):
+        return Problem(starting, tries=("placet doctor --wait 60", "the same command again"))
     if isinstance(error, Unavailable) and session.elsewhere:
         return Problem(told.what, session.elsewhere, tries=("the same command without --port-base",))
     if isinstance(error, PermissionDenied) and error.reason == "ROLE_REQUIRED":

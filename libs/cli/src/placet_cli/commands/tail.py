@@ -11,8 +11,8 @@ import typer
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_cli.commands.options import command
+from placet_cli.event_rows import row
 from placet_cli.export_file import entry_json
-from placet_cli.formatting import row
 from placet_cli.screen import short
 from placet_cli.session import Session
 from placet_client.converging import pauses
@@ -89,7 +89,8 @@ async def _follow(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceSt
 
 
 class _Printer:
-    """Prints entries: index, time, request, who, event, why. In a terminal, the date is a line of its own."""
+    """Prints entries: index, time, request, who, event, why. In a terminal times are local, and
+    the date is a line of its own."""
 
     def __init__(self, session: Session, only: str | None) -> None:
         self.session = session
@@ -107,9 +108,10 @@ class _Printer:
         if self.session.json:
             screen.raw(json.dumps(entry_json(entry)))
             return
-        day, clock = f"{told.time:%Y-%m-%d}", f"{told.time:%H:%M:%S}Z"
+        local = told.time.astimezone()
+        day = f"{local:%Y-%m-%d}, times in {local:%Z}"
         if screen.cuts and day != self._day:
             self._day = day
-            screen.say(f"{day}, times in UTC", "dim")
-        when = clock if screen.cuts else f"{day}T{clock}"
+            screen.say(day, "dim")
+        when = f"{local:%H:%M:%S}" if screen.cuts else f"{told.time:%Y-%m-%dT%H:%M:%SZ}"
         screen.logged(entry.index, when, short(about) or "tenant", told)

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from placet_cli.commands.options import command
-from placet_cli.formatting import clean, point_of
+from placet_cli.formatting import clean
 from placet_cli.problems import Problem
 from placet_cli.session import Session
-from placet_devstack.mailsink import Mail, read_mails
+from placet_cli.times import point_of
+from placet_devstack.mail_sink import Mail, read_mails
 from placet_text import visible
 
 SHOWN = 20

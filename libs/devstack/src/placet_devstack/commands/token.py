@@ -29,10 +29,10 @@ async def token(
         int, typer.Option(metavar="SECONDS", min=1, max=LONGEST_TTL, help="Until it expires.")
     ] = TTL,
 ) -> None:
-    """Print a token with which a program may call the embedded stack as the person of --as.
+    """Print a token with which a program may call the embedded stack.
 
-    It is sent as metadata, `authorization: Bearer TOKEN`. Whoever holds it acts as that person until it
-    expires.
+    It is sent as metadata, `authorization: Bearer TOKEN`. Whoever holds it acts as the person of --as until
+    it expires.
     """
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
     if not wanted or not OWNER_ROLES.issuperset(wanted):

@@ -1,0 +1,256 @@
+"""Events in words. Pure: messages in, text out; nothing here knows a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from placet.event.v1 import event_pb2
+from placet_cli.times import earlier, point, span, until_words
+from placet_text import one_line as clean
+
+_DONE = {
+    event_pb2.STATE_APPROVED: "Approved",
+    event_pb2.STATE_REJECTED: "Rejected",
+    event_pb2.STATE_CANCELLED: "Cancelled",
+    event_pb2.STATE_ANSWERED: "Answered",
+}
+
+# In the place of what was erased.
+ERASED = "(erased)"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An event for people: when, who, what, and why. `good`: None where it is neither good nor bad.
+
+    `brief` is the reason where there is little room for it.
+    """
+
+    time: datetime
+    actor: str
+    event: str
+    reason: str
+    good: bool | None
+    brief: str
+
+
+def rows(path: Iterable[event_pb2.LogEntry]) -> list[Row]:
+    """All of a path in words."""
+    told: list[Row] = []
+    deadline: Timestamp | None = None
+    for entry in path:
+        if entry.entry.event.received.HasField("deadline_time"):
+            deadline = entry.entry.event.received.deadline_time
+        told.append(row(entry, deadline))
+    return told
+
+
+def row(entry: event_pb2.LogEntry, deadline: Timestamp | None = None) -> Row:
+    """An event in words. `deadline` is the request's own, which ends each tier with it."""
+    event = entry.entry.event
+    body = event.WhichOneof("body") or ""
+    if body == "tier_opened" and deadline is not None:
+        event = _ended_by(event, deadline)
+    try:
+        what, reason, good = _TOLD[body](event) if body in _TOLD else (body or "unknown", "", None)
+        brief = _BRIEF[body](event) if body in _BRIEF else reason
+    except ValueError:
+        # A value of a newer contract, which has no name here.
+        what, good, brief = body, None, ""
+        reason = "in a way that this version has no words for"
+    return Row(event.time.ToDatetime(tzinfo=UTC), _actor(event), what, clean(reason), good, clean(brief))
+
+
+def _ended_by(opened: event_pb2.Event, deadline: Timestamp) -> event_pb2.Event:
+    """A tier's opening with the time at which its wait ends in truth."""
+    event = event_pb2.Event()
+    event.CopyFrom(opened)
+    tier = opened.tier_opened
+    event.tier_opened.due_time.CopyFrom(
+        earlier(tier.due_time if tier.HasField("due_time") else None, deadline) or deadline
+    )
+    return event
+
+
+def _actor(event: event_pb2.Event) -> str:
+    name = clean(event.actor.name.value)
+    match event.actor.kind:
+        case event_pb2.ACTOR_KIND_CLOCK:
+            return "clock"
+        case event_pb2.ACTOR_KIND_POLICY:
+            return f"policy {name}"
+        case event_pb2.ACTOR_KIND_AI_MODEL:
+            return "AI"
+        case _:
+            return name or ERASED
+
+
+_Told = tuple[str, str, bool | None]
+
+
+def _said(text: event_pb2.Erasable) -> str:
+    """What it says; where it said something, that it was erased."""
+    return text.value or (ERASED if text.commitment else "")
+
+
+def _received(event: event_pb2.Event) -> _Told:
+    received = event.received
+    deadline = f", deadline {point(received.deadline_time)}" if received.HasField("deadline_time") else ""
+    return "received", f"“{_said(received.title)}”{deadline}", None
+
+
+def _processed(event: event_pb2.Event) -> _Told:
+    processed = event.processed
+    return (
+        "read",
+        f"{processed.words:,} {'word' if processed.words == 1 else 'words'} of {processed.method}",
+        None,
+    )
+
+
+def _pre_screened(event: event_pb2.Event) -> _Told:
+    screened = event.pre_screened
+    if screened.result != event_pb2.AI_RESULT_DECIDED:
+        result = event_pb2.AiResult.Name(screened.result).removeprefix("AI_RESULT_").lower()
+        return "pre-screened", result, None
+    against = ""
+    if screened.threshold:
+        low = screened.level == event_pb2.RISK_LEVEL_LOW
+        against = f", {'below' if low else 'not below'} {screened.threshold:.2f}"
+    return "pre-screened", f"risk {screened.risk:.2f}{against}, by {screened.model}", None
+
+
+def _tier_opened(event: event_pb2.Event) -> _Told:
+    tier = event.tier_opened
+    until = until_words(tier.due_time if tier.HasField("due_time") else None)
+    return f"tier {tier.tier} opened", f"{tier.name}, {until}", None
+
+
+def _asked(event: event_pb2.Event) -> _Told:
+    return "asked", f"{_said(event.asked.person)}: {_said(event.asked.reason)}", None
+
+
+def _notified(event: event_pb2.Event) -> _Told:
+    notified = event.notified
+    return ("notified" if notified.delivered else "not notified"), f"by {notified.channel}", None
+
+
+def _timed_out(event: event_pb2.Event) -> _Told:
+    return "timed out", _said(event.timed_out.reason), None
+
+
+def _escalated(event: event_pb2.Event) -> _Told:
+    return "escalated", _said(event.escalated.reason), None
+
+
+def _voted(event: event_pb2.Event) -> _Told:
+    yes = event.voted.verdict == event_pb2.VERDICT_APPROVE
+    return ("said yes" if yes else "said no"), _said(event.voted.reason), yes
+
+
+def _refused(event: event_pb2.Event) -> _Told:
+    return "was refused", _said(event.refused.message), False
+
+
+def _fell_back(event: event_pb2.Event) -> _Told:
+    return "fell back", _said(event.fell_back.reason), None
+
+
+def _ai_decided(event: event_pb2.Event) -> _Told:
+    decided = event.ai_decided
+    if decided.result != event_pb2.AI_RESULT_DECIDED:
+        result = event_pb2.AiResult.Name(decided.result).removeprefix("AI_RESULT_").lower()
+        return f"AI {result}", _said(decided.reasoning), None
+    yes = decided.verdict == event_pb2.VERDICT_APPROVE
+    why = f"{decided.confidence:.0%} sure, by {decided.model}. {_said(decided.reasoning)}"
+    return ("AI said yes" if yes else "AI said no"), why, yes
+
+
+def _commented(event: event_pb2.Event) -> _Told:
+    return "commented", _said(event.commented.text), None
+
+
+def _paused(event: event_pb2.Event) -> _Told:
+    return "paused", event.paused.reason, False
+
+
+def _decided(event: event_pb2.Event) -> _Told:
+    decided = event.decided
+    source = event_pb2.Source.Name(decided.source).removeprefix("SOURCE_")
+    yes = decided.state in (event_pb2.STATE_APPROVED, event_pb2.STATE_ANSWERED)
+    return _DONE.get(decided.state, "Closed").upper(), f"by {_said(decided.approver)} ({source})", yes
+
+
+def _closed(event: event_pb2.Event) -> _Told:
+    return "closed", f"after {span(event.closed.waited.ToTimedelta())}", None
+
+
+def _access_refused(event: event_pb2.Event) -> _Told:
+    method = event.access_refused.method.rpartition("/")[2]
+    return "access refused", f"{method}: {event.access_refused.reason}", False
+
+
+def _erased(event: event_pb2.Event) -> _Told:
+    erased = event.erased
+    values = f"{erased.values} {'value' if erased.values == 1 else 'values'}"
+    return "erased", f"{values}, for good: {_said(erased.reason)}", None
+
+
+def _fallback_alarm(event: event_pb2.Event) -> _Told:
+    alarm = event.fallback_alarm
+    share = f"the fallback made {alarm.fallbacks} of {alarm.decisions} decisions that people were asked for"
+    return ("ALARM" if alarm.raised else "alarm over"), f"{clean(alarm.policy)}: {share}", not alarm.raised
+
+
+_TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
+    "received": _received,
+    "processed": _processed,
+    "pre_screened": _pre_screened,
+    "tier_opened": _tier_opened,
+    "asked": _asked,
+    "notified": _notified,
+    "timed_out": _timed_out,
+    "escalated": _escalated,
+    "voted": _voted,
+    "refused": _refused,
+    "fell_back": _fell_back,
+    "ai_decided": _ai_decided,
+    "paused": _paused,
+    "commented": _commented,
+    "decided": _decided,
+    "closed": _closed,
+    "access_refused": _access_refused,
+    "erased": _erased,
+    "fallback_alarm": _fallback_alarm,
+}
+
+
+def _brief_pre_screened(event: event_pb2.Event) -> str:
+    return _pre_screened(event)[1].partition(", by ")[0]
+
+
+def _brief_timed_out(event: event_pb2.Event) -> str:
+    return _said(event.timed_out.reason).replace(" did not respond within ", ": silent for ")
+
+
+def _brief_fell_back(event: event_pb2.Event) -> str:
+    """Its reason, in which people go by the first half of their addresses."""
+    return re.sub(r"(\S)@[\w.-]+", r"\1", _said(event.fell_back.reason))
+
+
+def _brief_ai_decided(event: event_pb2.Event) -> str:
+    return f"{event.ai_decided.confidence:.0%} sure: {_said(event.ai_decided.reasoning)}"
+
+
+_BRIEF: dict[str, Callable[[event_pb2.Event], str]] = {
+    "pre_screened": _brief_pre_screened,
+    "asked": lambda event: _said(event.asked.person),
+    "timed_out": _brief_timed_out,
+    "fell_back": _brief_fell_back,
+    "ai_decided": _brief_ai_decided,
+}

@@ -1,0 +1,90 @@
+"""The contract's messages, made of plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TypedDict, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.event.v1 import event_pb2
+from placet_rpc.errors import FieldViolation, InvalidArgument
+
+_Number = TypeVar("_Number", bound=int)
+
+
+class Selection(TypedDict, total=False):
+    """Selection of requests; all that is given must hold. See ApprovalFilter in the contract."""
+
+    states: Iterable[str]  # PENDING, APPROVED, REJECTED, CANCELLED, ANSWERED
+    policy: str
+    subject_id: str
+    waiting_for_me: bool
+    requester: str
+    approver: str
+    labels: Mapping[str, str]
+    from_create_time: datetime  # aware of its time zone; inclusive
+    until_create_time: datetime  # exclusive
+
+
+def content_of(content: str | bytes, media_type: str) -> approval_pb2.Content:
+    """Content for the wire; text goes as UTF-8."""
+    body = content.encode() if isinstance(content, str) else content
+    return approval_pb2.Content(body=body, media_type=media_type)
+
+
+def assignments_of(
+    required_approver: str, manager_approver: str, assignments: Mapping[str, Sequence[str]]
+) -> Iterable[approval_pb2.Assignment]:
+    """The contract's assignments, slot by slot."""
+    named: dict[str, list[str]] = {}
+    for slot, person in (("required_approver", required_approver), ("manager_approver", manager_approver)):
+        if person:
+            named[slot] = [person]
+    for slot, people in assignments.items():
+        named.setdefault(slot, []).extend(people)
+    return [approval_pb2.Assignment(slot=slot, people=people) for slot, people in named.items()]
+
+
+def filter_of(selection: Selection) -> approval_service_pb2.ApprovalFilter:
+    """The contract's filter. Raises InvalidArgument for an unknown state or a time without a zone."""
+    value, names = event_pb2.State.Value, event_pb2.State.keys()
+    return approval_service_pb2.ApprovalFilter(
+        states=[enum_value(value, names, "filter.states", state) for state in selection.get("states", ())],
+        policy=selection.get("policy", ""),
+        subject_id=selection.get("subject_id", ""),
+        waiting_for_me=selection.get("waiting_for_me", False),
+        requester=selection.get("requester", ""),
+        approver=selection.get("approver", ""),
+        labels=selection.get("labels", {}),
+        from_create_time=timestamp_of("from_create_time", selection.get("from_create_time")),
+        until_create_time=timestamp_of("until_create_time", selection.get("until_create_time")),
+    )
+
+
+def enum_value(value: Callable[[str], _Number], names: Sequence[str], field: str, name: str) -> _Number:
+    """The number of an enum's value by its `name` without prefix, in any case. Raises InvalidArgument.
+
+    `value` and `names` are the generated enum's `Value` and `keys()`.
+    """
+    prefix = names[0].removesuffix("UNSPECIFIED")
+    known = [full.removeprefix(prefix) for full in names if not full.endswith("UNSPECIFIED")]
+    if name.upper() not in known:
+        choice = ", ".join(known)
+        violation = FieldViolation(field, f"must be one of {choice}")
+        raise InvalidArgument(f"{name!r} is not one of {choice}", violations=[violation])
+    return value(prefix + name.upper())
+
+
+def timestamp_of(field: str, time: datetime | None) -> Timestamp | None:
+    """A time on the wire. Raises InvalidArgument for one that does not say its time zone."""
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        violation = FieldViolation(field, "must say its time zone")
+        raise InvalidArgument(f"{field} does not say its time zone", violations=[violation])
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
