@@ -34,9 +34,9 @@ COMMANDS = (
     Entry(
         "policies",
         f"{_OWN}.policies",
-        "List the policies: who is asked, for how long, and what decides then.",
+        "List the policies: who is asked, how long, and what decides then.",
     ),
-    Entry("stats", f"{_OWN}.stats", "Show how much people decide, and how much they leave to the fallback."),
+    Entry("stats", f"{_OWN}.stats", "Show how much people decide, and how much the fallback does."),
     Entry("audit", f"{_OWN}.audit", "The record of everything that happened, and its proofs."),
     Entry("trace", f"{_DEVSTACK}.trace", "Draw a request's trace: every hop from caller to outcome."),
     Entry("mail", f"{_DEVSTACK}.mail", "Show the mails that the embedded stack sent, newest first."),

@@ -1,4 +1,4 @@
-"""What is to be decided, as an approver reads it."""
+"""Content to decide about, as an approver reads it."""
 
 from __future__ import annotations
 

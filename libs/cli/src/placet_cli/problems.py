@@ -1,4 +1,4 @@
-"""What a user is told when something does not work: what, why, and the next command to try."""
+"""Problems as a user is told of them: what, why, and the next command to try."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands print: as wide as the terminal and cut nowhere else; coloured where a person wants it."""
+"""Output of commands: as wide as the terminal and cut nowhere else; coloured where a person wants it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Screen:
 
     @property
     def unread(self) -> bool:
-        """Whether whoever read standard output has gone (`placet watch | head`)."""
+        """True once the reader of standard output has gone (`placet watch | head`)."""
         return self._out.unread
 
     def aside(self, text: str) -> None:
@@ -76,7 +76,7 @@ class Screen:
         self._err.print(text, style="dim")
 
     def warn(self, lines: Iterable[str]) -> None:
-        """What must be read before the answer, on standard error."""
+        """Prints warnings, which must be read before the answer, on standard error."""
         for line in lines:
             for part in textwrap.wrap(line, self.width, subsequent_indent="  ", break_on_hyphens=False):
                 self._err.print(part, style="bold yellow")
@@ -98,7 +98,7 @@ class Screen:
         self._out.out(text, highlight=False)
 
     def problem(self, problem: Problem) -> None:
-        """What went wrong, why, and what to try, on standard error."""
+        """Prints a problem, its cause and what to try, on standard error."""
         mark = "✗ "
         for line in textwrap.wrap(
             problem.what, self.width - 2, break_on_hyphens=False, break_long_words=False
@@ -194,5 +194,5 @@ def short(approval_id: str) -> str:
 
 
 def since(start: datetime, then: datetime) -> timedelta:
-    """How long after `start` something was, never negative."""
+    """Time from `start` to `then`, never negative."""
     return max(then - start, timedelta())

@@ -1,4 +1,4 @@
-"""What every command knows: where the stack is, who acts, how to print."""
+"""Surroundings of every command: where the stack is, who acts, how to print."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Session:
 
     @property
     def options(self) -> str:
-        """What commands in another terminal must add to mean the same stack; "" for the default home."""
+        """Options that name the same stack in another terminal; "" for the default home."""
         home = "" if self.home == Home.at(Path(DEFAULT_HOME)) else f" --home {typed(self.home.path)}"
         state = LocalStack.read(self.home)
         known = state is not None and state.port_base == self.given_port_base
@@ -108,17 +108,17 @@ class Session:
 
     @property
     def who(self) -> str:
-        """Who acts."""
+        """Address of the acting person."""
         return self.identity or OWNER
 
     @property
     def acting(self) -> str:
-        """Who acts, in words; whose token a file holds is the issuer's to know."""
+        """The acting person in words; whose token a file holds is the issuer's to know."""
         return "who PLACET_TOKEN_FILE names" if self._outside("PLACET_TOKEN_FILE") else self.who
 
     @property
     def with_the_role(self) -> tuple[str, ...]:
-        """What helps who lacks a role."""
+        """Steps for somebody who lacks a role."""
         if self._outside("PLACET_TOKEN_FILE"):
             return ("set PLACET_TOKEN_FILE to a token with one of these roles, or unset it",)
         return (f"the same command without --as: {OWNER}, who runs the stack, has all roles of people",)
@@ -143,7 +143,7 @@ class Session:
         return self._outside(f"PLACET_{service.upper()}_ADDRESS") or self.ports.address(service)
 
     def _outside(self, variable: str) -> str:
-        """What a variable says of a service or a token elsewhere: nothing against a home that was typed and
+        """Value of a variable about a service or a token elsewhere: nothing against a home that was typed and
         has keys of its own."""
         from placet_rpc.tokens.mint import KeyFiles
 

@@ -34,7 +34,7 @@ _STATUSES = (
 
 
 class Verdict(StrEnum):
-    """What `decide` takes."""
+    """Verdicts that `decide` takes."""
 
     APPROVE = "approve"
     REJECT = "reject"
@@ -154,7 +154,7 @@ def _confirm() -> None:
 
 
 def _unrendered(approval: approval_pb2.Approval) -> approval_pb2.Approval:
-    """What a decision may name when no content was shown: no rendering."""
+    """The request as a decision may name it when no content was shown: without rendering."""
     return approval_pb2.Approval(content_digest=approval.content_digest, policy_digest=approval.policy_digest)
 
 

@@ -43,7 +43,7 @@ JSON = typer.Option("--json", help="Print the answer as proto3 JSON.")
 
 
 class Output(StrEnum):
-    """What `--output` takes, where a command has it."""
+    """Values of `--output`, where a command has it."""
 
     TABLE = "table"
     JSON = "json"
@@ -85,7 +85,7 @@ class _PlainCommand(TyperCommand):
 
 
 def typed_in(context: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line, at this place of it, and not in the environment alone."""
+    """True if an option stands on the command line, at this place of it, and not in the environment alone."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 

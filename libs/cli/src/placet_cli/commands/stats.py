@@ -41,7 +41,7 @@ async def stats(
     ] = "",
     policy: Annotated[str, typer.Option(metavar="NAME", help="Only this policy.")] = "",
 ) -> None:
-    """Show how much people decide, and how much they leave to the fallback."""
+    """Show how much people decide, and how much the fallback does."""
     async with session.client() as client:
         found = await client.decision_stats(window=_window(window), policy=policy, parts=PARTS)
     if session.json:
