@@ -34,7 +34,7 @@ COMMANDS = (
     Entry(
         "policies",
         f"{_OWN}.policies",
-        "List the policies: who is asked, how long, and what decides then.",
+        "List the policies: who is asked, how long, and what follows.",
     ),
     Entry("stats", f"{_OWN}.stats", "Show how much people decide, and how much the fallback does."),
     Entry("audit", f"{_OWN}.audit", "The record of everything that happened, and its proofs."),
