@@ -59,7 +59,7 @@ def test_help_cuts_no_description_and_its_usage_can_be_typed(tmp_path: Path) -> 
         said = placet(*group, "--help", home=tmp_path).stdout
         assert "..." not in said.partition("Commands:")[2]
     usage = placet("decide", "--help", home=tmp_path).stdout
-    assert "Usage: placet decide [OPTIONS] ID VERDICT" in usage
+    assert "Usage: placet decide [OPTIONS] ID [VERDICT]" in usage
     assert "3 when it is received" in " ".join(usage.split())
     assert "[OPTIONS] [N]" in placet("mail", "--help", home=tmp_path).stdout
 
