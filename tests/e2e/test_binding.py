@@ -13,7 +13,7 @@ import pytest
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_client import PlacetClient
-from placet_devstack.mailsink import read_mails
+from placet_devstack.mail_sink import read_mails
 from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
 from placet_rpc.errors import FailedPrecondition

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from placet_cli.home import Home, Ports
-from placet_devstack.claims import Holder, StackState
 from placet_devstack.doctor import SILENT_SECONDS
 from placet_devstack.probes import polled
+from placet_devstack.processes import Holder
+from placet_devstack.state import StackState
 from placet_testing.conditions import EVENTUALLY, until
 from placet_testing.ports import free_port_base
 from placet_testing.stack import ALICE, BOB
@@ -331,7 +332,7 @@ async def test_a_second_stack_on_the_same_home_or_ports_is_told_whose_they_are(
     assert state is not None
     said = await terminals.placet("up", status=1)
     assert f"process {state.pid}" in said
-    assert f"kill {state.pid}" in said
+    assert "placet down --home" in said
     said = await terminals.placet(
         "up", "--home", str(tmp_path / "other"), "--port-base", str(terminals.port_base), status=1
     )

@@ -10,7 +10,7 @@ import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_devstack.mailsink import read_mails
+from placet_devstack.mail_sink import read_mails
 from placet_testing.conditions import SOON, until
 from placet_testing.stack import ALICE, BOB, CALLER, Stack
 

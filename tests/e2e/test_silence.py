@@ -12,9 +12,9 @@ import pytest
 
 from placet.audit.v1 import audit_service_pb2
 from placet.event.v1 import event_pb2
-from placet_devstack.doctor import Finding, checkup
+from placet_devstack.doctor import Finding, diagnose
 from placet_devstack.fallback_alarms import tell_fallback_alarms
-from placet_devstack.mailsink import read_mails
+from placet_devstack.mail_sink import read_mails
 from placet_devstack.process import StackEvent
 from placet_testing.conditions import EVENTUALLY, SOON, until
 from placet_testing.stack import ALICE, Stack, running_test_stack
@@ -53,7 +53,7 @@ async def silence(stack: Stack, number: int) -> None:
 
 
 async def people(stack: Stack) -> list[Finding]:
-    return [one for one in await checkup(stack.home, stack.ports) if one.what == "people"]
+    return [one for one in await diagnose(stack.home, stack.ports) if one.what == "people"]
 
 
 async def test_people_who_are_silent_raise_one_alarm_and_people_who_respond_end_it(stack: Stack) -> None:

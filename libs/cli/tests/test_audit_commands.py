@@ -28,6 +28,10 @@ EVE = "eve@example.com"
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "audit.md"
 
 
+# Commands are told as they are typed where `placet` is on the PATH.
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
 @dataclass
 class Terminal:
     """Where commands are typed: in an empty folder, with a home or without."""
@@ -40,7 +44,7 @@ class Terminal:
         outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "placet_cli.main", *arguments),
-            env=outside | {"NO_COLOR": "1", "COLUMNS": "80"} | self.env,
+            env=outside | {"NO_COLOR": "1", "COLUMNS": "80", "PATH": PATH} | self.env,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -8,7 +8,7 @@ import sys
 import pytest
 import typer
 
-from placet_cli import lazy
+from placet_cli import app, lazy
 from placet_cli.app import COMMANDS
 from placet_cli.commands import audit
 from placet_cli.lazy import Entry, group
@@ -89,3 +89,14 @@ def test_commands_of_a_missing_package_are_not_listed(
     listed = capsys.readouterr().out
     assert "\n  list" in listed
     assert "\n  up" not in listed
+
+
+def test_a_client_proposes_no_command_that_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(app, "_MISSING", ("placet up", "placet doctor"))
+    app._tell(Problem("it is away", tries=("placet up", "placet list", "placet doctor  (says more)")))
+    told = capsys.readouterr().err
+    assert "placet list" in told
+    assert "placet up" not in told
+    assert "placet doctor" not in told

@@ -10,9 +10,9 @@ import pytest
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_cli.home import Home, Ports
-from placet_devstack.claims import write_state
-from placet_devstack.doctor import Finding, checkup
+from placet_devstack.doctor import Finding, diagnose
 from placet_devstack.secrets import make_keys
+from placet_devstack.state import write_state
 from placet_rpc import identity
 from placet_rpc.errors import DataLoss, Internal, PlacetError
 from placet_rpc.server import Endpoint, start
@@ -61,7 +61,7 @@ async def found(home: Home, log: Log | None) -> Finding:
     server = None if log is None else await start(settings, [Endpoint(AUDIT, add, log)])
     try:
         async with asyncio.timeout(30):
-            (finding,) = (one for one in await checkup(home, ports) if one.what == "log")
+            (finding,) = (one for one in await diagnose(home, ports) if one.what == "log")
     finally:
         if server is not None:
             await server.stop()

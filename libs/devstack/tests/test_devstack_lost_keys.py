@@ -14,7 +14,7 @@ import pytest
 
 from placet_cli.home import Home, Ports
 from placet_cli.problems import Problem
-from placet_devstack.doctor import Finding, checkup
+from placet_devstack.doctor import Finding, diagnose
 from placet_devstack.lifecycle import running_stack
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.plan import StackOptions
@@ -58,7 +58,7 @@ def home(sample: SampleLog, tmp_path: Path) -> Home:
 
 async def keys(home: Home) -> Finding:
     """What doctor says of the keys."""
-    (found,) = (finding for finding in await checkup(home, PORTS) if finding.what == "keys")
+    (found,) = (finding for finding in await diagnose(home, PORTS) if finding.what == "keys")
     return found
 
 

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet_cli.home import Home, Ports
-from placet_devstack.doctor import checkup
+from placet_devstack.doctor import diagnose
 from placet_proof import COSIGNATURE
 from placet_proof.signer import cosigned, signed, verifier_key
 from placet_testing.sample_home import SampleLog
@@ -123,13 +123,13 @@ async def test_doctor_tells_a_recorded_alarm_though_nothing_runs(
     sample: SampleLog, home: Home, written: str
 ) -> None:
     ports = Ports(28_700)
-    assert all(one.ok is not False for one in await checkup(home, ports))
+    assert all(one.ok is not False for one in await diagnose(home, ports))
     if written == "alarm":
         accuse(home, note_of(sample))
     else:
         alarm = {"kind": "FORK", "since": "2026-03-01T00:00:00+00:00", "why": "it had 15"}
         fields = {"origin": NAME, "size": 12, "last_look": None, "last_success": None, "alarm": alarm}
         (home.witness / "status.json").write_text(json.dumps(fields | {"interval_seconds": 10}))
-    (found,) = (one for one in await checkup(home, ports) if one.ok is False)
+    (found,) = (one for one in await diagnose(home, ports) if one.ok is False)
     assert "since 2026-03-01T00:00:00+00:00: it had 15" in found.found
     assert found.advice == f"placet audit verify --witness {home.witness}"

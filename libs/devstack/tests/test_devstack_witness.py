@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from placet_cli.home import Home, Ports
 from placet_devstack import witness_alarms as alarms
-from placet_devstack.claims import write_state
-from placet_devstack.doctor import Finding, checkup
+from placet_devstack.doctor import Finding, diagnose
 from placet_devstack.process import StackEvent
 from placet_devstack.secrets import make_keys
+from placet_devstack.state import write_state
 from placet_devstack.witness_alarms import tell_alarms
 from placet_witness.domain import Alarm, Kind
 from placet_witness.status import Status
@@ -47,7 +47,7 @@ def say(home: Home, kind: Kind | None = None, looked: datetime | None = None) ->
 
 async def doctor_on(home: Home) -> Finding:
     """What doctor says of the witness."""
-    (found,) = (finding for finding in await checkup(home, PORTS) if finding.what == "witness")
+    (found,) = (finding for finding in await diagnose(home, PORTS) if finding.what == "witness")
     return found
 
 
@@ -90,7 +90,7 @@ async def test_doctor_says_of_a_witness_that_cannot_run_why(home: Home) -> None:
 async def test_doctor_finds_a_key_that_others_can_read(home: Home, key: str) -> None:
     path: Path = getattr(home, key)
     os.chmod(path, 0o640)
-    (found,) = (finding for finding in await checkup(home, PORTS) if finding.what == "keys")
+    (found,) = (finding for finding in await diagnose(home, PORTS) if finding.what == "keys")
     assert not found.ok
     assert str(path) in found.advice
 
@@ -106,7 +106,7 @@ async def test_doctor_finds_a_file_that_holds_no_key_to_sign_the_log_with(
     home: Home, content: bytes | str
 ) -> None:
     async def keys() -> Finding:
-        (found,) = (finding for finding in await checkup(home, PORTS) if finding.what == "keys")
+        (found,) = (finding for finding in await diagnose(home, PORTS) if finding.what == "keys")
         return found
 
     assert "log.pem can sign the log" in (await keys()).found

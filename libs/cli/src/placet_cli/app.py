@@ -20,7 +20,8 @@ _OWN, _DEVSTACK = "placet_cli.commands", "placet_devstack.commands"
 
 COMMANDS = (
     Entry("up", f"{_DEVSTACK}.stack", "Run the whole of Placet on this machine until Ctrl-C."),
-    Entry("doctor", f"{_DEVSTACK}.stack", "Check what Placet needs here, and say what to do."),
+    Entry("down", f"{_DEVSTACK}.stack", "Stop the stack that runs on this machine."),
+    Entry("doctor", f"{_DEVSTACK}.doctor", "Check what Placet needs here, and say what to do."),
     Entry("demo", f"{_DEVSTACK}.demo", "Watch six requests find their answers."),
     Entry("request", f"{_OWN}.request", "Ask for a decision about a text, a diff, JSON or a PDF."),
     Entry("wait", f"{_OWN}.request", "Wait until a request is decided, for however long."),
@@ -34,7 +35,7 @@ COMMANDS = (
     Entry(
         "policies",
         f"{_OWN}.policies",
-        "List the policies: who is asked, how long, and what follows.",
+        "List the policies: who is asked, how long, and what then.",
     ),
     Entry("stats", f"{_OWN}.stats", "Show how much people decide, and how much the fallback does."),
     Entry("audit", f"{_OWN}.audit", "The record of everything that happened, and its proofs."),
@@ -44,11 +45,19 @@ COMMANDS = (
     Entry("models", f"{_DEVSTACK}.models", "The models that judge risk."),
 )
 
+_MISSING = tuple(f"placet {entry.name}" for entry in COMMANDS if not entry.installed)
+_EPILOG = (
+    "This is a client: PLACET_APPROVAL_ADDRESS and PLACET_TOKEN_FILE name the service and who acts. With "
+    "placet-devstack installed, `placet up` runs all of it here."
+    if _MISSING
+    else "New here? `placet demo` shows the whole of it; `placet up` runs it, and says what to type next."
+)
+
 app = typer.Typer(
     name="placet",
     cls=group(COMMANDS),
     help="Software asks, a human answers, and the record proves it.",
-    epilog="New here? `placet demo` shows the whole of it; `placet up` runs it, and says what to type next.",
+    epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -98,6 +107,8 @@ def _tell(problem: Problem) -> None:
     # Imported late: `placet --help` needs no screen.
     from placet_cli.screen import Screen
 
+    # A command that is not installed is no next step.
+    problem.tries = tuple(step for step in problem.tries if not step.startswith(_MISSING))
     Screen().problem(problem)
 
 

@@ -1,4 +1,4 @@
-"""Content to decide about, as an approver reads it."""
+"""The content to decide about, as an approver reads it."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ _GIVEN_AS = {
 
 
 def problem_of(error: PlacetError | StillPending, about: str = "", command: str = "placet") -> Problem:
-    """The problem to print for an error that a service answered with, or for none answering.
+    """Translates an error of a service, or the lack of any answer, into a Problem.
 
     `about` is the request's id as the user gave it, for the next command; `command` is the one that failed.
     """

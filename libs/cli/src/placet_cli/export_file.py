@@ -1,4 +1,4 @@
-"""What is to be verified elsewhere, written to a file: whole, or not at all."""
+"""Files for verification elsewhere, written completely or not at all."""
 
 from __future__ import annotations
 

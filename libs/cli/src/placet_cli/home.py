@@ -1,4 +1,4 @@
-"""Where an embedded stack keeps everything, and on which ports it listens."""
+"""Files and ports of an embedded stack."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Home:
 
     @property
     def witness(self) -> Path:
-        """What the witness keeps of the audit log: not below `data`, to be rolled back with it."""
+        """The witness's record of the log: outside `data`, so that both are not rolled back together."""
         return self.path / "witness"
 
     @property
@@ -91,7 +91,7 @@ class Home:
 
     @property
     def state(self) -> Path:
-        """What runs now: the supervisor, its ports, its processes."""
+        """The state file: the supervisor, its ports, its processes."""
         return self.path / "stack.json"
 
     def token(self, name: str) -> Path:
@@ -112,7 +112,7 @@ class Home:
 
     @property
     def mails(self) -> Path:
-        """What the mail sink took."""
+        """The mails that the mail sink received."""
         return self.path / "mails"
 
     def prepare(self) -> None:
@@ -136,5 +136,5 @@ def shown(path: Path) -> str:
 
 
 def typed(path: Path) -> str:
-    """The same as it stands in a command that can be pasted."""
+    """A path quoted for a shell command."""
     return shlex.quote(shown(path))

@@ -28,7 +28,12 @@ def signing_key(home: Home) -> SigningKey:
         return SigningKey.load(path)
     except FileNotFoundError as error:
         raise Problem(
-            f"there is no Placet in {home.path}", "no stack was ever started there", tries=("placet up",)
+            f"there is no Placet in {home.path}",
+            "no stack was ever started there",
+            tries=(
+                "placet up",
+                "set PLACET_APPROVAL_ADDRESS and PLACET_TOKEN_FILE  (a service elsewhere)",
+            ),
         ) from error
     except (OSError, ValueError) as error:
         raise Problem(

@@ -32,7 +32,7 @@ class Entry:
 
     @property
     def installed(self) -> bool:
-        """True if that package is installed."""
+        """True when that package is installed."""
         return self.package == OWN_PACKAGE or find_spec(self.package) is not None
 
     def load(self) -> TyperCommand | TyperGroup:

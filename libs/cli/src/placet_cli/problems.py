@@ -1,4 +1,4 @@
-"""Problems as a user is told of them: what, why, and the next command to try."""
+"""Errors for users: what failed, why, and the next command to try."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Problem(Exception):
         self.tries = tries
 
     def addressed(self, *, stack: str, identity: str | None) -> Problem:
-        """The same, its next commands meant for the same stack and the same person: `stack` holds the options
-        that its user gave to say which one."""
+        """Adds to each next command the options for the same stack and the same person: `stack` holds those
+        that select the stack."""
         steps = [step for step in self.tries if identity is not None or _WITHOUT_AS not in step]
         self.tries = tuple(_addressed(step, stack, identity) for step in steps)
         return self

@@ -1,4 +1,4 @@
-"""What a receipt proves, in messages and facts: read from the bytes that were verified and nothing else."""
+"""The content of a verified receipt, read only from the bytes that were verified."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Proof:
 
     @property
     def events(self) -> list[event_pb2.Event]:
-        """What happened, in order."""
+        """The events, in order."""
         return [one.entry.event for one in self.path]
 
     def first(self, body: str) -> event_pb2.Event | None:
@@ -49,7 +49,7 @@ class Proof:
 
     @property
     def withheld(self) -> list[tuple[int, str]]:
-        """What is not disclosed though no erasure is on record for it: entries, and paths in them."""
+        """Undisclosed values without a recorded erasure: the entry's index, and the path in it."""
         return [
             (one.index, path)
             for one in self.proven.entries
@@ -59,7 +59,7 @@ class Proof:
 
     @property
     def sentence(self) -> str:
-        """Who decided what and when."""
+        """The outcome with its decider and its time, in a sentence."""
         decided = self.first("decided")
         if decided is None:
             return f"Not decided by its first {len(self.path)} entries; more may have followed."
@@ -110,7 +110,7 @@ def _check_kind(text: str) -> None:
 
 
 def verified(receipt: Receipt, known: KnownKeys) -> Proof:
-    """What a receipt proves to one who knows these keys; to one who knows none, that it is consistent.
+    """Verifies a receipt with the known keys; without any, checks only that it is consistent.
 
     Raises NotProven.
     """
@@ -128,7 +128,7 @@ def verified(receipt: Receipt, known: KnownKeys) -> Proof:
 
 
 def advised(receipt: Receipt, known: KnownKeys) -> str:
-    """What to do where no known key signed a receipt; "" where that is not what is wrong."""
+    """The next step when no known key signed the receipt; "" when that is not the fault."""
     try:
         return advice(str(receipt.get("checkpoint")), known.of_receipt(_tenant(receipt)))
     except NotProven:
@@ -154,7 +154,7 @@ def _check_signers(receipt: Receipt, keys: Sequence[VerifierKey]) -> None:
 
 
 def _tenant(receipt: Receipt) -> str:
-    """Whose log it says it is from, so that this log's name is expected, and not the one that it gives."""
+    """The tenant of its first entry, whose log's name is expected instead of the name that it gives."""
     try:
         return Leaf.parse(decoded(receipt["entries"][0]["leaf"])).tenant
     except (KeyError, IndexError, TypeError) as error:
@@ -192,12 +192,12 @@ def _message(one: _Entry) -> event_pb2.LogEntry:
 
 
 def _explained(index: int, proven: Proven) -> bool:
-    """Whether an erasure of the request came after an entry."""
+    """True when the request was erased after this entry."""
     return proven.erased_at is not None and proven.erased_at > index
 
 
 def _outcome(event: event_pb2.Event) -> Outcome | None:
-    """What was decided; None where this version has no names for it."""
+    """The decision; None when this version has no name for it."""
     decided = event.decided
     approval = approval_pb2.Approval(
         outcome=approval_pb2.Outcome(

@@ -1,4 +1,4 @@
-"""Output of commands: as wide as the terminal and cut nowhere else; coloured where a person wants it."""
+"""Output of commands: fitted to the terminal's width, uncut in a pipe, coloured where a person wants it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from placet_cli.problems import Problem
+from placet_cli.program import pasted
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -66,9 +67,13 @@ class Screen:
         """A line on standard output whose beginning, `lead`, is styled."""
         self.say(Text.assemble((lead, style), text))
 
+    def step(self, command: str) -> None:
+        """A command for the user to paste, on standard output."""
+        self.say(f"  {pasted(command)}", "cyan")
+
     @property
     def unread(self) -> bool:
-        """True once the reader of standard output has gone (`placet watch | head`)."""
+        """True once the reader of standard output is gone (`placet watch | head`)."""
         return self._out.unread
 
     def aside(self, text: str) -> None:
@@ -76,7 +81,7 @@ class Screen:
         self._err.print(text, style="dim")
 
     def warn(self, lines: Iterable[str]) -> None:
-        """Prints warnings, which must be read before the answer, on standard error."""
+        """Prints warnings that precede the answer, on standard error."""
         for line in lines:
             for part in textwrap.wrap(line, self.width, subsequent_indent="  ", break_on_hyphens=False):
                 self._err.print(part, style="bold yellow")
@@ -98,7 +103,7 @@ class Screen:
         self._out.out(text, highlight=False)
 
     def problem(self, problem: Problem) -> None:
-        """Prints a problem, its cause and what to try, on standard error."""
+        """Prints a problem, its cause and the next steps, on standard error."""
         mark = "✗ "
         for line in textwrap.wrap(
             problem.what, self.width - 2, break_on_hyphens=False, break_long_words=False
@@ -111,7 +116,7 @@ class Screen:
         if problem.tries:
             self._err.print("  Try:")
         for step in problem.tries:
-            self._err.print(Text.assemble("    ", (step, "cyan")))
+            self._err.print(Text.assemble("    ", (pasted(step), "cyan")))
 
     def event(self, elapsed: timedelta | None, row: Row, *, label: str = "", whole: bool = False) -> None:
         """An aligned line: elapsed, actor, event, reason. `whole`: a long reason is wrapped, else cut."""
@@ -194,5 +199,5 @@ def short(approval_id: str) -> str:
 
 
 def since(start: datetime, then: datetime) -> timedelta:
-    """Time from `start` to `then`, never negative."""
+    """The time from `start` to `then`, never negative."""
     return max(then - start, timedelta())

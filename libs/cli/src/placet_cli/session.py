@@ -1,4 +1,4 @@
-"""Surroundings of every command: where the stack is, who acts, how to print."""
+"""The context of a command: the stack, the acting person, the output."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports, shown,
 from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import LocalStack
 from placet_cli.problems import Problem
+from placet_cli.program import pasted
 from placet_cli.screen import Screen, short
 
 # Each imported where it is used: what a command does not call, it does not pay for.
@@ -74,7 +75,7 @@ class Session:
 
     @property
     def options(self) -> str:
-        """Options that name the same stack in another terminal; "" for the default home."""
+        """Options that select the same stack in another terminal; "" for the default home."""
         home = "" if self.home == Home.at(Path(DEFAULT_HOME)) else f" --home {typed(self.home.path)}"
         state = LocalStack.read(self.home)
         known = state is not None and state.port_base == self.given_port_base
@@ -83,7 +84,7 @@ class Session:
     def again(self, command: str) -> str:
         """A command for pasting, meant for the same stack and the same person as this one."""
         identity = "" if self.identity is None else f" --as {shlex.quote(self.identity)}"
-        return f"{command}{identity}{self.options}"
+        return f"{pasted(command)}{identity}{self.options}"
 
     @property
     def given(self) -> str:
@@ -98,7 +99,7 @@ class Session:
 
     @property
     def elsewhere(self) -> str:
-        """Where this home's stack really runs, in words, when the user gave other ports; else ""."""
+        """The ports of this home's stack, in words, when the user gave other ones; else ""."""
         state = LocalStack.read(self.home)
         if self.given_port_base is None or state is None or not state.runs:
             return ""
@@ -107,18 +108,24 @@ class Session:
         return f"the stack of {shown(self.home.path)} runs on the ports from {state.port_base} on"
 
     @property
+    def starting(self) -> str:
+        """The progress of the stack's start, in words; "" when it is not starting."""
+        state = LocalStack.read(self.home)
+        return state.starting if state is not None and state.port_base == self.ports.base else ""
+
+    @property
     def who(self) -> str:
-        """Address of the acting person."""
+        """The acting person's address."""
         return self.identity or OWNER
 
     @property
     def acting(self) -> str:
-        """The acting person in words; whose token a file holds is the issuer's to know."""
+        """The acting person, in words; the owner of a token file is known to its issuer alone."""
         return "who PLACET_TOKEN_FILE names" if self._outside("PLACET_TOKEN_FILE") else self.who
 
     @property
     def with_the_role(self) -> tuple[str, ...]:
-        """Steps for somebody who lacks a role."""
+        """Next steps for a person who lacks a role."""
         if self._outside("PLACET_TOKEN_FILE"):
             return ("set PLACET_TOKEN_FILE to a token with one of these roles, or unset it",)
         return (f"the same command without --as: {OWNER}, who runs the stack, has all roles of people",)
@@ -143,7 +150,7 @@ class Session:
         return self._outside(f"PLACET_{service.upper()}_ADDRESS") or self.ports.address(service)
 
     def _outside(self, variable: str) -> str:
-        """Value of a variable about a service or a token elsewhere: nothing against a home that was typed and
+        """An environment variable's value; ignored for a home that was typed and
         has keys of its own."""
         from placet_rpc.tokens.mint import KeyFiles
 

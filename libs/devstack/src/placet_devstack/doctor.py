@@ -1,4 +1,4 @@
-"""What `placet doctor` looks at."""
+"""The checks of `placet doctor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
@@ -16,22 +16,17 @@ from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_audit.log_keys import LogKeys
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.identity import OWNER, person
+from placet_cli.local_stack import STARTING, STOPPING, starting_words
 from placet_cli.problems import Problem
 from placet_devstack import temporal_server as temporal
-from placet_devstack.claims import (
-    Holder,
-    StackState,
-    free_base,
-    holder_of_port,
-    home_of,
-    port_free,
-    suspended,
-)
 from placet_devstack.fallback_alarms import fallback_alarm
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.plan import SERVICES, WITNESS, WORKERS
+from placet_devstack.ports import free_base, holder_of_port, port_free
 from placet_devstack.probes import Probe, grpc_serving, polled, port_open
 from placet_devstack.process import last_lines
+from placet_devstack.processes import Holder, suspended
+from placet_devstack.state import StackState, home_of
 from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError
 from placet_rpc.files import is_private
@@ -49,7 +44,7 @@ ASKED_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `ok`: None where there is nothing to judge. `advice` is the next command."""
+    """The result of one check. `ok`: None when it is neither good nor bad. `advice`: the next command."""
 
     what: str
     ok: bool | None
@@ -61,23 +56,33 @@ class Finding:
         return {"what": self.what, "ok": self.ok, "found": self.found, "advice": self.advice}
 
 
-async def checkup(home: Home, ports: Ports) -> list[Finding]:
-    """Everything, in the order in which to mend it."""
+async def diagnose(home: Home, ports: Ports) -> list[Finding]:
+    """Runs all checks, in the order in which to repair."""
     findings = [_python(), _packages(), await _temporal(), *_home(home)]
     state = StackState.read(home)
     if state is None or not state.alive:
         left = _left_behind(state)
         findings += _recorded(home)
         return [*findings, left] if left else [*findings, _not_running(home), *_ports(ports)]
-    asleep = suspended(state.pid)
-    found = f"runs, process {state.pid}, ports from {state.port_base}"
-    running = Finding(
-        "stack",
-        not asleep,
-        f"process {state.pid} is suspended: nothing is started again" if asleep else found,
-        f"kill -CONT {state.pid}" if asleep else "",
-    )
-    return [*findings, running, *await _parts(home, Ports(state.port_base), state)]
+    running = _supervisor(state)
+    parts = await _parts(home, Ports(state.port_base), state)
+    if state.phase == STARTING:
+        # A part that is not ready yet is no fault.
+        own = [one for one in parts if one.what in state.processes]
+        parts = [one if one.ok else replace(one, ok=None, advice="") for one in own]
+    return [*findings, running, *parts]
+
+
+def _supervisor(state: StackState) -> Finding:
+    if suspended(state.pid):
+        found = f"process {state.pid} is suspended: nothing is started again"
+        return Finding("stack", False, found, f"kill -CONT {state.pid}")
+    if state.phase == STARTING:
+        found = f"process {state.pid}: {starting_words(len(state.ready), state.parts)}"
+        return Finding("stack", False, found, "placet doctor --wait 60")
+    if state.phase == STOPPING:
+        return Finding("stack", False, f"process {state.pid} is stopping", "placet up  (once it is gone)")
+    return Finding("stack", True, f"runs, process {state.pid}, ports from {state.port_base}")
 
 
 def _python() -> Finding:
@@ -150,7 +155,7 @@ def _log_key_fault(home: Home) -> str:
 
 
 def _left_behind(state: StackState | None) -> Finding | None:
-    """What a supervisor left running that was itself killed; None when nothing is."""
+    """Processes that a killed supervisor left running; None when there are none."""
     processes = {} if state is None else state.processes
     left = [name for name, one in processes.items() if Holder.of(one.pid) == one]
     if not left:
@@ -198,7 +203,7 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
 
 
 async def _log(home: Home, address: str) -> Finding:
-    """Whether the log takes entries: AuditService may run well, and take none over one that does not fit."""
+    """Checks that the log accepts entries: a healthy AuditService refuses all after an inconsistent one."""
     try:
         async with channel(address, person(home, OWNER), default_timeout=ASKED_SECONDS) as opened:
             stub = audit_service_pb2_grpc.AuditServiceStub(opened)
@@ -246,7 +251,7 @@ def _verify(home: Home) -> str:
 
 
 def _witness_away(home: Home) -> Finding:
-    """What is said of a witness that does not run now, without which the stack does."""
+    """The finding about a witness that does not run while the stack does."""
     log = home.log(WITNESS)
     why = "".join(last_lines(log, 1)) or "its log says nothing"
     found = f"does not run: {why}; requests go on, and what happens to the log is not watched"
@@ -266,7 +271,7 @@ def _advice(name: str, holder: Holder, home: Home) -> str:
 async def _fault(
     name: str, holder: Holder, home: Home, probe: Probe | None, polling: Mapping[str, float]
 ) -> str:
-    """What is wrong with a process; "" when it works."""
+    """The fault of a process; "" when it works."""
     if Holder.of(holder.pid) is None:
         return "is gone; it is started again"
     if suspended(holder.pid):
@@ -284,7 +289,7 @@ async def _fault(
 
 
 def _alarm(home: Home) -> str:
-    """What the witness says is wrong with the log, or what is wrong with the witness; "" when all is well."""
+    """The witness's alarm about the log, or the witness's own fault; "" when there is neither."""
     status = read_status(home.witness)
     fault = "it has written nothing down" if status is None else status.fault(datetime.now(UTC))
     return fault and f"says: {fault}"

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from placet_cli.home import Home, Ports
-from placet_devstack.claims import check_ports, claimed, end_leftovers, write_state
 from placet_devstack.fallback_alarms import tell_fallback_alarms
+from placet_devstack.home_lock import claimed, end_leftovers
 from placet_devstack.plan import StackOptions, stack
+from placet_devstack.ports import check_ports
 from placet_devstack.process import ProcessSpec, StackEvent, Tell
 from placet_devstack.secrets import Tokens, make_keys
+from placet_devstack.state import write_state
 from placet_devstack.supervisor import Supervisor
 from placet_devstack.witness_alarms import tell_alarms
 
@@ -90,7 +92,7 @@ async def running_stack(
         supervisor = Supervisor(
             plan(home, ports, options),
             tell=tell,
-            changed=lambda: _note_state(home, ports, supervisor, tell),
+            changed=lambda: _record_state(home, ports, supervisor, tell),
         )
         interrupts = interrupts or Interrupts()
         interrupts.again = supervisor.kill
@@ -106,9 +108,16 @@ async def running_stack(
             home.state.unlink(missing_ok=True)
 
 
-def _note_state(home: Home, ports: Ports, supervisor: Supervisor, tell: Tell) -> None:
-    """Writes down what runs. It informs other commands; a full disk must not keep a process down."""
+def _record_state(home: Home, ports: Ports, supervisor: Supervisor, tell: Tell) -> None:
+    """Records the running processes for other commands; a full disk must not keep a process down."""
     try:
-        write_state(home, ports.base, supervisor.pids)
+        write_state(
+            home,
+            ports.base,
+            supervisor.pids,
+            phase=supervisor.phase,
+            ready=supervisor.ready_parts,
+            parts=supervisor.parts,
+        )
     except OSError as error:
-        tell(StackEvent("supervisor", "cannot note", f"{home.state}: {error.strerror}", bad=True))
+        tell(StackEvent("supervisor", "no record", f"{home.state}: {error.strerror}", bad=True))

@@ -1,4 +1,4 @@
-"""Keys that a home had and lost, though what was made with them is there: no new one takes their place."""
+"""Lost keys: missing ones whose data is still there, so that no new key may replace them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LostKey:
 
 
 def lost_keys(home: Home) -> list[LostKey]:
-    """Those of a home, the gravest first; none, where all are there or nothing was made with them yet."""
+    """The lost keys of a home, the gravest first."""
     return list(_lost(home))
 
 
@@ -73,7 +73,7 @@ def _put_back(key: Path) -> str:
 
 
 def _holds_a_log(database: Path) -> bool:
-    """Whether a log is there that was to be signed. What cannot be read counts as one."""
+    """True when the database holds a signed log, or cannot be read."""
     if not database.exists():
         return False
     # Without a write-ahead log nobody has the file open, and none is to be made by who only looks.

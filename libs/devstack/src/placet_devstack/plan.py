@@ -1,4 +1,4 @@
-"""Which processes make up the embedded stack, with what each of them is told."""
+"""The processes of the embedded stack, with their commands and environments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SECRET = ("OPENAI_", "PLACET_")
 
 @dataclass(frozen=True)
 class StackOptions:
-    """How a stack is to run.
+    """Options of a stack.
 
     `fast`: commits of Temporal are not synced. `clock_scale`: how much faster than written the policies'
     clocks run; 1 except in demonstrations. `embedded_ai`: no model outside is asked, whatever is configured.
@@ -96,10 +96,10 @@ class _Plan:
         ]
 
     def mail(self) -> ProcessSpec:
-        arguments = ("--listen", self.ports.address("mail"), "--directory", str(self.home.mails))
+        arguments = ("--port", str(self.ports.all["mail"]), "--directory", str(self.home.mails))
         return ProcessSpec(
             "mail",
-            (sys.executable, "-m", "placet_devstack.mailsink", *arguments),
+            (sys.executable, "-m", "placet_devstack.mail_sink", *arguments),
             self._environment("mail"),
             self.home.log("mail"),
             port_open(HOST, self.ports.all["mail"]),

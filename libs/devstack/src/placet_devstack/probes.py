@@ -1,4 +1,4 @@
-"""How the supervisor finds out that a process is ready."""
+"""Readiness probes of the supervisor."""
 
 from __future__ import annotations
 

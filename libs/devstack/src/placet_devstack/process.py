@@ -28,7 +28,7 @@ SHOWN_LOG_LINES = 6
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What a process is, and when it may start.
+    """A process and the conditions of its start.
 
     It starts once everything in `needs` is ready, with `env` as its whole environment and its output
     appended to `log`. `ready_file` is removed before each start. Limits are in seconds.
@@ -53,7 +53,7 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class StackEvent:
-    """What happened to a process: "ready", "died", "cannot run", "stopping", "stopped", "killed"."""
+    """An event of a process: "ready", "died", "cannot run", "stopping", "stopped", "killed"."""
 
     name: str
     what: str
@@ -70,7 +70,7 @@ class Process:
 
     spec: ProcessSpec
     tell: Tell
-    # Called whenever the process id changed.
+    # Called whenever the process id or the readiness changed.
     changed: Callable[[], None] = lambda: None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     # Set once nobody need wait for it any more: it was ready, or is optional and died.
@@ -102,7 +102,7 @@ class Process:
                 return
             failures = 0 if was_ready else failures + 1
             is_away = self.spec.optional and failures >= START_ATTEMPTS
-            self._note_death(how, failures)
+            self._report_death(how, failures)
             if not self.was_ready and not self.spec.optional and failures >= START_ATTEMPTS:
                 raise self._cannot_start(how)
             backoff = self.spec.restart_pause if was_ready else backoff
@@ -120,7 +120,7 @@ class Process:
             return "was not started", False
         ready = await self._became_ready(running)
         if ready:
-            self._note_ready(time.monotonic() - begun)
+            self._report_ready(time.monotonic() - begun)
         status = await running.wait()
         self.ready.clear()
         self.changed()
@@ -190,15 +190,16 @@ class Process:
             await asyncio.sleep(PROBE_EVERY)
         return False
 
-    def _note_ready(self, seconds: float) -> None:
+    def _report_ready(self, seconds: float) -> None:
         what = "ready again" if self.was_ready else "ready"
         where = f"{self.spec.address}, " if self.spec.address else ""
         self.was_ready = True
         self.ready.set()
         self.settled.set()
+        self.changed()
         self.tell(StackEvent(self.spec.name, what, f"{where}{seconds:.1f} s, pid {self.pid}"))
 
-    def _note_death(self, how: str, failures: int) -> None:
+    def _report_death(self, how: str, failures: int) -> None:
         """Tells each death; of an optional process, after START_ATTEMPTS in a row, why, and then no more."""
         if self.spec.optional:
             self.settled.set()
@@ -218,7 +219,7 @@ class Process:
         )
 
     def _last_lines(self, count: int = SHOWN_LOG_LINES) -> list[str]:
-        """What it said last, and not what one of a stack that ran before did."""
+        """The last lines of its log since this stack began."""
         return last_lines(self.spec.log, count, since=self._log_begun or 0)
 
     @staticmethod

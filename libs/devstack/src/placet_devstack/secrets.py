@@ -1,4 +1,4 @@
-"""Keys and tokens of the embedded stack. Only the supervisor and the CLI read the signing key."""
+"""Keys and tokens of the embedded stack's processes."""
 
 from __future__ import annotations
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from placet_cli.local_stack import STARTING, STOPPING, UP
 from placet_devstack.process import Process, ProcessSpec, Tell
 
 
 class Supervisor:
     """Starts each process once all that it needs are ready; stops each once all that need it are gone.
 
-    `tell` hears every event; `changed` is called whenever a process id changed. Not to be used twice.
+    `tell` hears every event; `changed` is called whenever a process id, a readiness or the phase
+    changed. Not to be used twice.
     """
 
     def __init__(
@@ -27,6 +29,18 @@ class Supervisor:
                 raise ValueError(f"{spec.name} needs what is optional: {optional}")
             self._processes[spec.name] = Process(spec, tell, changed)
         self._keepers: list[asyncio.Task[None]] = []
+        self._changed = changed
+        self.phase = STARTING
+
+    @property
+    def parts(self) -> int:
+        """The number of processes that this stack is made of."""
+        return len(self._processes)
+
+    @property
+    def ready_parts(self) -> list[str]:
+        """The names of the processes that are ready now."""
+        return [name for name, process in self._processes.items() if process.ready.is_set()]
 
     @property
     def pids(self) -> dict[str, int]:
@@ -34,7 +48,7 @@ class Supervisor:
         return {name: process.pid for name, process in self._processes.items() if process.pid is not None}
 
     def ready(self, name: str) -> bool:
-        """Whether a process is ready now."""
+        """True when a process is ready now."""
         return self._processes[name].ready.is_set()
 
     async def start(self) -> None:
@@ -42,6 +56,7 @@ class Supervisor:
 
         Raises Problem if something never is.
         """
+        self._changed()
         self._keepers = [asyncio.create_task(self._keep(process)) for process in self._processes.values()]
         everything = asyncio.create_task(self._all_settled())
         try:
@@ -52,6 +67,7 @@ class Supervisor:
                     keeper.result()
         finally:
             everything.cancel()
+        self._enter(UP)
 
     async def wait_ready(self, name: str) -> None:
         """Returns when a process is ready (again)."""
@@ -59,6 +75,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stops everything in reverse order and returns when all of it is gone. Safe to call again."""
+        self._enter(STOPPING)
         gone = {name: asyncio.Event() for name in self._processes}
 
         async def stop_after_dependents(process: Process) -> None:
@@ -77,6 +94,10 @@ class Supervisor:
         """Kills everything at once."""
         for process in self._processes.values():
             process.kill()
+
+    def _enter(self, phase: str) -> None:
+        self.phase = phase
+        self._changed()
 
     async def _all_settled(self) -> None:
         for process in self._processes.values():

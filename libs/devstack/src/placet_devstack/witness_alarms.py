@@ -1,4 +1,4 @@
-"""What the witness of the audit log finds, told where the stack runs."""
+"""Reports alarms of the audit log's witness as events of the stack."""
 
 from __future__ import annotations
 

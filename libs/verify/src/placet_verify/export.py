@@ -40,7 +40,7 @@ class ExportSource:
         yield from ()
 
     def tenants(self) -> Sequence[object]:
-        """Whose log the header says that it is."""
+        """The tenant that the header names."""
         with self._path.open("rb") as file:
             return [_header(file)[0].rpartition("/")[2]]
 
@@ -84,7 +84,7 @@ def _header(file: BinaryIO) -> tuple[str, int, str]:
 
 
 def _record(line: bytes) -> Record:
-    """What a line says. Raises Unreadable."""
+    """Parses a line. Raises Unreadable."""
     try:
         entry = _parsed(line, _ENTRY)
         values = [_value(one) for one in entry.get("disclosures", [])]

@@ -1,4 +1,4 @@
-"""Why something could not be read, for people: what Python says of it is for those who wrote the program."""
+"""Reasons of read errors, for users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 
 def fault_of(error: Exception) -> str:
-    """In words that follow a colon. What was raised here with words of its own is told in these."""
+    """The reason of an error, as it follows a colon; an error of this package has its own words."""
     if isinstance(error, UnicodeError):
         return "it is not text in UTF-8"
     if isinstance(error, json.JSONDecodeError):

@@ -1,4 +1,4 @@
-"""What is wrong with a log, and where."""
+"""Findings: faults of a log, with their places."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ KEPT = 1000
 
 
 class Check(StrEnum):
-    """What is looked at; the worst to find first."""
+    """The checks; the gravest first."""
 
     FILE = "file"
-    """What is stored can be read, and the database finds its own pages in order."""
+    """The storage can be read, and the database finds its own pages in order."""
     WITNESS = "witness"
     """The log holds what a witness saw of it."""
     SIGNATURE = "signature"
@@ -31,11 +31,11 @@ class Check(StrEnum):
     ENTRIES = "entries"
     """Indexes count from 0 without gaps, each once."""
     TREE = "tree"
-    """What is kept of the tree beside each entry is what the entry adds to it."""
+    """The tree's hashes stored beside each entry are those that the entry adds."""
     LEAF = "leaf"
     """Each leaf is an entry."""
     COLUMNS = "columns"
-    """What stands beside a leaf is what the leaf says."""
+    """The columns beside a leaf agree with the leaf."""
     NUMBERS = "numbers"
     """Each request's events count from 1 without gaps."""
     CAUSES = "causes"
@@ -72,7 +72,7 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """Where it is, in words."""
+        """Its place, in words."""
         parts = [self.tenant] if self.tenant else []
         if self.first is not None and self.last in (None, self.first):
             parts.append(f"entry {self.first:,}")
@@ -83,12 +83,12 @@ class Finding:
         return ", ".join(parts + [self.path] * bool(self.path))
 
     def place_with(self, others: Sequence[Finding]) -> str:
-        """Where it is, and others that say the same of later checkpoints, in words."""
+        """Its place and those of equal findings about later checkpoints, in words."""
         last = others[-1].checkpoint if others else None
         return self.place if last is None else f"{self.place} and {len(others):,} more up to {last:,}"
 
     def names(self, index: int) -> bool:
-        """Whether it is about this entry."""
+        """True when it is about this entry."""
         return self.first is not None and self.first <= index <= (
             self.first if self.last is None else self.last
         )
@@ -144,16 +144,16 @@ class Findings:
         return self._counts.total()
 
     def unreadable(self, tenant: str) -> bool:
-        """Whether some of this tenant's log could not be read."""
+        """True when some of this tenant's log could not be read."""
         return any(one.tenant == tenant for one in self._kept[Check.FILE])
 
     def of(self, tenant: str) -> int:
-        """How many are about this tenant's log."""
+        """The number of findings about this tenant's log."""
         return self._counts[tenant]
 
 
 def quoted(stored: object) -> str:
-    """What stands in a column, in words for people who know databases."""
+    """A column's value, in words for database administrators."""
     return "NULL" if stored is None else f"{stored!r:.60}"
 
 

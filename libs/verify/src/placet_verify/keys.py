@@ -36,7 +36,7 @@ class KnownKeys:
 
     @property
     def any(self) -> bool:
-        """Whether there is one."""
+        """True when a key is known."""
         return bool(self.public or self.named)
 
     def with_pem(self, pem: str) -> KnownKeys:
@@ -59,17 +59,17 @@ class KnownKeys:
         return self._with_named(line for line in text.splitlines() if line.strip())
 
     def of(self, tenant: str) -> list[VerifierKey]:
-        """Those of a tenant's log."""
+        """The keys of a tenant's log."""
         name = f"{self.origin}/{tenant}"
         named = [one for one in self.named if one.kind == LOG_SIGNATURE and one.name.endswith(f"/{tenant}")]
         return [VerifierKey(name, LOG_SIGNATURE, one) for one in self.public] + named
 
     def of_receipt(self, tenant: str) -> list[VerifierKey]:
-        """Those of a tenant's log, and of witnesses."""
+        """The keys of a tenant's log, and of witnesses."""
         return self.of(tenant) + [one for one in self.named if one.kind == COSIGNATURE]
 
     def tenant_of(self, origin: str) -> str | None:
-        """Whose log has this name, if a key of it is known."""
+        """The tenant whose log has this name, if a key of it is known."""
         below = origin.removeprefix(f"{self.origin}/")
         if self.public and below != origin:
             return below
@@ -111,13 +111,13 @@ def load_keys(given: Sequence[str], origin: str, default: Path | None) -> KnownK
 
 
 def signed_by(note: Note, keys: Iterable[VerifierKey]) -> bool:
-    """Whether it has a signature in the name of one of these keys, which may be a wrong one."""
+    """True when it has a signature, valid or not, in the name of one of these keys."""
     signers = {(name, key_id) for name, key_id, _ in note.signatures}
     return any((key.name, key.id) in signers for key in keys)
 
 
 def advice(note: str, keys: Sequence[VerifierKey]) -> str:
-    """What to do about a checkpoint that none of these keys signed; "" where one did, or it is none."""
+    """The next step for a checkpoint that none of these keys signed; "" for any other note."""
     try:
         parsed = Note.parse(note)
         origin = parsed.checkpoint.origin

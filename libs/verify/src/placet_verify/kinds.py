@@ -1,4 +1,4 @@
-"""What a file is that somebody gave in the place of another: a receipt, an export, or a database."""
+"""Detects the kind of a file: a receipt, an export or a database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SQLITE = b"SQLite format 3\0"
 
 
 class Kind(StrEnum):
-    """What a file is, and which command takes it."""
+    """The kind of a file, and the command that takes it."""
 
     RECEIPT = "this is a receipt: placet audit verify-receipt FILE"
     EXPORT = "this is an export: placet audit verify --export FILE"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from placet_proof import Leaf, NotProven, VerifierKey, leaf_hash
 from placet_verify.findings import Check, Findings, quoted
-from placet_verify.rebuilt_tree import Growth
+from placet_verify.rebuilt_tree import RebuiltTree
 from placet_verify.rows import Record, Row, Source
 from placet_verify.signatures import Signatures
 from placet_verify.values import Values
@@ -24,7 +24,7 @@ _COLUMNS = ("tenant", "approval_id", "number", "cause_id")
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """What was found of a log that is there. `entries`: how many belong there, `missing` ones among them.
+    """The result of verifying one log. `entries`: the number that belong there, `missing` ones included.
     `seen`: the largest size that a witness saw; 0: none. `last_seen`: when one last saw it, in POSIX seconds.
     `strange`: the first note that no known key signed, "" where there is none.
     `older`: how many of the findings say only that an export ends before what a witness saw.
@@ -60,8 +60,8 @@ class LogVerification:
         self._older = 0
         # Those that are missing one after the other, and not told yet: the first, and how many.
         self._gap = (0, 0)
-        self._growth = Growth()
-        self._checkpoints = Signatures(tenant, keys, self._growth, findings)
+        self._tree = RebuiltTree()
+        self._checkpoints = Signatures(tenant, keys, self._tree, findings)
         self._values = Values(tenant, findings)
         self._next_numbers: dict[str, int] = {}
         self._causes = set[str]()
@@ -84,13 +84,13 @@ class LogVerification:
         self._witnessed(end=True)
 
     def report(self) -> LogReport:
-        """What it is, once it was verified."""
+        """The result, once the log was verified."""
         signed = self._checkpoints
         return LogReport(
             self._tenant,
             self._size,
             self._missing_count,
-            self._growth.root,
+            self._tree.root,
             signed.count,
             self._largest_seen,
             self._last_seen,
@@ -103,7 +103,7 @@ class LogVerification:
         """All of an index that is not behind."""
         if record.entries and record.index > self._size:
             self._missing(record.index - 1)
-            self._growth.tear()
+            self._tree.tear()
             self._size = record.index
         if record.index > self._size or not (record.entries or record.roots):
             self._beyond(record)
@@ -151,7 +151,7 @@ class LogVerification:
                 self._add(Check.COLUMNS, what, index)
 
     def _place(self, index: int, leaf: Leaf, column: object) -> None:
-        """Whether it is the next of its request, or new to the tenant."""
+        """True when it is the next of its request, or new to the tenant."""
         if not leaf.approval_id:
             if leaf.number:
                 self._add(Check.NUMBERS, f"it has number {leaf.number:,}, and is of no request", index)
@@ -171,7 +171,7 @@ class LogVerification:
     def _grow(self, record: Record, raw: bytes | None) -> None:
         hashed = None if raw is None else leaf_hash(raw)
         if not self._source.has_tables:
-            self._growth.append(hashed)
+            self._tree.append(hashed)
             return
         for roots in record.roots[1:]:
             self._extra("tree", roots, index=record.index)
@@ -179,7 +179,7 @@ class LogVerification:
         if not isinstance(roots, bytes | None):
             self._add(Check.TYPES, f"its row of table tree is not bytes: {quoted(roots)}", record.index)
             roots = None
-        if not self._growth.grow(hashed, roots):
+        if not self._tree.grow(hashed, roots):
             what = "what is stored of the tree beside it does not follow from it"
             self._add(Check.TREE, what if record.roots else "its row of table tree is missing", record.index)
 
@@ -201,7 +201,7 @@ class LogVerification:
         self._gap = (0, 0)
 
     def _beyond(self, record: Record) -> None:
-        """What is stored of an index of which there is no entry, as far as is known by now."""
+        """The stored parts of an index without an entry, as far as they were read."""
         for path, *_ in record.values:
             self._extra("disclosure", path, index=record.index)
         for roots in record.roots:
@@ -210,7 +210,7 @@ class LogVerification:
             self._checkpoints.checkpoint(record.index + 1, note, reached=False)
 
     def _strange(self, record: Record) -> None:
-        """What is stored of an index that is behind, or none."""
+        """The stored parts of an index that is behind, or none."""
         if record.index == -1 and not self._source.has_tables:
             # An export of an empty log has the checkpoint of an empty tree.
             self._checkpoints.checkpoint(0, record.notes.pop(), reached=True)
@@ -230,7 +230,7 @@ class LogVerification:
             seen = self._seen.pop(0)
             if seen.size > self._size:
                 self._findings.add(Check.WITNESS, self._tenant, self._behind(seen), checkpoint=seen.size)
-            elif self._growth.torn or self._growth.root != seen.root:
+            elif self._tree.torn or self._tree.root != seen.root:
                 what = f"the first {seen.size:,} entries are not those that a witness saw {seen.when}"
                 if not seen.signed:
                     what = _other_log(seen)

@@ -1,4 +1,4 @@
-"""How far something long is, on a terminal."""
+"""The progress of a long operation, on a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Progress:
         return self
 
     def show(self, text: str) -> None:
-        """What it is at now."""
+        """Shows the current position."""
         if self._visible and time.monotonic() >= self._next:
             self._next, self._shown = time.monotonic() + EVERY, True
             self._write(text)

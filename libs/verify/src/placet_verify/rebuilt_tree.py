@@ -1,4 +1,4 @@
-"""The tree of a log, grown again from its entries, beside the tree as it is stored."""
+"""The Merkle tree rebuilt from a log's entries, compared with the stored tree."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from placet_proof.frontier import Frontier
 HASH_BYTES = 32
 
 
-class Growth:
-    """Two trees: the one that the entries give, and, from where it differs on, the one that is stored."""
+class RebuiltTree:
+    """The rebuilt tree, and the stored tree from its first difference on."""
 
     def __init__(self) -> None:
         self._tree = Frontier()
         self._stored: Frontier | None = None
         self.torn = False
-        """Whether entries are missing of which nothing tells the hash: no root is known any more."""
+        """True when entries without a known hash are missing, so that no root is known."""
 
     @property
     def root(self) -> bytes:
-        """What the entries give."""
+        """The root of the rebuilt tree."""
         return self._tree.root()
 
     @property
     def stored_root(self) -> bytes:
-        """What the stored tree gives."""
+        """The root of the stored tree."""
         return (self._stored or self._tree).root()
 
     def tear(self) -> None:

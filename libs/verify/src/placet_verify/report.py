@@ -28,7 +28,7 @@ _LONG_UNSEEN = 3600
 
 
 class Report:
-    """On all logs of a source, once they were verified."""
+    """The report on all verified logs of a source."""
 
     def __init__(self, verification: Verification, keys: KnownKeys, request: Request) -> None:
         """`keys`: those that it was verified with."""
@@ -37,12 +37,12 @@ class Report:
 
     @property
     def proven(self) -> bool:
-        """Whether there is something, and nothing of it is wrong."""
+        """True when something was verified and nothing is wrong."""
         return not self._findings and not self._nothing
 
     @property
     def _nothing(self) -> str:
-        """Why nothing could be proven though nothing is wrong; "" where something could."""
+        """The reason that nothing could be proven though nothing is wrong; "" when something was."""
         if self._findings or any(log.entries for log in self._logs):
             return ""
         of = f" of {clean(self._request.tenant)}" if self._request.tenant else ""
@@ -56,7 +56,7 @@ class Report:
 
     @property
     def _instead(self) -> str:
-        """What to do where nothing could be proven."""
+        """The next step when nothing could be proven."""
         if not self._logs and self._request.tenant:
             return "Which logs there are is told without --tenant."
         begun = "A log begins with its first request, so that a new one is empty."
@@ -106,13 +106,13 @@ class Report:
         return ("✗", "bold red") if self._wrong(log) else ("✓", "green")
 
     def _older(self, log: LogReport) -> bool:
-        """Whether all that is wrong is that an export is older than what a witness saw."""
+        """True when the only fault is an export that is older than what a witness saw."""
         only = self._findings.of(log.tenant) == log.older and not self._findings.of("")
         # Of nothing at all, being older is no excuse.
         return only and bool(log.older and log.entries)
 
     def _wrong(self, log: LogReport) -> bool:
-        """Whether something is, in it or in what all logs are stored in."""
+        """True when the log or the storage of all logs has a finding."""
         return bool(self._findings.of(log.tenant) or self._findings.of(""))
 
     def _log(self, log: LogReport) -> str:
@@ -151,7 +151,7 @@ class Report:
 
     @property
     def _advice(self) -> str:
-        """What to do; "" where no way is known. Of several logs, the first one's: others are mostly alike."""
+        """The next step for the first log that has one; "" when there is none."""
         if any(self._older(log) for log in self._logs):
             return _NEWER
         advised = (advice(log.strange, self._keys.of(log.tenant)) for log in self._logs)
@@ -191,7 +191,7 @@ class Report:
 
 
 def _not_excluded(logs: Sequence[LogReport], request: Request) -> str:
-    """Of which logs something is not; "": of none, as far as a witness saw them."""
+    """The logs whose rollback is not excluded; "" when a witness saw all of them."""
     if request.witness is None:
         return "Not excluded without --witness"
     if not logs:
@@ -203,7 +203,7 @@ def _not_excluded(logs: Sequence[LogReport], request: Request) -> str:
 
 
 def _root(log: LogReport) -> str:
-    """What its entries give, in base64; "" where some are missing."""
+    """The root of its entries in base64; "" when some are missing."""
     return "" if log.missing else base64.b64encode(log.root).decode()
 
 

@@ -1,4 +1,4 @@
-"""What is stored of a log, as it is: nothing here is believed. From rows to one record for each index."""
+"""Stored rows of a log, not trusted, and their merge into one record for each index."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = Sequence[object]
 
 
 class Unreadable(Exception):
-    """What is stored cannot be read (any further); the text says why."""
+    """The storage cannot be read (any further); the text is the reason."""
 
 
 class Table(Enum):
@@ -56,27 +56,27 @@ class Record:
 
 
 class Source(Protocol):
-    """Where a log is kept."""
+    """The storage of a log."""
 
     @property
     def has_tables(self) -> bool:
         """False: what is stored is the leaves, their values and checkpoints, and nothing beside them."""
 
     def damage(self) -> Iterator[str]:
-        """What the storage itself finds wrong, in words."""
+        """Faults that the storage finds in itself, in words."""
 
     def tenants(self) -> Sequence[object]:
-        """Whose logs there are. Raises Unreadable."""
+        """The tenants that have logs. Raises Unreadable."""
 
     def records(self, tenant: str, findings: Findings) -> Iterator[Record]:
-        """What is stored of a tenant's log, in the order of indexes as far as it has one.
+        """The stored records of a tenant's log, in the order of indexes as far as they have one.
 
         What cannot be read, or has no place, is among the findings.
         """
 
 
 class Tables(Protocol):
-    """Where a log is kept in tables."""
+    """Storage of a log in tables."""
 
     def rows(self, table: Table, tenant: str) -> Iterator[Row]:
         """A tenant's rows, in order. Raises Unreadable."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from placet_proof import Checkpoint, Note, NotProven, VerifierKey
 from placet_verify.findings import Check, Findings, quoted
 from placet_verify.keys import signed_by
-from placet_verify.rebuilt_tree import Growth
+from placet_verify.rebuilt_tree import RebuiltTree
 
 # Unknown keys that are remembered; one that nobody ever heard of may have signed each checkpoint.
 MOST_UNKNOWN = 10
@@ -16,10 +16,12 @@ MOST_UNKNOWN = 10
 class Signatures:
     """Judges checkpoints, as the tree grows to each."""
 
-    def __init__(self, tenant: str, keys: Sequence[VerifierKey], growth: Growth, findings: Findings) -> None:
-        self._tenant, self._keys, self._growth, self._findings = tenant, keys, growth, findings
+    def __init__(
+        self, tenant: str, keys: Sequence[VerifierKey], tree: RebuiltTree, findings: Findings
+    ) -> None:
+        self._tenant, self._keys, self._tree, self._findings = tenant, keys, tree, findings
         self.count = 0
-        """How many there are."""
+        """The number of checkpoints."""
         self.also_signed = dict[str, int]()
         """Unknown keys that signed beside known ones, each with the size of the first checkpoint."""
         self.strange = ""
@@ -68,7 +70,7 @@ class Signatures:
             self._findings.add(Check.COVERAGE, self._tenant, what, first=self._newest, last=entries - 1)
 
     def _signed(self, note: str) -> Checkpoint:
-        """What a known key signed, and others only in the log's own name. Raises NotProven."""
+        """Verifies a checkpoint by a known key, or in the log's own name. Raises NotProven."""
         parsed = Note.parse(note)
         if not self.strange and not signed_by(parsed, self._keys):
             self.strange = note
@@ -83,23 +85,23 @@ class Signatures:
         return checkpoint
 
     def _compare(self, signed: Checkpoint) -> None:
-        growth = self._growth
-        if not growth.torn and growth.root == signed.root:
+        tree = self._tree
+        if not tree.torn and tree.root == signed.root:
             self._tell_wrong()
             self._right = signed.size
             return
-        if growth.torn:
+        if tree.torn:
             what = "the checkpoint's root cannot be compared, because entries are missing"
-        elif growth.stored_root == signed.root:
+        elif tree.stored_root == signed.root:
             what = "the checkpoint's root is not that of the entries, but that of the tree as it is stored"
-            growth.resume()
+            tree.resume()
         else:
             what = "the checkpoint's root is not that of the entries"
         self._wrong = self._wrong or (signed.size, what)
         self._wrong_count += 1
 
     def _tell_wrong(self) -> None:
-        """Those that follow from one change are one finding."""
+        """Joins findings that follow from one change."""
         if self._wrong is None:
             return
         size, what = self._wrong

@@ -26,7 +26,7 @@ _MOST_LINES = 3
 
 @dataclass(frozen=True, slots=True)
 class NotUtf8:
-    """What stands in the place of a text, and is none."""
+    """A value that should be text and is not."""
 
     raw: bytes
 
@@ -68,7 +68,7 @@ class SqliteSource:
 
     @property
     def overtaken(self) -> bool:
-        """Whether a service opened the file meanwhile, so that what was found may be of its making."""
+        """True when a service opened the file meanwhile and may have caused the findings."""
         return self._alone and self._log.exists()
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class SqliteSource:
         self._connection.close()
 
     def damage(self) -> Iterator[str]:
-        """What SQLite's own check says: pages, and indexes against their tables."""
+        """Faults found by SQLite's integrity check: of pages, and of indexes against their tables."""
         try:
             with closing(self._connection.execute("PRAGMA integrity_check")) as cursor:
                 for (said,) in cursor:
@@ -105,7 +105,7 @@ class SqliteSource:
             raise Unreadable(fault_of(error)) from error
 
     def _place(self, said: str) -> str:
-        """Which entry it is, where SQLite only knows the number of the row."""
+        """The entry's index, for an error that names only the row's number."""
         match = _ROW.search(said)
         if match is None:
             return ""

@@ -1,4 +1,4 @@
-"""Whether the values of a log are what its entries committed to, and none is missing without a reason."""
+"""Verifies that values match their commitments, and that none is missing without an erasure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Values:
 
 
 class Values:
-    """Those of one tenant's log, entry by entry."""
+    """The values of one tenant's log, entry by entry."""
 
     def __init__(self, tenant: str, findings: Findings) -> None:
         self._tenant, self._findings = tenant, findings

@@ -17,7 +17,7 @@ from placet_verify.witness import Seen
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many entries of whose log are behind."""
+    """The number of verified entries of a tenant's log."""
 
     tenant: str
     entries: int
@@ -56,7 +56,7 @@ class Verification:
             self.logs.append(log.report())
 
     def _tenants(self) -> list[str]:
-        """Whose logs there are, or were when a witness saw them."""
+        """The tenants whose logs there are, or were when a witness saw them."""
         found = {one.tenant for one in self._seen}
         try:
             stored = self._source.tenants()

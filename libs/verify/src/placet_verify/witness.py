@@ -1,4 +1,4 @@
-"""What a witness saw of the logs, and keeps where who runs the log cannot change it."""
+"""Records of a witness: checkpoints that it saw and keeps out of the log operator's reach."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from placet_proof import COSIGNATURE, Note, NotProven, VerifierKey
 from placet_verify.faults import fault_of
 from placet_verify.findings import Check, Findings
 from placet_verify.keys import KnownKeys
-from placet_verify.witness_status import Alarm, read_standing
+from placet_verify.witness_status import Alarm, read_status
 
 KEY_FILE = "witness.vkey"
 SUFFIX = ".checkpoint"
@@ -63,11 +63,11 @@ def witness_key(folder: Path) -> VerifierKey:
 
 
 def read_seen(folder: Path, key: VerifierKey, keys: KnownKeys, findings: Findings) -> Iterator[Seen]:
-    """What the witness saw of the logs of which a key is known; other logs are passed over.
+    """Reads the witness's checkpoints of logs with a known key; skips other logs.
 
     What it did not sign is among the findings. Raises OSError.
     """
-    standing = read_standing(folder)
+    status = read_status(folder)
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
             note = Note.parse(path.read_text())
@@ -77,7 +77,7 @@ def read_seen(folder: Path, key: VerifierKey, keys: KnownKeys, findings: Finding
             continue
         tenant = keys.tenant_of(checkpoint.origin)
         if tenant is not None and checkpoint.size:
-            again = int(standing.saw) if standing and standing.origin == checkpoint.origin else 0
+            again = int(status.saw) if status and status.origin == checkpoint.origin else 0
             signed = _signed(note, keys, tenant)
             yield Seen(tenant, checkpoint.size, checkpoint.root, time or 0, signed, again)
 
@@ -120,19 +120,19 @@ def tell_alarms(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) 
 
 
 def _tell_live(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> None:
-    standing = read_standing(folder)
-    alarm = None if standing is None else standing.live_alarm(datetime.now(UTC))
+    status = read_status(folder)
+    alarm = None if status is None else status.live_alarm(datetime.now(UTC))
     recorded = {one.what for _, one in read_alarms(folder) if one is not None}
-    if standing is None or alarm is None or alarm.what in recorded:
+    if status is None or alarm is None or alarm.what in recorded:
         return
     # Before its first good checkpoint it does not know whose log it is.
-    of = keys.tenant_of(standing.origin) if standing.origin else ""
+    of = keys.tenant_of(status.origin) if status.origin else ""
     if of is not None and (not of or tenant in ("", of)):
         findings.add(Check.WITNESS, of, f"the witness alarms {alarm.what}")
 
 
 def _signed(note: Note, keys: KnownKeys, tenant: str) -> bool:
-    """Whether a known key of the tenant's log signed it."""
+    """True when a known key of the tenant's log signed it."""
     try:
         note.of_log(keys.of(tenant))
     except NotProven:

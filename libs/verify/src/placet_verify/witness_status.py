@@ -1,4 +1,4 @@
-"""How a witness stood when it last wrote that down: which alarm is on, and when it last saw the log."""
+"""The status file of a witness: its alarm, and when it last saw the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LATE = 3
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Of which kind, since when, and why, in the witness's own words."""
+    """An alarm: its kind, its begin, and its reason in the witness's words."""
 
     kind: str
     since: str
@@ -29,7 +29,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class WitnessStatus:
     """`origin`: the log that is watched, "" before its first good checkpoint. `looked`: when it was asked
     last, `saw`: when it last answered well, both POSIX, 0: never. `interval` in seconds."""
 
@@ -45,12 +45,12 @@ class Standing:
         return None if self.alarm is not None and self.alarm.kind == SILENCE and late else self.alarm
 
 
-def read_standing(folder: Path) -> Standing | None:
-    """How the witness of a folder stood; None where nothing, or nothing readable, says so."""
+def read_status(folder: Path) -> WitnessStatus | None:
+    """Reads the status of a witness's folder; None when there is none, or it cannot be read."""
     try:
         fields = json.loads((folder / STATUS_FILE).read_text())
         alarm = fields["alarm"]
-        return Standing(
+        return WitnessStatus(
             str(fields["origin"]),
             _time(fields["last_look"]),
             _time(fields["last_success"]),

@@ -142,7 +142,7 @@ def _as_json(approval: approval_pb2.Approval) -> dict[str, object]:
 
 
 def values_in(messages: Iterable[Message]) -> int:
-    """How many values these messages hold that can be erased."""
+    """The number of erasable values in these messages."""
     return sum(_values(message) for message in messages)
 
 

@@ -72,8 +72,9 @@ class _PlainCommand(TyperCommand):
     """A command whose usage and errors are in plain words."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """`ID`, where typer says `{ID}`."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        """`ID` and `[VERDICT]`, where typer says `{ID}` and `[[VERDICT]]`."""
+        pieces = (piece.strip("{}") for piece in super().collect_usage_pieces(ctx))
+        return [piece.replace("[[", "[").replace("]]", "]") for piece in pieces]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads the command line. Raises BadParameter, without the words of the library that checked it."""
@@ -85,7 +86,7 @@ class _PlainCommand(TyperCommand):
 
 
 def typed_in(context: typer.Context, name: str) -> bool:
-    """True if an option stands on the command line, at this place of it, and not in the environment alone."""
+    """True when an option was given on the command line at this place, not only in the environment."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -159,6 +160,8 @@ def _service_problem(
         return None
     about = arguments.get("request")
     told = problem_of(error, about if isinstance(about, str) else "", command_path)
+    if isinstance(error, Unavailable) and (starting := session.starting):
+        return Problem(starting, tries=("placet doctor --wait 60", "the same command again"))
     if isinstance(error, Unavailable) and session.elsewhere:
         return Problem(told.what, session.elsewhere, tries=("the same command without --port-base",))
     if isinstance(error, PermissionDenied) and error.reason == "ROLE_REQUIRED":

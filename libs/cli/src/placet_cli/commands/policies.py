@@ -32,7 +32,7 @@ async def policies(
         bool, typer.Option("--all", help="Also versions that only older requests keep.")
     ] = False,
 ) -> None:
-    """List the policies: who is asked, how long, and what follows."""
+    """List the policies: who is asked, how long, and what then."""
     async with session.client() as client:
         if name is None:
             chosen = await client.policies(all_versions=all_versions)

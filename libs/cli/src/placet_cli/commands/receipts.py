@@ -19,7 +19,7 @@ from placet_cli.commands.options import Id, command
 from placet_cli.commands.queries import tell_path
 from placet_cli.export_file import entry_json, replacing
 from placet_cli.formatting import clean
-from placet_cli.known_keys import KEY, ORIGIN, known_keys
+from placet_cli.key_options import KEY, ORIGIN, known_keys
 from placet_cli.problems import Problem
 from placet_cli.receipts import GONE, NONE, Proof, advised, own_keys, read_receipt, verified
 from placet_cli.screen import Screen, short
@@ -75,7 +75,7 @@ async def receipt(session: Session, request: Id, output: Output = "-") -> None:
 
 
 def _write(text: str, path: Path) -> bool:
-    """Whether there was such a file before."""
+    """Writes the file and returns True when it replaced one."""
     replaced = path.exists()
     with replacing(path) as file:
         file.write(text + "\n")
@@ -95,7 +95,7 @@ def _check(text: str) -> None:
 
 
 def elsewhere(session: Session) -> str:
-    """What it takes to verify on another machine, which does not have the home's key."""
+    """Instructions for another machine, which lacks the home's key."""
     made = f"placet audit checkpoint --keys{session.given} > log.vkey"
     return f"Elsewhere add --key log.vkey, made here once: {made}"
 
@@ -139,7 +139,7 @@ async def verify_receipt(
 
 
 def _read(file: str) -> str:
-    """What is in a file. What is not UTF-8 in it is no receipt, but a file all the same."""
+    """Reads a file; bytes that are not UTF-8 are replaced, and fail as a receipt later."""
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
@@ -157,7 +157,7 @@ def _refuse(session: Session, why: str, advice: str) -> None:
 
 
 def tell(screen: Screen, proof: Proof) -> None:
-    """What a receipt says, in words."""
+    """Prints the content of a receipt."""
     screen.paragraph(proof.sentence, "bold")
     decided = proof.first("decided")
     if decided is not None and decided.decided.reasoning.value:
@@ -175,7 +175,7 @@ def tell(screen: Screen, proof: Proof) -> None:
 
 
 def _evidence(proof: Proof) -> list[tuple[str, str]]:
-    """On what it was decided, and by whom as whom."""
+    """Content, policy and authenticated approver of the decision."""
     facts = []
     received = proof.first("received")
     if received is not None:
@@ -237,7 +237,7 @@ def _erasures(proof: Proof) -> list[tuple[str, str]]:
 
 
 def _tell_trust(screen: Screen, proof: Proof, given: list[str] | None, brought: list[VerifierKey]) -> None:
-    """What all of that is worth."""
+    """Prints by which keys the receipt is proven."""
     screen.say()
     if proof.by_known_key:
         whose = "the key of this home" if given is None else "the key that you gave"
@@ -256,7 +256,7 @@ def _tell_trust(screen: Screen, proof: Proof, given: list[str] | None, brought: 
 
 
 def fingerprint(key: VerifierKey) -> str:
-    """What two people can compare: the SHA-256 of the verifier key's line with its end, in hex."""
+    """The SHA-256 of the verifier key's line with its line end, in hex, for two people to compare."""
     return hashlib.sha256(f"{key}\n".encode()).hexdigest()
 
 

@@ -25,8 +25,8 @@ from placet_cli.session import Session
 from placet_cli.telemetry import exported
 from placet_cli.times import span
 from placet_client import PlacetClient
-from placet_devstack.demo.scenes import CLOCK_SCALE, REQUESTER, SCENES, Scene
-from placet_devstack.demo.stage import KILLED, Stage, as_expected
+from placet_devstack.demo.player import KILLED, Player, as_expected
+from placet_devstack.demo.scenarios import CLOCK_SCALE, REQUESTER, SCENARIOS, Scenario
 from placet_devstack.lifecycle import Interrupts, running_stack
 from placet_devstack.plan import StackOptions, stack
 from placet_devstack.process import ProcessSpec, StackEvent
@@ -39,7 +39,7 @@ SPAN_SECONDS = 8.0
 # The killed worker is down for longer than a decision waits to be judged.
 DOWN_SECONDS = 2.0
 # The trace with two people, two silences and an AI in it.
-TRACED_SCENE = 5
+TRACED_SCENARIO = 5
 TRACE_LINES = 22
 TABLE_WIDTHS = (2, 19, 9, 17, 24, 4)
 
@@ -81,6 +81,10 @@ async def demo(
         raise typer.Exit(INTERRUPTED)
     if show.good is False:
         raise Problem("not every outcome is as it should be", tries=(f"ls {session.home.path / 'logs'}",))
+    if ends:
+        session.screen.say("Next, run the stack and look at what the demo left:", "bold")
+        session.screen.step(f"placet up --detach{session.options}")
+        session.screen.step(f"placet list{session.options}")
 
 
 def _unhurried(home: Home, ports: Ports, options: StackOptions) -> list[ProcessSpec]:
@@ -96,11 +100,11 @@ class _Listener:
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self.stage: Stage | None = None
+        self.player: Player | None = None
 
     def __call__(self, event: StackEvent) -> None:
-        if self.stage is not None:
-            self.stage.hear(event)
+        if self.player is not None:
+            self.player.on_stack_event(event)
         elif event.bad:
             self._screen.say(f"{event.name} {event.what}: {event.detail}", "red")
 
@@ -118,46 +122,47 @@ class _Show:
 
     async def run(self, *, your_turn: bool) -> None:
         """All of it. Raises Problem if the story does not come to its end."""
-        self._tell_cast()
-        stage = Stage(self._session, self._supervisor, SCENES)
-        self._listener.stage = stage
+        self._tell_scenarios()
+        player = Player(self._session, self._supervisor, SCENARIOS)
+        self._listener.player = player
         try:
             with exported(self._session):
                 async with asyncio.timeout(STORY_SECONDS):
-                    approvals = await stage.play()
+                    approvals = await player.play()
         except TimeoutError:
             raise Problem(
                 f"the story did not end within {STORY_SECONDS:.0f} s", tries=("placet list", "placet doctor")
             ) from None
         finally:
-            self._listener.stage = None
+            self._listener.player = None
         self.good = self._tell_outcomes(approvals)
-        await self._tell_trace(approvals[TRACED_SCENE - 1])
+        await self._tell_trace(approvals[TRACED_SCENARIO - 1])
         if your_turn:
             await self._tell_your_turn()
 
-    def _tell_cast(self) -> None:
+    def _tell_scenarios(self) -> None:
         self._screen.say()
         self._screen.say(f"Six requests, all at once. {clock_note(CLOCK_SCALE)}.", "bold")
-        for scene in SCENES:
-            self._screen.say(f"  #{scene.number} {scene.caption}")
+        for scenario in SCENARIOS:
+            self._screen.say(f"  #{scenario.number} {scenario.caption}")
         self._screen.say()
 
     def _tell_outcomes(self, approvals: list[approval_pb2.Approval]) -> bool:
         self._screen.say()
         self._screen.say(_in_columns(("#", "request", "outcome", "who", "why", "wait")), "dim")
-        for scene, one in zip(SCENES, approvals, strict=True):
-            self._screen.say(_in_columns(_outcome_line(scene, one)))
-        wrong = [scene for scene, one in zip(SCENES, approvals, strict=True) if not as_expected(scene, one)]
-        for scene in wrong:
-            self._screen.say(f"✗ #{scene.number} should have been {scene.expected}", "bold red")
+        for scenario, one in zip(SCENARIOS, approvals, strict=True):
+            self._screen.say(_in_columns(_outcome_line(scenario, one)))
+        played = zip(SCENARIOS, approvals, strict=True)
+        wrong = [scenario for scenario, one in played if not as_expected(scenario, one)]
+        for scenario in wrong:
+            self._screen.say(f"✗ #{scenario.number} should have been {scenario.expected}", "bold red")
         if not wrong:
             self._screen.say("✓ Every outcome is as it should be. Nothing was lost to the kill.", "green")
         return not wrong
 
     async def _tell_trace(self, approval: approval_pb2.Approval) -> None:
         self._screen.say()
-        self._screen.say(f"One trace, #{TRACED_SCENE} from its caller to its outcome:", "bold")
+        self._screen.say(f"One trace, #{TRACED_SCENARIO} from its caller to its outcome:", "bold")
         spans = await self._spans_of(approval.trace_id)
         self._screen.say(render(spans, most=TRACE_LINES))
 
@@ -187,16 +192,16 @@ class _Show:
         self._screen.say(f"{outcome.sentence} That was you; thank you.", "bold green")
         self._screen.say()
         self._screen.say("The stack stays up, for whatever you want to try; Ctrl-C ends the demo.", "bold")
-        self._screen.say(f"  placet trace {short(asked.id)}{self._session.options}", "cyan")
-        self._screen.say("  placet --help", "cyan")
+        self._screen.step(f"placet trace {short(asked.id)}{self._session.options}")
+        self._screen.step("placet --help")
 
     def _invite(self, approval_id: str) -> None:
         options, screen = self._session.options, self._screen
         screen.say()
         screen.say("Your turn. This one waits for you, without limit. In another terminal:", "bold")
-        screen.say(f"  placet decide {short(approval_id)} approve{options}", "cyan")
-        screen.say(f"  placet show {short(approval_id)}{options}", "cyan")
-        screen.say(f"  placet mail --latest{options}", "cyan")
+        screen.step(f"placet decide {short(approval_id)} approve{options}")
+        screen.step(f"placet show {short(approval_id)}{options}")
+        screen.step(f"placet mail --latest{options}")
         ports = self._session.ports
         screen.say(
             f"Callers reach {ports.address('approval')}, Temporal is at http://{ports.address('temporal-ui')}"
@@ -205,11 +210,11 @@ class _Show:
 
 
 def _in_columns(cells: Sequence[str]) -> str:
-    """The same everywhere, as the README shows it."""
+    """Cells in fixed columns, the same in every terminal, as the README shows them."""
     return " ".join(fit(cell, width) for cell, width in zip(cells, TABLE_WIDTHS, strict=True)).rstrip()
 
 
-def _outcome_line(scene: Scene, approval: approval_pb2.Approval) -> tuple[str, ...]:
+def _outcome_line(scenario: Scenario, approval: approval_pb2.Approval) -> tuple[str, ...]:
     outcome = approval.outcome
     match outcome.source:
         case event_pb2.SOURCE_AI_PRESCREEN:
@@ -218,5 +223,13 @@ def _outcome_line(scene: Scene, approval: approval_pb2.Approval) -> tuple[str, .
             why = f"two silences; {outcome.confidence:.0%} sure"
         case _:
             why = clean(outcome.reasoning)
+    state = state_name(outcome.state).upper()
     waited = f"{outcome.waited.ToTimedelta().total_seconds():.0f} s"
-    return (str(scene.number), scene.title, state_name(outcome.state).upper(), outcome.approver, why, waited)
+    return (
+        str(scenario.number),
+        scenario.title,
+        state,
+        outcome.approver,
+        why,
+        waited,
+    )

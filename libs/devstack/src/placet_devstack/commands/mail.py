@@ -13,7 +13,7 @@ from placet_cli.formatting import clean
 from placet_cli.problems import Problem
 from placet_cli.session import Session
 from placet_cli.times import point_of
-from placet_devstack.mailsink import Mail, read_mails
+from placet_devstack.mail_sink import Mail, read_mails
 from placet_text import visible
 
 SHOWN = 20

@@ -1,8 +1,7 @@
-"""Commands about the embedded stack: run it, show it off, look after it."""
+"""`placet up` and `placet down`: run the embedded stack and stop it."""
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Annotated
 
@@ -10,10 +9,10 @@ import typer
 from rich.text import Text
 
 from placet_cli.commands.options import command
-from placet_cli.home import typed
+from placet_cli.home import shown, typed
 from placet_cli.screen import Screen, fit
 from placet_cli.session import Session
-from placet_devstack.doctor import Finding, checkup
+from placet_devstack.detached import start_detached, stop_stack
 from placet_devstack.lifecycle import Interrupts, running_stack
 from placet_devstack.plan import StackOptions
 from placet_devstack.process import StackEvent, Tell
@@ -25,7 +24,7 @@ _WHAT = 12
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
     command(app, "up")(up)
-    command(app, "doctor")(doctor)
+    command(app, "down")(down)
 
 
 async def up(
@@ -33,8 +32,15 @@ async def up(
     fast: Annotated[
         bool, typer.Option("--fast", help="Sync less: what is done survives any crash, but not a power cut.")
     ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when it is ready; `placet down` stops it.")
+    ] = False,
 ) -> None:
     """Run the whole of Placet on this machine until Ctrl-C."""
+    if detach:
+        await start_detached(session, fast=fast)
+        tell_addresses(session, f"Placet is up. `{session.again('placet down')}` stops it", "Next:")
+        return
     screen, interrupts = session.screen, Interrupts()
     with interrupts.caught():
         tell = teller(screen)
@@ -42,22 +48,32 @@ async def up(
             session.home, session.ports, StackOptions(fast=fast), tell=tell, interrupts=interrupts
         ):
             if not interrupts.stop.is_set():
-                tell_addresses(session)
+                tell_addresses(session, "Placet is up. Ctrl-C stops it", "In another terminal:")
             await interrupts.stop.wait()
             screen.say("Stopping; Ctrl-C again kills.", "dim")
 
 
-def tell_addresses(session: Session) -> None:
-    """Where things are, and what to type next."""
+async def down(session: Session) -> None:
+    """Stop the stack that runs on this machine.
+
+    All that waits goes on with the next `placet up`.
+    """
+    stopped = await stop_stack(session.home)
+    where = shown(session.home.path)
+    session.screen.say(f"The stack on {where} is stopped." if stopped else f"No stack runs on {where}.")
+
+
+def tell_addresses(session: Session, headline: str, following: str) -> None:
+    """Prints where the stack listens, and the next commands."""
     ports, screen = session.ports, session.screen
     screen.say()
-    screen.say("Placet is up. Ctrl-C stops it; all that waits goes on with the next `placet up`.", "bold")
+    screen.say(f"{headline}; all that waits goes on with the next `placet up`.", "bold")
     screen.say(f"  service   {ports.address('approval')}")
     screen.say(f"  Temporal  http://{ports.address('temporal-ui')}")
     screen.say(f"  data      {session.home.path}")
-    screen.say("In another terminal:")
-    screen.say(f"  placet request FILE --approver alice@example.com{session.options}", "cyan")
-    screen.say(f"  placet watch{session.options}", "cyan")
+    screen.say(following)
+    screen.step(f"placet request FILE --approver alice@example.com{session.options}")
+    screen.step(f"placet watch{session.options}")
     screen.say("For programs:")
     address, token = ports.address("approval"), typed(session.home.token("caller"))
     screen.say(f"  export PLACET_APPROVAL_ADDRESS={address} PLACET_TOKEN_FILE={token}", "cyan")
@@ -79,22 +95,3 @@ def teller(screen: Screen) -> Tell:
         screen.say(line)
 
     return tell
-
-
-async def doctor(session: Session) -> None:
-    """Check what Placet needs here, and say what to do."""
-    findings = await checkup(session.home, session.ports)
-    if session.json:
-        session.screen.raw(json.dumps([finding.as_json() for finding in findings], indent=2))
-    else:
-        for finding in findings:
-            _tell_finding(session.screen, finding)
-    if any(finding.ok is False for finding in findings):
-        raise typer.Exit(1)
-
-
-def _tell_finding(screen: Screen, finding: Finding) -> None:
-    mark, style = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "dim")}[finding.ok]
-    screen.say(Text.assemble((f"{mark} ", style), (fit(finding.what, 22) + " ", "cyan"), finding.found))
-    if finding.advice:
-        screen.say(Text.assemble(" " * 25, (finding.advice, "cyan")))

@@ -55,7 +55,7 @@ async def trace(
 
 
 def _decisions(approval: approval_pb2.Approval) -> dict[str, str]:
-    """What the traces of the decisions to a request are, by their ids."""
+    """The labels of a request's decision traces, by trace id."""
     events = [one.entry.event for one in approval.path]
     return {
         # A traceparent (W3C): version, trace id, span id, flags.

@@ -48,7 +48,7 @@ class Row:
 
     @property
     def is_wait(self) -> bool:
-        """Whether it is a wait for a person."""
+        """True for a wait for a person."""
         return self.name.removeprefix("┄ ").startswith(_WAITS)
 
     def label(self, width: int | None) -> str:
@@ -152,7 +152,7 @@ def _listed(tree: _Tree, linked: Mapping[str, str]) -> list[Row]:
 
 
 def _parted(parent: Span, children: Sequence[_Item]) -> tuple[list[_Item], list[_Item]]:
-    """Those that begin within their parent, and those that begin after it ended."""
+    """Splits children into those that begin within their parent and those that begin after its end."""
     within = [one for one in children if _start_of(one) < parent.end]
     return within, [one for one in children if _start_of(one) >= parent.end]
 
@@ -232,7 +232,7 @@ def _bounded(rows: list[Row], most: int) -> tuple[list[Row], int]:
 
 
 def _with_counts(rows: Sequence[Row], shown: Sequence[Row]) -> list[Row]:
-    """What is shown, each with the number of rows below it that are not."""
+    """The visible rows, each with its number of hidden rows below."""
     parents = {row.id: row.parent_id for row in rows if row.id}
     drawn = {row.id for row in shown if row.id}
     below: Counter[str] = Counter()

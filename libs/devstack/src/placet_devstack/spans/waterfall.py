@@ -57,7 +57,7 @@ def render(
     most: int = 60,
     linked: Mapping[str, str] | None = None,
 ) -> Text:
-    """The same lines, coloured by service, for a rich console."""
+    """The lines coloured by service, for a rich console."""
     lines = [Text.assemble(*line) for line in _lines(spans, width, most, linked or {})]
     for line in lines:
         line.rstrip()
@@ -66,7 +66,7 @@ def render(
 
 @dataclass(frozen=True)
 class _Columns:
-    """How wide each is; `whole`: of a line, None where nothing is cut."""
+    """Widths of the columns; `whole`: the width of a line, None when nothing is cut."""
 
     name: int
     service: int

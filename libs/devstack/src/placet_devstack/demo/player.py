@@ -1,4 +1,4 @@
-"""Plays the scenes at once, each person acting on what the log says, and tells all of it as it happens."""
+"""Plays the scenarios at once, each person acting on what the log says, and tells all of it as it happens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from placet_cli.screen import Screen, fit
 from placet_cli.session import Session
 from placet_cli.times import span
 from placet_client import PlacetClient
-from placet_devstack.demo.scenes import REQUESTER, Answer, Scene
+from placet_devstack.demo.scenarios import REQUESTER, Answer, Scenario
 from placet_devstack.process import StackEvent
 from placet_devstack.supervisor import Supervisor
 from placet_domain.ids import approval_id
@@ -50,10 +50,10 @@ _LIVE = frozenset(
 
 
 @dataclass
-class Cast:
-    """A scene under way."""
+class Run:
+    """A scenario under way."""
 
-    scene: Scene
+    scenario: Scenario
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -64,24 +64,24 @@ class Cast:
         return approval_id(TENANT, REQUESTER, self.request_id)
 
 
-class Stage:
+class Player:
     """The story on a running stack."""
 
-    def __init__(self, session: Session, supervisor: Supervisor, scenes: Sequence[Scene]) -> None:
+    def __init__(self, session: Session, supervisor: Supervisor, scenarios: Sequence[Scenario]) -> None:
         """Nothing happens yet."""
         self._session = session
         self._screen: Screen = session.screen
         self._supervisor = supervisor
-        self._casts = [Cast(scene) for scene in scenes]
-        self._by_id = {cast.id: cast for cast in self._casts}
+        self._runs = [Run(scenario) for scenario in scenarios]
+        self._by_id = {run.id: run for run in self._runs}
         self._begun = time.monotonic()
         self._clients: dict[str, PlacetClient] = {}
         self._deciding: set[asyncio.Task[None]] = set()
 
     async def play(self) -> list[approval_pb2.Approval]:
-        """Plays all scenes and answers with the closed requests in their order."""
+        """Plays all scenarios and answers with the closed requests in their order."""
         async with AsyncExitStack() as stack:
-            people = {REQUESTER, OWNER, *(name for cast in self._casts for name in cast.scene.answers)}
+            people = {REQUESTER, OWNER, *(name for run in self._runs for name in run.scenario.answers)}
             for name in people:
                 client = PlacetClient.connect(
                     self._session.address("approval"), person(self._session.home, name)
@@ -92,16 +92,16 @@ class Stage:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(self._watch(start))
                 tasks.create_task(self._kill_when_due())
-                for cast in self._casts:
-                    await self._ask(cast)
+                for run in self._runs:
+                    await self._ask(run)
                     await asyncio.sleep(BETWEEN_SECONDS)
-                for cast in self._casts:
-                    await cast.closed.wait()
+                for run in self._runs:
+                    await run.closed.wait()
                 watching.cancel()
             await asyncio.gather(*self._deciding)
-            return [await self._clients[OWNER].get(cast.id) for cast in self._casts]
+            return [await self._clients[OWNER].get(run.id) for run in self._runs]
 
-    def hear(self, event: StackEvent) -> None:
+    def on_stack_event(self, event: StackEvent) -> None:
         """Tells what happens to the stack meanwhile."""
         self.tell(event.name, event.what, event.detail, good=False if event.bad else None)
 
@@ -124,76 +124,76 @@ class Stage:
             stub = audit_service_pb2_grpc.AuditServiceStub(channel)
             return (await stub.ListEvents(audit_service_pb2.ListEventsRequest(page_size=1))).size
 
-    async def _ask(self, cast: Cast) -> None:
-        scene = cast.scene
-        with tracer("placet.demo").start_as_current_span(f"demo #{scene.number}"):
+    async def _ask(self, run: Run) -> None:
+        scenario = run.scenario
+        with tracer("placet.demo").start_as_current_span(f"demo #{scenario.number}"):
             await self._clients[REQUESTER].request_approval(
-                title=scene.title,
-                content=scene.content,
-                policy=scene.policy,
-                required_approver=scene.approver,
-                manager_approver=scene.manager,
-                priority=scene.priority,
-                subject_id=f"demo-{scene.number}",
+                title=scenario.title,
+                content=scenario.content,
+                policy=scenario.policy,
+                required_approver=scenario.approver,
+                manager_approver=scenario.manager,
+                priority=scenario.priority,
+                subject_id=f"demo-{scenario.number}",
                 labels={"demo": "yes"},
-                request_id=cast.request_id,
+                request_id=run.request_id,
             )
 
     async def _watch(self, start: int) -> None:
         async for change in self._clients[OWNER].watch(from_log_index=start):
-            cast = self._by_id.get(change.entry.entry.approval_id)
-            if cast is not None:
-                self._on_change(cast, change)
+            run = self._by_id.get(change.entry.entry.approval_id)
+            if run is not None:
+                self._on_change(run, change)
 
-    def _on_change(self, cast: Cast, change: approval_service_pb2.WatchApprovalsResponse) -> None:
+    def _on_change(self, run: Run, change: approval_service_pb2.WatchApprovalsResponse) -> None:
         event = change.entry.entry.event
         body = event.WhichOneof("body")
         if body in _LIVE:
             told: Row = row(change.entry)
-            self.tell(told.actor, told.event, told.brief, number=cast.scene.number, good=told.good)
+            self.tell(told.actor, told.event, told.brief, number=run.scenario.number, good=told.good)
         if body == "asked":
-            self._on_asked(cast, event.asked.person.value)
+            self._on_asked(run, event.asked.person.value)
         elif body == "closed":
-            cast.closed.set()
+            run.closed.set()
 
-    def _on_asked(self, cast: Cast, name: str) -> None:
-        cast.asked.set()
-        answer = cast.scene.answers.get(name)
-        if answer is not None and not cast.scene.kill_after:
-            self._begin(self._decide(cast, name, answer, THINKING_SECONDS))
+    def _on_asked(self, run: Run, name: str) -> None:
+        run.asked.set()
+        answer = run.scenario.answers.get(name)
+        if answer is not None and not run.scenario.kill_after:
+            self._begin(self._decide(run, name, answer, THINKING_SECONDS))
 
     def _begin(self, deciding: Coroutine[None, None, None]) -> None:
         self._deciding.add(asyncio.create_task(deciding))
 
-    async def _decide(self, cast: Cast, name: str, answer: Answer, thinking: float) -> None:
+    async def _decide(self, run: Run, name: str, answer: Answer, thinking: float) -> None:
         await asyncio.sleep(thinking)
-        response = await self._clients[name].decide(cast.id, answer.verdict, reason=answer.reason)
+        response = await self._clients[name].decide(run.id, answer.verdict, reason=answer.reason)
         if response.status == approval_pb2.COMMAND_STATUS_ACCEPTED:
             why = "durable; judged when a worker is back"
-            self.tell(name, "clicked", why, number=cast.scene.number)
+            self.tell(name, "clicked", why, number=run.scenario.number)
 
     async def _kill_when_due(self) -> None:
-        for cast in self._casts:
-            if not cast.scene.kill_after:
+        for run in self._runs:
+            if not run.scenario.kill_after:
                 continue
-            for other in self._casts:
-                if other.scene.number in cast.scene.kill_after:
+            for other in self._runs:
+                if other.scenario.number in run.scenario.kill_after:
                     await other.closed.wait()
-            await cast.asked.wait()
-            self._kill(cast)
-            for name, answer in cast.scene.answers.items():
-                self._begin(self._decide(cast, name, answer, 0))
+            await run.asked.wait()
+            self._kill(run)
+            for name, answer in run.scenario.answers.items():
+                self._begin(self._decide(run, name, answer, 0))
 
-    def _kill(self, cast: Cast) -> None:
+    def _kill(self, run: Run) -> None:
         pid = self._supervisor.pids.get(KILLED)
         if pid is not None:
-            self.tell("demo", "kill -9", f"{KILLED}, while #{cast.scene.number} waits", good=False)
+            self.tell("demo", "kill -9", f"{KILLED}, while #{run.scenario.number} waits", good=False)
             os.kill(pid, signal.SIGKILL)
 
 
-def as_expected(scene: Scene, approval: approval_pb2.Approval) -> bool:
-    """Whether a scene ended as it must."""
-    outcome, expected = approval.outcome, scene.expected
+def as_expected(scenario: Scenario, approval: approval_pb2.Approval) -> bool:
+    """True when a scenario had its expected outcome."""
+    outcome, expected = approval.outcome, scenario.expected
     return (
         event_pb2.State.Name(outcome.state) == f"STATE_{expected.state}"
         and event_pb2.Source.Name(outcome.source) == f"SOURCE_{expected.source}"

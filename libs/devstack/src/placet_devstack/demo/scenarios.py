@@ -1,4 +1,4 @@
-"""What is asked in the demonstration, who answers what, and what must come of it."""
+"""The demonstration's requests, their answers and their expected outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAROL = "carol@example.com"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person says once asked."""
+    """The answer of a person once asked."""
 
     verdict: str
     reason: str
@@ -24,7 +24,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Expected:
-    """How a scene must end, in the contract's names without prefix."""
+    """The expected outcome, in the contract's names without prefix."""
 
     state: str
     source: str
@@ -33,7 +33,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scenario:
     """One request of the story. Whoever is asked and has no answer stays silent."""
 
     number: int
@@ -46,12 +46,12 @@ class Scene:
     manager: str = ""
     priority: str = "NORMAL"
     answers: Mapping[str, Answer] = field(default_factory=dict)
-    # The default worker is killed while this one waits, once the scenes named here are closed.
+    # The default worker is killed while this one waits, once the scenarios named here are closed.
     kill_after: tuple[int, ...] = ()
 
 
-SCENES = (
-    Scene(
+SCENARIOS = (
+    Scenario(
         1,
         "a human says yes",
         "Publish notes 2.4",
@@ -61,7 +61,7 @@ SCENES = (
         Expected("APPROVED", "HUMAN", "HUMAN", ALICE),
         answers={ALICE: Answer("APPROVE", "Reads well")},
     ),
-    Scene(
+    Scenario(
         2,
         "a human says no",
         "Refund order 1093",
@@ -71,7 +71,7 @@ SCENES = (
         Expected("REJECTED", "HUMAN", "HUMAN", BOB),
         answers={BOB: Answer("REJECT", "The parcel was signed for")},
     ),
-    Scene(
+    Scenario(
         3,
         "a safe document is approved at once, and nobody is asked",
         "Lunch menu, week 24",
@@ -81,7 +81,7 @@ SCENES = (
         Expected("APPROVED", "AI_PRESCREEN", "AUTOMATIC", "AI-Auto-Approved"),
         manager=BOB,
     ),
-    Scene(
+    Scenario(
         4,
         "silence goes to the manager",
         "New discount rules",
@@ -92,7 +92,7 @@ SCENES = (
         manager=BOB,
         answers={BOB: Answer("APPROVE", "Agreed with the shop team")},
     ),
-    Scene(
+    Scenario(
         5,
         "silence twice goes to the AI",
         "Pay invoice 4711",
@@ -103,7 +103,7 @@ SCENES = (
         Expected("REJECTED", "AI_FALLBACK", "AI_FALLBACK", "AI-Fallback"),
         manager=BOB,
     ),
-    Scene(
+    Scenario(
         6,
         "a worker is killed while this one waits",
         "Rename staging DB",

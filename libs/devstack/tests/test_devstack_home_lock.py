@@ -13,15 +13,10 @@ import pytest
 
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.problems import Problem
-from placet_devstack.claims import (
-    Holder,
-    StackState,
-    check_ports,
-    claimed,
-    end_leftovers,
-    free_base,
-    write_state,
-)
+from placet_devstack.home_lock import claimed, end_leftovers
+from placet_devstack.ports import check_ports, free_base
+from placet_devstack.processes import Holder
+from placet_devstack.state import StackState, write_state
 
 BASE = free_base(27_000)
 
@@ -96,7 +91,9 @@ def test_a_home_belongs_to_one_stack_at_a_time(home: Home) -> None:
         .tries[0]
         .startswith(f"placet list --home {home.path} --port-base {BASE}  (")
     )
-    assert any(f"kill {os.getpid()}" in step for step in caught.value.tries)
+    assert any(
+        step.startswith("placet down ") and f"--port-base {BASE}" in step for step in caught.value.tries
+    )
 
 
 @pytest.mark.integration
@@ -117,7 +114,17 @@ def test_the_second_stack_that_is_proposed_has_a_home_of_its_own(
 def test_a_lock_file_that_a_killed_stack_left_behind_does_not_matter(home: Home) -> None:
     home.lock.write_text("")
     home.state.write_text(
-        json.dumps({"pid": 999_999_999, "created": 1.0, "port_base": BASE, "processes": {}})
+        json.dumps(
+            {
+                "pid": 999_999_999,
+                "created": 1.0,
+                "port_base": BASE,
+                "processes": {},
+                "phase": "up",
+                "ready": [],
+                "parts": 0,
+            }
+        )
     )
     with claimed(home):
         state = StackState.read(home)

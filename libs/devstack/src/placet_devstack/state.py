@@ -1,0 +1,97 @@
+"""The record of a running stack, which its supervisor writes and other commands read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# psutil publishes no types; what is used of it is typed here at once.
+import psutil
+
+from placet_cli.home import Home
+from placet_cli.local_stack import UP
+from placet_devstack.processes import Holder
+
+
+@dataclass(frozen=True)
+class StackState:
+    """The stack of a home, as its supervisor last recorded it."""
+
+    pid: int
+    created: float
+    port_base: int
+    processes: dict[str, Holder]
+    phase: str = UP
+    ready: tuple[str, ...] = ()
+    parts: int = 0
+
+    @classmethod
+    def read(cls, home: Home) -> StackState | None:
+        """The state that was written last, by a supervisor that may be gone; None without a readable one."""
+        try:
+            state = json.loads(home.state.read_text())
+            processes = {
+                name: Holder(int(entry["pid"]), float(entry["created"]), str(entry["command"]))
+                for name, entry in state["processes"].items()
+            }
+            return cls(
+                int(state["pid"]),
+                float(state["created"]),
+                int(state["port_base"]),
+                processes,
+                str(state["phase"]),
+                tuple(map(str, state["ready"])),
+                int(state["parts"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # Missing or torn: a supervisor that was killed may leave anything.
+            return None
+
+    @property
+    def alive(self) -> bool:
+        """True while the supervisor that wrote it runs."""
+        holder = Holder.of(self.pid)
+        return holder is not None and holder.created == self.created
+
+
+def write_state(
+    home: Home,
+    port_base: int,
+    pids: dict[str, int],
+    *,
+    phase: str = UP,
+    ready: Sequence[str] = (),
+    parts: int = 0,
+) -> None:
+    """Records what runs, in one step."""
+    holders = {name: holder for name, pid in pids.items() if (holder := Holder.of(pid)) is not None}
+    own = Holder.of(os.getpid())
+    state = {
+        "pid": os.getpid(),
+        "created": 0.0 if own is None else own.created,
+        "port_base": port_base,
+        "phase": phase,
+        "ready": list(ready),
+        "parts": parts,
+        "processes": {
+            name: {"pid": holder.pid, "created": holder.created, "command": holder.command}
+            for name, holder in holders.items()
+        },
+    }
+    temporary = home.state.with_suffix(".new")
+    temporary.write_text(json.dumps(state, indent=1))
+    temporary.replace(home.state)
+
+
+def home_of(holder: Holder) -> Path | None:
+    """The home of the stack that a process is part of; None when it is part of none, or not ours to see."""
+    try:
+        home = psutil.Process(holder.pid).environ().get("PLACET_HOME")
+    except psutil.Error:
+        return None
+    # Whoever has set the variable hands it to all that they start; a stack has written down its own.
+    state = StackState.read(Home.at(Path(home))) if home else None
+    return Path(home) if home and state is not None and holder in state.processes.values() else None
