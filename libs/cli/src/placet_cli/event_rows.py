@@ -94,7 +94,7 @@ _Told = tuple[str, str, bool | None]
 
 
 def _said(text: event_pb2.Erasable) -> str:
-    """What it says; where it said something, that it was erased."""
+    """The text; where there was one, that it was erased."""
     return text.value or (ERASED if text.commitment else "")
 
 

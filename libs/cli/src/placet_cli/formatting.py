@@ -17,7 +17,7 @@ from placet_text import CAREFUL, one_line, warning_words
 
 
 def sentence(approval: approval_pb2.Approval) -> str:
-    """What became of a request, in one sentence: "Approved by bob@example.com, manager, after …"."""
+    """State or outcome of a request, in one sentence: "Approved by bob@example.com, manager, after …"."""
     outcome = Outcome.of(approval)
     if outcome is None:
         return _pending_sentence(approval)
@@ -75,7 +75,7 @@ def votes_words(tier: approval_pb2.TierStatus) -> str:
 
 
 def vote_sentence(approval: approval_pb2.Approval, *, yes: bool) -> str:
-    """What an effective vote did: the outcome, or that it is recorded and what is missing."""
+    """Effect of a vote: the outcome, or that it is recorded and what is missing."""
     if approval.HasField("outcome"):
         return sentence(approval)
     tier = approval.current_tier
@@ -84,7 +84,7 @@ def vote_sentence(approval: approval_pb2.Approval, *, yes: bool) -> str:
 
 
 def tier_sentences(approval: approval_pb2.Approval) -> list[str]:
-    """Who is asked now, whether they were notified, and who is next; nothing when nobody is."""
+    """The people asked now, whether they were notified, and the next ones; nothing when there are none."""
     told = []
     if approval.waiting_for_approval and approval.HasField("current_tier"):
         tier = approval.current_tier
@@ -147,7 +147,7 @@ def due(approval: approval_pb2.Approval, now: datetime) -> str:
 
 
 def clock_scale(approval: approval_pb2.Approval) -> float:
-    """How much faster than written this request's clocks run: 1 except in demonstrations."""
+    """Factor by which this request's clocks run faster than written: 1 except in demonstrations."""
     for entry in approval.path:
         if entry.entry.event.WhichOneof("body") == "received":
             return entry.entry.event.received.clock_scale or 1.0
@@ -167,7 +167,7 @@ def state_name(state: event_pb2.State.ValueType) -> str:
 
 
 def warnings(content: approval_service_pb2.GetContentResponse) -> list[str]:
-    """What to say before a content is shown or decided: how it may deceive; nothing when it does not."""
+    """Warnings before a content is shown or decided: how it may deceive; nothing when it does not."""
     if not content.warnings:
         return []
     told = [warning_words(one.field, _kind(one), one.message, one.count) for one in content.warnings]

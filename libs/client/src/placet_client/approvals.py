@@ -57,7 +57,7 @@ class PendingApproval:
         return await self._client.outcome(self.id, timeout)
 
     async def content(self) -> approval_service_pb2.GetContentResponse:
-        """What is to be decided, as the service keeps it: bytes, type, and the text extracted from them."""
+        """The content, as the service keeps it: bytes, type, and the text extracted from them."""
         return await self._client.get_content(self.id, self.content_digest)
 
 

@@ -174,7 +174,7 @@ class PlacetClient:
     async def get_content(
         self, approval_id: str, content_digest: bytes | None = None
     ) -> approval_service_pb2.GetContentResponse:
-        """What is to be decided: the bytes as they were sent, their type, and the text extracted from them.
+        """The content: the bytes as they were sent, their type, and the text extracted from them.
 
         Show its `warnings` before it: what may look like something else than it is. `content_digest` is the
         SHA-256 of the bytes; None: of the request as it stands now. Whoever may see the request may see its

@@ -1,4 +1,4 @@
-"""How a request ended, in plain Python."""
+"""The outcome of a request, in plain Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from placet.event.v1 import event_pb2
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a request ended. The enums are the contract's names without prefix, in upper case.
+    """The outcome of a request. The enums are the contract's names without prefix, in upper case.
 
     `approver` is a person's address, "AI-Auto-Approved", "AI-Fallback", or a policy's name. `tier` is 0 when
     no person decided; `confidence`, in [0, 1], and `model` are an AI's and empty when none decided. What was
@@ -33,7 +33,7 @@ class Outcome:
 
     @property
     def approved(self) -> bool:
-        """Whether the answer is yes; everything else is not."""
+        """True when the answer is yes; false for everything else."""
         return self.state == "APPROVED"
 
     @property

@@ -43,7 +43,7 @@ class _Loop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
-        """What `work` returns or raises. Interrupted (Ctrl-C), the work is cancelled."""
+        """Returns or raises as `work` does. Interrupted (Ctrl-C), the work is cancelled."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -72,7 +72,7 @@ class PendingApproval:
         return self._client.outcome(self.id, timeout)
 
     def content(self) -> approval_service_pb2.GetContentResponse:
-        """What is to be decided, as the service keeps it: bytes, type, and the text extracted from them."""
+        """The content, as the service keeps it: bytes, type, and the text extracted from them."""
         return self._client.get_content(self.id, self.content_digest)
 
 

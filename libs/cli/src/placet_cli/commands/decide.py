@@ -23,18 +23,18 @@ from placet_cli.telemetry import traced
 from placet_client import PlacetClient
 from placet_rpc.errors import PermissionDenied
 
-# Exit status of a command that is durable but not judged yet.
-NOT_JUDGED_YET = 3
+# Exit status of a command that is durable but not processed yet.
+NOT_PROCESSED_YET = 3
 # Digits of a digest that tell two contents apart at a glance.
 DIGITS = 12
 _STATUSES = (
     "Exit status: 0 when it took effect, 1 when it was refused, 3 when it is received and durable but not "
-    "judged yet: the same command again, with the id that is printed, tells what became of it."
+    "processed yet: the same command again, with the id that is printed, tells what became of it."
 )
 
 
 class Verdict(StrEnum):
-    """What `decide` takes."""
+    """Verdicts that `decide` takes."""
 
     APPROVE = "approve"
     REJECT = "reject"
@@ -52,7 +52,7 @@ async def decide(
     request: Id,
     verdict: Annotated[
         Verdict | None,
-        typer.Argument(metavar="[VERDICT]", help="approve or reject. [default: show the content and ask]"),
+        typer.Argument(metavar="VERDICT", help="approve or reject. [default: show the content and ask]"),
     ] = None,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; needed to reject.")] = "",
     command_id: Annotated[
@@ -154,7 +154,7 @@ def _confirm() -> None:
 
 
 def _unrendered(approval: approval_pb2.Approval) -> approval_pb2.Approval:
-    """What a decision may name when no content was shown: no rendering."""
+    """The request as a decision may name it when no content was shown: without rendering."""
     return approval_pb2.Approval(content_digest=approval.content_digest, policy_digest=approval.policy_digest)
 
 
@@ -239,4 +239,4 @@ async def _tell_effect(
         session.screen.say(f"  {session.again(again)}", "cyan")
         session.screen.say(f"  {session.again(f'placet show {short(approval_id)}')}", "cyan")
     if not effective:
-        raise typer.Exit(NOT_JUDGED_YET)
+        raise typer.Exit(NOT_PROCESSED_YET)

@@ -43,7 +43,7 @@ JSON = typer.Option("--json", help="Print the answer as proto3 JSON.")
 
 
 class Output(StrEnum):
-    """What `--output` takes, where a command has it."""
+    """Values of `--output`, where a command has it."""
 
     TABLE = "table"
     JSON = "json"

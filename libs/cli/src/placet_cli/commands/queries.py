@@ -38,7 +38,7 @@ LIST_WIDTHS = (8, 9, 11, 17, 6, 6, 17)
 
 
 class State(StrEnum):
-    """What `--state` takes."""
+    """Values of `--state`."""
 
     PENDING = "pending"
     APPROVED = "approved"

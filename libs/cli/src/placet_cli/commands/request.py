@@ -37,7 +37,7 @@ SETTLE_SECONDS = 2.0
 
 
 class Priority(StrEnum):
-    """What `--priority` takes."""
+    """Values of `--priority`."""
 
     URGENT = "urgent"
     HIGH = "high"
