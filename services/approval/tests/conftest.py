@@ -1,4 +1,4 @@
-"""ApprovalService as its callers see it: real servers, tokens and databases; only Temporal is played."""
+"""ApprovalService as its callers see it: real servers, tokens and databases; only Temporal is a fake."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ T = TypeVar("T")
 HOME, ABROAD = "home", "abroad"
 CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
 SOON = 15.0
-# How long a door waits for a command to be judged: longer than a busy machine takes, or no longer than a
-# test wants to wait where nobody judges.
+# Seconds that a command handler waits for a result: longer than a busy machine takes, or as short as a test
+# without a worker needs.
 PATIENT, HASTY = 10.0, 0.2
 
 
@@ -70,7 +70,7 @@ class FakeWorkflow:
 
 
 class FakeWorkflows(Workflows):
-    """Temporal and a worker, played: what is started or signalled is durable, and judged while `working`.
+    """A fake of Temporal and a worker: starts and signals are durable, and processed while `working`.
 
     The log is the real one, and so are the rules.
     """
@@ -119,7 +119,7 @@ class FakeWorkflows(Workflows):
         return {approval_id for approval_id, one in played if one is not None and one.state.closed is None}
 
     def terminate(self, approval_id: str) -> None:
-        """As an operator does in Temporal's own UI: what was signalled and not judged is gone with it."""
+        """As an operator does in Temporal's own UI: signals that were not processed are lost."""
         self.forget(approval_id)
         self._waiting = [(one, stimulus) for one, stimulus in self._waiting if one != approval_id]
 
@@ -128,7 +128,7 @@ class FakeWorkflows(Workflows):
         del self._running[approval_id]
 
     async def work(self) -> None:
-        """A worker comes back, and judges all that waits."""
+        """A worker comes back, and processes all that waits."""
         self.working = True
         waiting, self._waiting = self._waiting, []
         for approval_id, stimulus in waiting:
@@ -286,7 +286,7 @@ class Platform:
 
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFiles:
-    """The keys that all tokens are made and judged with."""
+    """The keys that all tokens are signed and verified with."""
     return generate_keys(tmp_path_factory.mktemp("keys"))
 
 
@@ -324,7 +324,7 @@ async def platform(bare_platform: Platform) -> Platform:
 
 @pytest.fixture
 async def hasty(bare_platform: Platform) -> Platform:
-    """A platform whose door answers ACCEPTED soon."""
+    """A platform that answers ACCEPTED soon."""
     await bare_platform.serve(command_budget=HASTY)
     return bare_platform
 

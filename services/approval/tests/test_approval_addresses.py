@@ -21,7 +21,7 @@ CALLER, ALICE = "ci@example.com", "alice@example.com"
 @pytest.mark.parametrize(
     ("asked", "decides"), [("Alice@Example.com", ALICE), (ALICE, "Alice@Example.com"), (ALICE, f" {ALICE} ")]
 )
-async def test_who_was_asked_decides_and_finds_it_by_any_spelling(
+async def test_an_approver_decides_and_finds_a_request_by_any_spelling_of_their_address(
     platform: Platform, asked: str, decides: str
 ) -> None:
     approval_id = await platform.request(required_approver=asked)
@@ -38,7 +38,7 @@ async def test_who_was_asked_decides_and_finds_it_by_any_spelling(
     assert (await platform.get(approval_id)).outcome.approver == ALICE
 
 
-async def test_the_requester_is_no_second_pair_of_eyes_by_another_spelling(platform: Platform) -> None:
+async def test_the_requester_cannot_approve_by_another_spelling(platform: Platform) -> None:
     shouting = await platform.as_(CALLER.upper())
     with pytest.raises(InvalidArgument) as raised:
         await (await platform.as_(CALLER)).RequestApproval(platform.asking(required_approver=CALLER.title()))

@@ -1,4 +1,4 @@
-"""Commands at the door: each refusal typed, each effect told once, nobody who won gets an error."""
+"""Commands: each refusal is typed, each effect returned once, and no effective command gets an error."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_a_rejection_needs_a_reason(platform: Platform, reason: str) -> No
     assert [violation.field for violation in error.violations] == ["reason"]
 
 
-async def test_who_comes_second_is_told_how_it_ended(platform: Platform) -> None:
+async def test_the_second_decision_is_refused_with_the_outcome(platform: Platform) -> None:
     approval_id = await platform.request()
     await decide(platform, approval_id)
 
@@ -181,7 +181,7 @@ async def test_who_comes_second_is_told_how_it_ended(platform: Platform) -> None
     assert (error.reason, error.metadata) == ("CLOSED", {"state": "APPROVED", "approver": ALICE})
 
 
-async def test_a_stranger_is_not_told_how_it_ended(platform: Platform) -> None:
+async def test_a_stranger_does_not_get_the_outcome(platform: Platform) -> None:
     approval_id = await platform.request()
     await decide(platform, approval_id)
 
@@ -240,7 +240,7 @@ async def test_the_requester_and_operators_may_cancel_and_nobody_else(platform: 
     assert (outcome.state, outcome.approver) == (event_pb2.STATE_CANCELLED, "op@example.com")
 
 
-async def test_without_a_worker_a_decision_is_accepted_and_judged_later(hasty: Platform) -> None:
+async def test_without_a_worker_a_decision_is_accepted_and_processed_later(hasty: Platform) -> None:
     platform = hasty
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
@@ -293,7 +293,7 @@ async def has_commands(platform: Platform, number: int) -> bool:
     return len(platform.workflows.commands) == number
 
 
-async def test_who_lost_after_being_accepted_is_told_which_decision_won(platform: Platform) -> None:
+async def test_a_late_accepted_decision_is_refused_with_the_one_that_won(platform: Platform) -> None:
     approval_id = await platform.request()
     await escalate(platform, approval_id, BOB)
     platform.workflows.working = False

@@ -1,4 +1,4 @@
-"""Commands at a door whose view, log or Temporal is behind or away: who won gets no error."""
+"""Commands while view, log or Temporal are behind or away: no effective command gets an error."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ async def escalate(platform: Platform, approval_id: str, person: str) -> None:
     )
 
 
-async def test_a_winner_gets_no_error_when_the_workflow_has_completed(bare_platform: Platform) -> None:
+async def test_an_effective_decision_gets_no_error_when_the_workflow_has_completed(
+    bare_platform: Platform,
+) -> None:
     platform = bare_platform
     await platform.serve()
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
@@ -85,7 +87,7 @@ async def test_a_winner_gets_no_error_when_the_workflow_has_completed(bare_platf
     assert raised.value.metadata == {"state": "APPROVED", "approver": ALICE}
 
 
-async def test_an_effect_that_the_view_has_in_pieces_is_told_when_it_has_it_whole(
+async def test_an_effect_that_reaches_the_view_in_pieces_is_returned_once_complete(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
@@ -155,7 +157,7 @@ async def test_a_stale_view_does_not_refuse_who_was_asked_meanwhile(bare_platfor
 
 
 @pytest.mark.parametrize("how", ["away", "stalled"])
-async def test_while_the_log_does_not_answer_the_workflow_judges(hasty: Platform, how: str) -> None:
+async def test_while_the_log_does_not_answer_the_workflow_checks(hasty: Platform, how: str) -> None:
     platform = hasty
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
     if how == "away":

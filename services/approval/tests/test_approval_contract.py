@@ -1,4 +1,4 @@
-"""What holds for every text that a caller of ApprovalService sends, whoever adds a field."""
+"""Constraints on every text field of ApprovalService's requests."""
 
 from __future__ import annotations
 

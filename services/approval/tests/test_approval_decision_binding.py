@@ -181,7 +181,7 @@ async def test_a_decision_that_names_no_policy_and_no_rendering_is_one_all_the_s
     assert (await (await platform.as_(ALICE)).SubmitDecision(unnamed)).result.status == EFFECTIVE
 
 
-async def test_a_decision_that_was_accepted_counts_though_the_rendering_changed_before_it_was_judged(
+async def test_an_accepted_decision_counts_though_the_rendering_changed_before_it_was_processed(
     hasty: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform = hasty
@@ -248,7 +248,7 @@ async def test_content_comes_with_its_rendering_and_with_what_in_it_may_deceive(
     ]
 
 
-async def test_a_long_content_is_looked_through_to_its_end(platform: Platform) -> None:
+async def test_a_long_content_is_checked_to_its_end(platform: Platform) -> None:
     body = ("a" * 99 + "\n") * 10_000 + "\u202e"
     approval_id = await platform.request(
         content=approval_pb2.Content(body=body.encode(), media_type="text/plain")

@@ -1,4 +1,4 @@
-"""Erasing: who may and when, and what of a request is left then, for whom."""
+"""Erasure: permission, retention, and visibility afterwards."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def test_an_operator_of_another_tenant_erases_nothing(platform: Platform) 
 # What is left.
 
 
-async def test_after_an_erasure_nothing_that_is_told_holds_words(either_platform: Platform) -> None:
+async def test_after_an_erasure_no_answer_holds_erased_values(either_platform: Platform) -> None:
     platform = either_platform
     approval_id, other = await closed(platform, subject_id="order-1"), await closed(platform)
     before = await get(platform, approval_id)
@@ -209,7 +209,9 @@ async def test_then_only_those_see_the_request_who_see_all(platform: Platform) -
     assert (await get(platform, approval_id, "auditor@example.com", "auditor")).HasField("erasure")
 
 
-async def test_the_content_is_gone_and_who_sees_all_hears_when_and_by_whom(either_platform: Platform) -> None:
+async def test_erased_content_is_not_found_with_time_and_eraser_for_those_who_see_all(
+    either_platform: Platform,
+) -> None:
     platform = either_platform
     approval_id = await closed(platform)
     approval = await get(platform, approval_id)
@@ -339,7 +341,7 @@ async def test_what_is_said_after_an_erasure_can_be_erased_too(platform: Platfor
     assert b"Bob said" not in approval.SerializeToString()
 
 
-async def test_a_watch_tells_of_an_erasure_and_no_words_from_before_it(
+async def test_a_watch_sends_an_erasure_and_no_values_from_before_it(
     platform: Platform,
 ) -> None:
     approval_id = await closed(platform)

@@ -110,7 +110,7 @@ async def has(found: list[Any], number: int) -> bool:
     return len(found) >= number
 
 
-async def test_an_alarm_begins_once_and_ends_once_and_both_are_told(
+async def test_an_alarm_begins_once_and_ends_once_and_both_are_notified(
     bare_platform: Platform, told: Told
 ) -> None:
     platform = bare_platform

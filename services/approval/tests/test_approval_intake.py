@@ -236,7 +236,7 @@ async def run_recovery(platform: Platform, *, older_than: float = 0.0) -> int:
         await database.close()
 
 
-async def test_the_sweeper_mends_what_a_crash_after_the_log_cut_short(platform: Platform) -> None:
+async def test_intake_recovery_resumes_a_request_after_a_crash_behind_the_log(platform: Platform) -> None:
     caller = await platform.as_(CALLER)
     platform.workflows.away = True
     with pytest.raises(Unavailable):
@@ -250,7 +250,7 @@ async def test_the_sweeper_mends_what_a_crash_after_the_log_cut_short(platform: 
     assert await run_recovery(platform) == 0
 
 
-async def test_the_sweeper_mends_what_a_crash_before_the_log_cut_short(platform: Platform) -> None:
+async def test_intake_recovery_resumes_a_request_after_a_crash_before_the_log(platform: Platform) -> None:
     caller = await platform.as_(CALLER)
     await platform.audit.stop()
     with pytest.raises(Unavailable):
@@ -270,7 +270,7 @@ async def is_resumed(platform: Platform) -> bool:
         return False
 
 
-async def test_the_sweeper_leaves_young_requests_to_their_callers(platform: Platform) -> None:
+async def test_intake_recovery_leaves_young_requests_to_their_callers(platform: Platform) -> None:
     caller = await platform.as_(CALLER)
     platform.workflows.away = True
     with pytest.raises(Unavailable):
@@ -279,7 +279,7 @@ async def test_the_sweeper_leaves_young_requests_to_their_callers(platform: Plat
     assert await run_recovery(platform, older_than=3600) == 0
 
 
-async def test_a_replica_sweeps_by_itself(bare_platform: Platform) -> None:
+async def test_a_replica_runs_intake_recovery_by_itself(bare_platform: Platform) -> None:
     platform = bare_platform
     await platform.serve(intake_recovery_interval=0.05, recovery_age=0.01)
     platform.workflows.away = True

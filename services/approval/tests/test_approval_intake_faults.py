@@ -1,4 +1,4 @@
-"""What is wrong with a request is said by field, all at once, and nothing of it is kept."""
+"""Invalid requests: every violation is named by field at once, and nothing is kept."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ async def store(requests: RequestStore, age: timedelta) -> str:
     return approval_id
 
 
-async def test_all_are_reached_also_when_many_wait_and_then_all_over_again(
+async def test_every_round_reaches_all_requests_also_when_there_are_many(
     requests: RequestStore, at_once: int
 ) -> None:
     wanted = [await store(requests, (60 - number) * MINUTE) for number in range(7)]
@@ -79,7 +79,7 @@ async def test_all_are_reached_also_when_many_wait_and_then_all_over_again(
     assert intake.seen() == wanted
 
 
-async def test_one_that_cannot_be_gone_on_with_fails_alone(requests: RequestStore, at_once: int) -> None:
+async def test_a_request_that_cannot_be_resumed_fails_alone(requests: RequestStore, at_once: int) -> None:
     wanted = [await store(requests, (5 - number) * MINUTE) for number in range(3)]
     intake = RecordingIntake()
     intake.failing[wanted[0]] = InvalidArgument("nobody can")
@@ -89,7 +89,7 @@ async def test_one_that_cannot_be_gone_on_with_fails_alone(requests: RequestStor
     assert intake.seen() == wanted
 
 
-async def test_one_for_which_something_is_always_away_holds_up_nobody_and_is_named(
+async def test_a_request_whose_dependency_is_always_away_delays_no_other_and_is_named(
     requests: RequestStore, at_once: int
 ) -> None:
     wanted = [await store(requests, (5 - number) * MINUTE) for number in range(3)]
@@ -105,7 +105,7 @@ async def test_one_for_which_something_is_always_away_holds_up_nobody_and_is_nam
     assert intake.seen() == wanted[2:]
 
 
-async def test_what_could_not_be_gone_on_with_while_something_was_away_is_come_back_to(
+async def test_a_request_that_failed_while_a_dependency_was_away_is_resumed_later(
     requests: RequestStore, at_once: int
 ) -> None:
     wanted = [await store(requests, (5 - number) * MINUTE) for number in range(5)]
@@ -124,7 +124,7 @@ async def test_what_could_not_be_gone_on_with_while_something_was_away_is_come_b
     assert intake.seen() == [*wanted[3:], *wanted[:3], *wanted[3:]]
 
 
-async def test_a_request_that_was_written_down_late_is_found(requests: RequestStore) -> None:
+async def test_a_request_that_was_stored_late_is_found(requests: RequestStore) -> None:
     intake = RecordingIntake()
     intake_recovery = IntakeRecovery(requests, intake, MINUTE)
     await intake_recovery.run()

@@ -1,4 +1,4 @@
-"""A log's database may be put back to what it once was. The view is then made of what there is."""
+"""After a rollback of the log's database the view is rebuilt from what the log holds."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def is_of_the_log(platform: Platform) -> bool:
     return await held(platform.database_url) == (requests, events, len(entries))
 
 
-async def test_a_view_of_a_log_that_is_put_back_under_it_is_made_anew(platform: Platform) -> None:
+async def test_a_view_is_rebuilt_after_a_rollback_of_its_log(platform: Platform) -> None:
     log = platform.folder / "audit.db"
     kept = await platform.request()
     await platform.until(lambda: is_of_the_log(platform))
@@ -73,7 +73,7 @@ async def test_a_view_of_a_log_that_is_put_back_under_it_is_made_anew(platform: 
     await platform.until(lambda: is_of_the_log(platform))
 
 
-async def test_a_view_of_another_log_that_has_grown_past_it_is_made_anew(bare_platform: Platform) -> None:
+async def test_a_view_is_rebuilt_when_its_log_was_replaced_by_a_longer_one(bare_platform: Platform) -> None:
     platform, log = bare_platform, bare_platform.folder / "audit.db"
     replica = await platform.serve()
     await platform.request()
@@ -97,7 +97,7 @@ async def test_a_view_of_another_log_that_has_grown_past_it_is_made_anew(bare_pl
     await platform.until(lambda: is_of_the_log(platform))
 
 
-async def test_who_asks_is_told_that_the_log_takes_nothing_because_it_is_not_whole(
+async def test_requesters_get_an_error_while_the_log_is_inconsistent(
     platform: Platform,
 ) -> None:
     await platform.request()

@@ -1,4 +1,4 @@
-"""What becomes of requests when the policies of the service change."""
+"""Requests after a change of the service's policies."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
     return process.returncode, said.decode()
 
 
-async def test_it_serves_while_all_else_is_away_and_stops_when_told(
+async def test_it_serves_while_all_else_is_away_and_stops_by_signal(
     tmp_path: Path, keys: KeyFiles, platform: Platform
 ) -> None:
     address = f"127.0.0.1:{free_port()}"

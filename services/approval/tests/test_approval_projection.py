@@ -171,7 +171,7 @@ async def waits(platform: Platform, approval_id: str) -> bool:
     return (await platform.get(approval_id)).waiting_for_approval
 
 
-async def test_a_projector_that_stops_is_followed_at_once(bare_platform: Platform) -> None:
+async def test_another_process_leads_at_once_after_a_projector_stops(bare_platform: Platform) -> None:
     platform = bare_platform
     leader = await platform.serve(replica="first")
     await platform.request()
@@ -194,7 +194,7 @@ async def foreign_lease(platform: Platform, tenant: str, duration: timedelta) ->
     assert held
 
 
-async def test_a_projector_that_died_is_followed_when_its_lease_runs_out(bare_platform: Platform) -> None:
+async def test_another_process_leads_after_the_lease_of_a_dead_projector(bare_platform: Platform) -> None:
     platform = bare_platform
     await foreign_lease(platform, HOME, timedelta(hours=1))
     await platform.serve()

@@ -213,7 +213,7 @@ def awaiting(approval_id: str) -> approval_service_pb2.AwaitOutcomeRequest:
     return approval_service_pb2.AwaitOutcomeRequest(approval_id=approval_id)
 
 
-async def test_all_who_wait_for_an_outcome_hear_it_at_once(platform: Platform) -> None:
+async def test_all_who_wait_for_an_outcome_get_it_at_once(platform: Platform) -> None:
     approval_id = await platform.request(labels={"team": "red"})
     caller = await platform.as_(CALLER)
     waiting = [asyncio.create_task(began_and_ended(caller, approval_id)) for _ in range(50)]
@@ -234,7 +234,7 @@ async def began_and_ended(stub: ApprovalServiceStub, approval_id: str) -> tuple[
     return approval, time.monotonic()
 
 
-async def test_an_outcome_that_is_there_is_told_without_waiting(platform: Platform) -> None:
+async def test_an_existing_outcome_is_returned_without_waiting(platform: Platform) -> None:
     approval_id = await platform.request()
     await decide(platform, approval_id)
 

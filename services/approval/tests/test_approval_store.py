@@ -1,4 +1,4 @@
-"""What is stored is kept, per tenant, alike on SQLite and PostgreSQL."""
+"""Storage of requests and view, per tenant, alike on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ async def test_a_request_that_the_view_does_not_know_yet_is_shown_as_it_was_acce
     assert await views.get(HOME, ID) == ProjectedApproval(approval(ID), frozenset({"alice@example.com"}))
 
 
-async def test_cut_short_is_what_the_view_knows_only_as_received(
+async def test_interrupted_requests_are_those_with_at_most_received_in_the_view(
     requests: RequestStore, views: ViewStore
 ) -> None:
     unlogged, received, under_way, young = ids(4)
@@ -214,7 +214,7 @@ async def test_cut_short_is_what_the_view_knows_only_as_received(
     assert [one.approval_id for one in found] == [unlogged, received]
 
 
-async def test_cut_short_goes_on_from_a_place(requests: RequestStore) -> None:
+async def test_interrupted_requests_continue_from_a_place(requests: RequestStore) -> None:
     wanted = sorted(ids(5))
     for one in wanted:
         await requests.insert(request(one), content())

@@ -106,7 +106,7 @@ async def test_an_error_of_temporals_is_unavailable_and_tells_nothing_of_it(erro
 
 
 @pytest.mark.parametrize("error", REFUSED, ids=str)
-async def test_what_temporal_refuses_for_good_is_not_called_away_and_is_found_in_the_log(
+async def test_a_permanent_refusal_by_temporal_is_internal_and_logged_under_its_reference(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     workflows = Workflows(FakeClient(error))
@@ -122,7 +122,7 @@ async def test_what_temporal_refuses_for_good_is_not_called_away_and_is_found_in
         assert str(error) in record.getMessage()
 
 
-async def test_a_mistake_of_ours_is_not_called_temporals_silence() -> None:
+async def test_a_programming_error_is_not_reported_as_unavailable() -> None:
     mistake = RuntimeError("cannot encode")
 
     with pytest.raises(RuntimeError) as raised:

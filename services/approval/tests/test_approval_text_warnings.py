@@ -1,4 +1,4 @@
-"""What is shown equals what is signed, or is flagged: each trick in each field, and no honest text."""
+"""Deceptive text is flagged in each field, and no honest text is."""
 
 from __future__ import annotations
 

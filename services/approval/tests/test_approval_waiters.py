@@ -1,4 +1,4 @@
-"""Who waits hears what happens, whoever wrote it down; and what the door makes of what it hears."""
+"""Waiters get every event, whichever replica wrote it; and effects of commands in these events."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def two_replicas(platform: Platform, tails: list[AuditLog]) -> tuple[str, 
     return approval_id, first
 
 
-async def test_who_waits_is_told_what_another_wrote_while_the_tail_was_broken_here(
+async def test_waiters_get_what_another_replica_wrote_while_the_tail_was_broken(
     bare_platform: Platform, tails: list[AuditLog], cut: asyncio.Event
 ) -> None:
     platform = bare_platform
@@ -80,7 +80,7 @@ async def test_who_waits_is_told_what_another_wrote_while_the_tail_was_broken_he
         assert (await waiting).approval.state == event_pb2.STATE_APPROVED
 
 
-async def test_who_watches_is_told_what_another_wrote_while_the_tail_was_broken_here(
+async def test_watchers_get_what_another_replica_wrote_while_the_tail_was_broken(
     bare_platform: Platform, tails: list[AuditLog], cut: asyncio.Event
 ) -> None:
     platform = bare_platform
@@ -117,7 +117,7 @@ def happened(index: int, state: event_pb2.State.ValueType, **body: Any) -> Appli
     return AppliedEvent(stored, ProjectedApproval(approval_pb2.Approval(state=state), frozenset()))
 
 
-def test_what_one_append_stored_is_one_effect_though_the_tail_brings_it_in_pieces() -> None:
+def test_one_append_is_one_effect_though_the_tail_splits_it() -> None:
     voted = happened(4, event_pb2.STATE_PENDING, voted=event_pb2.Voted())
     decided = happened(5, event_pb2.STATE_APPROVED, decided=event_pb2.Decided())
     closed = happened(6, event_pb2.STATE_APPROVED, closed=event_pb2.Closed(), ends_command=True)
@@ -128,7 +128,7 @@ def test_what_one_append_stored_is_one_effect_though_the_tail_brings_it_in_piece
     assert effect_of([closed], VOTE) == effect_of([voted, decided, closed], VOTE) == Effect(6, State.APPROVED)
 
 
-async def test_who_is_woken_before_they_wait_waits_not_at_all() -> None:
+async def test_a_waiter_woken_before_it_waits_does_not_wait() -> None:
     listener = Listener[AppliedEvent]()
     listener.wake()
 

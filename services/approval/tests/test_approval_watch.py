@@ -77,7 +77,7 @@ def kinds(found: list[approval_service_pb2.WatchApprovalsResponse]) -> list[str 
 STORY = ["received", "processed", "tier_opened", "asked", "voted", "decided", "closed"]
 
 
-async def test_a_watch_tells_history_as_it_was_and_then_what_happens(platform: Platform) -> None:
+async def test_a_watch_sends_history_as_it_was_and_then_new_events(platform: Platform) -> None:
     approval_id = await platform.request(labels={"team": "red"})
     watching = asyncio.create_task(seen_until(await platform.as_(CALLER), "closed"))
     await decide(platform, approval_id)
@@ -119,7 +119,7 @@ async def test_a_watch_resumes_without_gap_or_repetition(platform: Platform) -> 
     assert kinds(first) + kinds(rest) == STORY
 
 
-async def test_a_watch_from_now_tells_nothing_of_the_past(bare_platform: Platform) -> None:
+async def test_a_watch_from_now_sends_no_earlier_events(bare_platform: Platform) -> None:
     platform = bare_platform
     first = await platform.serve()
     before = await platform.request()
@@ -154,7 +154,7 @@ async def test_a_watch_from_beyond_the_end_is_refused_and_from_the_end_waits(pla
     assert refused.value.reason == "BEYOND_END"
 
 
-async def test_a_watch_says_that_it_is_alive_and_from_where_to_resume(platform: Platform) -> None:
+async def test_a_watch_sends_signs_of_life_with_the_index_to_resume_from(platform: Platform) -> None:
     await platform.request()
     end = len(await platform.audit.events(HOME))
     signs = []
@@ -193,7 +193,7 @@ async def test_a_watch_shows_what_its_reader_may_see(platform: Platform) -> None
         ({"states": [APPROVED]}, {"simple", "escalating"}),
     ],
 )
-async def test_a_watch_tells_what_is_wanted(
+async def test_a_watch_sends_what_matches_its_filter(
     platform: Platform, wanted: dict[str, Any], told: set[str]
 ) -> None:
     for fields in ({"subject_id": "order-1"}, {"policy": "escalating"}):
@@ -211,7 +211,7 @@ async def test_a_watch_tells_what_is_wanted(
         assert {one.state for one in found} == {APPROVED}
 
 
-async def test_a_watch_of_my_own_work_tells_what_waits_for_me(platform: Platform) -> None:
+async def test_a_watch_of_my_own_work_sends_what_waits_for_me(platform: Platform) -> None:
     approval_id = await platform.request()
     await decide(platform, approval_id)
     alice = await platform.as_(ALICE, "approver")

@@ -1,4 +1,4 @@
-"""A request whose workflow is gone, by an operator's hand or with Temporal's data, comes back."""
+"""Workflows that were terminated or lost are restarted."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def effective(platform: Platform, approval_id: str, command_id: str) -> No
 STORY = ["received", "processed", "tier_opened", "asked", "voted", "decided", "closed"]
 
 
-async def test_a_decision_brings_its_request_back_and_takes_effect_once(platform: Platform) -> None:
+async def test_a_decision_restarts_its_workflow_and_takes_effect_once(platform: Platform) -> None:
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.terminate(approval_id)
 
@@ -66,7 +66,7 @@ async def test_a_decision_brings_its_request_back_and_takes_effect_once(platform
     assert await kinds(platform, approval_id) == STORY
 
 
-async def test_who_was_not_asked_brings_nothing_back(platform: Platform) -> None:
+async def test_a_decision_by_somebody_not_asked_restarts_nothing(platform: Platform) -> None:
     approval_id = await platform.request()
     platform.workflows.terminate(approval_id)
 
@@ -76,7 +76,7 @@ async def test_who_was_not_asked_brings_nothing_back(platform: Platform) -> None
     assert not await runs(platform, approval_id)
 
 
-async def test_a_closed_request_is_not_brought_back(platform: Platform) -> None:
+async def test_a_closed_requests_workflow_is_not_restarted(platform: Platform) -> None:
     approval_id = await platform.request()
     await decide(platform, approval_id)
     platform.workflows.terminate(approval_id)
@@ -87,7 +87,7 @@ async def test_a_closed_request_is_not_brought_back(platform: Platform) -> None:
     assert not await runs(platform, approval_id)
 
 
-async def test_open_requests_come_back_although_nobody_asks_some_at_a_time(
+async def test_lost_workflows_are_restarted_in_batches_without_a_command(
     bare_platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform = bare_platform
@@ -108,7 +108,7 @@ async def test_open_requests_come_back_although_nobody_asks_some_at_a_time(
     assert {tuple(await kinds(platform, one)) for one in open_ones} == {tuple(STORY[:4])}
 
 
-async def test_a_command_that_was_accepted_comes_back_with_its_request(bare_platform: Platform) -> None:
+async def test_a_pending_command_goes_with_the_restart_of_its_workflow(bare_platform: Platform) -> None:
     platform = bare_platform
     await platform.serve(command_budget=0.1, workflow_recovery_interval=0.1)
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
@@ -125,7 +125,7 @@ async def test_a_command_that_was_accepted_comes_back_with_its_request(bare_plat
     assert await kinds(platform, approval_id) == STORY
 
 
-async def test_a_cancel_that_was_accepted_before_the_first_step_comes_back_with_its_request(
+async def test_a_pending_cancellation_before_the_first_step_goes_with_the_restart(
     bare_platform: Platform,
 ) -> None:
     platform = bare_platform
@@ -195,7 +195,7 @@ async def test_a_pending_command_is_forgotten_once_its_request_is_closed(
         (Unavailable("one of Temporal's shards is away"), "requests without a workflow wait on"),
     ],
 )
-async def test_one_that_cannot_come_back_holds_up_nobody(
+async def test_a_workflow_that_cannot_be_restarted_delays_no_other(
     bare_platform: Platform,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
