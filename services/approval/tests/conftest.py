@@ -61,7 +61,7 @@ async def until(ask: Callable[[], Awaitable[T]], within: float = SOON) -> T:
 
 
 @dataclass
-class Played:
+class FakeWorkflow:
     """One request's workflow."""
 
     policy: Policy
@@ -69,7 +69,7 @@ class Played:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class PlayedWorkflows(Workflows):
+class FakeWorkflows(Workflows):
     """Temporal and a worker, played: what is started or signalled is durable, and judged while `working`.
 
     The log is the real one, and so are the rules.
@@ -78,7 +78,7 @@ class PlayedWorkflows(Workflows):
     def __init__(self, audit: AuditServer, key: SigningKey) -> None:
         self._audit = audit
         self._token = StaticToken(mint(key, "worker-default", HOME, ["worker"], 3600))
-        self._running: dict[str, Played] = {}
+        self._running: dict[str, FakeWorkflow] = {}
         self._waiting: list[tuple[str, Stimulus]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.starts: Counter[str] = Counter()
@@ -98,7 +98,7 @@ class PlayedWorkflows(Workflows):
         state = start.state or ApprovalState()
         if start.state is None:
             state.fold(start.received)
-        self._running[entry.approval_id] = Played(start.policy, state)
+        self._running[entry.approval_id] = FakeWorkflow(start.policy, state)
         self._take(entry.approval_id, Begin())
         for command in start.commands:
             self._take(entry.approval_id, command)
@@ -160,7 +160,7 @@ class PlayedWorkflows(Workflows):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _process(self, played: Played, stimulus: Stimulus) -> None:
+    async def _process(self, played: FakeWorkflow, stimulus: Stimulus) -> None:
         async with played.lock:
             now = datetime.now(UTC)
             events = interpreter.respond(played.policy, played.state, stimulus, now)
@@ -170,7 +170,7 @@ class PlayedWorkflows(Workflows):
             if events:
                 await self._append(played, events)
 
-    async def _append(self, played: Played, events: list[Event]) -> None:
+    async def _append(self, played: FakeWorkflow, events: list[Event]) -> None:
         """Until it is done, as the workflow does."""
         request = audit_service_pb2.AppendEventsRequest(
             approval_id=played.state.approval_id,
@@ -214,7 +214,7 @@ class Platform:
     database_url: str
     keys: KeyFiles
     audit: AuditServer
-    workflows: PlayedWorkflows
+    workflows: FakeWorkflows
     stack: AsyncExitStack
     address: str = ""
 
@@ -234,10 +234,10 @@ class Platform:
             "PLACET_AUDIT_ADDRESS": self.audit.address,
             "database_url": self.database_url,
             "command_budget": PATIENT,
-            "pulse": 0.3,
-            "sweep_interval": 3600,
-            "revive_interval": 3600,
-            "sweep_after": 0.01,
+            "sign_of_life": 0.3,
+            "intake_recovery_interval": 3600,
+            "workflow_recovery_interval": 3600,
+            "recovery_age": 0.01,
             "grace": 0,
         }
         return Settings(**(values | changes))
@@ -302,7 +302,7 @@ async def open_platform(tmp_path: Path, keys: KeyFiles) -> AsyncIterator[OpenPla
             audit = AuditServer(tmp_path, keys, log_url)
             await audit.start()
             stack.push_async_callback(audit.stop)
-            workflows = PlayedWorkflows(audit, SigningKey.load(keys.private_key))
+            workflows = FakeWorkflows(audit, SigningKey.load(keys.private_key))
             stack.push_async_callback(workflows.close)
             return Platform(tmp_path, database_url, keys, audit, workflows, stack)
 

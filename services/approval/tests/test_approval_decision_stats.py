@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.store.decision_stats import Counts, Decision, DecisionStatsStore, Window
-from placet_approval.store.view import Shown, ViewStore
+from placet_approval.store.view import ProjectedApproval, ViewStore
 from placet_storage import Database
 
 NOW = datetime(2030, 1, 2, 3, tzinfo=UTC)
@@ -34,7 +34,7 @@ async def decided(
     approval.create_time.FromDatetime(NOW - ago - waited)
     inner = event_pb2.Entry(tenant=tenant, approval_id=approval_id, number=1)
     decision = Decision(NOW - ago, waited, source, asked, fell_back)
-    shown = Shown(approval, frozenset(), decision)
+    shown = ProjectedApproval(approval, frozenset(), decision)
     await views.write(tenant, index, [event_pb2.LogEntry(index=index, entry=inner)], [(shown, [])])
 
 

@@ -395,6 +395,6 @@ async def test_no_workflow_is_started_again_for_a_request_that_was_erased(
     # As after Temporal's retention. While the view is built anew, both look for what is open.
     platform.workflows.forget(approval_id)
     starts = platform.workflows.starts.copy()
-    await platform.serve(sweep_interval=0.01, revive_interval=0.01, sweep_after=0.001)
+    await platform.serve(intake_recovery_interval=0.01, workflow_recovery_interval=0.01, recovery_age=0.001)
     await platform.until(lambda: is_erased(platform, approval_id))
     assert platform.workflows.starts == starts

@@ -40,7 +40,7 @@ def test_text_is_taken_as_it_is_and_described(media_type: str, method: str) -> N
 
 @pytest.mark.integration
 async def test_a_pdf_is_its_text_page_by_page() -> None:
-    extracted = await Extractor().extracted(pdf("Pay 4,711 EUR", "to Example Ltd."), PDF)
+    extracted = await Extractor().extract(pdf("Pay 4,711 EUR", "to Example Ltd."), PDF)
 
     assert extracted.text == "Pay 4,711 EUR\n\nto Example Ltd."
     assert extracted.processed.method == "pdf"
@@ -54,7 +54,7 @@ async def test_a_pdf_is_its_text_page_by_page() -> None:
         (b"caf\xe9", "not UTF-8 text: byte 3"),
         (b"\xed\xa0\x80", "not UTF-8 text: byte 0"),
         ("π\0".encode(), "byte 2 is NUL"),
-        (b" \n\t ", "nothing but white space"),
+        (b" \n\t ", "only white space"),
     ],
 )
 def test_what_is_no_text_is_refused_with_the_place(media_type: str, body: bytes, why: str) -> None:
@@ -138,9 +138,9 @@ ENDLESS = pdf_with_content(zlib.compress(b"BT /F1 12 Tf " + b"(a) Tj " * 8_000_0
 @pytest.mark.integration
 async def test_a_page_that_takes_for_ever_is_killed_and_the_next_pdf_is_read() -> None:
     assert len(ENDLESS) < 1 << 20
-    extractor = Extractor(Limits(cpu_seconds=1), at_once=1)
-    hanging = asyncio.create_task(extractor.extracted(ENDLESS, PDF))
-    waiting = asyncio.create_task(extractor.extracted(pdf("Pay"), PDF))
+    extractor = Extractor(Limits(cpu_seconds=1), concurrency=1)
+    hanging = asyncio.create_task(extractor.extract(ENDLESS, PDF))
+    waiting = asyncio.create_task(extractor.extract(pdf("Pay"), PDF))
 
     with pytest.raises(Unreadable, match="takes too long to read; send its text instead"):
         await hanging
@@ -151,23 +151,23 @@ async def test_a_page_that_takes_for_ever_is_killed_and_the_next_pdf_is_read() -
 @pytest.mark.integration
 async def test_a_pdf_that_waits_is_killed_too() -> None:
     with pytest.raises(Unreadable, match="takes too long"):
-        await Extractor(Limits(seconds=0.2)).extracted(ENDLESS, PDF)
+        await Extractor(Limits(seconds=0.2)).extract(ENDLESS, PDF)
 
 
 @pytest.mark.integration
 async def test_a_pdf_that_takes_all_memory_is_refused() -> None:
     with pytest.raises(Unreadable, match="takes too much memory to read; send its text instead"):
-        await Extractor(Limits(cpu_seconds=60, seconds=60, mebibytes=128)).extracted(ENDLESS, PDF)
+        await Extractor(Limits(cpu_seconds=60, seconds=60, mebibytes=128)).extract(ENDLESS, PDF)
 
 
 @pytest.mark.integration
 async def test_a_caller_who_goes_away_takes_the_reading_of_their_pdf_along() -> None:
-    extractor = Extractor(at_once=1)
+    extractor = Extractor(concurrency=1)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
-            await extractor.extracted(ENDLESS, PDF)
+            await extractor.extract(ENDLESS, PDF)
 
-    assert (await extractor.extracted(pdf("Pay"), PDF)).text == "Pay"
+    assert (await extractor.extract(pdf("Pay"), PDF)).text == "Pay"
 
 
 @pytest.mark.integration
@@ -176,7 +176,7 @@ async def test_a_pdfs_own_process_refuses_in_the_same_words(body: bytes) -> None
     with pytest.raises(Unreadable) as here:
         text_of(body)
     with pytest.raises(Unreadable) as there:
-        await Extractor().extracted(body, PDF)
+        await Extractor().extract(body, PDF)
 
     assert str(there.value) == str(here.value)
 
@@ -185,7 +185,7 @@ async def test_a_pdfs_own_process_refuses_in_the_same_words(body: bytes) -> None
 async def test_what_a_pdfs_process_cannot_do_itself_is_not_the_pdfs_fault(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with pytest.raises(RuntimeError, match="no PDF may bring about"):
-        await Extractor(Limits(mebibytes=1 << 60)).extracted(pdf("Pay"), PDF)
+    with pytest.raises(RuntimeError, match="process that reads a PDF failed"):
+        await Extractor(Limits(mebibytes=1 << 60)).extract(pdf("Pay"), PDF)
 
     assert "Error" in caplog.text

@@ -69,7 +69,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
             found[idempotency_key] = (tenant, recipient, words["title"])
             heard.append(found[idempotency_key])
 
-    monkeypatch.setattr(Notifications, "tell_alarm", tell)
+    monkeypatch.setattr(Notifications, "send_alarm", tell)
     monkeypatch.setattr(fallback_monitor, "EVALUATION_SECONDS", 0.05)
     monkeypatch.setattr(fallback_monitor, "RETRY_SECONDS", 0.05)
     return heard
@@ -154,7 +154,7 @@ async def test_an_alarm_is_in_the_log_while_nobody_can_be_told_and_is_told_later
             away.set()
             raise Unavailable("away")
 
-        patched.setattr(Notifications, "tell_alarm", refuse)
+        patched.setattr(Notifications, "send_alarm", refuse)
         replica = await platform.serve(replica="first", **SETTINGS)
         await left_to_the_fallback(platform, 3)
         async with asyncio.timeout(15):

@@ -15,9 +15,9 @@ from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.intake.service import Intake
-from placet_approval.intake.start import Starter
+from placet_approval.intake.workflow_start import WorkflowStarter
 from placet_approval.projection.projections import Projections
-from placet_approval.recovery.intake import Sweeper
+from placet_approval.recovery.intake import IntakeRecovery
 from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
@@ -218,8 +218,8 @@ async def test_it_is_not_started_again_either_while_the_view_is_empty(
     assert platform.workflows.starts == {approval_id: 1}
 
 
-async def sweep(platform: Platform, *, older_than: float = 0.0) -> int:
-    """One look of a replica's sweeper, whose clock the test holds."""
+async def run_recovery(platform: Platform, *, older_than: float = 0.0) -> int:
+    """One look of a replica's intake_recovery, whose clock the test holds."""
     database = await Database.open(platform.database_url, migrations="placet_approval")
     tokens = FileTokenSource(platform.settings().token_file)
     try:
@@ -227,11 +227,11 @@ async def sweep(platform: Platform, *, older_than: float = 0.0) -> int:
             requests, views = RequestStore(database), ViewStore(database)
             log = AuditLog(AuditServiceStub(audit))
             policies = PolicyStore(database, load(None))
-            consumers = Consumers(LeaseStore(database, LOG), holder="sweeper")
+            consumers = Consumers(LeaseStore(database, LOG), holder="intake_recovery")
             projections = Projections(log, views, requests, policies, consumers)
-            starter = Starter(platform.workflows, PendingCommands(database), policies)
+            starter = WorkflowStarter(platform.workflows, PendingCommands(database), policies)
             intake = Intake(requests, views, projections, log, starter, policies, 1)
-            return await Sweeper(requests, intake, timedelta(seconds=older_than)).sweep()
+            return await IntakeRecovery(requests, intake, timedelta(seconds=older_than)).run()
     finally:
         await database.close()
 
@@ -243,11 +243,11 @@ async def test_the_sweeper_mends_what_a_crash_after_the_log_cut_short(platform: 
         await caller.RequestApproval(platform.asking())
     platform.workflows.away = False
 
-    assert await sweep(platform) == 1
+    assert await run_recovery(platform) == 1
 
     (approval_id,) = platform.workflows.starts
     await platform.until(lambda: waits(platform, approval_id))
-    assert await sweep(platform) == 0
+    assert await run_recovery(platform) == 0
 
 
 async def test_the_sweeper_mends_what_a_crash_before_the_log_cut_short(platform: Platform) -> None:
@@ -257,15 +257,15 @@ async def test_the_sweeper_mends_what_a_crash_before_the_log_cut_short(platform:
         await caller.RequestApproval(platform.asking())
     await platform.audit.start()
 
-    await platform.until(lambda: swept(platform))
+    await platform.until(lambda: is_resumed(platform))
 
     (approval_id,) = platform.workflows.starts
     await platform.until(lambda: waits(platform, approval_id))
 
 
-async def swept(platform: Platform) -> bool:
+async def is_resumed(platform: Platform) -> bool:
     try:
-        return await sweep(platform) == 1
+        return await run_recovery(platform) == 1
     except PlacetError:
         return False
 
@@ -276,12 +276,12 @@ async def test_the_sweeper_leaves_young_requests_to_their_callers(platform: Plat
     with pytest.raises(Unavailable):
         await caller.RequestApproval(platform.asking())
 
-    assert await sweep(platform, older_than=3600) == 0
+    assert await run_recovery(platform, older_than=3600) == 0
 
 
 async def test_a_replica_sweeps_by_itself(bare_platform: Platform) -> None:
     platform = bare_platform
-    await platform.serve(sweep_interval=0.05, sweep_after=0.01)
+    await platform.serve(intake_recovery_interval=0.05, recovery_age=0.01)
     platform.workflows.away = True
     with pytest.raises(Unavailable):
         await (await platform.as_(CALLER)).RequestApproval(platform.asking())

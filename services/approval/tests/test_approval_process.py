@@ -87,7 +87,10 @@ async def test_a_request_survives_the_death_of_its_process(
     tmp_path: Path, keys: KeyFiles, platform: Platform
 ) -> None:
     address = f"127.0.0.1:{free_port()}"
-    told = {"PLACET_AUDIT_ADDRESS": platform.audit.address, "PLACET_APPROVAL_SWEEP_INTERVAL": "3600"}
+    told = {
+        "PLACET_AUDIT_ADDRESS": platform.audit.address,
+        "PLACET_APPROVAL_INTAKE_RECOVERY_INTERVAL": "3600",
+    }
     process = await start(tmp_path, keys, address, **told)
     await platform.until(lambda: serves(process, address), within=BOUND)
     message = platform.asking()

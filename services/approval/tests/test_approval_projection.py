@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from placet.approval.v1 import approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
-from placet_approval.projection.fold import LogFold, folded
+from placet_approval.projection.fold import LogFold, fold_path
 from placet_approval.projection.projections import Projection
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
@@ -130,7 +130,7 @@ async def states(platform: Platform, tenant: str) -> dict[str, ApprovalState | N
     for stored in await platform.audit.events(tenant):
         if stored.entry.approval_id:
             paths.setdefault(stored.entry.approval_id, []).append(stored)
-    return {approval_id: folded(path) for approval_id, path in paths.items()}
+    return {approval_id: fold_path(path) for approval_id, path in paths.items()}
 
 
 async def test_two_projectors_at_once_do_each_others_view_no_harm(
@@ -259,7 +259,7 @@ class HeldViews(ViewStore):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self.written: list[list[int]] = []
-        self.holding, self.go_on, self.done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.holding, self.resume, self.done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def write(
         self, tenant: str, expected: int, entries: Any, changed: Any, unusable: Any = None
@@ -267,7 +267,7 @@ class HeldViews(ViewStore):
         self.written.append([entry.index for entry in entries])
         if expected == 0:
             self.holding.set()
-            await self.go_on.wait()
+            await self.resume.wait()
         await super().write(tenant, expected, entries, changed, unusable)
         if entries[-1].index == 3:
             self.done.set()
@@ -284,7 +284,7 @@ class GivenLog(AuditLog):
             entry = event_pb2.LogEntry(index=index, entry=event_pb2.Entry(tenant=tenant))
             yield Batch([entry], index + 1, 4)
             await self._views.holding.wait()
-        self._views.go_on.set()
+        self._views.resume.set()
         await asyncio.Event().wait()
 
 
@@ -334,16 +334,16 @@ async def test_a_tail_does_not_end_with_the_call_that_began_it(platform: Platfor
 async def test_a_log_that_cannot_be_folded_now_holds_up_its_own_tenant_only(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, tried = LogFold.take, asyncio.Event()
+    apply, tried = LogFold.apply, asyncio.Event()
 
-    async def take_or_fail(self: LogFold, entries: Any, before: Any = None) -> Any:
+    async def apply_or_fail(self: LogFold, entries: Any, before: Any = None) -> Any:
         if any(stored.entry.tenant == ABROAD for stored in entries):
             tried.set()
             raise Unavailable("not now")
-        return await take(self, entries, before)
+        return await apply(self, entries, before)
 
     with monkeypatch.context() as patched:
-        patched.setattr(LogFold, "take", take_or_fail)
+        patched.setattr(LogFold, "apply", apply_or_fail)
         abroad = await platform.as_(CALLER, tenant=ABROAD)
         held_up = (await abroad.RequestApproval(platform.asking())).approval_id
         async with asyncio.timeout(15):

@@ -16,7 +16,7 @@ from placet_approval.store.filters import Filter
 from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.requests import BEGINNING, Content, Request, RequestStore
 from placet_approval.store.tables import metadata
-from placet_approval.store.view import CommandContext, Shown, ViewStore
+from placet_approval.store.view import CommandContext, ProjectedApproval, ViewStore
 from placet_approval.visibility import Visibility
 from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
@@ -93,7 +93,7 @@ async def show(
     """Each in the view, with one entry."""
     start = await views.next_index(tenant)
     entries = [entry(start + place, one.approval_id, tenant=tenant) for place, one in enumerate(approvals)]
-    changed = [(Shown(one, frozenset(asked)), asked) for one in approvals]
+    changed = [(ProjectedApproval(one, frozenset(asked)), asked) for one in approvals]
     await views.write(tenant, start, entries, changed)
 
 
@@ -169,7 +169,7 @@ async def test_tenants_share_nothing(
     )
     assert await pending.of_request(ABROAD, ID) == []
     found = await views.get(ABROAD, ID)
-    assert isinstance(found, Shown)
+    assert isinstance(found, ProjectedApproval)
     assert found.approval.subject_id == "abroad's"
     page, _ = await views.page(ALL_AT_HOME, Filter(), 10, "")
     assert [one.subject_id for one in page] == ["order-1"]
@@ -197,7 +197,7 @@ async def test_a_request_that_the_view_does_not_know_yet_is_shown_as_it_was_acce
     await requests.insert(request(), content())
     assert await views.get(HOME, ID) == request()
     await show(views, approval(ID), asked=("alice@example.com",))
-    assert await views.get(HOME, ID) == Shown(approval(ID), frozenset({"alice@example.com"}))
+    assert await views.get(HOME, ID) == ProjectedApproval(approval(ID), frozenset({"alice@example.com"}))
 
 
 async def test_cut_short_is_what_the_view_knows_only_as_received(
@@ -209,7 +209,7 @@ async def test_cut_short_is_what_the_view_knows_only_as_received(
     await requests.insert(request(young), content())
     await show(views, approval(received), approval(under_way, last_number=2))
 
-    found = await requests.cut_short(BEGINNING, NOW, 10)
+    found = await requests.interrupted(BEGINNING, NOW, 10)
 
     assert [one.approval_id for one in found] == [unlogged, received]
 
@@ -220,7 +220,7 @@ async def test_cut_short_goes_on_from_a_place(requests: RequestStore) -> None:
         await requests.insert(request(one), content())
     after, found = BEGINNING, []
 
-    while page := await requests.cut_short(after, NOW + timedelta(seconds=1), 2):
+    while page := await requests.interrupted(after, NOW + timedelta(seconds=1), 2):
         found += [one.approval_id for one in page]
         after = (page[-1].create_time, page[-1].approval_id)
 
@@ -233,7 +233,9 @@ async def test_a_view_is_written_with_its_cursor_or_not_at_all(views: ViewStore)
 
     for wrong in (0, 2):
         with pytest.raises(CursorMoved):
-            await views.write(HOME, wrong, [entry(wrong, ID, 2)], [(Shown(approval(ID), frozenset()), [])])
+            await views.write(
+                HOME, wrong, [entry(wrong, ID, 2)], [(ProjectedApproval(approval(ID), frozenset()), [])]
+            )
 
     assert await views.next_index(HOME) == 1
     assert [one.entry.number for one in await views.path(HOME, ID)] == [1]
@@ -241,7 +243,7 @@ async def test_a_view_is_written_with_its_cursor_or_not_at_all(views: ViewStore)
 
 async def test_of_two_projectors_at_one_place_one_writes(views: ViewStore) -> None:
     async def project(title: str) -> str:
-        shown = Shown(approval(ID, title=title), frozenset())
+        shown = ProjectedApproval(approval(ID, title=title), frozenset())
         await views.write(HOME, 0, [entry(0, ID)], [(shown, [])])
         return title
 
@@ -250,7 +252,7 @@ async def test_of_two_projectors_at_one_place_one_writes(views: ViewStore) -> No
     (winner,) = (one for one in results if isinstance(one, str))
     assert sum(isinstance(one, CursorMoved) for one in results) == 1
     found = await views.get(HOME, ID)
-    assert isinstance(found, Shown)
+    assert isinstance(found, ProjectedApproval)
     assert found.approval.title == winner
 
 
@@ -273,7 +275,7 @@ async def test_a_dropped_view_is_empty_and_may_be_written_again(views: ViewStore
     )
     await show(views, approval(ID), asked=("alice@example.com",))
     found = await views.get(HOME, ID)
-    assert isinstance(found, Shown)
+    assert isinstance(found, ProjectedApproval)
     assert found.asked == {"alice@example.com"}
 
 

@@ -132,7 +132,7 @@ async def test_a_mistake_of_ours_is_not_called_temporals_silence() -> None:
 
 
 async def test_a_temporal_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(temporal, "SECONDS", 0.1)
+    monkeypatch.setattr(temporal, "RPC_TIMEOUT", 0.1)
     workflows = Workflows(FakeClient(None))
 
     for call in (workflows.start(START), workflows.command(ID, COMMAND), workflows.running([ID])):

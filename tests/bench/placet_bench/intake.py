@@ -74,7 +74,7 @@ async def _server(kind: str, setting: Setting, stack: Stack) -> AsyncIterator[_S
     environment = clean_environment() | {
         "PLACET_APPROVAL_LISTEN": f"{HOST}:0",
         "PLACET_APPROVAL_DATABASE_URL": f"sqlite:///{setting.new_folder('intake') / 'approval.db'}",
-        "PLACET_APPROVAL_SWEEP_INTERVAL": "3600",
+        "PLACET_APPROVAL_INTAKE_RECOVERY_INTERVAL": "3600",
         "PLACET_AUDIT_ADDRESS": stack.ports.address("audit"),
         "PLACET_JWKS_FILE": str(KeyFiles.below(home.keys).jwks),
         "PLACET_TOKEN_FILE": str(home.token("approval")),

@@ -38,7 +38,7 @@ from placet_domain.rules.refusals import explain_refusal
 from placet_domain.state import ApprovalState
 
 # Bounds of what an event can hold of a command, by the contract. One that exceeds them could be processed but
-# never logged, and would hold its request for ever; so it counts as one that cannot be read.
+# never logged, and would block its request; so it counts as undecodable.
 _CauseId = Annotated[str, Field(min_length=1, max_length=100)]
 _Traceparent = Annotated[str, Field(max_length=55)]
 _Text = Annotated[str, Field(max_length=4000)]
@@ -47,14 +47,14 @@ _SENDERS = (ActorKind.PERSON, ActorKind.SERVICE)
 
 
 class BaseCommand(Dto):
-    """A command with the id by which it is known for ever. The command handler authenticated its sender."""
+    """A command with its permanent id. The command handler authenticated its sender."""
 
     type: str
     id: _CauseId
     actor: Actor
-    # W3C trace context of the call that brought it.
+    # W3C trace context of the call that sent it.
     traceparent: _Traceparent = ""
-    # The sender acts as an operator, by the command handler's word.
+    # The sender acts as an operator, as the command handler checked.
     operator: bool = False
 
     @model_validator(mode="after")
@@ -66,14 +66,14 @@ class BaseCommand(Dto):
         return self
 
     def digest(self) -> str:
-        """SHA-256, in hex, of what was commanded and by whom: one id with two digests is a conflict.
+        """SHA-256, in hex, of the command and its sender: one id with two digests is a conflict.
 
-        How the sender was authenticated, in which trace, and what the command handler added is left out: a
-        retry may differ there.
+        Authentication, trace and fields added by the command handler are left out, because a retry may differ
+        in them.
         """
         left_out = {"traceparent", "operator", "actor", "rendering_in_force"}
-        said = {**self.model_dump(mode="json", exclude=left_out), "actor": self.actor.name}
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        payload = {**self.model_dump(mode="json", exclude=left_out), "actor": self.actor.name}
+        return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 
     def respond(self, policy: Policy, state: ApprovalState, now: datetime) -> list[Event]:
         """The events that the command causes, the last one marked; none when it was processed before."""
@@ -101,14 +101,14 @@ class BaseCommand(Dto):
     def refusal(self, state: ApprovalState) -> ErrorReason | None:
         """The reason for which the command must be refused in this state; None when it may take effect.
 
-        CLOSED is told to those whom the request concerns; a stranger hears what strangers hear of an open
+        Only people involved in the request get CLOSED; for others a closed request is refused as an open
         one.
         """
         return ErrorReason.CLOSED if state.decided is not None and self._is_involved(state) else None
 
     @abstractmethod
     def apply(self, policy: Policy, state: ApprovalState, now: datetime) -> list[Body]:
-        """What the command causes in a state that does not refuse it."""
+        """The bodies of the events that the command causes in a state that does not refuse it."""
 
     def _is_involved(self, state: ApprovalState) -> bool:
         return self.operator or self.actor.name == state.requester or self.actor.name in state.asked
@@ -210,7 +210,7 @@ class CancelCommand(BaseCommand):
 
 
 class CommentCommand(BaseCommand):
-    """A comment on an open request, by anybody whom it concerns. It decides nothing."""
+    """A comment on an open request, by anybody involved in it. It decides nothing."""
 
     type: Literal["comment"] = "comment"
     text: _Text = ""
@@ -237,5 +237,5 @@ class AnyCommand(RootModel[Command]):
 
 
 def command_from_json(text: str | bytes) -> Command:
-    """A command from its JSON. Raises ValueError when it is none."""
+    """Decodes a command from JSON. Raises ValueError."""
     return AnyCommand.model_validate_json(text).root

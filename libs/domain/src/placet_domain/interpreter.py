@@ -1,7 +1,7 @@
 """The approval policy's interpreter, as a pure function.
 
 It takes a request's state and a stimulus, and returns the events that are due. Nothing here waits, stores or
-sends; the workflow does, and asks again whenever the log holds more than it knew.
+sends; the workflow does, and calls again whenever the log holds newer entries.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ PROCESS_CAUSE = "process"
 
 
 def respond(policy: Policy, state: ApprovalState, stimulus: Stimulus, now: datetime) -> list[Event]:
-    """The events that are due, in order, because of `stimulus` at time `now`. None when it is stale.
+    """The events that follow from `stimulus` at time `now`, in order. Empty when it is stale.
 
-    Raises nothing for any stimulus in any state: whatever arrives late has no effect but a refusal.
+    Raises nothing for any stimulus in any state: a late stimulus has no effect, a late command is refused.
     """
     match stimulus:
         case BaseCommand():
@@ -57,7 +57,7 @@ def respond(policy: Policy, state: ApprovalState, stimulus: Stimulus, now: datet
 
 
 def processed_event(processed: Processed, now: datetime) -> Event:
-    """The event of step "process", which intake did; the workflow logs it with its first append."""
+    """The event of step "process", which intake ran; the workflow appends it with its first events."""
     (event,) = step(PROCESS_CAUSE, Actor(kind=ActorKind.SERVICE, name="approval"), [processed], now)
     return event
 

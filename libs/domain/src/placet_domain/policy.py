@@ -66,7 +66,7 @@ class ByPriority(PolicyPart):
 
 
 class SlotTarget(PolicyPart):
-    """Whoever the request names for a slot."""
+    """The people whom the request names for a slot."""
 
     slot: str = Field(pattern=_SLOT)
 
@@ -133,7 +133,7 @@ class Tier(PolicyPart):
 
     @property
     def fixed_people(self) -> tuple[str, ...]:
-        """The people whom it asks whatever the request names."""
+        """The people whom it asks independently of the request."""
         return tuple(target.person for target in self.asks if isinstance(target, PersonTarget))
 
     def people(self, assignments: Sequence[Assignment]) -> tuple[str, ...]:

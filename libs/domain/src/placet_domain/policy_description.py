@@ -1,4 +1,4 @@
-"""A policy in sentences, for those who decide under it."""
+"""Description of a policy in sentences, for people who decide under it."""
 
 from __future__ import annotations
 

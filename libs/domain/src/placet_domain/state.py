@@ -70,7 +70,7 @@ class TierState(BaseModel):
 
     @property
     def people(self) -> tuple[str, ...]:
-        """Everyone who was asked in it, in order. Erased people are nobody."""
+        """Everyone who was asked in it, in order. Erased people have empty names, and are left out."""
         return tuple(one.person for one in self.assignments if one.person)
 
     @property
@@ -117,8 +117,7 @@ class ApprovalState(BaseModel):
 
     @property
     def open_tier(self) -> TierState | None:
-        """The tier that waits now; None before the first, while the fallback decides, and after the decision.
-        The tier that waits now; None before the first, while the fallback decides, and after the decision."""
+        """The tier that waits now; None before the first, after `fell_back`, and after the decision."""
         return self.last_tier if self.fell_back is None and self.decided is None else None
 
     @property
@@ -157,7 +156,7 @@ class ApprovalState(BaseModel):
             return
         known = self.commands.get(event.cause_id)
         if known is not None:
-            # Another payload under the same id never gets here: the first one keeps the id.
+            # Another payload under the same id is refused before: the first one keeps the id.
             update = {"log_index": stored.index, "is_complete": known.is_complete or event.ends_command}
             self.commands[event.cause_id] = known.model_copy(update=update)
             return
@@ -231,5 +230,5 @@ class ApprovalState(BaseModel):
             case Closed():
                 self.closed = body
             case _:
-                # Timeouts, escalations, refusals, comments and notices change nothing that is read here.
+                # Timeouts, escalations, refusals, comments and notices change no part of this state.
                 pass

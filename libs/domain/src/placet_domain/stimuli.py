@@ -1,4 +1,4 @@
-"""What can happen to a request, as the interpreter takes it."""
+"""Stimuli: inputs of the interpreter (timers, results, commands)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FallbackDone:
 
 @dataclass(frozen=True)
 class Undecodable:
-    """A command came that nobody could read; `cause_id` and `digest` are derived from its bytes."""
+    """A command that cannot be decoded; `cause_id` and `digest` are derived from its bytes."""
 
     cause_id: str
     digest: str
@@ -66,4 +66,4 @@ Stimulus = (
 
 @dataclass(frozen=True)
 class PendingNotices:
-    """Results of notices must not wait for the next append. It is for the writer, not for the interpreter."""
+    """Results of notices are due for an append of their own; handled by the workflow, not the interpreter."""

@@ -1,4 +1,4 @@
-"""See the package. A plan is made once for each pair of message and DTO, and then only followed."""
+"""The mapper of this package. A plan is built once for each pair of message and DTO, and cached."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _writer(field: FieldDescriptor) -> Write:
     encode, keeps_zero = _encoder(field), field.has_presence
 
     def write(message: Message, value: Any) -> None:
-        # A zero value is on the wire only where its absence would say something else.
+        # A zero value is set only where absence has another meaning.
         if value is not None and (keeps_zero or value):
             setattr(message, name, encode(value))
 

@@ -1,1 +1,1 @@
-"""The approval workflow, its events and its policy model."""
+"""ApprovalWorkflow and EvaluationWorkflow, with their messages over Temporal."""

@@ -1,7 +1,7 @@
-"""The workflow's calls: which activity, on which queue, for how long, and what a failure of it means.
+"""The workflow's activity calls: activity, queue, timeouts, retries, and the meaning of a failure.
 
-Nothing here decides what becomes of a request. Each call raises CancelledError when the request no longer
-calls for it, which is not a failure of the step.
+Nothing here decides about a request. Each call raises CancelledError once the request no longer needs it,
+which is not a failure of the step.
 """
 
 from __future__ import annotations
@@ -30,16 +30,15 @@ from placet_workflows.activity_types import (
 )
 from placet_workflows.names import Activity, TaskQueue
 
-# One attempt of an append inside the workflow task. Longer would hold the task, and with a hundred such
-# requests the worker; after it a regular activity goes on without holding anything.
+# Timeout of an append's local attempt, which holds the workflow task. After it a regular activity continues.
 APPEND_BUDGET = timedelta(seconds=1)
-# The same for a notice: most are handed over within milliseconds, which saves an activity and a task.
+# Timeout of a notice's local attempt. Most succeed within milliseconds, which saves an activity and a task.
 NOTICE_BUDGET = timedelta(milliseconds=500)
 ATTEMPT = timedelta(minutes=1)
 AI_ATTEMPT = timedelta(seconds=90)
-# After this silence a worker is taken for dead, and its attempt is made again. Three heartbeats of its own.
-AI_SILENCE = timedelta(seconds=15)
-# Within the openai queue a fallback goes before a pre-screen.
+# Heartbeat timeout, after which another attempt starts: three heartbeat intervals of the worker.
+AI_HEARTBEAT_TIMEOUT = timedelta(seconds=15)
+# In the openai queue a fallback has priority over a pre-screen.
 FALLBACK_FIRST = TaskPriority(priority_key=1)
 PRE_SCREEN_LATER = TaskPriority(priority_key=4)
 STEADY = RetryPolicy(
@@ -47,21 +46,21 @@ STEADY = RetryPolicy(
     backoff_coefficient=2,
     maximum_interval=timedelta(seconds=3),
 )
-# For what thousands of requests may wait for at the same time while nobody waits for it within a second.
+# For calls on which thousands of requests may wait at the same time, and nobody within a second.
 PATIENT = RetryPolicy(
     initial_interval=timedelta(milliseconds=200),
     backoff_coefficient=2,
     maximum_interval=timedelta(seconds=20),
 )
 ONCE = RetryPolicy(maximum_attempts=1)
-# Between two tries of what was refused for good. Each writes to the history, so they are rare.
-MENDING = timedelta(minutes=10)
+# Pause after a permanent refusal. Each attempt writes to the history, so attempts are rare.
+REPAIR_INTERVAL = timedelta(minutes=10)
 
 Result = TypeVar("Result")
 
 
 async def append(request: AppendInput) -> AppendResult:
-    """Compare-and-append. Answers once the events are durable, however long that takes."""
+    """Compares and appends. Returns once the events are durable, however long that takes."""
     try:
         result: AppendResult = await workflow.execute_local_activity(
             Activity.APPEND_EVENTS,
@@ -72,11 +71,11 @@ async def append(request: AppendInput) -> AppendResult:
         )
     except FailureError as error:
         raise_if_cancelled(error)
-        result = await until_mended(partial(_append_however_long, request))
+        result = await until_repaired(partial(_append_durably, request))
     return result
 
 
-async def _append_however_long(request: AppendInput) -> AppendResult:
+async def _append_durably(request: AppendInput) -> AppendResult:
     result: AppendResult = await workflow.execute_activity(
         Activity.APPEND_EVENTS,
         request,
@@ -89,8 +88,10 @@ async def _append_however_long(request: AppendInput) -> AppendResult:
 
 
 async def assess_quickly(request: AssessInput, ends: datetime) -> AssessResult:
-    """By rules and learned model: within the workflow task if that is possible. Raises FailureError when
-    there is no answer at `ends`."""
+    """Assesses risk by rules and learned model, in the workflow task if possible.
+
+    Raises FailureError without an answer at `ends`.
+    """
     try:
         assessed: AssessResult = await workflow.execute_local_activity(
             Activity.ASSESS_RISK,
@@ -106,7 +107,7 @@ async def assess_quickly(request: AssessInput, ends: datetime) -> AssessResult:
 
 
 async def assess(request: AssessInput, queue: TaskQueue, ends: datetime) -> AssessResult:
-    """On a queue. Raises FailureError when there is no answer at `ends`."""
+    """Assesses risk on a queue. Raises FailureError without an answer at `ends`."""
     assessed: AssessResult = await workflow.execute_activity(
         Activity.ASSESS_RISK,
         request,
@@ -114,7 +115,7 @@ async def assess(request: AssessInput, queue: TaskQueue, ends: datetime) -> Asse
         task_queue=queue,
         schedule_to_close_timeout=max(ends - workflow.now(), timedelta(seconds=1)),
         start_to_close_timeout=ATTEMPT,
-        heartbeat_timeout=AI_SILENCE if queue is TaskQueue.OPENAI else None,
+        heartbeat_timeout=AI_HEARTBEAT_TIMEOUT if queue is TaskQueue.OPENAI else None,
         retry_policy=STEADY,
         priority=PRE_SCREEN_LATER,
     )
@@ -122,7 +123,7 @@ async def assess(request: AssessInput, queue: TaskQueue, ends: datetime) -> Asse
 
 
 async def ask_ai(request: DecideInput, time_limit: timedelta | None) -> DecideResult:
-    """The fallback's decision. Raises FailureError when there is none within `time_limit`."""
+    """Asks the AI for the fallback's decision. Raises FailureError without one within `time_limit`."""
     decided: DecideResult = await workflow.execute_activity(
         Activity.DECIDE,
         request,
@@ -130,7 +131,7 @@ async def ask_ai(request: DecideInput, time_limit: timedelta | None) -> DecideRe
         task_queue=TaskQueue.OPENAI,
         schedule_to_close_timeout=time_limit,
         start_to_close_timeout=AI_ATTEMPT,
-        heartbeat_timeout=AI_SILENCE,
+        heartbeat_timeout=AI_HEARTBEAT_TIMEOUT,
         retry_policy=PATIENT,
         priority=FALLBACK_FIRST,
     )
@@ -140,9 +141,9 @@ async def ask_ai(request: DecideInput, time_limit: timedelta | None) -> DecideRe
 
 
 async def notify(request: NotifyInput) -> NotifyResult:
-    """Tells somebody, however long that takes. A refusal for good is a result: nobody was told."""
+    """Notifies somebody, however long that takes. A permanent refusal is a result: not delivered."""
     try:
-        told: NotifyResult = await workflow.execute_local_activity(
+        result: NotifyResult = await workflow.execute_local_activity(
             Activity.NOTIFY,
             request,
             result_type=NotifyResult,
@@ -151,13 +152,13 @@ async def notify(request: NotifyInput) -> NotifyResult:
         )
     except FailureError as error:
         raise_if_cancelled(error)
-        told = await _notify_however_long(request)
-    return told
+        result = await _notify_durably(request)
+    return result
 
 
-async def _notify_however_long(request: NotifyInput) -> NotifyResult:
+async def _notify_durably(request: NotifyInput) -> NotifyResult:
     try:
-        told: NotifyResult = await workflow.execute_activity(
+        result: NotifyResult = await workflow.execute_activity(
             Activity.NOTIFY,
             request,
             result_type=NotifyResult,
@@ -167,24 +168,29 @@ async def _notify_however_long(request: NotifyInput) -> NotifyResult:
         )
     except FailureError as error:
         raise_if_cancelled(error)
-        workflow.logger.warning("a notification was refused for good: %s", error.cause or error)
-        told = NotifyResult(notification_id="", delivered=False, channel="")
-    return told
+        workflow.logger.warning("a notification was refused permanently: %s", error.cause or error)
+        result = NotifyResult(notification_id="", delivered=False, channel="")
+    return result
 
 
-async def until_mended(step: Callable[[], Coroutine[object, object, Result]]) -> Result:
-    """Takes a step that must not fail. Temporal retries what may be retried; an error that says "never"
-    is a mistake on one of the two sides, mended some day: until then the request waits, not its history."""
+async def until_repaired(step: Callable[[], Coroutine[object, object, Result]]) -> Result:
+    """Repeats a step that must not fail.
+
+    Temporal retries what is retryable. A non-retryable error is a defect on one of the two sides: the step is
+    tried again every REPAIR_INTERVAL until it is repaired.
+    """
     while True:
         try:
             return await step()
         except FailureError as error:
             raise_if_cancelled(error)
-            workflow.logger.error("a step that must not fail was refused for good: %s", error.cause or error)
-        await workflow.sleep(MENDING)
+            workflow.logger.error(
+                "a step that must not fail was refused permanently: %s", error.cause or error
+            )
+        await workflow.sleep(REPAIR_INTERVAL)
 
 
 def raise_if_cancelled(error: FailureError) -> None:
-    """A step that was stopped because the request no longer calls for it is not a failure of the step."""
+    """Raises CancelledError for a step that was cancelled because the request no longer needs it."""
     if is_cancelled_exception(error):
         raise asyncio.CancelledError from error

@@ -1,5 +1,7 @@
-"""The inputs of activities, made from a request's state alone: a re-run and a continued run say the same
-under the same idempotency keys."""
+"""Builders of activity inputs from a request's state alone.
+
+So a re-run and a continued run send the same inputs under the same idempotency keys.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from placet_domain.rules.builders import decided_of, received_of
 from placet_domain.state import ApprovalState, TierAssignment, TierState
 from placet_workflows.activity_types import AssessInput, DecideInput, NotifyInput
 
-# Characters of a notification's reason, by its contract; an AI's explanation can be longer with the policy's.
+# Most characters of a notification's reason, by its contract; an outcome's reasoning can be longer.
 REASON_LIMIT = 4000
 
 
@@ -26,7 +28,7 @@ def assessment(state: ApprovalState, mode: ScreenMode) -> AssessInput:
 
 
 def fallback(state: ApprovalState) -> DecideInput:
-    """Input of the fallback. Nothing in it changes once the request fell back: its key stands for it."""
+    """Input of the fallback. It does not change after `fell_back`, so its key identifies it."""
     received = received_of(state)
     return DecideInput(
         tenant=state.tenant,

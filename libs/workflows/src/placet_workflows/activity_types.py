@@ -1,4 +1,4 @@
-"""What goes over Temporal: the inputs and results of workflow and activities."""
+"""Messages over Temporal: inputs and results of workflow and activities."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from placet_domain.state import ApprovalState
 
 
 class ApprovalInput(Dto):
-    """How a request's workflow starts, and how it goes on as new."""
+    """Input of a request's workflow, at its start and when it continues as new."""
 
     # The stored `received`: the workflow's state is the fold of the log from there on.
     received: LogEntry
-    # What intake read from the content; the workflow logs it with its first append.
+    # Intake's extraction; the workflow appends it with its first events.
     processed: Processed
-    # The policy's whole body, so that a pending request never changes policy by accident.
+    # The policy's whole body, so that a pending request keeps its policy.
     policy: Policy
-    # When the workflow goes on as new, so that old code can retire.
+    # Time after which the workflow continues as new, so that old code can retire.
     renew_after: timedelta = timedelta(days=30)
-    # Where it stands when it goes on as new, or again; None at the beginning.
+    # Its state when it continues as new or is started again; None at the first start.
     state: ApprovalState | None = None
-    # Accepted before this run began and not processed yet: processed before any timer that is due by now.
+    # Pending commands at the start of this run: processed before any overdue timer.
     commands: tuple[Command, ...] = ()
     # Events that are due but not stored yet: they go with the next append.
     pending: tuple[Event, ...] = ()
@@ -52,8 +52,10 @@ class AppendInput(Dto):
 
 
 class AppendResult(Dto):
-    """See AuditService.AppendEvents. It is kept in the history, so it says nothing that the workflow knows:
-    of what was appended the places in the log, else what stands there already."""
+    """Result of `append_events`: indexes of the appended events, or the entries that are stored there.
+
+    It is kept in the history, so it omits what the workflow knows.
+    """
 
     appended: bool
     indexes: tuple[int, ...] = ()
@@ -87,7 +89,7 @@ class AssessInput(Dto):
 
 
 class AssessResult(Dto):
-    """The pre-screen's result without the policy's judgement of it."""
+    """The pre-screen's result, without the policy's threshold and level."""
 
     result: PreScreened
     # Whether a deep assessment would differ from a quick one.
@@ -131,7 +133,7 @@ class NotifyInput(Dto):
 
 
 class NotifyResult(Dto):
-    """What became of it; a recipient that the channel refuses for good is not an error of the step."""
+    """Result of a notification; a permanent refusal of the recipient is a result, not an error."""
 
     notification_id: str
     delivered: bool

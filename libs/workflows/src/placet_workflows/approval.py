@@ -1,10 +1,9 @@
-"""`ApprovalWorkflow`: runs one request through its policy. The rules are in `placet_domain`; this file waits,
-appends and calls.
+"""`ApprovalWorkflow`: runs one request through its policy. The rules are in `placet_domain`.
 
-One coroutine writes. Whatever happens (a command, a timer, an AI's answer) is put into one queue; the main
-coroutine takes everything that is due, appends the events that follow from it in one batch, and folds the
-log's answer. A local activity may run twice (it runs before its workflow task is durable), so the log
-decides: what it already holds is folded first, and the stimuli are processed again.
+Every stimulus (command, timer, AI result) is put into one queue. One coroutine takes the queued stimuli,
+appends the events that follow in one batch, and folds the stored entries. A local activity may run twice,
+because it runs before its workflow task is durable. So the log decides: entries that it already holds are
+folded first, and the stimuli are processed again.
 """
 
 from __future__ import annotations
@@ -45,13 +44,13 @@ with workflow.unsafe.imports_passed_through():
 # Stimuli processed in one append, which takes 200 events. Most give one; a tier that opens gives some 30
 # more, and an outcome two.
 BATCH = 40
-# Time for which the result of a notice waits for another append, before it is appended by itself.
+# Time for which a notice's result waits for another append before it is appended alone.
 NOTICE_DELAY = timedelta(seconds=2)
 
 
 @workflow.defn(name=APPROVAL_WORKFLOW)
 class ApprovalWorkflow:
-    """One request. Its id is the approval's id."""
+    """Runs one request. The workflow's id is the approval_id."""
 
     @workflow.init
     def __init__(self, start: ApprovalInput) -> None:
@@ -61,7 +60,7 @@ class ApprovalWorkflow:
         if start.state is None:
             self._state.fold(start.received)
         self._queue: deque[stimuli.Stimulus | stimuli.PendingNotices] = deque()
-        # Events that are due, but not worth an append of their own: they go with the next one.
+        # Events that wait for the next append.
         self._pending = list(start.pending)
         self._pending_since = workflow.now()
         self._notified = set(start.notified)
@@ -72,16 +71,18 @@ class ApprovalWorkflow:
         self._renew_time = workflow.now() + start.renew_after
         if self._state.processed is None:
             self._pending.append(interpreter.processed_event(start.processed, workflow.now()))
-        # First in the queue, before any command that came with the first task; stale where a tier is open.
+        # First in the queue, before commands of the first task; without effect once a tier is open.
         if self._policy.pre_screen is None:
             self._queue.append(stimuli.Begin())
         self._queue.extend(start.commands)
 
     @workflow.signal(dynamic=True)
     def receive(self, name: str, raws: Sequence[RawValue]) -> None:
-        """Enqueues a command; its result is in the log. Any other signal becomes a refusal: by name the SDK
-        would drop silently what it cannot decode, and stop the workflow at a signal with no payload or
-        with two."""
+        """Enqueues a command; its result is in the log. Any other signal becomes a refusal.
+
+        The handler is dynamic, because with a named one the SDK drops undecodable signals silently, and stops
+        the workflow at a signal without a payload or with two.
+        """
         payloads = [raw.payload for raw in raws]
         command = _decoded(payloads[0]) if name == COMMAND_SIGNAL and len(payloads) == 1 else None
         if command is None:
@@ -92,7 +93,7 @@ class ApprovalWorkflow:
 
     @workflow.query(name="get_status")
     def get_status(self) -> Status:
-        """For operators in Temporal's own UI; everybody else reads ApprovalService."""
+        """The request's status, for operators in Temporal's own UI; other callers use ApprovalService."""
         state = self._state
         return Status(
             workflow_id=workflow.info().workflow_id,
@@ -107,10 +108,10 @@ class ApprovalWorkflow:
 
     @workflow.run
     async def run(self, _start: ApprovalInput) -> None:
-        """Ends when the outcome is in the log, every command is processed and the requester is told.
+        """Ends when the outcome is in the log, every command is processed and the requester is notified.
 
-        A cancellation in Temporal comes from nobody that was authenticated here, so it decides nothing: the
-        request goes on, and the log of the worker names the way that counts.
+        A cancellation in Temporal is not authenticated here, so it has no effect on the request. The worker's
+        log names CancelApproval instead.
         """
         main = asyncio.create_task(self._main(), name="main")
         while not main.done():
@@ -119,13 +120,15 @@ class ApprovalWorkflow:
             except asyncio.CancelledError:
                 if workflow.cancellation_reason() is None:
                     raise
-                workflow.logger.warning("cancelled in Temporal, which decides nothing; call CancelApproval")
+                workflow.logger.warning(
+                    "a cancellation in Temporal has no effect; call CancelApproval instead"
+                )
         main.result()
         if self._state.closed is None:
             self._continue_as_new()
 
     async def _main(self) -> None:
-        """Runs until the request is finished, or may go on as new."""
+        """Runs until the request is finished, or may continue as new."""
         self._act()
         while True:
             await workflow.wait_condition(self._has_work)
@@ -141,16 +144,16 @@ class ApprovalWorkflow:
         return bool(self._queue) or failed or self._is_finished() or self._may_renew()
 
     def _is_finished(self) -> bool:
-        told = self._calls.get("outcome")
-        return self._state.closed is not None and told is not None and told.done() and not self._queue
+        notice = self._calls.get("outcome")
+        return self._state.closed is not None and notice is not None and notice.done() and not self._queue
 
     # Writing.
 
     async def _process(self) -> None:
-        """Takes stimuli from the queue and appends what follows, in one batch.
+        """Takes stimuli from the queue and appends the events that follow, in one batch.
 
-        What the log already holds is folded first, and the same stimuli are processed again: nothing is
-        caused twice.
+        Entries that the log already holds are folded first, and the same stimuli are processed again, so that
+        nothing is caused twice.
         """
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
         while batch := self._due_events(taken):
@@ -167,11 +170,12 @@ class ApprovalWorkflow:
             if result.appended:
                 return
             if not stored:
-                raise AssertionError("the log neither appended nor answered what stands in the way")
+                raise AssertionError(
+                    "the log neither appended the events nor returned the entries stored in their place"
+                )
 
     def _due_events(self, taken: Sequence[stimuli.Stimulus | stimuli.PendingNotices]) -> tuple[Event, ...]:
-        """The events that follow from `taken`, each stimulus processed in the state that the one before it
-        leaves."""
+        """The events that follow from `taken`; each stimulus meets the state after the one before it."""
         trial = self._state.copy_for_trial()
         # Not cleared after an append: a notice may have joined while the log was answering.
         self._pending = [event for event in self._pending if not trial.knows(event)]
@@ -188,12 +192,10 @@ class ApprovalWorkflow:
             due += events
         return (*pending, *due) if due or stimuli.PendingNotices() in taken else ()
 
-    # Calls and a timer. Both are derived from the state alone, so that a re-run and a continued run start the
-    # same.
+    # Calls and a timer, derived from the state alone: a re-run and a continued run start the same ones.
 
     def _act(self) -> None:
-        """Starts the calls that the state needs and that do not run; cancels those that it no longer needs.
-        Starts the calls that the state needs and that do not run; cancels those that it no longer needs."""
+        """Starts the calls that the state needs and that do not run; cancels the others."""
         wanted = self._wanted_calls()
         for name in [name for name in self._calls if name not in wanted]:
             self._calls.pop(name).cancel()
@@ -243,7 +245,7 @@ class ApprovalWorkflow:
         deadline = state.received.deadline_time if state.received is not None else None
         if state.fell_back is None and deadline is not None:
             found.append(("deadline", deadline, stimuli.DeadlinePassed()))
-        # A pre-screen ends by itself, and before that nothing could go on as new.
+        # A pre-screen ends by itself, and before its end the workflow cannot continue as new.
         if state.tiers or state.fell_back is not None:
             found.append(("renewal", self._renew_time, None))
         notices = [event for event in self._pending if isinstance(event.body, Notified)]
@@ -253,7 +255,7 @@ class ApprovalWorkflow:
         return [timeout for timeout in found if timeout[0] not in self._fired]
 
     async def _fire_at(self, time: datetime) -> None:
-        """Fires at `time`, or at once when that is past, everything that is due then."""
+        """Fires everything that is due at `time`, immediately if that is past."""
         remaining = time - workflow.now()
         if remaining > timedelta(0):
             await workflow.sleep(remaining)
@@ -270,8 +272,7 @@ class ApprovalWorkflow:
         return [task for task in tasks if not task.cancelled()]
 
     def _raise_failures(self) -> None:
-        """Raises what a call raised: a mistake in our own code fails the workflow task visibly, and is
-        retried with mended code."""
+        """Raises a call's exception, so that a defect fails the workflow task visibly."""
         for task in self._tasks():
             if task.done():
                 task.result()
@@ -279,9 +280,9 @@ class ApprovalWorkflow:
     # Calls. Each ends by putting its result into the queue or among the pending events.
 
     async def _pre_screen(self) -> None:
-        """Assesses quickly first; then deeply, where the policy wants it and a model is there.
+        """Assesses quickly; then deeply, if the policy demands it and a model is configured.
 
-        Two minutes in all.
+        The policy's time limit covers both.
         """
         pre_screen = self._policy.pre_screen
         if pre_screen is None:
@@ -300,7 +301,7 @@ class ApprovalWorkflow:
         self._queue.append(stimuli.PreScreenDone(result))
 
     async def _fall_back(self) -> None:
-        """Asks the AI to decide. Without an answer in time the request pauses, and the AI is asked on."""
+        """Asks the AI to decide. Without an answer in time the request pauses, and the call is repeated."""
         if self._policy.fallback.by != "ai":
             return
         question = inputs.fallback(self._state)
@@ -313,14 +314,14 @@ class ApprovalWorkflow:
                 self._queue.append(stimuli.FallbackUnavailable())
             else:
                 return
-        answer = await calls.until_mended(partial(calls.ask_ai, question, None))
+        answer = await calls.until_repaired(partial(calls.ask_ai, question, None))
         self._queue.append(stimuli.FallbackDone(answer.result))
 
     async def _notify_assigned(self, step: str, tier: TierState, assignment: TierAssignment) -> None:
-        """Notifies one of those who were asked.
+        """Notifies one of the people asked.
 
-        A success goes with the next append, or by itself after NOTICE_DELAY. A failure is logged at once,
-        because somebody may have to act on it.
+        A success is appended with the next events, or alone after NOTICE_DELAY. A failure is appended
+        immediately, because somebody may have to act on it.
         """
         result = await calls.notify(inputs.notice_to_assigned(self._state, step, tier, assignment))
         notified = Notified(
@@ -336,13 +337,13 @@ class ApprovalWorkflow:
             self._queue.append(stimuli.PendingNotices())
 
     async def _notify_requester(self) -> None:
-        """Step "finalize", its second half: the outcome is in the log, now the requester is notified."""
+        """Notifies the requester of the outcome, which is in the log: the second half of step "finalize"."""
         await calls.notify(inputs.notice_of_outcome(self._state))
 
     # Continue-as-new.
 
     def _may_renew(self) -> bool:
-        """A request goes on as new only while nothing but the timer runs."""
+        """True if renewal is due and nothing but the timer runs."""
         due = "renewal" in self._fired or workflow.info().is_continue_as_new_suggested()
         idle = all(task.done() for task in self._calls.values())
         return due and idle and not self._queue and self._state.decided is None
@@ -371,7 +372,7 @@ def _decoded(payload: Payload) -> BaseCommand | None:
     """The command in a signal's payload; None when it holds none."""
     try:
         decoded: object = workflow.payload_converter().from_payload(payload, AnyCommand)
-    except Exception:  # noqa: BLE001 - whatever is wrong with the bytes, the answer is a refusal
+    except Exception:  # noqa: BLE001 - any decoding error becomes a refusal
         return None
-    # Payloads that are not JSON come as what they are, whatever type was asked for.
+    # Payloads that are not JSON are returned undecoded.
     return decoded.root if isinstance(decoded, AnyCommand) else None

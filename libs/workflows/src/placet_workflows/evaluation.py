@@ -1,8 +1,7 @@
-"""`EvaluationWorkflow`: how well risk scores separate what people approved from what they rejected.
+"""`EvaluationWorkflow`: measures how well risk scores separate people's approvals from their rejections.
 
-One activity on queue placet-ml reads the tenant's log and counts. What it has counted goes with its
-heartbeats, so that after a crash it reads on where it was; `placet_temporal.evaluations` reads the same
-for whoever waits.
+One activity on queue placet-ml reads the tenant's log and counts. Its heartbeats carry the counts, so that it
+continues there after a crash. `placet_temporal.evaluations` reads them to show progress.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ with workflow.unsafe.imports_passed_through():
     from placet_domain.events import Dto, Hex
     from placet_workflows.names import EVALUATION_WORKFLOW, Activity
 
-# For one attempt; a later attempt reads on from the last heartbeat.
+# Timeout of one attempt; the next one continues from the last heartbeat.
 TIME_LIMIT = timedelta(hours=4)
-# A worker that was killed is missed after this long.
+# Time after which a killed worker is noticed.
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
-# Whatever fails (a service that is away, a worker that died) is tried again until it works.
-PATIENTLY = RetryPolicy(
+# Failures (of a service or worker) are retried until they succeed.
+UNLIMITED_RETRIES = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=30)
 )
 
@@ -30,20 +29,20 @@ SCORE_STEPS = 1000
 
 
 class EvaluationInput(Dto):
-    """What to look at."""
+    """Selection of decisions to evaluate."""
 
-    # Whose log.
+    # Tenant whose log is read.
     tenant: str
     # Only requests of this policy; empty: of all.
     policy: str = ""
 
 
 class LeftOut(Dto):
-    """Outcomes that say nothing of how people and scores agree, by why."""
+    """Numbers of outcomes that are left out, by reason."""
 
     # Approved by the pre-screen: no person saw them, so the figures are about the riskier rest only.
     automatic: int = 0
-    # Decided by the fallback or the policy, withdrawn, or answered with neither yes nor no.
+    # Decided by the fallback or the policy, cancelled, or answered with neither approval nor rejection.
     other: int = 0
     # Decided by a person, but without a usable score before.
     unscored: int = 0
@@ -52,7 +51,7 @@ class LeftOut(Dto):
 
 
 class VersionTally(Dto):
-    """What was counted for one version of a model or rule set."""
+    """Counts for one version of a model or rule set."""
 
     # Its name, as the pre-screen logged it.
     model: str
@@ -63,9 +62,9 @@ class VersionTally(Dto):
 
 
 class EvaluationProgress(Dto):
-    """How far an evaluation is. Goes with each heartbeat, and is all that the next attempt needs."""
+    """Progress of an evaluation: sent with each heartbeat, and all that the next attempt needs."""
 
-    # Where the log ended when the evaluation began: it reads no further. 0 before the first page.
+    # Size of the log when the evaluation began, up to which it reads. 0 before the first page.
     log_size: int = 0
     # The first index that is not counted yet.
     next_index: int = 0
@@ -74,11 +73,11 @@ class EvaluationProgress(Dto):
 
 
 class VersionReport(Dto):
-    """How well the scores of one version separate."""
+    """Separation of approvals and rejections by the scores of one version."""
 
     model: str
     prompt_digest: Hex = ""
-    # How many of the requests that it scored were approved and rejected, by people.
+    # Numbers of scored requests that people approved and rejected.
     approved: int
     rejected: int
     # The chance that a rejected request was scored riskier than an approved one, a tie counted half (the
@@ -91,39 +90,39 @@ class VersionReport(Dto):
 
 
 class EvaluationReport(Dto):
-    """What was found."""
+    """Result of an evaluation."""
 
     tenant: str
     policy: str = ""
-    # How many entries of the log were read.
+    # Number of entries read.
     log_size: int = 0
     # Those with the most decisions first. Empty: people decided nothing that had a score.
     versions: tuple[VersionReport, ...] = ()
     left_out: LeftOut = LeftOut()
-    # At least so many approved and so many rejected are needed to say anything.
+    # Smallest number of approved and of rejected requests for an AUC.
     minimum: int = 0
     # Of the intervals, e.g. 0.95.
     confidence_level: float = 0.0
 
 
 def evaluation_id(tenant: str, policy: str) -> str:
-    """The workflow's id. One at a time for a tenant and policy: who asks again joins the one that runs."""
+    """The workflow's id: one per tenant and policy, so that concurrent callers share one run."""
     return f"evaluation/{tenant}/{policy}"
 
 
 @workflow.defn(name=EVALUATION_WORKFLOW)
 class EvaluationWorkflow:
-    """One evaluation."""
+    """Runs one evaluation."""
 
     @workflow.run
     async def run(self, asked: EvaluationInput) -> EvaluationReport:
-        """Ends with the report, however often the worker dies on the way."""
+        """Returns the report, however often the worker fails meanwhile."""
         report: EvaluationReport = await workflow.execute_activity(
             Activity.EVALUATE_MODEL,
             asked,
             result_type=EvaluationReport,
             start_to_close_timeout=TIME_LIMIT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=PATIENTLY,
+            retry_policy=UNLIMITED_RETRIES,
         )
         return report

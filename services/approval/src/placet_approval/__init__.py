@@ -1,1 +1,1 @@
-"""ApprovalService: takes requests and decisions, and tells what became of them."""
+"""ApprovalService: accepts requests and commands, and serves their state."""

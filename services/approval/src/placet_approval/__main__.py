@@ -1,4 +1,4 @@
-"""ApprovalService as a process: takes requests and decisions, and serves what became of them."""
+"""ApprovalService as a process: accepts requests and commands, and serves their state."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from placet_approval.config import Settings
 from placet_approval.erasure import Eraser
 from placet_approval.fallback_monitor import FallbackMonitors
 from placet_approval.intake.service import Intake
-from placet_approval.intake.start import Starter
+from placet_approval.intake.workflow_start import WorkflowStarter
 from placet_approval.policy_queries import PolicyQueries
 from placet_approval.projection.projections import Projections
 from placet_approval.queries import Queries
-from placet_approval.recovery.intake import Sweeper
-from placet_approval.recovery.workflows import Reviver
+from placet_approval.recovery.intake import IntakeRecovery
+from placet_approval.recovery.workflows import WorkflowRecovery
 from placet_approval.servicer import ApprovalServicer
 from placet_approval.stats_queries import StatsQueries
 from placet_approval.store.decision_stats import DecisionStatsStore
@@ -48,7 +48,7 @@ from placet_temporal import TemporalSettings, connect
 
 @asynccontextmanager
 async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[Service]:
-    """The service at work, lacking only a server."""
+    """Assembles and starts the service, without a server."""
     async with AsyncExitStack() as stack:
         database = await Database.open(settings.database_url, migrations="placet_approval")
         stack.push_async_callback(database.close)
@@ -71,19 +71,21 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
                 )
             )
         )
-        monitors = FallbackMonitors(stats, log, notifications, settings.alarm(), consumers, settings.pulse)
+        monitors = FallbackMonitors(
+            stats, log, notifications, settings.alarm(), consumers, settings.sign_of_life
+        )
         projections = Projections(log, views, requests, policies, consumers, monitors.begin)
         for tenant in await requests.tenants():
             projections.of(tenant)
-        starter = Starter(workflows, pending, policies)
+        starter = WorkflowStarter(workflows, pending, policies)
         intake = Intake(requests, views, projections, log, starter, policies, settings.clock_scale)
-        patience = timedelta(seconds=settings.sweep_after)
-        sweeper = Sweeper(requests, intake, patience)
-        reviver = Reviver(requests, pending, log, workflows, starter, patience)
+        recovery_age = timedelta(seconds=settings.recovery_age)
+        intake_recovery = IntakeRecovery(requests, intake, recovery_age)
+        workflow_recovery = WorkflowRecovery(requests, pending, log, workflows, starter, recovery_age)
         servicer = ApprovalServicer(
             intake,
-            CommandHandler(pending, views, projections, log, workflows, reviver),
-            Queries(requests, pending, policies, views, projections, log, settings.pulse),
+            CommandHandler(pending, views, projections, log, workflows, workflow_recovery),
+            Queries(requests, pending, policies, views, projections, log, settings.sign_of_life),
             PolicyQueries(policies),
             StatsQueries(stats, settings.alarm()),
             Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
@@ -96,16 +98,23 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             servicer,
         )
         refusals = RefusalRecorder(log.append_for_tenant, per_minute=settings.refusals_per_minute)
-        sweep = periodically(sweeper.sweep, settings.sweep_interval, "requests that were cut short wait")
-        revive = periodically(reviver.look, settings.revive_interval, "requests that Temporal lost wait")
-        for look in (sweep, revive):
-            await stack.enter_async_context(look)
+        for recovery in (
+            periodically(
+                intake_recovery.run, settings.intake_recovery_interval, "interrupted requests wait on"
+            ),
+            periodically(
+                workflow_recovery.run,
+                settings.workflow_recovery_interval,
+                "requests without a workflow wait on",
+            ),
+        ):
+            await stack.enter_async_context(recovery)
         yield Service(endpoint, refusals.record)
 
 
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Service]:
-    """`assembled`, with Temporal."""
+    """`assembled` with a client of Temporal."""
     workflows = Workflows(await connect(TemporalSettings(), "approval", lazy=True))
     async with assembled(settings, workflows) as service:
         yield service

@@ -15,7 +15,7 @@ from placet_rpc.settings import CallerSettings, ServiceSettings
 
 
 class Settings(ServiceSettings, CallerSettings):
-    """Read once, at start; the prefix of each variable is `PLACET_APPROVAL_`."""
+    """Settings, read once at start; the prefix of each variable is `PLACET_APPROVAL_`."""
 
     model_config = SettingsConfigDict(env_prefix="PLACET_APPROVAL_", frozen=True, extra="ignore")
 
@@ -28,8 +28,8 @@ class Settings(ServiceSettings, CallerSettings):
     """Where requests, contents and the view are kept: `sqlite:///path` or `postgresql://…`."""
 
     replica: str = Field(default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}", min_length=1)
-    """This process's name among those that share the database; no two that live may have one name. Default:
-    the host's name and the process's number."""
+    """This process's name, unique among the processes that share the database. Default: host name and process
+    id."""
 
     audit_address: str = Field(default="127.0.0.1:7401", validation_alias="PLACET_AUDIT_ADDRESS")
     """Host and port of AuditService."""
@@ -55,7 +55,7 @@ class Settings(ServiceSettings, CallerSettings):
     """A folder with the operator's own policies (`*.toml`). Default: the built-in ones alone."""
 
     clock_scale: float = Field(default=1, ge=1, le=100_000)
-    """How much faster than written the policies' clocks run. More than 1 is for demonstrations."""
+    """Factor by which the policies' clocks run faster than written. More than 1 is for demonstrations."""
 
     command_budget: float = Field(default=1.2, gt=0)
     """Seconds that a command waits for its result before it is answered ACCEPTED."""
@@ -63,27 +63,27 @@ class Settings(ServiceSettings, CallerSettings):
     await_limit: float = Field(default=60, gt=0)
     """Seconds that AwaitOutcome waits at most, also when the caller would wait longer."""
 
-    pulse: float = Field(default=5, gt=0)
-    """Seconds of silence after which a watch says that it is alive."""
+    sign_of_life: float = Field(default=5, gt=0)
+    """Seconds without events after which a watch sends a sign of life."""
 
-    sweep_interval: float = Field(default=5, gt=0)
-    """Seconds between looks for requests whose intake was cut short."""
+    intake_recovery_interval: float = Field(default=5, gt=0)
+    """Seconds between searches for requests whose intake was interrupted."""
 
-    sweep_after: float = Field(default=10, gt=0)
-    """Seconds after which a request that has only been received is started again."""
+    recovery_age: float = Field(default=10, gt=0)
+    """Age in seconds from which recovery considers a request; younger ones are left to their callers."""
 
-    revive_interval: float = Field(default=15, gt=0)
-    """Seconds between looks, at 100 open requests each, for those whose workflow Temporal does not run."""
+    workflow_recovery_interval: float = Field(default=15, gt=0)
+    """Seconds between searches for open requests without a running workflow, 100 requests each."""
 
     retention_days: int = Field(default=184, ge=0, le=36_500)
-    """Days after it was closed for which a request cannot be erased, unless the call says so: at least six
-    months. Nothing is ever erased by itself."""
+    """Days after closing during which a request is erased only if the call sets before_retention. Nothing is
+    erased automatically."""
 
     refusals_per_minute: int = Field(default=600, ge=0)
-    """Refusals of authority that are recorded for each tenant; more are only counted."""
+    """Access refusals recorded per tenant and minute; more are only counted."""
 
     def alarm(self) -> AlarmSettings:
-        """When an alarm begins, and who is told."""
+        """The alarm's threshold, window and recipients."""
         return AlarmSettings(
             threshold=self.fallback_alarm_threshold,
             min_decisions=self.fallback_alarm_decisions,

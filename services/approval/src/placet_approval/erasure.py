@@ -1,4 +1,4 @@
-"""Erasing a closed request's words: checked here, done by the log, and then by whoever reads of it there."""
+"""Erasure of a closed request: checks it, erases in the log, and waits until the view follows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from placet_approval.store.requests import RequestStore
 from placet_rpc import deadlines
 from placet_rpc.identity import Principal, actor_of
 
-# How long an erasure waits to be shown; it is done all the same.
-VIEW_PATIENCE = 2.0
-# Of the caller's time, kept so that an answer can still be given.
-ANSWERING = 0.3
+# Timeout for an erasure to reach the view; it is durable before.
+VIEW_TIMEOUT = 2.0
+# Part of the caller's deadline that is kept for the answer.
+ANSWER_MARGIN = 0.3
 
 
 class Eraser:
@@ -30,7 +30,7 @@ class Eraser:
         log: AuditLog,
         retention: timedelta,
     ) -> None:
-        """`retention`: how long a request is kept after it was closed."""
+        """`retention`: the time after closing during which a request must be kept."""
         self._requests = requests
         self._projections = projections
         self._log = log
@@ -39,7 +39,7 @@ class Eraser:
     async def erase(
         self, caller: Principal, approval_id: str, reason: str, *, before_retention: bool
     ) -> event_pb2.LogEntry:
-        """Erases a request; the entry that says so, the last one if it was erased before.
+        """Erases a request; returns the `erased` entry, the last one if it was erased before.
 
         Raises NotFound (UNKNOWN_APPROVAL), FailedPrecondition (NOT_CLOSED, RETAINED), Unavailable.
         """
@@ -51,7 +51,7 @@ class Eraser:
         if not before_retention:
             check_kept(close_time, self._retention, datetime.now(UTC))
         entry = await self._log.erase(caller.tenant, approval_id, actor_of(caller), reason)
-        await self._projections.of(caller.tenant).reached(entry.index, _patience())
+        await self._projections.of(caller.tenant).reached(entry.index, _view_timeout())
         return entry
 
 
@@ -63,6 +63,6 @@ def _close_time(path: Iterable[event_pb2.LogEntry]) -> datetime | None:
     return None
 
 
-def _patience() -> float:
+def _view_timeout() -> float:
     left = deadlines.remaining()
-    return VIEW_PATIENCE if left is None else max(min(VIEW_PATIENCE, left - ANSWERING), 0)
+    return VIEW_TIMEOUT if left is None else max(min(VIEW_TIMEOUT, left - ANSWER_MARGIN), 0)

@@ -42,7 +42,7 @@ def refused(reason: ErrorReason, message: str, approval: approval_pb2.Approval) 
 
 
 def unknown_approval(approval_id: str) -> NotFound:
-    """There is no such request, or it is not the caller's to see."""
+    """The request does not exist, or the caller may not see it."""
     return NotFound(
         f"there is no request {approval_id}, or it is not yours to see",
         reason="UNKNOWN_APPROVAL",
@@ -72,7 +72,7 @@ def _metadata(reason: ErrorReason, approval: approval_pb2.Approval) -> dict[str,
             | ErrorReason.NOT_INVOLVED
             | ErrorReason.ALREADY_VOTED
         ):
-            # To a stranger nothing that the request says, not even whose it is.
+            # Strangers get nothing of the request, not even its requester.
             return {"approval_id": approval.approval_id}
         case ErrorReason.CONTENT_CHANGED:
             return {"content_digest": approval.content_digest.hex()}

@@ -32,7 +32,7 @@ _ALARM = _METER.create_gauge("placet.fallback.alarm", description="1 while peopl
 _DECISIONS = _METER.create_gauge("placet.decisions", description="Outcomes in the alarm's window, by source.")
 _WAIT = _METER.create_gauge("placet.decision.time", unit="s", description="From received to decided.")
 
-# Between two evaluations: this, or so many times as long as the last one took.
+# Pause between evaluations: the longer of these seconds and this multiple of the last duration.
 EVALUATION_SECONDS, EVALUATION_SHARE = 1.0, 20
 VIEW_SECONDS = 5.0
 # Pause after NotificationService did not answer.
@@ -41,7 +41,7 @@ RETRY_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class AlarmSettings:
-    """When the alarm begins, over which time, and who is told."""
+    """Threshold, smallest number of decisions, window and recipients of the alarm."""
 
     threshold: float
     min_decisions: int
@@ -50,9 +50,9 @@ class AlarmSettings:
 
 
 def alarm_change(counts: Counts, settings: AlarmSettings, *, raised: bool) -> bool | None:
-    """Whether the alarm begins (True) or ends (False) now; None when nothing changes.
+    """True if the alarm begins now, False if it ends; None when nothing changes.
 
-    It takes `min_decisions` to begin, and ends only by the ratio: a quiet night ends no alarm by chance.
+    It begins only with `min_decisions`, and ends only by the ratio: a quiet night does not end it.
     """
     above = (counts.asked_ratio or 0) > settings.threshold
     if raised:
@@ -61,9 +61,9 @@ def alarm_change(counts: Counts, settings: AlarmSettings, *, raised: bool) -> bo
 
 
 class FallbackMonitor:
-    """One tenant's; a handler of the projection's stream (see `placet_logtail.tailer.Handler`).
+    """One tenant's monitor; a handler of the projection's stream (see `placet_logtail.tailer.Handler`).
 
-    Its state is the log's: the last alarm of each policy. So no restart and no second process repeats one.
+    Its state is in the log: the last alarm of each policy. So no restart and no second process repeats one.
     """
 
     def __init__(
@@ -81,28 +81,28 @@ class FallbackMonitor:
         self._log = log
         self._notifications = notifications
         self._settings = settings
-        self._told = 0
+        self._notified = 0
         self._next_evaluation = 0.0
 
     async def start(self, *, leading: bool) -> int:
-        """Begins at the log's head: the view has what was decided before, and alarms have an index."""
+        """Starts at the log's head: the view has earlier decisions, and alarms have an index."""
         head = await self._projection.head()
-        self._told = await self._store.told(self._tenant)
-        if leading and self._told > head:
-            await self._store.forget_told(self._tenant)
-            self._told = 0
+        self._notified = await self._store.notified(self._tenant)
+        if leading and self._notified > head:
+            await self._store.forget_notified(self._tenant)
+            self._notified = 0
         return head
 
     async def handle(self, position: int, batch: Batch[AppliedEvent], *, leading: bool) -> None:
-        """Evaluates the window, whether something was decided or time has passed."""
+        """Evaluates the window, after decisions and after signs of life."""
         began = time.monotonic()
         if not leading or began < self._next_evaluation:
             return
         if batch.next and not await self._projection.reached(batch.next - 1, VIEW_SECONDS):
             return
-        failure = await self._tell()
+        failure = await self._notify()
         if await self._evaluate():
-            failure = await self._tell() or failure
+            failure = await self._notify() or failure
         took = time.monotonic() - began
         self._next_evaluation = time.monotonic() + max(EVALUATION_SECONDS, EVALUATION_SHARE * took)
         if failure is not None:
@@ -110,10 +110,10 @@ class FallbackMonitor:
             raise failure
 
     async def skip(self, position: int, entry: AppliedEvent, reason: str, *, leading: bool) -> None:
-        """Nothing is kept of single entries."""
+        """Does nothing: the monitor keeps no single entries."""
 
     async def _evaluate(self) -> bool:
-        """Appends what begins and ends; True when something did."""
+        """Appends the alarms that begin or end; True if there are any."""
         now = datetime.now(UTC)
         found = await self._store.stats(self._tenant, Window(now - self._settings.window, now))
         last = {
@@ -135,7 +135,7 @@ class FallbackMonitor:
     async def _append(
         self, stats: Stats, now: datetime, last: event_pb2.LogEntry | None, *, begins: bool
     ) -> None:
-        """Appends the change, once: its cause is the change before it."""
+        """Appends the change, once: its cause_id names the change before it."""
         before = "first" if last is None else str(last.index)
         cause = f"fallback-alarm/{hashlib.sha256(stats.policy.encode()).hexdigest()[:16]}/{before}"
         event = event_pb2.Event(cause_id=cause)
@@ -150,26 +150,26 @@ class FallbackMonitor:
         _LOG.warning("%s: %s", alarm_title(alarm), alarm_reason(alarm))
         await self._projection.reached(stored.index, VIEW_SECONDS)
 
-    async def _tell(self) -> PlacetError | None:
-        """Tells the operators of alarms that they were not told of; why not all could be told."""
+    async def _notify(self) -> PlacetError | None:
+        """Notifies operators of new alarms; returns the error if a notification failed."""
         for entry in await self._store.alarms(self._tenant):
-            if entry.index < self._told:
+            if entry.index < self._notified:
                 continue
             try:
-                await self._tell_all(entry)
+                await self._notify_all(entry)
             except PlacetError as error:
                 return error
-            await self._store.set_told(self._tenant, self._told, entry.index + 1)
-            self._told = entry.index + 1
+            await self._store.set_notified(self._tenant, self._notified, entry.index + 1)
+            self._notified = entry.index + 1
         return None
 
-    async def _tell_all(self, entry: event_pb2.LogEntry) -> None:
+    async def _notify_all(self, entry: event_pb2.LogEntry) -> None:
         event = entry.entry.event
         alarm = event.fallback_alarm
         for recipient in self._settings.recipients:
             key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{event.cause_id} {entry.index} {recipient}"))
             try:
-                await self._notifications.tell_alarm(
+                await self._notifications.send_alarm(
                     self._tenant,
                     key,
                     recipient,
@@ -178,7 +178,7 @@ class FallbackMonitor:
                     subject_id=alarm.policy,
                 )
             except (FailedPrecondition, InvalidArgument) as error:
-                _LOG.error("%s cannot be told of an alarm: %s", recipient, error)
+                _LOG.error("%s cannot be notified of an alarm: %s", recipient, error)
 
     def _measure(self, stats: Stats, *, is_raised: bool) -> None:
         of = {"tenant": self._tenant, "policy": stats.policy}
@@ -196,7 +196,7 @@ class FallbackMonitor:
 
 
 class DecidedEvents:
-    """The projection's decisions as a source of a tailer."""
+    """Source of a tailer: the projection's decisions."""
 
     def __init__(self, projection: Projection, sign_of_life: float) -> None:
         self._projection = projection
@@ -208,7 +208,7 @@ class DecidedEvents:
 
 
 class FallbackMonitors:
-    """Those of all tenants."""
+    """The monitors of all tenants."""
 
     def __init__(
         self,
@@ -227,7 +227,7 @@ class FallbackMonitors:
         self._sign_of_life = sign_of_life
 
     def begin(self, tenant: str, projection: Projection) -> None:
-        """Monitors a tenant from now on."""
+        """Starts to monitor a tenant."""
         monitor = FallbackMonitor(
             tenant, projection, self._store, self._log, self._notifications, self._settings
         )

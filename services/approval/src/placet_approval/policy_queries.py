@@ -1,4 +1,4 @@
-"""Questions about policies: so that people can read what they decide under."""
+"""Queries of policies, so that people can read the policy under which they decide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads: from the view, within what the caller may see."""
+"""Queries of requests: answered from the view, within the caller's visibility."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.content.rendering import RENDERING
 from placet_approval.errors import erased, unknown_approval
-from placet_approval.projection.fold import AppliedEvent, folded, shown_as
+from placet_approval.projection.fold import AppliedEvent, fold_path, project_state
 from placet_approval.projection.projections import Projections
 from placet_approval.store.filters import Filter
 from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import Content, Request, RequestStore
-from placet_approval.store.view import Shown, ViewStore
+from placet_approval.store.view import ProjectedApproval, ViewStore
 from placet_approval.visibility import Visibility
 from placet_domain.events import State
 from placet_domain.state import CommandResult
@@ -27,12 +27,12 @@ from placet_logtail import Listener
 from placet_rpc.calls import stopping
 from placet_rpc.errors import NotFound, Unavailable
 
-# A request that was just accepted is in the log, and soon in the view.
-SETTLING = 2.0
+# Timeout for the first event of a request that was just accepted.
+FIRST_EVENT_TIMEOUT = 2.0
 
 
 class Queries:
-    """Answers questions about requests. Raises NotFound for what the caller may not see."""
+    """Reads requests. Raises NotFound (UNKNOWN_APPROVAL) for those that the caller may not see."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Queries:
         views: ViewStore,
         projections: Projections,
         log: AuditLog,
-        pulse: float,
+        sign_of_life: float,
     ) -> None:
         self._requests = requests
         self._pending = pending
@@ -50,30 +50,30 @@ class Queries:
         self._views = views
         self._projections = projections
         self._log = log
-        self._pulse = pulse
+        self._sign_of_life = sign_of_life
 
     async def up_to(self, tenant: str, log_index: int, timeout: float) -> None:
         """Waits until the view holds everything up to `log_index`. Raises Unavailable (NOT_YET_READ)."""
         projection = self._projections.of(tenant)
         if log_index and not await projection.reached(log_index, timeout):
             raise Unavailable(
-                "the view has not got that far yet; ask again",
+                "the view has not reached this index yet; send the same call again",
                 reason="NOT_YET_READ",
                 metadata={"log_index": str(await projection.view_position() - 1), "wanted": str(log_index)},
             )
 
     async def get(self, visible: Visibility, approval_id: str) -> approval_pb2.Approval:
         """A request in the BASIC view."""
-        return (await self._shown(visible, approval_id)).approval
+        return (await self._projected(visible, approval_id)).approval
 
     async def fill(self, tenant: str, approvals: Sequence[approval_pb2.Approval]) -> None:
-        """Fills in what the FULL view has beyond the BASIC one."""
+        """Adds the fields that the FULL view has beyond the BASIC one."""
         paths = await self._views.paths(tenant, [approval.approval_id for approval in approvals])
         for approval in approvals:
             path = paths[approval.approval_id]
             if not path:
                 path = await self._log.events_of(tenant, approval.approval_id)
-            # More may have happened since the request was read.
+            # More events may have been appended since the request was read.
             approval.path.extend(path[: approval.last_number])
             approval.rendering = RENDERING
 
@@ -85,30 +85,33 @@ class Queries:
         return await self._views.page(visible, wanted, size, token)
 
     async def outcome(self, visible: Visibility, approval_id: str, timeout: float) -> approval_pb2.Approval:
-        """The request once it is closed, or as it is after `timeout` seconds, or when the server stops."""
+        """The request once it is closed, or its state after `timeout` seconds or at a server stop."""
         deadline, stop = time.monotonic() + timeout, stopping()
         with (
             self._projections.of(visible.tenant).listening(approval_id) as listener,
             _when(stop, listener.wake),
         ):
-            shown = await self._shown(visible, approval_id)
-            while not (_closed(shown) or stop.is_set()) and (remaining := deadline - time.monotonic()) > 0:
-                heard = await listener.next(remaining)
-                shown = heard[-1].shown if heard else await self._shown(visible, approval_id)
-        return shown.approval
+            projected = await self._projected(visible, approval_id)
+            while (
+                not (_is_closed(projected) or stop.is_set())
+                and (remaining := deadline - time.monotonic()) > 0
+            ):
+                events = await listener.next(remaining)
+                projected = events[-1].projected if events else await self._projected(visible, approval_id)
+        return projected.approval
 
     async def watch(
         self, visible: Visibility, wanted: Filter, from_index: int | None
     ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
-        """What happens to requests that are wanted and may be seen, for ever."""
+        """Streams events of visible requests that match the filter, without end."""
         watch = self._projections.of(visible.tenant).watch(
-            from_index, lambda applied: _is_wanted(applied, visible, wanted), self._pulse
+            from_index, lambda applied: _is_wanted(applied, visible, wanted), self._sign_of_life
         )
         async with aclosing(watch) as batches:
             async for batch in batches:
                 for applied in batch.items:
                     yield approval_service_pb2.WatchApprovalsResponse(
-                        approval=applied.shown.approval,
+                        approval=applied.projected.approval,
                         entry=applied.stored,
                         next_log_index=applied.index + 1,
                     )
@@ -116,20 +119,20 @@ class Queries:
                     yield approval_service_pb2.WatchApprovalsResponse(next_log_index=batch.next)
 
     async def content(self, visible: Visibility, approval_id: str, digest: bytes) -> tuple[Content, Request]:
-        """A request's content, and the request. Raises NotFound (ERASED) where the caller may know it."""
+        """A request's content, and the request. Raises NotFound (ERASED) for callers who see everything."""
         found = await self._requests.content(visible.tenant, approval_id, digest)
         if found is None:
             raise await self._without_content(visible, approval_id)
         if not visible.everything:
-            await self._shown(visible, approval_id)
+            await self._projected(visible, approval_id)
         return found
 
     async def command(
         self, visible: Visibility, approval_id: str, command_id: str
     ) -> approval_pb2.CommandResult:
         """The result of a command. Raises NotFound (UNKNOWN_COMMAND)."""
-        await self._shown(visible, approval_id)
-        state = folded(await self._views.path(visible.tenant, approval_id))
+        await self._projected(visible, approval_id)
+        state = fold_path(await self._views.path(visible.tenant, approval_id))
         result = state.commands.get(command_id) if state is not None else None
         if state is not None and result is not None:
             return _result(result, state.state)
@@ -142,31 +145,34 @@ class Queries:
         )
 
     async def _without_content(self, visible: Visibility, approval_id: str) -> NotFound:
-        seen = await self._views.get(visible.tenant, approval_id) if visible.everything else None
-        if isinstance(seen, Shown) and seen.approval.HasField("erasure"):
-            return erased(seen.approval)
+        viewed = await self._views.get(visible.tenant, approval_id) if visible.everything else None
+        if isinstance(viewed, ProjectedApproval) and viewed.approval.HasField("erasure"):
+            return erased(viewed.approval)
         return unknown_approval(approval_id)
 
-    async def _shown(self, visible: Visibility, approval_id: str) -> Shown:
-        # The listener before the view: what the view does not know yet is heard.
+    async def _projected(self, visible: Visibility, approval_id: str) -> ProjectedApproval:
+        # Listen before reading the view: events that it does not hold yet reach the listener.
         with self._projections.of(visible.tenant).listening(approval_id) as listener:
             found = await self._views.get(visible.tenant, approval_id)
-            shown = await self._settled(found, listener) if isinstance(found, Request) else found
-        if shown is None or not visible.covers(shown.approval.requester, shown.asked):
+            projected = (
+                await self._after_first_event(found, listener) if isinstance(found, Request) else found
+            )
+        if projected is None or not visible.covers(projected.approval.requester, projected.asked):
             raise unknown_approval(approval_id)
-        return shown
+        return projected
 
-    async def _settled(self, request: Request, listener: Listener[AppliedEvent]) -> Shown | None:
-        """A request that was accepted a moment ago: waits until the view has it, at most SETTLING seconds;
-        then tells what the log says."""
-        heard = await listener.next(SETTLING)
-        if heard:
-            return heard[-1].shown
-        state = folded(await self._log.events_of(request.tenant, request.approval_id))
+    async def _after_first_event(
+        self, request: Request, listener: Listener[AppliedEvent]
+    ) -> ProjectedApproval | None:
+        """A request without events in the view: waits for its first event, then reads the log."""
+        events = await listener.next(FIRST_EVENT_TIMEOUT)
+        if events:
+            return events[-1].projected
+        state = fold_path(await self._log.events_of(request.tenant, request.approval_id))
         if state is None:
             return None
         policy = await self._policies.by_digest(request.policy_digest)
-        return shown_as(state, request.labels, None if policy is None else policy.policy)
+        return project_state(state, request.labels, None if policy is None else policy.policy)
 
 
 def _result(result: CommandResult, state: State) -> approval_pb2.CommandResult:
@@ -186,7 +192,7 @@ def _result(result: CommandResult, state: State) -> approval_pb2.CommandResult:
 
 @contextmanager
 def _when(event: asyncio.Event, act: Callable[[], None]) -> Iterator[None]:
-    """Acts when an event is set meanwhile."""
+    """Calls `act` when an event is set within the block."""
     task = asyncio.ensure_future(event.wait())
     task.add_done_callback(lambda _: act())
     try:
@@ -195,13 +201,13 @@ def _when(event: asyncio.Event, act: Callable[[], None]) -> Iterator[None]:
         task.cancel()
 
 
-def _closed(shown: Shown) -> bool:
-    """Closed, not only decided: both are in one append, but the tail may cut between them."""
-    return shown.approval.outcome.HasField("waited")
+def _is_closed(projected: ProjectedApproval) -> bool:
+    """True if closed, not only decided: one append has both events, but a batch may end between them."""
+    return projected.approval.outcome.HasField("waited")
 
 
 def _is_wanted(applied: AppliedEvent, visible: Visibility, wanted: Filter) -> bool:
-    approval, asked = applied.shown.approval, applied.shown.asked
+    approval, asked = applied.projected.approval, applied.projected.asked
     if not visible.covers(approval.requester, asked):
         return False
     if wanted.states and event_pb2.State.Name(approval.state) not in wanted.states:

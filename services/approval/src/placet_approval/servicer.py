@@ -1,4 +1,4 @@
-"""ApprovalService: messages in, messages out; intake, command handler and queries do the work."""
+"""gRPC servicer of ApprovalService: converts messages, and delegates to intake, commands and queries."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from placet_telemetry import current_traceparent
 
 # Sizes of a page, by default and at most.
 DEFAULT_PAGE, MOST_PAGE = 50, 500
-# Of the caller's time, kept so that an answer can still be given.
-MARGIN = 0.3
-# How long a call without a deadline may wait for the view.
-VIEW_WAIT = 5.0
-# Characters of text that are looked through in some milliseconds; more, and others need the loop meanwhile.
-AT_ONCE = 50_000
+# Part of the caller's deadline that is kept for the answer.
+ANSWER_MARGIN = 0.3
+# Timeout for the view in calls without a deadline.
+VIEW_TIMEOUT = 5.0
+# Longest text that is checked on the event loop, in milliseconds; longer ones are checked in a thread.
+INLINE_CHARACTERS = 50_000
 
 # gRPC types a context by its messages, which differ from RPC to RPC; only the time left is read here.
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -58,7 +58,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         await_limit: float,
         command_budget: float,
     ) -> None:
-        """`await_limit`: seconds that AwaitOutcome waits at most; `command_budget`: that a command does."""
+        """`await_limit`, `command_budget`: most seconds that AwaitOutcome and a command wait."""
         self._intake = intake
         self._commands = commands
         self._queries = queries
@@ -84,7 +84,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.GetApprovalRequest, context: _Context
     ) -> approval_service_pb2.GetApprovalResponse:
         visible = visibility_of(current())
-        await self._queries.up_to(visible.tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
+        await self._queries.up_to(visible.tenant, request.min_log_index, _time_left(context, VIEW_TIMEOUT))
         approval = await self._queries.get(visible, request.approval_id.lower())
         if request.view != approval_pb2.APPROVAL_VIEW_BASIC:
             await self._queries.fill(visible.tenant, [approval])
@@ -95,7 +95,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> approval_service_pb2.ListApprovalsResponse:
         caller = current()
         visible = visibility_of(caller)
-        await self._queries.up_to(visible.tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
+        await self._queries.up_to(visible.tenant, request.min_log_index, _time_left(context, VIEW_TIMEOUT))
         approvals, following = await self._queries.page(
             visible,
             filter_of(request.filter, caller),
@@ -178,7 +178,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.GetDecisionStatsRequest, context: _Context
     ) -> approval_service_pb2.GetDecisionStatsResponse:
         tenant = current().tenant
-        await self._queries.up_to(tenant, request.min_log_index, _time_left(context, VIEW_WAIT))
+        await self._queries.up_to(tenant, request.min_log_index, _time_left(context, VIEW_TIMEOUT))
         window = request.window.ToTimedelta() if request.HasField("window") else None
         return await self._stats.stats(tenant, window, request.policy, request.parts)
 
@@ -234,7 +234,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
 
 
 async def _warnings(shown: Mapping[str, str]) -> list[TextWarning]:
-    if sum(map(len, shown.values())) < AT_ONCE:
+    if sum(map(len, shown.values())) < INLINE_CHARACTERS:
         return warnings_of(shown)
     return await asyncio.to_thread(warnings_of, shown)
 
@@ -247,7 +247,7 @@ class _CommandFields(TypedDict):
 
 
 def _command_fields(command_id: str, caller: Principal) -> _CommandFields:
-    """The fields that all commands have."""
+    """Fields common to all commands."""
     kind = ActorKind.PERSON if caller.is_person else ActorKind.SERVICE
     return {
         "id": command_id.lower(),
@@ -258,7 +258,7 @@ def _command_fields(command_id: str, caller: Principal) -> _CommandFields:
 
 
 def filter_of(wanted: approval_service_pb2.ApprovalFilter, caller: Principal) -> Filter:
-    """The selection that a call names."""
+    """Converts the filter of a call."""
     return Filter(
         states=tuple(event_pb2.State.Name(state) for state in wanted.states),
         policy=wanted.policy,
@@ -289,6 +289,6 @@ def _time(name: str, timestamp: Timestamp) -> datetime:
 
 
 def _time_left(context: _Context, limit: float) -> float:
-    """Seconds that this call may wait: what its caller still waits, less a margin, and at most `limit`."""
+    """Seconds that this call may wait: the caller's deadline less ANSWER_MARGIN, at most `limit`."""
     remaining = context.time_remaining()
-    return limit if remaining is None else max(min(limit, remaining - MARGIN), 0)
+    return limit if remaining is None else max(min(limit, remaining - ANSWER_MARGIN), 0)

@@ -1,4 +1,4 @@
-"""GetDecisionStats: statistics as the contract's messages."""
+"""Queries of decision statistics, as the contract's messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may see a request: requesters their own, approvers what they were asked, some roles everything."""
+"""Visibility of requests: their own to requesters, what they were asked to approvers, all to some roles."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from placet_rpc.identity import Principal
 
 @dataclass(frozen=True)
 class Visibility:
-    """What a caller may see within its tenant: everything, or what `subject` asked for or was asked."""
+    """A caller's visibility within its tenant: everything, or what `subject` requested or was asked."""
 
     tenant: str
     subject: str
     everything: bool
 
     def covers(self, requester: str, asked: frozenset[str]) -> bool:
-        """Whether a request by `requester`, put to `asked`, may be seen. Both are empty once erased: that
-        is nobody's subject."""
+        """Tells whether a request by `requester` that asks `asked` may be seen.
+
+        Both are empty once the request is erased; an empty name matches no subject.
+        """
         return self.everything or self.subject == requester or self.subject in asked
 
 
 def visibility_of(principal: Principal) -> Visibility:
-    """What this caller may see."""
+    """The caller's visibility, by subject and roles."""
     return Visibility(tenant=principal.tenant, subject=principal.subject, everything=principal.sees_all)

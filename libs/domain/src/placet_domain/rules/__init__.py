@@ -1,2 +1,1 @@
-"""The rules of a request by their subject, as pure functions: which events follow from a state and a
-stimulus."""
+"""The rules of a request by subject: pure functions from state and stimulus to events."""

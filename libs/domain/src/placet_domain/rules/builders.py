@@ -18,7 +18,7 @@ def step(cause_id: str, actor: Actor, bodies: Iterable[Body], now: datetime) -> 
 
 
 def policy_actor(policy: Policy) -> Actor:
-    """The policy as the actor of what it says by itself."""
+    """The policy as an actor."""
     return Actor(kind=ActorKind.POLICY, name=policy.name)
 
 
@@ -53,5 +53,5 @@ def clock_scale(state: ApprovalState) -> float:
 
 
 def outcome_of(approved: bool) -> State:
-    """The final state of a yes or a no."""
+    """The final state of an approval or a rejection."""
     return State.APPROVED if approved else State.REJECTED

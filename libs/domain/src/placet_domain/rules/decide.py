@@ -1,4 +1,4 @@
-"""Votes, and deciding by them. A vote is an event; `resolve` says apart from it whether a tier is decided."""
+"""Decision by votes. A vote is an event; `resolve` decides apart from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from placet_domain.state import ApprovalState, TierState
 
 
 def resolve(policy: Policy, state: ApprovalState) -> Decided | None:
-    """The outcome that the votes amount to; None while they amount to none.
+    """The outcome that follows from the votes; None while there is none.
 
     A rejection is final. A tier approves with as many approvals as its quorum, also after it timed out.
     """

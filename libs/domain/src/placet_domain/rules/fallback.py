@@ -32,7 +32,7 @@ def fall_back(policy: Policy, state: ApprovalState, reason: str, now: datetime) 
 
 
 def on_unavailable(state: ApprovalState, now: datetime) -> list[Event]:
-    """Pauses the request: an AI that cannot be reached has said nothing."""
+    """Pauses the request: an unreachable AI has no result."""
     if state.fell_back is None or state.paused is not None or state.ai_decided is not None:
         return []
     paused = Paused(step="fallback", reason="the AI service does not answer; it is asked again until it does")
@@ -40,7 +40,7 @@ def on_unavailable(state: ApprovalState, now: datetime) -> list[Event]:
 
 
 def on_result(policy: Policy, state: ApprovalState, result: AiDecided, now: datetime) -> list[Event]:
-    """Decides by the AI's result; an abstention is rejected by the policy's word."""
+    """Decides by the AI's result; after an abstention the policy rejects."""
     if state.fell_back is None or state.ai_decided is not None:
         return []
     model = model_actor(result.model)

@@ -1,4 +1,4 @@
-"""The pre-screen: approves what is obviously safe before anybody is asked, or informs."""
+"""The pre-screen: approves a low risk before anybody is asked, or informs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ PRE_SCREEN_CAUSE = "pre-screen"
 def on_result(policy: Policy, state: ApprovalState, result: PreScreened, now: datetime) -> list[Event]:
     """Approves a low risk, else opens the first tier.
 
-    A result that comes after the fallback took over is dropped: the AI's question must not change under its
-    hands.
+    A result after the fallback took over is dropped, because the fallback's input must not change.
     """
     if policy.pre_screen is None or state.pre_screened is not None or state.fell_back is not None:
         return []
@@ -53,7 +52,7 @@ def _rate(pre_screen: PreScreen, result: PreScreened) -> PreScreened:
     """Adds threshold and level where there is a result and a threshold; a risk at the threshold is high."""
     if result.result is not AiResult.DECIDED or pre_screen.approve_below is None:
         return result
-    # A risk that is no risk (absent, below 0, not a number) is not low.
+    # An invalid risk (absent, below 0, not a number) is not low.
     is_low = result.risk is not None and 0 <= result.risk < pre_screen.approve_below
     level = RiskLevel.LOW if is_low else RiskLevel.HIGH
     return result.model_copy(update={"threshold": pre_screen.approve_below, "level": level})

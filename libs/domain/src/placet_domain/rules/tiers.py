@@ -1,4 +1,4 @@
-"""Tiers: whom each asks, until when, and the transition to the next one."""
+"""Tiers: their people and timeouts, and the transition to the next one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def on_timeout(policy: Policy, state: ApprovalState, number: int, now: datetime)
 def on_deadline(policy: Policy, state: ApprovalState, now: datetime) -> list[Event]:
     """Ends all tiers.
 
-    The policy's own words for its fallback do not fit: a tier may not have been asked at all.
+    The reason is not the policy's, because a tier may not have been asked at all.
     """
     if state.fell_back is not None:
         return []
@@ -69,7 +69,7 @@ def on_deadline(policy: Policy, state: ApprovalState, now: datetime) -> list[Eve
 
 
 def _timed_out(state: ApprovalState, tier: TierState, now: datetime) -> list[Event]:
-    # What the policy granted, or less where a deadline cut it short.
+    # The tier's timeout, or less if a deadline ended it.
     granted = min(tier.due_time or now, now) - tier.open_time
     duration = describe_duration(granted * clock_scale(state))
     reason = f"{', '.join(tier.people)} did not respond within {duration}"

@@ -1,4 +1,4 @@
-"""The audit log as this service uses it: a few calls, each for one tenant."""
+"""Client of AuditService: a few calls, each for one tenant."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PAGE = 1000
 
 
 class AuditLog:
-    """Raises placet_rpc's typed errors; Unavailable while AuditService does not answer.
+    """The calls. They raise placet_rpc's typed errors; Unavailable while AuditService does not answer.
 
-    What appends raises DataLoss LOG_INCONSISTENT, which callers are told, while the log is not whole.
+    Calls that append raise DataLoss (LOG_INCONSISTENT) while the log is inconsistent.
     """
 
     def __init__(self, stub: AuditServiceStub) -> None:
@@ -28,11 +28,11 @@ class AuditLog:
     async def append_first(
         self, tenant: str, approval_id: str, event: event_pb2.Event
     ) -> Sequence[event_pb2.LogEntry]:
-        """Appends a request's first event, unless it has one; all of its entries, one or more."""
+        """Appends a request's first event, unless it has one; returns all of its entries, one or more."""
         request = audit_service_pb2.AppendEventsRequest(
             approval_id=approval_id, expected_next=1, events=[event]
         )
-        with acting_for(tenant), _told_if_not_whole():
+        with acting_for(tenant), _reporting_inconsistency():
             response = await self._stub.AppendEvents(request)
         return response.entries
 
@@ -45,9 +45,9 @@ class AuditLog:
     async def erase(
         self, tenant: str, approval_id: str, actor: event_pb2.Actor, reason: str
     ) -> event_pb2.LogEntry:
-        """Erases the values of a request's entries; the entry that says so: a new one, or the last."""
+        """Erases the values of a request's entries; returns the `erased` entry, a new one or the last."""
         request = audit_service_pb2.EraseEventsRequest(approval_id=approval_id, actor=actor, reason=reason)
-        with acting_for(tenant), _told_if_not_whole():
+        with acting_for(tenant), _reporting_inconsistency():
             return (await self._stub.EraseEvents(request)).entry
 
     async def events_of(
@@ -70,7 +70,7 @@ class AuditLog:
                 return entries
 
     async def tail(self, tenant: str, from_index: int) -> AsyncGenerator[Batch[event_pb2.LogEntry], None]:
-        """Every entry from an index on, as it becomes durable, until the stream breaks."""
+        """Streams every entry from an index on, as it becomes durable, until the stream breaks."""
         with acting_for(tenant):
             call = self._stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=from_index))
         following = from_index
@@ -83,8 +83,10 @@ class AuditLog:
             call.cancel()
 
     async def begins_with(self, tenant: str, size: int, known: event_pb2.LogEntry | None) -> bool:
-        """Whether the log has at least `size` entries, and this one among them, if any is known; but for what
-        was erased of it since."""
+        """Tells whether the log has at least `size` entries, and the known one, if any, among them.
+
+        Values erased since are ignored.
+        """
         try:
             async with aclosing(self.tail(tenant, size if known is None else known.index)) as tail:
                 first = await anext(tail, None)
@@ -94,11 +96,11 @@ class AuditLog:
             raise Unavailable("the tail of the audit log ended")
         if known is None or first.end < size:
             return first.end >= size
-        return bool(first.items) and _lasting(first.items[0]) == _lasting(known)
+        return bool(first.items) and _without_erasable(first.items[0]) == _without_erasable(known)
 
 
-def _lasting(entry: event_pb2.LogEntry) -> bytes:
-    """What no erasure takes of an entry."""
+def _without_erasable(entry: event_pb2.LogEntry) -> bytes:
+    """The entry, serialized without its erasable values."""
     copy = event_pb2.LogEntry()
     copy.CopyFrom(entry)
     redact(copy)
@@ -106,13 +108,13 @@ def _lasting(entry: event_pb2.LogEntry) -> bytes:
 
 
 @contextmanager
-def _told_if_not_whole() -> Iterator[None]:
+def _reporting_inconsistency() -> Iterator[None]:
     try:
         yield
     except DataLoss as error:
         raise DataLoss(
-            "The audit log is not whole and takes no entries, so nothing can be accepted until an operator "
-            "has mended it; then send the same call again.",
+            "The audit log is inconsistent and takes no entries, so nothing is accepted until an operator "
+            "has repaired it; then send the same call again.",
             reason="LOG_INCONSISTENT",
             metadata={"dependency": "audit"},
         ) from error

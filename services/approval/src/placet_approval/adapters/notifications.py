@@ -1,4 +1,4 @@
-"""NotificationService as this service uses it: for alarms alone."""
+"""Client of NotificationService: sends alarms to operators."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Notifications:
     def __init__(self, stub: NotificationServiceStub) -> None:
         self._stub = stub
 
-    async def tell_alarm(
+    async def send_alarm(
         self, tenant: str, idempotency_key: str, recipient: str, *, title: str, reason: str, subject_id: str
     ) -> None:
-        """Tells an operator of an alarm, once by its key."""
+        """Notifies an operator of an alarm, once per idempotency key."""
         request = notification_service_pb2.SendNotificationRequest(
             idempotency_key=idempotency_key,
             kind=notification_pb2.NOTIFICATION_KIND_ALARM,

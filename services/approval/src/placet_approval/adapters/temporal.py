@@ -1,4 +1,4 @@
-"""Temporal as this service uses it: to start a request's workflow, and to bring it commands."""
+"""Client of Temporal: starts a request's workflow, and signals commands to it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
 
 _LOG = logging.getLogger("placet.approval.temporal")
 
-# Of a call to Temporal's frontend, which answers in milliseconds or is down. The SDK would try again for
-# 10 s, which is longer than most callers wait.
-SECONDS = 3.0
-# A worker killed in mid-task is noticed after this; the default of 10 s would be waited for in full.
+# Timeout of a call to Temporal's frontend, which answers in milliseconds or is down. The SDK would retry
+# for 10 s, which is longer than most callers wait.
+RPC_TIMEOUT = 3.0
+# Time after which a worker killed in mid-task is noticed; the default is 10 s.
 TASK_TIMEOUT = timedelta(seconds=2)
-# What a client raises that could not connect yet; any other RuntimeError is a mistake of ours.
+# Error text of a client that could not connect yet; any other RuntimeError is a programming error.
 CANNOT_CONNECT = "Failed client connect"
-# These say that the same call will not do again either, until somebody mends what is wrong.
-_FOR_GOOD = frozenset(
+# Statuses of errors that a retry of the same call does not resolve.
+_PERMANENT_CODES = frozenset(
     {
         RPCStatusCode.INVALID_ARGUMENT,
         RPCStatusCode.NOT_FOUND,
@@ -44,7 +44,7 @@ _FOR_GOOD = frozenset(
         RPCStatusCode.UNAUTHENTICATED,
     }
 )
-# RESOURCE_EXHAUSTED is Temporal's word for "slower, please", and gRPC's for a message that is too large.
+# RESOURCE_EXHAUSTED means rate-limited to Temporal, and to gRPC that a message is too large.
 _TOO_LARGE = "message larger than max"
 
 
@@ -53,16 +53,20 @@ class NoSuchWorkflow(Exception):
 
 
 class Workflows:
-    """Raises Unavailable while Temporal does not answer: the same call again converges. Raises Internal
-    (DEPENDENCY_REFUSED) when Temporal refuses for good: the same call again will not do."""
+    """The calls. They raise Unavailable while Temporal does not answer: a retry converges.
+
+    They raise Internal (DEPENDENCY_REFUSED) when Temporal refuses permanently: a retry does not help.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     async def start(self, start: ApprovalInput) -> None:
-        """Starts a request's workflow, unless it runs or has completed. One that was terminated, or that
-        Temporal does not have any more, is started again."""
-        async with _answering():
+        """Starts a request's workflow, unless it runs or has completed.
+
+        A workflow that was terminated, or that Temporal lost, is started again.
+        """
+        async with _typed_errors():
             try:
                 await self._client.start_workflow(
                     APPROVAL_WORKFLOW,
@@ -71,17 +75,17 @@ class Workflows:
                     task_queue=TaskQueue.DEFAULT,
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
                     task_timeout=TASK_TIMEOUT,
-                    rpc_timeout=timedelta(seconds=SECONDS),
+                    rpc_timeout=timedelta(seconds=RPC_TIMEOUT),
                 )
             except WorkflowAlreadyStartedError:
                 return
 
     async def command(self, approval_id: str, command: BaseCommand) -> None:
-        """Brings a command to a request's workflow; durable once this returns. Raises NoSuchWorkflow."""
-        async with _answering():
+        """Signals a command to a request's workflow; durable once this returns. Raises NoSuchWorkflow."""
+        async with _typed_errors():
             try:
                 handle = self._client.get_workflow_handle(approval_id)
-                await handle.signal(COMMAND_SIGNAL, command, rpc_timeout=timedelta(seconds=SECONDS))
+                await handle.signal(COMMAND_SIGNAL, command, rpc_timeout=timedelta(seconds=RPC_TIMEOUT))
             except RPCError as error:
                 # A completed workflow answers NOT_FOUND too: "workflow execution already completed".
                 if error.status is not RPCStatusCode.NOT_FOUND or _is_about_namespace(error):
@@ -89,38 +93,38 @@ class Workflows:
                 raise NoSuchWorkflow(approval_id) from error
 
     async def running(self, approval_ids: Sequence[str]) -> set[str]:
-        """Those of these requests whose workflow runs. Temporal lists a workflow a moment after it begins."""
+        """The requests among these whose workflow runs. Temporal lists it a moment after its start."""
         if not approval_ids:
             return set()
         ids = ", ".join(f"'{approval_id}'" for approval_id in approval_ids)
         query = f"WorkflowId IN ({ids}) AND ExecutionStatus = 'Running'"
-        async with _answering():
-            listed = self._client.list_workflows(query, rpc_timeout=timedelta(seconds=SECONDS))
+        async with _typed_errors():
+            listed = self._client.list_workflows(query, rpc_timeout=timedelta(seconds=RPC_TIMEOUT))
             return {workflow.id async for workflow in listed}
 
 
 @asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
-    """Turns Temporal's silence and errors into errors of ours, in less than the caller's time."""
+async def _typed_errors() -> AsyncIterator[None]:
+    """Maps Temporal's errors and timeouts to typed errors, within the caller's deadline."""
     try:
-        async with asyncio.timeout(deadlines.outgoing_timeout(SECONDS)):
+        async with asyncio.timeout(deadlines.outgoing_timeout(RPC_TIMEOUT)):
             yield
     except (RPCError, TimeoutError) as error:
-        raise _told(error) from error
+        raise _to_error(error) from error
     except RuntimeError as error:
         if not str(error).startswith(CANNOT_CONNECT):
             raise
-        raise _told(error) from error
+        raise _to_error(error) from error
 
 
-def _told(error: RPCError | TimeoutError | RuntimeError) -> PlacetError:
-    """What a caller is told of Temporal's error, whose own text stays in the log."""
-    if isinstance(error, RPCError) and _is_for_good(error):
+def _to_error(error: RPCError | TimeoutError | RuntimeError) -> PlacetError:
+    """The error for the caller; Temporal's own text goes to the service's log only."""
+    if isinstance(error, RPCError) and _is_permanent(error):
         reference = uuid.uuid4().hex[:12]
-        _LOG.error("Temporal refuses for good (reference %s): %s: %s", reference, error.status.name, error)
+        _LOG.error("Temporal refuses permanently (reference %s): %s: %s", reference, error.status.name, error)
         return Internal(
-            f"Temporal refuses this, and will again until it is mended; the service's log has the cause under"
-            f" reference {reference}",
+            f"Temporal refuses this call, and a retry does not help; ask an operator to look up reference"
+            f" {reference} in the service's log",
             reason="DEPENDENCY_REFUSED",
             metadata={"dependency": "temporal", "reference": reference},
         )
@@ -132,11 +136,11 @@ def _told(error: RPCError | TimeoutError | RuntimeError) -> PlacetError:
     )
 
 
-def _is_for_good(error: RPCError) -> bool:
+def _is_permanent(error: RPCError) -> bool:
     too_large = error.status is RPCStatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in error.message
-    return too_large or error.status in _FOR_GOOD
+    return too_large or error.status in _PERMANENT_CODES
 
 
 def _is_about_namespace(error: RPCError) -> bool:
-    """Whether it is Temporal's namespace that is not found, not the workflow in it."""
+    """Tells whether the namespace was not found, rather than the workflow in it."""
     return any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details)

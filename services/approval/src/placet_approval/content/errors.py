@@ -1,7 +1,7 @@
-"""The one refusal of reading a content."""
+"""The error of reading a content."""
 
 from __future__ import annotations
 
 
 class Unreadable(ValueError):
-    """The content is not what its media type says, or more than can be read; the message says how."""
+    """The content does not match its media type or exceeds a limit. The message continues "content.body"."""

@@ -20,22 +20,22 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Extracted:
-    """The text, and what the log says about it."""
+    """The text, and its `processed` event."""
 
     text: str
     processed: Processed
 
 
 def extract(body: bytes, media_type: str) -> Extracted:
-    """Reads a content that is text. Raises Unreadable."""
+    """Extracts the text of a content that is not a PDF. Raises Unreadable."""
     text = _plain_text(body)
     if media_type == "application/json":
         _check_json(text)
-    return described(text, media_type)
+    return with_features(text, media_type)
 
 
-def described(text: str, media_type: str) -> Extracted:
-    """The text of a content, with its features."""
+def with_features(text: str, media_type: str) -> Extracted:
+    """A content's text with its features."""
     processed = Processed(
         method=METHODS[media_type],
         characters=len(text),
@@ -51,10 +51,10 @@ def _plain_text(body: bytes) -> str:
     except UnicodeDecodeError as error:
         raise Unreadable(f"is not UTF-8 text: byte {error.start} cannot be read") from error
     if "\0" in text:
-        # No text holds it, not every database can store it, and nobody would see it.
+        # NUL belongs to no text, is invisible, and not every database stores it.
         raise Unreadable(f"is not text: byte {body.index(0)} is NUL")
     if not text.strip():
-        raise Unreadable("holds nothing but white space")
+        raise Unreadable("holds only white space")
     return text
 
 

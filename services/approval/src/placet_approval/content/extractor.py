@@ -1,5 +1,4 @@
-"""Step "process": text is read where it came in; a PDF in a process of its own, which is killed when it takes
-too long."""
+"""Step "process": extracts text in this process, and a PDF's text in a subprocess with limits."""
 
 from __future__ import annotations
 
@@ -9,37 +8,37 @@ import sys
 from dataclasses import dataclass
 
 from placet_approval.content.errors import Unreadable
-from placet_approval.content.extraction import Extracted, described, extract
+from placet_approval.content.extraction import Extracted, extract, with_features
 from placet_approval.content.pdf_process import REFUSED
 
-_LOG = logging.getLogger("placet.approval.extracting")
+_LOG = logging.getLogger("placet.approval.extractor")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What reading one PDF may take."""
+    """Limits of the subprocess that reads one PDF."""
 
     cpu_seconds: int = 10
-    # More than the processor's time: another process may have the processor.
+    # Wall-clock limit: longer than the CPU limit, because the CPU is shared.
     seconds: float = 20
-    # Of address space, of which Python and its libraries take a tenth.
+    # Address space; Python and its libraries take a tenth.
     mebibytes: int = 512
 
 
 class Extractor:
-    """Reads contents."""
+    """Extracts the text of contents."""
 
-    def __init__(self, limits: Limits = Limits(), at_once: int = 2) -> None:
-        """`at_once`: how many PDFs are read at the same time. Each takes a core; the others wait."""
+    def __init__(self, limits: Limits = Limits(), concurrency: int = 2) -> None:
+        """`concurrency`: the number of PDFs read at the same time, each on a core; others wait."""
         self._limits = limits
-        self._turns = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(concurrency)
 
-    async def extracted(self, body: bytes, media_type: str) -> Extracted:
-        """The text of a content, and what the log says about it. Raises Unreadable."""
+    async def extract(self, body: bytes, media_type: str) -> Extracted:
+        """The text of a content, and its `processed` event. Raises Unreadable."""
         if media_type != "application/pdf":
             return extract(body, media_type)
-        async with self._turns:
-            return described(await self._text_of_pdf(body), media_type)
+        async with self._slots:
+            return with_features(await self._text_of_pdf(body), media_type)
 
     async def _text_of_pdf(self, body: bytes) -> str:
         limits = (str(self._limits.cpu_seconds), str(self._limits.mebibytes))
@@ -52,26 +51,26 @@ class Extractor:
         )
         try:
             async with asyncio.timeout(self._limits.seconds):
-                said, complaint = await process.communicate(body)
+                output, errors = await process.communicate(body)
         except TimeoutError as error:
             raise _too_long() from error
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        return _answer(process.returncode, said.decode(), complaint.decode(errors="replace"))
+        return _answer(process.returncode, output.decode(), errors.decode(errors="replace"))
 
 
-def _answer(status: int | None, said: str, complaint: str) -> str:
+def _answer(status: int | None, output: str, errors: str) -> str:
     if status == 0:
-        return said
+        return output
     if status == REFUSED:
-        raise Unreadable(said)
+        raise Unreadable(output)
     if status is not None and status < 0:
-        # By a signal: the kernel's, when the processor's time was used up.
+        # Killed by the kernel when its CPU time was used up.
         raise _too_long()
-    _LOG.error("a PDF's process ended with status %s: %s", status, complaint)
-    raise RuntimeError("a PDF's process failed, which no PDF may bring about")
+    _LOG.error("a PDF's process ended with status %s: %s", status, errors)
+    raise RuntimeError("the process that reads a PDF failed")
 
 
 def _too_long() -> Unreadable:

@@ -1,5 +1,8 @@
-"""The text of a PDF. A stranger's bytes steer this code, which may then take for ever, or all memory: it runs
-in a process of its own, which can be killed (`placet_approval.content.pdf_process`), and imports little."""
+"""The text of a PDF.
+
+Untrusted bytes may make this code run without end or take all memory. It runs in a process of its own, which
+can be killed (`placet_approval.content.pdf_process`), and imports little.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pypdf.errors import LimitReachedError
 
 from placet_approval.content.errors import Unreadable
 
-# A PDF may unpack to far more text than its bytes; content and text must go into one message (4 MiB).
+# A PDF may unpack to far more text than its bytes; content and text must fit into one message (4 MiB).
 MAX_TEXT_BYTES = 2 << 20
 MAX_PAGES = 500
 
@@ -24,7 +27,7 @@ def text_of(body: bytes) -> str:
         raise
     except LimitReachedError as error:
         raise Unreadable("holds more than can be read; send its text instead") from error
-    except Exception as error:  # a stranger's file: pypdf raises whatever its bytes provoke
+    except Exception as error:  # pypdf raises arbitrary errors for untrusted bytes
         raise Unreadable("is not a PDF that can be read") from error
     if not text:
         raise Unreadable("is a PDF without text (scanned pages?); send its text instead")
@@ -32,15 +35,15 @@ def text_of(body: bytes) -> str:
 
 
 def _pages(body: bytes) -> Iterator[str]:
-    """The text of each page, as long as all bounds are kept."""
+    """The text of each page. Raises Unreadable beyond a limit."""
     pages = PdfReader(io.BytesIO(body)).pages
     if len(pages) > MAX_PAGES:
         raise Unreadable(f"has {len(pages)} pages; the most is {MAX_PAGES}")
-    room = MAX_TEXT_BYTES
+    remaining = MAX_TEXT_BYTES
     for page in pages:
         # A lone surrogate from a broken font map cannot be hashed or shown, and NUL cannot be stored.
         text = page.extract_text().encode(errors="replace").replace(b"\0", b"?")
-        room -= len(text) + 2
-        if room < 0:
+        remaining -= len(text) + 2
+        if remaining < 0:
             raise Unreadable(f"holds more than {MAX_TEXT_BYTES} bytes of text")
         yield text.decode()

@@ -1,5 +1,7 @@
-"""`python -m placet_approval.content.pdf_process SECONDS MEBIBYTES`: reads the PDF on standard input, within
-limits that the kernel keeps, and writes its text. Started by `extractor.py` alone."""
+"""`python -m placet_approval.content.pdf_process SECONDS MEBIBYTES`: extracts the text of a PDF.
+
+Reads standard input, writes standard output. The kernel enforces the limits. Only `extractor.py` starts it.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +13,25 @@ import sys
 from placet_approval.content.errors import Unreadable
 from placet_approval.content.pdf import text_of
 
-# The exit status when what is written is not the text, but why there is none.
+# Exit status when the output is not the text, but the reason for which there is none.
 REFUSED = 3
-# Behind those that answer callers.
+# Lower priority than the processes that answer callers.
 NICENESS = 10
 TOO_MUCH = "takes too much memory to read; send its text instead"
 
 
 def main() -> int:
-    """0: the text was written; REFUSED: the reason why not. The kernel's signal when it took too long."""
+    """Writes the text and returns 0, or writes the reason and returns REFUSED."""
     _limit(seconds=int(sys.argv[1]), mebibytes=int(sys.argv[2]))
-    # What a stranger's PDF provokes is told to its sender, not to the operator.
+    # Errors of an untrusted PDF go to its sender, not to the operator's log.
     logging.disable()
     try:
-        said, status = text_of(sys.stdin.buffer.read()), 0
+        output, status = text_of(sys.stdin.buffer.read()), 0
     except Unreadable as error:
-        said, status = str(error), REFUSED
+        output, status = str(error), REFUSED
     except MemoryError:
-        said, status = TOO_MUCH, REFUSED
-    sys.stdout.buffer.write(said.encode())
+        output, status = TOO_MUCH, REFUSED
+    sys.stdout.buffer.write(output.encode())
     return status
 
 
@@ -37,8 +39,8 @@ def _limit(seconds: int, mebibytes: int) -> None:
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (mebibytes << 20, mebibytes << 20))
-    for nothing in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
-        resource.setrlimit(nothing, (0, 0))
+    for resource_kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+        resource.setrlimit(resource_kind, (0, 0))
 
 
 if __name__ == "__main__":

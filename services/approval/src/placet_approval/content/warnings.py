@@ -1,4 +1,4 @@
-"""What in a text may look like something else than it is, in words."""
+"""Warnings about deceptive characters in a text, in words."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from itertools import islice
 
 from placet_text import deceptive, mixtures, named
 
-# How many characters a warning names.
+# Number of characters that a warning names.
 NAMED = 4
 _LINE_END = "\n"
 
 
 class WarningKind(StrEnum):
-    """How a text may deceive."""
+    """Kinds of deception."""
 
     BIDIRECTIONAL = "BIDIRECTIONAL"
     INVISIBLE = "INVISIBLE"
@@ -25,9 +25,9 @@ class WarningKind(StrEnum):
 
 @dataclass(frozen=True)
 class TextWarning:
-    """One kind of deception in one field: which characters, where first, and how many times.
+    """One kind of deception in one field: its characters, the first place, and the count.
 
-    The message names characters and never holds them.
+    The message names characters and never contains them.
     """
 
     field: str
@@ -37,12 +37,12 @@ class TextWarning:
 
 
 def warnings_of(fields: Mapping[str, str]) -> list[TextWarning]:
-    """All warnings about some texts, by the names of their fields; a bounded number, whatever the texts."""
+    """All warnings about some texts, by field name; their number is bounded for any text."""
     return [warning for field, text in fields.items() for warning in _warnings(field, text)]
 
 
 def _warnings(field: str, text: str) -> Iterator[TextWarning]:
-    # A byte order mark at the very beginning says only how the text was stored.
+    # A byte order mark at the beginning only tells how the text was stored.
     start = 1 if text.startswith("\ufeff") else 0
     for deception, found in deceptive(text[start:]).items():
         message = _message(list(found.counts), _place(text, start + found.place))

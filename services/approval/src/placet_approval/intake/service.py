@@ -1,5 +1,8 @@
-"""Intake of a request: store it, log it, start it, in this order, so that nothing is accepted that is not
-recorded. Each step may be done again; a crash in between is mended by the caller's retry or by recovery."""
+"""Intake of a request: stores it, logs it and starts its workflow, in this order.
+
+So no request is accepted that is not recorded. Each step is idempotent; after a crash in between, the
+caller's retry or recovery resumes.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.content.errors import Unreadable
 from placet_approval.content.extraction import Extracted
 from placet_approval.content.extractor import Extractor
-from placet_approval.intake.start import Starter
 from placet_approval.intake.validation import RequestRules, check
+from placet_approval.intake.workflow_start import WorkflowStarter
 from placet_approval.projection.projections import Projections
 from placet_approval.store.policies import PolicyStore, StoredPolicy
 from placet_approval.store.requests import Content, Request, RequestStore
@@ -27,8 +30,8 @@ from placet_telemetry import current_traceparent
 
 
 @dataclass(frozen=True)
-class Accepted:
-    """A request that is in the log and started."""
+class AcceptedRequest:
+    """A request that is logged and started."""
 
     approval_id: str
     content_digest: bytes
@@ -44,7 +47,7 @@ class Intake:
         views: ViewStore,
         projections: Projections,
         log: AuditLog,
-        starter: Starter,
+        starter: WorkflowStarter,
         policies: PolicyStore,
         clock_scale: float,
     ) -> None:
@@ -59,8 +62,8 @@ class Intake:
 
     async def accept(
         self, message: approval_service_pb2.RequestApprovalRequest, principal: Principal
-    ) -> Accepted:
-        """Accepts a request, or finds the one that the same call made before.
+    ) -> AcceptedRequest:
+        """Accepts a request, or returns the one that the same call made before.
 
         Raises InvalidArgument, Unimplemented (KIND_NOT_SERVED), AlreadyExists (ID_REUSED), Unavailable.
         """
@@ -71,14 +74,16 @@ class Intake:
         request, is_new = await self._stored(message, principal, its_id, request_digest)
         if request.payload_digest != request_digest:
             raise _id_reused(message.request_id)
-        # A tenant's first request begins its projection, so that its view follows its log from now on.
+        # A tenant's first request starts its projection, which follows its log from now on.
         self._projections.of(principal.tenant).expect(its_id, request.labels)
-        log_index = await (self._log_and_start(request, is_new=True) if is_new else self.go_on(request))
-        return Accepted(its_id, content_digest, log_index)
+        log_index = await (self._log_and_start(request, is_new=True) if is_new else self.resume(request))
+        return AcceptedRequest(its_id, content_digest, log_index)
 
-    async def go_on(self, request: Request) -> int:
-        """Logs and starts a request that was stored earlier, unless it is under way; the index of
-        `received`. Raises Unavailable."""
+    async def resume(self, request: Request) -> int:
+        """Logs and starts a stored request, unless it was started; returns the index of `received`.
+
+        Raises Unavailable.
+        """
         path = await self._views.path(request.tenant, request.approval_id)
         if len(path) > 1:
             return path[0].index
@@ -88,9 +93,9 @@ class Intake:
         event = event_pb2.Event.FromString(request.received)
         stored = await self._log.append_first(request.tenant, request.approval_id, event)
         if stored[0].entry.event.received.request_digest != request.payload_digest:
-            # The log has another request under this id: this database was lost or restored meanwhile.
+            # The log holds another request with this id: this database was lost or restored meanwhile.
             raise _id_reused(event.cause_id)
-        # With more in the log, its workflow has begun; whether it still runs is for recovery to see.
+        # With more entries, its workflow was started; WorkflowRecovery checks that it still runs.
         if len(stored) == 1 and is_new:
             await self._starter.start(request, stored[0])
         elif len(stored) == 1:
@@ -104,11 +109,11 @@ class Intake:
         its_id: str,
         request_digest: bytes,
     ) -> tuple[Request, bool]:
-        """The request as it is stored now, and whether this call stored it."""
+        """The request as it is stored, and whether this call stored it."""
         try:
             request, its_content = await self._checked(message, principal, its_id, request_digest)
         except InvalidArgument:
-            # A request that was once accepted stays so, though its deadline has passed or its policy is gone.
+            # An accepted request stays accepted, even if its deadline has passed or its policy is gone.
             earlier = await self._requests.get(principal.tenant, its_id)
             if earlier is None:
                 raise
@@ -122,7 +127,7 @@ class Intake:
         its_id: str,
         request_digest: bytes,
     ) -> tuple[Request, Content]:
-        """The request and its content. Raises InvalidArgument."""
+        """Checks a request, and extracts its content's text. Raises InvalidArgument."""
         current = self._policies.current
         known = {name: one.policy for name, one in current.items()}
         policy = current[check(_rules_of(message, principal), known, datetime.now(UTC)).name]
@@ -187,7 +192,7 @@ class Intake:
 
 
 def check_served(kind: str | None) -> None:
-    """Raises Unimplemented for a kind of request or answer that is in the contract only."""
+    """Raises Unimplemented (KIND_NOT_SERVED) for a kind that is in the contract but not served."""
     if kind != "approval":
         name = (kind or "unspecified").upper()
         raise Unimplemented(
@@ -228,7 +233,7 @@ def _deadline(message: approval_service_pb2.RequestApprovalRequest) -> datetime 
 
 
 def _request_digest(message: approval_service_pb2.RequestApprovalRequest, content_digest: bytes) -> bytes:
-    """SHA-256 of the message, its content by digest. One UUID may be written in two ways."""
+    """SHA-256 of the message, with its content's digest and a lower-case request_id."""
     copy = approval_service_pb2.RequestApprovalRequest()
     copy.CopyFrom(message)
     copy.request_id = message.request_id.lower()
@@ -238,7 +243,7 @@ def _request_digest(message: approval_service_pb2.RequestApprovalRequest, conten
 
 async def _extract(extractor: Extractor, message: approval_service_pb2.RequestApprovalRequest) -> Extracted:
     try:
-        return await extractor.extracted(message.content.body, message.content.media_type)
+        return await extractor.extract(message.content.body, message.content.media_type)
     except Unreadable as error:
         violation = FieldViolation("content.body", str(error))
         raise InvalidArgument(f"content.body: {error}", violations=[violation]) from error

@@ -13,7 +13,7 @@ from placet_rpc.errors import FieldViolation, InvalidArgument
 
 @dataclass(frozen=True)
 class RequestRules:
-    """The parts of a request that the rules look at."""
+    """The fields of a request that the rules check."""
 
     requester: str
     policy: str
@@ -22,7 +22,7 @@ class RequestRules:
 
 
 def check(request: RequestRules, policies: Mapping[str, Policy], now: datetime) -> Policy:
-    """The policy to follow. Raises InvalidArgument that names every field at fault."""
+    """The request's policy. Raises InvalidArgument with a violation for every invalid field."""
     policy = policies.get(request.policy)
     violations = list(_deadline_violations(request, now))
     if policy is None:
@@ -46,7 +46,7 @@ def _deadline_violations(request: RequestRules, now: datetime) -> Iterator[Field
 
 
 def _slot_violations(request: RequestRules, policy: Policy) -> Iterator[FieldViolation]:
-    """Every slot of the policy is filled, once, and no other."""
+    """Violations unless every slot of the policy is filled once, and no other."""
     named: set[str] = set()
     for index, one in enumerate(request.assignments):
         field = f"assignments[{index}].slot"

@@ -1,4 +1,4 @@
-"""The fold of a tenant's log, entry by entry: what each one did, and how its request stands after it."""
+"""Fold of a tenant's log, entry by entry: the change of each, and its request's state after it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from placet_approval.store.decision_stats import Decision
 from placet_approval.store.erasure import erased_id, redact
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
-from placet_approval.store.view import Shown, ViewStore
+from placet_approval.store.view import ProjectedApproval, ViewStore
 from placet_domain.events import LogEntry
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_mapping import from_proto
 
-# Folded states kept for the next event of the same request.
+# Number of states cached for the next event of the same request.
 STATES = 20_000
-# Requests that were just stored here, and whose first event has not come yet.
+# Number of requests stored by this process whose first event is still expected.
 EXPECTED = 1_000
 
 BeforeFold = Callable[[ApprovalState, LogEntry], None]
@@ -32,17 +32,17 @@ class AppliedEvent:
     """An entry, and the request after it."""
 
     stored: event_pb2.LogEntry
-    shown: Shown
+    projected: ProjectedApproval
 
     @property
     def index(self) -> int:
-        """Where the entry stands in the log."""
+        """The entry's index in the log."""
         return self.stored.index
 
 
 @dataclass(frozen=True)
 class Change:
-    """What an entry did, and whom it asked for the first time. `erases`: who was asked before is erased."""
+    """An entry's change, and the people it asks first. `erases`: people asked before it are erased."""
 
     applied: AppliedEvent
     newly_asked: tuple[str, ...] = ()
@@ -50,16 +50,18 @@ class Change:
 
 
 @dataclass
-class Folded:
-    """What some entries did, and why some of them did nothing, by their index."""
+class FoldResult:
+    """The changes of some entries, and by index the reasons why others are unusable."""
 
     changes: list[Change] = field(default_factory=list)
     unusable: dict[int, str] = field(default_factory=dict)
 
 
-def folded(path: Iterable[event_pb2.LogEntry]) -> ApprovalState | None:
-    """A request's state after these entries, all from its first on; None when there are none. Entries that
-    cannot be used change nothing."""
+def fold_path(path: Iterable[event_pb2.LogEntry]) -> ApprovalState | None:
+    """A request's state after these entries, complete from its first; None without any.
+
+    Unusable entries change nothing.
+    """
     state = ApprovalState()
     for stored in path:
         fold_entry(state, stored)
@@ -67,27 +69,29 @@ def folded(path: Iterable[event_pb2.LogEntry]) -> ApprovalState | None:
 
 
 def fold_entry(state: ApprovalState, stored: event_pb2.LogEntry, before: BeforeFold | None = None) -> str:
-    """Folds an entry, whatever it holds; why it could not be used, if so. `before`: see `take`."""
+    """Folds an entry; returns the reason if it is unusable, else "". `before`: see `LogFold.apply`."""
     try:
         entry = from_proto(stored, LogEntry)
         if before is not None:
             before(state, entry)
         state.fold(entry)
-    except Exception as error:  # noqa: BLE001  # an entry comes from outside; no more is lost than it alone
+    except Exception as error:  # noqa: BLE001  # entries come from outside; an unusable one affects nothing else
         if stored.entry.number == state.last_number + 1:
             state.last_number, state.log_index = stored.entry.number, stored.index
         return f"{type(error).__name__}: {error}"
     return ""
 
 
-def shown_as(
+def project_state(
     state: ApprovalState,
     labels: Mapping[str, str],
     policy: Policy | None,
     erasure: event_pb2.LogEntry | None = None,
-) -> Shown:
-    """A request in this state, as the view has it. `policy` and `erasure`: see `present`."""
-    return Shown(present(state, labels, policy, erasure), frozenset(state.asked), _decision(state))
+) -> ProjectedApproval:
+    """A request in this state, as the view holds it. `policy` and `erasure`: see `present`."""
+    return ProjectedApproval(
+        present(state, labels, policy, erasure), frozenset(state.asked), _decision(state)
+    )
 
 
 def _decision(state: ApprovalState) -> Decision | None:
@@ -97,15 +101,15 @@ def _decision(state: ApprovalState) -> Decision | None:
         decide_time=state.decide_time,
         waited=state.decide_time - state.create_time,
         source=state.decided.source,
-        # Erased people were asked too.
+        # Erased people were asked as well.
         person_asked=any(tier.assignments for tier in state.tiers),
         fell_back=state.fell_back is not None,
     )
 
 
 @dataclass(frozen=True)
-class _Known:
-    """A request's state; its labels and its policy's body, which are not in the log; and its last erasure."""
+class _KnownRequest:
+    """A request's state and last erasure, with its labels and policy, which are not in the log."""
 
     state: ApprovalState
     labels: Mapping[str, str]
@@ -113,12 +117,12 @@ class _Known:
     erasure: event_pb2.LogEntry | None = None
 
     @property
-    def shown(self) -> Shown:
-        return shown_as(self.state, self.labels, self.policy, self.erasure)
+    def projected(self) -> ProjectedApproval:
+        return project_state(self.state, self.labels, self.policy, self.erasure)
 
 
 class LogFold:
-    """Folds one tenant's entries in the order of the log, from any place in it."""
+    """Folds one tenant's entries in the order of the log, from any index on."""
 
     def __init__(
         self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore, policies: PolicyStore
@@ -128,31 +132,35 @@ class LogFold:
         self._log = log
         self._views = views
         self._requests = requests
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: OrderedDict[str, _KnownRequest] = OrderedDict()
         self._expected: OrderedDict[str, Mapping[str, str]] = OrderedDict()
 
     def expect(self, approval_id: str, labels: Mapping[str, str]) -> None:
-        """Tells the labels of a request whose first event will come; those of others are read."""
+        """Caches the labels of a request whose first event is expected; others are read from the store."""
         self._expected[approval_id] = labels
         if len(self._expected) > EXPECTED:
             self._expected.popitem(last=False)
 
     def forget(self) -> None:
-        """Begins anew, perhaps elsewhere in the log."""
+        """Drops the cached states, to continue at any index."""
         self._known.clear()
 
-    async def take(self, entries: Sequence[event_pb2.LogEntry], before: BeforeFold | None = None) -> Folded:
-        """What these entries did. `before` sees each with the state that it meets. Entries of the tenant
-        itself change no request, and are left out; but for erasures."""
+    async def apply(
+        self, entries: Sequence[event_pb2.LogEntry], before: BeforeFold | None = None
+    ) -> FoldResult:
+        """Folds entries. `before` is called with each and the state before it.
+
+        Of the tenant's own entries, only erasures change a request.
+        """
         of_requests = {stored.entry.approval_id for stored in entries if stored.entry.approval_id}
         labels = await self._labels(of_requests - self._known.keys())
-        folded_now = Folded()
+        result = FoldResult()
         for stored in entries:
             if stored.entry.approval_id:
-                await self._fold(stored, labels, before, folded_now)
+                await self._fold(stored, labels, before, result)
             elif erased_id(stored):
-                await self._erase(stored, folded_now)
-        return folded_now
+                await self._erase(stored, result)
+        return result
 
     async def _labels(self, unknown: Set[str]) -> dict[str, Mapping[str, str]]:
         expected = {one: self._expected.pop(one) for one in unknown & self._expected.keys()}
@@ -163,7 +171,7 @@ class LogFold:
         stored: event_pb2.LogEntry,
         labels: Mapping[str, Mapping[str, str]],
         before: BeforeFold | None,
-        into: Folded,
+        into: FoldResult,
     ) -> None:
         known = await self._known_before(stored, labels)
         state, asked = known.state, set(known.state.asked)
@@ -171,57 +179,57 @@ class LogFold:
         if unusable:
             into.unusable[stored.index] = unusable
         if state.received is None:
-            # There is no request to show.
+            # Without `received` there is no request to project.
             return
         if stored.entry.number == 1:
             known = replace(known, policy=await self._policy_of(state))
         self._keep(stored.entry.approval_id, known)
         newly_asked = tuple(person for person in state.asked if person not in asked)
-        into.changes.append(Change(AppliedEvent(stored, known.shown), newly_asked))
+        into.changes.append(Change(AppliedEvent(stored, known.projected), newly_asked))
 
-    async def _erase(self, erasure: event_pb2.LogEntry, into: Folded) -> None:
-        """The request without its words, as the log has had it since."""
+    async def _erase(self, erasure: event_pb2.LogEntry, into: FoldResult) -> None:
+        """Projects the request without its erased values."""
         stored = await self._log.events_of(self._tenant, erased_id(erasure))
         path = [one for one in stored if one.index < erasure.index]
         for one in path:
             redact(one)
-        state = folded(path)
+        state = fold_path(path)
         if state is not None:
-            known = _Known(state, {}, await self._policy_of(state), erasure)
+            known = _KnownRequest(state, {}, await self._policy_of(state), erasure)
             self._keep(erased_id(erasure), known)
-            into.changes.append(Change(AppliedEvent(erasure, known.shown), erases=True))
+            into.changes.append(Change(AppliedEvent(erasure, known.projected), erases=True))
 
     async def _known_before(
         self, stored: event_pb2.LogEntry, labels: Mapping[str, Mapping[str, str]]
-    ) -> _Known:
-        """A request just before this event of its own."""
+    ) -> _KnownRequest:
+        """A request's state just before an entry of its own."""
         entry = stored.entry
         known = self._known.get(entry.approval_id)
         if known is not None and known.state.last_number == entry.number - 1:
             return known
-        its_labels = known.labels if known is not None else labels.get(entry.approval_id, {})
+        known_labels = known.labels if known is not None else labels.get(entry.approval_id, {})
         if entry.number == 1:
-            return _Known(ApprovalState(), its_labels)
-        return await self._read_before(stored, its_labels)
+            return _KnownRequest(ApprovalState(), known_labels)
+        return await self._read_before(stored, known_labels)
 
-    async def _read_before(self, stored: event_pb2.LogEntry, labels: Mapping[str, str]) -> _Known:
+    async def _read_before(self, stored: event_pb2.LogEntry, labels: Mapping[str, str]) -> _KnownRequest:
         entry = stored.entry
         path, erasure = await self._views.before(self._tenant, entry.approval_id, stored.index)
         if len(path) < entry.number - 1:
             path = await self._log.events_of(self._tenant, entry.approval_id)
-        state = folded(path[: entry.number - 1]) or ApprovalState()
+        state = fold_path(path[: entry.number - 1]) or ApprovalState()
         policy = await self._policy_of(state)
-        return _Known(state, labels if erasure is None else {}, policy, erasure)
+        return _KnownRequest(state, labels if erasure is None else {}, policy, erasure)
 
     async def _policy_of(self, state: ApprovalState) -> Policy | None:
-        """The request's policy; None where this database does not have it any more."""
+        """The request's policy; None if this database does not hold it."""
         digest = bytes.fromhex(state.received.policy_digest) if state.received is not None else b""
         stored = await self._policies.by_digest(digest)
         return None if stored is None else stored.policy
 
-    def _keep(self, approval_id: str, known: _Known) -> None:
+    def _keep(self, approval_id: str, known: _KnownRequest) -> None:
         if known.state.closed is not None and known.erasure is None:
-            # Little follows, and it can be read again; after an erasure, perhaps not from this view yet.
+            # Few events follow, and it can be read again; after an erasure, perhaps not from this view yet.
             self._known.pop(approval_id, None)
             return
         self._known[approval_id] = known

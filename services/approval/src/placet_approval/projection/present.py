@@ -1,4 +1,4 @@
-"""A request's folded state as the contract's message."""
+"""Conversion of a request's state to the contract's messages."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def present(
 ) -> approval_pb2.Approval:
     """The Approval of `state` in the BASIC view.
 
-    `policy`: the request's own, for the tier that comes next. `erasure`: the entry that says that it was
-    erased.
+    `policy`: the request's own, for the tier that comes next. `erasure`: its last `erased`
+    entry.
     """
     received = to_proto(received_of(state), event_pb2.Received)
     approval = approval_pb2.Approval(
@@ -66,7 +66,7 @@ def present(
 
 
 def present_warning(warning: TextWarning) -> approval_service_pb2.TextWarning:
-    """The contract's message of a warning."""
+    """Converts a warning to the contract's message."""
     kind = approval_service_pb2.TextWarningKind.Value(f"TEXT_WARNING_KIND_{warning.kind}")
     return approval_service_pb2.TextWarning(
         field=warning.field, kind=kind, message=warning.message, count=warning.count
@@ -80,7 +80,7 @@ def trace_id(traceparent: str) -> str:
 
 
 def _assignment(assignment: Assignment) -> approval_pb2.Assignment:
-    # Erased people are nobody.
+    # Erased people have empty names.
     people = [person for person in assignment.people if person]
     return approval_pb2.Assignment(slot=assignment.slot, people=people, groups=assignment.groups)
 

@@ -1,4 +1,4 @@
-"""The log's projection in this process: one for each tenant, begun when it is first needed."""
+"""Projections of the log in this process: one per tenant, started on first use."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import VIEW, ViewStore
 from placet_logtail import Batch, Consumers, Listener, Listeners, LogTailer, wait_for
 
-# How often a process that does not write the view looks how far it has got.
+# Seconds between reads of the view's cursor in a process that does not write the view.
 CURSOR_POLL = 0.02
 
 
 class Projection:
-    """One tenant's: for those who wait."""
+    """One tenant's projection, with its listeners and watchers."""
 
     def __init__(
         self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore, policies: PolicyStore
@@ -32,7 +32,7 @@ class Projection:
         self.tailer: LogTailer[event_pb2.LogEntry] = LogTailer(VIEW, tenant, log, self._projector)
 
     def listening(self, approval_id: str) -> AbstractContextManager[Listener[AppliedEvent]]:
-        """A listener to one request, from now on."""
+        """Listens to one request's events, from now on."""
         return self._listeners.listening(approval_id)
 
     def expect(self, approval_id: str, labels: Mapping[str, str]) -> None:
@@ -44,7 +44,7 @@ class Projection:
         return await self.tailer.head()
 
     async def view_position(self) -> int:
-        """The first index that the view does not hold yet."""
+        """The first index that the view has not read."""
         return await self._projector.view_position()
 
     async def reached(self, log_index: int, timeout: float) -> bool:
@@ -60,16 +60,16 @@ class Projection:
             await wait_for(moved, min(remaining, 1.0 if self._projector.leads else CURSOR_POLL))
 
     async def watch(
-        self, from_index: int | None, wanted: Callable[[AppliedEvent], bool], sign_of_life: float
+        self, from_index: int | None, matches: Callable[[AppliedEvent], bool], sign_of_life: float
     ) -> AsyncGenerator[Batch[AppliedEvent], None]:
-        """The events that are wanted, from an index of the log on, or from now; see WatchHistory."""
+        """Streams matching events from an index of the log on, or from now; see WatchHistory."""
         start = await self.tailer.head() if from_index is None else from_index
-        async for batch in self._history.follow(start, wanted, sign_of_life):
+        async for batch in self._history.follow(start, matches, sign_of_life):
             yield batch
 
 
 class Projections:
-    """Those of all tenants."""
+    """The projections of all tenants."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Projections:
         self._by_tenant: dict[str, Projection] = {}
 
     def of(self, tenant: str) -> Projection:
-        """A tenant's projection."""
+        """A tenant's projection, started on first use."""
         projection = self._by_tenant.get(tenant)
         if projection is None:
             projection = Projection(tenant, self._log, self._views, self._requests, self._policies)

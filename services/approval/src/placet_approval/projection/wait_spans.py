@@ -1,4 +1,4 @@
-"""A wait becomes a span when it ends: once, with its true length, in the trace of its request."""
+"""Spans of waits: one per wait, recorded when it ends, with its true length, in its request's trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened to a tenant's requests, as a stream: the newest from memory, the rest from the view."""
+"""Watch history: a stream of a tenant's applied events, the newest from memory, older ones from the view."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import ViewStore
 from placet_logtail import Batch, RecentItems, Wakeup, beyond_end, follow, wait_for
 
-# Events kept for watchers; who resumes from further back reads the view, so many at a time.
+# Number of events kept in memory; older ones are read from the view in pages.
 RECENT = 10_000
 PAGE = 500
 # How long a watch waits for a projection that has not begun.
@@ -21,7 +21,7 @@ BEGIN_SECONDS = 2.0
 
 
 class WatchHistory:
-    """One tenant's. The projector feeds it."""
+    """One tenant's watch history, fed by the projector."""
 
     def __init__(
         self, tenant: str, log: AuditLog, views: ViewStore, requests: RequestStore, policies: PolicyStore
@@ -39,31 +39,31 @@ class WatchHistory:
 
     @property
     def end(self) -> int:
-        """The first index that was not read yet."""
+        """The first index that was not published yet."""
         return self._recent.end
 
     def restart(self, position: int) -> None:
-        """Goes on from an index; what lies before it is read from the view."""
+        """Continues from an index; earlier events are read from the view."""
         self._recent.restart(position)
         self._begun.set()
 
     def publish(self, applied: Sequence[AppliedEvent], end: int) -> None:
-        """Takes what happened up to an index, and wakes all who wait for it."""
+        """Adds the events up to an index, and wakes all followers."""
         for one in applied:
             if erased_id(one.stored):
-                # What is kept of earlier entries still says it. Who resumes there reads the view.
+                # Earlier events in memory still hold the erased values; they are read from the view instead.
                 self._recent.restart(one.index)
             self._recent.add(one.index, one)
         self._recent.extend_to(end)
         self._wakeup.wake()
 
     async def follow(
-        self, start: int, wanted: Callable[[AppliedEvent], bool], sign_of_life: float
+        self, start: int, matches: Callable[[AppliedEvent], bool], sign_of_life: float
     ) -> AsyncGenerator[Batch[AppliedEvent], None]:
-        """The events that are wanted, from an index of the log on; see `placet_logtail.follow`.
+        """Streams matching events from an index of the log on; see `placet_logtail.follow`.
 
-        Raises OutOfRange for an index beyond the log's end. One that only this process has not reached yet
-        is waited for.
+        Raises OutOfRange for an index beyond the log's end. Waits for one that only this process has not
+        reached yet.
         """
         # Until then it is not known what lies in the view.
         await wait_for(self._begun, BEGIN_SECONDS)
@@ -72,7 +72,7 @@ class WatchHistory:
 
         async def read(position: int) -> Batch[AppliedEvent]:
             batch = await self._read(position)
-            items = [one for one in batch.items if wanted(one)]
+            items = [one for one in batch.items if matches(one)]
             return Batch(items, batch.next, max(batch.end, batch.next))
 
         async for batch in follow(read, self._wakeup, start, sign_of_life):
@@ -83,11 +83,11 @@ class WatchHistory:
 
     async def _stored(self, position: int) -> Batch[AppliedEvent]:
         stored, end = await self._views.events_from(self._tenant, position, PAGE)
-        folded = await LogFold(self._tenant, self._log, self._views, self._requests, self._policies).take(
+        result = await LogFold(self._tenant, self._log, self._views, self._requests, self._policies).apply(
             stored
         )
         following = stored[-1].index + 1 if len(stored) == PAGE else max(end, position)
-        applied = [change.applied for change in folded.changes if change.applied.index < following]
-        # While the view is behind what is kept, nothing more can be read; else that goes on from here.
+        applied = [change.applied for change in result.changes if change.applied.index < following]
+        # While the view is behind the events in memory, nothing more can be read from either.
         end = max(end, self._recent.end) if following >= self._recent.start else end
         return Batch(applied, following, end)

@@ -1,4 +1,4 @@
-"""The sweeper: goes on with requests whose intake was cut short and whose caller never came back."""
+"""Recovery of interrupted intakes: resumes requests whose caller did not retry."""
 
 from __future__ import annotations
 
@@ -9,58 +9,59 @@ from placet_approval.intake.service import Intake
 from placet_approval.store.requests import BEGINNING, Place, Request, RequestStore
 from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
 
-_LOG = logging.getLogger("placet.approval.sweeping")
+_LOG = logging.getLogger("placet.approval.recovery")
 
-AT_ONCE = 100
-# How far behind its clock another process may still write a request down.
-_LATECOMERS = timedelta(minutes=10)
+BATCH_SIZE = 100
+# Longest delay between a request's create time and its commit in another process.
+_MAX_WRITE_DELAY = timedelta(minutes=10)
 
 
-class Sweeper:
-    """Goes through all requests that the view knows only as received, again and again, some at a time: with
-    no worker alive there may be thousands, and the one that needs the sweeper may be the newest.
+class IntakeRecovery:
+    """Scans requests of which the view has at most `received`, in rounds of batches.
+
+    Without a running worker there may be thousands, and the newest may be the one to resume.
     """
 
     def __init__(self, requests: RequestStore, intake: Intake, older_than: timedelta) -> None:
-        """Younger requests than `older_than` are left to their callers."""
+        """`older_than`: younger requests are left to their callers."""
         self._requests = requests
         self._intake = intake
         self._older_than = older_than
-        # Everything before `_start` is under way. `_place` is how far this round has come.
+        # Requests before `_start` are started. `_place`: the last request checked in this round.
         self._start = self._place = BEGINNING
         self._oldest: Place | None = None
 
-    async def sweep(self) -> int:
-        """Goes on with some of the requests that were cut short; answers how many it looked at.
+    async def run(self) -> int:
+        """Resumes one batch of interrupted requests; returns the number checked.
 
-        One that cannot be gone on with fails alone. Raises Unavailable or DeadlineExceeded, naming the
-        request, when something does not answer: it may be away for all, so the sweep ends; it may be away for
-        this one alone, so the next sweep begins behind it, and the next round comes back to it. Raises
-        DatabaseUnavailable while the service's own database does not answer.
+        A request that cannot be resumed is logged and skipped. Raises Unavailable or DeadlineExceeded, naming
+        the request, when a dependency does not answer. The batch then ends, because all may be affected. The
+        next batch starts after this request, because it alone may be affected; the next round returns to it.
+        Raises DatabaseUnavailable while the service's own database does not answer.
         """
         before = datetime.now(UTC) - self._older_than
-        found = await self._requests.cut_short(self._place, before, AT_ONCE)
+        found = await self._requests.interrupted(self._place, before, BATCH_SIZE)
         for request in found:
             self._place = (request.create_time, request.approval_id)
             self._oldest = self._oldest or self._place
-            await self._mend(request)
-        if len(found) < AT_ONCE:
-            self._begin_again(before)
+            await self._resume_or_report(request)
+        if len(found) < BATCH_SIZE:
+            self._start_next_round(before)
         return len(found)
 
-    async def _mend(self, request: Request) -> None:
+    async def _resume_or_report(self, request: Request) -> None:
         try:
-            await self._intake.go_on(request)
+            await self._intake.resume(request)
         except (Unavailable, DeadlineExceeded) as error:
             raise type(error)(f"request {request.approval_id} is not started: {error}") from error
         except (PlacetError, ValueError) as error:
             # ValueError: its row cannot be read.
-            _LOG.error("request %s cannot be started: %s", request.approval_id, error)
+            _LOG.error("request %s cannot be resumed: %s", request.approval_id, error)
 
-    def _begin_again(self, before: datetime) -> None:
-        settled = (before - _LATECOMERS, "")
+    def _start_next_round(self, before: datetime) -> None:
+        settled = (before - _MAX_WRITE_DELAY, "")
         if self._oldest is not None:
-            # Just before the oldest, so that the next round finds it if it still waits.
+            # Just before the oldest, so that the next round checks it again.
             settled = min(settled, (self._oldest[0] - timedelta.resolution, ""))
         self._start = max(self._start, settled)
         self._place, self._oldest = self._start, None

@@ -1,4 +1,4 @@
-"""Brings back an open request whose workflow was terminated in Temporal, or is not there any more."""
+"""Recovery of lost workflows: restarts those that were terminated or lost in Temporal."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from datetime import UTC, datetime, timedelta
 
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.temporal import Workflows
-from placet_approval.intake.start import Starter
-from placet_approval.projection.fold import folded
+from placet_approval.intake.workflow_start import WorkflowStarter
+from placet_approval.projection.fold import fold_path
 from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.requests import BEGINNING, Request, RequestStore
 from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
 
-_LOG = logging.getLogger("placet.approval.reviving")
+_LOG = logging.getLogger("placet.approval.recovery")
 
-AT_ONCE = 100
+BATCH_SIZE = 100
 
 
-class Reviver:
-    """Starts a workflow again where the log stands. The log commits, so nothing is lost with a history."""
+class WorkflowRecovery:
+    """Restarts workflows of open requests from the log, which is the commit point."""
 
     def __init__(
         self,
@@ -27,59 +27,60 @@ class Reviver:
         pending: PendingCommands,
         log: AuditLog,
         workflows: Workflows,
-        starter: Starter,
+        starter: WorkflowStarter,
         older_than: timedelta = timedelta(0),
     ) -> None:
-        """Younger requests than `older_than` are not looked for: Temporal may not list them yet."""
+        """`older_than`: younger requests are not checked, because Temporal may not list them yet."""
         self._requests = requests
         self._pending = pending
         self._log = log
         self._workflows = workflows
         self._starter = starter
         self._older_than = older_than
-        # How far this round has come.
+        # The last request checked in this round.
         self._place = BEGINNING
 
-    async def revive(self, tenant: str, approval_id: str) -> None:
-        """Starts an open request's workflow again, unless it runs, with the commands that were accepted and
-        are not judged. Raises Unavailable, DeadlineExceeded, and what `Workflows` raises."""
+    async def restart(self, tenant: str, approval_id: str) -> None:
+        """Restarts an open request's workflow with its pending commands, unless it runs.
+
+        Raises Unavailable, DeadlineExceeded, and what `Workflows` raises.
+        """
         request = await self._requests.get(tenant, approval_id)
         if request is None:
             return
-        await self._bring_back(request)
+        await self._restart_request(request)
 
-    async def _bring_back(self, request: Request) -> None:
+    async def _restart_request(self, request: Request) -> None:
         path = await self._log.events_of(request.tenant, request.approval_id)
-        state = folded(path)
+        state = fold_path(path)
         if state is None or state.closed is not None:
             return
         await self._starter.start_again(request, path)
 
-    async def look(self) -> int:
-        """Looks after some of the open requests; answers at how many it looked. Forgets the commands that
-        were noted for requests that are closed.
+    async def run(self) -> int:
+        """Checks one batch of open requests; returns its size. Deletes pending commands of closed requests.
 
-        One that cannot be brought back fails alone. Raises Unavailable, DeadlineExceeded or
-        DatabaseUnavailable when something does not answer: it may be away for this one alone, so the next
-        look begins behind it, and the next round comes back to it.
+        A request that cannot be restarted is logged and skipped. Raises Unavailable, DeadlineExceeded or
+        DatabaseUnavailable when a dependency does not answer. The next batch then starts after this request,
+        because it alone may be affected; the next round returns to it.
         """
         before = datetime.now(UTC) - self._older_than
         await self._pending.forget_closed(before)
-        found = await self._requests.open(self._place, before, AT_ONCE)
+        found = await self._requests.open(self._place, before, BATCH_SIZE)
         running = await self._workflows.running([request.approval_id for request in found])
         for request in found:
             self._place = (request.create_time, request.approval_id)
             if request.approval_id not in running:
-                await self._bring_back_or_say(request)
-        if len(found) < AT_ONCE:
+                await self._restart_or_report(request)
+        if len(found) < BATCH_SIZE:
             self._place = BEGINNING
         return len(found)
 
-    async def _bring_back_or_say(self, request: Request) -> None:
+    async def _restart_or_report(self, request: Request) -> None:
         try:
-            await self._bring_back(request)
+            await self._restart_request(request)
         except (Unavailable, DeadlineExceeded):
             raise
         except (PlacetError, ValueError) as error:
             # ValueError: its row cannot be read.
-            _LOG.error("request %s cannot be brought back: %r", request.approval_id, error)
+            _LOG.error("the workflow of request %s cannot be restarted: %r", request.approval_id, error)

@@ -94,15 +94,15 @@ class DecisionStatsStore:
         """The last alarm of each policy, begun or ended, in the order of the log."""
         return await self._database.query(_alarms, tenant, operation="list alarms")
 
-    async def told(self, tenant: str) -> int:
+    async def notified(self, tenant: str) -> int:
         """The index before which all alarms were told."""
         return await self._database.query(self._cursor.read, tenant, operation="get told")
 
-    async def set_told(self, tenant: str, expected: int, log_index: int) -> None:
+    async def set_notified(self, tenant: str, expected: int, log_index: int) -> None:
         """Keeps that alarms before an index were told. Raises CursorMoved."""
         await self._database.transact(self._cursor.move, tenant, expected, log_index, operation="set told")
 
-    async def forget_told(self, tenant: str) -> None:
+    async def forget_notified(self, tenant: str) -> None:
         """Begins anew, because the log did."""
         await self._database.transact(self._cursor.drop, tenant, operation="forget told")
 

@@ -1,6 +1,6 @@
-"""What an erasure takes from what this service holds: everything that people wrote or go by.
+"""Erasure in this service's database: deletes and redacts everything that people wrote or are named by.
 
-Digests, ids, policy, times and numbers stay: idempotency and proofs need them, and they say nothing in words.
+Digests, ids, policy, times and numbers stay, because idempotency and proofs need them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ NO_LABELS = "{}"
 
 
 def erased_id(entry: event_pb2.LogEntry) -> str:
-    """The request of which an entry says that it was erased; empty when it says no such thing."""
+    """The id of the request that an `erased` entry is about; empty for other entries."""
     return "" if entry.entry.approval_id else entry.entry.event.erased.approval_id
 
 
 def redact(message: Message) -> None:
-    """Empties all that is erasable in a message, so that it is as the log tells it after an erasure: what
-    commits to a value stays, value and salt go."""
+    """Clears value and salt of every Erasable in a message, and keeps the commitments, as the log does."""
     for field, found in message.ListFields():
         if field.message_type is not None:
             for one in found if field.is_repeated else (found,):
@@ -79,8 +78,11 @@ _REDACT_ENTRY = (
 
 
 def erase_in(connection: sa.Connection, tenant: str, erasure: event_pb2.LogEntry) -> None:
-    """Does here what an entry says that was done to the log, and keeps the entry: in the transaction that
-    moves the cursor past it, so that no crash comes between. A view that is built anew does it again."""
+    """Erases a request's values from all tables, and stores the `erased` entry.
+
+    Runs in the transaction that moves the cursor past the entry, so that no crash separates the two. A
+    rebuilt view repeats it.
+    """
     this = {"this_tenant": tenant, "this_id": erased_id(erasure)}
     for deletion in _DELETIONS:
         connection.execute(deletion, this)
@@ -99,7 +101,7 @@ def erase_in(connection: sa.Connection, tenant: str, erasure: event_pb2.LogEntry
 def erasure_in(
     connection: sa.Connection, tenant: str, approval_id: str, before: int
 ) -> event_pb2.LogEntry | None:
-    """The last entry before an index that says that the request was erased."""
+    """The request's last `erased` entry before an index."""
     this = {"this_tenant": tenant, "this_id": approval_id, "before": before}
     entry: bytes | None = connection.scalar(_ERASURE, this)
     return None if entry is None else event_pb2.LogEntry.FromString(entry)

@@ -1,4 +1,4 @@
-"""Selection of requests in the view, by what may be seen and by what is asked for."""
+"""Queries of requests in the view, by visibility and filter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Filter:
 
 
 def visible_requests(visible: Visibility, wanted: Filter) -> sa.Select[tuple[datetime, str, bytes]]:
-    """Create time, id and stored message of the requests that are selected and may be seen."""
+    """Create time, id and stored message of the visible requests that match the filter."""
     query = sa.select(view.c.create_time, view.c.approval_id, view.c.approval).where(
         view.c.tenant == visible.tenant
     )
@@ -38,7 +38,7 @@ def visible_requests(visible: Visibility, wanted: Filter) -> sa.Select[tuple[dat
 
 
 def _conditions(wanted: Filter) -> Iterator[sa.ColumnElement[bool]]:
-    """One condition for each part of the filter that is given."""
+    """One condition for each field of the filter that is set."""
     equal = (
         (view.c.policy, wanted.policy),
         (view.c.subject_id, wanted.subject_id),

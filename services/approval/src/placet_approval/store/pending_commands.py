@@ -1,8 +1,7 @@
-"""Commands that are on their way to a workflow: one row each, stored before the command is signalled.
+"""Pending commands: one row each, stored before the command is signalled, deleted once it is processed.
 
-The row makes a command's id unique, counts the pending commands of each sender, and says whether the command
-must be signalled (again). A workflow that must be started again gets the command from it. It goes once the
-command has been processed.
+The row makes a command's id unique, counts the pending commands of each sender, and tells whether the command
+must be signalled (again). A workflow that is started again gets its pending commands from these rows.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class PendingCommands:
         now: datetime,
         processed: Collection[str] = (),
     ) -> bool:
-        """Stores a command durably; True when the caller is to signal it: nobody did, or that is long ago.
+        """Stores a command durably; True when the caller must signal it: for the first time, or again.
 
         Forgets those of `processed`, ids of commands of this request. Raises AlreadyExists (ID_REUSED) when
         the id is pending with another payload, and ResourceExhausted (TOO_MANY_COMMANDS).
@@ -48,7 +47,7 @@ class PendingCommands:
         )
 
     async def release(self, tenant: str, approval_id: str, command_id: str) -> None:
-        """Gives a claim back after the signal failed: whoever sends the command next signals it at once."""
+        """Releases a claim after the signal failed: the next call with the command signals it at once."""
         await self._database.transact(_release, tenant, approval_id, command_id, operation="release command")
 
     async def has(self, tenant: str, approval_id: str, command_id: str) -> bool:
@@ -56,12 +55,14 @@ class PendingCommands:
         return await self._database.query(_has, tenant, approval_id, command_id, operation="get command")
 
     async def of_request(self, tenant: str, approval_id: str) -> list[Command]:
-        """A request's pending commands, in the order in which they came."""
+        """A request's pending commands, oldest first."""
         return await self._database.query(_commands, tenant, approval_id, operation="get commands")
 
     async def forget_closed(self, before: datetime) -> None:
-        """Forgets the commands, stored before a time, of requests that the view shows as closed: their
-        results are in the log, where what people wrote can be erased."""
+        """Deletes the commands, stored before a time, of requests that are closed in the view.
+
+        Their results are in the log, where what people wrote can be erased.
+        """
         await self._database.transact(_forget_closed, before, operation="forget commands")
 
 
@@ -154,7 +155,7 @@ def _claim(
 
 
 def id_reused(command: BaseCommand) -> AlreadyExists:
-    """The command's id was used for another."""
+    """The command's id was used for another command."""
     return AlreadyExists(
         f"the id {command.id} was used for another command; use a new one",
         reason="ID_REUSED",
@@ -164,8 +165,8 @@ def id_reused(command: BaseCommand) -> AlreadyExists:
 
 def _too_many() -> ResourceExhausted:
     return ResourceExhausted(
-        f"{MOST_PENDING} of your commands to this request are not processed yet; ask for their results with "
-        "GetCommand, and send others when they are processed",
+        f"{MOST_PENDING} of your commands to this request are not processed yet; get their results with "
+        "GetCommand, and send others once they are processed",
         reason="TOO_MANY_COMMANDS",
         metadata={"limit": str(MOST_PENDING)},
     )

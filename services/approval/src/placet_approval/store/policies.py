@@ -1,4 +1,4 @@
-"""Policies as versioned data: those that new requests may name, and those that older requests keep."""
+"""Policies by name, version and digest: the current ones, and those that older requests keep."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class StoredPolicy:
 
 
 class PolicyStore:
-    """The current policies, and the table of all. Each method is one transaction; a digest is read once."""
+    """The current policies, and the table of all. Each method is one transaction, and caches by digest."""
 
     def __init__(self, database: Database, current: Mapping[str, Policy]) -> None:
-        """`current`: the policies that new requests may name, by name. They do not change while this runs."""
+        """`current`: the policies that new requests may name, by name; fixed while the process runs."""
         self._database = database
         self._insert = database.insert(policy_table).on_conflict_do_nothing()
         bodies = {name: one.canonical() for name, one in current.items()}
@@ -60,8 +60,8 @@ class PolicyStore:
             _record, self._insert, rows, operation="record policies"
         ):
             _LOG.warning(
-                "policy %s was changed and is still version %d; give it a new version, so that people can "
-                "tell them apart",
+                "policy %s changed but is still version %d; increase its version, so that people can tell "
+                "the two apart",
                 name,
                 version,
             )
@@ -111,7 +111,7 @@ _ALL = sa.select(policy_table.c.digest, policy_table.c.body).order_by(
 def _record(
     connection: sa.Connection, insertion: sa.Insert, rows: list[dict[str, object]]
 ) -> list[tuple[str, int]]:
-    """Inserts what is new; answers the names and versions that had another body before."""
+    """Inserts new policies; returns the names and versions that had another body before."""
     changed = []
     for row in rows:
         is_new = connection.execute(insertion, row).rowcount > 0

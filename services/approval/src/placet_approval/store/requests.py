@@ -1,4 +1,4 @@
-"""What ApprovalService owns: requests, and their contents."""
+"""Requests and their contents, which ApprovalService owns."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import sqlalchemy as sa
 from placet_approval.store.tables import IS_OPEN, content, request, view
 from placet_storage import Database
 
-# A place in the order of all requests: when they came, and among those of one moment by id.
+# A place in the order of all requests: by create time, then by id.
 Place = tuple[datetime, str]
 BEGINNING: Final[Place] = (datetime.min.replace(tzinfo=UTC), "")
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is to be decided: the bytes as they came, and the text in them."""
+    """Content to decide on: the bytes as received, and the text extracted from them."""
 
     digest: bytes
     media_type: str
@@ -30,7 +30,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it was accepted; all that is needed to log and start it, now or again."""
+    """A request as it was accepted, with all that logging and starting it needs."""
 
     tenant: str
     approval_id: str
@@ -54,16 +54,16 @@ class RequestStore:
         self._insert_request = database.insert(request).on_conflict_do_nothing()
 
     async def insert(self, new: Request, its_content: Content) -> tuple[Request, bool]:
-        """Stores a request with its content, unless one with its id is there.
+        """Stores a request with its content, unless one with its id exists.
 
-        Answers what is stored, and whether it was stored now.
+        Returns the stored request, and whether this call stored it.
         """
         return await self._database.transact(
             _insert, self._insert_request, new, its_content, operation="insert request"
         )
 
     async def get(self, tenant: str, approval_id: str) -> Request | None:
-        """A request, if there is one."""
+        """A request; None if it does not exist."""
         return await self._database.query(request_in, tenant, approval_id, operation="get request")
 
     async def labels(self, tenant: str, approval_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -73,20 +73,19 @@ class RequestStore:
         return await self._database.query(_labels, tenant, approval_ids, operation="get labels")
 
     async def content(self, tenant: str, approval_id: str, digest: bytes) -> tuple[Content, Request] | None:
-        """A request's content and the request, if it has content with that digest."""
+        """A request's content and the request; None unless it has content with that digest."""
         return await self._database.query(_content, tenant, approval_id, digest, operation="get content")
 
     async def tenants(self) -> list[str]:
-        """Every tenant that ever asked."""
+        """Every tenant that has a request."""
         return await self._database.query(_tenants, operation="list tenants")
 
-    async def cut_short(self, after: Place, before: datetime, limit: int) -> list[Request]:
-        """Requests between a place and a time, oldest first, of which the view knows nothing but that they
-        were received."""
-        return await self._database.query(_cut_short, after, before, limit, operation="find cut short")
+    async def interrupted(self, after: Place, before: datetime, limit: int) -> list[Request]:
+        """Requests between a place and a time, oldest first, of which the view has at most `received`."""
+        return await self._database.query(_interrupted, after, before, limit, operation="find cut short")
 
     async def open(self, after: Place, before: datetime, limit: int) -> list[Request]:
-        """Requests between a place and a time, oldest first, that the view knows as begun and not decided."""
+        """Requests between a place and a time, oldest first, that are started and open in the view."""
         return await self._database.query(_open, after, before, limit, operation="find open")
 
 
@@ -113,11 +112,11 @@ _LABELS = sa.select(request.c.approval_id, request.c.labels).where(
 )
 
 
-# From here on a transaction's work, as plain functions on its connection.
+# Functions on a transaction's connection.
 
 
 def request_in(connection: sa.Connection, tenant: str, approval_id: str) -> Request | None:
-    """A request, if there is one."""
+    """A request; None if it does not exist."""
     row = connection.execute(_REQUEST, {"tenant": tenant, "approval_id": approval_id}).one_or_none()
     return None if row is None else _request(row)
 
@@ -154,7 +153,7 @@ def _tenants(connection: sa.Connection) -> list[str]:
     return list(connection.scalars(sa.select(request.c.tenant).distinct()))
 
 
-def _cut_short(connection: sa.Connection, after: Place, before: datetime, limit: int) -> list[Request]:
+def _interrupted(connection: sa.Connection, after: Place, before: datetime, limit: int) -> list[Request]:
     joined = request.outerjoin(
         view, (view.c.tenant == request.c.tenant) & (view.c.approval_id == request.c.approval_id)
     )

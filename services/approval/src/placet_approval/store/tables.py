@@ -1,5 +1,7 @@
-"""The tables. `request`, `content` and `command` are owned; `view…` are derived from the log, and can be
-dropped and rebuilt at any time."""
+"""The tables. `request`, `content`, `command` and `policy` are owned.
+
+`view…` are derived from the log, and can be dropped and rebuilt at any time.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ request = sa.Table(
     sa.Column("approval_id", sa.Text, primary_key=True),
     # SHA-256 of the caller's message: the same request_id with another payload is an error.
     sa.Column("payload_digest", sa.LargeBinary, nullable=False),
-    # The `received` event as it was first written down (serialized), so that a retry writes the same.
+    # The serialized `received` event as first stored, so that a retry appends the same.
     sa.Column("received", sa.LargeBinary, nullable=False),
-    # What intake read from the content, for the workflow's start.
+    # The `processed` event as JSON, for the workflow's start.
     sa.Column("processed", sa.Text, nullable=False),
     sa.Column("policy_digest", sa.LargeBinary, nullable=False),
     # The caller's labels as JSON; they are not part of the log.
@@ -28,8 +30,7 @@ request = sa.Table(
     sa.Index("request_oldest", "create_time", "approval_id"),
 )
 
-# Every policy that a request could name since this database was made: requests keep the version they started
-# with.
+# Every policy that was ever current here: requests keep the version with which they started.
 policy = sa.Table(
     "policy",
     metadata,
@@ -39,7 +40,7 @@ policy = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     # The canonical body.
     sa.Column("body", sa.LargeBinary, nullable=False),
-    # Of two bodies under one name and version, the one that came later is meant.
+    # Of two bodies under one name and version, the later one counts.
     sa.Column("create_time", UtcDateTime, nullable=False),
     sa.Index("policy_by_name", "name", "version"),
 )
@@ -56,7 +57,7 @@ content = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
 )
 
-# Commands on their way to a workflow, until they are processed: see store/pending_commands.py.
+# Pending commands, until they are processed: see store/pending_commands.py.
 command = sa.Table(
     "command",
     metadata,
@@ -67,7 +68,7 @@ command = sa.Table(
     sa.Column("digest", sa.LargeBinary, nullable=False),
     # Its sender.
     sa.Column("actor", sa.Text, nullable=False),
-    # The whole of it as JSON.
+    # The command as JSON.
     sa.Column("command", sa.Text, nullable=False),
     sa.Column("create_time", UtcDateTime, nullable=False),
     # Time of the last signal. Null: the last signal failed.
@@ -100,7 +101,7 @@ view = sa.Table(
     sa.Index("view_by_subject", "tenant", "subject_id"),
     sa.Index("view_decided", "tenant", "decide_ms"),
 )
-# Written out, because only so do databases see that the index of open requests will do.
+# A literal, because databases match a partial index only to a literal condition.
 IS_OPEN = view.c.state == sa.literal_column("'STATE_PENDING'")
 sa.Index("view_open", view.c.create_time, view.c.approval_id, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
 
@@ -135,7 +136,7 @@ view_event = sa.Table(
     sa.Index("view_event_path", "tenant", "approval_id", "number", unique=True),
 )
 
-# The entries that say that a request was erased. They belong to the tenant, and have no number.
+# The `erased` entries. They belong to the tenant, and have no number.
 view_erasure = sa.Table(
     "view_erasure",
     metadata,
@@ -157,8 +158,8 @@ view_alarm = sa.Table(
     sa.Column("entry", sa.LargeBinary, nullable=False),
 )
 
-# How far the view has read each tenant's log, which process writes it, and what it could not use.
+# Cursor, lease and skipped entries of each tenant's log.
 LOG = LogTables(metadata)
 
-# But for its cursor.
+# Without the cursor.
 VIEW_TABLES = (view, view_label, view_asked, view_event, view_erasure, view_alarm)

@@ -1,4 +1,4 @@
-"""The view: what the log says, laid out for reading. Only the projector writes it."""
+"""The view: the log's content in tables for reading. Only the projector writes it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _LIST_APPROVALS = "placet.approval.v1.ApprovalService/ListApprovals"
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A request as the view has it, with those who were asked. `decision`: for the view's columns alone."""
+class ProjectedApproval:
+    """A request as the view holds it, with the people asked. `decision`: for the view's columns only."""
 
     approval: approval_pb2.Approval
     asked: frozenset[str]
@@ -46,7 +46,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class CommandContext:
-    """A command's request: its entries in the view, and whether there is such a request at all."""
+    """The request of a command: its entries in the view, and whether the request exists."""
 
     path: Sequence[event_pb2.LogEntry]
     exists: bool
@@ -62,8 +62,8 @@ class ViewStore:
 
     # Reading.
 
-    async def get(self, tenant: str, approval_id: str) -> Shown | Request | None:
-        """A request as the view has it; as it was accepted, while the view knows nothing of it."""
+    async def get(self, tenant: str, approval_id: str) -> ProjectedApproval | Request | None:
+        """A request as the view holds it; as it was accepted, while the view does not hold it."""
         return await self._database.query(_get, tenant, approval_id, operation="get view")
 
     async def command_context(self, tenant: str, approval_id: str) -> CommandContext:
@@ -87,7 +87,7 @@ class ViewStore:
     ) -> tuple[list[approval_pb2.Approval], str]:
         """One page, newest first, and the token of the next (empty at the end).
 
-        Raises InvalidArgument for a token that was not given by this method.
+        Raises InvalidArgument for a token that this method did not return.
         """
         query = visible_requests(visible, wanted).order_by(
             view.c.create_time.desc(), view.c.approval_id.desc()
@@ -108,8 +108,7 @@ class ViewStore:
     async def events_from(
         self, tenant: str, log_index: int, limit: int
     ) -> tuple[list[event_pb2.LogEntry], int]:
-        """Requests' entries and erasures from an index of the log on, and the first index that the view has
-        not read."""
+        """Requests' entries and erasures from an index of the log on, and the view's next index."""
         return await self._database.query(
             _events_from, self._cursor, tenant, log_index, limit, operation="list events"
         )
@@ -119,7 +118,7 @@ class ViewStore:
         return await self._database.query(self._cursor.read, tenant, operation="get cursor")
 
     async def newest(self, tenant: str) -> event_pb2.LogEntry | None:
-        """The last entry of a request that the view has read, if there is one."""
+        """The last entry of a request that the view has read; None if it has read none."""
         return await self._database.query(_newest, tenant, operation="get newest")
 
     # Writing.
@@ -129,28 +128,28 @@ class ViewStore:
         tenant: str,
         expected: int,
         entries: Sequence[event_pb2.LogEntry],
-        changed: Sequence[tuple[Shown, Sequence[str]]],
+        changed: Sequence[tuple[ProjectedApproval, Sequence[str]]],
         unusable: Mapping[int, str] | None = None,
     ) -> None:
         """Writes the next entries and the requests that they changed, with the cursor, in one transaction.
 
-        So is done what erasures among them take from what this service owns (see `redacting`).
-        `changed` holds each request with those of its asked that are new; `unusable` says why entries at
-        these indexes changed nothing. Raises CursorMoved when the view has not read exactly up to `expected`.
-        Not synced: the log has it all, and the cursor says from where.
+        Erasures among them are applied to the tables that this service owns (see `store/erasure.py`).
+        `changed`: each request with its newly asked people. `unusable`: the reason, by index, for which an
+        entry changed nothing. Raises CursorMoved when the view has not read exactly up to `expected`.
+        The write is not synced: after a crash the entries are read from the log again.
         """
         rows = _Rows(
             events=[_event_row(tenant, entry) for entry in entries if entry.entry.approval_id],
-            requests=[view_row(tenant, shown) for shown, _ in changed],
+            requests=[view_row(tenant, projected) for projected, _ in changed],
             asked=[
-                {"tenant": tenant, "approval_id": shown.approval.approval_id, "person": person}
-                for shown, newly_asked in changed
+                {"tenant": tenant, "approval_id": projected.approval.approval_id, "person": person}
+                for projected, newly_asked in changed
                 for person in newly_asked
             ],
             labels=[
-                {"tenant": tenant, "approval_id": shown.approval.approval_id, "key": key, "value": value}
-                for shown, _ in changed
-                for key, value in shown.approval.labels.items()
+                {"tenant": tenant, "approval_id": projected.approval.approval_id, "key": key, "value": value}
+                for projected, _ in changed
+                for key, value in projected.approval.labels.items()
             ],
             erasures=[entry for entry in entries if erased_id(entry)],
             alarms=alarm_rows(tenant, entries),
@@ -206,7 +205,7 @@ _INSERT_EVENTS, _INSERT_ASKED = sa.insert(view_event), sa.insert(view_asked)
 
 @dataclass(frozen=True)
 class _Statements:
-    """Those that each kind of database spells in its own way."""
+    """Statements that differ between kinds of database."""
 
     upsert: sa.Executable
     insert_labels: sa.Executable
@@ -228,7 +227,7 @@ def _upsert(database: Database, table: sa.Table) -> sa.Executable:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What a batch of entries adds to the view."""
+    """Rows that a batch of entries adds to the view."""
 
     events: Sequence[Mapping[str, object]] = ()
     requests: Sequence[Mapping[str, object]] = ()
@@ -239,16 +238,16 @@ class _Rows:
     unusable: Mapping[int, str] = field(default_factory=dict)
 
 
-# From here on a transaction's work, as plain functions on its connection.
+# Functions on a transaction's connection.
 
 
-def _get(connection: sa.Connection, tenant: str, approval_id: str) -> Shown | Request | None:
+def _get(connection: sa.Connection, tenant: str, approval_id: str) -> ProjectedApproval | Request | None:
     keys = {"tenant": tenant, "approval_id": approval_id}
     found: bytes | None = connection.scalar(_VIEW, keys)
     if found is None:
         return request_in(connection, tenant, approval_id)
     asked = frozenset(person for (person,) in connection.execute(_ASKED, keys))
-    return Shown(approval_pb2.Approval.FromString(found), asked)
+    return ProjectedApproval(approval_pb2.Approval.FromString(found), asked)
 
 
 def _command_context(connection: sa.Connection, tenant: str, approval_id: str) -> CommandContext:
@@ -320,7 +319,7 @@ def _write(
     if rows.events:
         connection.execute(_INSERT_EVENTS, rows.events)
     for erasure in rows.erasures:
-        # Before what the requests are now is written, and after what of their path comes in the same batch.
+        # After the entries of the same batch, and before the requests' new state is written.
         erase_in(connection, tenant, erasure)
     for statement, added in (
         (statements.upsert, rows.requests),
@@ -354,9 +353,9 @@ def _event_row(tenant: str, entry: event_pb2.LogEntry) -> dict[str, object]:
     }
 
 
-def view_row(tenant: str, shown: Shown) -> dict[str, object]:
+def view_row(tenant: str, projected: ProjectedApproval) -> dict[str, object]:
     """A request's row in the view."""
-    approval = shown.approval
+    approval = projected.approval
     return {
         "tenant": tenant,
         "approval_id": approval.approval_id,
@@ -366,6 +365,6 @@ def view_row(tenant: str, shown: Shown) -> dict[str, object]:
         "subject_id": approval.subject_id,
         "create_time": approval.create_time.ToDatetime(tzinfo=UTC),
         "last_number": approval.last_number,
-        **decision_columns(shown.decision),
+        **decision_columns(projected.decision),
         "approval": approval.SerializeToString(deterministic=True),
     }

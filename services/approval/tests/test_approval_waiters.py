@@ -12,7 +12,7 @@ from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.commands.handler import Effect, effect_of
 from placet_approval.projection.fold import AppliedEvent
-from placet_approval.store.view import Shown
+from placet_approval.store.view import ProjectedApproval
 from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, State, Verdict
 from placet_logtail import Listener
@@ -53,9 +53,9 @@ def cut(tails: list[AuditLog], monkeypatch: pytest.MonkeyPatch) -> asyncio.Event
 
 async def two_replicas(platform: Platform, tails: list[AuditLog]) -> tuple[str, str]:
     """A request that waits, and the address of the first of two replicas; the second is the one called."""
-    await platform.serve(replica="first", pulse=600)
+    await platform.serve(replica="first", sign_of_life=600)
     approval_id, first = await platform.request(), platform.address
-    await platform.serve(replica="second", pulse=600)
+    await platform.serve(replica="second", sign_of_life=600)
     assert (await platform.get(approval_id)).waiting_for_approval
     await platform.until(lambda: has(tails, 2))
     return approval_id, first
@@ -97,7 +97,7 @@ async def test_who_watches_is_told_what_another_wrote_while_the_tail_was_broken_
     assert (await platform.get(approval_id)).state == event_pb2.STATE_APPROVED
     cut.clear()
 
-    # Sooner than a watch's pulse, which is ten minutes.
+    # Sooner than a watch's sign_of_life, which is ten minutes.
     async with asyncio.timeout(15):
         assert (await anext(responses)).entry.index == end
     watch.cancel()
@@ -114,7 +114,7 @@ VOTE = DecisionCommand(id="d", actor=Actor(kind=ActorKind.PERSON, name=ALICE), v
 def happened(index: int, state: event_pb2.State.ValueType, **body: Any) -> AppliedEvent:
     event = event_pb2.Event(cause_id="d", command_digest=bytes.fromhex(VOTE.digest()), **body)
     stored = event_pb2.LogEntry(index=index, entry=event_pb2.Entry(event=event))
-    return AppliedEvent(stored, Shown(approval_pb2.Approval(state=state), frozenset()))
+    return AppliedEvent(stored, ProjectedApproval(approval_pb2.Approval(state=state), frozenset()))
 
 
 def test_what_one_append_stored_is_one_effect_though_the_tail_brings_it_in_pieces() -> None:

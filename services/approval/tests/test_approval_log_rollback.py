@@ -107,7 +107,7 @@ async def test_who_asks_is_told_that_the_log_takes_nothing_because_it_is_not_who
         database.commit()
 
     stub = await platform.as_("ci@example.com")
-    with pytest.raises(DataLoss, match="an operator has mended it") as raised:
+    with pytest.raises(DataLoss, match="an operator has repaired it") as raised:
         await stub.RequestApproval(platform.asking())
 
     assert raised.value.reason == "LOG_INCONSISTENT"

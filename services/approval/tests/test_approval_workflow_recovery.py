@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_approval.intake.start import Starter
-from placet_approval.recovery import workflows as reviving
+from placet_approval.intake.workflow_start import WorkflowStarter
+from placet_approval.recovery import workflows as recovery
 from placet_approval.store.tables import command
 from placet_rpc.errors import FailedPrecondition, PermissionDenied, Unavailable
 
@@ -91,8 +91,8 @@ async def test_open_requests_come_back_although_nobody_asks_some_at_a_time(
     bare_platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform = bare_platform
-    monkeypatch.setattr(reviving, "AT_ONCE", 2)
-    await platform.serve(revive_interval=0.05)
+    monkeypatch.setattr(recovery, "BATCH_SIZE", 2)
+    await platform.serve(workflow_recovery_interval=0.05)
     open_ones = [await platform.request() for _ in range(5)]
     closed = await platform.request()
     await decide(platform, closed)
@@ -110,7 +110,7 @@ async def test_open_requests_come_back_although_nobody_asks_some_at_a_time(
 
 async def test_a_command_that_was_accepted_comes_back_with_its_request(bare_platform: Platform) -> None:
     platform = bare_platform
-    await platform.serve(command_budget=0.1, revive_interval=0.1)
+    await platform.serve(command_budget=0.1, workflow_recovery_interval=0.1)
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
     assert (await decide(platform, approval_id, command_id=command_id)).status == ACCEPTED
@@ -129,7 +129,7 @@ async def test_a_cancel_that_was_accepted_before_the_first_step_comes_back_with_
     bare_platform: Platform,
 ) -> None:
     platform = bare_platform
-    await platform.serve(command_budget=0.1, sweep_interval=0.1)
+    await platform.serve(command_budget=0.1, intake_recovery_interval=0.1)
     platform.workflows.working = False
     caller = await platform.as_(CALLER)
     approval_id = (await caller.RequestApproval(platform.asking())).approval_id
@@ -150,7 +150,7 @@ async def test_a_command_whose_workflow_is_terminated_while_its_sender_waits_is_
     bare_platform: Platform,
 ) -> None:
     platform = bare_platform
-    await platform.serve(command_budget=1.0, revive_interval=0.05)
+    await platform.serve(command_budget=1.0, workflow_recovery_interval=0.05)
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
     sending = asyncio.create_task(decide(platform, approval_id, command_id=command_id))
@@ -172,7 +172,7 @@ async def test_a_pending_command_is_forgotten_once_its_request_is_closed(
     bare_platform: Platform, sqlite_url: str
 ) -> None:
     platform = bare_platform
-    await platform.serve(command_budget=0.1, revive_interval=0.1)
+    await platform.serve(command_budget=0.1, workflow_recovery_interval=0.1)
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
     assert (await decide(platform, approval_id, command_id=command_id)).status == ACCEPTED
@@ -191,8 +191,8 @@ async def test_a_pending_command_is_forgotten_once_its_request_is_closed(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ValueError("its policy cannot be read"), "request {} cannot be brought back"),
-        (Unavailable("one of Temporal's shards is away"), "requests that Temporal lost wait on"),
+        (ValueError("its policy cannot be read"), "the workflow of request {} cannot be restarted"),
+        (Unavailable("one of Temporal's shards is away"), "requests without a workflow wait on"),
     ],
 )
 async def test_one_that_cannot_come_back_holds_up_nobody(
@@ -203,16 +203,16 @@ async def test_one_that_cannot_come_back_holds_up_nobody(
     said: str,
 ) -> None:
     platform = bare_platform
-    await platform.serve(revive_interval=0.05)
+    await platform.serve(workflow_recovery_interval=0.05)
     broken, sound = await platform.request(), await platform.request()
-    start = Starter.start_again
+    start = WorkflowStarter.start_again
 
-    async def started(starter: Starter, request: Any, path: Any) -> None:
+    async def started(starter: WorkflowStarter, request: Any, path: Any) -> None:
         if request.approval_id == broken:
             raise error
         await start(starter, request, path)
 
-    monkeypatch.setattr(Starter, "start_again", started)
+    monkeypatch.setattr(WorkflowStarter, "start_again", started)
     for approval_id in (broken, sound):
         platform.workflows.terminate(approval_id)
 

@@ -1,4 +1,4 @@
-"""The sweeper gets to every request that was cut short, and is held up by none."""
+"""Recovery of interrupted intakes reaches every request, and none delays the others."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from placet_approval.intake.service import Intake
-from placet_approval.recovery import intake as sweeping
-from placet_approval.recovery.intake import Sweeper
+from placet_approval.recovery import intake as recovery
+from placet_approval.recovery.intake import IntakeRecovery
 from placet_approval.store.requests import Content, Request, RequestStore
 from placet_rpc.errors import InvalidArgument, Unavailable
 from placet_storage import Database
@@ -28,7 +28,7 @@ class RecordingIntake(Intake):
         self.gone_on: list[str] = []
         self.failing: dict[str, Exception] = {}
 
-    async def go_on(self, request: Request) -> int:
+    async def resume(self, request: Request) -> int:
         """See Intake."""
         self.gone_on.append(request.approval_id)
         if request.approval_id in self.failing:
@@ -51,7 +51,7 @@ async def requests(sqlite_url: str) -> AsyncIterator[RequestStore]:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> int:
     """Pages small enough for a test."""
-    monkeypatch.setattr(sweeping, "AT_ONCE", 3)
+    monkeypatch.setattr(recovery, "BATCH_SIZE", 3)
     return 3
 
 
@@ -68,14 +68,14 @@ async def test_all_are_reached_also_when_many_wait_and_then_all_over_again(
 ) -> None:
     wanted = [await store(requests, (60 - number) * MINUTE) for number in range(7)]
     intake = RecordingIntake()
-    sweeper = Sweeper(requests, intake, MINUTE)
+    intake_recovery = IntakeRecovery(requests, intake, MINUTE)
 
-    assert [await sweeper.sweep() for _ in range(3)] == [at_once, at_once, 1]
+    assert [await intake_recovery.run() for _ in range(3)] == [at_once, at_once, 1]
     assert intake.seen() == wanted
     # With no worker alive they wait on; a request that comes meanwhile is not starved.
     wanted.append(await store(requests, 2 * MINUTE))
     for _ in range(3):
-        await sweeper.sweep()
+        await intake_recovery.run()
     assert intake.seen() == wanted
 
 
@@ -84,7 +84,7 @@ async def test_one_that_cannot_be_gone_on_with_fails_alone(requests: RequestStor
     intake = RecordingIntake()
     intake.failing[wanted[0]] = InvalidArgument("nobody can")
 
-    await Sweeper(requests, intake, MINUTE).sweep()
+    await IntakeRecovery(requests, intake, MINUTE).run()
 
     assert intake.seen() == wanted
 
@@ -95,13 +95,13 @@ async def test_one_for_which_something_is_always_away_holds_up_nobody_and_is_nam
     wanted = [await store(requests, (5 - number) * MINUTE) for number in range(3)]
     intake = RecordingIntake()
     intake.failing[wanted[1]] = Unavailable("Temporal is away")
-    sweeper = Sweeper(requests, intake, MINUTE)
+    intake_recovery = IntakeRecovery(requests, intake, MINUTE)
 
     with pytest.raises(Unavailable, match=f"{wanted[1]}.*Temporal is away"):
-        await sweeper.sweep()
+        await intake_recovery.run()
     # It may be away for all: the rest is left for the next time.
     assert intake.seen() == wanted[:2]
-    await sweeper.sweep()
+    await intake_recovery.run()
     assert intake.seen() == wanted[2:]
 
 
@@ -111,25 +111,25 @@ async def test_what_could_not_be_gone_on_with_while_something_was_away_is_come_b
     wanted = [await store(requests, (5 - number) * MINUTE) for number in range(5)]
     intake = RecordingIntake()
     intake.failing = {approval_id: Unavailable("Temporal is away") for approval_id in wanted}
-    sweeper = Sweeper(requests, intake, MINUTE)
+    intake_recovery = IntakeRecovery(requests, intake, MINUTE)
     for _ in range(3):
         with pytest.raises(Unavailable):
-            await sweeper.sweep()
+            await intake_recovery.run()
     assert intake.seen() == wanted[:3]
 
     intake.failing.clear()
     for _ in range(3):
-        await sweeper.sweep()
+        await intake_recovery.run()
 
     assert intake.seen() == [*wanted[3:], *wanted[:3], *wanted[3:]]
 
 
 async def test_a_request_that_was_written_down_late_is_found(requests: RequestStore) -> None:
     intake = RecordingIntake()
-    sweeper = Sweeper(requests, intake, MINUTE)
-    await sweeper.sweep()
+    intake_recovery = IntakeRecovery(requests, intake, MINUTE)
+    await intake_recovery.run()
 
     late = await store(requests, 5 * MINUTE)
-    await sweeper.sweep()
+    await intake_recovery.run()
 
     assert intake.seen() == [late]

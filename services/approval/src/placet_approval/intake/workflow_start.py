@@ -1,4 +1,4 @@
-"""Starts a request's workflow where its log stands: at the beginning, or again."""
+"""Start of a request's workflow, from its first event or again from its folded log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from opentelemetry import context as otel_context
 
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.temporal import Workflows
-from placet_approval.projection.fold import folded
+from placet_approval.projection.fold import fold_path
 from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import Request
@@ -20,8 +20,8 @@ from placet_telemetry import context_from
 from placet_workflows.activity_types import ApprovalInput
 
 
-class Starter:
-    """Starts workflows."""
+class WorkflowStarter:
+    """Starts workflows of requests."""
 
     def __init__(self, workflows: Workflows, pending: PendingCommands, policies: PolicyStore) -> None:
         self._workflows = workflows
@@ -29,16 +29,17 @@ class Starter:
         self._policies = policies
 
     async def start(self, request: Request, received: event_pb2.LogEntry) -> None:
-        """Starts the workflow of a request that nobody could send a command yet. Raises what
-        `Workflows.start` raises."""
+        """Starts the workflow of a request that cannot have pending commands yet.
+
+        Raises what `Workflows.start` raises.
+        """
         await self._start(request, [received])
 
     async def start_again(self, request: Request, path: Sequence[event_pb2.LogEntry]) -> None:
-        """Starts the workflow of an open request, unless it runs. `path`: all that the log has of it.
+        """Starts the workflow of an open request, unless it runs. `path`: all of its log entries.
 
-        The commands that were accepted and are not processed go with the start, in the order in which they
-        came: so no crash in between loses them, and no timer that is overdue goes before them. Raises what
-        `Workflows.start` raises.
+        Its pending commands go with the start, oldest first. So no crash loses them, and no overdue timer
+        fires before them. Raises what `Workflows.start` raises.
         """
         await self._start(request, path, await self._pending.of_request(request.tenant, request.approval_id))
 
@@ -47,10 +48,10 @@ class Starter:
     ) -> None:
         policy = await self._policies.by_digest(request.policy_digest)
         if policy is None:
-            raise ValueError("its policy is not in this database any more")
-        state = folded(path) if len(path) > 1 else None
+            raise ValueError("its policy is not in this database")
+        state = fold_path(path) if len(path) > 1 else None
         processed = state.commands if state is not None else {}
-        # Temporal forgets a workflow after its retention, and must not be asked to start a closed request's.
+        # Callers pass open requests only: Temporal forgets a closed one's workflow, and would start it again.
         with _in_trace_of(path[0].entry.event):
             await self._workflows.start(
                 ApprovalInput(
@@ -65,7 +66,7 @@ class Starter:
 
 @contextmanager
 def _in_trace_of(received: event_pb2.Event) -> Iterator[None]:
-    """In the trace that began with the request, whoever goes on with it now."""
+    """Attaches the trace of the request, whichever call continues it."""
     token = otel_context.attach(context_from(received.traceparent))
     try:
         yield

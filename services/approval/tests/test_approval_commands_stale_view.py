@@ -101,7 +101,7 @@ async def test_an_effect_that_the_view_has_in_pieces_is_told_when_it_has_it_whol
     monkeypatch.setattr(ViewStore, "command_context", context)
 
     message = platform.deciding(approval_id, command_id=command_id)
-    # Nothing is heard any more, so that the view is looked at when the time is over: soon.
+    # Nothing is events any more, so that the view is looked at when the time is over: soon.
     answer = await (await platform.as_(ALICE)).SubmitDecision(message, timeout=2)
     assert answer.result == first
     assert paths
