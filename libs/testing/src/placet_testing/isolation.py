@@ -68,7 +68,7 @@ class Isolation:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
-        """Leaves teardown alone: fixtures of the whole session may end with a test that did not ask for them."""
+        """Leaves teardown alone: fixtures of the session may end with a test that did not ask for them."""
         self._active = False
 
     @pytest.hookimpl(wrapper=True)
