@@ -69,6 +69,26 @@ def image_at(tag: str, scratch: Path) -> Path:
     return image
 
 
+def record() -> None:
+    """Records our own contracts alone: what they import is no part of this repository."""
+    generate.write_image(RECORDED)
+    image = FileDescriptorSet.FromString(RECORDED.read_bytes())
+    own = [file for file in image.file if file.package.startswith("placet.")]
+    for file in own:
+        file.ClearField("source_code_info")
+    RECORDED.write_bytes(FileDescriptorSet(file=own).SerializeToString(deterministic=True))
+
+
+def recorded_image(scratch: Path) -> Path:
+    """The recorded contracts with today's imports, as one image."""
+    today = FileDescriptorSet.FromString(IMAGE.read_bytes()).file
+    recorded = FileDescriptorSet.FromString(RECORDED.read_bytes()).file
+    imports = [file for file in today if not file.package.startswith("placet.")]
+    image = scratch / "recorded.binpb"
+    image.write_bytes(FileDescriptorSet(file=[*imports, *recorded]).SerializeToString())
+    return image
+
+
 def check_breaking() -> bool:
     """True if no client of the last release would break, or if nothing was released yet."""
     tag = newest_tag()
@@ -78,7 +98,7 @@ def check_breaking() -> bool:
         )
         return True
     with tempfile.TemporaryDirectory() as scratch:
-        against = RECORDED if tag is None else image_at(tag, Path(scratch))
+        against = recorded_image(Path(scratch)) if tag is None else image_at(tag, Path(scratch))
         print(f"buf breaking: against {tag or RECORDED.name}")
         return buf("breaking", IMAGE, "--against", against, "--path", "placet", "--config", "buf.yaml")
 
@@ -132,7 +152,7 @@ def main() -> int:
             export()
             print(f"contracts: {EXPORT.relative_to(ROOT)} holds the sources, placet.binpb and a guide")
         case ["record"]:
-            generate.write_image(RECORDED)
+            record()
             print(f"recorded {RECORDED.relative_to(ROOT)}; commit it together with the release")
         case _:
             print(__doc__)

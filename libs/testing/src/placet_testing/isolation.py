@@ -66,6 +66,11 @@ class Isolation:
         finally:
             self._active = False
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        """Leaves teardown alone: fixtures of the session may end with a test that did not ask for them."""
+        self._active = False
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         if self._attempt is not None:
