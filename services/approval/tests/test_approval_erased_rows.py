@@ -304,7 +304,7 @@ async def test_words_that_are_read_together_with_their_erasure_are_not_written(
 # No crash loses it, and every replica hears of it.
 
 
-async def test_an_erasure_during_downtime_is_applied_when_a_replica_starts(
+async def test_an_erasure_during_downtime_is_applied_at_start(
     open_platform: OpenPlatform, database_url: str
 ) -> None:
     platform = await open_platform(database_url)
@@ -346,9 +346,7 @@ async def test_an_erasure_that_fails_half_way_is_done_whole(
     assert [word for word in words_of(0) if word in left] == []
 
 
-async def test_a_replica_that_does_not_write_the_view_stops_sending_erased_values(
-    bare_platform: Platform,
-) -> None:
+async def test_a_following_replica_stops_sending_erased_values(bare_platform: Platform) -> None:
     platform = bare_platform
     await platform.serve(replica="first")
     first = platform.address
