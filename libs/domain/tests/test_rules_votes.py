@@ -6,9 +6,23 @@ from datetime import timedelta
 
 import pytest
 
-from placet_domain.events import Commented, Decided, ErrorReason, Refused, State, Verdict, Voted
+from placet_domain.commands import MOST_COMMANDS
+from placet_domain.events import (
+    Assignment,
+    Commented,
+    Decided,
+    ErrorReason,
+    FellBack,
+    Refused,
+    State,
+    TimedOut,
+    Verdict,
+    Voted,
+)
 from placet_domain.policy import Policy
-from placet_domain.stimuli import Begin, TierTimeout
+from placet_domain.rules.builders import received_of
+from placet_domain.state import CommandResult
+from placet_domain.stimuli import Begin, DeadlinePassed, TierTimeout
 from placet_testing.simulation import ALICE, BOB, REQUESTER, Play, comment, decision
 
 CAROL = "carol@example.com"
@@ -118,3 +132,63 @@ def test_a_closed_request_takes_no_comment() -> None:
     play = board()
     play.on(decision(ALICE, Verdict.REJECT), comment(ALICE))
     assert play.path[-1] == "refused"
+
+
+AGAIN = Policy.from_toml(f"""
+name = "asked-again"
+version = 1
+description = "Alice is asked in both tiers."
+[[tiers]]
+name = "pair"
+asks = ["required_approver", {{ person = "{BOB}" }}]
+decision_type = "human"
+timeout = "2 h"
+quorum = 2
+[[tiers]]
+name = "board"
+asks = ["required_approver", {{ person = "{CAROL}" }}]
+decision_type = "manager"
+timeout = "without limit"
+quorum = 2
+[fallback]
+by = "reject"
+reason = "Nobody responded"
+rejection = "no decision"
+""")
+
+
+def test_a_person_who_is_asked_again_in_a_later_tier_votes_again() -> None:
+    play = Play(AGAIN)
+    play.on(Begin(), decision(ALICE))
+    play.after(timedelta(hours=2)).on(TierTimeout(1))
+    play.on(decision(ALICE), decision(CAROL))
+    assert (play.outcome.state, play.outcome.tier) == (State.APPROVED, 2)
+
+
+def test_a_timeout_names_those_alone_who_did_not_vote() -> None:
+    play = board()
+    play.on(decision(ALICE))
+    timed_out = play.after(timedelta(hours=2)).on(TierTimeout(1))[0]
+    assert isinstance(timed_out, TimedOut)
+    assert ALICE not in timed_out.reason
+    assert timed_out.reason.startswith(f"{BOB}, {CAROL} did not respond")
+
+
+def test_words_about_many_people_stay_within_what_the_services_take() -> None:
+    people = tuple(f"{'x' * 200}{number}@example.com" for number in range(20))
+    many = (Assignment(slot="required_approver", people=people),)
+    play = Play(AGAIN)
+    play.state.received = received_of(play.state).model_copy(update={"assignments": many})
+    play.on(Begin(), DeadlinePassed())
+    reasons = [event.body.reason for event in play.events if isinstance(event.body, FellBack | TimedOut)]
+    assert [len(reason) for reason in reasons] == [1000, 1000]
+
+
+def test_comments_end_before_a_request_outgrows_its_payload() -> None:
+    play = board()
+    results = {f"c{number}": CommandResult(digest="d", log_index=0) for number in range(MOST_COMMANDS)}
+    play.state.commands.update(results)
+    (refused,) = play.on(comment(ALICE))
+    assert isinstance(refused, Refused)
+    assert refused.reason is ErrorReason.TOO_MANY_COMMANDS
+    assert play.on(decision(ALICE))[0].type == "voted"

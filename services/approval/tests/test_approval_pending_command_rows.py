@@ -93,3 +93,18 @@ async def test_one_sender_has_a_bounded_number_of_pending_commands_however_many_
     assert {one.reason for one in refused} == {"TOO_MANY_COMMANDS"}
     bob = Actor(kind=ActorKind.PERSON, name="bob@example.com", authenticated_by="jwt:placet")
     assert await pending.claim(HOME, ID, deciding("of bob").model_copy(update={"actor": bob}), NOW)
+
+
+async def test_a_clock_that_was_set_back_holds_up_no_command(pending: PendingCommands) -> None:
+    await pending.claim(HOME, ID, deciding("c"), NOW + timedelta(hours=1))
+
+    assert await pending.claim(HOME, ID, deciding("c"), NOW)
+
+
+async def test_requests_with_an_overdue_command_are_found(pending: PendingCommands) -> None:
+    await pending.claim(HOME, ID, deciding("c"), NOW)
+
+    assert await pending.overdue([ID], NOW + timedelta(seconds=1)) == {(HOME, ID)}
+    assert await pending.overdue([ID], NOW) == set()
+    await pending.forget(HOME, ID, ["c"])
+    assert await pending.overdue([ID], NOW + timedelta(seconds=1)) == set()

@@ -235,3 +235,22 @@ async def test_a_request_that_was_terminated_before_its_first_step_is_begun_agai
         return (await caller.GetApproval(get)).approval.waiting_for_approval
 
     await platform.until(waiting)
+
+
+async def test_a_command_that_was_stored_and_never_signalled_reaches_its_running_workflow(
+    bare_platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = bare_platform
+    await platform.serve(command_budget=0.1, workflow_recovery_interval=0.1, recovery_age=0.001)
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
+    platform.workflows.away = True
+    with pytest.raises(Unavailable):
+        await decide(platform, approval_id, command_id=command_id)
+    platform.workflows.away = False
+
+    # Its sender never comes back.
+    async def is_decided() -> bool:
+        return (await platform.get(approval_id)).state == event_pb2.STATE_APPROVED
+
+    await platform.until(is_decided)
+    assert await kinds(platform, approval_id) == STORY

@@ -43,6 +43,8 @@ _CauseId = Annotated[str, Field(min_length=1, max_length=100)]
 _Traceparent = Annotated[str, Field(max_length=55)]
 _Text = Annotated[str, Field(max_length=4000)]
 _Rendering = Annotated[str, Field(max_length=50)]
+# Commands of a request after which it takes no more comments: its whole state goes into one payload.
+MOST_COMMANDS = 1000
 _SENDERS = (ActorKind.PERSON, ActorKind.SERVICE)
 
 
@@ -145,7 +147,10 @@ class DecisionCommand(BaseCommand):
             return ErrorReason.SELF_APPROVAL
         if self.actor.name not in state.asked:
             return ErrorReason.NOT_ASKED
-        if any(vote.person == self.actor.name for tier in state.tiers for vote in tier.votes):
+        # In the tier in which the vote would count: a person may be asked again in a later one.
+        number = state.asked[self.actor.name]
+        votes = (vote for tier in state.tiers if tier.tier == number for vote in tier.votes)
+        if any(vote.person == self.actor.name for vote in votes):
             return ErrorReason.ALREADY_VOTED
         return None
 
@@ -222,6 +227,8 @@ class CommentCommand(BaseCommand):
             return closed
         if not self._is_involved(state):
             return ErrorReason.NOT_INVOLVED
+        if len(state.commands) >= MOST_COMMANDS:
+            return ErrorReason.TOO_MANY_COMMANDS
         return None if self.text.strip() else ErrorReason.COMMENT_EMPTY
 
     def apply(self, policy: Policy, state: ApprovalState, now: datetime) -> list[Body]:

@@ -71,10 +71,16 @@ class SlotTarget(PolicyPart):
     slot: str = Field(pattern=_SLOT)
 
 
-class PersonTarget(PolicyPart):
-    """A fixed person, by e-mail address in lower case."""
+def _lower(written: object) -> object:
+    return written.lower() if isinstance(written, str) else written
 
-    person: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)
+
+class PersonTarget(PolicyPart):
+    """A fixed person, by e-mail address; letter case does not matter."""
+
+    person: Annotated[str, BeforeValidator(_lower)] = Field(
+        pattern=r"^[^@\s\x00-\x20\x7f]+@[^@\s\x00-\x20\x7f]+$", max_length=254
+    )
 
 
 def _as_target(written: object) -> object:
@@ -157,7 +163,7 @@ class Policy(PolicyPart):
     """A policy as versioned data. A request keeps the version that it started with."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=2**31 - 1)
     description: Words
     pre_screen: PreScreen | None = None
     tiers: tuple[Tier, ...] = Field(min_length=1, max_length=20)
@@ -205,8 +211,12 @@ class Policy(PolicyPart):
 def fill_slots(words: str, assignments: Sequence[Assignment], limit: int = 1000) -> str:
     """A policy's words with the request's people in place of {slot}, cut to `limit` characters."""
     people = {one.slot: " and ".join(one.people) for one in assignments}
-    filled = _PLACEHOLDER.sub(lambda match: people.get(match[1], match[0]), words)
-    return filled if len(filled) <= limit else f"{filled[: limit - 1]}…"
+    return clip(_PLACEHOLDER.sub(lambda match: people.get(match[1], match[0]), words), limit)
+
+
+def clip(text: str, limit: int = 1000) -> str:
+    """The text, cut to `limit` characters with … at its end."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _people_of(target: Target, assignments: Sequence[Assignment]) -> Iterable[str]:

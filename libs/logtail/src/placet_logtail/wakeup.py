@@ -44,13 +44,15 @@ class Listener(Generic[T]):
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
+        self._missed = False
         self._woken = asyncio.Event()
 
     def hear(self, item: T) -> None:
         """Takes an item and wakes whoever waits."""
         if len(self._items) >= LISTENER_LIMIT:
             self._items.clear()
-        else:
+            self._missed = True
+        if not self._missed:
             self._items.append(item)
         self.wake()
 
@@ -61,12 +63,13 @@ class Listener(Generic[T]):
     async def next(self, timeout: float) -> list[T]:
         """The items since the last call; waits for one, at most `timeout` seconds.
 
-        None: the time is over, or something was missed here that must be looked up where it is stored.
+        An empty list: the time is over, or items were missed here that must be looked up where they are
+        stored.
         """
         await wait_for(self._woken, timeout)
         self._woken.clear()
-        heard, self._items = list(self._items), deque()
-        return heard
+        items, self._items, self._missed = list(self._items), deque(), False
+        return items
 
 
 class Listeners(Generic[T]):

@@ -6,12 +6,15 @@ So a re-run and a continued run send the same inputs under the same idempotency 
 from __future__ import annotations
 
 from placet_domain.events import ScreenMode
+from placet_domain.policy import clip
 from placet_domain.rules.builders import decided_of, received_of
 from placet_domain.state import ApprovalState, TierAssignment, TierState
 from placet_workflows.activity_types import AssessInput, DecideInput, NotifyInput
 
 # Most characters of a notification's reason, by its contract; an outcome's reasoning can be longer.
 REASON_LIMIT = 4000
+# Maximum characters of a notification's approver; several people may have approved.
+APPROVER_LIMIT = 254
 
 
 def assessment(state: ApprovalState, mode: ScreenMode) -> AssessInput:
@@ -36,7 +39,7 @@ def fallback(state: ApprovalState) -> DecideInput:
         content_digest=received.content_digest,
         priority=received.priority,
         pre_screened=state.pre_screened,
-        circumstances=state.fell_back.reason if state.fell_back else "",
+        circumstances=clip(state.fell_back.reason) if state.fell_back else "",
         idempotency_key=f"{state.approval_id}/fallback",
     )
 
@@ -56,7 +59,7 @@ def notice_of_outcome(state: ApprovalState) -> NotifyInput:
     """Notifies the requester of the outcome."""
     decided = decided_of(state)
     return _notice(state, "outcome", state.requester, decided.reasoning).model_copy(
-        update={"state": decided.state, "approver": decided.approver}
+        update={"state": decided.state, "approver": clip(decided.approver, APPROVER_LIMIT)}
     )
 
 

@@ -248,7 +248,11 @@ class ApprovalWorkflow:
         # A pre-screen ends by itself, and before its end the workflow cannot continue as new.
         if state.tiers or state.fell_back is not None:
             found.append(("renewal", self._renew_time, None))
-        notices = [event for event in self._pending if isinstance(event.body, Notified)]
+        notices = [
+            event
+            for event in self._pending
+            if isinstance(event.body, Notified) and not self._state.knows(event)
+        ]
         if notices:
             name = f"notices-{notices[0].cause_id}"
             found.append((name, self._pending_since + NOTICE_DELAY, stimuli.PendingNotices()))

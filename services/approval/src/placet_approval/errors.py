@@ -6,6 +6,7 @@ from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.content.rendering import RENDERING
 from placet_domain.events import ErrorReason
+from placet_domain.policy import clip
 from placet_rpc.errors import (
     FailedPrecondition,
     FieldViolation,
@@ -13,6 +14,7 @@ from placet_rpc.errors import (
     NotFound,
     PermissionDenied,
     PlacetError,
+    ResourceExhausted,
 )
 
 _KINDS: dict[ErrorReason, type[PlacetError]] = {
@@ -25,6 +27,7 @@ _KINDS: dict[ErrorReason, type[PlacetError]] = {
     ErrorReason.NOT_REQUESTER: PermissionDenied,
     ErrorReason.NOT_INVOLVED: PermissionDenied,
     ErrorReason.ALREADY_VOTED: FailedPrecondition,
+    ErrorReason.TOO_MANY_COMMANDS: ResourceExhausted,
 }
 
 # Refusals of a field's value.
@@ -65,7 +68,7 @@ def _metadata(reason: ErrorReason, approval: approval_pb2.Approval) -> dict[str,
     match reason:
         case ErrorReason.CLOSED:
             state = event_pb2.State.Name(approval.state).removeprefix("STATE_")
-            return {"state": state, "approver": approval.outcome.approver}
+            return {"state": state, "approver": clip(approval.outcome.approver, 254)}
         case (
             ErrorReason.NOT_ASKED
             | ErrorReason.NOT_REQUESTER

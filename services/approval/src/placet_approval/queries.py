@@ -132,11 +132,14 @@ class Queries:
     ) -> approval_pb2.CommandResult:
         """The result of a command. Raises NotFound (UNKNOWN_COMMAND)."""
         await self._projected(visible, approval_id)
-        state = fold_path(await self._views.path(visible.tenant, approval_id))
-        result = state.commands.get(command_id) if state is not None else None
-        if state is not None and result is not None:
-            return _result(result, state.state)
-        if await self._pending.has(visible.tenant, approval_id, command_id):
+        is_pending = await self._pending.has(visible.tenant, approval_id, command_id)
+        found = _command_in(await self._views.path(visible.tenant, approval_id), command_id)
+        if found is None and not is_pending:
+            # Processed and not pending any more, while the view is behind.
+            found = _command_in(await self._log.events_of(visible.tenant, approval_id), command_id)
+        if found is not None:
+            return found
+        if is_pending:
             return approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
         raise NotFound(
             f"no command {command_id} reached request {approval_id}",
@@ -173,6 +176,17 @@ class Queries:
             return None
         policy = await self._policies.by_digest(request.policy_digest)
         return project_state(state, request.labels, None if policy is None else policy.policy)
+
+
+def _command_in(path: Sequence[event_pb2.LogEntry], command_id: str) -> approval_pb2.CommandResult | None:
+    """The result of a command by a request's entries; ACCEPTED while not all of it is there."""
+    state = fold_path(path)
+    result = state.commands.get(command_id) if state is not None else None
+    if state is None or result is None:
+        return None
+    if not result.is_complete:
+        return approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
+    return _result(result, state.state)
 
 
 def _result(result: CommandResult, state: State) -> approval_pb2.CommandResult:

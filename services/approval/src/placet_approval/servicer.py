@@ -251,7 +251,11 @@ def _command_fields(command_id: str, caller: Principal) -> _CommandFields:
     kind = ActorKind.PERSON if caller.is_person else ActorKind.SERVICE
     return {
         "id": command_id.lower(),
-        "actor": Actor(kind=kind, name=caller.subject, authenticated_by=caller.authenticated_by),
+        "actor": Actor(
+            kind=kind,
+            name=caller.subject,
+            authenticated_by=caller.authenticated_by[:200] if caller.is_person else "",
+        ),
         "traceparent": current_traceparent(),
         "operator": "operator" in caller.roles,
     }

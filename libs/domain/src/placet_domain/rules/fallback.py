@@ -16,7 +16,7 @@ from placet_domain.events import (
     State,
     Verdict,
 )
-from placet_domain.policy import Policy
+from placet_domain.policy import Policy, clip
 from placet_domain.rules.builders import CLOCK, close, model_actor, outcome_of, policy_actor, step
 from placet_domain.state import ApprovalState
 
@@ -55,7 +55,9 @@ def on_result(policy: Policy, state: ApprovalState, result: AiDecided, now: date
         approver=policy.fallback.approver,
         model=result.model,
         confidence=result.confidence,
-        reasoning=result.reasoning if approved else f"{policy.fallback.rejection}: {result.reasoning}",
+        reasoning=clip(
+            result.reasoning if approved else f"{policy.fallback.rejection}: {result.reasoning}", 4000
+        ),
     )
     return events + step(FALLBACK_CAUSE, model, close(state, decided, now), now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from placet_domain.events import ErrorReason
+from placet_domain.policy import clip
 from placet_domain.state import ApprovalState
 
 _WORDS = {
@@ -15,6 +16,7 @@ _WORDS = {
     ErrorReason.SELF_APPROVAL: "The requester cannot decide the request: four eyes are needed",
     ErrorReason.NOT_REQUESTER: "Only the requester or an operator can cancel the request",
     ErrorReason.NOT_INVOLVED: "Only the requester, those who were asked and operators can comment",
+    ErrorReason.TOO_MANY_COMMANDS: "The request has too many comments; no more are taken",
     ErrorReason.COMMENT_EMPTY: "A comment must say something",
     ErrorReason.ALREADY_VOTED: "You have voted already; the tier waits for others",
 }
@@ -24,6 +26,6 @@ def explain_refusal(state: ApprovalState, reason: ErrorReason) -> str:
     """The refusal in words for its sender."""
     if reason is ErrorReason.CLOSED and state.decided is not None:
         outcome = state.decided
-        by = f" by {outcome.approver}" if outcome.approver else ""
+        by = f" by {clip(outcome.approver, 254)}" if outcome.approver else ""
         return f"The request is closed: {outcome.state.lower()}{by}"
     return _WORDS.get(reason, "The command was refused")

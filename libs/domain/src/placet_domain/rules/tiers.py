@@ -6,7 +6,7 @@ from datetime import datetime
 
 from placet_domain.durations import describe_duration
 from placet_domain.events import Asked, Body, Escalated, Event, TierOpened, TimedOut
-from placet_domain.policy import Policy, fill_slots
+from placet_domain.policy import Policy, clip, fill_slots
 from placet_domain.rules import fallback
 from placet_domain.rules.builders import CLOCK, clock_scale, policy_actor, received_of, step
 from placet_domain.state import ApprovalState, TierState
@@ -63,8 +63,9 @@ def on_deadline(policy: Policy, state: ApprovalState, now: datetime) -> list[Eve
     if tier is None:
         reason = "The request's deadline passed before anybody was asked"
         return fallback.fall_back(policy, state, reason, now)
-    silent = " and ".join(state.asked)
-    reason = f"The request's deadline passed and {silent} had not responded"
+    voted = {vote.person for opened in state.tiers for vote in opened.votes}
+    silent = " and ".join(person for person in state.asked if person not in voted)
+    reason = clip(f"The request's deadline passed and {silent or 'nobody else'} had not responded")
     return [*_timed_out(state, tier, now), *fallback.fall_back(policy, state, reason, now)]
 
 
@@ -72,6 +73,8 @@ def _timed_out(state: ApprovalState, tier: TierState, now: datetime) -> list[Eve
     # The tier's timeout, or less if a deadline ended it.
     granted = min(tier.due_time or now, now) - tier.open_time
     duration = describe_duration(granted * clock_scale(state))
-    reason = f"{', '.join(tier.people)} did not respond within {duration}"
+    voted = {vote.person for vote in tier.votes}
+    silent = ", ".join(person for person in tier.people if person not in voted)
+    reason = clip(f"{silent} did not respond within {duration}")
     timed_out = TimedOut(tier=tier.tier, waited=now - tier.open_time, reason=reason)
     return step(f"tier-{tier.tier}", CLOCK, [timed_out], now)

@@ -26,7 +26,13 @@ from placet_domain.rules.refusals import explain_refusal
 from placet_domain.state import ApprovalState
 from placet_logtail import Listener
 from placet_rpc import deadlines
-from placet_rpc.errors import DeadlineExceeded, Unavailable
+from placet_rpc.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    Unavailable,
+)
 
 # Timeout for reading the log when the view may be stale; on timeout the workflow alone checks.
 LOG_TIMEOUT = 0.3
@@ -136,6 +142,10 @@ class CommandHandler:
                 await self._workflows.command(sent.approval_id, sent.command)
             except NoSuchWorkflow:
                 return await self._without_workflow(sent)
+        except (FailedPrecondition, PermissionDenied, InvalidArgument):
+            # Refused for good: a later start must not process it.
+            await self._pending.forget(sent.tenant, sent.approval_id, [sent.command.id])
+            raise
         except BaseException:
             await self._pending.release(sent.tenant, sent.approval_id, sent.command.id)
             raise
@@ -184,7 +194,7 @@ class CommandHandler:
 
 
 # Refusals that newer events may invalidate.
-_MAY_BE_STALE = frozenset({ErrorReason.NOT_ASKED, ErrorReason.NOT_INVOLVED})
+_MAY_BE_STALE = frozenset({ErrorReason.NOT_ASKED, ErrorReason.NOT_INVOLVED, ErrorReason.ALREADY_VOTED})
 
 
 def _check(state: ApprovalState, command: BaseCommand) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 
+from google.protobuf.message import DecodeError
+
 from placet_approval.intake.service import Intake
 from placet_approval.store.requests import BEGINNING, Place, Request, RequestStore
 from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
@@ -54,7 +56,7 @@ class IntakeRecovery:
             await self._intake.resume(request)
         except (Unavailable, DeadlineExceeded) as error:
             raise type(error)(f"request {request.approval_id} is not started: {error}") from error
-        except (PlacetError, ValueError) as error:
+        except (PlacetError, ValueError, DecodeError) as error:
             # ValueError: its row cannot be read.
             _LOG.error("request %s cannot be resumed: %s", request.approval_id, error)
 

@@ -84,9 +84,10 @@ def erase_in(connection: sa.Connection, tenant: str, erasure: event_pb2.LogEntry
     rebuilt view repeats it.
     """
     this = {"this_tenant": tenant, "this_id": erased_id(erasure)}
+    # The request's row first, as a command's claim locks it first.
+    _redact_request(connection, this)
     for deletion in _DELETIONS:
         connection.execute(deletion, this)
-    _redact_request(connection, this)
     _redact_path(connection, this, erasure.index)
     row = {
         "tenant": tenant,

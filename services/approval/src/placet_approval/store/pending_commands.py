@@ -21,6 +21,8 @@ from placet_storage import Database, truncate_wal_after_commit
 MOST_PENDING = 20
 # Time after which a command that was not processed may be signalled once more; doubled each time.
 SIGNAL_INTERVAL = timedelta(seconds=2)
+# Doublings at most: every 34 minutes then.
+MOST_DOUBLINGS = 10
 
 
 class PendingCommands:
@@ -28,6 +30,7 @@ class PendingCommands:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._insert = database.insert(command_table).on_conflict_do_nothing()
 
     async def claim(
         self,
@@ -43,12 +46,29 @@ class PendingCommands:
         the id is pending with another payload, and ResourceExhausted (TOO_MANY_COMMANDS).
         """
         return await self._database.transact(
-            _claim, tenant, approval_id, command, now, processed, operation="claim command"
+            _claim,
+            tenant,
+            approval_id,
+            command,
+            now,
+            processed,
+            self._insert,
+            operation="claim command",
         )
 
     async def release(self, tenant: str, approval_id: str, command_id: str) -> None:
         """Releases a claim after the signal failed: the next call with the command signals it at once."""
         await self._database.transact(_release, tenant, approval_id, command_id, operation="release command")
+
+    async def forget(self, tenant: str, approval_id: str, command_ids: Collection[str]) -> None:
+        """Deletes these commands of a request."""
+        await self._database.transact(
+            _forget, tenant, approval_id, command_ids, operation="forget processed commands"
+        )
+
+    async def overdue(self, approval_ids: Collection[str], before: datetime) -> set[tuple[str, str]]:
+        """Tenant and id of those requests that have a pending command from before a time."""
+        return await self._database.query(_overdue, approval_ids, before, operation="find overdue commands")
 
     async def has(self, tenant: str, approval_id: str, command_id: str) -> bool:
         """Tells whether a command is pending."""
@@ -84,7 +104,6 @@ _ROWS = sa.select(
     command_table.c.signal_time,
     command_table.c.signals,
 ).where(*_OF_REQUEST)
-_INSERT = sa.insert(command_table)
 _SIGNAL = (
     sa.update(command_table)
     .where(*_OF_COMMAND)
@@ -119,6 +138,7 @@ def _claim(
     command: BaseCommand,
     now: datetime,
     processed: Collection[str],
+    insertion: sa.Insert,
 ) -> bool:
     this = {"this_tenant": tenant, "this_id": approval_id}
     connection.execute(_LOCK_REQUEST, this)
@@ -131,8 +151,9 @@ def _claim(
     if mine is not None:
         if bytes(mine.digest) != digest:
             raise id_reused(command)
-        interval = SIGNAL_INTERVAL * 2 ** min(mine.signals - 1, 30)
-        if mine.signal_time is not None and now - mine.signal_time < interval:
+        interval = SIGNAL_INTERVAL * 2 ** min(mine.signals - 1, MOST_DOUBLINGS)
+        # A signal time in the future is that of another clock, or of one that was set back.
+        if mine.signal_time is not None and -SIGNAL_INTERVAL < now - mine.signal_time < interval:
             return False
         connection.execute(_SIGNAL, {**this, "this_command": command.id, "now": now})
         return True
@@ -150,8 +171,8 @@ def _claim(
         "signal_time": now,
         "signals": 1,
     }
-    connection.execute(_INSERT, row)
-    return True
+    # The row is there only where the request's own row, which is locked above, was lost.
+    return connection.execute(insertion, row).rowcount > 0
 
 
 def id_reused(command: BaseCommand) -> AlreadyExists:
@@ -190,3 +211,18 @@ def _forget_closed(connection: sa.Connection, before: datetime) -> None:
     if connection.execute(_FORGET_ERASED, {"before": before}).rowcount > 0:
         truncate_wal_after_commit(connection)
     connection.execute(_FORGET_CLOSED, {"before": before})
+
+
+def _forget(connection: sa.Connection, tenant: str, approval_id: str, command_ids: Collection[str]) -> None:
+    this = {"this_tenant": tenant, "this_id": approval_id}
+    connection.execute(_FORGET, {**this, "processed": sorted(command_ids)})
+
+
+def _overdue(
+    connection: sa.Connection, approval_ids: Collection[str], before: datetime
+) -> set[tuple[str, str]]:
+    query = sa.select(command_table.c.tenant, command_table.c.approval_id).where(
+        command_table.c.approval_id.in_(approval_ids),
+        command_table.c.create_time < sa.literal(before, command_table.c.create_time.type),
+    )
+    return {(tenant, approval_id) for tenant, approval_id in connection.execute(query)}
