@@ -81,7 +81,7 @@ def _holds_a_log(database: Path) -> bool:
     uri = f"file:{quote(str(database))}?mode=ro{'&immutable=1' * alone}"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
-            # One from before there were checkpoints had no key.
+            # A database without tables, from a first start that was killed, holds no log.
             tables = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'checkpoint'"
             rows = "SELECT EXISTS (SELECT 1 FROM entry) OR EXISTS (SELECT 1 FROM checkpoint)"
             return all(connection.execute(query).fetchone()[0] for query in (tables, rows))
