@@ -53,7 +53,8 @@ def test_an_unmarked_test_is_refused_what_it_may_not_use(folder: Path) -> None:
     failed = re.findall(r"^FAILED test_sample.py::(\w+)", finished.stdout, re.MULTILINE)
     assert failed == list(REFUSED), finished.stdout
     advice = "Write `pytestmark = pytest.mark.integration` in test_sample.py"
-    assert finished.stdout.count(advice) == len(REFUSED)
+    reports = finished.stdout.partition("short test summary")[0]
+    assert reports.count(advice) == len(REFUSED), finished.stdout
 
 
 def test_a_marked_test_may_and_its_file_is_not_imported_where_it_is_not_wanted(folder: Path) -> None:

@@ -25,8 +25,9 @@ NOBODYS = {"erased"}
 ALL_KINDS = [field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields]
 KINDS = [kind for kind in ALL_KINDS if kind not in NOBODYS]
 # Services write a request's first event and their refusals, workers all else.
-OF_THE_TENANT = {"access_refused"}
-BY_ROLE = {"service": {"received", "access_refused"}, "worker": set(KINDS) - {"received", "access_refused"}}
+OF_THE_TENANT = {"access_refused", "fallback_alarm"}
+OF_THE_SERVICE = {"received", *OF_THE_TENANT}
+BY_ROLE = {"service": OF_THE_SERVICE, "worker": set(KINDS) - OF_THE_SERVICE}
 
 
 class Service(Protocol):

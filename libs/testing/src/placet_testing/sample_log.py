@@ -193,6 +193,8 @@ async def write_sample(writer: Writer) -> None:
     await writer.append("eventful", EVENTFUL, 1, eventful)
     await writer.append("eventful", EVENTFUL, 2, *asking())
     await writer.append("eventful", EVENTFUL, 8, *falling_back())
+    alarm = event_pb2.FallbackAlarm(policy="sale", raised=True, decisions=20, fallbacks=12, threshold=0.5)
+    await writer.append("eventful", "", 0, event("alarm/1", "", fallback_alarm=alarm))
 
 
 @dataclass
