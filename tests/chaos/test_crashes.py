@@ -101,9 +101,7 @@ async def test_b_a_command_that_comes_while_the_worker_is_dead_is_judged_after_t
         approval_id = await stack.request()
         await stack.waiting(approval_id)
         stack.arm(KILL, approval_id, "voted")
-        decision = asyncio.create_task(
-            decide_whatever_it_takes(stack, approval_id, ALICE, str(uuid.uuid4()))
-        )
+        decision = asyncio.create_task(decide_whatever_it_takes(stack, approval_id, ALICE, str(uuid.uuid4())))
         await until(lambda: fired(stack, KILL), "the worker is killed")
         assert await cancel(stack, approval_id, str(uuid.uuid4())) == "CLOSED"
         assert await decision == "EFFECTIVE"
