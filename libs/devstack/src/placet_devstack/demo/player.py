@@ -169,7 +169,7 @@ class Player:
         await asyncio.sleep(thinking)
         response = await self._clients[name].decide(run.id, answer.verdict, reason=answer.reason)
         if response.status == approval_pb2.COMMAND_STATUS_ACCEPTED:
-            why = "durable; processed when a worker is back"
+            why = "durable; waits until a worker is back"
             self.tell(name, "clicked", why, number=run.scenario.number)
 
     async def _kill_when_due(self) -> None:
