@@ -28,7 +28,7 @@ LABELS = {
     FieldDescriptorProto.LABEL_REQUIRED: "required ",
     FieldDescriptorProto.LABEL_REPEATED: "repeated ",
 }
-# What the printer writes, by type of descriptor.
+# Text that the printer writes, by type of descriptor.
 SUPPORTED = {
     FileDescriptorProto: "name package dependency message_type enum_type extension options",
     DescriptorProto: "name field nested_type enum_type extension_range oneof_decl options reserved_range "

@@ -16,7 +16,7 @@ from placet_cli.problems import Problem
 
 pytestmark = pytest.mark.integration
 
-# What costs more than the whole of `placet --help` may.
+# Modules whose import costs more than the whole of `placet --help` may.
 HEAVY = {
     "aiosmtpd",
     "cryptography",

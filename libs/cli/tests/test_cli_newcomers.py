@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import os
@@ -11,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from placet_devstack.ports import check_ports
 from placet_devstack.processes import suspended
 from placet_rpc.tokens.mint import MintingTokenSource, generate_keys
 from placet_rpc.tokens.sources import FileTokenSource
+from placet_testing.conditions import until
 
 FREE_BASE = 28300
 
@@ -176,14 +177,15 @@ def test_ports_of_another_stack_are_told_in_one_line_and_make_no_home(tmp_path: 
 
 
 @pytest.mark.integration
-def test_a_suspended_process_is_seen() -> None:
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
-        process.send_signal(signal.SIGSTOP)
-        deadline = time.monotonic() + 10
-        while not suspended(process.pid) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert suspended(process.pid)
+async def test_a_suspended_process_is_seen() -> None:
+    # It sleeps so that it is there to be suspended; nothing waits for its end.
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(60)")
+    process.send_signal(signal.SIGSTOP)
+    try:
+        await until(lambda: suspended(process.pid), "the process is seen as suspended")
+    finally:
         process.kill()
+        await process.wait()
 
 
 def content_of(body: bytes) -> tuple[approval_pb2.Approval, approval_service_pb2.GetContentResponse]:

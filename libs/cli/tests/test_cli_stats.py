@@ -1,4 +1,4 @@
-"""How `placet stats` reads."""
+"""`placet stats` prints figures, sources, a chart and alarms that are on."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from placet_cli.home import Home
 from placet_devstack import secrets
 from placet_devstack.process import StackEvent
 from placet_devstack.secrets import Tokens, make_keys
+from placet_testing.conditions import until
 
 
 @pytest.fixture
@@ -24,13 +25,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 async def changes(path: Path, before: str) -> str:
-    """What a file holds once it holds something else, within 10 s."""
-    async with asyncio.timeout(10):
-        while True:
-            now = await asyncio.to_thread(path.read_text)
-            if now != before:
-                return now
-            await asyncio.sleep(0.01)
+    """The text of a file once it is another."""
+
+    def changed() -> str | None:
+        now = path.read_text()
+        return now if now != before else None
+
+    return await until(changed, f"{path.name} changes")
 
 
 async def test_tokens_are_renewed_before_they_expire(home: Home) -> None:

@@ -117,7 +117,7 @@ async def test_a_stack_is_stopped_by_its_supervisor(tmp_path: Path) -> None:
         "from placet_devstack.state import write_state\n"
         f"write_state(Home.at(Path(sys.argv[1])), {PORT_BASE}, {{}}, phase='up', parts=1)\n"
         "print(flush=True)\n"
-        "time.sleep(60)\n"
+        "time.sleep(60)  # until it is stopped\n"
     )
     command = [sys.executable, "-c", code, str(home.path)]
     supervisor = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)

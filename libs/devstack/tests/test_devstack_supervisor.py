@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from placet_devstack import process
 from placet_devstack.probes import file_exists
 from placet_devstack.process import ProcessSpec, StackEvent
 from placet_devstack.supervisor import Supervisor
+from placet_testing.conditions import until
 
 pytestmark = pytest.mark.integration
 
@@ -38,9 +38,9 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN if mode == "deaf" else end)
 note("starts")
 if mode == "family":
     import subprocess
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # until it is killed
     note(f"child {child.pid}")
-time.sleep(0.1)
+time.sleep(0.1)  # a start takes time, so that what needs it is seen to wait
 note("is-ready")
 ready.touch()
 while True:
@@ -87,12 +87,6 @@ class Stubs:
 @pytest.fixture
 def stubs(tmp_path: Path) -> Stubs:
     return Stubs(tmp_path)
-
-
-async def until(condition: Callable[[], bool], within: float = 20) -> None:
-    async with asyncio.timeout(within):
-        while not condition():  # noqa: ASYNC110 (what is waited for lives in other processes)
-            await asyncio.sleep(0.02)
 
 
 def alive(pid: int) -> bool:

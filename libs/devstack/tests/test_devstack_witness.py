@@ -125,7 +125,7 @@ async def test_an_alarm_is_told_when_it_begins_and_when_it_is_over(
     say(home, Kind.SILENCE, looked=BEFORE)
     telling = asyncio.create_task(tell_alarms(home, told.put_nowait))
     async with asyncio.timeout(20):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # `telling` runs to its first look, which is at the old state
         say(home, Kind.BAD_SIGNATURE)
         assert await told.get() == StackEvent(
             "witness", "ALARM", "BAD_SIGNATURE: the log had 3 entries", bad=True

@@ -22,6 +22,7 @@ from placet_logtail import (
 )
 from placet_rpc.errors import Unavailable
 from placet_storage import Database
+from placet_testing.conditions import until
 
 TENANT, CONSUMER = "home", "sum"
 
@@ -113,12 +114,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumers, "RENEWAL_SECONDS", 0.05)
 
 
-async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await true():  # noqa: ASYNC110  # a row of a database sets no event
-            await asyncio.sleep(0.01)
-
-
 def reached(adder: Adder, position: int) -> Callable[[], Awaitable[bool]]:
     async def ask() -> bool:
         return await adder.database.query(adder.cursor.read, TENANT) == position
@@ -133,7 +128,7 @@ async def test_it_goes_on_where_it_stands_after_a_break(process: Callable[..., P
     await until(reached(adder, 3))
     log.broken = True
     log.grow(2)
-    await until(lambda: asyncio.sleep(0, bool(one.status.broken)))
+    await until(lambda: one.status.broken)
     assert one.status.broken == "away"
     log.broken = False
 
@@ -151,7 +146,7 @@ async def test_what_may_pass_is_tried_until_it_passes_and_skips_nothing(
     log.grow(2)
     running, one, adder = process(log, "first")
     adder.failing = True
-    await until(lambda: asyncio.sleep(0, len(adder.given) > 5))
+    await until(lambda: len(adder.given) > 5)
     adder.failing = False
     await until(reached(adder, 2))
     assert one.status.skipped == 0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,19 +132,6 @@ def spans(span_exporter: InMemorySpanExporter) -> Iterator[Callable[[], list[Rea
     span_exporter.clear()
     yield lambda: list(span_exporter.get_finished_spans())
     span_exporter.clear()
-
-
-async def _eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """What `condition` says once it is truthy; fails after `seconds`."""
-    async with asyncio.timeout(seconds):
-        while not (value := condition()):  # noqa: ASYNC110 (the condition is another part's state)
-            await asyncio.sleep(0.005)
-    return value
-
-
-@pytest.fixture(scope="session")
-def eventually() -> Callable[..., Awaitable[Any]]:
-    return _eventually
 
 
 @pytest.fixture

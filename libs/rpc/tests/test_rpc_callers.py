@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc.aio
@@ -13,10 +13,10 @@ from placet.audit.v1 import audit_service_pb2 as pb
 from placet_rpc import errors, identity
 from placet_rpc.tokens.mint import mint
 from placet_rpc.tokens.sources import StaticToken
+from placet_testing.conditions import until
 
 pytestmark = pytest.mark.integration
 
-Eventually = Callable[..., Awaitable[Any]]
 Raising = Callable[[Exception], Callable[..., Any]]
 APPROVAL_ID = "1c9e3a52-6f0b-4d52-9a39-0e5d5a1f7b11"
 
@@ -78,9 +78,7 @@ async def test_the_tenant_goes_on_to_the_calls_that_a_call_makes(run_audit: Any,
     assert seen == ["acme"]
 
 
-async def test_a_refusal_by_role_is_reported_with_who_and_about_what(
-    run_audit: Any, keys: Any, eventually: Eventually
-) -> None:
+async def test_a_refusal_by_role_is_reported_with_who_and_about_what(run_audit: Any, keys: Any) -> None:
     heard: list[tuple[Any, ...]] = []
 
     async def hook(*refusal: Any) -> None:
@@ -92,7 +90,7 @@ async def test_a_refusal_by_role_is_reported_with_who_and_about_what(
             await audit.stub.ListEvents(pb.ListEventsRequest(filter=pb.EventFilter(approval_id=APPROVAL_ID)))
         with pytest.raises(errors.PermissionDenied):
             await audit.stub.ListEvents(pb.ListEventsRequest(filter=pb.EventFilter(approval_id="x" * 5000)))
-        await eventually(lambda: len(heard) == 2)
+        await until(lambda: len(heard) == 2)
 
     method, reason, principal, approval_id = heard[0]
     assert (method, reason) == ("/placet.audit.v1.AuditService/ListEvents", "ROLE_REQUIRED")
@@ -101,7 +99,7 @@ async def test_a_refusal_by_role_is_reported_with_who_and_about_what(
 
 
 async def test_a_refusal_by_a_handler_is_reported_and_a_stranger_s_call_is_not(
-    run_audit: Any, keys: Any, eventually: Eventually, raising: Raising, raising_stream: Raising
+    run_audit: Any, keys: Any, raising: Raising, raising_stream: Raising
 ) -> None:
     heard: list[tuple[Any, ...]] = []
 
@@ -121,7 +119,7 @@ async def test_a_refusal_by_a_handler_is_reported_and_a_stranger_s_call_is_not(
         with pytest.raises(errors.PermissionDenied):
             async for _ in audit.stub.TailEvents(pb.TailEventsRequest()):
                 pass
-        await eventually(lambda: len(heard) == 2)
+        await until(lambda: len(heard) == 2)
 
     assert {refusal[1] for refusal in heard} == {"NOT_ASKED"}
     assert {refusal[2].subject for refusal in heard} == {"auditor@example.com"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,9 @@ from placet_rpc import deadlines, errors
 from placet_rpc.client import channel
 from placet_rpc.tokens.mint import write_token
 from placet_rpc.tokens.sources import FileTokenSource
+from placet_testing.conditions import until
 
 pytestmark = pytest.mark.integration
-
-Eventually = Callable[..., Awaitable[Any]]
 
 
 class Paused:
@@ -56,7 +55,7 @@ def no_faults(records: list[logging.LogRecord]) -> bool:
 
 @pytest.mark.parametrize("by", ["call", "task"])
 async def test_cancelling_a_unary_call_cancels_the_server_s(
-    run_audit: Any, eventually: Eventually, caplog: pytest.LogCaptureFixture, by: str
+    run_audit: Any, caplog: pytest.LogCaptureFixture, by: str
 ) -> None:
     caplog.set_level(logging.DEBUG, "placet.rpc")
     held = Paused()
@@ -69,7 +68,7 @@ async def test_cancelling_a_unary_call_cancels_the_server_s(
 
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await eventually(lambda: held.ended)
+        await until(lambda: held.ended)
 
     assert isinstance(held.ended, asyncio.CancelledError)
     assert no_faults(caplog.records)
@@ -77,7 +76,7 @@ async def test_cancelling_a_unary_call_cancels_the_server_s(
 
 
 async def test_a_reader_that_stops_ends_the_server_s_stream(
-    run_audit: Any, eventually: Eventually, caplog: pytest.LogCaptureFixture
+    run_audit: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     held = Paused()
     async with run_audit(TailEvents=held.stream) as audit:
@@ -86,13 +85,13 @@ async def test_a_reader_that_stops_ends_the_server_s_stream(
             break
         call.cancel()
 
-        await eventually(lambda: held.ended)
+        await until(lambda: held.ended)
 
     assert no_faults(caplog.records)
 
 
 async def test_a_client_that_vanishes_ends_the_server_s_stream(
-    run_audit: Any, eventually: Eventually, keys: Any, caplog: pytest.LogCaptureFixture
+    run_audit: Any, keys: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     held = Paused()
     async with run_audit(TailEvents=held.stream) as audit:
@@ -100,17 +99,17 @@ async def test_a_client_that_vanishes_ends_the_server_s_stream(
             call = audit_service_pb2_grpc.AuditServiceStub(gone).TailEvents(pb.TailEventsRequest())
             await call.read()
 
-        await eventually(lambda: held.ended)
+        await until(lambda: held.ended)
 
     assert no_faults(caplog.records)
 
 
-async def test_a_deadline_ends_the_call_on_both_sides(run_audit: Any, eventually: Eventually) -> None:
+async def test_a_deadline_ends_the_call_on_both_sides(run_audit: Any) -> None:
     held = Paused()
     async with run_audit(ListEvents=held.unary) as audit:
         with pytest.raises(errors.DeadlineExceeded):
             await audit.stub.ListEvents(pb.ListEventsRequest(), timeout=0.1)
-        await eventually(lambda: held.ended)
+        await until(lambda: held.ended)
 
     assert isinstance(held.ended, asyncio.CancelledError)
 

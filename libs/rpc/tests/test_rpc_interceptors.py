@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
 
@@ -15,10 +15,10 @@ from placet.event.v1 import event_pb2
 from placet_rpc import errors, identity
 from placet_rpc.access import methods_of
 from placet_rpc.interceptors import server_interceptors
+from placet_testing.conditions import until
 
 pytestmark = pytest.mark.integration
 
-Eventually = Callable[..., Awaitable[Any]]
 Raising = Callable[[Exception], Callable[..., Any]]
 
 
@@ -38,13 +38,13 @@ def test_the_interceptors_stand_in_the_promised_order() -> None:
 
 
 async def test_a_failed_call_is_seen_as_failed_by_trace_and_log(
-    run_audit: Any, spans: Any, caplog: pytest.LogCaptureFixture, eventually: Eventually, raising: Raising
+    run_audit: Any, spans: Any, caplog: pytest.LogCaptureFixture, raising: Raising
 ) -> None:
     caplog.set_level(logging.DEBUG, "placet.rpc")
     async with run_audit(ListEvents=raising(errors.OutOfRange("beyond"))) as audit:
         with pytest.raises(errors.OutOfRange):
             await audit.stub.ListEvents(pb.ListEventsRequest())
-        await eventually(lambda: len(spans()) == 2)
+        await until(lambda: len(spans()) == 2)
 
     assert {span.attributes["rpc.response.status_code"] for span in spans()} == {"OUT_OF_RANGE"}
     line = next(record for record in caplog.records if record.name == "placet.rpc.requests")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -16,10 +15,9 @@ from placet.audit.v1 import audit_service_pb2 as pb
 from placet_rpc import errors
 from placet_rpc.access import ContractError
 from placet_rpc.server import CannotListen, Endpoint, start
+from placet_testing.conditions import until
 
 pytestmark = pytest.mark.integration
-
-Eventually = Callable[..., Awaitable[Any]]
 
 
 async def empty_list(request: Any, context: Any) -> pb.ListEventsResponse:
@@ -33,9 +31,7 @@ async def test_a_message_beyond_the_bound_is_refused_and_the_server_lives(run_au
         await audit.stub.ListEvents(pb.ListEventsRequest())
 
 
-async def test_calls_beyond_the_bound_are_refused_and_health_still_answers(
-    run_audit: Any, eventually: Eventually
-) -> None:
+async def test_calls_beyond_the_bound_are_refused_and_health_still_answers(run_audit: Any) -> None:
     from placet_rpc.client import serving
 
     release = asyncio.Event()
@@ -46,7 +42,7 @@ async def test_calls_beyond_the_bound_are_refused_and_health_still_answers(
 
     async with run_audit(changes={"max_calls": 3}, ListEvents=wait) as audit:
         held = [asyncio.ensure_future(audit.stub.ListEvents(pb.ListEventsRequest())) for _ in range(3)]
-        await eventually(lambda: len(audit.servicer.handled) == 3)
+        await until(lambda: len(audit.servicer.handled) == 3)
 
         with pytest.raises(errors.ResourceExhausted, match="try later"):
             await audit.stub.ListEvents(pb.ListEventsRequest())

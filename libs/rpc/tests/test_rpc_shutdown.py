@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -25,7 +25,6 @@ from placet_testing.servicers import partial_servicer
 pytestmark = pytest.mark.integration
 
 AUDIT = pb.DESCRIPTOR.services_by_name["AuditService"]
-Eventually = Callable[..., Awaitable[Any]]
 
 
 @partial_servicer(AUDIT)
@@ -214,7 +213,7 @@ async def test_nothing_is_closed_before_an_aborted_handler_s_finally(settings: A
     assert servicer.happened == ["finally", "channels closed", "telemetry flushed"]
 
 
-async def test_a_second_signal_cuts_the_grace_short(settings: Any, keys: Any, eventually: Eventually) -> None:
+async def test_a_second_signal_cuts_the_grace_short(settings: Any, keys: Any) -> None:
     servicer = Audit()
     process = Process(servicer, settings(grace=120))
     address = await process.address()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -13,10 +13,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from placet.audit.v1 import audit_service_pb2 as pb
 from placet_rpc import errors
+from placet_testing.conditions import until
 
 pytestmark = pytest.mark.integration
 
-Eventually = Callable[..., Awaitable[Any]]
 Spans = Callable[[], list[ReadableSpan]]
 
 LIST = "placet.audit.v1.AuditService/ListEvents"
@@ -42,9 +42,7 @@ async def empty(request: Any, context: Any) -> pb.ListEventsResponse:
     return pb.ListEventsResponse()
 
 
-async def test_a_call_inside_a_call_is_one_trace(
-    run_audit: Any, spans: Spans, eventually: Eventually
-) -> None:
+async def test_a_call_inside_a_call_is_one_trace(run_audit: Any, spans: Spans) -> None:
     async with run_audit(ListEvents=empty) as far:
 
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
@@ -55,7 +53,7 @@ async def test_a_call_inside_a_call_is_one_trace(
             with trace.get_tracer("test").start_as_current_span("caller"):
                 async for _ in near.stub.TailEvents(pb.TailEventsRequest()):
                     pass
-            await eventually(lambda: len(spans()) == 5)
+            await until(lambda: len(spans()) == 5)
 
     assert tree(spans()) == {
         "INTERNAL caller": {f"CLIENT {TAIL}": {f"SERVER {TAIL}": {f"CLIENT {LIST}": {f"SERVER {LIST}": {}}}}}
@@ -65,7 +63,7 @@ async def test_a_call_inside_a_call_is_one_trace(
 
 
 async def test_the_span_in_which_a_server_was_started_is_nobody_s_parent(
-    run_audit: Any, spans: Spans, eventually: Eventually
+    run_audit: Any, spans: Spans
 ) -> None:
     import grpc.aio
 
@@ -76,7 +74,7 @@ async def test_the_span_in_which_a_server_was_started_is_nobody_s_parent(
         call: Any = stranger.unary_unary(f"/{LIST}")
         with pytest.raises(grpc.aio.AioRpcError):
             await call(b"")
-    await eventually(lambda: len(spans()) == 2)
+    await until(lambda: len(spans()) == 2)
     await context.__aexit__(None, None, None)
 
     (server,) = (span for span in spans() if span.kind is SpanKind.SERVER)
@@ -94,7 +92,6 @@ async def test_the_span_in_which_a_server_was_started_is_nobody_s_parent(
 async def test_a_refusal_is_the_client_s_error_and_a_fault_is_both_s(
     run_audit: Any,
     spans: Spans,
-    eventually: Eventually,
     error: Exception,
     code: str,
     server_status: StatusCode,
@@ -105,7 +102,7 @@ async def test_a_refusal_is_the_client_s_error_and_a_fault_is_both_s(
     async with run_audit(ListEvents=fail) as audit:
         with pytest.raises(errors.PlacetError):
             await audit.stub.ListEvents(pb.ListEventsRequest())
-        await eventually(lambda: len(spans()) == 2)
+        await until(lambda: len(spans()) == 2)
 
     by_kind = {span.kind: span for span in spans()}
     assert by_kind[SpanKind.CLIENT].status.status_code is StatusCode.ERROR
@@ -119,7 +116,7 @@ async def test_a_refusal_is_the_client_s_error_and_a_fault_is_both_s(
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_a_cancelled_call_ends_both_spans_and_is_no_error(
-    run_audit: Any, spans: Spans, eventually: Eventually, streaming: bool
+    run_audit: Any, spans: Spans, streaming: bool
 ) -> None:
     begun = asyncio.Event()
 
@@ -141,7 +138,7 @@ async def test_a_cancelled_call_ends_both_spans_and_is_no_error(
         )
         await asyncio.wait_for(begun.wait(), 10)
         call.cancel()
-        await eventually(lambda: len(spans()) == 2)
+        await until(lambda: len(spans()) == 2)
 
     assert {span.attributes["rpc.response.status_code"] for span in spans() if span.attributes} == {
         "CANCELLED"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import shutil
 import sqlite3
-import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,14 +60,6 @@ def copy(url: str, to: str) -> None:
 
 def wal_of(url: str) -> Path:
     return Path(f"{make_url(url).database}-wal")
-
-
-async def until(ask: Callable[[], Awaitable[object]], *, is_now: object) -> None:
-    """Asks again until the answer is this."""
-    deadline = time.monotonic() + 15
-    while await ask() != is_now:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -11,9 +11,10 @@ from placet_domain import interpreter
 from placet_domain.events import Actor, ActorKind, ErrorReason, Refused, Source, State, Verdict
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Undecodable
+from placet_testing.conditions import until
 from placet_testing.fake_services import delivering
 from placet_testing.simulation import ALICE, BOB, decision
-from placet_testing.workflow_environment import ApprovalEnvironment, shipped_policy, until
+from placet_testing.workflow_environment import ApprovalEnvironment, shipped_policy
 from placet_workflows.activity_types import NotifyInput, NotifyResult
 
 pytestmark = pytest.mark.integration

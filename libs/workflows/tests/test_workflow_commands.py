@@ -13,6 +13,7 @@ from temporalio.common import RawValue
 from temporalio.testing import WorkflowEnvironment
 
 from placet_domain.events import ErrorReason, Refused, Source, State, Verdict, Voted
+from placet_testing.conditions import until
 from placet_testing.fake_services import Services, delivering, never_telling_the_asked
 from placet_testing.simulation import (
     ALICE,
@@ -29,7 +30,6 @@ from placet_testing.workflow_environment import (
     default_worker,
     running_environment,
     shipped_policy,
-    until,
 )
 from placet_workflows.activity_types import NotifyInput, NotifyResult, Status
 from placet_workflows.names import COMMAND_SIGNAL

@@ -10,9 +10,10 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.exceptions import ApplicationError
 
 from placet_domain.events import Asked, Notified, Source, State
+from placet_testing.conditions import until
 from placet_testing.fake_services import delivering, never_answering
 from placet_testing.simulation import ALICE, BOB, REQUESTER, decision
-from placet_testing.workflow_environment import ApprovalEnvironment, until
+from placet_testing.workflow_environment import ApprovalEnvironment
 from placet_workflows.activity_types import NotifyInput, NotifyResult
 
 pytestmark = pytest.mark.integration

@@ -17,9 +17,10 @@ from placet_domain.events import (
     TimedOut,
     Verdict,
 )
+from placet_testing.conditions import until
 from placet_testing.fake_services import saying
 from placet_testing.simulation import ALICE, BOB, REQUESTER, ai_says, cancellation, decision
-from placet_testing.workflow_environment import ApprovalEnvironment, until
+from placet_testing.workflow_environment import ApprovalEnvironment
 from placet_workflows.names import TaskQueue
 
 pytestmark = pytest.mark.integration

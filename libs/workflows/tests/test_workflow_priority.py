@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue as TaskQueueName
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from placet_testing.conditions import until
 from placet_testing.fake_services import Services, deep_model
 from placet_testing.simulation import screened
-from placet_testing.workflow_environment import PATIENCE, PAUSE, Request, running_environment, until
+from placet_testing.workflow_environment import running_environment
+from placet_workflows.activity_calls import FALLBACK_FIRST, PRE_SCREEN_LATER
 from placet_workflows.activity_types import DecideInput
-from placet_workflows.names import Activity, TaskQueue
+from placet_workflows.names import TaskQueue
 
 pytestmark = pytest.mark.integration
 
@@ -33,15 +37,25 @@ def noting(order: list[str], answer: Callable[[Q], Awaitable[A]]) -> Callable[[Q
     return ask
 
 
-async def calling(request: Request, activity: Activity) -> None:
-    """Waits until this is what the request waits for."""
+async def backlog(server: WorkflowEnvironment) -> dict[int, int]:
+    """How many tasks lie in the openai queue, by priority.
 
-    async def waits() -> bool:
-        return activity in [one.activity_type.name for one in await request.pending()]
+    A call that a workflow's history has scheduled reaches the queue a moment later.
+    """
+    answer = await server.client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=server.client.namespace,
+            task_queue=TaskQueueName(name=TaskQueue.OPENAI),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+            report_stats=True,
+        )
+    )
+    counts = {key: stats.approximate_backlog_count for key, stats in answer.stats_by_priority_key.items()}
+    return {key: count for key, count in counts.items() if count}
 
-    async with asyncio.timeout(PATIENCE):
-        while not await waits():  # noqa: ASYNC110 - the server tells only who asks
-            await asyncio.sleep(PAUSE)
+
+async def holds(server: WorkflowEnvironment, expected: dict[int, int]) -> bool:
+    return await backlog(server) == expected
 
 
 async def test_a_fallback_goes_before_the_pre_screens_that_were_asked_before_it(
@@ -51,11 +65,13 @@ async def test_a_fallback_goes_before_the_pre_screens_that_were_asked_before_it(
     services = Services(assess=deep_model(screened()))
     async with running_environment(real_server, services, openai=False) as environment:
         # Nobody polls the queue yet: twelve deep pre-screens pile up, and only then a fallback comes.
+        waiting = {PRE_SCREEN_LATER.priority_key: PRE_SCREENS}
         for _ in range(PRE_SCREENS):
-            request = await environment.request("document")
-            await calling(request, Activity.ASSESS_RISK)
-        late = await environment.request("escalating", clock_scale=36_000)
-        await calling(late, Activity.DECIDE)
+            await environment.request("document")
+        await until(lambda: holds(real_server, waiting), "the pre-screens lie in the queue")
+        await environment.request("escalating", clock_scale=36_000)
+        waiting[FALLBACK_FIRST.priority_key] = 1
+        await until(lambda: holds(real_server, waiting), "the fallback lies in the queue")
         services.assess, services.decide = noting(order, services.assess), noting(order, services.decide)
         worker = Worker(
             real_server.client,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,6 +37,7 @@ from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
 from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.audit_server import AuditServer
+from placet_testing.conditions import until
 from placet_testing.requests import decision_message, request_message
 from placet_workflows.activity_types import ApprovalInput
 
@@ -49,15 +49,6 @@ SOON = 15.0
 # Seconds that a command handler waits for a result: longer than a busy machine takes, or as short as a test
 # without a worker needs.
 PATIENT, HASTY = 10.0, 0.2
-
-
-async def until(ask: Callable[[], Awaitable[T]], within: float = SOON) -> T:
-    """Asks again until the answer is truthy; fails after `within` seconds."""
-    deadline = time.monotonic() + within
-    while not (answer := await ask()):
-        assert time.monotonic() < deadline, f"not within {within} s"
-        await asyncio.sleep(0.01)
-    return answer
 
 
 @dataclass

@@ -85,7 +85,7 @@ def placet(
 ) -> None:
     """Software asks, a human answers, and the record proves it."""
     found = {"home": home, "port_base": port_base, "identity": identity, "json": json}
-    # What the environment says is heard by the command itself, after what was typed.
+    # Environment variables are left to the command: typed options take precedence over them.
     context.obj = {key: value for key, value in found.items() if options.typed_in(context, key)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-# What is done as somebody.
+# Commands that act as one person.
 _PERSONAL = ("placet decide", "placet cancel", "placet erase", "placet request")
 _WITHOUT_AS = "(without --as"
 

@@ -52,7 +52,7 @@ class Screen:
         """Colours follow NO_COLOR, TERM and whether this is a terminal."""
         # Some terminals have no size; then, and in a pipe, it is 80.
         self.width = width = max(shutil.get_terminal_size((WIDTH, 24)).columns, 2 * _LEAST)
-        # What goes into a file or a pipe is kept whole.
+        # Output to a file or a pipe is not cut.
         self.cuts = sys.stdout.isatty()
         self._out = _Console(width=width, highlight=False, soft_wrap=True, markup=False, emoji=False)
         self._err = _Console(

@@ -12,7 +12,7 @@ from placet_rpc.errors import DeadlineExceeded, Unavailable
 
 _Answer = TypeVar("_Answer")
 
-# What leaves open whether the call took effect, or says to come again.
+# Errors after which the call may or may not have taken effect, or that ask for another attempt.
 TRANSIENT: Final = (Unavailable, DeadlineExceeded)
 
 _FIRST_PAUSE: Final = 0.1

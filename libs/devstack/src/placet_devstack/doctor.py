@@ -219,7 +219,7 @@ async def _log(home: Home, address: str) -> Finding:
 
 
 async def _people(home: Home, address: str) -> list[Finding]:
-    """Whether people respond; nothing where the service cannot be asked, which is found elsewhere."""
+    """Finds policies whose alarm is on; nothing when ApprovalService is silent, a finding of its own."""
     try:
         async with channel(address, person(home, OWNER), default_timeout=ASKED_SECONDS) as opened:
             stub = approval_service_pb2_grpc.ApprovalServiceStub(opened)

@@ -1,4 +1,4 @@
-"""What the fallback monitor finds, told where the stack runs."""
+"""Prints the fallback monitor's alarms where the stack runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def tell_fallback_alarms(home: Home, ports: Ports, tell: Tell) -> None:
             try:
                 found = await client.decision_stats()
             except PlacetError:
-                # Whether the service runs is told elsewhere.
+                # The supervisor reports a service that does not run.
                 continue
             told = _tell_changes(found, told, tell)
 

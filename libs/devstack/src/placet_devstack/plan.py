@@ -19,8 +19,8 @@ SERVICES = ("audit", "decision", "notification", "approval")
 WORKERS = ("default", "openai", "ml")
 WITNESS = "witness"
 
-# What one part may be told from outside; all else that begins with PLACET_ is set here, so that what
-# belongs to another installation does not leak in. Keys of AI services reach the decision service alone.
+# Prefixes of the variables that a part takes from the environment. All others that begin with PLACET_ are
+# set here, so that another installation's do not leak in. Keys of AI services reach DecisionService alone.
 _SHARED = ("PLACET_LOG_LEVEL", "PLACET_WORKER_")
 _OWN = {
     "approval": ("PLACET_APPROVAL_",),

@@ -20,7 +20,7 @@ PROBE_EVERY = 0.05
 START_ATTEMPTS = 3
 FIRST_BACKOFF = 0.2
 MAX_BACKOFF = 10.0
-# How long an optional process stays down that died START_ATTEMPTS times in a row.
+# Pause before an optional process is started again that died START_ATTEMPTS times in a row.
 AWAY_PAUSE = 30.0
 LOG_LIMIT = 10 << 20
 SHOWN_LOG_LINES = 6
@@ -45,9 +45,9 @@ class ProcessSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     start_limit: float = 60.0
     stop_limit: float = 10.0
-    # How long a process that died stays down at first; each death in a row doubles it, to MAX_BACKOFF.
+    # Pause before the first restart; each death in a row doubles it, to MAX_BACKOFF.
     restart_pause: float = FIRST_BACKOFF
-    # Whether the rest goes on without it: nothing waits for it once it has died, and it is tried for ever.
+    # True when the rest goes on without it: nothing waits for it once it has died, and it is tried for ever.
     optional: bool = False
 
 
@@ -124,7 +124,7 @@ class Process:
         status = await running.wait()
         self.ready.clear()
         self.changed()
-        # What it may have started itself and left behind.
+        # Its own children may have survived it.
         self._signal_group(running.pid, signal.SIGKILL)
         return _describe(status), ready
 

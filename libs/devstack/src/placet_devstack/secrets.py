@@ -19,7 +19,7 @@ from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, wr
 TOKEN_SECONDS = 3600.0
 LOOK_EVERY = 20.0
 
-# Who the parts of the stack are. Their token files bear their names.
+# The identities of the stack's parts. Their token files bear their names.
 IDENTITIES: Mapping[str, frozenset[str]] = {
     "approval": frozenset({"service"}),
     "audit": frozenset({"service"}),

@@ -42,7 +42,7 @@ class Consumers:
         self._added.set()
 
     def statuses(self) -> list[TailStatus]:
-        """How each consumer stands with each tenant's log."""
+        """The status of each consumer for each tenant's log."""
         return [tailer.status for tailer in self._tailers.values()]
 
     async def close(self) -> None:

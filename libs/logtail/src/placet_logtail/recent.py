@@ -68,7 +68,7 @@ class RecentItems(Generic[T]):
         return Batch(self._items[first:last], following, self.end)
 
     def _surplus(self) -> int:
-        """How many of the oldest items to drop."""
+        """The number of oldest items to drop."""
         kept, number = self._size, 0
         while number < len(self._sizes) and kept > self._limit // 2:
             kept -= self._sizes[number]
@@ -83,7 +83,7 @@ class RecentItems(Generic[T]):
 
 
 def _count(sizes: Sequence[int], limit: int) -> int:
-    """How many items fit a limit; one at least, if there is any."""
+    """The number of items that fit a limit; one at least, if there is any."""
     total = 0
     for number, size in enumerate(sizes):
         total += size

@@ -18,7 +18,7 @@ class LogTables:
     """The tables; a service declares them in its metadata, and makes them in its migration."""
 
     def __init__(self, metadata: sa.MetaData) -> None:
-        # How far a consumer has read each tenant's log.
+        # A consumer's position in each tenant's log.
         self.cursor = sa.Table(
             "log_cursor",
             metadata,
@@ -95,7 +95,7 @@ class Cursor:
 
 
 class LeaseStore:
-    """Who leads. Each method is one transaction."""
+    """Leases of the leading processes. Each method is one transaction."""
 
     def __init__(self, database: Database, tables: LogTables) -> None:
         self._database = database

@@ -29,14 +29,14 @@ RETRY_SECONDS = 0.2
 # Of one entry, before it is skipped; what is not the entry's fault may pass meanwhile.
 ATTEMPTS = 3
 ATTEMPT_SECONDS = 0.5
-# What is not an entry's fault.
+# Errors that are not an entry's fault.
 MAY_PASS = (CursorMoved, PlacetError, DatabaseUnavailable)
-# How long a new tailer may take to reach the log's head, before "now" is where it stands.
+# Time for a new tailer to reach the log's head; after it `head` answers its position.
 CATCH_UP_SECONDS = 2.0
 
 
 class Entry(Protocol):
-    """What a log holds."""
+    """An entry of a log."""
 
     @property
     def index(self) -> int:
@@ -56,7 +56,7 @@ class Source(Protocol[T_co]):
 
 
 class Handler(Protocol[T_contra]):
-    """What a consumer does with one tenant's log. Its methods are called one at a time.
+    """A consumer's work on one tenant's log. Its methods are called one at a time.
 
     Of all processes one leads: only there does the handler write; elsewhere it may keep what it holds in
     memory current. It raises CursorMoved, PlacetError or DatabaseUnavailable for what may pass: the tailer
@@ -76,7 +76,7 @@ class Handler(Protocol[T_contra]):
 
 @dataclass(frozen=True)
 class TailStatus:
-    """How a consumer stands with a tenant's log."""
+    """A consumer's position in a tenant's log, and its health."""
 
     consumer: str
     tenant: str
@@ -118,7 +118,7 @@ class LogTailer(Generic[T]):
 
     @property
     def status(self) -> TailStatus:
-        """How it stands."""
+        """The status now."""
         return TailStatus(
             self.consumer,
             self.tenant,
@@ -142,7 +142,7 @@ class LogTailer(Generic[T]):
         self._leading = self._leading and elected
         self._election_held.set()
         if gained and self._following is not None:
-            # What it has read before somebody else may not have written: begin where the cursor stands.
+            # The former leader may not have written all that this process has read: begin at the cursor.
             self._following.cancel()
 
     async def run(self) -> None:

@@ -50,7 +50,7 @@ def from_proto(message: Message, dto_type: type[D]) -> D:
 
 
 def enum_prefix(enum: EnumDescriptor) -> str:
-    """What the name of every value begins with: STATE_ for STATE_UNSPECIFIED."""
+    """The prefix of the name of every value: STATE_ for STATE_UNSPECIFIED."""
     return enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
 
 

@@ -250,7 +250,7 @@ async def _swapped(
 def _end_span(span: trace.Span, call: grpc.aio.Call) -> None:
     """A call's done callback."""
     code = _result_now(call.code())
-    # Who cancels a call wanted its end.
+    # A cancelled call is no failure: its caller wanted its end.
     failed = code is not grpc.StatusCode.OK and not call.cancelled()
     tracing.finish(span, code, failed=failed, end_time=time.time_ns())
 

@@ -34,7 +34,7 @@ from placet_rpc.tokens.verify import Verifier
 
 _LOG = logging.getLogger("placet.rpc.server")
 
-# How long after the grace handlers may take for their `finally`, and queued refusals to be recorded.
+# Time after the grace for handlers to run their `finally`, and for queued refusals to be recorded.
 _FINALLY_SECONDS = 5.0
 _REFUSALS_SECONDS = 5.0
 
@@ -158,7 +158,7 @@ async def serve(
             stack.callback(loop.remove_signal_handler, number)
         server = await start(settings, endpoints, on_access_refused=on_access_refused)
         stack.push_async_callback(server.stop)
-        # What is there by now stays: a collection that looks at all of it again stops every call meanwhile.
+        # Freeze the objects that live for ever: a collection that scans them all stops every call meanwhile.
         gc.collect()
         gc.freeze()
         stack.callback(gc.unfreeze)

@@ -85,7 +85,7 @@ async def run_worker(
         graceful_shutdown_timeout=timedelta(seconds=settings.grace),
     )
     async with worker:
-        # What exists by now stays: a collection that looks at all of it again stops every task meanwhile.
+        # Freeze the objects that live for ever: a collection that scans them all stops every task meanwhile.
         gc.collect()
         gc.freeze()
         if settings.ready_file is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -14,14 +15,34 @@ SOON = 30.0
 EVENTUALLY = 90.0
 
 
+@overload
 async def until(
-    ask: Callable[[], Awaitable[T | None]], what: str, within: float = SOON, *, pause: float = 0.02
-) -> T:
-    """Asks again until the answer is neither None nor False. Raises AssertionError after `within` seconds."""
+    ask: Callable[[], Awaitable[T | None]], what: str = ..., within: float = ..., *, pause: float = ...
+) -> T: ...
+
+
+@overload
+async def until(
+    ask: Callable[[], T | None], what: str = ..., within: float = ..., *, pause: float = ...
+) -> T: ...
+
+
+async def until(
+    ask: Callable[[], Any],  # Any: the overloads say which
+    what: str = "the condition holds",
+    within: float = SOON,
+    *,
+    pause: float = 0.02,
+) -> Any:  # Any: as above
+    """Asks again, `pause` seconds apart, until the answer is truthy; answers that.
+
+    Raises AssertionError, which names `what`, after `within` seconds.
+    """
     deadline = time.monotonic() + within
     while True:
-        answer = await ask()
-        if answer is not None and answer is not False:
+        found = ask()
+        answer = await found if inspect.isawaitable(found) else found
+        if answer:
             return answer
         assert time.monotonic() < deadline, f"not within {within} s: {what}"
         await asyncio.sleep(pause)

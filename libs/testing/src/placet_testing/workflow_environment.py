@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -35,6 +35,7 @@ from placet_domain.events import (
     TimedOut,
 )
 from placet_domain.policy import Policy
+from placet_testing.conditions import until
 from placet_testing.fake_services import Services
 from placet_testing.simulation import TENANT, received_event
 from placet_workflows.activity_types import (
@@ -103,13 +104,6 @@ async def real_time() -> AsyncIterator[WorkflowEnvironment]:
     )
     async with environment:
         yield environment
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Waits until it holds. Raises TimeoutError."""
-    async with asyncio.timeout(PATIENCE):
-        while not holds():  # noqa: ASYNC110 - the fakes signal nothing of what they are asked
-            await asyncio.sleep(PAUSE)
 
 
 @dataclass

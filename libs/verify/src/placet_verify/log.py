@@ -16,7 +16,7 @@ from placet_verify.witness import OTHER_LOG, Seen
 # Entries between two signs of progress.
 STEP = 1000
 
-# What tables hold, where there are none.
+# Names of rows in an export, which has no tables.
 _IN_EXPORTS = {"disclosure": "value"}
 
 _COLUMNS = ("tenant", "approval_id", "number", "cause_id")

@@ -92,7 +92,7 @@ class AssessResult(Dto):
     """The pre-screen's result, without the policy's threshold and level."""
 
     result: PreScreened
-    # Whether a deep assessment would differ from a quick one.
+    # True when a deep assessment would differ from a quick one.
     deep_available: bool = False
 
 

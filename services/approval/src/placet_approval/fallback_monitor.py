@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -100,9 +100,10 @@ class FallbackMonitor:
             return
         if batch.next and not await self._projection.reached(batch.next - 1, VIEW_SECONDS):
             return
-        failure = await self._notify()
-        if await self._evaluate():
-            failure = await self._notify() or failure
+        alarms = await self._store.alarms(self._tenant)
+        failure = await self._notify(alarms)
+        if await self._evaluate(alarms):
+            failure = await self._notify(await self._store.alarms(self._tenant)) or failure
         took = time.monotonic() - began
         self._next_evaluation = time.monotonic() + max(EVALUATION_SECONDS, EVALUATION_SHARE * took)
         if failure is not None:
@@ -112,13 +113,11 @@ class FallbackMonitor:
     async def skip(self, position: int, entry: AppliedEvent, reason: str, *, leading: bool) -> None:
         """Does nothing: the monitor keeps no single entries."""
 
-    async def _evaluate(self) -> bool:
-        """Appends the alarms that begin or end; True if there are any."""
+    async def _evaluate(self, alarms: Sequence[event_pb2.LogEntry]) -> bool:
+        """Appends the alarms that begin or end, given the last of each policy; True if there are any."""
         now = datetime.now(UTC)
         found = await self._store.stats(self._tenant, Window(now - self._settings.window, now))
-        last = {
-            entry.entry.event.fallback_alarm.policy: entry for entry in await self._store.alarms(self._tenant)
-        }
+        last = {entry.entry.event.fallback_alarm.policy: entry for entry in alarms}
         stats = {one.policy: one for one in found[:-1]}
         changed = False
         for policy in sorted(stats.keys() | last.keys()):
@@ -150,9 +149,9 @@ class FallbackMonitor:
         _LOG.warning("%s: %s", alarm_title(alarm), alarm_reason(alarm))
         await self._projection.reached(stored.index, VIEW_SECONDS)
 
-    async def _notify(self) -> PlacetError | None:
+    async def _notify(self, alarms: Sequence[event_pb2.LogEntry]) -> PlacetError | None:
         """Notifies operators of new alarms; returns the error if a notification failed."""
-        for entry in await self._store.alarms(self._tenant):
+        for entry in alarms:
             if entry.index < self._notified:
                 continue
             try:

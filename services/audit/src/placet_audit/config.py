@@ -24,7 +24,7 @@ class Settings(ServiceSettings):
     """Where the log is kept: `sqlite:///path` or `postgresql://…`."""
 
     origin: str = Field(default="localhost/placet", pattern=r"^[^\s+/]+(/[^\s+/]+)*$")
-    """What the logs are called in checkpoints: a name that is nobody else's, like a URL without its scheme;
+    """Name of the logs in checkpoints, globally unique, like a URL without its scheme;
     each tenant's is added. It must never change: another origin is another log."""
 
     log_key: SecretStr = SecretStr("")

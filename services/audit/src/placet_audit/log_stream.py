@@ -15,7 +15,7 @@ class Log(Protocol):
     """Where history is; `placet_audit.store.Store` in earnest."""
 
     async def sizes(self, tenants: Sequence[str]) -> Mapping[str, int]:
-        """How many entries each tenant's log holds."""
+        """Number of entries in each tenant's log."""
 
     async def entries(self, tenant: str, from_index: int, limit: int) -> Page:
         """The tenant's entries from an index on, at most `limit`, in order."""

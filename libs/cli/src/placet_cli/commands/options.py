@@ -105,7 +105,7 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
         def run(context: typer.Context, **arguments: Any) -> None:
             before = context.find_root().obj or {}
             common = {key: arguments.pop(key) for key in _COMMON}
-            # What is nearer to the command's own words wins, and the environment never over what was typed.
+            # Options typed after the command win over those before it, and both over the environment.
             given = common | {key: value for key, value in before.items() if not typed_in(context, key)}
             # Imported late: `placet --help` needs no session.
             from placet_cli.session import Session

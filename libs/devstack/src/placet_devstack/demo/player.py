@@ -30,10 +30,10 @@ from placet_domain.ids import approval_id
 from placet_telemetry import tracer
 
 KILLED = "worker-default"
-# What people take to make up their minds, and what a reader takes to follow.
+# Pauses before a person decides, and between two requests, so that a reader can follow.
 THINKING_SECONDS = 1.5
 BETWEEN_SECONDS = 0.3
-# What is told live; the rest is in `placet show`.
+# Events that are printed live; `placet show` has all.
 _LIVE = frozenset(
     {
         "received",

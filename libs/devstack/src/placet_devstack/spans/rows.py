@@ -20,7 +20,7 @@ from placet_text import visible
 # More alike siblings than this are drawn as the first and a sum.
 _ALIKE = 4
 DEEPEST_INDENT = 8
-# How waits are called, which no limit hides: "wait for approver", "waiting for alice@example.com, so far".
+# First words of waits, which no limit hides: "wait for approver", "waiting for alice@example.com, so far".
 _WAITS = ("wait for ", "waiting for ")
 # Of a method's full name, `placet.audit.v1.AuditService/AppendEvents`, the part that a reader knows anyway.
 _PACKAGE = re.compile(r"(?:[a-z0-9_]+\.)+(?=[A-Z]\w*/)")
@@ -189,7 +189,7 @@ def _span_row(span: Span, depth: int, linked: Mapping[str, str], *, orphan: bool
     ]
     return Row(
         depth=depth,
-        # What an orphan belongs to is still under way, or was never sent here.
+        # An orphan's parent has not ended yet, or was never sent here.
         name=("┄ " if orphan else "") + span.name,
         service=visible(span.service),
         start=span.start,

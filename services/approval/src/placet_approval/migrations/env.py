@@ -1,4 +1,4 @@
-"""What Alembic runs: the schema of requests, contents, commands and the view."""
+"""Alembic's environment: the schema of requests, contents, commands and the view."""
 
 from placet_approval.store.tables import metadata
 from placet_storage import run_migrations_env

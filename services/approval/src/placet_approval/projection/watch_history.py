@@ -16,7 +16,7 @@ from placet_logtail import Batch, RecentItems, Wakeup, beyond_end, follow, wait_
 # Number of events kept in memory; older ones are read from the view in pages.
 RECENT = 10_000
 PAGE = 500
-# How long a watch waits for a projection that has not begun.
+# Time that a watch waits for a projection that has not begun.
 BEGIN_SECONDS = 2.0
 
 

@@ -95,20 +95,22 @@ class DecisionStatsStore:
         return await self._database.query(_alarms, tenant, operation="list alarms")
 
     async def notified(self, tenant: str) -> int:
-        """The index before which all alarms were told."""
-        return await self._database.query(self._cursor.read, tenant, operation="get told")
+        """The index before which all alarms were notified."""
+        return await self._database.query(self._cursor.read, tenant, operation="get notified alarms")
 
     async def set_notified(self, tenant: str, expected: int, log_index: int) -> None:
-        """Keeps that alarms before an index were told. Raises CursorMoved."""
-        await self._database.transact(self._cursor.move, tenant, expected, log_index, operation="set told")
+        """Keeps that alarms before an index were notified. Raises CursorMoved."""
+        await self._database.transact(
+            self._cursor.move, tenant, expected, log_index, operation="set notified alarms"
+        )
 
     async def forget_notified(self, tenant: str) -> None:
         """Begins anew, because the log did."""
-        await self._database.transact(self._cursor.drop, tenant, operation="forget told")
+        await self._database.transact(self._cursor.drop, tenant, operation="forget notified alarms")
 
 
 def decision_columns(decision: Decision | None) -> dict[str, object]:
-    """What the view keeps of a decision."""
+    """The view's columns of a decision."""
     if decision is None:
         return dict.fromkeys(("decide_ms", "wait_ms", "source", "person_asked", "fell_back"))
     return {
