@@ -19,7 +19,7 @@ from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import STARTING, STOPPING, starting_words
 from placet_cli.problems import Problem
 from placet_devstack import temporal_server as temporal
-from placet_devstack.fallback_alarms import fallback_alarm
+from placet_devstack.alarms import fallback_alarm
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.plan import SERVICES, WITNESS, WORKERS
 from placet_devstack.ports import free_base, holder_of_port, port_free
