@@ -198,7 +198,7 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
     if "audit" in state.processes:
         findings.append(await _log(home, ports.address("audit")))
     if "approval" in state.processes:
-        findings += await _people(home, ports.address("approval"))
+        findings += await _approval(home, ports.address("approval"))
     return findings if WITNESS in state.processes else [*findings, _witness_away(home), *_recorded(home)]
 
 
@@ -218,19 +218,42 @@ async def _log(home: Home, address: str) -> Finding:
     return Finding("log", True, f"{answer.size:,} entries, and takes more")
 
 
-async def _people(home: Home, address: str) -> list[Finding]:
-    """Finds policies whose alarm is on; nothing when ApprovalService is silent, a finding of its own."""
+async def _approval(home: Home, address: str) -> list[Finding]:
+    """Findings that ApprovalService reports; none while it does not answer, a finding of its own."""
     try:
         async with channel(address, person(home, OWNER), default_timeout=ASKED_SECONDS) as opened:
             stub = approval_service_pb2_grpc.ApprovalServiceStub(opened)
-            found = await stub.GetDecisionStats(approval_service_pb2.GetDecisionStatsRequest())
+            stats = await stub.GetDecisionStats(approval_service_pb2.GetDecisionStatsRequest())
+            found = await stub.GetLogConsumers(approval_service_pb2.GetLogConsumersRequest())
     except (Problem, PlacetError):
         return []
-    alarms = [fallback_alarm(one) for one in found.policies if one.HasField("alarm")]
+    return [*_people(stats), *(finding for one in found.consumers for finding in _consumer(one, home))]
+
+
+def _people(stats: approval_service_pb2.GetDecisionStatsResponse) -> list[Finding]:
+    """Findings about policies whose alarm is on."""
+    alarms = [fallback_alarm(one) for one in stats.policies if one.HasField("alarm")]
     if alarms:
         return [Finding("people", False, alarm, "placet stats") for alarm in alarms]
-    asked = found.total.asked_decisions
+    asked = stats.total.asked_decisions
     return [Finding("people", True, f"no alarm; {asked} decisions of late for which a person was asked")]
+
+
+def _consumer(consumer: approval_service_pb2.LogConsumer, home: Home) -> list[Finding]:
+    """Findings about a consumer of the log that cannot follow it, or has skipped entries."""
+    findings = []
+    if consumer.error:
+        stuck = f"stuck at entry {consumer.next_log_index}: {consumer.error}; it is tried again"
+        findings.append(
+            Finding(consumer.name, False, stuck, f"tail {shlex.quote(str(home.log('approval')))}")
+        )
+    for skipped in consumer.skipped:
+        found = f"skipped entry {skipped.log_index} of the log, which it could not use: {skipped.reason}"
+        advice = f"placet audit tail --from {skipped.log_index}"
+        findings.append(Finding(consumer.name, False, found, advice))
+    return findings or [
+        Finding(consumer.name, True, f"has read {consumer.next_log_index:,} entries of the log")
+    ]
 
 
 def _recorded(home: Home) -> list[Finding]:
