@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
+from placet.approval.v1.approval_service_pb2 import LogConsumer, SkippedEntry
 from placet_cli.home import Home, Ports
 from placet_devstack.doctor import Finding, diagnose
 from placet_devstack.secrets import make_keys
@@ -27,7 +28,7 @@ APPROVAL = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"]
 class Approvals:
     """ApprovalService with one consumer of the log."""
 
-    def __init__(self, consumer: approval_service_pb2.LogConsumer) -> None:
+    def __init__(self, consumer: LogConsumer) -> None:
         self.consumer = consumer
 
     async def GetDecisionStats(
@@ -44,17 +45,17 @@ class Approvals:
 
 
 @pytest.mark.parametrize(
-    ("fields", "ok", "found", "advice"),
+    ("consumer", "ok", "found", "advice"),
     [
-        ({}, True, "has read 7 entries of the log", ""),
+        (LogConsumer(), True, "has read 7 entries of the log", ""),
         (
-            {"error": "the disk is full"},
+            LogConsumer(error="the disk is full"),
             False,
             "stuck at entry 7: the disk is full; it is tried again",
             "tail ",
         ),
         (
-            {"skipped": [{"log_index": 3, "reason": "ValueError: odd"}]},
+            LogConsumer(skipped=[SkippedEntry(log_index=3, reason="ValueError: odd")]),
             False,
             "skipped entry 3 of the log, which it could not use: ValueError: odd",
             "placet audit tail --from 3",
@@ -63,14 +64,14 @@ class Approvals:
     ids=["well", "stuck", "skipped"],
 )
 async def test_a_consumer_that_is_stuck_or_skips_is_a_finding(
-    tmp_path: Path, fields: dict[str, str], ok: bool, found: str, advice: str
+    tmp_path: Path, consumer: LogConsumer, ok: bool, found: str, advice: str
 ) -> None:
     home = Home.at(tmp_path / "home")
     home.prepare()
     make_keys(home)
     ports = Ports(free_port_base())
     write_state(home, ports.base, {"approval": os.getpid()})
-    consumer = approval_service_pb2.LogConsumer(name="view", next_log_index=7, **fields)
+    consumer.name, consumer.next_log_index = "view", 7
     add = approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server
     settings = ServerSettings(listen=ports.address("approval"), jwks_file=KeyFiles.below(home.keys).jwks)
     server = await start(settings, [Endpoint(APPROVAL, add, Approvals(consumer))])

@@ -244,16 +244,13 @@ def _consumer(consumer: approval_service_pb2.LogConsumer, home: Home) -> list[Fi
     findings = []
     if consumer.error:
         stuck = f"stuck at entry {consumer.next_log_index}: {consumer.error}; it is tried again"
-        findings.append(
-            Finding(consumer.name, False, stuck, f"tail {shlex.quote(str(home.log('approval')))}")
-        )
+        findings.append(Finding(consumer.name, False, stuck, _tail(home, "approval")))
     for skipped in consumer.skipped:
         found = f"skipped entry {skipped.log_index} of the log, which it could not use: {skipped.reason}"
         advice = f"placet audit tail --from {skipped.log_index}"
         findings.append(Finding(consumer.name, False, found, advice))
-    return findings or [
-        Finding(consumer.name, True, f"has read {consumer.next_log_index:,} entries of the log")
-    ]
+    read = f"has read {consumer.next_log_index:,} entries of the log"
+    return findings or [Finding(consumer.name, True, read)]
 
 
 def _recorded(home: Home) -> list[Finding]:
@@ -275,10 +272,9 @@ def _verify(home: Home) -> str:
 
 def _witness_away(home: Home) -> Finding:
     """The finding about a witness that does not run while the stack does."""
-    log = home.log(WITNESS)
-    why = "".join(last_lines(log, 1)) or "its log says nothing"
+    why = "".join(last_lines(home.log(WITNESS), 1)) or "its log says nothing"
     found = f"does not run: {why}; requests go on, and what happens to the log is not watched"
-    return Finding(WITNESS, False, found, f"tail {shlex.quote(str(log))}")
+    return Finding(WITNESS, False, found, _tail(home, WITNESS))
 
 
 def _advice(name: str, holder: Holder, home: Home) -> str:
@@ -288,6 +284,10 @@ def _advice(name: str, holder: Holder, home: Home) -> str:
     status = read_status(home.witness) if name == WITNESS else None
     if status is not None and status.alarm is not None and status.alarm.kind.final:
         return _verify(home)
+    return _tail(home, name)
+
+
+def _tail(home: Home, name: str) -> str:
     return f"tail {shlex.quote(str(home.log(name)))}"
 
 
