@@ -32,28 +32,17 @@ from placet_devstack.ports import check_ports
 from placet_devstack.processes import suspended
 from placet_rpc.tokens.mint import MintingTokenSource, generate_keys
 from placet_rpc.tokens.sources import FileTokenSource
+from placet_testing.command import placet
 from placet_testing.conditions import until
 
 FREE_BASE = 28300
 
 
-def placet(*arguments: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command as a user does."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
-    command = [sys.executable, "-m", "placet_cli.main", *arguments]
-    return subprocess.run(
-        command,
-        env=outside | {"PLACET_HOME": str(home)} | more,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.mark.integration
 def test_the_version_is_told(tmp_path: Path) -> None:
-    assert placet("--version", home=tmp_path).stdout.startswith("placet ")
+    command = [sys.executable, "-m", "placet_cli.main", "--version"]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert finished.stdout.startswith("placet ")
 
 
 @pytest.mark.integration
