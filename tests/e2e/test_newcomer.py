@@ -41,7 +41,7 @@ class Terminals:
     async def placet(self, *arguments: str, status: int = 0) -> str:
         """Output of a command; its standard error, where it must fail."""
         finished = await asyncio.to_thread(
-            placet, *arguments, home=self.home, cwd=ROOT, NO_COLOR="1", COLUMNS="80"
+            placet, *arguments, home=self.home, cwd=ROOT, env={"NO_COLOR": "1", "COLUMNS": "80"}
         )
         assert finished.returncode == status, finished.stderr
         return finished.stderr or finished.stdout if status else finished.stdout

@@ -44,7 +44,7 @@ class Terminal:
         """What a command prints, on both streams."""
         variables = {"NO_COLOR": "1", "COLUMNS": "80", "PATH": PATH} | self.env
         # In a thread: this loop serves what the command calls.
-        finished = await asyncio.to_thread(placet, *arguments, cwd=self.folder, stdin=stdin, **variables)
+        finished = await asyncio.to_thread(placet, *arguments, cwd=self.folder, stdin=stdin, env=variables)
         output = finished.stdout + finished.stderr
         assert finished.returncode == status, output
         return output

@@ -108,7 +108,7 @@ def test_what_is_typed_wins_over_the_environment_wherever_it_stands(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     typed = [str(tmp_path / one) if one in ("meant", "far") else one for one in arguments]
-    said = placet(*typed, home=tmp_path / "environment", PLACET_PORT_BASE="28300").stdout
+    said = placet(*typed, home=tmp_path / "environment", env={"PLACET_PORT_BASE": "28300"}).stdout
     assert f"{tmp_path / 'meant'} does not exist yet" in said
     assert f"{FREE_BASE} and those after it" in said
 
@@ -166,7 +166,7 @@ def test_colour_is_for_terminals_and_not_where_no_color_is_set(
 
 
 def test_without_a_terminal_there_is_no_colour(tmp_path: Path) -> None:
-    finished = placet("doctor", "--port-base", FREE_BASE, home=tmp_path, TERM="xterm-256color")
+    finished = placet("doctor", "--port-base", FREE_BASE, home=tmp_path, env={"TERM": "xterm-256color"})
     assert "\x1b" not in finished.stdout
 
 

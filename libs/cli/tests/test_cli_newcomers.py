@@ -127,7 +127,9 @@ def test_a_home_that_was_typed_and_has_keys_is_meant_whatever_the_environment_sa
 def test_two_words_on_who_acts_are_refused(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("x")
-    said = placet("list", "--as", "alice@example.com", home=tmp_path, PLACET_TOKEN_FILE=str(token)).stderr
+    said = placet(
+        "list", "--as", "alice@example.com", home=tmp_path, env={"PLACET_TOKEN_FILE": str(token)}
+    ).stderr
     assert "both say who acts" in said
     assert "unset PLACET_TOKEN_FILE" in said
 
@@ -140,7 +142,7 @@ def test_half_of_a_tls_configuration_is_told_and_nothing_is_sent(
     token = tmp_path / "token"
     token.write_text("x")
     given = {"PLACET_TOKEN_FILE": str(token), "PLACET_TLS_CA_FILE": ""}
-    said = placet(*command, home=tmp_path, **given).stderr
+    said = placet(*command, home=tmp_path, env=given).stderr
     assert "PLACET_TLS_CA_FILE is set but empty" in said
     assert "mistake in Placet" not in said
 

@@ -26,7 +26,7 @@ PORTS = Ports(28_800)
 
 def placet(home: Home, *arguments: str) -> str:
     """What a command says that fails."""
-    finished = run_placet(*arguments, home=home.path, NO_COLOR="1", COLUMNS="400")
+    finished = run_placet(*arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "400"})
     assert finished.returncode == 1, finished.stdout + finished.stderr
     return finished.stdout + finished.stderr
 

@@ -26,7 +26,7 @@ SIZE = 12
 
 def verify(home: Home, *arguments: str, status: int) -> tuple[str, str]:
     """What the command prints: its answer, and what stands beside it."""
-    finished = placet("audit", "verify", *arguments, home=home.path, NO_COLOR="1", COLUMNS="400")
+    finished = placet("audit", "verify", *arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "400"})
     assert finished.returncode == status, finished.stdout + finished.stderr
     return finished.stdout, finished.stderr
 

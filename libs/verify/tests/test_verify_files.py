@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 
 def verify(home: Home, *arguments: str, status: int) -> str:
     """What the command prints."""
-    finished = placet("audit", "verify", *arguments, home=home.path, NO_COLOR="1", COLUMNS="200")
+    finished = placet("audit", "verify", *arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "200"})
     assert finished.returncode == status, finished.stdout + finished.stderr
     return finished.stdout
 

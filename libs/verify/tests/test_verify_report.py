@@ -34,7 +34,7 @@ SEEN = 1_700_000_000
 
 def verify(home: Home, *arguments: str, status: int) -> str:
     """What the command prints, on both streams, its lines joined."""
-    finished = placet("audit", "verify", *arguments, home=home.path, NO_COLOR="1", COLUMNS="400")
+    finished = placet("audit", "verify", *arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "400"})
     said = finished.stdout if "--json" in arguments else finished.stdout + finished.stderr
     assert finished.returncode == status, said
     return said

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from placet_cli.app import COMMANDS
@@ -22,19 +23,22 @@ _FORKS.set_forkserver_preload([__name__, *{entry.module for entry in COMMANDS}])
 
 
 def placet(
-    *arguments: str, home: Path | None = None, cwd: Path | None = None, stdin: str = "", **environment: str
+    *arguments: str,
+    home: Path | None = None,
+    cwd: Path | None = None,
+    stdin: str = "",
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `placet` with this home and, of variables that say something about Placet, only `environment`.
+    """Runs `placet` with this home and, of variables that say something about Placet, only those of `env`.
 
     Raises TimeoutError after two minutes, and AssertionError if the command shows a stack trace.
     """
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")} | environment
-    if home is not None:
-        env["PLACET_HOME"] = str(home)
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
+    inside = {"PLACET_HOME": str(home)} if home else {}
     with tempfile.TemporaryDirectory() as name:
         streams = Path(name)
         (streams / "stdin").write_text(stdin)
-        given = (arguments, env, str(cwd or Path.cwd()), name)
+        given = (arguments, outside | inside | dict(env or {}), str(cwd or Path.cwd()), name)
         process = _FORKS.Process(target=_run, args=given, daemon=True)
         process.start()
         process.join(SECONDS)
