@@ -55,7 +55,7 @@ async def refused(home: Home) -> Problem:
     """Why the stack does not start."""
     with pytest.raises(Problem) as caught:
         async with running_stack(
-            home, PORTS, StackOptions(), tell=lambda _event: None, plan=lambda *_parts: ()
+            home, PORTS, StackOptions(), report=lambda _event: None, plan=lambda *_parts: ()
         ):
             pass
     return caught.value

@@ -72,7 +72,7 @@ def test_doctor_waits_for_a_stack_and_fails_when_there_is_none(tmp_path: Path) -
 
 async def test_a_supervisor_goes_through_its_phases() -> None:
     seen: list[str] = []
-    supervisor = Supervisor([], tell=lambda _event: None, changed=lambda: seen.append(supervisor.phase))
+    supervisor = Supervisor([], report=lambda _event: None, changed=lambda: seen.append(supervisor.phase))
     await supervisor.start()
     await supervisor.stop()
     assert seen == [STARTING, UP, STOPPING]

@@ -16,6 +16,7 @@ from placet_approval.adapters.notifications import Notifications
 from placet_approval.adapters.temporal import Workflows
 from placet_approval.commands.handler import CommandHandler
 from placet_approval.config import Settings
+from placet_approval.consumer_queries import ConsumerQueries
 from placet_approval.erasure import Eraser
 from placet_approval.fallback_monitor import FallbackMonitors
 from placet_approval.intake.service import Intake
@@ -34,7 +35,7 @@ from placet_approval.store.requests import RequestStore
 from placet_approval.store.tables import LOG
 from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import BadPolicy, load
-from placet_logtail import Consumers, LeaseStore
+from placet_logtail import Consumers, LeaseStore, SkippedEntries
 from placet_rpc.client import channel
 from placet_rpc.refusals import RefusalRecorder
 from placet_rpc.server import Endpoint
@@ -88,6 +89,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             Queries(requests, pending, policies, views, projections, log, settings.sign_of_life),
             PolicyQueries(policies),
             StatsQueries(stats, settings.alarm()),
+            ConsumerQueries(consumers, SkippedEntries(database, LOG)),
             Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
             command_budget=settings.command_budget,

@@ -23,7 +23,7 @@ from placet_domain.durations import describe_duration
 from placet_logtail import Batch, Consumers, LogTailer
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, PlacetError
 
-_LOG = logging.getLogger("placet.approval.fallback_monitor")
+_LOG = logging.getLogger(__name__)
 _METER = get_meter("placet.approval")
 _RATIO = _METER.create_gauge(
     "placet.fallback.ratio", description="Fallbacks ÷ decisions, in the alarm's window."

@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_approval.commands.handler import CommandHandler
+from placet_approval.consumer_queries import ConsumerQueries
 from placet_approval.content.rendering import RENDERING
 from placet_approval.content.warnings import TextWarning, warnings_of
 from placet_approval.erasure import Eraser
@@ -53,6 +54,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         queries: Queries,
         policies: PolicyQueries,
         stats: StatsQueries,
+        consumers: ConsumerQueries,
         eraser: Eraser,
         *,
         await_limit: float,
@@ -64,6 +66,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self._queries = queries
         self._policies = policies
         self._stats = stats
+        self._consumers = consumers
         self._eraser = eraser
         self._await_limit = await_limit
         self._command_budget = command_budget
@@ -181,6 +184,11 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         await self._queries.up_to(tenant, request.min_log_index, _time_left(context, VIEW_TIMEOUT))
         window = request.window.ToTimedelta() if request.HasField("window") else None
         return await self._stats.stats(tenant, window, request.policy, request.parts)
+
+    async def GetLogConsumers(
+        self, request: approval_service_pb2.GetLogConsumersRequest, context: _Context
+    ) -> approval_service_pb2.GetLogConsumersResponse:
+        return await self._consumers.of(current().tenant)
 
     async def GetPolicy(
         self, request: approval_service_pb2.GetPolicyRequest, context: _Context

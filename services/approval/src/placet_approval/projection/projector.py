@@ -17,7 +17,7 @@ from placet_domain.events import LogEntry
 from placet_domain.state import ApprovalState
 from placet_logtail import Batch, CursorMoved, Listeners, report_skipped
 
-_LOG = logging.getLogger("placet.approval.projector")
+_LOG = logging.getLogger(__name__)
 
 
 class Projector:

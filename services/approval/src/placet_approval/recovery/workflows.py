@@ -17,7 +17,7 @@ from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.requests import BEGINNING, Request, RequestStore
 from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
 
-_LOG = logging.getLogger("placet.approval.recovery")
+_LOG = logging.getLogger(__name__)
 
 BATCH_SIZE = 100
 

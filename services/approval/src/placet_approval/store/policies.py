@@ -13,7 +13,7 @@ from placet_approval.store.tables import policy as policy_table
 from placet_domain.policy import Policy
 from placet_storage import Database
 
-_LOG = logging.getLogger("placet.approval.policies")
+_LOG = logging.getLogger(__name__)
 
 # Place of a policy in the list: by name, then from the newest version.
 PolicyPlace = tuple[str, int, bytes]
