@@ -29,7 +29,7 @@ def test_what_other_services_keep_of_it_is_named_with_how_long(
         assert words in told
 
 
-def test_a_dry_run_says_when_it_is_judged_whether_it_may_be_erased(
+def test_a_dry_run_says_when_it_is_checked_whether_it_may_be_erased(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     approval = approval_pb2.Approval()
@@ -37,6 +37,6 @@ def test_a_dry_run_says_when_it_is_judged_whether_it_may_be_erased(
     print_retention(Screen(), approval, before_retention=False)
     told = " ".join(capsys.readouterr().err.split())
     assert told.startswith("Closed at 2023-11-14 22:13:20 UTC.")
-    assert "is judged when it is erased" in told
+    assert "is checked when it is erased" in told
     print_retention(Screen(), approval, before_retention=True)
     assert capsys.readouterr().err == ""

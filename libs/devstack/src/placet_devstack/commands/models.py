@@ -22,7 +22,7 @@ async def evaluate(
     policy: Annotated[str, typer.Option(help="Only requests of this policy.")] = "",
     wait: Annotated[bool, typer.Option(help="Wait for the report.")] = True,
 ) -> None:
-    """Evaluate how well risk scores separate approvals from rejections.
+    """Evaluate how well risk scores predict decisions.
 
     The reference is people: what they approved, and what they rejected.
 
