@@ -59,7 +59,7 @@ class WorkflowRecovery:
         state = fold_path(path)
         if state is None or state.closed is not None:
             return
-        await self._starter.start_again(request, path)
+        await self._starter.start(request, path)
 
     async def run(self) -> int:
         """Checks one batch of open requests; returns its size. Deletes pending commands of closed requests.
