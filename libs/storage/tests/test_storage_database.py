@@ -10,37 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, StatementError
 from sqlalchemy.exc import OperationalError as QueryFailed
 
-from placet_storage import Database, DatabaseUnavailable, UtcDateTime
+from placet_storage import Database, DatabaseUnavailable
+from placet_testing.note_table import count, insert, note, rows
 
 # Of conftest, which tests cannot import by name.
 Pause = Any
 
 # The level at which SQLite syncs each commit, as it tells it.
 FULL = 2
-
-note = Table(
-    "note",
-    MetaData(),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("body", String, nullable=False),
-    Column("written_at", UtcDateTime),
-)
-
-
-def rows(connection: Connection) -> int:
-    return connection.execute(select(func.count()).select_from(note)).scalar_one()
-
-
-def insert(connection: Connection, *numbers: int) -> None:
-    connection.execute(note.insert(), [{"number": number, "body": "x"} for number in numbers])
-
-
-async def count(database: Database) -> int:
-    return await database.query(rows)
 
 
 async def test_a_transaction_answers_with_what_its_work_returned_and_is_kept(database: Database) -> None:

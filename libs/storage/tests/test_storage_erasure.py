@@ -9,18 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, delete, make_url
+from sqlalchemy import Connection, delete, make_url
 
-from placet_storage import Database, UtcDateTime, purge_expired, truncate_wal_after_commit
+from placet_storage import Database, purge_expired, truncate_wal_after_commit
+from placet_testing.note_table import note
 
 NUMBERS = range(200)
-note = Table(
-    "note",
-    MetaData(),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("body", String, nullable=False),
-    Column("written_at", UtcDateTime),
-)
 
 
 def word(number: int) -> str:

@@ -9,35 +9,16 @@ from select import select as select_readable
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, func, select, text
+from sqlalchemy import Connection, text
 
-from placet_storage import Database, DatabaseUnavailable, UtcDateTime
+from placet_storage import Database, DatabaseUnavailable
 from placet_storage import engines as storage_engines
+from placet_testing.note_table import count, insert, note
 
 pytestmark = pytest.mark.integration
 
 # Of conftest, which tests cannot import by name.
 Pause = Any
-
-note = Table(
-    "note",
-    MetaData(),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("body", String, nullable=False),
-    Column("written_at", UtcDateTime),
-)
-
-
-def rows(connection: Connection) -> int:
-    return connection.execute(select(func.count()).select_from(note)).scalar_one()
-
-
-def insert(connection: Connection, *numbers: int) -> None:
-    connection.execute(note.insert(), [{"number": number, "body": "x"} for number in numbers])
-
-
-async def count(database: Database) -> int:
-    return await database.query(rows)
 
 
 async def test_a_locked_sqlite_file_is_unavailable_and_then_works(

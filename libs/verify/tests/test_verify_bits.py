@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import re
 import shutil
@@ -17,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet.event.v1 import event_pb2
-from placet_proof import ERASABLE, VerifierKey
+from placet_proof import ERASABLE
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import Logbook
 from placet_verify import Finding, Row, SqliteSource, Table
@@ -90,12 +89,6 @@ def named(findings: list[Finding], table: Table, before: Row, after: Row) -> boo
     return any(one.tenant == before[0] and one.names(index) for one in findings)
 
 
-@pytest.fixture
-def once_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remembers which signatures are good, which takes most of the time that there is."""
-    monkeypatch.setattr(VerifierKey, "time_of", functools.lru_cache(VerifierKey.time_of))
-
-
 def test_the_sample_is_whole_and_holds_what_there_can_be(sample: SampleLog) -> None:
     assert sample.findings(sample.rows) == []
     with closing(SqliteSource(sample.home.database("audit"))) as source:
@@ -114,7 +107,7 @@ def test_the_sample_holds_each_kind_of_entry_and_of_value(sample: SampleLog) -> 
 
 
 @pytest.mark.parametrize("table", Table, ids=lambda table: table.label)
-@pytest.mark.usefixtures("once_verified")
+@pytest.mark.usefixtures("unchanged_parts_remembered")
 def test_every_flipped_bit_is_found_where_it_is(sample: SampleLog, table: Table) -> None:
     tried, missed = 0, []
     for one in flips(sample.rows, table):

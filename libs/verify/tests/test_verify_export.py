@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from collections.abc import AsyncIterator
@@ -14,7 +13,7 @@ from google.protobuf.json_format import MessageToDict, MessageToJson
 from placet.audit.v1 import audit_service_pb2, proof_pb2
 from placet_cli.export_file import write_export
 from placet_cli.problems import Problem
-from placet_proof import Checkpoint, Note, VerifierKey
+from placet_proof import Checkpoint, Note
 from placet_proof.frontier import Frontier
 from placet_proof.signer import signed
 from placet_testing.sample_home import SampleLog
@@ -71,10 +70,8 @@ def test_a_whole_export_is_good(sample: SampleLog, lines: list[str], tmp_path: P
     assert checks(sample, tmp_path / "log", "".join(lines)) == set()
 
 
-def test_every_bit_of_an_export_is_found_or_says_the_same(
-    sample: SampleLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(VerifierKey, "time_of", functools.lru_cache(VerifierKey.time_of))
+@pytest.mark.usefixtures("unchanged_parts_remembered")
+def test_every_bit_of_an_export_is_found_or_says_the_same(sample: SampleLog, tmp_path: Path) -> None:
     path, text = tmp_path / "log", "".join(lines_of(sample.rows, "other")).encode()
 
     def records() -> list[Record]:

@@ -72,6 +72,7 @@ def test_one_edited_byte_is_named_by_the_command(
     assert "✓ other: 2 entries" in told
 
 
+@pytest.mark.usefixtures("unchanged_parts_remembered")
 def test_any_edited_byte_of_the_file_is_found_unless_it_says_nothing(
     sample: SampleLog, tmp_path: Path
 ) -> None:

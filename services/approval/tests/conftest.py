@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -24,7 +25,16 @@ from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.config import Settings
 from placet_domain import interpreter
 from placet_domain.commands import BaseCommand
-from placet_domain.events import Event, LogEntry, Processed
+from placet_domain.events import (
+    Actor,
+    ActorKind,
+    Asked,
+    Escalated,
+    Event,
+    LogEntry,
+    Processed,
+    TierOpened,
+)
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Begin, Stimulus
@@ -247,6 +257,16 @@ class Platform:
         self.stack.push_async_callback(replica.aclose)
         return replica
 
+    @staticmethod
+    def cancelling(approval_id: str, **fields: Any) -> approval_service_pb2.CancelApprovalRequest:
+        """A cancellation to be sent."""
+        values: dict[str, Any] = {
+            "approval_id": approval_id,
+            "command_id": str(uuid.uuid4()),
+            "reason": "moot",
+        }
+        return approval_service_pb2.CancelApprovalRequest(**values)
+
     async def as_(
         self, subject: str, *roles: str, tenant: str = HOME, address: str = ""
     ) -> ApprovalServiceStub:
@@ -273,6 +293,28 @@ class Platform:
         """A request as its caller sees it."""
         request = approval_service_pb2.GetApprovalRequest(approval_id=approval_id)
         return (await (await self.as_(CALLER, tenant=tenant)).GetApproval(request)).approval
+
+    async def decide(self, approval_id: str, by: str = ALICE, **fields: Any) -> approval_pb2.CommandResult:
+        """One decision by one call."""
+        return (await (await self.as_(by)).SubmitDecision(self.deciding(approval_id, **fields))).result
+
+    async def command_result(
+        self, approval_id: str, command_id: str, by: str = ALICE
+    ) -> approval_pb2.CommandResult:
+        """The answer of GetCommand."""
+        request = approval_service_pb2.GetCommandRequest(approval_id=approval_id, command_id=command_id)
+        return (await (await self.as_(by)).GetCommand(request)).result
+
+    async def escalate(self, approval_id: str, person: str) -> None:
+        """Opens the next tier, as the workflow does by itself."""
+        clock, now = Actor(kind=ActorKind.CLOCK), datetime.now(UTC)
+        bodies = (
+            Escalated(from_tier=1, to_tier=1, reason="silence"),
+            TierOpened(tier=1, name="approver", quorum=1),
+            Asked(tier=1, person=person, reason="silence"),
+        )
+        events = (Event(time=now, actor=clock, cause_id="tier-1", body=body) for body in bodies)
+        await self.workflows.happen(approval_id, *events)
 
 
 @pytest.fixture(scope="session")

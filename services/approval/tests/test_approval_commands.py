@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1 import approval_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
-from placet_domain.events import Actor, ActorKind, Asked, Escalated, Event, TierOpened
 from placet_rpc.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -35,45 +33,13 @@ REFUSED = approval_pb2.COMMAND_STATUS_REFUSED
 REJECT = event_pb2.VERDICT_REJECT
 
 
-def cancelling(approval_id: str, **fields: Any) -> approval_service_pb2.CancelApprovalRequest:
-    values: dict[str, Any] = {"approval_id": approval_id, "command_id": str(uuid.uuid4()), "reason": "moot"}
-    return approval_service_pb2.CancelApprovalRequest(**(values | fields))
-
-
-async def decide(platform: Platform, approval_id: str, by: str = ALICE, **fields: Any) -> Any:
-    """One decision by one call."""
-    return (await (await platform.as_(by)).SubmitDecision(platform.deciding(approval_id, **fields))).result
-
-
 async def refusal(platform: Platform, approval_id: str, by: str = ALICE, **fields: Any) -> PlacetError:
     """The refusal of a decision, which reached no workflow."""
     before = len(platform.workflows.commands)
     with pytest.raises(PlacetError) as raised:
-        await decide(platform, approval_id, by, **fields)
+        await platform.decide(approval_id, by, **fields)
     assert len(platform.workflows.commands) == before
     return raised.value
-
-
-async def became(
-    platform: Platform, approval_id: str, command_id: str, by: str = ALICE
-) -> approval_pb2.CommandResult:
-    """The answer of GetCommand."""
-    request = approval_service_pb2.GetCommandRequest(approval_id=approval_id, command_id=command_id)
-    return (await (await platform.as_(by)).GetCommand(request)).result
-
-
-async def escalate(platform: Platform, approval_id: str, person: str) -> None:
-    """The next tier opens, by the workflow's own doing."""
-    clock = Actor(kind=ActorKind.CLOCK)
-    bodies = (
-        Escalated(from_tier=1, to_tier=1, reason="silence"),
-        TierOpened(tier=1, name="approver", quorum=1),
-        Asked(tier=1, person=person, reason="silence"),
-    )
-    now = datetime.now(UTC)
-    await platform.workflows.happen(
-        approval_id, *(Event(time=now, actor=clock, cause_id="tier-1", body=body) for body in bodies)
-    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +55,7 @@ async def test_a_decision_is_effective_and_the_next_read_shows_it(
     platform = either_platform
     approval_id = await platform.request()
 
-    answer = await decide(platform, approval_id, verdict=verdict)
+    answer = await platform.decide(approval_id, verdict=verdict)
 
     assert (answer.status, answer.state) == (EFFECTIVE, state)
     approval = await platform.get(approval_id)
@@ -104,12 +70,12 @@ async def test_a_decision_is_effective_and_the_next_read_shows_it(
 
 async def test_the_same_decision_again_gets_the_same_answer(platform: Platform) -> None:
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
-    first = await decide(platform, approval_id, command_id=command_id)
+    first = await platform.decide(approval_id, command_id=command_id)
 
-    assert await decide(platform, approval_id, command_id=command_id) == first
-    assert await decide(platform, approval_id.upper(), command_id=command_id.upper()) == first
+    assert await platform.decide(approval_id, command_id=command_id) == first
+    assert await platform.decide(approval_id.upper(), command_id=command_id.upper()) == first
     assert len(platform.workflows.commands) == 1
-    command = await became(platform, approval_id, command_id)
+    command = await platform.command_result(approval_id, command_id)
     assert (command.status, command.log_index) == (EFFECTIVE, first.log_index)
 
 
@@ -120,7 +86,7 @@ async def test_a_decisions_id_is_not_good_for_another_one(
     platform: Platform, changed: dict[str, Any]
 ) -> None:
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
-    await decide(platform, approval_id, command_id=command_id)
+    await platform.decide(approval_id, command_id=command_id)
 
     error = await refusal(platform, approval_id, command_id=command_id, **changed)
 
@@ -173,7 +139,7 @@ async def test_a_rejection_needs_a_reason(platform: Platform, reason: str) -> No
 
 async def test_the_second_decision_is_refused_with_the_outcome(platform: Platform) -> None:
     approval_id = await platform.request()
-    await decide(platform, approval_id)
+    await platform.decide(approval_id)
 
     error = await refusal(platform, approval_id, verdict=REJECT)
 
@@ -183,11 +149,11 @@ async def test_the_second_decision_is_refused_with_the_outcome(platform: Platfor
 
 async def test_a_stranger_does_not_get_the_outcome(platform: Platform) -> None:
     approval_id = await platform.request()
-    await decide(platform, approval_id)
+    await platform.decide(approval_id)
 
     decision = await refusal(platform, approval_id, MALLORY)
     with pytest.raises(PermissionDenied) as cancel:
-        await (await platform.as_(MALLORY)).CancelApproval(cancelling(approval_id))
+        await (await platform.as_(MALLORY)).CancelApproval(platform.cancelling(approval_id))
 
     assert (decision.reason, cancel.value.reason) == ("NOT_ASKED", "NOT_REQUESTER")
     assert "approver" not in decision.metadata | cancel.value.metadata
@@ -229,11 +195,11 @@ async def test_what_is_wrong_with_a_decision_is_said_by_field(
 async def test_the_requester_and_operators_may_cancel_and_nobody_else(platform: Platform) -> None:
     own, operators = await platform.request(), await platform.request()
     with pytest.raises(PermissionDenied) as raised:
-        await (await platform.as_(ALICE)).CancelApproval(cancelling(own))
+        await (await platform.as_(ALICE)).CancelApproval(platform.cancelling(own))
     assert (raised.value.reason, raised.value.metadata) == ("NOT_REQUESTER", {"approval_id": own})
 
-    answer = await (await platform.as_(CALLER)).CancelApproval(cancelling(own))
-    await (await platform.as_("op@example.com", "operator")).CancelApproval(cancelling(operators))
+    answer = await (await platform.as_(CALLER)).CancelApproval(platform.cancelling(own))
+    await (await platform.as_("op@example.com", "operator")).CancelApproval(platform.cancelling(operators))
 
     assert (answer.result.status, answer.result.state) == (EFFECTIVE, event_pb2.STATE_CANCELLED)
     outcome = (await platform.get(operators)).outcome
@@ -246,15 +212,15 @@ async def test_without_a_worker_a_decision_is_accepted_and_processed_later(hasty
     platform.workflows.working = False
 
     began = time.monotonic()
-    answer = await decide(platform, approval_id, command_id=command_id)
+    answer = await platform.decide(approval_id, command_id=command_id)
 
     assert time.monotonic() - began < 5  # the budget is 0.2 s; the rest is for a busy machine
     assert (answer.status, answer.log_index) == (ACCEPTED, 0)
-    assert (await became(platform, approval_id, command_id)).status == ACCEPTED
+    assert (await platform.command_result(approval_id, command_id)).status == ACCEPTED
     await platform.workflows.work()
-    answer = await decide(platform, approval_id, command_id=command_id)
+    answer = await platform.decide(approval_id, command_id=command_id)
     assert (answer.status, answer.state) == (EFFECTIVE, event_pb2.STATE_APPROVED)
-    assert (await became(platform, approval_id, command_id)).status == EFFECTIVE
+    assert (await platform.command_result(approval_id, command_id)).status == EFFECTIVE
 
 
 async def test_a_command_that_is_durable_is_not_signalled_again(hasty: Platform) -> None:
@@ -263,7 +229,7 @@ async def test_a_command_that_is_durable_is_not_signalled_again(hasty: Platform)
     platform.workflows.working = False
 
     for _ in range(3):
-        assert (await decide(platform, approval_id, command_id=command_id)).status == ACCEPTED
+        assert (await platform.decide(approval_id, command_id=command_id)).status == ACCEPTED
 
     assert len(platform.workflows.commands) == 1
 
@@ -272,7 +238,7 @@ async def test_the_id_of_an_accepted_command_is_taken(hasty: Platform) -> None:
     platform = hasty
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.working = False
-    await decide(platform, approval_id, command_id=command_id)
+    await platform.decide(approval_id, command_id=command_id)
 
     error = await refusal(platform, approval_id, command_id=command_id, verdict=REJECT)
 
@@ -295,12 +261,12 @@ async def has_commands(platform: Platform, number: int) -> bool:
 
 async def test_a_late_accepted_decision_is_refused_with_the_one_that_won(platform: Platform) -> None:
     approval_id = await platform.request()
-    await escalate(platform, approval_id, BOB)
+    await platform.escalate(approval_id, BOB)
     platform.workflows.working = False
     first, second = str(uuid.uuid4()), str(uuid.uuid4())
-    alice = asyncio.create_task(decide(platform, approval_id, command_id=first))
+    alice = asyncio.create_task(platform.decide(approval_id, command_id=first))
     await platform.until(lambda: has_commands(platform, 1))
-    bob = asyncio.create_task(decide(platform, approval_id, BOB, command_id=second, verdict=REJECT))
+    bob = asyncio.create_task(platform.decide(approval_id, BOB, command_id=second, verdict=REJECT))
     await platform.until(lambda: has_commands(platform, 2))
 
     await platform.workflows.work()
@@ -312,7 +278,7 @@ async def test_a_late_accepted_decision_is_refused_with_the_one_that_won(platfor
         "CLOSED",
         {"state": "APPROVED", "approver": ALICE},
     )
-    command = await became(platform, approval_id, second, BOB)
+    command = await platform.command_result(approval_id, second, BOB)
     assert (command.status, command.refusal) == (REFUSED, error_reason_pb2.ERROR_REASON_CLOSED)
     assert "approved by alice@example.com" in command.message
     path = await platform.audit.events(HOME, approval_id)

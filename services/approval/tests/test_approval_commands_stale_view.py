@@ -14,7 +14,6 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_approval.store.tables import LOG, content, request, view, view_event
 from placet_approval.store.view import VIEW, CommandContext, ViewStore
-from placet_domain.events import Actor, ActorKind, Asked, Escalated, Event, TierOpened
 from placet_logtail import Cursor, LeaseStore
 from placet_rpc.errors import (
     FailedPrecondition,
@@ -33,38 +32,6 @@ HOME = "home"
 EFFECTIVE = approval_pb2.COMMAND_STATUS_EFFECTIVE
 ACCEPTED = approval_pb2.COMMAND_STATUS_ACCEPTED
 REFUSED = approval_pb2.COMMAND_STATUS_REFUSED
-
-
-def cancelling(approval_id: str, **fields: Any) -> approval_service_pb2.CancelApprovalRequest:
-    values: dict[str, Any] = {"approval_id": approval_id, "command_id": str(uuid.uuid4()), "reason": "moot"}
-    return approval_service_pb2.CancelApprovalRequest(**(values | fields))
-
-
-async def decide(platform: Platform, approval_id: str, by: str = ALICE, **fields: Any) -> Any:
-    """One decision by one call."""
-    return (await (await platform.as_(by)).SubmitDecision(platform.deciding(approval_id, **fields))).result
-
-
-async def became(
-    platform: Platform, approval_id: str, command_id: str, by: str = ALICE
-) -> approval_pb2.CommandResult:
-    """The answer of GetCommand."""
-    request = approval_service_pb2.GetCommandRequest(approval_id=approval_id, command_id=command_id)
-    return (await (await platform.as_(by)).GetCommand(request)).result
-
-
-async def escalate(platform: Platform, approval_id: str, person: str) -> None:
-    """The next tier opens, by the workflow's own doing."""
-    clock = Actor(kind=ActorKind.CLOCK)
-    bodies = (
-        Escalated(from_tier=1, to_tier=1, reason="silence"),
-        TierOpened(tier=1, name="approver", quorum=1),
-        Asked(tier=1, person=person, reason="silence"),
-    )
-    now = datetime.now(UTC)
-    await platform.workflows.happen(
-        approval_id, *(Event(time=now, actor=clock, cause_id="tier-1", body=body) for body in bodies)
-    )
 
 
 async def test_an_effective_decision_gets_no_error_when_the_workflow_has_completed(
@@ -92,7 +59,7 @@ async def test_an_effect_that_reaches_the_view_in_pieces_is_returned_once_comple
 ) -> None:
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
     whole, paths = ViewStore.path, list[int]()
-    first = await decide(platform, approval_id, command_id=command_id)
+    first = await platform.decide(approval_id, command_id=command_id)
 
     async def context(*arguments: Any) -> CommandContext:
         path = await whole(*arguments[:3])
@@ -144,7 +111,7 @@ async def test_a_stale_view_does_not_refuse_who_was_asked_meanwhile(bare_platfor
     await platform.serve()
     approval_id = await platform.request()
     stale = await stale_replica(platform, approval_id)
-    await escalate(platform, approval_id, BOB)
+    await platform.escalate(approval_id, BOB)
 
     answer = await (await platform.as_(BOB, address=stale)).SubmitDecision(platform.deciding(approval_id))
 
@@ -166,7 +133,7 @@ async def test_while_the_log_does_not_answer_the_workflow_checks(hasty: Platform
         platform.audit.stall()
 
     began = time.monotonic()
-    answer = await decide(platform, approval_id, BOB, command_id=command_id)
+    answer = await platform.decide(approval_id, BOB, command_id=command_id)
 
     # BOB may have been asked meanwhile, so the workflow alone checks.
     assert answer.status == ACCEPTED
@@ -176,7 +143,7 @@ async def test_while_the_log_does_not_answer_the_workflow_checks(hasty: Platform
         await platform.audit.start()
 
     async def processed() -> bool:
-        command = await became(platform, approval_id, command_id, CALLER)
+        command = await platform.command_result(approval_id, command_id, CALLER)
         return command.status == REFUSED and command.refusal == error_reason_pb2.ERROR_REASON_NOT_ASKED
 
     await platform.until(processed)
@@ -189,11 +156,11 @@ async def test_while_temporal_is_away_a_decision_is_unavailable_and_then_converg
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
     platform.workflows.away = True
     with pytest.raises(Unavailable) as raised:
-        await decide(platform, approval_id, command_id=command_id)
+        await platform.decide(approval_id, command_id=command_id)
     assert raised.value.reason == "DEPENDENCY_UNAVAILABLE"
     platform.workflows.away = False
 
-    assert (await decide(platform, approval_id, command_id=command_id)).status == EFFECTIVE
+    assert (await platform.decide(approval_id, command_id=command_id)).status == EFFECTIVE
 
 
 async def test_a_request_that_is_not_started_yet_is_started_by_a_command(platform: Platform) -> None:
@@ -208,7 +175,7 @@ async def test_a_request_that_is_not_started_yet_is_started_by_a_command(platfor
 
     (approval,) = await platform.until(listed)
 
-    assert (await caller.CancelApproval(cancelling(approval.approval_id))).result.status == EFFECTIVE
+    assert (await caller.CancelApproval(platform.cancelling(approval.approval_id))).result.status == EFFECTIVE
     assert platform.workflows.starts == {approval.approval_id: 1}
 
 
@@ -216,16 +183,16 @@ async def test_a_command_that_nobody_sent_is_unknown(platform: Platform) -> None
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
 
     with pytest.raises(NotFound) as raised:
-        await became(platform, approval_id, command_id)
+        await platform.command_result(approval_id, command_id)
 
     assert (raised.value.reason, raised.value.metadata) == ("UNKNOWN_COMMAND", {"command_id": command_id})
 
 
 async def test_commands_are_for_those_whom_the_request_concerns(platform: Platform) -> None:
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
-    await decide(platform, approval_id, command_id=command_id)
+    await platform.decide(approval_id, command_id=command_id)
 
-    assert (await became(platform, approval_id, command_id, CALLER)).status == EFFECTIVE
+    assert (await platform.command_result(approval_id, command_id, CALLER)).status == EFFECTIVE
     with pytest.raises(NotFound) as raised:
-        await became(platform, approval_id, command_id, MALLORY)
+        await platform.command_result(approval_id, command_id, MALLORY)
     assert raised.value.reason == "UNKNOWN_APPROVAL"

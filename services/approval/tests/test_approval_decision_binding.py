@@ -198,22 +198,6 @@ async def test_an_accepted_decision_counts_though_the_rendering_changed_before_i
     assert (await alice.SubmitDecision(decision)).result.status == EFFECTIVE
 
 
-async def test_a_decision_that_is_pending_is_not_refused_though_the_rendering_changed(
-    hasty: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    platform = hasty
-    approval_id = await platform.request()
-    alice = await platform.as_(ALICE)
-    platform.workflows.working = False
-    decision = await bound(platform, approval_id)
-    assert (await alice.SubmitDecision(decision)).result.status == ACCEPTED
-    monkeypatch.setattr(servicer, "RENDERING", "text/2")
-
-    assert (await alice.SubmitDecision(decision)).result.status == ACCEPTED
-    await platform.workflows.work()
-    assert (await alice.SubmitDecision(decision)).result.status == EFFECTIVE
-
-
 async def test_content_comes_with_its_rendering_and_with_what_in_it_may_deceive(platform: Platform) -> None:
     approval_id = await platform.request(
         title="Release p\u0430yment",
