@@ -26,7 +26,7 @@ TENANT = "default"
 SERVICES = ("approval", "audit", "decision", "notification")
 WORKERS = ("worker-default", "worker-ml", "worker-openai")
 WITNESS = "witness"
-# Who holds the key of Temporal's payloads: whoever talks to Temporal.
+# Holders of the key of Temporal's payloads: all that talk to Temporal.
 ENCRYPTING = ("approval", *WORKERS)
 # The users that containers run as: ours, Temporal's, and PostgreSQL's, whose image starts as root.
 OURS, TEMPORALS, ROOT = 10001, 1000, 0
@@ -65,7 +65,7 @@ class Folders:
         return path
 
     def kept(self, name: str, fresh: bytes) -> bytes:
-        """What was made under this name at the first run; now, if this is it."""
+        """Returns the value made under this name at the first run, and makes it if this is the first."""
         path = self.of("signing") / name
         if not path.exists():
             self.write("signing", name, fresh, ROOT)

@@ -24,7 +24,7 @@ BEGIN, END = "<!-- variables: begin -->", "<!-- variables: end -->"
 
 # Programs of one's own that use placet_client, and the command, which uses it too.
 CALLERS = "SDK, placet"
-# What is read straight from the environment, without settings.
+# Variables read straight from the environment, without settings.
 CLI = "placet"
 OTHERS = (
     (
@@ -112,7 +112,7 @@ def names_of(settings: type[BaseSettings], field: str) -> list[str]:
 
 
 def meanings(settings: type[BaseSettings]) -> dict[str, str]:
-    """What the source says of each field, also of those that it has from others."""
+    """Descriptions of each field in the source, inherited fields included."""
     found: dict[str, str] = {}
     for kind in reversed(settings.__mro__):
         if issubclass(kind, BaseSettings) and kind.__module__.startswith("placet_"):
@@ -150,7 +150,7 @@ def _above(lines: list[str], index: int) -> str:
 
 
 def variables_of(process: str, module: str) -> Iterator[Variable]:
-    """What one program reads from its settings."""
+    """Variables that one program reads through its settings."""
     for settings in settings_of(module):
         said = meanings(settings)
         for name, field in settings.model_fields.items():
@@ -166,7 +166,7 @@ def _shown(field: FieldInfo) -> str:
 
 
 def everything() -> list[Variable]:
-    """What all programs read."""
+    """Variables that all programs read."""
     read = [each for name, module in processes().items() for each in variables_of(name, module)]
     return [*read, *(Variable(*each) for each in OTHERS)]
 
@@ -186,7 +186,7 @@ def table() -> str:
 
 
 def _adds(reader: Variable, readers: list[Variable]) -> bool:
-    """Whether what is said of a variable for this reader is told: all services mean the same by it."""
+    """True if the variable's description for this reader is printed: all services mean the same by it."""
     return reader is readers[0] or reader.process in (CALLERS, CLI)
 
 

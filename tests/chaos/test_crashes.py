@@ -1,4 +1,4 @@
-"""Each crash between two durable facts leaves one outcome, each command judged once, and nobody waiting.
+"""Each crash between two durable facts leaves one outcome, each command processed once, and nobody waiting.
 
 The letters are those of the crashes that the design names: (a) and (b) a worker killed between an append and
 its workflow task's completion, (c) Temporal killed with it, (d) a command during the closing append, (e)
@@ -60,7 +60,7 @@ async def decide_whatever_it_takes(stack: Stack, approval_id: str, person: str, 
             return None
         return "EFFECTIVE"
 
-    return await until(attempt, f"decision {command_id} is judged", EVENTUALLY)
+    return await until(attempt, f"decision {command_id} is processed", EVENTUALLY)
 
 
 async def cancel(stack: Stack, approval_id: str, command_id: str) -> str:
@@ -76,7 +76,7 @@ async def cancel(stack: Stack, approval_id: str, command_id: str) -> str:
             return None
         return None if response.result.status == approval_pb2.COMMAND_STATUS_ACCEPTED else "EFFECTIVE"
 
-    return await until(attempt, f"cancel {command_id} is judged", EVENTUALLY)
+    return await until(attempt, f"cancel {command_id} is processed", EVENTUALLY)
 
 
 @pytest.mark.timeout(400)

@@ -33,8 +33,8 @@ PROCESSES = (
 
 async def effective(stack: Stack, approval_id: str, command_id: str) -> bool:
     """Sends a decision; whether it took effect. What is unknown is sent again with the same id."""
-    judged = await stack.judged(approval_id, ALICE, command_id)
-    return judged is not None and judged.refusal is None
+    processed = await stack.processed(approval_id, ALICE, command_id)
+    return processed is not None and processed.refusal is None
 
 
 @pytest.mark.timeout(300)

@@ -62,9 +62,11 @@ async def test_9_a_decision_on_a_terminated_workflow_takes_effect_once(stack: St
     approval_id, command_id = await a_waiting_request(stack), str(uuid.uuid4())
     await terminate(stack, approval_id)
 
-    judged = await until(partial(stack.judged, approval_id, ALICE, command_id), "it is judged", EVENTUALLY)
+    processed = await until(
+        partial(stack.processed, approval_id, ALICE, command_id), "it is processed", EVENTUALLY
+    )
 
-    assert judged.word == "EFFECTIVE"
+    assert processed.word == "EFFECTIVE"
     assert (await stack.get(approval_id)).state == event_pb2.STATE_APPROVED
     assert await kinds(stack, approval_id) == STORY
 

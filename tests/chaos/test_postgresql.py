@@ -36,8 +36,8 @@ def make_databases(server: str) -> dict[str, str]:
 
 async def effective(stack: Stack, approval_id: str, command_id: str) -> bool:
     """Sends a decision; whether it took effect."""
-    judged = await stack.judged(approval_id, ALICE, command_id)
-    return judged is not None and judged.refusal is None
+    processed = await stack.processed(approval_id, ALICE, command_id)
+    return processed is not None and processed.refusal is None
 
 
 @pytest.mark.timeout(400)

@@ -35,8 +35,8 @@ async def kinds(stack: Stack, approval_id: str) -> Counter[str]:
 
 async def came_to(stack: Stack, approval_id: str, command_id: str) -> str | None:
     """Result of one decision; None if it is unknown, and the same one is sent again."""
-    judged = await stack.judged(approval_id, ALICE, command_id)
-    return None if judged is None else judged.word
+    processed = await stack.processed(approval_id, ALICE, command_id)
+    return None if processed is None else processed.word
 
 
 @contextmanager

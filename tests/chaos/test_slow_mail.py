@@ -41,9 +41,9 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 async def decide_each(stack: Stack, ids: Sequence[str]) -> None:
     """Approves them, one after the other; each takes effect."""
     for approval_id in ids:
-        decide = partial(stack.judged, approval_id, ALICE, str(uuid.uuid4()))
-        judged = await until(decide, f"the decision about {approval_id} is judged", EVENTUALLY)
-        assert judged.word == "EFFECTIVE"
+        decide = partial(stack.processed, approval_id, ALICE, str(uuid.uuid4()))
+        processed = await until(decide, f"the decision about {approval_id} is processed", EVENTUALLY)
+        assert processed.word == "EFFECTIVE"
 
 
 async def under_way(stack: Stack, subject: str, number: int) -> bool:

@@ -22,7 +22,7 @@ from deployment import (
 )
 from placet_workflows.names import TaskQueue
 
-# What others listen on, by their own images' say.
+# Ports of the other images, as their documentation says.
 OTHERS_PORTS = {"postgres": 5432, "temporal": 7233, "mail": 1025, "otel-collector": 4317}
 
 

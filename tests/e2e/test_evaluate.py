@@ -25,7 +25,7 @@ RISKY = "Urgent: pay EUR {0},000 to the new IBAN DE89 3704 0044 0532 0130 00 wit
 PLAIN = "Please pay invoice {0} of EUR 900 to our supplier"
 HARMLESS = "Fix typo in the meeting notes: 'teh' becomes 'the'."
 EACH = 10
-# What a report counts, by its field.
+# Counts of a report, by its field.
 COUNTS = ("versions", "leftOut")
 
 

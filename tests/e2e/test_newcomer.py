@@ -363,12 +363,12 @@ async def test_a_decision_that_is_not_judged_yet_says_so_and_how_to_ask_again(te
     again = next(line for line in told.splitlines() if "--command-id" in line)
     assert "--as" in again
 
-    async def judged() -> bool:
+    async def processed() -> bool:
         process = await start(terminals.home, *shlex.split(again)[1:])
         output, _ = await process.communicate()
         return process.returncode == 0 and f"Rejected by {ALICE}" in output.decode()
 
-    await until(judged, "the same command again is judged", EVENTUALLY)
+    await until(processed, "the same command again is processed", EVENTUALLY)
 
 
 # The last one, because it ends the stack.

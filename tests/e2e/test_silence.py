@@ -107,7 +107,7 @@ async def test_people_who_are_silent_raise_one_alarm_and_people_who_respond_end_
 
 
 async def stats(stack: Stack) -> str:
-    """What `placet stats` prints."""
+    """Output of `placet stats`."""
     placet = Path(sys.executable).parent / "placet"
     process = await asyncio.create_subprocess_exec(
         str(placet), "stats", "--home", str(stack.home.path), stdout=asyncio.subprocess.PIPE

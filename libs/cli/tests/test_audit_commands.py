@@ -1,4 +1,4 @@
-"""What an auditor types, against a real AuditService, and on another machine without any."""
+"""An auditor's commands, against a real AuditService, and on another machine without any."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Terminal:
     env: dict[str, str]
 
     async def placet(self, *arguments: str, status: int = 0, stdin: str = "") -> str:
-        """What a command prints, on both streams."""
+        """Output of a command, on both streams."""
         variables = {"NO_COLOR": "1", "COLUMNS": "80", "PATH": PATH} | self.env
         # In a thread: this loop serves what the command calls.
         finished = await asyncio.to_thread(placet, *arguments, cwd=self.folder, stdin=stdin, env=variables)

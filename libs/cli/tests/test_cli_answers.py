@@ -1,4 +1,4 @@
-"""What a program learns from the exit status, and what a person is asked once more."""
+"""Exit statuses, for programs, and questions asked once more, for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands say without a stack, and that nobody ever sees a stack trace."""
+"""Commands without a stack say what to do, and never show a stack trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who erases is told first what goes and what stays elsewhere."""
+"""An erasure tells first what goes and what stays elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hard user gets to read: the next command is for the stack and the person that they meant."""
+"""Error messages: the next command is for the stack and the person that were meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How requests and events read."""
+"""Formatting of requests and events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a newcomer tried and was misled by."""
+"""Commands that newcomers tried and were misled by."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def home(tmp_path: Path) -> Home:
 
 
 async def found(home: Home, log: Log | None) -> Finding:
-    """What doctor says of the log, while this one is served as the home's own."""
+    """Doctor's findings on the log, while this one is served as the home's own."""
     ports = Ports(free_port_base())
     write_state(home, ports.base, {"audit": os.getpid()})
     add = audit_service_pb2_grpc.add_AuditServiceServicer_to_server

@@ -25,7 +25,7 @@ PORTS = Ports(28_800)
 
 
 def placet(home: Home, *arguments: str) -> str:
-    """What a command says that fails."""
+    """Output of a command that fails."""
     finished = run_placet(*arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "400"})
     assert finished.returncode == 1, finished.stdout + finished.stderr
     return finished.stdout + finished.stderr
@@ -46,7 +46,7 @@ def home(sample: SampleLog, tmp_path: Path) -> Home:
 
 
 async def keys(home: Home) -> Finding:
-    """What doctor says of the keys."""
+    """Doctor's findings on the keys."""
     (found,) = (finding for finding in await diagnose(home, PORTS) if finding.what == "keys")
     return found
 

@@ -1,4 +1,4 @@
-"""What a home's own witness keeps: compared by default, its alarms told, and another home's told as such."""
+"""A home's own witness: compared by default, its alarms told, and another home's told as such."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZE = 12
 
 
 def verify(home: Home, *arguments: str, status: int) -> tuple[str, str]:
-    """What the command prints: its answer, and what stands beside it."""
+    """Output of the command: its answer, and its messages."""
     finished = placet("audit", "verify", *arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "400"})
     assert finished.returncode == status, finished.stdout + finished.stderr
     return finished.stdout, finished.stderr
@@ -42,7 +42,7 @@ def home(sample: SampleLog, tmp_path: Path) -> Home:
 
 
 def note_of(sample: SampleLog) -> str:
-    """What the default log signed last."""
+    """The default log's last signed checkpoint."""
     return str(sample.rows.tables[Table.CHECKPOINT][sample.rows.find(Table.CHECKPOINT, "default", SIZE)][2])
 
 

@@ -1,4 +1,4 @@
-"""What the witness finds is told where the stack runs, and by `placet doctor`."""
+"""Findings of the witness are told where the stack runs, and by `placet doctor`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def say(home: Home, kind: Kind | None = None, looked: datetime | None = None) ->
 
 
 async def doctor_on(home: Home) -> Finding:
-    """What doctor says of the witness."""
+    """Doctor's findings on the witness."""
     (found,) = (finding for finding in await diagnose(home, PORTS) if finding.what == "witness")
     return found
 

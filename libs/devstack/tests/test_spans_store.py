@@ -1,4 +1,4 @@
-"""What the span store keeps, and what it lets go."""
+"""Retention of the span store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who writes is one process at a time, alike on SQLite and PostgreSQL."""
+"""One process at a time holds a lease, alike on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 

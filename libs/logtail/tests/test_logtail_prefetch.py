@@ -1,4 +1,4 @@
-"""What comes while work is done is done in one go, and nothing is lost or put out of order."""
+"""Items that arrive during work are handled as one batch; none is lost or put out of order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Stream:
             self._queue.put_nowait(item)
 
     async def read(self) -> AsyncIterator[int]:
-        """What was sent."""
+        """The batches that were sent."""
         try:
             while (item := await self._queue.get()) is not None:
                 if isinstance(item, Exception):

@@ -1,4 +1,4 @@
-"""What the tests of placet_rpc share: keys, an AuditService that they script, spans and bounded waits."""
+"""Fixtures of the tests of placet_rpc: keys, an AuditService that they script, spans and bounded waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who a call comes from, for which tenant, and who hears of it when that is not enough."""
+"""Caller and tenant of a call, and the hook that is told of refused access."""
 
 from __future__ import annotations
 

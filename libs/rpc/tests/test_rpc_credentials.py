@@ -253,7 +253,7 @@ async def hall(
 
 
 async def code_of(channel: grpc.aio.Channel, method: Method, metadata: Metadata, request: bytes = b"") -> Any:
-    """How a raw call ends, as a stranger would make it."""
+    """Status of a raw call, as a stranger would make it."""
     try:
         if method.streaming:
             stream: Any = channel.unary_stream(method.path)

@@ -1,4 +1,4 @@
-"""What a principal says of itself."""
+"""Identity of a principal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call passes through, in which order, and what the caller gets to know."""
+"""Order of the interceptors, and the errors that a caller gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server says of itself, what it bounds, and what it refuses to start with."""
+"""A server's reflection and health, its limits, and the settings that it refuses to start with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys stay private, tokens are judged strictly, and holders get fresh ones in time."""
+"""Keys stay private, tokens are verified strictly, and holders get fresh ones in time."""
 
 from __future__ import annotations
 

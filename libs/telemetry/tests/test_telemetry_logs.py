@@ -1,4 +1,4 @@
-"""What a log line holds, and what it must not."""
+"""Fields of a log line, and values that none may hold."""
 
 from __future__ import annotations
 

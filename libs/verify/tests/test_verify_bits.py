@@ -77,7 +77,7 @@ def raw_of(value: object) -> bytes:
 
 
 def named(findings: list[Finding], table: Table, before: Row, after: Row) -> bool:
-    """Whether what was changed is named: the entry or checkpoint as it was, or as it is now called."""
+    """True if the findings name the changed entry or checkpoint, by its old name or its new one."""
     if table is Table.CHECKPOINT:
         places = {(row[0], row[1]) for row in (before, after)}
         return any((one.tenant, one.checkpoint) in places for one in findings) or (

@@ -21,7 +21,7 @@ from placet_verify import Check, Row, Seen, SqliteSource, Table, Unreadable
 pytestmark = pytest.mark.integration
 
 Attack = Callable[[Logbook, Ed25519PrivateKey], None]
-# What the sample's log has at these places (see placet_testing.sample_log).
+# Contents of the sample's log at these places (see placet_testing.sample_log).
 VOTED, REFUSAL, UNNAMED_REFUSAL, ERASURE, LATE, VOTED_LATER, DECIDED, LAST = 2, 5, 6, 7, 8, 9, 10, 11
 SIZE = 12
 
@@ -278,7 +278,7 @@ def test_without_a_witness_a_log_that_was_put_back_goes_unnoticed(sample: Sample
 def test_without_the_databases_own_check_a_changed_index_goes_unnoticed(
     sample: SampleLog, tmp_path: Path
 ) -> None:
-    """What a service looks up could then be another entry than what is read in order."""
+    """A service's look-up could then find another entry than a read in order."""
     path = tmp_path / "audit.db"
     shutil.copy(sample.home.database("audit"), path)
     raw = path.read_bytes()

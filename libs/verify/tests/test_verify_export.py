@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 
 def messages_of(rows: Logbook, tenant: str) -> list[audit_service_pb2.ExportEventsResponse]:
-    """What AuditService would send of a tenant's rows."""
+    """Lines that AuditService would send of a tenant's rows."""
     notes = {row[1]: str(row[2]) for row in rows.of(Table.CHECKPOINT, tenant)}
     header = proof_pb2.ExportHeader(checkpoint=notes[max(notes, key=lambda size: int(str(size)))])
     entries = []

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.integration
 
 
 def verify(home: Home, *arguments: str, status: int) -> str:
-    """What the command prints."""
+    """Output of the command."""
     finished = placet("audit", "verify", *arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "200"})
     assert finished.returncode == status, finished.stdout + finished.stderr
     return finished.stdout
@@ -44,7 +44,7 @@ def home(sample: SampleLog, tmp_path: Path) -> Home:
 
 
 def bytes_of(rows: Logbook, table: Table, place: int) -> bytes:
-    """What is stored of a row that is nowhere else in the file: of a value, its salt."""
+    """Bytes of a row that are nowhere else in the file: of a value, its salt."""
     value = rows.tables[table][rows.find(table, "default", place)][3 if table is Table.DISCLOSURE else -1]
     return value.encode() if isinstance(value, str) else bytes(value)  # type: ignore[call-overload]  # bytes
 
@@ -189,7 +189,7 @@ def test_a_service_that_opens_the_file_meanwhile_is_noticed(home: Home) -> None:
 
 
 def keep(folder: Path, sample: SampleLog, size: int) -> None:
-    """What a witness keeps of the sample's log: its checkpoint of `size` entries, cosigned."""
+    """Checkpoint that a witness keeps of the sample's log: that of `size` entries, cosigned."""
     witness, name = Ed25519PrivateKey.generate(), "witness.example/w"
     folder.mkdir()
     (folder / "witness.vkey").write_text(f"{verifier_key(witness, name, COSIGNATURE)}\n")

@@ -44,7 +44,7 @@ def vkey(pem: str, tenant: str = "default") -> str:
 
 
 def verified(home: Home, keys: KnownKeys, tenant: str = "default") -> tuple[list[Finding], Mapping[str, int]]:
-    """What is wrong with a log, and by which unknown keys it is signed too."""
+    """Findings on a log, and the unknown keys that signed it too."""
     with closing(SqliteSource(home.database("audit"))) as source:
         verification = Verification(source, keys, tenant=tenant)
         assert list(verification.run())

@@ -1,4 +1,4 @@
-"""What `placet audit verify` says of what it found: nothing more than it knows, and what to do next."""
+"""Report of `placet audit verify`: nothing more than was found, and what to do next."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SEEN = 1_700_000_000
 
 
 def verify(home: Home, *arguments: str, status: int) -> str:
-    """What the command prints, on both streams, its lines joined."""
+    """Output of the command, on both streams."""
     finished = placet("audit", "verify", *arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "400"})
     said = finished.stdout if "--json" in arguments else finished.stdout + finished.stderr
     assert finished.returncode == status, said
@@ -41,7 +41,7 @@ def verify(home: Home, *arguments: str, status: int) -> str:
 
 
 def keep(folder: Path, sample: SampleLog, size: int, time: int = SEEN) -> None:
-    """What a witness keeps of the default log: its checkpoint of `size` entries, cosigned."""
+    """Lets a witness keep a checkpoint of the default log: that of `size` entries, cosigned."""
     witness, name = Ed25519PrivateKey.generate(), "witness.example/w"
     folder.mkdir(exist_ok=True)
     (folder / "witness.vkey").write_text(f"{verifier_key(witness, name, COSIGNATURE)}\n")

@@ -1,4 +1,4 @@
-"""Commands through the real signal: judged once each, in order, and never in the way of others."""
+"""Commands through the real signal: processed once each, in order, and never in the way of others."""
 
 from __future__ import annotations
 

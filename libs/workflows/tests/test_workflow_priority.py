@@ -38,7 +38,7 @@ def noting(order: list[str], answer: Callable[[Q], Awaitable[A]]) -> Callable[[Q
 
 
 async def backlog(server: WorkflowEnvironment) -> dict[int | None, int]:
-    """How many tasks lie in the openai queue, by priority.
+    """Number of tasks in the openai queue, by priority.
 
     A call that a workflow's history has scheduled reaches the queue a moment later.
     """

@@ -163,7 +163,7 @@ class Service:
 
 @pytest.fixture(scope="session")
 def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the keys lie that all tokens are made and judged with."""
+    """Folder of the keys that sign and verify all tokens."""
     folder = tmp_path_factory.mktemp("keys")
     generate_keys(folder)
     return folder

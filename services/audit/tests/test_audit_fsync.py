@@ -160,7 +160,7 @@ async def test_no_append_is_acknowledged_whose_sync_failed(tmp_path: Path, make_
 
 @contextmanager
 def waits_for_the_disk() -> Iterator[list[bool]]:
-    """Whether its commit waits for it, for each transaction of this process that writes entries from now on,
+    """True for each later commit of this process that writes entries and waits for it to be synced,
     as the database itself says."""
     seen: list[bool] = []
 

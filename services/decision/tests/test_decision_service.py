@@ -22,7 +22,7 @@ from placet_rpc.identity import acting_for
 
 pytestmark = pytest.mark.integration
 
-# What conftest runs, which tests cannot import by name.
+# Types of conftest, which tests cannot import by name.
 Stack = Any
 PAYMENT = b"Please pay invoice 4711 over EUR 48,000 to IBAN DE89 3704 0044 0532 0130 00."
 TYPO = b"Fix a typo in the README: recieve -> receive."

@@ -1,4 +1,4 @@
-"""What is stored, on SQLite and on PostgreSQL, with two tenants; and that a key is answered once."""
+"""Stored assessments, on SQLite and on PostgreSQL, with two tenants; each key is answered once."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

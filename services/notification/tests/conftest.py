@@ -137,7 +137,7 @@ class Mailbox:
     attempts: int = 0
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None
-    # What the last attempt was given, in seconds.
+    # Time given to the last attempt, in seconds.
     within: float = 0.0
 
     async def deliver(
@@ -187,7 +187,7 @@ class PostOffice:
     last_words: str = ""
     # Set when somebody said goodbye.
     left: asyncio.Event = field(default_factory=asyncio.Event)
-    # What happens before a mail's data is answered.
+    # Hook before a mail's data is answered.
     before_answer: Callable[[SMTP], "asyncio.Future[None] | None"] = lambda server: None
     protocols: list[SMTP] = field(default_factory=list)
 
@@ -225,7 +225,7 @@ class PostOffice:
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Judges the recipient."""
+        """Accepts or refuses the recipient."""
         if self.rcpt_answer.startswith("250"):
             envelope.rcpt_tos.append(address)
         return self.rcpt_answer

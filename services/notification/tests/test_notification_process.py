@@ -17,7 +17,7 @@ from placet_rpc.errors import Unavailable
 
 pytestmark = pytest.mark.integration
 
-# What conftest runs, which tests cannot import by name.
+# Types of conftest, which tests cannot import by name.
 Stack = Any
 
 

@@ -22,7 +22,7 @@ from placet_rpc.identity import acting_for
 
 pytestmark = pytest.mark.integration
 
-# What conftest runs, which tests cannot import by name.
+# Types of conftest, which tests cannot import by name.
 Stack = Any
 APPROVAL = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
 

@@ -1,4 +1,4 @@
-"""Whose fault a refusal is, at every stage of a real SMTP conversation."""
+"""Refusals by recipient, sender or server, at every stage of a real SMTP conversation."""
 
 import asyncio
 import traceback

@@ -1,4 +1,4 @@
-"""What the store promises, on each database."""
+"""Promises of the store, on each database."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,7 +26,7 @@ async def claimed(store: Store, tenant: str, key: str, payload: Payload) -> Deli
 
 
 async def overtaken(store: Store, payload: Payload) -> Delivery:
-    """What the attempt `first` claimed, whose lease ran out before the attempt `second` began."""
+    """The claim of the attempt `first`, whose lease ran out before the attempt `second` began."""
     first = await claimed(store, "default", "key", payload)
     await store.claim("default", "key", payload, lease("second", begins=NOW + timedelta(seconds=20)))
     return first

@@ -47,9 +47,9 @@ class FakeLog:
     unproven: bool = False
     # Signatures of others.
     lines: str = ""
-    # What it says instead of the truth.
+    # Answer that it gives instead of the true one.
     lie: str = ""
-    # How often it was asked.
+    # Number of calls.
     asked: int = 0
     callers: set[tuple[str, str]] = field(default_factory=set)
 

@@ -26,7 +26,7 @@ from placet_witness.status import Status, read_status
 
 pytestmark = pytest.mark.integration
 
-# What conftest makes, which tests cannot import by name.
+# Types of conftest, which tests cannot import by name.
 FakeLog = Any
 
 SOON = 60.0

@@ -13,7 +13,7 @@ import pytest
 
 from placet_witness.domain import Alarm, Kind
 
-# What conftest makes, which tests cannot import by name.
+# Types of conftest, which tests cannot import by name.
 FakeLog = Any
 Watched = Any
 Witness = Any

@@ -26,7 +26,7 @@ from placet_witness.keys import Signer, as_lines, log_keys
 from placet_witness.status import Status, read_status
 from placet_witness.store import Folder
 
-# What conftest makes, which tests cannot import by name.
+# Types of conftest, which tests cannot import by name.
 Watched = Any
 Witness = Any
 

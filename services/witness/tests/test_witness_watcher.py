@@ -17,7 +17,7 @@ from placet_witness.domain import Alarm, Kind
 from placet_witness.keys import as_lines
 from placet_witness.status import Status
 
-# What conftest makes, which tests cannot import by name.
+# Types of conftest, which tests cannot import by name.
 FakeLog = Any
 Watched = Any
 Witness = Any

@@ -56,7 +56,7 @@ class BaselineCallers:
         return time.perf_counter() - begun
 
     async def hear(self, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        """What the worker tells, for as long as it runs."""
+        """Output of the worker, for as long as it runs."""
         async for line in reader:
             future = self._asked[line.decode().strip()]
             if not future.done():

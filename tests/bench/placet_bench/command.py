@@ -177,7 +177,7 @@ def header(asked: argparse.Namespace) -> str:
 
 
 def rendered(result: Result) -> str:
-    """What is printed."""
+    """The printed report."""
     parts = [table.figures(result.figures), *map(table.breakdown, result.breakdowns)]
     provisional = "; take the figures as provisional" if result.others > PROVISIONAL else ""
     others = f"Meanwhile other processes used {result.others:.0%} of the machine's CPU{provisional}."
@@ -186,7 +186,7 @@ def rendered(result: Result) -> str:
 
 
 def as_json(asked: argparse.Namespace, result: Result) -> dict[str, object]:
-    """What `--json` writes."""
+    """The report that `--json` writes."""
     return {
         "time": datetime.now(UTC).isoformat(),
         "cores": os.cpu_count(),

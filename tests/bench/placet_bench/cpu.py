@@ -1,4 +1,4 @@
-"""How much CPU processes have used, and when they have come to rest."""
+"""CPU time of processes, and waits until they are idle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 
 # Spans leave a process in batches, once a second: a pause shorter than that is no rest.
 REST_SECONDS = 1.2
-# What a stack without work uses, with room: shares of one core.
+# CPU use of an idle stack, with room: shares of one core.
 RESTING = 0.25
 REST_LIMIT = 15.0
 

@@ -17,11 +17,11 @@ class Target:
     on_ratio: bool = False
 
     def met_by(self, figure: Figure) -> bool:
-        """Whether the figure keeps the bound. Raises ValueError when it has no ratio to judge."""
-        judged = figure.ratio if self.on_ratio else figure.value
-        if judged is None:
+        """True if the figure keeps the bound. Raises ValueError when it has no ratio to compare."""
+        compared = figure.ratio if self.on_ratio else figure.value
+        if compared is None:
             raise ValueError(f"{figure.what} has no ratio")
-        return judged >= self.bound if self.at_least else judged <= self.bound
+        return compared >= self.bound if self.at_least else compared <= self.bound
 
     def written(self, unit: str) -> str:
         """For people, where the figure's unit is `unit`: "≤ 150 MB", or "≥ 1.2 ×" of a ratio."""
@@ -85,7 +85,7 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Report:
-    """What one measurement found."""
+    """Figures of one measurement."""
 
     figures: tuple[Figure, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()

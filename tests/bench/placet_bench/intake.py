@@ -1,4 +1,4 @@
-"""Intake against a bare grpc.aio server: what it costs to judge, to store and to log a request."""
+"""Intake against a bare grpc.aio server: the cost of checking, storing and logging a request."""
 
 from __future__ import annotations
 

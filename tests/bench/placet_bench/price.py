@@ -1,4 +1,4 @@
-"""What tracing and the sandbox cost: two new stacks, one with and one without, in half as many rounds.
+"""Cost of tracing and of the sandbox: two new stacks, one with and one without, in half as many rounds.
 
 Both are new, because a stack gets slower with what it holds, and the one of the other rounds holds much.
 """

@@ -24,7 +24,7 @@ from placet_cli.identity import TENANT, signing_key
 from placet_rpc.client import channel
 from placet_rpc.tokens.mint import MintingTokenSource
 
-# What was committed just before the end needs a moment to be shown.
+# Events committed just before the end need a moment to be shown.
 LAST_SECONDS = 1.0
 
 

@@ -1,4 +1,4 @@
-"""What proving costs: a proof's length in a log of a million entries, its verification, and a whole log's."""
+"""Cost of proofs: a proof's length in a log of a million entries, its verification, and a whole log's."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ FOREIGN = ("PLACET_", "OPENAI_", "OTEL_")
 
 @dataclass
 class Setting:
-    """What all measurements share: a folder for data, how much to do, and one stack for most of them.
+    """Setting of all measurements: a folder for data, how much to do, and one stack for most of them.
 
     `requests` are those of one round, with `concurrency` callers.
     """
@@ -48,7 +48,7 @@ class Setting:
 
     @property
     def samples(self) -> int:
-        """How often to repeat what is measured one at a time, in each round."""
+        """Repetitions of each sequential measurement, in each round."""
         return 4 if self.quick else 6
 
     async def shared(self) -> ProductCallers:

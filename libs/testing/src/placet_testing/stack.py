@@ -40,7 +40,7 @@ T = TypeVar("T")
 CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
 AUDITOR = "auditor@example.com"
 ROLES = {AUDITOR: frozenset({"auditor", "operator"})}
-# What runs instead of a worker in a breakable stack.
+# Module that runs instead of a worker in a breakable stack.
 FAILING = {
     "worker-default": "placet_testing.failpoint_worker",
     "worker-ml": "placet_testing.failpoint_ml_worker",
@@ -127,7 +127,7 @@ class Stack:
             self._temporal = await connect(settings, "test")
         return self._temporal
 
-    # All but `sent`, `decide` and `judged`, which are one call each, is sent again, the same each time, until
+    # All but `sent`, `decide` and `processed`, which are one call each, is sent again, the same each time, until
     # it is answered: that a busy machine did not answer once is no test's failure.
 
     async def request(self, policy: str = "simple", **fields: object) -> str:
@@ -189,7 +189,7 @@ class Stack:
         request = decision_message(approval_id, verdict, content_digest=digest, reason=reason, **chosen)
         return (await (await self.as_(person)).SubmitDecision(request, timeout=SOON)).result
 
-    async def judged(
+    async def processed(
         self, approval_id: str, person: str, command_id: str, content_digest: bytes = b""
     ) -> DecisionResult | None:
         """Sends an approval, by one call; what it came to, or None when that is not known yet and the same

@@ -45,7 +45,7 @@ from placet_workflows.activity_types import (
 from placet_workflows.approval import ApprovalWorkflow
 from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
 
-# How long a test waits, in real seconds, for what must happen.
+# Timeout of a test's waits, in real seconds.
 PATIENCE = 20.0
 PAUSE = 0.005
 

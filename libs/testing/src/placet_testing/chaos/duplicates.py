@@ -25,7 +25,7 @@ class DuplicateRun:
     """Result of the run: `faults` names each broken promise, and is empty."""
 
     keys: int = 0
-    # How many more there are than before, by Temporal's own list.
+    # Workflows more than before, by Temporal's own list.
     workflows: int = 0
     faults: list[str] = field(default_factory=list)
 

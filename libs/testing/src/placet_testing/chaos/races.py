@@ -31,12 +31,12 @@ LEAD = 5.0
 LONGEST_LEAD = 60.0
 # Between the question to the AI and its answer, in seconds.
 COUNTDOWN = 1.0
-# How long the AI may take to be asked, in seconds: where a machine is so busy that Temporal loses an activity
+# Timeout of a call to the AI, in seconds: where a machine is so busy that Temporal loses an activity
 # on its way to the worker, it is asked again only after the silence of an attempt that never began.
 ASKED_WITHIN = 120.0
-# How much later or earlier the next person decides after one has won or lost, in seconds.
+# Step by which the next person decides later or earlier after one has won or lost, in seconds.
 STEP = 0.02
-# How far from the aligned moment a person decides at most, in seconds.
+# Largest distance of a decision from the aligned moment, in seconds.
 EARLIEST, LATEST = -0.2, 2.0
 # A poll's pause: many wait at once, and whoever asks all the time slows the race itself.
 PAUSE = 0.25
@@ -194,8 +194,8 @@ async def _race(stack_of_races: RaceStack, held: Races, aim: _Aim) -> bool:
     digest = (await stack.get(approval_id)).content_digest
     await _sleep_until(moment + EARLIEST)
     await _sleep_until(moment + aim.offset)
-    decide = partial(stack.judged, approval_id, ALICE, str(uuid.uuid4()), digest)
-    answer = await until(decide, f"the decision about {approval_id} is judged", EVENTUALLY)
+    decide = partial(stack.processed, approval_id, ALICE, str(uuid.uuid4()), digest)
+    answer = await until(decide, f"the decision about {approval_id} is processed", EVENTUALLY)
     aim.follow(person_won=answer.refusal is None)
     if answer.refusal is None:
         held.won_by_person += 1

@@ -69,8 +69,8 @@ async def _to_its_end(stack: Stack, run: KillRun) -> None:
     sent = partial(stack.sent, a_request())
     approval_id = await until(sent, "it is accepted", PATIENCE)
     digest = (await stack.waiting(approval_id, PATIENCE)).content_digest
-    decide = partial(stack.judged, approval_id, ALICE, str(uuid.uuid4()), digest)
-    answer = await until(decide, "the decision is judged", PATIENCE)
+    decide = partial(stack.processed, approval_id, ALICE, str(uuid.uuid4()), digest)
+    answer = await until(decide, "the decision is processed", PATIENCE)
     path = await stack.path(approval_id, PATIENCE)
     counted = Counter(str(event.WhichOneof("body")) for event in path)
     once = ("received", "processed", "tier_opened", "voted", "decided", "closed")
