@@ -32,5 +32,5 @@ def _alarm(home: Home, begun: datetime) -> Alarm | None:
     status = read_status(home.witness)
     if status is None or status.alarm is None:
         return None
-    fresh = status.looked is not None and status.looked >= begun
+    fresh = status.last_look is not None and status.last_look >= begun
     return status.alarm if fresh or status.alarm.kind.final else None

@@ -13,14 +13,14 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import aiosmtplib
+from opentelemetry import trace
 
 from placet_notification.channels import ChannelUnavailable, FetchContent, RecipientRefused
 from placet_notification.domain import Notification
 from placet_notification.mail import address, compose
-from placet_telemetry import tracer
 from placet_text import one_line
 
-_TRACER = tracer(__name__)
+_TRACER = trace.get_tracer(__name__)
 _MAX_REPLY = 300
 # A connection that was idle for longer is not used again: a firewall may have forgotten it.
 _IDLE_SECONDS = 30.0

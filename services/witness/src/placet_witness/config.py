@@ -56,7 +56,7 @@ class Settings(CallerSettings):
         return self
 
     def trust(self) -> Trust:
-        """Whose checkpoints are believed. Raises OSError or ValueError if the keys cannot be read."""
+        """Trusted keys of the log. Raises OSError or ValueError if the keys cannot be read."""
         if self.log_keys_file is None:
             return Trust((), learns=True)
         return Trust(log_keys(self.log_keys_file))
