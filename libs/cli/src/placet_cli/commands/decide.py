@@ -14,7 +14,7 @@ import typer
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli.commands.options import Id, command
-from placet_cli.contents import check_digest, tell_content
+from placet_cli.contents import tell_content
 from placet_cli.formatting import clean, named, sentence, vote_sentence, warnings
 from placet_cli.problems import Problem
 from placet_cli.screen import short
@@ -102,7 +102,6 @@ def _check(
         digest = approval.content_digest.hex()[:DIGITS]
         session.screen.aside(f"To decide: {clean(approval.title)} (content {digest}…)")
     if content is not None:
-        check_digest(approval, content)
         careful = warnings(content)
         session.screen.warn(careful)
         if careful and not yes:

@@ -67,7 +67,7 @@ async def demo(
         session.screen.say("Starting Temporal, four services and three workers …", "dim")
         begun = time.monotonic()
         async with running_stack(
-            session.home, session.ports, options, tell=listener, interrupts=interrupts, plan=_unhurried
+            session.home, session.ports, options, report=listener, interrupts=interrupts, plan=_unhurried
         ) as supervisor:
             if interrupts.stop.is_set():
                 return

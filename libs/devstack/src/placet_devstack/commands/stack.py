@@ -15,7 +15,7 @@ from placet_cli.session import Session
 from placet_devstack.detached import start_detached, stop_stack
 from placet_devstack.lifecycle import Interrupts, running_stack
 from placet_devstack.plan import StackOptions
-from placet_devstack.process import StackEvent, Tell
+from placet_devstack.process import Report, StackEvent
 
 _NAME = 14
 _WHAT = 12
@@ -43,9 +43,9 @@ async def up(
         return
     screen, interrupts = session.screen, Interrupts()
     with interrupts.caught():
-        tell = teller(screen)
+        report = event_printer(screen)
         async with running_stack(
-            session.home, session.ports, StackOptions(fast=fast), tell=tell, interrupts=interrupts
+            session.home, session.ports, StackOptions(fast=fast), report=report, interrupts=interrupts
         ):
             if not interrupts.stop.is_set():
                 tell_addresses(session, "Placet is up. Ctrl-C stops it", "In another terminal:")
@@ -80,11 +80,11 @@ def tell_addresses(session: Session, headline: str, following: str) -> None:
     screen.say()
 
 
-def teller(screen: Screen) -> Tell:
+def event_printer(screen: Screen) -> Report:
     """Prints one line for each event of the stack, with the seconds since now."""
     begun = time.monotonic()
 
-    def tell(event: StackEvent) -> None:
+    def report(event: StackEvent) -> None:
         line = Text.assemble(
             (f"{time.monotonic() - begun:7.1f} s ", "dim"),
             (fit(event.name, _NAME) + " ", "cyan"),
@@ -94,4 +94,4 @@ def teller(screen: Screen) -> Tell:
         line.rstrip()
         screen.say(line)
 
-    return tell
+    return report
