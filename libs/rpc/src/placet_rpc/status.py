@@ -46,7 +46,7 @@ _DETAILS_BYTES: Final = 3000
 
 
 def public_error(error: Exception) -> PlacetError:
-    """The error that a caller is told in place of `error`, which a handler raised.
+    """The error to answer with in place of `error`, which a handler raised.
 
     A PlacetError of this process is for the caller. One that another service answered with is not: of
     those, and of foreign exceptions with a `grpc_kind`, only the kinds that may be retried are passed on,
@@ -57,8 +57,8 @@ def public_error(error: Exception) -> PlacetError:
     kind = getattr(error, "grpc_kind", None)
     passed_on = _PASSED_ON.get(kind) if isinstance(kind, str) else None
     if passed_on is not None:
-        told, message = passed_on
-        return told(message)
+        kind_of_error, message = passed_on
+        return kind_of_error(message)
     reference = uuid.uuid4().hex[:12]
     return errors.Internal(
         f"internal error; the service's log has it under reference {reference}",

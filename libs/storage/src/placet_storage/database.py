@@ -113,7 +113,7 @@ class Database:
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """Returns an INSERT with `on_conflict_do_nothing` and `on_conflict_do_update` for this dialect."""
         statement = sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
-        # Without it, `rowcount`, which tells of a conflict, is -1 in PostgreSQL.
+        # Without it, `rowcount`, which shows a conflict, is -1 in PostgreSQL.
         return statement.execution_options(preserve_rowcount=True)
 
     async def close(self) -> None:

@@ -40,7 +40,7 @@ class Settings(ServiceSettings):
     """Appends in one transaction, at most."""
 
     tail_bytes: int = Field(default=8 << 20, ge=1 << 16)
-    """Bytes of newest entries kept in memory for each tenant that somebody tails."""
+    """Bytes of newest entries kept in memory for each tailed tenant."""
 
     tail_poll: float = Field(default=0.25, gt=0)
     """Seconds between polls for the entries of other replicas."""

@@ -12,8 +12,8 @@ from placet_logtail import Batch, LiveStream
 
 
 class LogStream(LiveStream[event_pb2.LogEntry]):
-    """All tails of this process. The newest entries of every tenant that somebody tails are kept, disclosed,
-    once for all who read them: `keep` bytes at most."""
+    """All tails of this process. The newest entries of each tailed tenant are kept, disclosed, once for all
+    readers: `keep` bytes at most."""
 
     def __init__(self, store: Store, *, keep: int, poll: float, sign_of_life: float) -> None:
         super().__init__(

@@ -25,7 +25,7 @@ class Settings(CallerSettings):
     """The witness's own token, of role auditor. It names the tenant whose log is watched: one a witness."""
 
     folder: Path = Path(".placet/witness")
-    """The witness's data, which nobody else may write: out of reach of anyone who could change the log."""
+    """The witness's data, which no one else may write: out of reach of anyone who could change the log."""
 
     key_file: Path = Path(".placet/keys/witness.pem")
     """The witness's private key, mode 0600: Ed25519 in PEM (PKCS #8)."""
