@@ -20,7 +20,7 @@ import pytest
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli import program
 from placet_cli.commands.decide import _with_reason
-from placet_cli.contents import tell_content
+from placet_cli.contents import print_content
 from placet_cli.documents import read_document
 from placet_cli.event_rows import Row
 from placet_cli.home import Home, Ports, typed
@@ -188,7 +188,7 @@ def content_of(body: bytes) -> tuple[approval_pb2.Approval, approval_service_pb2
 def test_content_is_written_byte_by_byte(tmp_path: Path) -> None:
     session, body = Session.of(tmp_path, None, None, json=False), b"pay\r\n\t4711\n"
     approval, answer = content_of(body)
-    tell_content(session, approval, answer, str(tmp_path / "out"))
+    print_content(session, approval, answer, str(tmp_path / "out"))
     assert (tmp_path / "out").read_bytes() == body
 
 
@@ -204,7 +204,7 @@ def test_content_that_may_deceive_is_shown_after_a_warning_and_by_its_numbers(
         count=1,
     )
     session.screen.cuts = True
-    tell_content(session, approval, answer, "")
+    print_content(session, approval, answer, "")
     said = capsys.readouterr()
     assert said.out == "pay\n        EUR <U+202E>001<U+0085>ok 👩\u200d👧\n"
     assert " ".join(said.err.split()).startswith(

@@ -12,7 +12,7 @@ from placet_cli.session import Session
 from placet_text import NUMBERED, lines_of, visible
 
 
-def tell_content(
+def print_content(
     session: Session,
     approval: approval_pb2.Approval,
     answer: approval_service_pb2.GetContentResponse,
@@ -23,8 +23,8 @@ def tell_content(
 
     Raises Problem when the bytes cannot be written.
     """
-    told = warnings(answer)
-    session.screen.warn(told)
+    careful = warnings(answer)
+    session.screen.warn(careful)
     if output:
         _write(answer.content.body, output)
         session.screen.aside(f"{len(answer.content.body):,} bytes of {answer.content.media_type}")
@@ -33,7 +33,7 @@ def tell_content(
     else:
         if answer.content.media_type == "application/pdf":
             session.screen.aside("The text of a PDF; its bytes: --save FILE")
-        if told and session.screen.cuts:
+        if careful and session.screen.cuts:
             session.screen.warn([NUMBERED])
         for line in lines_of(answer.text):
             # A terminal is not to be steered by what others wrote.

@@ -38,7 +38,7 @@ _PAGE = 500
 
 
 class PlacetClient:
-    """Asks for decisions, decides, and tells what became of requests. Made by `connect`, for `async with`.
+    """Asks for decisions, decides, and reads the results of requests. Made by `connect`, for `async with`.
 
     Every call that may be sent twice is: with the same id while the service cannot be reached, for `patience`
     seconds in all. Errors are those of `placet_rpc.errors`.
@@ -255,7 +255,7 @@ class PlacetClient:
         the decision names content, policy and rendering of it, and is void where one of them is another.
         Without it the decision names the content alone: `content_digest`, or that of the request as it stands
         now. Answers EFFECTIVE, or ACCEPTED when it is durable and not processed yet: then `get_command`
-        tells its result.
+        returns its result.
         """
         request = approval_service_pb2.SubmitDecisionRequest(
             approval_id=approval_id,

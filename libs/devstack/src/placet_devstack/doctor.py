@@ -259,11 +259,11 @@ def _recorded(home: Home) -> list[Finding]:
         alarms = list(read_alarms(home.witness))
     except OSError as error:
         return [Finding("witness's record", False, f"cannot be read: {error.strerror or error}")]
-    told = [f"{name} is not an alarm that can be read" if one is None else one.what for name, one in alarms]
+    found = [f"{name} is not an alarm that can be read" if one is None else one.what for name, one in alarms]
     status = read_status(home.witness)
-    if not told and status is not None and status.alarm is not None and status.alarm.kind.final:
-        told = [status.fault(datetime.now(UTC))]
-    return [Finding("witness's record", False, one, _verify(home)) for one in told]
+    if not found and status is not None and status.alarm is not None and status.alarm.kind.final:
+        found = [status.fault(datetime.now(UTC))]
+    return [Finding("witness's record", False, one, _verify(home)) for one in found]
 
 
 def _verify(home: Home) -> str:

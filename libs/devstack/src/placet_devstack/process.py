@@ -42,7 +42,6 @@ class ProcessSpec:
     needs: tuple[str, ...] = ()
     address: str = ""
     ready_file: Path | None = None
-    stop_signal: signal.Signals = signal.SIGTERM
     start_limit: float = 60.0
     stop_limit: float = 10.0
     # Pause before the first restart; each death in a row doubles it, to MAX_BACKOFF.
@@ -66,7 +65,7 @@ Report = Callable[[StackEvent], None]
 
 @dataclass
 class Process:
-    """Keeps one process running until it is told to stop."""
+    """Keeps one process running until it is stopped."""
 
     spec: ProcessSpec
     report: Report
@@ -137,7 +136,7 @@ class Process:
             return
         self.report(StackEvent(self.spec.name, "stopping"))
         with contextlib.suppress(ProcessLookupError):
-            running.send_signal(self.spec.stop_signal)
+            running.terminate()
         try:
             async with asyncio.timeout(self.spec.stop_limit):
                 await running.wait()
@@ -200,7 +199,7 @@ class Process:
         self.report(StackEvent(self.spec.name, what, f"{where}{seconds:.1f} s, pid {self.pid}"))
 
     def _report_death(self, how: str, failures: int) -> None:
-        """Tells each death; of an optional process, after START_ATTEMPTS in a row, why, and then no more."""
+        """Reports each death; an optional process's until START_ATTEMPTS in a row, then the reason."""
         if self.spec.optional:
             self.settled.set()
             if failures > START_ATTEMPTS:

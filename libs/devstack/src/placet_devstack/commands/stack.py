@@ -39,7 +39,7 @@ async def up(
     """Run the whole of Placet on this machine until Ctrl-C."""
     if detach:
         await start_detached(session, fast=fast)
-        tell_addresses(session, f"Placet is up. `{session.again('placet down')}` stops it", "Next:")
+        print_addresses(session, f"Placet is up. `{session.again('placet down')}` stops it", "Next:")
         return
     screen, interrupts = session.screen, Interrupts()
     with interrupts.caught():
@@ -48,7 +48,7 @@ async def up(
             session.home, session.ports, StackOptions(fast=fast), report=report, interrupts=interrupts
         ):
             if not interrupts.stop.is_set():
-                tell_addresses(session, "Placet is up. Ctrl-C stops it", "In another terminal:")
+                print_addresses(session, "Placet is up. Ctrl-C stops it", "In another terminal:")
             await interrupts.stop.wait()
             screen.say("Stopping; Ctrl-C again kills.", "dim")
 
@@ -63,7 +63,7 @@ async def down(session: Session) -> None:
     session.screen.say(f"The stack on {where} is stopped." if stopped else f"No stack runs on {where}.")
 
 
-def tell_addresses(session: Session, headline: str, following: str) -> None:
+def print_addresses(session: Session, headline: str, following: str) -> None:
     """Prints where the stack listens, and the next commands."""
     ports, screen = session.ports, session.screen
     screen.say()

@@ -1,4 +1,4 @@
-"""Plays the scenarios at once, each person acting on what the log says, and tells all of it as it happens."""
+"""Plays the scenarios at once, each person acting on what the log says, and prints it as it happens."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Player:
             return [await self._clients[OWNER].get(run.id) for run in self._runs]
 
     def on_stack_event(self, event: StackEvent) -> None:
-        """Tells what happens to the stack meanwhile."""
+        """Prints an event of the stack."""
         self.report(event.name, event.what, event.detail, good=False if event.bad else None)
 
     def report(self, actor: str, what: str, why: str, *, number: int = 0, good: bool | None = None) -> None:
@@ -149,8 +149,8 @@ class Player:
         event = change.entry.entry.event
         body = event.WhichOneof("body")
         if body in _LIVE:
-            told: Row = row(change.entry)
-            self.report(told.actor, told.event, told.brief, number=run.scenario.number, good=told.good)
+            line: Row = row(change.entry)
+            self.report(line.actor, line.event, line.brief, number=run.scenario.number, good=line.good)
         if body == "asked":
             self._on_asked(run, event.asked.person.value)
         elif body == "closed":

@@ -53,7 +53,7 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
             _LOG.error("%d spans were not stored: %s", sent, error)
             return _partial(sent, str(error))
         rejected = sent - len(spans) + left_out
-        return _partial(rejected, "malformed, or their trace is full") if rejected else _all_stored()
+        return _partial(rejected, "malformed, or their trace is full") if rejected else _Response()
 
     async def close(self) -> None:
         """Waits until what was accepted is stored."""
@@ -175,7 +175,3 @@ def _partial(rejected: int, message: str) -> _Response:
             rejected_spans=rejected, error_message=message
         )
     )
-
-
-def _all_stored() -> _Response:
-    return _Response()
