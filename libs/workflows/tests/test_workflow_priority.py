@@ -37,7 +37,7 @@ def noting(order: list[str], answer: Callable[[Q], Awaitable[A]]) -> Callable[[Q
     return ask
 
 
-async def backlog(server: WorkflowEnvironment) -> dict[int, int]:
+async def backlog(server: WorkflowEnvironment) -> dict[int | None, int]:
     """How many tasks lie in the openai queue, by priority.
 
     A call that a workflow's history has scheduled reaches the queue a moment later.
@@ -54,7 +54,7 @@ async def backlog(server: WorkflowEnvironment) -> dict[int, int]:
     return {key: count for key, count in counts.items() if count}
 
 
-async def holds(server: WorkflowEnvironment, expected: dict[int, int]) -> bool:
+async def holds(server: WorkflowEnvironment, expected: dict[int | None, int]) -> bool:
     return await backlog(server) == expected
 
 
