@@ -18,6 +18,7 @@ from placet_logtail import (
     LogTables,
     LogTailer,
     consumers,
+    outage,
     tailer,
 )
 from placet_rpc.errors import Unavailable
@@ -109,8 +110,8 @@ def process(database: Database, tables: LogTables) -> Callable[..., Process]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tailer, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(tailer, "ATTEMPT_SECONDS", 0.01)
+    monkeypatch.setattr(outage, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(outage, "MAX_RETRY_SECONDS", 0.02)
     monkeypatch.setattr(consumers, "RENEWAL_SECONDS", 0.05)
 
 
@@ -136,6 +137,23 @@ async def test_it_goes_on_where_it_stands_after_a_break(process: Callable[..., P
 
     assert [index for indexes in adder.given for index in indexes] == [0, 1, 2, 3, 4]
     assert (one.status.position, one.status.end, one.status.leading, one.status.broken) == (5, 5, True, "")
+    await running.close()
+
+
+async def test_an_outage_is_logged_when_it_begins_and_when_it_ends_and_not_at_each_attempt(
+    process: Callable[..., Process], caplog: pytest.LogCaptureFixture
+) -> None:
+    log = Log()
+    log.broken = True
+    running, one, adder = process(log, "first")
+    await until(lambda: len(adder.starts) > 5)
+    log.broken = False
+    await until(lambda: not one.status.broken)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert said[0] == "sum: the tail of home's log fails: away"
+    assert said[1].startswith("sum: the tail of home's log works again after")
     await running.close()
 
 

@@ -183,7 +183,7 @@ class PostOffice:
     rcpt_answer: str = "250 OK"
     mail_answer: str = "250 OK"
     data_answer: str = "250 OK"
-    # Said once instead of an answer to RSET, before hanging up.
+    # Said once instead of an answer to MAIL, before hanging up.
     last_words: str = ""
     # Set when somebody said goodbye.
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -207,19 +207,15 @@ class PostOffice:
     async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Judges the sender."""
+        """Takes the sender or not, or hangs up with a word."""
+        if self.last_words:
+            said, self.last_words = self.last_words, ""
+            await server.push(said)
+            assert server.transport is not None
+            server.transport.close()
+            return said
         envelope.mail_from = address
         return self.mail_answer
-
-    async def handle_RSET(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Begins anew, or hangs up with a word."""
-        if not self.last_words:
-            return "250 OK"
-        said, self.last_words = self.last_words, ""
-        await server.push(said)
-        assert server.transport is not None
-        server.transport.close()
-        return said
 
     async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Sees somebody off."""

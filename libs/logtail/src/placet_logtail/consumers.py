@@ -9,6 +9,7 @@ from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from placet_logtail.outage import Outage
 from placet_logtail.store import LeaseStore
 from placet_logtail.tailer import LogTailer, TailStatus
 from placet_logtail.wakeup import wait_for
@@ -32,6 +33,7 @@ class Consumers:
         self._tailers: dict[tuple[str, str], LogTailer[Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._added = asyncio.Event()
+        self._outage = Outage("the election of the log's consumers")
 
     def add(self, tailer: LogTailer[Any]) -> None:
         """Runs a tailer from now on."""
@@ -65,11 +67,9 @@ class Consumers:
         tailers = dict(self._tailers)
         try:
             held = await self._leases.hold(tailers, self._holder, datetime.now(UTC), LEASE)
-        except DatabaseUnavailable as error:
-            _LOG.warning("nobody can be elected to consume the log: %s", error)
-            held = set()
-        except Exception:  # noqa: BLE001  # were this loop to end, all consumers would stand still
-            _LOG.exception("nobody can be elected to consume the log; it is tried again")
+            self._outage.succeeded()
+        except Exception as error:  # noqa: BLE001  # were this loop to end, all consumers would stand still
+            self._outage.failed(error, expected=isinstance(error, DatabaseUnavailable))
             held = set()
         for key, tailer in tailers.items():
             tailer.lead(elected=key in held)

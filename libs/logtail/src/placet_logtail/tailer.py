@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 from opentelemetry.metrics import get_meter
 
+from placet_logtail.outage import RETRY_SECONDS, Outage
 from placet_logtail.prefetch import prefetch
 from placet_logtail.store import CursorMoved
 from placet_logtail.stream import Batch
@@ -25,10 +26,8 @@ _SKIPPED = get_meter("placet.logtail").create_counter(
 
 # Batches that may come while the handler works; they are handled together then.
 PREFETCH = 16
-RETRY_SECONDS = 0.2
-# Of one entry, before it is skipped; what is not the entry's fault may pass meanwhile.
+# Attempts to handle one entry before it is skipped; faults that are not the entry's may pass meanwhile.
 ATTEMPTS = 3
-ATTEMPT_SECONDS = 0.5
 # Errors that are not an entry's fault.
 MAY_PASS = (CursorMoved, PlacetError, DatabaseUnavailable)
 # Time for a new tailer to reach the log's head; after it `head` answers its position.
@@ -114,7 +113,7 @@ class LogTailer(Generic[T]):
         # Entries that the handler failed at by themselves: how often, and why.
         self._failures: dict[int, tuple[int, str]] = {}
         self._skipped = 0
-        self._broken = ""
+        self._outage = Outage(f"{consumer}: the tail of {tenant}'s log")
 
     @property
     def status(self) -> TailStatus:
@@ -126,7 +125,7 @@ class LogTailer(Generic[T]):
             self._end,
             self._leading,
             self._skipped,
-            self._broken,
+            self._outage.reason,
         )
 
     async def head(self) -> int:
@@ -158,20 +157,14 @@ class LogTailer(Generic[T]):
                 await asyncio.wait([self._following])
 
     async def _follow_to_a_break(self) -> None:
+        pause = RETRY_SECONDS
         try:
             await self._follow()
         except CursorMoved:
             _LOG.info("%s: another process wrote for %s; reading on from there", self.consumer, self.tenant)
-        except MAY_PASS as error:
-            self._broken = str(error)
-            _LOG.warning("%s: the tail of %s broke off: %s", self.consumer, self.tenant, error)
         except Exception as error:  # noqa: BLE001  # one tenant's log must not stop the others'
-            self._broken = repr(error)
-            _LOG.exception(
-                "%s: the log of %s cannot be followed; it is tried again", self.consumer, self.tenant
-            )
-            await asyncio.sleep(ATTEMPT_SECONDS)
-        await asyncio.sleep(RETRY_SECONDS)
+            pause = self._outage.failed(error, expected=isinstance(error, MAY_PASS))
+        await asyncio.sleep(pause)
 
     async def _follow(self) -> None:
         self._caught_up.clear()
@@ -189,7 +182,7 @@ class LogTailer(Generic[T]):
             async for batches in prefetched:
                 self._end = batches[-1].end
                 await self._handle(_joined(batches))
-                self._broken = ""
+                self._outage.succeeded()
                 if self._position >= self._end:
                     self._caught_up.set()
 

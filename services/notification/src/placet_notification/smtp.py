@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import re
 import ssl
-from collections.abc import Hashable
-from contextlib import AsyncExitStack
+from collections.abc import Hashable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -25,7 +25,6 @@ _MAX_REPLY = 300
 # A connection that was idle for longer is not used again: a firewall may have forgotten it.
 _IDLE_SECONDS = 30.0
 _QUIT_SECONDS = 1.0
-_REFUSED = (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPRecipientsRefused)
 
 
 class Security(StrEnum):
@@ -48,6 +47,15 @@ class MailServer:
     password: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True)
+class _Idle:
+    """A connection that nobody uses. Unless `is_clean`, a refused mail's envelope is to be reset first."""
+
+    client: aiosmtplib.SMTP
+    since: float
+    is_clean: bool
+
+
 class EmailChannel:
     """Sends mails by one server in at most `connections` conversations at once, which are used again.
 
@@ -65,8 +73,8 @@ class EmailChannel:
         self._all = asyncio.Semaphore(connections)
         self._by_tenant = _Limits(max(1, connections // 2))
         self._by_recipient = _Limits(1)
-        # When each was last used, and the connection; the newest last.
-        self._idle: list[tuple[float, aiosmtplib.SMTP]] = []
+        # The newest last.
+        self._idle: list[_Idle] = []
 
     async def deliver(
         self, tenant: str, notification: Notification, content: FetchContent, *, within: float
@@ -100,7 +108,7 @@ class EmailChannel:
     async def close(self) -> None:
         """Ends all idle connections, politely but briefly."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(_quit(client) for _, client in idle))
+        await asyncio.gather(*(_quit(one.client) for one in idle))
 
     async def _send(self, recipient: str, mail: bytes, left: float) -> None:
         try:
@@ -108,42 +116,57 @@ class EmailChannel:
                 await self._converse(recipient, mail)
         except TimeoutError as error:
             raise ChannelUnavailable(f"the mail server did not answer within {left:.1f} s") from error
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            # Without its cause: that holds the raw reply, which spans and logs cannot always encode.
-            raise _refusal(error.recipients[0]) from None
         except aiosmtplib.SMTPResponseException as error:
+            # Without its cause: that holds the raw reply, which spans and logs cannot always encode.
             raise _refusal(error) from None
         except (aiosmtplib.SMTPException, OSError) as error:
             raise ChannelUnavailable(one_line(str(error))[:_MAX_REPLY]) from error
 
     async def _converse(self, recipient: str, mail: bytes) -> None:
-        client = await self._reused() or await self._connected()
-        try:
-            # After a refusal this resets the envelope, so that the connection can be used again.
-            await client.sendmail(self._sender, [_envelope_address(recipient)], mail)
-        except BaseException as error:
-            if not isinstance(error, _REFUSED):
-                client.close()  # Broken off in the middle: its state is unknown.
-            raise
-        finally:
-            if client.is_connected:
-                self._idle.append((asyncio.get_running_loop().time(), client))
+        client = await self._begun()
+        with self._kept(client):
+            await client.rcpt(_envelope_address(recipient))
+            await client.data(mail)
+        self._keep(client, is_clean=True)
 
-    async def _reused(self) -> aiosmtplib.SMTP | None:
-        """An idle connection that the server still answers on; None if there is none."""
+    async def _begun(self) -> aiosmtplib.SMTP:
+        """A connection, an idle one if there is one, on which the server has taken MAIL."""
         while self._idle:
-            since, client = self._idle.pop()
+            idle = self._idle.pop()
+            if asyncio.get_running_loop().time() - idle.since > _IDLE_SECONDS:
+                idle.client.close()
+                continue
             try:
-                if asyncio.get_running_loop().time() - since < _IDLE_SECONDS:
-                    await client.rset()
-                    return client
+                with self._kept(idle.client):
+                    if not idle.is_clean:
+                        await idle.client.rset()
+                    await idle.client.mail(self._sender)
             except (aiosmtplib.SMTPException, OSError):
-                pass  # Servers close idle connections. No mail has been handed over yet.
-            except BaseException:
-                client.close()
-                raise
-            client.close()
-        return None
+                # Servers close idle connections, some with a reply. No mail has been handed over yet.
+                if idle.client.is_connected:
+                    raise
+            else:
+                return idle.client
+        client = await self._connected()
+        with self._kept(client):
+            await client.mail(self._sender)
+        return client
+
+    @contextmanager
+    def _kept(self, client: aiosmtplib.SMTP) -> Iterator[None]:
+        """Keeps the connection after a refusal, and closes it when the conversation breaks off."""
+        try:
+            yield
+        except aiosmtplib.SMTPResponseException:
+            self._keep(client, is_clean=False)
+            raise
+        except BaseException:
+            client.close()  # Its state is unknown.
+            raise
+
+    def _keep(self, client: aiosmtplib.SMTP, *, is_clean: bool) -> None:
+        if client.is_connected:
+            self._idle.append(_Idle(client, asyncio.get_running_loop().time(), is_clean))
 
     async def _connected(self) -> aiosmtplib.SMTP:
         server = self._server
