@@ -11,7 +11,7 @@ from placet_client import PlacetClient
 from placet_devstack.process import StackEvent, Tell
 from placet_rpc.errors import PlacetError
 
-LOOK_EVERY = 3.0
+LOOK_EVERY = 10.0
 ASKED_SECONDS = 3.0
 
 
