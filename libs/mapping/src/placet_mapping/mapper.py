@@ -182,7 +182,7 @@ def _writer(field: FieldDescriptor) -> Write:
 
     def write(message: Message, value: Any) -> None:
         # A zero value is set only where absence has another meaning.
-        if value is not None and (keeps_zero or value):
+        if value or (keeps_zero and value is not None):
             setattr(message, name, encode(value))
 
     return write
@@ -208,7 +208,7 @@ def _encoder(field: FieldDescriptor) -> Callable[[Any], Any]:
         return lambda value: numbers[prefix + value].number
     if field.type == FieldDescriptor.TYPE_BYTES:
         return bytes.fromhex
-    return lambda value: value
+    return _same
 
 
 def _message_writer(descriptor: Descriptor) -> Callable[[Any, Any], None]:
