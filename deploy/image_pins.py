@@ -1,11 +1,11 @@
-"""Prints the part of `requirements.txt` that the workspace packages lying here need, with every hash.
+"""Prints the part of `requirements.txt` that a workspace package needs, with every hash.
 
 An image holds what its program needs and not the tools of the whole repository. `requirements.txt` says
 beside each pin who asked for it, so the part can be cut out without a network. Standard library only:
 this runs in an image's build stage before anything is installed. It reads the folder that it is run in.
 
-    python deploy/image_pins.py            what the packages need to run
-    python deploy/image_pins.py --build    what it takes to build their wheels
+    python deploy/image_pins.py placet-audit    to run this package and those of the workspace that it needs
+    python deploy/image_pins.py --build         to build the wheels of all packages
 """
 
 from __future__ import annotations
@@ -67,25 +67,38 @@ def select(requirements: str, wanted: Iterable[str]) -> str:
     return "".join(pinned[name] for name in sorted(chosen))
 
 
-def projects(folder: Path) -> list[dict[str, Any]]:  # Any: TOML
-    """The `pyproject.toml` of every workspace package below `folder`."""
-    paths = sorted(path for top in ("libs", "services", "workers") for path in folder.glob(f"{top}/*/"))
-    return [tomllib.loads((path / "pyproject.toml").read_text()) for path in paths]
-
-
-def needs(found: list[dict[str, Any]], *, build: bool) -> set[str]:  # Any: TOML
-    """What the packages declare to need from outside the workspace."""
-    own = {canonical(project["project"]["name"]) for project in found}
-    declared = (
-        project["build-system"]["requires"] if build else project["project"].get("dependencies", [])
-        for project in found
+def projects(folder: Path) -> dict[str, dict[str, Any]]:  # Any: TOML
+    """The `pyproject.toml` of every workspace package below `folder`, by the package's name."""
+    paths = (
+        path for top in ("libs", "services", "workers") for path in folder.glob(f"{top}/*/pyproject.toml")
     )
-    return {canonical(requirement) for each in declared for requirement in each} - own
+    found = (tomllib.loads(path.read_text()) for path in paths)
+    return {canonical(project["project"]["name"]): project for project in found}
+
+
+def build_needs(workspace: dict[str, dict[str, Any]]) -> set[str]:  # Any: TOML
+    """Packages that build the wheels of the workspace."""
+    return {canonical(name) for project in workspace.values() for name in project["build-system"]["requires"]}
+
+
+def run_needs(workspace: dict[str, dict[str, Any]], package: str) -> set[str]:  # Any: TOML
+    """Packages from outside the workspace that `package` and its needs within it declare."""
+    outside: set[str] = set()
+    waiting, seen = [package], {package}
+    while waiting:
+        project = workspace[waiting.pop()]["project"]
+        needed = {canonical(name) for name in project.get("dependencies", [])} - seen
+        seen |= needed
+        waiting.extend(needed & workspace.keys())
+        outside |= needed - workspace.keys()
+    return outside
 
 
 def main() -> int:
+    (argument,) = sys.argv[1:]
     here = Path.cwd()
-    wanted = needs(projects(here), build="--build" in sys.argv[1:])
+    workspace = projects(here)
+    wanted = build_needs(workspace) if argument == "--build" else run_needs(workspace, argument)
     sys.stdout.write(select((here / "requirements.txt").read_text(), wanted))
     return 0
 

@@ -1,4 +1,4 @@
-"""Reads Dockerfiles and the compose file, for the tests that hold them against the code."""
+"""Reads the Dockerfile and the compose file, for the tests that hold them against the code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from workspace import packages
+from workspace import Package, packages
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = packages()
@@ -24,9 +24,8 @@ Entry = dict[str, Any]  # as YAML gives it
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction of a Dockerfile, with the number of the stage that it belongs to."""
+    """One instruction of the Dockerfile."""
 
-    stage: int
     name: str
     text: str
 
@@ -42,27 +41,30 @@ class Instruction:
         return words
 
 
-def instructions(folder: Path) -> list[Instruction]:
-    """All instructions of the Dockerfile in a folder."""
-    text = re.sub(r"^\s*#.*\n", "", (folder / "Dockerfile").read_text(), flags=re.MULTILINE)
-    found: list[Instruction] = []
-    stage = -1
+@cache
+def stages() -> dict[str, list[Instruction]]:
+    """Instructions of each stage of the Dockerfile, after those of the stage that it is built from."""
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    found: dict[str, list[Instruction]] = {"": []}
+    current = found[""]
     for line in text.replace("\\\n", " ").splitlines():
         name, _, rest = line.partition(" ")
-        stage += name == "FROM"
+        if name == "FROM":
+            base, _, alias = rest.partition(" AS ")
+            current = found[alias or base] = list(found.get(base, []))
         if name:
-            found.append(Instruction(stage, name, " ".join(rest.split())))
+            current.append(Instruction(name, " ".join(rest.split())))
     return found
 
 
-def of(folder: Path, name: str, stage: int | None = None) -> list[Instruction]:
-    """The instructions of one name, of all stages or of one."""
-    return [each for each in instructions(folder) if each.name == name and stage in (None, each.stage)]
+def of(stage: str, name: str) -> list[Instruction]:
+    """The instructions of one name that a stage is built by."""
+    return [each for each in stages()[stage] if each.name == name]
 
 
-def image_environment(folder: Path) -> dict[str, str]:
-    """Environment that the image sets."""
-    words = (word for each in of(folder, "ENV", 1) for word in each.words)
+def image_environment(program: str) -> dict[str, str]:
+    """Environment that the image of a program sets."""
+    words = (word for each in of(program, "ENV") for word in each.words)
     return dict(word.split("=", 1) for word in words)
 
 
@@ -78,10 +80,9 @@ def ours() -> dict[str, Entry]:
     return {name: entry for name, entry in services().items() if "build" in entry and name != "keys"}
 
 
-def folder_of(entry: Entry) -> Path:
-    """The package whose Dockerfile a service is built from."""
-    build: dict[str, str] = entry["build"]
-    return (ROOT / build["context"] / build["dockerfile"]).parent
+def package_of(program: str) -> Package:
+    """The package whose image runs a program."""
+    return PACKAGES[f"placet-{program}"]
 
 
 def environment(name: str) -> dict[str, str]:
@@ -91,7 +92,7 @@ def environment(name: str) -> dict[str, str]:
     """
     entry = services()[name]
     said = {key: str(value) for key, value in entry.get("environment", {}).items() if value is not None}
-    base = image_environment(folder_of(entry)) if "build" in entry else {}
+    base = image_environment(entry["build"]["args"]["PROGRAM"]) if "build" in entry else {}
     return base | {key: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for key, value in said.items()}
 
 

@@ -14,10 +14,10 @@ from deployment import (
     DEPLOYED,
     PINNED,
     environment,
-    folder_of,
     mounts,
     of,
     ours,
+    package_of,
     services,
 )
 from placet_workflows.names import TaskQueue
@@ -32,7 +32,7 @@ def every(names: list[str] | set[str]) -> pytest.MarkDecorator:
 
 def module_of(name: str) -> str:
     """Module that the image of a service runs."""
-    return of(folder_of(services()[name]), "CMD", 1)[-1].command[-1]
+    return of(name, "CMD")[-1].command[-1]
 
 
 def port_of(name: str) -> int:
@@ -42,11 +42,11 @@ def port_of(name: str) -> int:
     return int(environment(name)[f"PLACET_{name.upper()}_LISTEN"].rsplit(":", 1)[1])
 
 
-def test_every_service_and_worker_is_deployed_from_its_own_dockerfile() -> None:
-    built = {folder_of(entry) for entry in ours().values()}
-    assert built == {package.folder for package in DEPLOYED}
+def test_every_service_and_worker_is_deployed_from_its_own_image() -> None:
+    assert {package_of(name) for name in ours()} == set(DEPLOYED)
     assert set(ours()) == set(variables.processes())
     for name, entry in ours().items():
+        assert entry["build"] == {"context": ".", "args": {"PROGRAM": name}}
         assert module_of(name) == variables.processes()[name]
         assert "command" not in entry
         assert "entrypoint" not in entry
@@ -62,9 +62,10 @@ def test_images_are_pinned_and_ours_carry_their_packages_version() -> None:
     images = {name: entry["image"] for name, entry in services().items()}
     assert [image for image in images.values() if not PINNED.match(image)] == []
     for name in ours():
-        project = tomllib.loads((folder_of(services()[name]) / "pyproject.toml").read_text())["project"]
+        project = tomllib.loads((package_of(name).folder / "pyproject.toml").read_text())["project"]
         assert images[name] == f"placet/{name}:{project['version']}"
     assert images["keys"] == images["audit"]
+    assert services()["keys"]["build"] == services()["audit"]["build"]
 
 
 @every(set(ours()))

@@ -1,4 +1,4 @@
-"""Every Dockerfile says the same as the package that it is for. Read, not built: no engine is assumed."""
+"""The Dockerfile says the same as the packages that it is for. Read, not built: no engine is assumed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import image_pins
-from deployment import DEPLOYED, PACKAGES, ROOT, instructions, of
+from deployment import DEPLOYED, PACKAGES, ROOT, of, stages
 from workspace import Package, closure, pins
-
-
-def copied(package: Package) -> list[str]:
-    """Paths that the image copies from the repository."""
-    lines = [each for each in of(package.folder, "COPY") if "--from=" not in each.text]
-    return [source for line in lines for source in line.words[:-1]]
 
 
 def context() -> list[str]:
@@ -58,34 +52,36 @@ def test_nothing_private_generated_or_needless_reaches_the_build() -> None:
     assert [path for path in kept_out if is_in_context(path)] == []
 
 
-def test_an_image_holds_the_packages_that_the_program_needs_and_no_others(package: Package) -> None:
-    needed = {str(each.folder.relative_to(ROOT)) for each in closure(package.name, PACKAGES)}
-    folders = {source for source in copied(package) if (ROOT / source / "pyproject.toml").is_file()}
-    assert folders == needed
-    (wheels,) = (each for each in of(package.folder, "RUN") if each.text.startswith("pip wheel"))
-    assert {word.removeprefix("./") for word in wheels.words if word.startswith("./")} == needed
+def commands_of(stage: str) -> list[str]:
+    """The shell commands that a stage runs."""
+    return [part.strip() for each in of(stage, "RUN") for part in each.text.split("&&")]
 
 
-def test_everything_is_installed_by_hash_and_our_own_without_dependencies(package: Package) -> None:
-    commands = [part.strip() for each in of(package.folder, "RUN", 0) for part in each.text.split("&&")]
+def test_every_package_that_a_program_needs_is_packed_from_the_build_context(package: Package) -> None:
+    copied = {source for each in of("wheels", "COPY") for source in each.words[:-1]}
+    (packing,) = (command for command in commands_of("wheels") if command.startswith("pip wheel"))
+    packed = {folder for word in packing.split() for folder in ROOT.glob(word) if word.startswith("./")}
+    for needed in closure(package.name, PACKAGES):
+        assert str(needed.folder.parent.relative_to(ROOT)) in copied
+        assert needed.folder in packed
+        assert is_in_context(str((needed.folder / "pyproject.toml").relative_to(ROOT)))
+
+
+def test_everything_is_installed_by_hash_and_our_own_from_our_wheels_alone() -> None:
+    commands = commands_of("installed")
     installs = [command for command in commands if re.match(r"pip\b.*\binstall\b", command)]
     assert len(installs) == 3
     for command in installs:
-        ours = command.endswith("wheels/*.whl")
-        assert ("--no-deps --no-index" if ours else "--require-hashes -r") in command
+        ours = command.endswith('"placet-$PROGRAM"')
+        assert ("--no-index --find-links wheels" if ours else "--require-hashes -r") in command
     wheels = next(command for command in commands if command.startswith("pip wheel"))
     assert {"--no-deps", "--no-index", "--no-build-isolation"} <= set(wheels.split())
 
 
-def run_image_pins(tmp_path: Path, package: Package, *options: str) -> str:
-    """Output of the build stage's script in a folder with exactly this image's packages."""
-    (tmp_path / "requirements.txt").write_text((ROOT / "requirements.txt").read_text())
-    for needed in closure(package.name, PACKAGES):
-        target = tmp_path / needed.folder.relative_to(ROOT)
-        target.mkdir(parents=True, exist_ok=True)
-        (target / "pyproject.toml").write_text((needed.folder / "pyproject.toml").read_text())
-    script = [sys.executable, "-I", str(ROOT / "deploy" / "image_pins.py"), *options]
-    return subprocess.run(script, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+def run_image_pins(argument: str) -> str:
+    """Output of the build stage's script."""
+    script = [sys.executable, "-I", str(ROOT / "deploy" / "image_pins.py"), argument]
+    return subprocess.run(script, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def requirements_of(name: str, extras: set[str]) -> set[str]:
@@ -99,8 +95,8 @@ def requirements_of(name: str, extras: set[str]) -> set[str]:
 
 
 @pytest.mark.integration
-def test_an_image_gets_every_pin_that_it_needs_and_no_tool(tmp_path: Path, package: Package) -> None:
-    selected = run_image_pins(tmp_path, package)
+def test_an_image_gets_every_pin_that_it_needs_and_no_tool(package: Package) -> None:
+    selected = run_image_pins(package.name)
     chosen = {canonicalize_name(pin.name) for pin in pins(selected)}
     wanted = {
         canonicalize_name(need.name): need.extras
@@ -122,15 +118,14 @@ def test_an_image_gets_every_pin_that_it_needs_and_no_tool(tmp_path: Path, packa
 
 
 def test_an_image_runs_its_own_program_as_nobody_in_particular(package: Package) -> None:
-    (command,) = of(package.folder, "CMD", 1)
+    program = package.name.removeprefix("placet-")
+    (command,) = of(program, "CMD")
     python, flag, module = command.command
     assert (python, flag) == ("python", "-m")
     spec = importlib.util.find_spec(f"{module}.__main__")
     assert spec is not None
     assert spec.origin is not None
     assert Path(spec.origin).is_relative_to(package.folder / "src")
-    user = of(package.folder, "USER", 1)[-1].text
-    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
-    assert instructions(package.folder).index(of(package.folder, "USER", 1)[-1]) < instructions(
-        package.folder
-    ).index(command)
+    user = of(program, "USER")[-1]
+    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user.text)
+    assert stages()[program].index(user) < stages()[program].index(command)

@@ -20,6 +20,7 @@ from placet_devstack.doctor import SILENT_SECONDS
 from placet_devstack.probes import polled
 from placet_devstack.processes import Holder
 from placet_devstack.state import StackState
+from placet_testing.command import placet
 from placet_testing.conditions import EVENTUALLY, until
 from placet_testing.ports import free_port_base
 from placet_testing.stack import ALICE, BOB
@@ -39,11 +40,11 @@ class Terminals:
 
     async def placet(self, *arguments: str, status: int = 0) -> str:
         """Output of a command; its standard error, where it must fail."""
-        process = await start(self.home, *arguments)
-        output, errors = await process.communicate()
-        assert process.returncode == status, errors.decode()
-        assert "Traceback" not in (output + errors).decode()
-        return (errors or output if status else output).decode()
+        finished = await asyncio.to_thread(
+            placet, *arguments, home=self.home, cwd=ROOT, env={"NO_COLOR": "1", "COLUMNS": "80"}
+        )
+        assert finished.returncode == status, finished.stderr
+        return finished.stderr or finished.stdout if status else finished.stdout
 
     async def answer(self, *arguments: str) -> dict[str, object]:
         """The same as JSON."""

@@ -12,8 +12,8 @@ import pytest
 
 from placet.audit.v1 import audit_service_pb2
 from placet.event.v1 import event_pb2
+from placet_devstack.alarms import reported_alarms
 from placet_devstack.doctor import Finding, diagnose
-from placet_devstack.fallback_alarms import tell_fallback_alarms
 from placet_devstack.mail_sink import read_mails
 from placet_devstack.process import StackEvent
 from placet_testing.conditions import EVENTUALLY, SOON, until
@@ -31,6 +31,14 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     entered = running_test_stack(tmp_path, clock_scale=CLOCK_SCALE, environment=os.environ | SETTINGS)
     async with entered as running:
         yield running
+
+
+@pytest.fixture
+async def told(stack: Stack) -> AsyncIterator[list[StackEvent]]:
+    """The alarms that are reported where the stack runs."""
+    events: list[StackEvent] = []
+    async with reported_alarms(stack.home, stack.ports, events.append):
+        yield events
 
 
 async def alarms(stack: Stack) -> list[bool]:
@@ -56,9 +64,9 @@ async def people(stack: Stack) -> list[Finding]:
     return [one for one in await diagnose(stack.home, stack.ports) if one.what == "people"]
 
 
-async def test_people_who_are_silent_raise_one_alarm_and_people_who_respond_end_it(stack: Stack) -> None:
-    told: list[StackEvent] = []
-    telling = asyncio.create_task(tell_fallback_alarms(stack.home, stack.ports, told.append))
+async def test_people_who_are_silent_raise_one_alarm_and_people_who_respond_end_it(
+    stack: Stack, told: list[StackEvent]
+) -> None:
     await silence(stack, 3)
 
     async def has(number: int) -> bool:
@@ -96,8 +104,6 @@ async def test_people_who_are_silent_raise_one_alarm_and_people_who_respond_end_
     assert told[1].what == "alarm over"
     (found,) = await people(stack)
     assert found.ok
-    telling.cancel()
-    await asyncio.gather(telling, return_exceptions=True)
 
 
 async def stats(stack: Stack) -> str:

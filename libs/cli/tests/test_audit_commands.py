@@ -18,6 +18,7 @@ import pytest
 from placet_cli.home import Home
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
+from placet_testing.command import placet
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import ALICE, CAROL, CLOSED, ERASED
 from placet_verify import Table
@@ -41,19 +42,12 @@ class Terminal:
 
     async def placet(self, *arguments: str, status: int = 0, stdin: str = "") -> str:
         """What a command prints, on both streams."""
-        outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "placet_cli.main", *arguments),
-            env=outside | {"NO_COLOR": "1", "COLUMNS": "80", "PATH": PATH} | self.env,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=self.folder,
-        )
-        output, _ = await process.communicate(stdin.encode())
-        assert process.returncode == status, output.decode()
-        assert "Traceback" not in output.decode()
-        return output.decode()
+        variables = {"NO_COLOR": "1", "COLUMNS": "80", "PATH": PATH} | self.env
+        # In a thread: this loop serves what the command calls.
+        finished = await asyncio.to_thread(placet, *arguments, cwd=self.folder, stdin=stdin, env=variables)
+        output = finished.stdout + finished.stderr
+        assert finished.returncode == status, output
+        return output
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,6 @@ def session_of(client: Client, monkeypatch: pytest.MonkeyPatch, folder: Path) ->
 
     monkeypatch.setattr(Session, "client", connected)
     monkeypatch.setattr(Session, "look", looked)
-    monkeypatch.setattr(deciding, "check_digest", lambda *_: None)
     monkeypatch.setattr(deciding, "warnings", lambda _: CAREFUL)
     return Session(Home.at(folder))
 

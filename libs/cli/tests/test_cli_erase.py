@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from placet.approval.v1 import approval_pb2
-from placet_cli.commands.erase import tell_what_goes, tell_when
+from placet_cli.commands.erase import print_retention, print_values_to_erase
 from placet_cli.screen import Screen
 
 ERASED = approval_pb2.Erasure(eraser="op@example.com", reason="she asked for it")
@@ -19,7 +19,7 @@ ERASED = approval_pb2.Erasure(eraser="op@example.com", reason="she asked for it"
 def test_what_other_services_keep_of_it_is_named_with_how_long(
     approval: approval_pb2.Approval, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tell_what_goes(Screen(), approval)
+    print_values_to_erase(Screen(), approval)
     told = " ".join(capsys.readouterr().err.split())
     for words in (
         "NotificationService keeps recipients, titles and reasons",
@@ -29,14 +29,14 @@ def test_what_other_services_keep_of_it_is_named_with_how_long(
         assert words in told
 
 
-def test_a_dry_run_says_when_it_is_judged_whether_it_may_be_erased(
+def test_a_dry_run_says_when_it_is_checked_whether_it_may_be_erased(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     approval = approval_pb2.Approval()
     approval.outcome.decide_time.FromSeconds(1_700_000_000)
-    tell_when(Screen(), approval, before_retention=False)
+    print_retention(Screen(), approval, before_retention=False)
     told = " ".join(capsys.readouterr().err.split())
     assert told.startswith("Closed at 2023-11-14 22:13:20 UTC.")
-    assert "is judged when it is erased" in told
-    tell_when(Screen(), approval, before_retention=True)
+    assert "is checked when it is erased" in told
+    print_retention(Screen(), approval, before_retention=True)
     assert capsys.readouterr().err == ""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_cli.event_rows import _TOLD, row, rows
+from placet_cli.event_rows import _WORDS, row, rows
 from placet_cli.formatting import clean, clock_note, erasure_sentence, named, sentence, warnings
 from placet_cli.screen import event_lines, fit
 from placet_cli.times import age, span
@@ -130,7 +130,7 @@ def test_a_fall_back_is_told_by_its_own_reason() -> None:
 
 def test_every_event_of_the_vocabulary_has_words() -> None:
     names = {field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields}
-    assert set(_TOLD) == names
+    assert set(_WORDS) == names
     for name in names:
         event = event_pb2.Event()
         getattr(event, name).SetInParent()

@@ -95,7 +95,9 @@ def test_a_client_proposes_no_command_that_it_lacks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(app, "_MISSING", ("placet up", "placet doctor"))
-    app._tell(Problem("it is away", tries=("placet up", "placet list", "placet doctor  (says more)")))
+    app._print_problem(
+        Problem("it is away", tries=("placet up", "placet list", "placet doctor  (says more)"))
+    )
     told = capsys.readouterr().err
     assert "placet list" in told
     assert "placet up" not in told

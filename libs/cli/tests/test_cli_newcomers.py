@@ -20,7 +20,7 @@ import pytest
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli import program
 from placet_cli.commands.decide import _with_reason
-from placet_cli.contents import tell_content
+from placet_cli.contents import print_content
 from placet_cli.documents import read_document
 from placet_cli.event_rows import Row
 from placet_cli.home import Home, Ports, typed
@@ -32,28 +32,17 @@ from placet_devstack.ports import check_ports
 from placet_devstack.processes import suspended
 from placet_rpc.tokens.mint import MintingTokenSource, generate_keys
 from placet_rpc.tokens.sources import FileTokenSource
+from placet_testing.command import placet
 from placet_testing.conditions import until
 
 FREE_BASE = 28300
 
 
-def placet(*arguments: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command as a user does."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
-    command = [sys.executable, "-m", "placet_cli.main", *arguments]
-    return subprocess.run(
-        command,
-        env=outside | {"PLACET_HOME": str(home)} | more,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.mark.integration
 def test_the_version_is_told(tmp_path: Path) -> None:
-    assert placet("--version", home=tmp_path).stdout.startswith("placet ")
+    command = [sys.executable, "-m", "placet_cli.main", "--version"]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert finished.stdout.startswith("placet ")
 
 
 @pytest.mark.integration
@@ -138,7 +127,9 @@ def test_a_home_that_was_typed_and_has_keys_is_meant_whatever_the_environment_sa
 def test_two_words_on_who_acts_are_refused(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("x")
-    said = placet("list", "--as", "alice@example.com", home=tmp_path, PLACET_TOKEN_FILE=str(token)).stderr
+    said = placet(
+        "list", "--as", "alice@example.com", home=tmp_path, env={"PLACET_TOKEN_FILE": str(token)}
+    ).stderr
     assert "both say who acts" in said
     assert "unset PLACET_TOKEN_FILE" in said
 
@@ -151,7 +142,7 @@ def test_half_of_a_tls_configuration_is_told_and_nothing_is_sent(
     token = tmp_path / "token"
     token.write_text("x")
     given = {"PLACET_TOKEN_FILE": str(token), "PLACET_TLS_CA_FILE": ""}
-    said = placet(*command, home=tmp_path, **given).stderr
+    said = placet(*command, home=tmp_path, env=given).stderr
     assert "PLACET_TLS_CA_FILE is set but empty" in said
     assert "mistake in Placet" not in said
 
@@ -194,14 +185,11 @@ def content_of(body: bytes) -> tuple[approval_pb2.Approval, approval_service_pb2
     return approval, approval_service_pb2.GetContentResponse(content=content, text=body.decode())
 
 
-def test_content_is_written_byte_by_byte_and_only_if_it_is_what_was_asked_about(tmp_path: Path) -> None:
+def test_content_is_written_byte_by_byte(tmp_path: Path) -> None:
     session, body = Session.of(tmp_path, None, None, json=False), b"pay\r\n\t4711\n"
     approval, answer = content_of(body)
-    tell_content(session, approval, answer, str(tmp_path / "out"))
+    print_content(session, approval, answer, str(tmp_path / "out"))
     assert (tmp_path / "out").read_bytes() == body
-    answer.content.body = b"pay 9999"
-    with pytest.raises(Problem):
-        tell_content(session, approval, answer, "")
 
 
 def test_content_that_may_deceive_is_shown_after_a_warning_and_by_its_numbers(
@@ -216,7 +204,7 @@ def test_content_that_may_deceive_is_shown_after_a_warning_and_by_its_numbers(
         count=1,
     )
     session.screen.cuts = True
-    tell_content(session, approval, answer, "")
+    print_content(session, approval, answer, "")
     said = capsys.readouterr()
     assert said.out == "pay\n        EUR <U+202E>001<U+0085>ok 👩\u200d👧\n"
     assert " ".join(said.err.split()).startswith(

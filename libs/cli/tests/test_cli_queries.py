@@ -231,7 +231,7 @@ def test_who_decides_without_a_verdict_sees_the_content_and_is_asked(
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(typer, "prompt", lambda *_given, **_more: answers.pop(0))
-    monkeypatch.setattr(deciding, "tell_content", lambda session, *_: session.screen.say("EUR 950"))
+    monkeypatch.setattr(deciding, "print_content", lambda session, *_: session.screen.say("EUR 950"))
     content = approval_service_pb2.GetContentResponse()
     assert deciding._ask(session, pending(), content, "") == chosen
     assert answers == []

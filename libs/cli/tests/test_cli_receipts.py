@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.event.v1 import event_pb2
-from placet_cli.commands.receipts import tell
+from placet_cli.commands.receipts import print_proof
 from placet_cli.receipts import Receipt, own_keys, read_receipt, verified
 from placet_cli.screen import Screen
 from placet_proof import COSIGNATURE, Checkpoint, NotProven, leaf_hash, node_hash
@@ -101,7 +101,7 @@ def test_what_others_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixtu
         actor=event_pb2.Actor(authenticated_by=evil),
     )
     entry.approval_id = f"{ID}{evil}"
-    tell(Screen(), verified(receipt_of(entry, origin="log\u202e.example/placet/home"), KnownKeys()))
+    print_proof(Screen(), verified(receipt_of(entry, origin="log\u202e.example/placet/home"), KnownKeys()))
     told = capsys.readouterr().out
     assert "\x1b" not in told
     assert "\u202e" not in told
@@ -116,8 +116,8 @@ def test_a_decision_of_a_newer_contract_is_told_as_one_without_words() -> None:
 
 def test_a_vote_on_other_content_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     voted = event_pb2.Voted(content_digest=b"x" * 32)
-    tell(Screen(), verified(receipt_of(entry_of(voted=voted)), KnownKeys()))
-    tell(Screen(), verified(receipt_of(entry_of(voted=event_pb2.Voted())), KnownKeys()))
+    print_proof(Screen(), verified(receipt_of(entry_of(voted=voted)), KnownKeys()))
+    print_proof(Screen(), verified(receipt_of(entry_of(voted=event_pb2.Voted())), KnownKeys()))
     told = capsys.readouterr().out
     assert f"decided on other content: SHA-256 {(b'x' * 32).hex()}" in told
     assert "does not say on what content" in told

@@ -1,10 +1,9 @@
 """The SDK against a real server with a scripted ApprovalService behind it."""
 
-# methods carry the names of the contract's RPCs
-
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,14 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_serv
 from placet.event.v1 import event_pb2
 from placet_client import PlacetClient, StillPending
 from placet_client import sync as placet_sync
-from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated, Unavailable
+from placet_rpc.errors import (
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import MintingTokenSource, SigningKey, generate_keys
@@ -28,7 +34,8 @@ pytestmark = pytest.mark.integration
 
 ID = "11111111-1111-5111-8111-111111111111"
 APPROVAL = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"]
-DIGEST, POLICY_DIGEST = bytes(range(32)), bytes(range(32, 64))
+CONTENT = b"EUR 950"
+DIGEST, POLICY_DIGEST = hashlib.sha256(CONTENT).digest(), bytes(range(32, 64))
 ROLES = ("requester", "approver", "operator")
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -59,6 +66,7 @@ class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
     """Keeps what it was asked; fails with each of `failures` first."""
 
     def __init__(self) -> None:
+        self.content = CONTENT
         self.failures: list[Exception] = []
         self.asked: list[Any] = []
         self.closed = asyncio.Event()
@@ -144,7 +152,7 @@ class Scripted(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.GetContentRequest, context: _Context
     ) -> approval_service_pb2.GetContentResponse:
         assert request.content_digest == DIGEST
-        content = approval_pb2.Content(body=b"EUR 950", media_type="text/plain")
+        content = approval_pb2.Content(body=self.content, media_type="text/plain")
         return approval_service_pb2.GetContentResponse(content=content, text="EUR 950")
 
 
@@ -297,6 +305,15 @@ async def test_content_is_read_by_the_digest_that_was_accepted(client: PlacetCli
     accepted = await ask(client)
     assert (await accepted.content()).content.body == b"EUR 950"
     assert (await client.get_content(accepted.id)).text == "EUR 950"
+
+
+async def test_content_that_is_not_what_was_asked_about_is_never_given(
+    client: PlacetClient, service: Scripted
+) -> None:
+    service.content = b"EUR 9999"
+    with pytest.raises(DataLoss) as caught:
+        await client.get_content(ID)
+    assert caught.value.reason == "CONTENT_MISMATCH"
 
 
 async def test_a_cancellation_keeps_its_id_when_sent_again(client: PlacetClient, service: Scripted) -> None:

@@ -270,6 +270,6 @@ def test_a_fork_is_told_to_open_a_client_of_its_own_instead_of_hanging() -> None
     finished = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True
     )
-    told = [line for line in finished.stdout.splitlines() if line]
-    assert len(told) == 3
-    assert all("opened this client before it forked" in line for line in told), told
+    describe = [line for line in finished.stdout.splitlines() if line]
+    assert len(describe) == 3
+    assert all("opened this client before it forked" in line for line in describe), describe

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from placet_devstack.lifecycle import running_stack
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.plan import StackOptions
 from placet_devstack.secrets import make_keys
+from placet_testing.command import placet as run_placet
 from placet_testing.sample_home import SampleLog
 
 pytestmark = pytest.mark.integration
@@ -28,17 +26,8 @@ PORTS = Ports(28_800)
 
 def placet(home: Home, *arguments: str) -> str:
     """What a command says that fails."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
-    finished = subprocess.run(
-        [sys.executable, "-m", "placet_cli.main", *arguments],
-        env=outside | {"NO_COLOR": "1", "COLUMNS": "400", "PLACET_HOME": str(home.path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    finished = run_placet(*arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "400"})
     assert finished.returncode == 1, finished.stdout + finished.stderr
-    assert "Traceback" not in finished.stderr
     return finished.stdout + finished.stderr
 
 
@@ -66,7 +55,7 @@ async def refused(home: Home) -> Problem:
     """Why the stack does not start."""
     with pytest.raises(Problem) as caught:
         async with running_stack(
-            home, PORTS, StackOptions(), tell=lambda _event: None, plan=lambda *_parts: ()
+            home, PORTS, StackOptions(), report=lambda _event: None, plan=lambda *_parts: ()
         ):
             pass
     return caught.value

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from placet_cli.home import Home, Ports
 from placet_devstack.doctor import diagnose
 from placet_proof import COSIGNATURE
 from placet_proof.signer import cosigned, signed, verifier_key
+from placet_testing.command import placet
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import ORIGIN
 from placet_verify import Table
@@ -28,15 +26,7 @@ SIZE = 12
 
 def verify(home: Home, *arguments: str, status: int) -> tuple[str, str]:
     """What the command prints: its answer, and what stands beside it."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
-    finished = subprocess.run(
-        [sys.executable, "-m", "placet_cli.main", "audit", "verify", *arguments],
-        env=outside | {"NO_COLOR": "1", "COLUMNS": "400", "PLACET_HOME": str(home.path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    finished = placet("audit", "verify", *arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "400"})
     assert finished.returncode == status, finished.stdout + finished.stderr
     return finished.stdout, finished.stderr
 

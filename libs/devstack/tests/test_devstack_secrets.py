@@ -38,10 +38,9 @@ async def test_tokens_are_renewed_before_they_expire(home: Home) -> None:
     tokens = Tokens(home)
     tokens.write_all()
     first = home.token("audit").read_text()
-    fresh = asyncio.create_task(tokens.keep_fresh(lambda _event: None))
-    second = await changes(home.token("audit"), first)
-    await changes(home.token("audit"), second)
-    fresh.cancel()
+    async with tokens.renewed(lambda _event: None):
+        second = await changes(home.token("audit"), first)
+        await changes(home.token("audit"), second)
 
 
 async def test_a_renewal_that_fails_is_told_and_tried_again(home: Home) -> None:
@@ -50,10 +49,9 @@ async def test_a_renewal_that_fails_is_told_and_tried_again(home: Home) -> None:
     tokens.write_all()
     folder, away = home.path / "tokens", home.path / "away"
     folder.rename(away)
-    fresh = asyncio.create_task(tokens.keep_fresh(told.put_nowait))
-    async with asyncio.timeout(10):
-        assert (await told.get()).what == "not renewed"
-    before = (away / "audit").read_text()
-    away.rename(folder)
-    await changes(home.token("audit"), before)
-    fresh.cancel()
+    async with tokens.renewed(told.put_nowait):
+        async with asyncio.timeout(10):
+            assert (await told.get()).what == "not renewed"
+        before = (away / "audit").read_text()
+        away.rename(folder)
+        await changes(home.token("audit"), before)

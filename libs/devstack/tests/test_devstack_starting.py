@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,16 +18,11 @@ from placet_devstack.doctor import diagnose
 from placet_devstack.secrets import make_keys
 from placet_devstack.state import write_state
 from placet_devstack.supervisor import Supervisor
+from placet_testing.command import placet
 
 pytestmark = pytest.mark.integration
 
 PORT_BASE = 28500
-
-
-def placet(*arguments: str, home: Home) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "placet_cli.main", *arguments, "--home", str(home.path)]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PLACET_")}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture
@@ -50,7 +44,7 @@ async def test_doctor_says_how_far_a_start_is(starting: Home) -> None:
 
 @pytest.mark.parametrize("command", [("list",), ("request", __file__), ("audit", "checkpoint")])
 def test_a_command_says_that_the_stack_is_starting(starting: Home, command: tuple[str, ...]) -> None:
-    finished = placet(*command, home=starting)
+    finished = placet(*command, home=starting.path)
     assert finished.returncode == 1
     assert "the stack is starting: 3 of 11 parts are ready" in finished.stderr
     assert "placet doctor --wait 60" in finished.stderr
@@ -70,7 +64,7 @@ def test_a_stack_whose_supervisor_is_gone_is_not_starting(starting: Home) -> Non
 
 
 def test_doctor_waits_for_a_stack_and_fails_when_there_is_none(tmp_path: Path) -> None:
-    finished = placet("doctor", "--wait", "0.1", "--port-base", str(PORT_BASE), home=Home.at(tmp_path))
+    finished = placet("doctor", "--wait", "0.1", "--port-base", str(PORT_BASE), home=tmp_path)
     assert finished.returncode == 1
     assert "is not up after 0.1 s" in finished.stdout
     assert "placet up --detach" in finished.stdout
@@ -78,7 +72,7 @@ def test_doctor_waits_for_a_stack_and_fails_when_there_is_none(tmp_path: Path) -
 
 async def test_a_supervisor_goes_through_its_phases() -> None:
     seen: list[str] = []
-    supervisor = Supervisor([], tell=lambda _event: None, changed=lambda: seen.append(supervisor.phase))
+    supervisor = Supervisor([], report=lambda _event: None, changed=lambda: seen.append(supervisor.phase))
     await supervisor.start()
     await supervisor.stop()
     assert seen == [STARTING, UP, STOPPING]

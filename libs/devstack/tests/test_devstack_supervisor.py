@@ -75,7 +75,7 @@ class Stubs:
         )
 
     def supervisor(self, *specs: ProcessSpec) -> Supervisor:
-        return Supervisor(specs, tell=self.events.append)
+        return Supervisor(specs, report=self.events.append)
 
     def notes(self) -> list[str]:
         return self.journal.read_text().splitlines() if self.journal.exists() else []

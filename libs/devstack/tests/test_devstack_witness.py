@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from placet_cli.home import Home, Ports
-from placet_devstack import witness_alarms as alarms
+from placet_devstack.alarms import WitnessAlarms
 from placet_devstack.doctor import Finding, diagnose
 from placet_devstack.process import StackEvent
 from placet_devstack.secrets import make_keys
 from placet_devstack.state import write_state
-from placet_devstack.witness_alarms import tell_alarms
 from placet_witness.domain import Alarm, Kind
 from placet_witness.status import Status
 from placet_witness.store import Folder
@@ -117,31 +115,30 @@ async def test_doctor_finds_a_file_that_holds_no_key_to_sign_the_log_with(
 
 
 async def test_an_alarm_is_told_when_it_begins_and_when_it_is_over(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    home: Home,
 ) -> None:
-    monkeypatch.setattr(alarms, "LOOK_EVERY", 0.01)
-    told: asyncio.Queue[StackEvent] = asyncio.Queue()
+    events: list[StackEvent] = []
     # What a stack that ran before left behind is no news.
     say(home, Kind.SILENCE, looked=BEFORE)
-    telling = asyncio.create_task(tell_alarms(home, told.put_nowait))
-    async with asyncio.timeout(20):
-        await asyncio.sleep(0)  # `telling` runs to its first look, which is at the old state
-        say(home, Kind.BAD_SIGNATURE)
-        assert await told.get() == StackEvent(
-            "witness", "ALARM", "BAD_SIGNATURE: the log had 3 entries", bad=True
-        )
-        say(home, Kind.FORK)
-        assert (await told.get()).detail.startswith("FORK")
-        say(home)
-        assert await told.get() == StackEvent("witness", "alarm over", "FORK")
-    assert told.empty()
-    telling.cancel()
+    alarms = WitnessAlarms(home, events.append)
+    await alarms.check()
+    assert not events
+    say(home, Kind.BAD_SIGNATURE)
+    await alarms.check()
+    say(home, Kind.FORK)
+    await alarms.check()
+    say(home)
+    await alarms.check()
+    await alarms.check()
+    assert events == [
+        StackEvent("witness", "ALARM", "BAD_SIGNATURE: the log had 3 entries", bad=True),
+        StackEvent("witness", "ALARM", "FORK: the log had 3 entries", bad=True),
+        StackEvent("witness", "alarm over", "FORK"),
+    ]
 
 
 async def test_what_no_answer_can_mend_is_told_at_each_start(home: Home) -> None:
-    told: asyncio.Queue[StackEvent] = asyncio.Queue()
+    events: list[StackEvent] = []
     say(home, Kind.ROLLBACK, looked=BEFORE)
-    telling = asyncio.create_task(tell_alarms(home, told.put_nowait))
-    async with asyncio.timeout(20):
-        assert (await told.get()).bad
-    telling.cancel()
+    await WitnessAlarms(home, events.append).check()
+    assert [event.bad for event in events] == [True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from placet_devstack.spans import Span, render, waterfall
+from placet_devstack.spans import Span, render
 from placet_devstack.spans.waterfall import LEGEND
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -43,6 +44,11 @@ REQUEST = [
     span(6, 5, "ask alice", 20, 900, service="notification", failed=True, message="SMTP is away\nand more"),
     span(7, 1, "SubmitDecision", 7_200_014, 16, links=(("0af7651916cd43dd8448eb211c80319c", "00" * 8),)),
 ]
+
+
+def waterfall(spans: list[Span], **options: Any) -> list[str]:
+    """The lines of a trace, without colours."""
+    return render(spans, **options).plain.split("\n")
 
 
 def test_a_request_reads_from_top_to_bottom() -> None:

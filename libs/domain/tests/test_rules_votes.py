@@ -54,6 +54,12 @@ def board() -> Play:
     return play
 
 
+def test_who_has_voted_is_not_awaited_any_more() -> None:
+    play = board()
+    play.on(decision(ALICE))
+    assert play.state.awaited == {ALICE: False, BOB: True, CAROL: True}
+
+
 def test_everyone_of_a_tier_is_asked_at_once() -> None:
     play = board()
     assert play.path == ["received", "tier_opened", "asked", "asked", "asked"]

@@ -18,6 +18,7 @@ from placet_testing.conditions import until
 pytestmark = pytest.mark.integration
 
 Raising = Callable[[Exception], Callable[..., Any]]
+AUTH_LOGGER = "placet_rpc.interceptors.auth"
 APPROVAL_ID = "1c9e3a52-6f0b-4d52-9a39-0e5d5a1f7b11"
 
 
@@ -157,7 +158,7 @@ async def test_refusals_are_handed_over_before_the_server_has_stopped(run_audit:
 async def test_the_cause_of_a_refused_token_stands_in_the_log_and_not_in_the_answer(
     run_audit: Any, keys: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "placet.rpc.auth")
+    caplog.set_level("INFO", AUTH_LOGGER)
     token = StaticToken(mint(keys.signing, "svc", "default", ["auditor"], 600, issuer="somebody-else"))
 
     async with run_audit(token=token) as audit:
@@ -165,7 +166,7 @@ async def test_the_cause_of_a_refused_token_stands_in_the_log_and_not_in_the_ans
             await audit.stub.ListEvents(pb.ListEventsRequest())
 
     assert (str(caught.value), caught.value.reason) == ("the token is not valid here", "TOKEN_INVALID")
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "placet.rpc.auth"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == AUTH_LOGGER]
     assert line.startswith("placet.audit.v1.AuditService/ListEvents: token refused: ")
     assert "iss" in line
     assert token.value not in line

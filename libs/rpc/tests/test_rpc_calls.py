@@ -57,7 +57,7 @@ def no_faults(records: list[logging.LogRecord]) -> bool:
 async def test_cancelling_a_unary_call_cancels_the_server_s(
     run_audit: Any, caplog: pytest.LogCaptureFixture, by: str
 ) -> None:
-    caplog.set_level(logging.DEBUG, "placet.rpc")
+    caplog.set_level(logging.DEBUG, "placet_rpc")
     held = Paused()
     async with run_audit(ListEvents=held.unary) as audit:
         call = audit.stub.ListEvents(pb.ListEventsRequest())

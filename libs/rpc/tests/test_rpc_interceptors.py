@@ -40,14 +40,14 @@ def test_the_interceptors_stand_in_the_promised_order() -> None:
 async def test_a_failed_call_is_seen_as_failed_by_trace_and_log(
     run_audit: Any, spans: Any, caplog: pytest.LogCaptureFixture, raising: Raising
 ) -> None:
-    caplog.set_level(logging.DEBUG, "placet.rpc")
+    caplog.set_level(logging.DEBUG, "placet_rpc")
     async with run_audit(ListEvents=raising(errors.OutOfRange("beyond"))) as audit:
         with pytest.raises(errors.OutOfRange):
             await audit.stub.ListEvents(pb.ListEventsRequest())
         await until(lambda: len(spans()) == 2)
 
     assert {span.attributes["rpc.response.status_code"] for span in spans()} == {"OUT_OF_RANGE"}
-    line = next(record for record in caplog.records if record.name == "placet.rpc.requests")
+    line = next(record for record in caplog.records if record.name == "placet_rpc.interceptors.observability")
     assert line.getMessage().startswith("placet.audit.v1.AuditService/ListEvents OUT_OF_RANGE in ")
     assert line.levelno == logging.INFO
 
@@ -60,7 +60,7 @@ async def test_a_loss_of_data_is_told_to_whoever_runs_the_service_too(
         with pytest.raises(errors.DataLoss, match="not whole"):
             await audit.stub.ListEvents(pb.ListEventsRequest())
 
-    line = next(record for record in caplog.records if record.name == "placet.rpc.errors")
+    line = next(record for record in caplog.records if record.name == "placet_rpc.interceptors.error_mapping")
     assert line.levelno == logging.ERROR
     assert line.getMessage() == "placet.audit.v1.AuditService/ListEvents: The log of home is not whole"
     assert vars(line)["reason"] == "LOG_INCONSISTENT"

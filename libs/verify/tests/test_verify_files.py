@@ -7,8 +7,6 @@ import os
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +19,7 @@ from placet_proof import COSIGNATURE
 from placet_proof.signer import cosigned, signed, verifier_key
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
+from placet_testing.command import placet
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import ORIGIN, Logbook, Writer, write_sample
 from placet_verify import SqliteSource, Table, Verification
@@ -31,17 +30,8 @@ pytestmark = pytest.mark.integration
 
 def verify(home: Home, *arguments: str, status: int) -> str:
     """What the command prints."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
-    finished = subprocess.run(
-        [sys.executable, "-m", "placet_cli.main", "audit", "verify", *arguments],
-        env=outside | {"NO_COLOR": "1", "COLUMNS": "200", "PLACET_HOME": str(home.path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    finished = placet("audit", "verify", *arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "200"})
     assert finished.returncode == status, finished.stdout + finished.stderr
-    assert "Traceback" not in finished.stdout + finished.stderr
     return finished.stdout
 
 

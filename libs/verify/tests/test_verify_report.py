@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +17,7 @@ from placet_cli.home import Home
 from placet_proof import COSIGNATURE, Checkpoint
 from placet_proof.frontier import Frontier
 from placet_proof.signer import cosigned, signed, verifier_key
+from placet_testing.command import placet
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import ORIGIN, Logbook
 from placet_verify import Table
@@ -36,19 +34,10 @@ SEEN = 1_700_000_000
 
 def verify(home: Home, *arguments: str, status: int) -> str:
     """What the command prints, on both streams, its lines joined."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
-    finished = subprocess.run(
-        [sys.executable, "-m", "placet_cli.main", "audit", "verify", *arguments],
-        env=outside | {"NO_COLOR": "1", "COLUMNS": "400", "PLACET_HOME": str(home.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL if "--json" in arguments else subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert finished.returncode == status, finished.stdout
-    assert "Traceback" not in finished.stdout
-    return finished.stdout
+    finished = placet("audit", "verify", *arguments, home=home.path, env={"NO_COLOR": "1", "COLUMNS": "400"})
+    said = finished.stdout if "--json" in arguments else finished.stdout + finished.stderr
+    assert finished.returncode == status, said
+    return said
 
 
 def keep(folder: Path, sample: SampleLog, size: int, time: int = SEEN) -> None:

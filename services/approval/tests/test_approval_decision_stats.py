@@ -34,8 +34,8 @@ async def decided(
     approval.create_time.FromDatetime(NOW - ago - waited)
     inner = event_pb2.Entry(tenant=tenant, approval_id=approval_id, number=1)
     decision = Decision(NOW - ago, waited, source, asked, fell_back)
-    shown = ProjectedApproval(approval, frozenset(), decision)
-    await views.write(tenant, index, [event_pb2.LogEntry(index=index, entry=inner)], [(shown, [])])
+    shown = ProjectedApproval(approval, {}, decision)
+    await views.write(tenant, index, [event_pb2.LogEntry(index=index, entry=inner)], [(shown, {})])
 
 
 async def test_decisions_are_counted_by_policy_and_part_of_the_window(database: Database) -> None:

@@ -93,7 +93,8 @@ async def show(
     """Each in the view, with one entry."""
     start = await views.next_index(tenant)
     entries = [entry(start + place, one.approval_id, tenant=tenant) for place, one in enumerate(approvals)]
-    changed = [(ProjectedApproval(one, frozenset(asked)), asked) for one in approvals]
+    people = dict.fromkeys(asked, True)
+    changed = [(ProjectedApproval(one, people), people) for one in approvals]
     await views.write(tenant, start, entries, changed)
 
 
@@ -197,7 +198,7 @@ async def test_a_request_that_the_view_does_not_know_yet_is_shown_as_it_was_acce
     await requests.insert(request(), content())
     assert await views.get(HOME, ID) == request()
     await show(views, approval(ID), asked=("alice@example.com",))
-    assert await views.get(HOME, ID) == ProjectedApproval(approval(ID), frozenset({"alice@example.com"}))
+    assert await views.get(HOME, ID) == ProjectedApproval(approval(ID), {"alice@example.com": True})
 
 
 async def test_interrupted_requests_are_those_with_at_most_received_in_the_view(
@@ -233,9 +234,7 @@ async def test_a_view_is_written_with_its_cursor_or_not_at_all(views: ViewStore)
 
     for wrong in (0, 2):
         with pytest.raises(CursorMoved):
-            await views.write(
-                HOME, wrong, [entry(wrong, ID, 2)], [(ProjectedApproval(approval(ID), frozenset()), [])]
-            )
+            await views.write(HOME, wrong, [entry(wrong, ID, 2)], [(ProjectedApproval(approval(ID), {}), {})])
 
     assert await views.next_index(HOME) == 1
     assert [one.entry.number for one in await views.path(HOME, ID)] == [1]
@@ -243,8 +242,8 @@ async def test_a_view_is_written_with_its_cursor_or_not_at_all(views: ViewStore)
 
 async def test_of_two_projectors_at_one_place_one_writes(views: ViewStore) -> None:
     async def project(title: str) -> str:
-        shown = ProjectedApproval(approval(ID, title=title), frozenset())
-        await views.write(HOME, 0, [entry(0, ID)], [(shown, [])])
+        shown = ProjectedApproval(approval(ID, title=title), {})
+        await views.write(HOME, 0, [entry(0, ID)], [(shown, {})])
         return title
 
     results = await asyncio.gather(project("a"), project("b"), return_exceptions=True)
@@ -276,7 +275,7 @@ async def test_a_dropped_view_is_empty_and_may_be_written_again(views: ViewStore
     await show(views, approval(ID), asked=("alice@example.com",))
     found = await views.get(HOME, ID)
     assert isinstance(found, ProjectedApproval)
-    assert found.asked == {"alice@example.com"}
+    assert found.asked == {"alice@example.com": True}
 
 
 async def test_pages_are_newest_first_without_gaps_and_repetitions(views: ViewStore) -> None:

@@ -15,7 +15,7 @@ from placet_approval.projection import fold
 from placet_approval.store.tables import LOG
 from placet_approval.store.view import VIEW, ViewStore
 from placet_mapping import from_proto
-from placet_storage import Database
+from placet_storage import Database, DatabaseUnavailable
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
@@ -38,6 +38,13 @@ async def held(platform: Platform, table: sa.Table) -> list[tuple[Any, ...]]:
         return await database.query(lambda opened: [tuple(row) for row in opened.execute(sa.select(table))])
     finally:
         await database.close()
+
+
+async def consumers(platform: Platform) -> dict[str, approval_service_pb2.LogConsumer]:
+    """The consumers of the log as an operator sees them, by name."""
+    operator = await platform.as_("op@example.com", "operator")
+    answer = await operator.GetLogConsumers(approval_service_pb2.GetLogConsumersRequest())
+    return {one.name: one for one in answer.consumers}
 
 
 async def test_an_entry_that_cannot_be_folded_is_kept_and_reported_and_stops_nothing(
@@ -91,7 +98,26 @@ async def test_an_entry_that_cannot_be_written_is_skipped_after_some_attempts(
     await platform.until(lambda: held(platform, LOG.skipped))
     await platform.until(lambda: is_read(platform))
 
-    assert await held(platform, LOG.skipped) == [(VIEW, HOME, 2, "ValueError: no such column")]
+    view = (await consumers(platform))[VIEW]
+    assert [(one.log_index, one.reason) for one in view.skipped] == [(2, "ValueError: no such column")]
+    assert (view.error, view.leading) == ("", True)
     # By itself, and before that perhaps with those that came with it.
     assert 3 <= attempts.total() <= 4
     assert (await platform.get(accepted)).waiting_for_approval
+
+
+async def test_a_consumer_that_cannot_follow_the_log_says_why(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await platform.request()
+
+    async def fail(*_given: Any) -> None:
+        raise DatabaseUnavailable("the disk is full")
+
+    monkeypatch.setattr(ViewStore, "write", fail)
+    await (await platform.as_(CALLER)).RequestApproval(platform.asking())
+
+    async def stuck() -> bool:
+        return (await consumers(platform))[VIEW].error == "the disk is full"
+
+    await platform.until(stuck)

@@ -114,7 +114,7 @@ VOTE = DecisionCommand(id="d", actor=Actor(kind=ActorKind.PERSON, name=ALICE), v
 def happened(index: int, state: event_pb2.State.ValueType, **body: Any) -> AppliedEvent:
     event = event_pb2.Event(cause_id="d", command_digest=bytes.fromhex(VOTE.digest()), **body)
     stored = event_pb2.LogEntry(index=index, entry=event_pb2.Entry(event=event))
-    return AppliedEvent(stored, ProjectedApproval(approval_pb2.Approval(state=state), frozenset()))
+    return AppliedEvent(stored, ProjectedApproval(approval_pb2.Approval(state=state), {}))
 
 
 def test_one_append_is_one_effect_though_the_tail_splits_it() -> None:

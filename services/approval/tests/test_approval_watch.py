@@ -223,7 +223,7 @@ async def test_a_watch_of_my_own_work_sends_what_waits_for_me(platform: Platform
                 break
             found.append(response)
 
-    assert kinds(found) == ["asked", "voted"]
+    assert kinds(found) == ["asked"]
 
 
 async def test_a_watch_behind_a_view_that_stands_still_waits(

@@ -205,14 +205,14 @@ async def test_a_workflow_that_cannot_be_restarted_delays_no_other(
     platform = bare_platform
     await platform.serve(workflow_recovery_interval=0.05)
     broken, sound = await platform.request(), await platform.request()
-    start = WorkflowStarter.start_again
+    start = WorkflowStarter.start
 
-    async def started(starter: WorkflowStarter, request: Any, path: Any) -> None:
+    async def started(starter: WorkflowStarter, request: Any, path: Any, **is_new: bool) -> None:
         if request.approval_id == broken:
             raise error
-        await start(starter, request, path)
+        await start(starter, request, path, **is_new)
 
-    monkeypatch.setattr(WorkflowStarter, "start_again", started)
+    monkeypatch.setattr(WorkflowStarter, "start", started)
     for approval_id in (broken, sound):
         platform.workflows.terminate(approval_id)
 

@@ -42,7 +42,7 @@ COMMANDS = (
     Entry("trace", f"{_DEVSTACK}.trace", "Draw a request's trace: every hop from caller to outcome."),
     Entry("mail", f"{_DEVSTACK}.mail", "Show the mails that the embedded stack sent, newest first."),
     Entry("token", f"{_DEVSTACK}.token", "Print a token with which a program may call the embedded stack."),
-    Entry("models", f"{_DEVSTACK}.models", "The models that judge risk."),
+    Entry("models", f"{_DEVSTACK}.models", "The models that assess risk."),
 )
 
 _MISSING = tuple(f"placet {entry.name}" for entry in COMMANDS if not entry.installed)
@@ -64,7 +64,7 @@ app = typer.Typer(
 )
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         from placet_cli.screen import Screen
 
@@ -80,7 +80,7 @@ def placet(
     identity: Annotated[str | None, options.IDENTITY] = None,
     json: Annotated[bool, options.JSON] = False,
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version.")
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
 ) -> None:
     """Software asks, a human answers, and the record proves it."""
@@ -94,16 +94,16 @@ def run() -> None:
     try:
         app(prog_name="placet")
     except Problem as problem:
-        _tell(problem)
+        _print_problem(problem)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 (the last line before the user's terminal; kept in a file)
-        _tell(_unexpected(error))
+        _print_problem(_unexpected(error))
         sys.exit(1)
 
 
-def _tell(problem: Problem) -> None:
+def _print_problem(problem: Problem) -> None:
     # Imported late: `placet --help` needs no screen.
     from placet_cli.screen import Screen
 

@@ -35,7 +35,7 @@ class Document:
 def read_document(name: str) -> Document:
     """Reads a file, or text from standard input for "-".
 
-    What the suffix does not tell is plain text, if it is UTF-8. Raises Problem.
+    A file whose suffix is unknown is plain text, if it is UTF-8. Raises Problem.
     """
     body = sys.stdin.buffer.read(MAX_BYTES + 1) if name == "-" else _bytes_of(Path(name))
     called = "standard input" if name == "-" else name

@@ -1,4 +1,4 @@
-"""The services' typed errors as a user is told of them."""
+"""The services' typed errors as problems for the user."""
 
 from __future__ import annotations
 
@@ -83,18 +83,18 @@ def _steps(steps: tuple[str, ...], about: str) -> tuple[str, ...]:
 
 
 def _invalid(error: InvalidArgument, about: str, command: str) -> Problem:
-    told = [
+    broken = [
         f"{_given_as(one.field, one.description)}: {_plain(one.description)}"
         for one in error.violations
         if one.field
     ]
     steps = _steps(_NEXT.get(error.reason, (f"{command} --help",)), about)
-    if len(told) == 1 and error.reason not in _NEXT:
-        # One violation is the message itself, told twice.
-        return Problem(_sentence(told[0]), tries=steps)
+    if len(broken) == 1 and error.reason not in _NEXT:
+        # One violation is the message itself, said twice.
+        return Problem(_sentence(broken[0]), tries=steps)
     # One that has words of its own needs no field.
-    why = "" if error.reason in _NEXT else "\n".join(told)
-    what = f"{len(told)} values are not valid" if why else _sentence(error.message)
+    why = "" if error.reason in _NEXT else "\n".join(broken)
+    what = f"{len(broken)} values are not valid" if why else _sentence(error.message)
     return Problem(what, why, tries=steps)
 
 

@@ -41,13 +41,13 @@ class Row:
 
 def rows(path: Iterable[event_pb2.LogEntry]) -> list[Row]:
     """All of a path in words."""
-    told: list[Row] = []
+    found: list[Row] = []
     deadline: Timestamp | None = None
     for entry in path:
         if entry.entry.event.received.HasField("deadline_time"):
             deadline = entry.entry.event.received.deadline_time
-        told.append(row(entry, deadline))
-    return told
+        found.append(row(entry, deadline))
+    return found
 
 
 def row(entry: event_pb2.LogEntry, deadline: Timestamp | None = None) -> Row:
@@ -57,7 +57,7 @@ def row(entry: event_pb2.LogEntry, deadline: Timestamp | None = None) -> Row:
     if body == "tier_opened" and deadline is not None:
         event = _ended_by(event, deadline)
     try:
-        what, reason, good = _TOLD[body](event) if body in _TOLD else (body or "unknown", "", None)
+        what, reason, good = _WORDS[body](event) if body in _WORDS else (body or "unknown", "", None)
         brief = _BRIEF[body](event) if body in _BRIEF else reason
     except ValueError:
         # A value of a newer contract, which has no name here.
@@ -90,7 +90,7 @@ def _actor(event: event_pb2.Event) -> str:
             return name or ERASED
 
 
-_Told = tuple[str, str, bool | None]
+_Words = tuple[str, str, bool | None]
 
 
 def _said(text: event_pb2.Erasable) -> str:
@@ -98,13 +98,13 @@ def _said(text: event_pb2.Erasable) -> str:
     return text.value or (ERASED if text.commitment else "")
 
 
-def _received(event: event_pb2.Event) -> _Told:
+def _received(event: event_pb2.Event) -> _Words:
     received = event.received
     deadline = f", deadline {point(received.deadline_time)}" if received.HasField("deadline_time") else ""
     return "received", f"“{_said(received.title)}”{deadline}", None
 
 
-def _processed(event: event_pb2.Event) -> _Told:
+def _processed(event: event_pb2.Event) -> _Words:
     processed = event.processed
     return (
         "read",
@@ -113,7 +113,7 @@ def _processed(event: event_pb2.Event) -> _Told:
     )
 
 
-def _pre_screened(event: event_pb2.Event) -> _Told:
+def _pre_screened(event: event_pb2.Event) -> _Words:
     screened = event.pre_screened
     if screened.result != event_pb2.AI_RESULT_DECIDED:
         result = event_pb2.AiResult.Name(screened.result).removeprefix("AI_RESULT_").lower()
@@ -125,43 +125,23 @@ def _pre_screened(event: event_pb2.Event) -> _Told:
     return "pre-screened", f"risk {screened.risk:.2f}{against}, by {screened.model}", None
 
 
-def _tier_opened(event: event_pb2.Event) -> _Told:
+def _tier_opened(event: event_pb2.Event) -> _Words:
     tier = event.tier_opened
     until = until_words(tier.due_time if tier.HasField("due_time") else None)
     return f"tier {tier.tier} opened", f"{tier.name}, {until}", None
 
 
-def _asked(event: event_pb2.Event) -> _Told:
-    return "asked", f"{_said(event.asked.person)}: {_said(event.asked.reason)}", None
-
-
-def _notified(event: event_pb2.Event) -> _Told:
+def _notified(event: event_pb2.Event) -> _Words:
     notified = event.notified
     return ("notified" if notified.delivered else "not notified"), f"by {notified.channel}", None
 
 
-def _timed_out(event: event_pb2.Event) -> _Told:
-    return "timed out", _said(event.timed_out.reason), None
-
-
-def _escalated(event: event_pb2.Event) -> _Told:
-    return "escalated", _said(event.escalated.reason), None
-
-
-def _voted(event: event_pb2.Event) -> _Told:
+def _voted(event: event_pb2.Event) -> _Words:
     yes = event.voted.verdict == event_pb2.VERDICT_APPROVE
     return ("said yes" if yes else "said no"), _said(event.voted.reason), yes
 
 
-def _refused(event: event_pb2.Event) -> _Told:
-    return "was refused", _said(event.refused.message), False
-
-
-def _fell_back(event: event_pb2.Event) -> _Told:
-    return "fell back", _said(event.fell_back.reason), None
-
-
-def _ai_decided(event: event_pb2.Event) -> _Told:
+def _ai_decided(event: event_pb2.Event) -> _Words:
     decided = event.ai_decided
     if decided.result != event_pb2.AI_RESULT_DECIDED:
         result = event_pb2.AiResult.Name(decided.result).removeprefix("AI_RESULT_").lower()
@@ -171,57 +151,49 @@ def _ai_decided(event: event_pb2.Event) -> _Told:
     return ("AI said yes" if yes else "AI said no"), why, yes
 
 
-def _commented(event: event_pb2.Event) -> _Told:
-    return "commented", _said(event.commented.text), None
-
-
-def _paused(event: event_pb2.Event) -> _Told:
-    return "paused", event.paused.reason, False
-
-
-def _decided(event: event_pb2.Event) -> _Told:
+def _decided(event: event_pb2.Event) -> _Words:
     decided = event.decided
     source = event_pb2.Source.Name(decided.source).removeprefix("SOURCE_")
     yes = decided.state in (event_pb2.STATE_APPROVED, event_pb2.STATE_ANSWERED)
     return _DONE.get(decided.state, "Closed").upper(), f"by {_said(decided.approver)} ({source})", yes
 
 
-def _closed(event: event_pb2.Event) -> _Told:
+def _closed(event: event_pb2.Event) -> _Words:
     return "closed", f"after {span(event.closed.waited.ToTimedelta())}", None
 
 
-def _access_refused(event: event_pb2.Event) -> _Told:
+def _access_refused(event: event_pb2.Event) -> _Words:
     method = event.access_refused.method.rpartition("/")[2]
     return "access refused", f"{method}: {event.access_refused.reason}", False
 
 
-def _erased(event: event_pb2.Event) -> _Told:
+def _erased(event: event_pb2.Event) -> _Words:
     erased = event.erased
     values = f"{erased.values} {'value' if erased.values == 1 else 'values'}"
     return "erased", f"{values}, for good: {_said(erased.reason)}", None
 
 
-def _fallback_alarm(event: event_pb2.Event) -> _Told:
+def _fallback_alarm(event: event_pb2.Event) -> _Words:
     alarm = event.fallback_alarm
     share = f"the fallback made {alarm.fallbacks} of {alarm.decisions} decisions that people were asked for"
     return ("ALARM" if alarm.raised else "alarm over"), f"{clean(alarm.policy)}: {share}", not alarm.raised
 
 
-_TOLD: dict[str, Callable[[event_pb2.Event], _Told]] = {
+_WORDS: dict[str, Callable[[event_pb2.Event], _Words]] = {
     "received": _received,
     "processed": _processed,
     "pre_screened": _pre_screened,
     "tier_opened": _tier_opened,
-    "asked": _asked,
+    "asked": lambda event: ("asked", f"{_said(event.asked.person)}: {_said(event.asked.reason)}", None),
     "notified": _notified,
-    "timed_out": _timed_out,
-    "escalated": _escalated,
+    "timed_out": lambda event: ("timed out", _said(event.timed_out.reason), None),
+    "escalated": lambda event: ("escalated", _said(event.escalated.reason), None),
     "voted": _voted,
-    "refused": _refused,
-    "fell_back": _fell_back,
+    "refused": lambda event: ("was refused", _said(event.refused.message), False),
+    "fell_back": lambda event: ("fell back", _said(event.fell_back.reason), None),
     "ai_decided": _ai_decided,
-    "paused": _paused,
-    "commented": _commented,
+    "paused": lambda event: ("paused", event.paused.reason, False),
+    "commented": lambda event: ("commented", _said(event.commented.text), None),
     "decided": _decided,
     "closed": _closed,
     "access_refused": _access_refused,

@@ -19,12 +19,14 @@ from placet_rpc import files
 
 
 async def write_export(
-    messages: AsyncIterable[audit_service_pb2.ExportEventsResponse], path: Path, tell: Callable[[int], None]
+    messages: AsyncIterable[audit_service_pb2.ExportEventsResponse],
+    path: Path,
+    progress: Callable[[int], None],
 ) -> int:
     """Writes an export as lines of JSON: its header, then each entry. Answers how many entries there are.
 
-    `tell` is told how many are written so far. Unless all of it arrived, what was at `path` before is still
-    there. Raises Problem.
+    `progress` is called with how many are written so far. Unless all of it arrived, what was at `path`
+    before is still there. Raises Problem.
     """
     with replacing(path) as file:
         size, written = -1, 0
@@ -39,7 +41,7 @@ async def write_export(
                     )
                 _line(file, entry_json(entry))
                 written += 1
-            tell(written)
+            progress(written)
         if written != size:
             raise Problem("the export ended early", f"after {written:,} of {max(size, 0):,} entries")
     return written

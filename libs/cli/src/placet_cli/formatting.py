@@ -15,6 +15,9 @@ from placet_client import Outcome
 from placet_domain.durations import describe_duration
 from placet_text import CAREFUL, one_line, warning_words
 
+# For text that others wrote: on one line, without what could steer a terminal or deceive its reader.
+clean = one_line
+
 
 def sentence(approval: approval_pb2.Approval) -> str:
     """State or outcome of a request, in one sentence: "Approved by bob@example.com, manager, after …"."""
@@ -25,11 +28,11 @@ def sentence(approval: approval_pb2.Approval) -> str:
     more = f", after {silences}" if silences else ""
     if outcome.source == "AI_PRESCREEN":
         more = f": risk {screened.risk:.2f}, below {screened.threshold:.2f}"
-    return clean(outcome.told(more))
+    return clean(outcome.describe(more))
 
 
 def erasure_sentence(approval: approval_pb2.Approval) -> str:
-    """When a request was erased, by whom and why; "" while it is not."""
+    """Date, person and reason of an erasure; "" without one."""
     if not approval.HasField("erasure"):
         return ""
     erasure = approval.erasure
@@ -85,18 +88,18 @@ def vote_sentence(approval: approval_pb2.Approval, *, yes: bool) -> str:
 
 def tier_sentences(approval: approval_pb2.Approval) -> list[str]:
     """The people asked now, whether they were notified, and the next ones; nothing when there are none."""
-    told = []
+    lines = []
     if approval.waiting_for_approval and approval.HasField("current_tier"):
         tier = approval.current_tier
         facts = [f"tier {tier.tier} ({tier.name})", _notices(approval.path)]
         facts += [votes_words(tier)] if tier.quorum > 1 else []
-        told.append(f"Asked now: {_people(tier)}, {', '.join(fact for fact in facts if fact)}")
+        lines.append(f"Asked now: {_people(tier)}, {', '.join(fact for fact in facts if fact)}")
     if approval.HasField("next_tier"):
         tier = approval.next_tier
         due = approval.current_tier.due_time if approval.current_tier.HasField("due_time") else None
         when = "" if due is None else f", from {point(due)} on"
-        told.append(f"Next: {_people(tier)}, tier {tier.tier} ({tier.name}){when}")
-    return [clean(one) for one in told]
+        lines.append(f"Next: {_people(tier)}, tier {tier.tier} ({tier.name}){when}")
+    return [clean(one) for one in lines]
 
 
 def _people(tier: approval_pb2.TierStatus) -> str:
@@ -127,8 +130,8 @@ def _notices(path: Iterable[event_pb2.LogEntry]) -> str:
 
 
 def wait_ends(approval: approval_pb2.Approval) -> Timestamp | None:
-    """When the open wait ends: at the tier's time or the request's own deadline, whichever comes first; None
-    when it waits without limit."""
+    """End of the open wait: the tier's time or the request's own deadline, whichever comes first; None when
+    it waits without limit."""
     return earlier(
         approval.current_tier.due_time if approval.current_tier.HasField("due_time") else None,
         approval.deadline_time if approval.HasField("deadline_time") else None,
@@ -170,16 +173,11 @@ def warnings(content: approval_service_pb2.GetContentResponse) -> list[str]:
     """Warnings before a content is shown or decided: how it may deceive; nothing when it does not."""
     if not content.warnings:
         return []
-    told = [warning_words(one.field, _kind(one), one.message, one.count) for one in content.warnings]
-    return [CAREFUL, *(clean(one) for one in told)]
+    lines = [warning_words(one.field, _kind(one), one.message, one.count) for one in content.warnings]
+    return [CAREFUL, *(clean(one) for one in lines)]
 
 
 def _kind(warning: approval_service_pb2.TextWarning) -> str:
     """A warning's kind by its name; empty for one that only a later service knows."""
     names = {number: name for name, number in approval_service_pb2.TextWarningKind.items()}
     return names.get(warning.kind, "").removeprefix("TEXT_WARNING_KIND_")
-
-
-def clean(text: str) -> str:
-    """Text that others wrote, on one line and without what could steer a terminal or deceive who reads it."""
-    return one_line(text)

@@ -66,7 +66,7 @@ class Proof:
         outcome = _outcome(decided)
         if outcome is None:
             return "Decided in a way that this version of placet has no words for."
-        return outcome.told(f" at {point(decided.time)}")
+        return outcome.describe(f" at {point(decided.time)}")
 
     def as_json(self) -> dict[str, object]:
         """For programs."""

@@ -25,6 +25,7 @@ from placet_client.converging import converge, pauses
 from placet_client.messages import Selection, assignments_of, content_of, enum_value, filter_of, timestamp_of
 from placet_client.outcome import Outcome
 from placet_rpc.client import channel
+from placet_rpc.content import check_digest
 from placet_rpc.errors import PlacetError, ends_stream_only
 from placet_rpc.tls import ClientTls, tls_from_environment
 from placet_rpc.tokens.sources import FileTokenSource, TokenSource
@@ -37,7 +38,7 @@ _PAGE = 500
 
 
 class PlacetClient:
-    """Asks for decisions, decides, and tells what became of requests. Made by `connect`, for `async with`.
+    """Asks for decisions, decides, and reads the results of requests. Made by `connect`, for `async with`.
 
     Every call that may be sent twice is: with the same id while the service cannot be reached, for `patience`
     seconds in all. Errors are those of `placet_rpc.errors`.
@@ -178,11 +179,13 @@ class PlacetClient:
 
         Show its `warnings` before it: what may look like something else than it is. `content_digest` is the
         SHA-256 of the bytes; None: of the request as it stands now. Whoever may see the request may see its
-        content.
+        content. Raises DataLoss (CONTENT_MISMATCH) for other bytes than the digest names.
         """
         digest = content_digest or (await self.get(approval_id)).content_digest
         request = approval_service_pb2.GetContentRequest(approval_id=approval_id, content_digest=digest)
-        return await converge(lambda: self.stub.GetContent(request), patience=self._patience)
+        answer = await converge(lambda: self.stub.GetContent(request), patience=self._patience)
+        check_digest(answer, approval_id, digest)
+        return answer
 
     async def list(
         self, *, limit: int = 50, page_token: str = "", min_log_index: int = 0, **selection: Unpack[Selection]
@@ -252,7 +255,7 @@ class PlacetClient:
         the decision names content, policy and rendering of it, and is void where one of them is another.
         Without it the decision names the content alone: `content_digest`, or that of the request as it stands
         now. Answers EFFECTIVE, or ACCEPTED when it is durable and not processed yet: then `get_command`
-        tells its result.
+        returns its result.
         """
         request = approval_service_pb2.SubmitDecisionRequest(
             approval_id=approval_id,

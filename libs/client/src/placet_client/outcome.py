@@ -39,9 +39,9 @@ class Outcome:
     @property
     def sentence(self) -> str:
         """It in words: "Approved by bob@example.com, manager."."""
-        return self.told()
+        return self.describe()
 
-    def told(self, more: str = "") -> str:
+    def describe(self, more: str = "") -> str:
         """It in words, with `more` before the full stop: ", after alice@example.com was silent for 2 h"."""
         done, by = self.state.capitalize(), self.approver or "(erased)"
         match self.source:

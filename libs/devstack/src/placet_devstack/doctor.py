@@ -19,7 +19,7 @@ from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import STARTING, STOPPING, starting_words
 from placet_cli.problems import Problem
 from placet_devstack import temporal_server as temporal
-from placet_devstack.fallback_alarms import fallback_alarm
+from placet_devstack.alarms import fallback_alarm
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.plan import SERVICES, WITNESS, WORKERS
 from placet_devstack.ports import free_base, holder_of_port, port_free
@@ -198,7 +198,7 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
     if "audit" in state.processes:
         findings.append(await _log(home, ports.address("audit")))
     if "approval" in state.processes:
-        findings += await _people(home, ports.address("approval"))
+        findings += await _approval(home, ports.address("approval"))
     return findings if WITNESS in state.processes else [*findings, _witness_away(home), *_recorded(home)]
 
 
@@ -218,19 +218,39 @@ async def _log(home: Home, address: str) -> Finding:
     return Finding("log", True, f"{answer.size:,} entries, and takes more")
 
 
-async def _people(home: Home, address: str) -> list[Finding]:
-    """Finds policies whose alarm is on; nothing when ApprovalService is silent, a finding of its own."""
+async def _approval(home: Home, address: str) -> list[Finding]:
+    """Findings that ApprovalService reports; none while it does not answer, a finding of its own."""
     try:
         async with channel(address, person(home, OWNER), default_timeout=ASKED_SECONDS) as opened:
             stub = approval_service_pb2_grpc.ApprovalServiceStub(opened)
-            found = await stub.GetDecisionStats(approval_service_pb2.GetDecisionStatsRequest())
+            stats = await stub.GetDecisionStats(approval_service_pb2.GetDecisionStatsRequest())
+            found = await stub.GetLogConsumers(approval_service_pb2.GetLogConsumersRequest())
     except (Problem, PlacetError):
         return []
-    alarms = [fallback_alarm(one) for one in found.policies if one.HasField("alarm")]
+    return [*_people(stats), *(finding for one in found.consumers for finding in _consumer(one, home))]
+
+
+def _people(stats: approval_service_pb2.GetDecisionStatsResponse) -> list[Finding]:
+    """Findings about policies whose alarm is on."""
+    alarms = [fallback_alarm(one) for one in stats.policies if one.HasField("alarm")]
     if alarms:
         return [Finding("people", False, alarm, "placet stats") for alarm in alarms]
-    asked = found.total.asked_decisions
+    asked = stats.total.asked_decisions
     return [Finding("people", True, f"no alarm; {asked} decisions of late for which a person was asked")]
+
+
+def _consumer(consumer: approval_service_pb2.LogConsumer, home: Home) -> list[Finding]:
+    """Findings about a consumer of the log that cannot follow it, or has skipped entries."""
+    findings = []
+    if consumer.error:
+        stuck = f"stuck at entry {consumer.next_log_index}: {consumer.error}; it is tried again"
+        findings.append(Finding(consumer.name, False, stuck, _tail(home, "approval")))
+    for skipped in consumer.skipped:
+        found = f"skipped entry {skipped.log_index} of the log, which it could not use: {skipped.reason}"
+        advice = f"placet audit tail --from {skipped.log_index}"
+        findings.append(Finding(consumer.name, False, found, advice))
+    read = f"has read {consumer.next_log_index:,} entries of the log"
+    return findings or [Finding(consumer.name, True, read)]
 
 
 def _recorded(home: Home) -> list[Finding]:
@@ -239,11 +259,11 @@ def _recorded(home: Home) -> list[Finding]:
         alarms = list(read_alarms(home.witness))
     except OSError as error:
         return [Finding("witness's record", False, f"cannot be read: {error.strerror or error}")]
-    told = [f"{name} is not an alarm that can be read" if one is None else one.what for name, one in alarms]
+    found = [f"{name} is not an alarm that can be read" if one is None else one.what for name, one in alarms]
     status = read_status(home.witness)
-    if not told and status is not None and status.alarm is not None and status.alarm.kind.final:
-        told = [status.fault(datetime.now(UTC))]
-    return [Finding("witness's record", False, one, _verify(home)) for one in told]
+    if not found and status is not None and status.alarm is not None and status.alarm.kind.final:
+        found = [status.fault(datetime.now(UTC))]
+    return [Finding("witness's record", False, one, _verify(home)) for one in found]
 
 
 def _verify(home: Home) -> str:
@@ -252,10 +272,9 @@ def _verify(home: Home) -> str:
 
 def _witness_away(home: Home) -> Finding:
     """The finding about a witness that does not run while the stack does."""
-    log = home.log(WITNESS)
-    why = "".join(last_lines(log, 1)) or "its log says nothing"
+    why = "".join(last_lines(home.log(WITNESS), 1)) or "its log says nothing"
     found = f"does not run: {why}; requests go on, and what happens to the log is not watched"
-    return Finding(WITNESS, False, found, f"tail {shlex.quote(str(log))}")
+    return Finding(WITNESS, False, found, _tail(home, WITNESS))
 
 
 def _advice(name: str, holder: Holder, home: Home) -> str:
@@ -265,6 +284,10 @@ def _advice(name: str, holder: Holder, home: Home) -> str:
     status = read_status(home.witness) if name == WITNESS else None
     if status is not None and status.alarm is not None and status.alarm.kind.final:
         return _verify(home)
+    return _tail(home, name)
+
+
+def _tail(home: Home, name: str) -> str:
     return f"tail {shlex.quote(str(home.log(name)))}"
 
 

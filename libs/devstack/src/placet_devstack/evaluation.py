@@ -1,4 +1,4 @@
-"""Runs an evaluation of risk scores on the stack, and tells how far it is and what it found."""
+"""Runs an evaluation of risk scores on the stack, and prints its progress and its report."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ Handle = WorkflowHandle[EvaluationWorkflow, EvaluationReport]
 
 
 async def evaluate(session: Session, policy: str, *, wait: bool) -> None:
-    """Starts an evaluation, or joins the one that runs, and tells its report. Raises Problem."""
+    """Starts an evaluation, or joins the one that runs, and prints its report. Raises Problem."""
     client = await _temporal(session)
     try:
         handle = await start_evaluation(client, EvaluationInput(tenant=TENANT, policy=policy))
         if wait:
-            _tell(session, await _report(session, client, handle))
+            _print_report(session, await _report(session, client, handle))
         elif session.json:
             session.screen.raw(json.dumps({"id": handle.id}))
         else:
@@ -106,7 +106,7 @@ def _progress(standing: EvaluationStatus) -> str:
     return f"{done}; waiting for the ml worker{f': {standing.last_failure}' if standing.last_failure else ''}"
 
 
-def _tell(session: Session, report: EvaluationReport) -> None:
+def _print_report(session: Session, report: EvaluationReport) -> None:
     if session.json:
         session.screen.raw(_as_json(report))
         return
@@ -114,14 +114,14 @@ def _tell(session: Session, report: EvaluationReport) -> None:
     about = f"policy {report.policy}" if report.policy else "all policies"
     screen.say(f"{report.log_size:,} entries of the log, {about}", "bold")
     for version in report.versions:
-        _tell_version(screen, version, report)
+        _print_version(screen, version, report)
     if not report.versions:
         screen.say()
         screen.say("Nothing can be said: no person decided a request that had a risk score before.")
-    _tell_left_out(screen, report)
+    _print_left_out(screen, report)
 
 
-def _tell_version(screen: Screen, version: VersionReport, report: EvaluationReport) -> None:
+def _print_version(screen: Screen, version: VersionReport, report: EvaluationReport) -> None:
     screen.say()
     screen.say(f"{clean(version.model)}: n = {version.approved} approved + {version.rejected} rejected")
     if version.auc is None or version.low is None or version.high is None:
@@ -131,7 +131,7 @@ def _tell_version(screen: Screen, version: VersionReport, report: EvaluationRepo
     screen.say(f"  AUC {version.auc:.2f} ({interval}); 1 separates perfectly, 0.5 not at all")
 
 
-def _tell_left_out(screen: Screen, report: EvaluationReport) -> None:
+def _print_left_out(screen: Screen, report: EvaluationReport) -> None:
     counts = [(getattr(report.left_out, name), why) for name, why in LEFT_OUT.items()]
     screen.say()
     screen.say(f"Outcomes left out: {sum(count for count, _ in counts):,}")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 from placet_cli.home import Home, Ports
-from placet_devstack.fallback_alarms import tell_fallback_alarms
+from placet_devstack.alarms import reported_alarms
 from placet_devstack.home_lock import claimed, end_leftovers
 from placet_devstack.plan import StackOptions, stack
 from placet_devstack.ports import check_ports
-from placet_devstack.process import ProcessSpec, StackEvent, Tell
+from placet_devstack.process import ProcessSpec, Report, StackEvent
 from placet_devstack.secrets import Tokens, make_keys
 from placet_devstack.state import write_state
 from placet_devstack.supervisor import Supervisor
-from placet_devstack.witness_alarms import tell_alarms
+from placet_rpc.signals import STOP_SIGNALS, stop_signals
 
 # Which processes a stack is made of.
 Plan = Callable[[Home, Ports, StackOptions], Sequence[ProcessSpec]]
@@ -30,23 +30,14 @@ class Interrupts:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     again: Callable[[], None] = lambda: None
 
-    def _on_signal(self) -> None:
+    def _on_signal(self, _number: signal.Signals) -> None:
         if self.stop.is_set():
             self.again()
         self.stop.set()
 
-    @contextlib.contextmanager
-    def caught(self) -> Iterator[None]:
+    def caught(self) -> AbstractContextManager[None]:
         """Catches the signals inside."""
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        for number in numbers:
-            loop.add_signal_handler(number, self._on_signal)
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
+        return stop_signals(self._on_signal, (*STOP_SIGNALS, signal.SIGHUP))
 
     async def or_stop(self, work: asyncio.Task[None]) -> bool:
         """Waits until `work` is done (True) or a stop is asked for (False; the work is cancelled then).
@@ -64,13 +55,13 @@ class Interrupts:
         return False
 
 
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def running_stack(
     home: Home,
     ports: Ports,
     options: StackOptions,
     *,
-    tell: Tell,
+    report: Report,
     interrupts: Interrupts | None = None,
     plan: Plan = stack,
 ) -> AsyncIterator[Supervisor]:
@@ -84,31 +75,28 @@ async def running_stack(
     home.prepare()
     with claimed(home):
         for name in end_leftovers(home):
-            tell(StackEvent(name, "killed", "left behind by a stack that was itself killed", bad=True))
+            report(StackEvent(name, "killed", "left behind by a stack that was itself killed", bad=True))
         check_ports(home, ports)
         make_keys(home)
         tokens = Tokens(home)
         tokens.write_all()
         supervisor = Supervisor(
             plan(home, ports, options),
-            tell=tell,
-            changed=lambda: _record_state(home, ports, supervisor, tell),
+            report=report,
+            changed=lambda: _record_state(home, ports, supervisor, report),
         )
         interrupts = interrupts or Interrupts()
         interrupts.again = supervisor.kill
-        looks = (tokens.keep_fresh(tell), tell_alarms(home, tell), tell_fallback_alarms(home, ports, tell))
-        meanwhile = [asyncio.create_task(work) for work in looks]
-        try:
-            await interrupts.or_stop(asyncio.create_task(supervisor.start()))
-            yield supervisor
-        finally:
-            await supervisor.stop()
-            for task in meanwhile:
-                task.cancel()
-            home.state.unlink(missing_ok=True)
+        async with tokens.renewed(report), reported_alarms(home, ports, report):
+            try:
+                await interrupts.or_stop(asyncio.create_task(supervisor.start()))
+                yield supervisor
+            finally:
+                await supervisor.stop()
+                home.state.unlink(missing_ok=True)
 
 
-def _record_state(home: Home, ports: Ports, supervisor: Supervisor, tell: Tell) -> None:
+def _record_state(home: Home, ports: Ports, supervisor: Supervisor, report: Report) -> None:
     """Records the running processes for other commands; a full disk must not keep a process down."""
     try:
         write_state(
@@ -120,4 +108,4 @@ def _record_state(home: Home, ports: Ports, supervisor: Supervisor, tell: Tell) 
             parts=supervisor.parts,
         )
     except OSError as error:
-        tell(StackEvent("supervisor", "no record", f"{home.state}: {error.strerror}", bad=True))
+        report(StackEvent("supervisor", "no record", f"{home.state}: {error.strerror}", bad=True))

@@ -9,7 +9,6 @@ import logging
 import mailbox
 import os
 import re
-import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -20,6 +19,7 @@ from pathlib import Path
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from placet_cli.home import HOST
+from placet_rpc.signals import stop_event
 
 MAX_MAIL_BYTES = 1 << 20
 CAPACITY = 1000
@@ -136,12 +136,10 @@ def _text(message: EmailMessage) -> str:
 
 
 async def _run(directory: Path, port: int) -> None:
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    server = await MailSink(directory).serve(port)
-    await stopping.wait()
-    server.close()
+    with stop_event() as stop:
+        server = await MailSink(directory).serve(port)
+        await stop.wait()
+        server.close()
 
 
 def main() -> None:

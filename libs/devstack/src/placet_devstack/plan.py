@@ -145,7 +145,7 @@ class _Plan:
         own = {
             "PLACET_WITNESS_FOLDER": str(self.home.witness),
             "PLACET_WITNESS_KEY_FILE": str(self.home.witness_key),
-            # Nobody is there who could tell it the log's key.
+            # Nobody is there who could give it the log's key.
             "PLACET_WITNESS_TRUST_ON_FIRST_USE": "true",
             "PLACET_READY_FILE": str(ready),
         }
@@ -183,14 +183,14 @@ class _Plan:
         return () if self.outside.get(OTLP_ENDPOINT) else ("spans",)
 
     def _environment(self, name: str) -> dict[str, str]:
-        """The outside's environment as far as this process may see it, and what all parts are told."""
+        """The outside's environment as far as this process may see it, and what all parts are given."""
         allowed = (*_SHARED, *_OWN.get(name, ()))
         outside = {
             key: value
             for key, value in self.outside.items()
             if key.startswith(allowed) or not key.startswith(_SECRET)
         }
-        told = {
+        given = {
             "PLACET_HOME": str(self.home.path),
             "PLACET_TOKEN_FILE": str(self.home.token(name)),
             "PLACET_JWKS_FILE": str(KeyFiles.below(self.home.keys).jwks),
@@ -201,5 +201,5 @@ class _Plan:
             "PYTHONUNBUFFERED": "1",
         }
         if name not in ("temporal", "spans") and not self.outside.get(OTLP_ENDPOINT):
-            told[OTLP_ENDPOINT] = f"http://{self.ports.address('spans')}"
-        return outside | told
+            given[OTLP_ENDPOINT] = f"http://{self.ports.address('spans')}"
+        return outside | given

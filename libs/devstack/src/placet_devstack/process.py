@@ -42,7 +42,6 @@ class ProcessSpec:
     needs: tuple[str, ...] = ()
     address: str = ""
     ready_file: Path | None = None
-    stop_signal: signal.Signals = signal.SIGTERM
     start_limit: float = 60.0
     stop_limit: float = 10.0
     # Pause before the first restart; each death in a row doubles it, to MAX_BACKOFF.
@@ -61,15 +60,15 @@ class StackEvent:
     bad: bool = False
 
 
-Tell = Callable[[StackEvent], None]
+Report = Callable[[StackEvent], None]
 
 
 @dataclass
 class Process:
-    """Keeps one process running until it is told to stop."""
+    """Keeps one process running until it is stopped."""
 
     spec: ProcessSpec
-    tell: Tell
+    report: Report
     # Called whenever the process id or the readiness changed.
     changed: Callable[[], None] = lambda: None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -135,9 +134,9 @@ class Process:
         running = self._running
         if running is None or running.returncode is not None:
             return
-        self.tell(StackEvent(self.spec.name, "stopping"))
+        self.report(StackEvent(self.spec.name, "stopping"))
         with contextlib.suppress(ProcessLookupError):
-            running.send_signal(self.spec.stop_signal)
+            running.terminate()
         try:
             async with asyncio.timeout(self.spec.stop_limit):
                 await running.wait()
@@ -145,9 +144,9 @@ class Process:
             self.kill()
             await running.wait()
             detail = f"it did not stop within {self.spec.stop_limit:.0f} s"
-            self.tell(StackEvent(self.spec.name, "killed", detail, bad=True))
+            self.report(StackEvent(self.spec.name, "killed", detail, bad=True))
         else:
-            self.tell(StackEvent(self.spec.name, "stopped"))
+            self.report(StackEvent(self.spec.name, "stopped"))
 
     def kill(self) -> None:
         """Kills the process and all of its group at once."""
@@ -184,7 +183,7 @@ class Process:
                 return True
             if time.monotonic() > deadline:
                 detail = f"not ready after {self.spec.start_limit:.0f} s; starting it again"
-                self.tell(StackEvent(self.spec.name, "killed", detail, bad=True))
+                self.report(StackEvent(self.spec.name, "killed", detail, bad=True))
                 self._signal_group(running.pid, signal.SIGKILL)
                 return False
             await asyncio.sleep(PROBE_EVERY)
@@ -197,19 +196,19 @@ class Process:
         self.ready.set()
         self.settled.set()
         self.changed()
-        self.tell(StackEvent(self.spec.name, what, f"{where}{seconds:.1f} s, pid {self.pid}"))
+        self.report(StackEvent(self.spec.name, what, f"{where}{seconds:.1f} s, pid {self.pid}"))
 
     def _report_death(self, how: str, failures: int) -> None:
-        """Tells each death; of an optional process, after START_ATTEMPTS in a row, why, and then no more."""
+        """Reports each death; an optional process's until START_ATTEMPTS in a row, then the reason."""
         if self.spec.optional:
             self.settled.set()
             if failures > START_ATTEMPTS:
                 return
-        self.tell(StackEvent(self.spec.name, "died", how, bad=True))
+        self.report(StackEvent(self.spec.name, "died", how, bad=True))
         if self.spec.optional and failures == START_ATTEMPTS:
             why = "".join(self._last_lines(1)) or how
             again = f"the rest goes on without it; it is tried each {AWAY_PAUSE:.0f} s"
-            self.tell(StackEvent(self.spec.name, "cannot run", f"{why} ({again})", bad=True))
+            self.report(StackEvent(self.spec.name, "cannot run", f"{why} ({again})", bad=True))
 
     def _cannot_start(self, how: str) -> Problem:
         return Problem(

@@ -10,7 +10,7 @@ import psutil
 
 @dataclass(frozen=True)
 class Holder:
-    """A process on this machine. `created` tells it from a later one with the same id."""
+    """A process on this machine. `created` distinguishes it from a later one with the same id."""
 
     pid: int
     created: float

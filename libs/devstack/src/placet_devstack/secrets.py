@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from placet_cli.home import Home
 from placet_cli.identity import TENANT, signing_key
 from placet_devstack.lost_keys import lost_keys
-from placet_devstack.process import StackEvent, Tell
+from placet_devstack.process import Report, StackEvent
 from placet_proof.signer import new_key
 from placet_rpc.files import write_atomically
+from placet_rpc.tasks import periodically
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, write_token
 
 TOKEN_SECONDS = 3600.0
@@ -70,13 +71,15 @@ class Tokens:
             write_token(self.home.token(subject), mint(self._key, subject, TENANT, roles, TOKEN_SECONDS))
         self._renew_at = time.time() + TOKEN_SECONDS / 2
 
-    async def keep_fresh(self, tell: Tell) -> None:
-        """Renews the tokens for as long as it runs; what cannot be written is told and tried again."""
-        while True:
+    def renewed(self, report: Report) -> AbstractAsyncContextManager[None]:
+        """Renews the tokens while its block runs; a failure to write them is reported and tried again."""
+
+        async def renew_when_due() -> None:
             # By the wall clock and in short steps: a machine may have slept.
-            await asyncio.sleep(LOOK_EVERY)
             if time.time() >= self._renew_at:
                 try:
                     self.write_all()
                 except OSError as error:
-                    tell(StackEvent("tokens", "not renewed", str(error), bad=True))
+                    report(StackEvent("tokens", "not renewed", str(error), bad=True))
+
+        return periodically(renew_when_due, LOOK_EVERY, "renewing tokens is tried again")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 # psutil publishes no types; what is used of it is typed here at once.
@@ -69,20 +69,10 @@ def write_state(
     """Records what runs, in one step."""
     holders = {name: holder for name, pid in pids.items() if (holder := Holder.of(pid)) is not None}
     own = Holder.of(os.getpid())
-    state = {
-        "pid": os.getpid(),
-        "created": 0.0 if own is None else own.created,
-        "port_base": port_base,
-        "phase": phase,
-        "ready": list(ready),
-        "parts": parts,
-        "processes": {
-            name: {"pid": holder.pid, "created": holder.created, "command": holder.command}
-            for name, holder in holders.items()
-        },
-    }
+    created = 0.0 if own is None else own.created
+    state = StackState(os.getpid(), created, port_base, holders, phase, tuple(ready), parts)
     temporary = home.state.with_suffix(".new")
-    temporary.write_text(json.dumps(state, indent=1))
+    temporary.write_text(json.dumps(asdict(state), indent=1))
     temporary.replace(home.state)
 
 

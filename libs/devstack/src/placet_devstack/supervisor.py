@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from placet_cli.local_stack import STARTING, STOPPING, UP
-from placet_devstack.process import Process, ProcessSpec, Tell
+from placet_devstack.process import Process, ProcessSpec, Report
 
 
 class Supervisor:
     """Starts each process once all that it needs are ready; stops each once all that need it are gone.
 
-    `tell` hears every event; `changed` is called whenever a process id, a readiness or the phase
+    `report` is called with every event; `changed` is called whenever a process id, a readiness or the phase
     changed. Not to be used twice.
     """
 
     def __init__(
-        self, specs: Sequence[ProcessSpec], *, tell: Tell, changed: Callable[[], None] = lambda: None
+        self, specs: Sequence[ProcessSpec], *, report: Report, changed: Callable[[], None] = lambda: None
     ) -> None:
         """Raises ValueError if a process needs one that comes later or not at all, or that is optional."""
         self._processes: dict[str, Process] = {}
@@ -27,7 +27,7 @@ class Supervisor:
                 raise ValueError(f"{spec.name} is listed twice, or before what it needs: {unknown}")
             if optional := [name for name in spec.needs if self._processes[name].spec.optional]:
                 raise ValueError(f"{spec.name} needs what is optional: {optional}")
-            self._processes[spec.name] = Process(spec, tell, changed)
+            self._processes[spec.name] = Process(spec, report, changed)
         self._keepers: list[asyncio.Task[None]] = []
         self._changed = changed
         self.phase = STARTING

@@ -145,14 +145,13 @@ class DecisionCommand(BaseCommand):
     def _refusal_of_sender(self, state: ApprovalState) -> ErrorReason | None:
         if self.actor.name == state.requester:
             return ErrorReason.SELF_APPROVAL
-        if self.actor.name not in state.asked:
-            return ErrorReason.NOT_ASKED
-        # In the tier in which the vote would count: a person may be asked again in a later one.
-        number = state.asked[self.actor.name]
-        votes = (vote for tier in state.tiers if tier.tier == number for vote in tier.votes)
-        if any(vote.person == self.actor.name for vote in votes):
-            return ErrorReason.ALREADY_VOTED
-        return None
+        match state.awaited.get(self.actor.name):
+            case None:
+                return ErrorReason.NOT_ASKED
+            case False:
+                return ErrorReason.ALREADY_VOTED
+            case True:
+                return None
 
     def _refusal_of_binding(self, state: ApprovalState) -> ErrorReason | None:
         if state.received is None or self.content_digest != state.received.content_digest:

@@ -55,6 +55,7 @@ class Vote(BaseModel):
     person: str
     verdict: Verdict
     reason: str
+    time: datetime
 
 
 class TierState(BaseModel):
@@ -75,8 +76,9 @@ class TierState(BaseModel):
 
     @property
     def approvals(self) -> int:
-        """The number of people who approved."""
-        return len({vote.person for vote in self.votes if vote.verdict is Verdict.APPROVE})
+        """The number of people who approved. Erased people have empty names."""
+        approved = [vote for vote in self.votes if vote.verdict is Verdict.APPROVE]
+        return len({vote.person or vote.time for vote in approved})
 
 
 class ApprovalState(BaseModel):
@@ -124,6 +126,12 @@ class ApprovalState(BaseModel):
     def asked(self) -> dict[str, int]:
         """Everyone who was asked, in order, with the number of the tier in which they were asked last."""
         return {person: tier.tier for tier in self.tiers for person in tier.people}
+
+    @property
+    def awaited(self) -> dict[str, bool]:
+        """Everyone who was asked; True for those without a vote in the tier in which they were asked last."""
+        voted = {(tier.tier, vote.person) for tier in self.tiers for vote in tier.votes}
+        return {person: (tier, person) not in voted for person, tier in self.asked.items()}
 
     @property
     def waiting_for_approval(self) -> bool:
@@ -185,7 +193,7 @@ class ApprovalState(BaseModel):
             case Asked():
                 self._assign(event.body, stored.entry.number)
             case Voted():
-                self._vote(event.body, event.actor.name)
+                self._vote(event.body, event.actor.name, event.time)
             case Notified():
                 self.notices.add(event.cause_id)
             case _:
@@ -210,8 +218,8 @@ class ApprovalState(BaseModel):
             for tier in self.tiers
         )
 
-    def _vote(self, voted: Voted, person: str) -> None:
-        vote = Vote(person=person, verdict=voted.verdict, reason=voted.reason)
+    def _vote(self, voted: Voted, person: str, time: datetime) -> None:
+        vote = Vote(person=person, verdict=voted.verdict, reason=voted.reason, time=time)
         self.tiers = tuple(
             tier.model_copy(update={"votes": (*tier.votes, vote)}) if tier.tier == voted.tier else tier
             for tier in self.tiers

@@ -15,7 +15,7 @@ from placet_logtail.tailer import LogTailer, TailStatus
 from placet_logtail.wakeup import wait_for
 from placet_storage import DatabaseUnavailable
 
-_LOG = logging.getLogger("placet.logtail")
+_LOG = logging.getLogger(__name__)
 
 # Failover time: LEASE + RENEWAL_SECONDS.
 LEASE = timedelta(seconds=4)

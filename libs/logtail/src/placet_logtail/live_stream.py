@@ -15,7 +15,7 @@ from placet_logtail.wakeup import Wakeup
 from placet_rpc.errors import Unavailable
 from placet_storage import DatabaseUnavailable
 
-_LOG = logging.getLogger("placet.logtail")
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

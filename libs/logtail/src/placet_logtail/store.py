@@ -94,6 +94,27 @@ class Cursor:
             connection.execute(sa.delete(table).where(mine, of_tenant))
 
 
+class SkippedEntries:
+    """Entries that consumers could not use."""
+
+    def __init__(self, database: Database, tables: LogTables) -> None:
+        self._database = database
+        self._skipped = tables.skipped
+
+    async def of(self, tenant: str, consumer: str, limit: int) -> list[tuple[int, str]]:
+        """Index and reason of the first `limit` entries that a consumer skipped."""
+        skipped = self._skipped
+        statement = (
+            sa.select(skipped.c.log_index, skipped.c.reason)
+            .where(skipped.c.consumer == consumer, skipped.c.tenant == tenant)
+            .order_by(skipped.c.log_index)
+            .limit(limit)
+        )
+        return await self._database.query(
+            lambda connection: [(row.log_index, row.reason) for row in connection.execute(statement)]
+        )
+
+
 class LeaseStore:
     """Leases of the leading processes. Each method is one transaction."""
 

@@ -19,7 +19,7 @@ from placet_logtail.wakeup import wait_for
 from placet_rpc.errors import PlacetError
 from placet_storage import DatabaseUnavailable
 
-_LOG = logging.getLogger("placet.logtail")
+_LOG = logging.getLogger(__name__)
 _SKIPPED = get_meter("placet.logtail").create_counter(
     "placet.logtail.skipped", unit="{entry}", description="Entries that a consumer could not use."
 )

@@ -1,4 +1,4 @@
-"""Content of a request, fetched from ApprovalService by digest and checked; for the services that read it."""
+"""Content of a request, fetched from ApprovalService by digest and checked."""
 
 from __future__ import annotations
 
@@ -49,12 +49,7 @@ async def fetch_content(
             reason="UNKNOWN_CONTENT",
             metadata=metadata,
         ) from error
-    if hashlib.sha256(answer.content.body).digest() != digest:
-        raise DataLoss(
-            "ApprovalService gave other content than the digest names",
-            reason="CONTENT_MISMATCH",
-            metadata=metadata,
-        )
+    check_digest(answer, approval_id, digest)
     # The digest covers the bytes, not the text extracted from them: where the bytes are text, use those.
     extracted = answer.content.media_type == "application/pdf"
     return CheckedContent(
@@ -65,6 +60,16 @@ async def fetch_content(
         requester=answer.requester,
         warnings=answer.warnings,
     )
+
+
+def check_digest(answer: pb.GetContentResponse, approval_id: str, digest: bytes) -> None:
+    """Raises DataLoss (CONTENT_MISMATCH) unless this is the SHA-256 of the content."""
+    if hashlib.sha256(answer.content.body).digest() != digest:
+        raise DataLoss(
+            "ApprovalService gave other content than the digest names",
+            reason="CONTENT_MISMATCH",
+            metadata={"approval_id": approval_id},
+        )
 
 
 def _decoded(body: bytes) -> str:

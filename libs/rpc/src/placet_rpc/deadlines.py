@@ -10,6 +10,8 @@ from placet_rpc.errors import DeadlineExceeded
 # Share of the caller's time that a server keeps, so that it can still answer what timed out.
 _KEPT_SHARE = 0.1
 _KEPT_AT_MOST = 0.1  # seconds
+# Seconds that a call which waits for something keeps for its answer.
+_ANSWER_MARGIN = 0.3
 
 _incoming: ContextVar[float | None] = ContextVar("placet_incoming_deadline", default=None)
 
@@ -24,6 +26,12 @@ def remaining() -> float | None:
     """Seconds left of the call being handled, at least 0; None without a call or a limit."""
     deadline = _incoming.get()
     return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def waiting_time(limit: float) -> float:
+    """Seconds that the call being handled may wait: `limit`, or its remaining time less that of an answer."""
+    left = remaining()
+    return limit if left is None else max(min(limit, left - _ANSWER_MARGIN), 0)
 
 
 def outgoing_timeout(wanted: float) -> float:

@@ -19,7 +19,7 @@ from placet_rpc.settings import describe_error, variable_of
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
-_LOG = logging.getLogger("placet.program")
+_LOG = logging.getLogger(__name__)
 # Errors that one sentence explains to an operator. Any other is a mistake of ours, logged with its stack.
 _EXPLAINED = (OSError, PlacetError, ValueError)
 

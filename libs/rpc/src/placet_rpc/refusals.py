@@ -27,7 +27,7 @@ AppendForTenant = Callable[[str, event_pb2.Event], Awaitable[object]]
 
 _QUEUE_LIMIT = 1000
 _HOOK_SECONDS = 10.0
-_LOG = logging.getLogger("placet.rpc.refusals")
+_LOG = logging.getLogger(__name__)
 
 
 class RefusalRecorder:

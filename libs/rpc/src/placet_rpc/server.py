@@ -30,9 +30,10 @@ from placet_rpc.health import Health
 from placet_rpc.interceptors import InterceptorChain, server_interceptors
 from placet_rpc.refusals import OnAccessRefused, Refusals
 from placet_rpc.settings import ServerSettings
+from placet_rpc.signals import stop_signals
 from placet_rpc.tokens.verify import Verifier
 
-_LOG = logging.getLogger("placet.rpc.server")
+_LOG = logging.getLogger(__name__)
 
 # Time after the grace for handlers to run their `finally`, and for queued refusals to be recorded.
 _FINALLY_SECONDS = 5.0
@@ -149,13 +150,10 @@ async def serve(
 
     `ready` is called once the server answers. A second signal cuts the grace short. Raises as `start` does.
     """
-    loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     async with AsyncExitStack() as stack:
         # Before anything else, so that a signal does not interrupt the start.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, signals.put_nowait, number)
-            stack.callback(loop.remove_signal_handler, number)
+        stack.enter_context(stop_signals(signals.put_nowait))
         server = await start(settings, endpoints, on_access_refused=on_access_refused)
         stack.push_async_callback(server.stop)
         # Freeze the objects that live for ever: a collection that scans them all stops every call meanwhile.

@@ -13,7 +13,7 @@ from placet_rpc.errors import PlacetError
 
 _K = TypeVar("_K", bound=Hashable)
 _T = TypeVar("_T")
-_LOG = logging.getLogger("placet.rpc.tasks")
+_LOG = logging.getLogger(__name__)
 
 
 async def run_periodically(work: Callable[[], Awaitable[object]], interval: float, waits: str) -> None:

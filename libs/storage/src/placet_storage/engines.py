@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from placet_storage.executor import Executor
 
-_LOG = logging.getLogger("placet.storage")
+_LOG = logging.getLogger(__name__)
 
 Dialect = Literal["sqlite", "postgresql"]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import signal
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from placet_rpc.signals import stop_event
 
 # Modules that workflows import and that do no I/O of their own: reloading them for every run is waste.
 PASSED_THROUGH = ("placet_workflows", "pydantic", "pydantic_core", "annotated_types", "opentelemetry")
@@ -68,10 +68,6 @@ async def run_worker(
 ) -> None:
     """Polls `task_queue` until SIGTERM or SIGINT; then stops polling, and lets activities under way end
     within the grace."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     worker = Worker(
         client,
         task_queue=task_queue,
@@ -84,11 +80,12 @@ async def run_worker(
         sticky_queue_schedule_to_start_timeout=STICKY,
         graceful_shutdown_timeout=timedelta(seconds=settings.grace),
     )
-    async with worker:
-        # Freeze the objects that live for ever: a collection that scans them all stops every task meanwhile.
-        gc.collect()
-        gc.freeze()
-        if settings.ready_file is not None:
-            settings.ready_file.write_text("ready\n")
-        await stop.wait()
+    with stop_event() as stop:
+        async with worker:
+            # Freeze the objects that live for ever: a collection that scans them stops every task meanwhile.
+            gc.collect()
+            gc.freeze()
+            if settings.ready_file is not None:
+                settings.ready_file.write_text("ready\n")
+            await stop.wait()
     gc.unfreeze()

@@ -309,7 +309,7 @@ async def running_test_stack(
         return breakable(home, specs) if failpoints else specs
 
     entered = running_stack(
-        home, ports, StackOptions(clock_scale=clock_scale), tell=lambda _event: None, plan=plan
+        home, ports, StackOptions(clock_scale=clock_scale), report=lambda _event: None, plan=plan
     )
     async with entered as supervisor, AsyncExitStack() as channels:
         yield Stack(home, ports, supervisor, channels)

@@ -10,7 +10,7 @@ from placet_verify.log import LogReport
 from placet_verify.rows import Record, Row, Source, Table, Unreadable, merged
 from placet_verify.sqlite import SqliteSource
 from placet_verify.verification import Progress, Verification
-from placet_verify.witness import KEY_FILE, Seen, read_alarms, read_seen, tell_alarms, witness_key
+from placet_verify.witness import KEY_FILE, Seen, read_alarms, read_seen, report_alarms, witness_key
 
 __all__ = [
     "DEFAULT_ORIGIN",
@@ -41,6 +41,6 @@ __all__ = [
     "once",
     "read_alarms",
     "read_seen",
-    "tell_alarms",
+    "report_alarms",
     "witness_key",
 ]

@@ -36,7 +36,7 @@ class ExportSource:
             pass
 
     def damage(self) -> Iterator[str]:
-        """Nothing: what is wrong with a line is told when it is read."""
+        """Nothing: what is wrong with a line is reported when it is read."""
         yield from ()
 
     def tenants(self) -> Sequence[object]:
@@ -109,7 +109,7 @@ def _value(one: _Json) -> Row:
 
 
 def _bytes(encoded: object) -> object:
-    """The bytes; what is no base64 stays as it is, to be told as such of its entry."""
+    """The bytes; what is no base64 stays as it is, to be reported of its entry."""
     try:
         return decoded(encoded) if isinstance(encoded, str) else encoded
     except NotProven:

@@ -136,7 +136,7 @@ class Findings:
 
     def together(self) -> Iterator[list[Finding]]:
         """As `__iter__`, but what is said of several checkpoints, one after the other, together."""
-        # Entries are told one by one, for each that is wrong is to be named.
+        # Entries are reported one by one, for each that is wrong is to be named.
         for _, same in groupby(self, key=attrgetter("check", "tenant", "what", "path", "first")):
             yield list(same)
 

@@ -58,7 +58,7 @@ class LogVerification:
         self._size = 0
         self._missing_count = 0
         self._older = 0
-        # Those that are missing one after the other, and not told yet: the first, and how many.
+        # Those that are missing one after the other, and not reported yet: the first, and how many.
         self._gap = (0, 0)
         self._tree = RebuiltTree()
         self._checkpoints = Signatures(tenant, keys, self._tree, findings)
@@ -78,7 +78,7 @@ class LogVerification:
             self._record(record)
             if self._size % STEP == 0:
                 yield self._size
-        self._tell_missing()
+        self._report_missing()
         self._values.end()
         self._checkpoints.end(self._size)
         self._witnessed(end=True)
@@ -120,7 +120,7 @@ class LogVerification:
         self._witnessed()
 
     def _entry(self, record: Record) -> bytes | None:
-        """The entry's leaf, as far as there is one; it, its columns and values are judged."""
+        """The entry's leaf, as far as there is one; it, its columns and values are checked."""
         for row in record.entries[1:]:
             self._add(Check.ENTRIES, f"it is there twice{_of_request(row)}", record.index)
         row = record.entries[0]
@@ -187,13 +187,13 @@ class LogVerification:
         """Entries from the next one on are."""
         first, count = self._gap
         if first + count != self._size:
-            self._tell_missing()
+            self._report_missing()
             first, count = self._size, 0
         more = last + 1 - self._size
         self._gap = (first, count + more)
         self._missing_count += more
 
-    def _tell_missing(self) -> None:
+    def _report_missing(self) -> None:
         first, count = self._gap
         if count:
             what = "it is missing" if count == 1 else "they are missing"

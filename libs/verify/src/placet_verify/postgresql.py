@@ -32,7 +32,7 @@ class PostgresqlSource:
         self._connection.close()
 
     def damage(self) -> Iterator[str]:
-        """Nothing: PostgreSQL tells of damage when it reads it."""
+        """Nothing: PostgreSQL reports damage when it reads it."""
         yield from ()
 
     def tenants(self) -> Sequence[object]:

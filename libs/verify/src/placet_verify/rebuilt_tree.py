@@ -57,19 +57,19 @@ class RebuiltTree:
             if hashes == added:
                 return True
             self._stored = Frontier(size, before)
-        told = _follow(self._stored, hashes, first)
+        followed = _follow(self._stored, hashes, first)
         if self._stored.roots == self._tree.roots:
             self._stored = None
         # Where one hash was changed, those that follow from it, or from what it was, are not to blame.
-        return hashes in (added, told) and leaf in (None, hashes[0])
+        return hashes in (added, followed) and leaf in (None, hashes[0])
 
 
 def _follow(stored: Frontier, hashes: list[bytes], first: bytes) -> list[bytes]:
     """Lets the stored tree grow by what is stored, believed as it is. Answers what it should have been."""
-    told = stored.append(hashes[0] if hashes else first)
-    if len(hashes) == len(told):
+    followed = stored.append(hashes[0] if hashes else first)
+    if len(hashes) == len(followed):
         stored.roots[-1] = hashes[-1]
-    return told
+    return followed
 
 
 def _hashes(roots: bytes | None) -> list[bytes]:

@@ -67,25 +67,25 @@ class Report:
             "witness keeps (--witness FOLDER), or with an export that was made before."
         )
 
-    def tell(self, screen: Screen, whose: str) -> None:
+    def print(self, screen: Screen, whose: str) -> None:
         """In words. `whose`: with which keys it was verified."""
         if why := self._nothing:
             screen.say(f"! Nothing is proven: {why}", "bold yellow")
             screen.paragraph(self._instead)
             return
-        self._tell_logs(screen)
+        self._print_logs(screen)
         if self._findings:
-            self._tell_findings(screen)
+            self._print_findings(screen)
         if not_excluded := _not_excluded(self._logs, self._request):
             screen.paragraph(f"{not_excluded}: {NOT_EXCLUDED}", "dim")
         screen.paragraph(f"Verified with {whose}.", "dim")
 
-    def _tell_logs(self, screen: Screen) -> None:
+    def _print_logs(self, screen: Screen) -> None:
         request = self._request
         for log in self._logs:
             mark, style = self._mark(log)
-            told = f"{self._log(log)}, {self._told(log)}{_witnessed(log, request)}"
-            screen.lead(f"{mark} ", style, told)
+            line = f"{self._log(log)}, {self._outcome(log)}{_witnessed(log, request)}"
+            screen.lead(f"{mark} ", style, line)
             for key, size in log.also_signed.items():
                 screen.paragraph(
                     f"{clean(log.tenant)} is also signed by an unknown key, {clean(key)}, from checkpoint "
@@ -123,7 +123,7 @@ class Report:
         root = _root(log)
         return f"{said}{f', root {root}' * bool(root)}, {log.checkpoints:,} checkpoints"
 
-    def _told(self, log: LogReport) -> str:
+    def _outcome(self, log: LogReport) -> str:
         wrong = self._findings.of(log.tenant)
         if self._older(log):
             return "whole as far as it goes, but not proven to be all"
@@ -131,7 +131,7 @@ class Report:
             return "no finding of its own, but see below" if self._wrong(log) else "all good"
         return "1 finding" if wrong == 1 else f"{wrong:,} findings"
 
-    def _tell_findings(self, screen: Screen) -> None:
+    def _print_findings(self, screen: Screen) -> None:
         findings = self._findings
         if self._logs:
             screen.say()
@@ -160,7 +160,7 @@ class Report:
     def as_json(self) -> dict[str, object]:
         """For programs."""
         findings, logs = self._findings, self._logs
-        told = list(itertools.islice(findings, self._request.most))
+        listed = list(itertools.islice(findings, self._request.most))
         nothing = {"why": self._nothing} if self._nothing else {}
         return {
             "proven": self.proven,
@@ -185,8 +185,8 @@ class Report:
                 }
                 for log in logs
             ],
-            "findings": [one.as_json() for one in told],
-            "findingsLeftOut": len(findings) - len(told),
+            "findings": [one.as_json() for one in listed],
+            "findingsLeftOut": len(findings) - len(listed),
         }
 
 
@@ -196,7 +196,7 @@ def _not_excluded(logs: Sequence[LogReport], request: Request) -> str:
         return "Not excluded without --witness"
     if not logs:
         return "Not excluded, for the witness saw nothing"
-    # Whose key is not known, of that nothing is known.
+    # Nothing is known of a signer whose key is not known.
     unseen = [clean(log.tenant) for log in logs if not log.seen and not log.strange]
     named = " and ".join(filter(None, (", ".join(unseen[:-1]), *unseen[-1:])))
     return f"Not excluded of {named}, which no witness saw" if unseen else ""

@@ -21,7 +21,7 @@ from placet_verify.rows import Source, Unreadable
 from placet_verify.screen import Screen
 from placet_verify.sqlite import SqliteSource
 from placet_verify.verification import Verification
-from placet_verify.witness import KEY_FILE, Seen, read_seen, tell_alarms, witness_key
+from placet_verify.witness import KEY_FILE, Seen, read_seen, report_alarms, witness_key
 
 if TYPE_CHECKING:
     from placet_verify.postgresql import PostgresqlSource
@@ -62,7 +62,7 @@ async def verify(
     if as_json:
         screen.raw(json.dumps(report.as_json(), indent=2))
     else:
-        report.tell(screen, _keys_name(request, defaults))
+        report.print(screen, _keys_name(request, defaults))
         if own is not None and any(log.seen for log in verification.logs):
             screen.aside(f"Compared with what this home's own witness keeps in {own}.")
     return report.proven
@@ -137,7 +137,7 @@ def _own_witness(request: Request, defaults: Defaults) -> Path | None:
 
 def _seen(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> list[Seen]:
     try:
-        tell_alarms(folder, keys, tenant, findings)
+        report_alarms(folder, keys, tenant, findings)
         return list(read_seen(folder, witness_key(folder), keys, findings))
     except OSError as error:
         name = error.filename or folder

@@ -9,12 +9,12 @@ from placet_verify.findings import Check, Findings, quoted
 from placet_verify.keys import signed_by
 from placet_verify.rebuilt_tree import RebuiltTree
 
-# Unknown keys that are remembered; one that nobody ever heard of may have signed each checkpoint.
+# Unknown keys that are remembered; an unknown one may have signed each checkpoint.
 MOST_UNKNOWN = 10
 
 
 class Signatures:
-    """Judges checkpoints, as the tree grows to each."""
+    """Verifies checkpoints, as the tree grows to each."""
 
     def __init__(
         self, tenant: str, keys: Sequence[VerifierKey], tree: RebuiltTree, findings: Findings
@@ -54,7 +54,7 @@ class Signatures:
 
     def end(self, entries: int) -> None:
         """There are no more, and so many entries."""
-        self._tell_wrong()
+        self._report_wrong()
         if self._newest > entries:
             what = f"{self._newest:,} entries were signed, and there are {entries:,}"
             self._findings.add(
@@ -87,7 +87,7 @@ class Signatures:
     def _compare(self, signed: Checkpoint) -> None:
         tree = self._tree
         if not tree.torn and tree.root == signed.root:
-            self._tell_wrong()
+            self._report_wrong()
             self._right = signed.size
             return
         if tree.torn:
@@ -100,7 +100,7 @@ class Signatures:
         self._wrong = self._wrong or (signed.size, what)
         self._wrong_count += 1
 
-    def _tell_wrong(self) -> None:
+    def _report_wrong(self) -> None:
         """Joins findings that follow from one change."""
         if self._wrong is None:
             return

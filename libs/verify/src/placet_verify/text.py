@@ -6,10 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from placet_text import one_line
 
-
-def clean(text: str) -> str:
-    """Text that others wrote, on one line, without what could steer a terminal or deceive its reader."""
-    return one_line(text)
+# For text that others wrote: on one line, without what could steer a terminal or deceive its reader.
+clean = one_line
 
 
 def utc(time: datetime) -> str:

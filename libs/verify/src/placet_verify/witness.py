@@ -39,7 +39,7 @@ class Seen:
 
     @property
     def last(self) -> int:
-        """When it was last seen so: a witness signs each state once."""
+        """Time of the last look: a witness signs each state once."""
         return max(self.time, self.again)
 
     @property
@@ -99,10 +99,10 @@ def read_alarms(folder: Path) -> Iterator[tuple[str, Recorded | None]]:
             yield path.name, None
 
 
-def tell_alarms(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> None:
+def report_alarms(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> None:
     """Adds what a witness alarms of this tenant's log, "": of all, to the findings: what it wrote down for
     good, and what is on. Raises OSError."""
-    _tell_live(folder, keys, tenant, findings)
+    _report_live(folder, keys, tenant, findings)
     for name, alarm in read_alarms(folder):
         if alarm is None:
             findings.add(Check.WITNESS, "", f"{name} is not an alarm that can be read")
@@ -119,7 +119,7 @@ def tell_alarms(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) 
         findings.add(Check.WITNESS, of, f"the witness recorded {alarm.what}{doubt}")
 
 
-def _tell_live(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> None:
+def _report_live(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> None:
     status = read_status(folder)
     alarm = None if status is None else status.live_alarm(datetime.now(UTC))
     recorded = {one.what for _, one in read_alarms(folder) if one is not None}

@@ -10,7 +10,7 @@ from pathlib import Path
 STATUS_FILE = "status.json"
 SILENCE = "SILENCE"
 
-# Intervals after which a witness that wrote nothing does not run any more, as it is judged elsewhere too.
+# Intervals after which a witness that wrote nothing does not run any more, as elsewhere too.
 _LATE = 3
 
 

@@ -16,25 +16,26 @@ from placet_approval.adapters.notifications import Notifications
 from placet_approval.adapters.temporal import Workflows
 from placet_approval.commands.handler import CommandHandler
 from placet_approval.config import Settings
+from placet_approval.consumer_queries import ConsumerQueries
 from placet_approval.erasure import Eraser
-from placet_approval.fallback_monitor import FallbackMonitors
+from placet_approval.fallback_monitor import FallbackMonitor
 from placet_approval.intake.service import Intake
 from placet_approval.intake.workflow_start import WorkflowStarter
 from placet_approval.policy_queries import PolicyQueries
-from placet_approval.projection.projections import Projections
+from placet_approval.projection.projections import Projection, Projections
 from placet_approval.queries import Queries
 from placet_approval.recovery.intake import IntakeRecovery
 from placet_approval.recovery.workflows import WorkflowRecovery
 from placet_approval.servicer import ApprovalServicer
 from placet_approval.stats_queries import StatsQueries
-from placet_approval.store.decision_stats import DecisionStatsStore
+from placet_approval.store.decision_stats import MONITOR, DecisionStatsStore
 from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.tables import LOG
 from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import BadPolicy, load
-from placet_logtail import Consumers, LeaseStore
+from placet_logtail import Consumers, LeaseStore, LogTailer, SkippedEntries
 from placet_rpc.client import channel
 from placet_rpc.refusals import RefusalRecorder
 from placet_rpc.server import Endpoint
@@ -53,10 +54,13 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         database = await Database.open(settings.database_url, migrations="placet_approval")
         stack.push_async_callback(database.close)
         tokens = FileTokenSource(settings.token_file)
-        log = AuditLog(
-            AuditServiceStub(
-                await stack.enter_async_context(channel(settings.audit_address, tokens, tls=settings.tls()))
-            )
+        audit, notification = [
+            await stack.enter_async_context(channel(address, tokens, tls=settings.tls()))
+            for address in (settings.audit_address, settings.notification_address)
+        ]
+        log, notifications = (
+            AuditLog(AuditServiceStub(audit)),
+            Notifications(NotificationServiceStub(notification)),
         )
         requests, views, pending = RequestStore(database), ViewStore(database), PendingCommands(database)
         policies = PolicyStore(database, load(settings.policy_folder))
@@ -64,17 +68,14 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         consumers = Consumers(LeaseStore(database, LOG), holder=settings.replica)
         stack.push_async_callback(consumers.close)
         stats = DecisionStatsStore(database)
-        notifications = Notifications(
-            NotificationServiceStub(
-                await stack.enter_async_context(
-                    channel(settings.notification_address, tokens, tls=settings.tls())
-                )
+
+        def monitor(tenant: str, projection: Projection) -> None:
+            decisions = FallbackMonitor(
+                tenant, projection, stats, log, notifications, settings.alarm(), settings.sign_of_life
             )
-        )
-        monitors = FallbackMonitors(
-            stats, log, notifications, settings.alarm(), consumers, settings.sign_of_life
-        )
-        projections = Projections(log, views, requests, policies, consumers, monitors.begin)
+            consumers.add(LogTailer(MONITOR, tenant, decisions, decisions))
+
+        projections = Projections(log, views, requests, policies, consumers, monitor)
         for tenant in await requests.tenants():
             projections.of(tenant)
         starter = WorkflowStarter(workflows, pending, policies)
@@ -88,6 +89,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             Queries(requests, pending, policies, views, projections, log, settings.sign_of_life),
             PolicyQueries(policies),
             StatsQueries(stats, settings.alarm()),
+            ConsumerQueries(consumers, SkippedEntries(database, LOG)),
             Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
             command_budget=settings.command_budget,
@@ -98,17 +100,15 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             servicer,
         )
         refusals = RefusalRecorder(log.append_for_tenant, per_minute=settings.refusals_per_minute)
-        for recovery in (
-            periodically(
-                intake_recovery.run, settings.intake_recovery_interval, "interrupted requests wait on"
-            ),
-            periodically(
+        for run, interval, waits in (
+            (intake_recovery.run, settings.intake_recovery_interval, "interrupted requests wait on"),
+            (
                 workflow_recovery.run,
                 settings.workflow_recovery_interval,
                 "requests without a workflow wait on",
             ),
         ):
-            await stack.enter_async_context(recovery)
+            await stack.enter_async_context(periodically(run, interval, waits))
         yield Service(endpoint, refusals.record)
 
 

@@ -9,15 +9,13 @@ from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.errors import unknown_approval
 from placet_approval.projection.projections import Projections
-from placet_approval.retention import check_closed, check_kept
 from placet_approval.store.requests import RequestStore
 from placet_rpc import deadlines
+from placet_rpc.errors import FailedPrecondition
 from placet_rpc.identity import Principal, actor_of
 
 # Timeout for an erasure to reach the view; it is durable before.
 VIEW_TIMEOUT = 2.0
-# Part of the caller's deadline that is kept for the answer.
-ANSWER_MARGIN = 0.3
 
 
 class Eraser:
@@ -47,11 +45,14 @@ class Eraser:
         path = await self._log.events_of(caller.tenant, approval_id)
         if not path and await self._requests.get(caller.tenant, approval_id) is None:
             raise unknown_approval(approval_id)
-        close_time = check_closed(approval_id, _close_time(path))
-        if not before_retention:
-            check_kept(close_time, self._retention, datetime.now(UTC))
+        close_time = _close_time(path)
+        if close_time is None:
+            raise _not_closed(approval_id)
+        kept_until = close_time + self._retention
+        if not before_retention and datetime.now(UTC) < kept_until:
+            raise _retained(kept_until)
         entry = await self._log.erase(caller.tenant, approval_id, actor_of(caller), reason)
-        await self._projections.of(caller.tenant).reached(entry.index, _view_timeout())
+        await self._projections.of(caller.tenant).reached(entry.index, deadlines.waiting_time(VIEW_TIMEOUT))
         return entry
 
 
@@ -63,6 +64,18 @@ def _close_time(path: Iterable[event_pb2.LogEntry]) -> datetime | None:
     return None
 
 
-def _view_timeout() -> float:
-    left = deadlines.remaining()
-    return VIEW_TIMEOUT if left is None else max(min(VIEW_TIMEOUT, left - ANSWER_MARGIN), 0)
+def _not_closed(approval_id: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"request {approval_id} is open; only closed requests can be erased",
+        reason="NOT_CLOSED",
+        metadata={"approval_id": approval_id},
+    )
+
+
+def _retained(until: datetime) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"the request must be kept until {until:%Y-%m-%d %H:%M:%S} UTC; to erase it before, set"
+        " before_retention",
+        reason="RETAINED",
+        metadata={"until": f"{until:%Y-%m-%dT%H:%M:%SZ}"},
+    )

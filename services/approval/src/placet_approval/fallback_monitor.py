@@ -18,12 +18,12 @@ from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.notifications import Notifications
 from placet_approval.projection.fold import AppliedEvent
 from placet_approval.projection.projections import Projection
-from placet_approval.store.decision_stats import MONITOR, Counts, DecisionStatsStore, Stats, Window
+from placet_approval.store.decision_stats import Counts, DecisionStatsStore, Stats, Window
 from placet_domain.durations import describe_duration
-from placet_logtail import Batch, Consumers, LogTailer
+from placet_logtail import Batch
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, PlacetError
 
-_LOG = logging.getLogger("placet.approval.fallback_monitor")
+_LOG = logging.getLogger(__name__)
 _METER = get_meter("placet.approval")
 _RATIO = _METER.create_gauge(
     "placet.fallback.ratio", description="Fallbacks ÷ decisions, in the alarm's window."
@@ -61,7 +61,7 @@ def alarm_change(counts: Counts, settings: AlarmSettings, *, raised: bool) -> bo
 
 
 class FallbackMonitor:
-    """One tenant's monitor; a handler of the projection's stream (see `placet_logtail.tailer.Handler`).
+    """One tenant's monitor: source and handler of a tailer (see `placet_logtail.tailer`) of its decisions.
 
     Its state is in the log: the last alarm of each policy. So no restart and no second process repeats one.
     """
@@ -74,15 +74,22 @@ class FallbackMonitor:
         log: AuditLog,
         notifications: Notifications,
         settings: AlarmSettings,
+        sign_of_life: float,
     ) -> None:
+        """`sign_of_life`: seconds without a decision after which the window is evaluated nevertheless."""
         self._tenant = tenant
         self._projection = projection
         self._store = store
         self._log = log
         self._notifications = notifications
         self._settings = settings
+        self._sign_of_life = sign_of_life
         self._notified = 0
         self._next_evaluation = 0.0
+
+    def tail(self, tenant: str, from_index: int) -> AsyncGenerator[Batch[AppliedEvent], None]:
+        """Streams the projection's decisions."""
+        return self._projection.watch(from_index, _is_decision, self._sign_of_life)
 
     async def start(self, *, leading: bool) -> int:
         """Starts at the log's head: the view has earlier decisions, and alarms have an index."""
@@ -192,46 +199,6 @@ class FallbackMonitor:
         for quantile, wait in (("0.5", stats.p50), ("0.95", stats.p95)):
             if wait is not None:
                 _WAIT.set(wait.total_seconds(), of | {"quantile": quantile})
-
-
-class DecidedEvents:
-    """Source of a tailer: the projection's decisions."""
-
-    def __init__(self, projection: Projection, sign_of_life: float) -> None:
-        self._projection = projection
-        self._sign_of_life = sign_of_life
-
-    def tail(self, tenant: str, from_index: int) -> AsyncGenerator[Batch[AppliedEvent], None]:
-        """See `placet_logtail.tailer.Source`."""
-        return self._projection.watch(from_index, _is_decision, self._sign_of_life)
-
-
-class FallbackMonitors:
-    """The monitors of all tenants."""
-
-    def __init__(
-        self,
-        store: DecisionStatsStore,
-        log: AuditLog,
-        notifications: Notifications,
-        settings: AlarmSettings,
-        consumers: Consumers,
-        sign_of_life: float,
-    ) -> None:
-        self._store = store
-        self._log = log
-        self._notifications = notifications
-        self._settings = settings
-        self._consumers = consumers
-        self._sign_of_life = sign_of_life
-
-    def begin(self, tenant: str, projection: Projection) -> None:
-        """Starts to monitor a tenant."""
-        monitor = FallbackMonitor(
-            tenant, projection, self._store, self._log, self._notifications, self._settings
-        )
-        decided = DecidedEvents(projection, self._sign_of_life)
-        self._consumers.add(LogTailer(MONITOR, tenant, decided, monitor))
 
 
 def alarm_title(alarm: event_pb2.FallbackAlarm) -> str:

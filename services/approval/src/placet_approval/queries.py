@@ -236,7 +236,7 @@ def _is_wanted(applied: AppliedEvent, visible: Visibility, wanted: Filter) -> bo
         return False
     if not _is_within(approval.create_time.ToDatetime(tzinfo=UTC), wanted):
         return False
-    return not wanted.waiting_for or (wanted.waiting_for in asked and approval.waiting_for_approval)
+    return not wanted.waiting_for or (asked.get(wanted.waiting_for, False) and approval.waiting_for_approval)
 
 
 def _is_within(create_time: datetime, wanted: Filter) -> bool:

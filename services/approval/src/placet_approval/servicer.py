@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
-from typing import Any, TypedDict
+from datetime import datetime
+from typing import Any, Literal, TypedDict
 
 import grpc.aio
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_approval.commands.handler import CommandHandler
+from placet_approval.consumer_queries import ConsumerQueries
 from placet_approval.content.rendering import RENDERING
 from placet_approval.content.warnings import TextWarning, warnings_of
 from placet_approval.erasure import Eraser
-from placet_approval.intake.service import Intake, check_served
+from placet_approval.intake.service import Intake, check_served, checked_time
 from placet_approval.policy_queries import PolicyQueries
 from placet_approval.projection.present import present_warning
 from placet_approval.queries import Queries
@@ -25,21 +25,19 @@ from placet_approval.store.filters import Filter
 from placet_approval.visibility import visibility_of
 from placet_domain.commands import BaseCommand, CancelCommand, CommentCommand, DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
-from placet_rpc.errors import FieldViolation, InvalidArgument
+from placet_rpc import deadlines
 from placet_rpc.identity import Principal, current, normalize_address
 from placet_rpc.paging import capped
 from placet_telemetry import current_traceparent
 
 # Sizes of a page, by default and at most.
 DEFAULT_PAGE, MOST_PAGE = 50, 500
-# Part of the caller's deadline that is kept for the answer.
-ANSWER_MARGIN = 0.3
 # Timeout for the view in calls without a deadline.
 VIEW_TIMEOUT = 5.0
 # Longest text that is checked on the event loop, in milliseconds; longer ones are checked in a thread.
 INLINE_CHARACTERS = 50_000
 
-# gRPC types a context by its messages, which differ from RPC to RPC; only the time left is read here.
+# gRPC types a context by its messages, which differ from RPC to RPC.
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -53,6 +51,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         queries: Queries,
         policies: PolicyQueries,
         stats: StatsQueries,
+        consumers: ConsumerQueries,
         eraser: Eraser,
         *,
         await_limit: float,
@@ -64,6 +63,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self._queries = queries
         self._policies = policies
         self._stats = stats
+        self._consumers = consumers
         self._eraser = eraser
         self._await_limit = await_limit
         self._command_budget = command_budget
@@ -73,19 +73,14 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> approval_service_pb2.RequestApprovalResponse:
         for assignment in request.assignments:
             assignment.people[:] = dict.fromkeys(normalize_address(person) for person in assignment.people)
-        accepted = await self._intake.accept(request, current())
-        return approval_service_pb2.RequestApprovalResponse(
-            approval_id=accepted.approval_id,
-            content_digest=accepted.content_digest,
-            log_index=accepted.log_index,
-        )
+        return await self._intake.accept(request, current())
 
     async def GetApproval(
         self, request: approval_service_pb2.GetApprovalRequest, context: _Context
     ) -> approval_service_pb2.GetApprovalResponse:
         visible = visibility_of(current())
-        await self._queries.up_to(visible.tenant, request.min_log_index, _time_left(context, VIEW_TIMEOUT))
-        approval = await self._queries.get(visible, request.approval_id.lower())
+        await self._queries.up_to(visible.tenant, request.min_log_index, deadlines.waiting_time(VIEW_TIMEOUT))
+        approval = await self._queries.get(visible, request.approval_id)
         if request.view != approval_pb2.APPROVAL_VIEW_BASIC:
             await self._queries.fill(visible.tenant, [approval])
         return approval_service_pb2.GetApprovalResponse(approval=approval)
@@ -95,7 +90,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> approval_service_pb2.ListApprovalsResponse:
         caller = current()
         visible = visibility_of(caller)
-        await self._queries.up_to(visible.tenant, request.min_log_index, _time_left(context, VIEW_TIMEOUT))
+        await self._queries.up_to(visible.tenant, request.min_log_index, deadlines.waiting_time(VIEW_TIMEOUT))
         approvals, following = await self._queries.page(
             visible,
             filter_of(request.filter, caller),
@@ -119,9 +114,9 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     async def AwaitOutcome(
         self, request: approval_service_pb2.AwaitOutcomeRequest, context: _Context
     ) -> approval_service_pb2.AwaitOutcomeResponse:
-        timeout = _time_left(context, self._await_limit)
+        timeout = deadlines.waiting_time(self._await_limit)
         visible = visibility_of(current())
-        approval = await self._queries.outcome(visible, request.approval_id.lower(), timeout)
+        approval = await self._queries.outcome(visible, request.approval_id, timeout)
         if request.view == approval_pb2.APPROVAL_VIEW_FULL:
             await self._queries.fill(visible.tenant, [approval])
         return approval_service_pb2.AwaitOutcomeResponse(approval=approval)
@@ -140,7 +135,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
             rendering_in_force=RENDERING,
             reason=request.reason,
         )
-        result = await self._submit(caller, request.approval_id, command, context)
+        result = await self._submit(caller, request.approval_id, command)
         return approval_service_pb2.SubmitDecisionResponse(result=result)
 
     async def CancelApproval(
@@ -148,7 +143,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> approval_service_pb2.CancelApprovalResponse:
         caller = current()
         command = CancelCommand(**_command_fields(request.command_id, caller), reason=request.reason)
-        result = await self._submit(caller, request.approval_id, command, context)
+        result = await self._submit(caller, request.approval_id, command)
         return approval_service_pb2.CancelApprovalResponse(result=result)
 
     async def AddComment(
@@ -156,14 +151,14 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> approval_service_pb2.AddCommentResponse:
         caller = current()
         command = CommentCommand(**_command_fields(request.command_id, caller), text=request.text)
-        result = await self._submit(caller, request.approval_id, command, context)
+        result = await self._submit(caller, request.approval_id, command)
         return approval_service_pb2.AddCommentResponse(result=result)
 
     async def GetCommand(
         self, request: approval_service_pb2.GetCommandRequest, context: _Context
     ) -> approval_service_pb2.GetCommandResponse:
         result = await self._queries.command(
-            visibility_of(current()), request.approval_id.lower(), request.command_id.lower()
+            visibility_of(current()), request.approval_id, request.command_id
         )
         return approval_service_pb2.GetCommandResponse(result=result)
 
@@ -178,9 +173,14 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.GetDecisionStatsRequest, context: _Context
     ) -> approval_service_pb2.GetDecisionStatsResponse:
         tenant = current().tenant
-        await self._queries.up_to(tenant, request.min_log_index, _time_left(context, VIEW_TIMEOUT))
+        await self._queries.up_to(tenant, request.min_log_index, deadlines.waiting_time(VIEW_TIMEOUT))
         window = request.window.ToTimedelta() if request.HasField("window") else None
         return await self._stats.stats(tenant, window, request.policy, request.parts)
+
+    async def GetLogConsumers(
+        self, request: approval_service_pb2.GetLogConsumersRequest, context: _Context
+    ) -> approval_service_pb2.GetLogConsumersResponse:
+        return await self._consumers.of(current().tenant)
 
     async def GetPolicy(
         self, request: approval_service_pb2.GetPolicyRequest, context: _Context
@@ -192,7 +192,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.EraseApprovalRequest, context: _Context
     ) -> approval_service_pb2.EraseApprovalResponse:
         entry = await self._eraser.erase(
-            current(), request.approval_id.lower(), request.reason, before_retention=request.before_retention
+            current(), request.approval_id, request.reason, before_retention=request.before_retention
         )
         return approval_service_pb2.EraseApprovalResponse(
             log_index=entry.index, values=entry.entry.event.erased.values
@@ -203,7 +203,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> approval_service_pb2.GetContentResponse:
         visible = visibility_of(current())
         content, its_request = await self._queries.content(
-            visible, request.approval_id.lower(), request.content_digest
+            visible, request.approval_id, request.content_digest
         )
         event = event_pb2.Event.FromString(its_request.received)
         shown = {
@@ -220,10 +220,10 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         )
 
     async def _submit(
-        self, caller: Principal, approval_id: str, command: BaseCommand, context: _Context
+        self, caller: Principal, approval_id: str, command: BaseCommand
     ) -> approval_pb2.CommandResult:
-        budget = _time_left(context, self._command_budget)
-        effect = await self._commands.submit(caller.tenant, approval_id.lower(), command, budget)
+        budget = deadlines.waiting_time(self._command_budget)
+        effect = await self._commands.submit(caller.tenant, approval_id, command, budget)
         if effect is None:
             return approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
         return approval_pb2.CommandResult(
@@ -250,7 +250,7 @@ def _command_fields(command_id: str, caller: Principal) -> _CommandFields:
     """Fields common to all commands."""
     kind = ActorKind.PERSON if caller.is_person else ActorKind.SERVICE
     return {
-        "id": command_id.lower(),
+        "id": command_id,
         "actor": Actor(
             kind=kind,
             name=caller.subject,
@@ -271,28 +271,12 @@ def filter_of(wanted: approval_service_pb2.ApprovalFilter, caller: Principal) ->
         requester=normalize_address(wanted.requester),
         approver=normalize_address(wanted.approver),
         labels=tuple(sorted(wanted.labels.items())),
-        from_create_time=(
-            _time("from_create_time", wanted.from_create_time)
-            if wanted.HasField("from_create_time")
-            else None
-        ),
-        until_create_time=(
-            _time("until_create_time", wanted.until_create_time)
-            if wanted.HasField("until_create_time")
-            else None
-        ),
+        from_create_time=_time(wanted, "from_create_time"),
+        until_create_time=_time(wanted, "until_create_time"),
     )
 
 
-def _time(name: str, timestamp: Timestamp) -> datetime:
-    try:
-        return timestamp.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
-        violation = FieldViolation(f"filter.{name}", "is not a time between the years 1 and 9999")
-        raise InvalidArgument(f"filter.{name} {violation.description}", violations=[violation]) from error
-
-
-def _time_left(context: _Context, limit: float) -> float:
-    """Seconds that this call may wait: the caller's deadline less ANSWER_MARGIN, at most `limit`."""
-    remaining = context.time_remaining()
-    return limit if remaining is None else max(min(limit, remaining - ANSWER_MARGIN), 0)
+def _time(
+    wanted: approval_service_pb2.ApprovalFilter, name: Literal["from_create_time", "until_create_time"]
+) -> datetime | None:
+    return checked_time(f"filter.{name}", getattr(wanted, name)) if wanted.HasField(name) else None

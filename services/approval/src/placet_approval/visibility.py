@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from placet_rpc.identity import Principal
@@ -15,7 +16,7 @@ class Visibility:
     subject: str
     everything: bool
 
-    def covers(self, requester: str, asked: frozenset[str]) -> bool:
+    def covers(self, requester: str, asked: Container[str]) -> bool:
         """Tells whether a request by `requester` that asks `asked` may be seen.
 
         Both are empty once the request is erased; an empty name matches no subject.

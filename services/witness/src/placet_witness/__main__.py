@@ -8,17 +8,16 @@ telemetry, and what to do about each alarm.
 """
 
 import asyncio
-import contextlib
-import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from placet.audit.v1 import audit_service_pb2_grpc
 from placet_rpc.client import channel
 from placet_rpc.program import run_program
+from placet_rpc.signals import stop_signals
 from placet_rpc.tokens.sources import FileTokenSource
 from placet_telemetry import setup
 from placet_witness.audit_log import AuditLog
@@ -44,9 +43,7 @@ async def run(settings: Settings) -> None:
     """Watches until SIGTERM or SIGINT."""
     async with assembled(settings) as witness:
         watching = asyncio.create_task(witness.watch(lambda: _say_ready(settings.ready_file)))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, watching.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
+        with stop_signals(lambda _number: watching.cancel()), suppress(asyncio.CancelledError):
             await watching
 
 

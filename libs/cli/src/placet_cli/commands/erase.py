@@ -23,7 +23,7 @@ _REACH = (
     "Mails that were sent, and backups, are not reached; docs/operations.md says what else is not, and for"
     " how long it stays."
 )
-# Told before it is asked whether it is meant.
+# Printed before the confirmation.
 _STAYS = (
     "Not reached: NotificationService keeps recipients, titles and reasons, and DecisionService the AI's"
     " reasoning, until they are as old as PLACET_NOTIFICATION_KEEP_DAYS and PLACET_DECISION_KEEP_DAYS say"
@@ -60,9 +60,9 @@ async def erase(
             return
         _check_closed(approval)
         if not (yes and session.json):
-            tell_what_goes(session.screen, approval)
+            print_values_to_erase(session.screen, approval)
         if dry_run:
-            tell_when(session.screen, approval, before_retention=before_retention)
+            print_retention(session.screen, approval, before_retention=before_retention)
             session.screen.aside("Nothing was erased: --dry-run.")
             return
         if not yes:
@@ -88,34 +88,30 @@ def _check_closed(approval: approval_pb2.Approval) -> None:
         )
 
 
-def tell_what_goes(screen: Screen, approval: approval_pb2.Approval) -> None:
-    """Says what an erasure would take, and what it leaves elsewhere."""
-    _tell_values(screen, approval)
+def print_values_to_erase(screen: Screen, approval: approval_pb2.Approval) -> None:
+    """Prints what an erasure would take, and what it leaves elsewhere."""
+    values = values_in(one.entry.event for one in approval.path)
+    screen.aside(f"To erase: {named(approval.title)}")
+    if not values and approval.HasField("erasure"):
+        screen.aside(f"Nothing of it is left. {erasure_sentence(approval)}")
+    else:
+        parts = [f"{values} values in the log (title, names, reasons)"]
+        if not approval.HasField("erasure"):
+            parts.append(f"its content ({approval.content_size:,} bytes of {approval.media_type})")
+        parts += [f"labels ({len(approval.labels)})"] if approval.labels else []
+        screen.aside(f"{', '.join(parts)}. It cannot be undone.")
     screen.warn([_STAYS])
 
 
-def tell_when(screen: Screen, approval: approval_pb2.Approval, *, before_retention: bool) -> None:
+def print_retention(screen: Screen, approval: approval_pb2.Approval, *, before_retention: bool) -> None:
     """Says whether it may be erased already, as far as that can be known here."""
     if before_retention or approval.HasField("erasure"):
         return
     closed = point(approval.outcome.decide_time)
     screen.aside(
-        f"Closed at {closed}. Whether it has been kept for as long as is set where the service runs is judged"
-        " when it is erased; until then only --before-retention erases it."
+        f"Closed at {closed}. Whether it has been kept for as long as is set where the service runs is"
+        " checked when it is erased; until then only --before-retention erases it."
     )
-
-
-def _tell_values(screen: Screen, approval: approval_pb2.Approval) -> None:
-    values = values_in(one.entry.event for one in approval.path)
-    screen.aside(f"To erase: {named(approval.title)}")
-    if not values and approval.HasField("erasure"):
-        screen.aside(f"Nothing of it is left. {erasure_sentence(approval)}")
-        return
-    parts = [f"{values} values in the log (title, names, reasons)"]
-    if not approval.HasField("erasure"):
-        parts.append(f"its content ({approval.content_size:,} bytes of {approval.media_type})")
-    parts += [f"labels ({len(approval.labels)})"] if approval.labels else []
-    screen.aside(f"{', '.join(parts)}. It cannot be undone.")
 
 
 def _confirm() -> None:

@@ -28,7 +28,7 @@ async def checkpoint(
 ) -> None:
     """Print the log's signed checkpoint and its public keys.
 
-    A checkpoint is the log's name, how many entries it has, and their root: whoever keeps one can later tell
+    A checkpoint is the log's name, how many entries it has, and their root: whoever keeps one can later see
     whether the log still begins with what it was then. Keep the keys where who runs the log cannot change
     them.
     """

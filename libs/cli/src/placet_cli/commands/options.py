@@ -125,11 +125,11 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
                 )
                 raise
             except Exception as error:
-                told = _service_problem(error, session, arguments, context.command_path)
-                if told is None:
+                found = _service_problem(error, session, arguments, context.command_path)
+                if found is None:
                     raise
-                told = _without_vain_steps(told, session)
-                raise told.addressed(stack=session.given, identity=session.identity) from error
+                found = _without_vain_steps(found, session)
+                raise found.addressed(stack=session.given, identity=session.identity) from error
 
         context = inspect.Parameter(
             "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
@@ -150,7 +150,7 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
 def _service_problem(
     error: Exception, session: Session, arguments: dict[str, Any], command_path: str
 ) -> Problem | None:
-    """An error of a service as the user is told of it; None for any other error."""
+    """An error of a service as a Problem for the user; None for any other error."""
     # Imported late: only a command that fails needs it.
     from placet_cli.error_messages import problem_of
     from placet_client import StillPending
@@ -159,15 +159,15 @@ def _service_problem(
     if not isinstance(error, PlacetError | StillPending):
         return None
     about = arguments.get("request")
-    told = problem_of(error, about if isinstance(about, str) else "", command_path)
+    problem = problem_of(error, about if isinstance(about, str) else "", command_path)
     if isinstance(error, Unavailable) and (starting := session.starting):
         return Problem(starting, tries=("placet doctor --wait 60", "the same command again"))
     if isinstance(error, Unavailable) and session.elsewhere:
-        return Problem(told.what, session.elsewhere, tries=("the same command without --port-base",))
+        return Problem(problem.what, session.elsewhere, tries=("the same command without --port-base",))
     if isinstance(error, PermissionDenied) and error.reason == "ROLE_REQUIRED":
-        told.what = f"{session.acting} may not do this; {told.what}"
-        told.tries = session.with_the_role
-    return told
+        problem.what = f"{session.acting} may not do this; {problem.what}"
+        problem.tries = session.with_the_role
+    return problem
 
 
 def _without_vain_steps(problem: Problem, session: Session) -> Problem:

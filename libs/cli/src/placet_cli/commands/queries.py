@@ -13,7 +13,7 @@ import typer
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.commands.options import Id, Output, OutputOption, command
-from placet_cli.contents import tell_content
+from placet_cli.contents import print_content
 from placet_cli.event_rows import ERASED, row, rows
 from placet_cli.formatting import (
     clean,
@@ -151,17 +151,17 @@ async def show(
         approval = await client.get(await session.resolve(client, request))
         if content or save:
             answer = await client.get_content(approval.approval_id, approval.content_digest)
-            tell_content(session, approval, answer, save)
+            print_content(session, approval, answer, save)
         elif session.json:
             session.screen.json(approval)
         elif output is Output.ID:
             session.screen.raw(approval.approval_id)
         else:
-            tell(session.screen, approval)
+            print_approval(session.screen, approval)
 
 
-def tell(screen: Screen, approval: approval_pb2.Approval) -> None:
-    """A request as `placet show` tells it."""
+def print_approval(screen: Screen, approval: approval_pb2.Approval) -> None:
+    """Prints a request as `placet show` does."""
     screen.say(named(approval.title), "bold")
     priority = event_pb2.Priority.Name(approval.priority).removeprefix("PRIORITY_").lower()
     facts = [approval.approval_id, f"policy {approval.policy}", priority]
@@ -181,14 +181,14 @@ def tell(screen: Screen, approval: approval_pb2.Approval) -> None:
         screen.paragraph(line)
     screen.paragraph(erasure_sentence(approval))
     screen.say()
-    tell_path(screen, approval.path)
+    print_path(screen, approval.path)
 
 
-def tell_path(screen: Screen, path: Iterable[event_pb2.LogEntry]) -> None:
+def print_path(screen: Screen, path: Iterable[event_pb2.LogEntry]) -> None:
     """The events of one request, aligned: elapsed, actor, event, reason."""
-    told = rows(path)
-    for one in told:
-        screen.event(since(told[0].time, one.time), one, whole=True)
+    lines = rows(path)
+    for one in lines:
+        screen.event(since(lines[0].time, one.time), one, whole=True)
 
 
 async def watch(
@@ -215,20 +215,20 @@ async def watch(
         async for change in client.watch(from_log_index=from_index):
             if only is not None and change.approval.approval_id != only:
                 continue
-            _tell_change(session, change, alone=only is not None)
+            _print_change(session, change, alone=only is not None)
             if session.screen.unread:
                 return
             if only is not None and change.entry.entry.event.WhichOneof("body") == "closed":
                 return
 
 
-def _tell_change(
+def _print_change(
     session: Session, change: approval_service_pb2.WatchApprovalsResponse, *, alone: bool
 ) -> None:
     if session.json:
         session.screen.json(change, one_line=True)
         return
     approval = change.approval
-    told = row(change.entry, approval.deadline_time if approval.HasField("deadline_time") else None)
-    elapsed = since(approval.create_time.ToDatetime(tzinfo=UTC), told.time) if alone else None
-    session.screen.event(elapsed, told, label=short(approval.approval_id))
+    lines = row(change.entry, approval.deadline_time if approval.HasField("deadline_time") else None)
+    elapsed = since(approval.create_time.ToDatetime(tzinfo=UTC), lines.time) if alone else None
+    session.screen.event(elapsed, lines, label=short(approval.approval_id))

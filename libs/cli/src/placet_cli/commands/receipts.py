@@ -16,7 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.commands.options import Id, command
-from placet_cli.commands.queries import tell_path
+from placet_cli.commands.queries import print_path
 from placet_cli.export_file import entry_json, replacing
 from placet_cli.formatting import clean
 from placet_cli.key_options import KEY, ORIGIN, known_keys
@@ -117,9 +117,9 @@ async def verify_receipt(
 ) -> None:
     """Verify a receipt offline: who decided what, and when.
 
-    Tells on what evidence too, and that the log says so. Needs no stack, no home and no network: only the
-    log's public key, got from somewhere else than the receipt. All that is told was read from the bytes that
-    are proven.
+    Prints the evidence too, and that the log says so. Needs no stack, no home and no network: only the
+    log's public key, got from somewhere else than the receipt. All that is printed was read from the bytes
+    that are proven.
     """
     known = known_keys(session.home, key or [], origin)
     text, found = _read(file), NONE
@@ -132,8 +132,8 @@ async def verify_receipt(
     if session.json:
         session.screen.raw(json.dumps(proof.as_json(), indent=2))
     else:
-        tell(session.screen, proof)
-        _tell_trust(session.screen, proof, key, [] if proof.by_known_key else own_keys(found))
+        print_proof(session.screen, proof)
+        _print_trust(session.screen, proof, key, [] if proof.by_known_key else own_keys(found))
     if not proof.by_known_key:
         raise typer.Exit(1)
 
@@ -156,7 +156,7 @@ def _refuse(session: Session, why: str, advice: str) -> None:
     session.screen.paragraph(clean(advice))
 
 
-def tell(screen: Screen, proof: Proof) -> None:
+def print_proof(screen: Screen, proof: Proof) -> None:
     """Prints the content of a receipt."""
     screen.paragraph(proof.sentence, "bold")
     decided = proof.first("decided")
@@ -168,7 +168,7 @@ def tell(screen: Screen, proof: Proof) -> None:
         screen.say(f"“{clean(received.received.title.value)}”, {asked}", "dim")
     screen.say(f"request {clean(proof.proven.approval_id)}", "dim")
     screen.say()
-    tell_path(screen, proof.path)
+    print_path(screen, proof.path)
     screen.say()
     for name, fact in [*_evidence(proof), *_place(proof), *_erasures(proof)]:
         screen.say(f"{name:<10}{fact}")
@@ -236,7 +236,7 @@ def _erasures(proof: Proof) -> list[tuple[str, str]]:
     return facts
 
 
-def _tell_trust(screen: Screen, proof: Proof, given: list[str] | None, brought: list[VerifierKey]) -> None:
+def _print_trust(screen: Screen, proof: Proof, given: list[str] | None, brought: list[VerifierKey]) -> None:
     """Prints by which keys the receipt is proven."""
     screen.say()
     if proof.by_known_key:

@@ -13,7 +13,7 @@ import typer
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.commands.options import Id, Output, OutputOption, command
-from placet_cli.commands.queries import tell
+from placet_cli.commands.queries import print_approval
 from placet_cli.documents import read_document
 from placet_cli.formatting import clean, sentence
 from placet_cli.option_parsers import assignments_of, deadline_of, labels_of
@@ -107,7 +107,7 @@ async def request(
         elif output is Output.ID and not session.json:
             session.screen.raw(accepted.id)
         elif not session.json:
-            _tell_accepted(session, await _settled(client, accepted.id, accepted.log_index))
+            _print_accepted(session, await _settled(client, accepted.id, accepted.log_index))
         if wait:
             await _wait(session, client, accepted.id, output)
 
@@ -137,7 +137,7 @@ async def _wait(session: Session, client: PlacetClient, approval_id: str, output
         session.screen.json(approval)
     elif output is Output.TABLE:
         session.screen.say()
-        tell(session.screen, approval)
+        print_approval(session.screen, approval)
     if approval.state not in _AGREED:
         raise typer.Exit(DECLINED)
 
@@ -152,7 +152,7 @@ async def _settled(client: PlacetClient, approval_id: str, log_index: int) -> ap
         await asyncio.sleep(0.1)
 
 
-def _tell_accepted(session: Session, approval: approval_pb2.Approval) -> None:
+def _print_accepted(session: Session, approval: approval_pb2.Approval) -> None:
     screen, which = session.screen, short(approval.approval_id)
     screen.say(f"Asked: {clean(approval.title)}", "bold")
     screen.say(approval.approval_id)

@@ -104,14 +104,14 @@ class _Printer:
         about = about or event.access_refused.approval_id or event.erased.approval_id
         if self._only not in (None, about):
             return
-        screen, told = self.session.screen, row(entry)
+        screen, shown = self.session.screen, row(entry)
         if self.session.json:
             screen.raw(json.dumps(entry_json(entry)))
             return
-        local = told.time.astimezone()
+        local = shown.time.astimezone()
         day = f"{local:%Y-%m-%d}, times in {local:%Z}"
         if screen.cuts and day != self._day:
             self._day = day
             screen.say(day, "dim")
-        when = f"{local:%H:%M:%S}" if screen.cuts else f"{told.time:%Y-%m-%dT%H:%M:%SZ}"
-        screen.logged(entry.index, when, short(about) or "tenant", told)
+        when = f"{local:%H:%M:%S}" if screen.cuts else f"{shown.time:%Y-%m-%dT%H:%M:%SZ}"
+        screen.logged(entry.index, when, short(about) or "tenant", shown)

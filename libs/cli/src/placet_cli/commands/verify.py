@@ -50,7 +50,7 @@ async def verify(
     key: Annotated[list[str] | None, KEY] = None,
     origin: Annotated[str, ORIGIN] = "",
     tenant: Annotated[str, typer.Option(metavar="NAME", help="Only this tenant's log. [default: all]")] = "",
-    most: Annotated[int, typer.Option(min=1, help="Tell at most this many findings.")] = 20,
+    most: Annotated[int, typer.Option(min=1, help="Print at most this many findings.")] = 20,
 ) -> None:
     """Verify the whole log, and say exactly where it breaks.
 

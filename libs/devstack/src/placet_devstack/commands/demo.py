@@ -36,7 +36,7 @@ from placet_devstack.supervisor import Supervisor
 # Longer than any machine needs; what is not closed by then is a failure.
 STORY_SECONDS = 180.0
 SPAN_SECONDS = 8.0
-# The killed worker is down for longer than a decision waits to be judged.
+# The killed worker is down for longer than a decision waits for its result.
 DOWN_SECONDS = 2.0
 # The trace with two people, two silences and an AI in it.
 TRACED_SCENARIO = 5
@@ -67,7 +67,7 @@ async def demo(
         session.screen.say("Starting Temporal, four services and three workers …", "dim")
         begun = time.monotonic()
         async with running_stack(
-            session.home, session.ports, options, tell=listener, interrupts=interrupts, plan=_unhurried
+            session.home, session.ports, options, report=listener, interrupts=interrupts, plan=_unhurried
         ) as supervisor:
             if interrupts.stop.is_set():
                 return
@@ -96,7 +96,7 @@ def _unhurried(home: Home, ports: Ports, options: StackOptions) -> list[ProcessS
 
 
 class _Listener:
-    """Hears the stack's events: only bad ones while it starts and stops, all of them during the story."""
+    """Prints the stack's events: only bad ones while it starts and stops, all of them during the story."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -110,7 +110,7 @@ class _Listener:
 
 
 class _Show:
-    """The story, and what is told after it."""
+    """The story, and what is printed after it."""
 
     def __init__(self, session: Session, supervisor: Supervisor, listener: _Listener) -> None:
         self._session = session
@@ -122,7 +122,7 @@ class _Show:
 
     async def run(self, *, your_turn: bool) -> None:
         """All of it. Raises Problem if the story does not come to its end."""
-        self._tell_scenarios()
+        self._print_scenarios()
         player = Player(self._session, self._supervisor, SCENARIOS)
         self._listener.player = player
         try:
@@ -135,19 +135,19 @@ class _Show:
             ) from None
         finally:
             self._listener.player = None
-        self.good = self._tell_outcomes(approvals)
-        await self._tell_trace(approvals[TRACED_SCENARIO - 1])
+        self.good = self._print_outcomes(approvals)
+        await self._print_trace(approvals[TRACED_SCENARIO - 1])
         if your_turn:
-            await self._tell_your_turn()
+            await self._print_your_turn()
 
-    def _tell_scenarios(self) -> None:
+    def _print_scenarios(self) -> None:
         self._screen.say()
         self._screen.say(f"Six requests, all at once. {clock_note(CLOCK_SCALE)}.", "bold")
         for scenario in SCENARIOS:
             self._screen.say(f"  #{scenario.number} {scenario.caption}")
         self._screen.say()
 
-    def _tell_outcomes(self, approvals: list[approval_pb2.Approval]) -> bool:
+    def _print_outcomes(self, approvals: list[approval_pb2.Approval]) -> bool:
         self._screen.say()
         self._screen.say(_in_columns(("#", "request", "outcome", "who", "why", "wait")), "dim")
         for scenario, one in zip(SCENARIOS, approvals, strict=True):
@@ -160,7 +160,7 @@ class _Show:
             self._screen.say("✓ Every outcome is as it should be. Nothing was lost to the kill.", "green")
         return not wrong
 
-    async def _tell_trace(self, approval: approval_pb2.Approval) -> None:
+    async def _print_trace(self, approval: approval_pb2.Approval) -> None:
         self._screen.say()
         self._screen.say(f"One trace, #{TRACED_SCENARIO} from its caller to its outcome:", "bold")
         spans = await self._spans_of(approval.trace_id)
@@ -177,7 +177,7 @@ class _Show:
                 break
         return spans
 
-    async def _tell_your_turn(self) -> None:
+    async def _print_your_turn(self) -> None:
         tokens = person(self._session.home, REQUESTER)
         async with PlacetClient.connect(self._session.address("approval"), tokens) as client:
             asked = await client.request_approval(

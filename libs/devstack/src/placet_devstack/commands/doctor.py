@@ -46,7 +46,7 @@ async def doctor(
         session.screen.raw(json.dumps([finding.as_json() for finding in findings], indent=2))
     else:
         for finding in findings:
-            _tell_finding(session.screen, finding)
+            _print_finding(session.screen, finding)
     if any(finding.ok is False for finding in findings):
         raise typer.Exit(1)
 
@@ -63,7 +63,7 @@ async def _wait_until_up(session: Session, seconds: float) -> bool:
         await asyncio.sleep(LOOK_EVERY)
 
 
-def _tell_finding(screen: Screen, finding: Finding) -> None:
+def _print_finding(screen: Screen, finding: Finding) -> None:
     mark, style = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "dim")}[finding.ok]
     screen.say(Text.assemble((f"{mark} ", style), (fit(finding.what, 22) + " ", "cyan"), finding.found))
     if finding.advice:

@@ -12,7 +12,7 @@ from placet_cli.session import Session
 
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
-    models = typer.Typer(help="The models that judge risk.", no_args_is_help=True)
+    models = typer.Typer(help="The models that assess risk.", no_args_is_help=True)
     command(models, "evaluate")(evaluate)
     app.add_typer(models, name="models")
 
@@ -22,9 +22,9 @@ async def evaluate(
     policy: Annotated[str, typer.Option(help="Only requests of this policy.")] = "",
     wait: Annotated[bool, typer.Option(help="Wait for the report.")] = True,
 ) -> None:
-    """Judge how well risk scores tell approvals from rejections.
+    """Evaluate how well risk scores predict decisions.
 
-    The judges are people: what they approved, and what they rejected.
+    The reference is people: what they approved, and what they rejected.
 
     The job runs in the ml worker and survives its death; asking again joins the one that runs.
     """

@@ -15,7 +15,7 @@ from placet_cli.session import Session
 from placet_devstack.detached import start_detached, stop_stack
 from placet_devstack.lifecycle import Interrupts, running_stack
 from placet_devstack.plan import StackOptions
-from placet_devstack.process import StackEvent, Tell
+from placet_devstack.process import Report, StackEvent
 
 _NAME = 14
 _WHAT = 12
@@ -39,16 +39,16 @@ async def up(
     """Run the whole of Placet on this machine until Ctrl-C."""
     if detach:
         await start_detached(session, fast=fast)
-        tell_addresses(session, f"Placet is up. `{session.again('placet down')}` stops it", "Next:")
+        print_addresses(session, f"Placet is up. `{session.again('placet down')}` stops it", "Next:")
         return
     screen, interrupts = session.screen, Interrupts()
     with interrupts.caught():
-        tell = teller(screen)
+        report = event_printer(screen)
         async with running_stack(
-            session.home, session.ports, StackOptions(fast=fast), tell=tell, interrupts=interrupts
+            session.home, session.ports, StackOptions(fast=fast), report=report, interrupts=interrupts
         ):
             if not interrupts.stop.is_set():
-                tell_addresses(session, "Placet is up. Ctrl-C stops it", "In another terminal:")
+                print_addresses(session, "Placet is up. Ctrl-C stops it", "In another terminal:")
             await interrupts.stop.wait()
             screen.say("Stopping; Ctrl-C again kills.", "dim")
 
@@ -63,7 +63,7 @@ async def down(session: Session) -> None:
     session.screen.say(f"The stack on {where} is stopped." if stopped else f"No stack runs on {where}.")
 
 
-def tell_addresses(session: Session, headline: str, following: str) -> None:
+def print_addresses(session: Session, headline: str, following: str) -> None:
     """Prints where the stack listens, and the next commands."""
     ports, screen = session.ports, session.screen
     screen.say()
@@ -80,11 +80,11 @@ def tell_addresses(session: Session, headline: str, following: str) -> None:
     screen.say()
 
 
-def teller(screen: Screen) -> Tell:
+def event_printer(screen: Screen) -> Report:
     """Prints one line for each event of the stack, with the seconds since now."""
     begun = time.monotonic()
 
-    def tell(event: StackEvent) -> None:
+    def report(event: StackEvent) -> None:
         line = Text.assemble(
             (f"{time.monotonic() - begun:7.1f} s ", "dim"),
             (fit(event.name, _NAME) + " ", "cyan"),
@@ -94,4 +94,4 @@ def teller(screen: Screen) -> Tell:
         line.rstrip()
         screen.say(line)
 
-    return tell
+    return report

@@ -1,1 +1,1 @@
-"""`placet demo`: six requests tell the story, live, on the real stack."""
+"""`placet demo`: six requests, live, on the real stack."""

@@ -1,4 +1,4 @@
-"""Plays the scenarios at once, each person acting on what the log says, and tells all of it as it happens."""
+"""Plays the scenarios at once, each person acting on what the log says, and prints it as it happens."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ class Player:
             return [await self._clients[OWNER].get(run.id) for run in self._runs]
 
     def on_stack_event(self, event: StackEvent) -> None:
-        """Tells what happens to the stack meanwhile."""
-        self.tell(event.name, event.what, event.detail, good=False if event.bad else None)
+        """Prints an event of the stack."""
+        self.report(event.name, event.what, event.detail, good=False if event.bad else None)
 
-    def tell(self, actor: str, what: str, why: str, *, number: int = 0, good: bool | None = None) -> None:
+    def report(self, actor: str, what: str, why: str, *, number: int = 0, good: bool | None = None) -> None:
         """A line in the form of all others: elapsed, request, actor, event, reason."""
         elapsed = span(timedelta(seconds=time.monotonic() - self._begun))
         tag = f"#{number}" if number else "  "
@@ -149,8 +149,8 @@ class Player:
         event = change.entry.entry.event
         body = event.WhichOneof("body")
         if body in _LIVE:
-            told: Row = row(change.entry)
-            self.tell(told.actor, told.event, told.brief, number=run.scenario.number, good=told.good)
+            line: Row = row(change.entry)
+            self.report(line.actor, line.event, line.brief, number=run.scenario.number, good=line.good)
         if body == "asked":
             self._on_asked(run, event.asked.person.value)
         elif body == "closed":
@@ -170,7 +170,7 @@ class Player:
         response = await self._clients[name].decide(run.id, answer.verdict, reason=answer.reason)
         if response.status == approval_pb2.COMMAND_STATUS_ACCEPTED:
             why = "durable; waits until a worker is back"
-            self.tell(name, "clicked", why, number=run.scenario.number)
+            self.report(name, "clicked", why, number=run.scenario.number)
 
     async def _kill_when_due(self) -> None:
         for run in self._runs:
@@ -187,7 +187,7 @@ class Player:
     def _kill(self, run: Run) -> None:
         pid = self._supervisor.pids.get(KILLED)
         if pid is not None:
-            self.tell("demo", "kill -9", f"{KILLED}, while #{run.scenario.number} waits", good=False)
+            self.report("demo", "kill -9", f"{KILLED}, while #{run.scenario.number} waits", good=False)
             os.kill(pid, signal.SIGKILL)
 
 

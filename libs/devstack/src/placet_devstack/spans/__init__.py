@@ -5,6 +5,6 @@ A production stack sends its spans to a real backend and does without this.
 
 from placet_devstack.spans.model import Json, Span
 from placet_devstack.spans.store import SpanStore, load_trace
-from placet_devstack.spans.waterfall import render, waterfall
+from placet_devstack.spans.waterfall import render
 
-__all__ = ["Json", "Span", "SpanStore", "load_trace", "render", "waterfall"]
+__all__ = ["Json", "Span", "SpanStore", "load_trace", "render"]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from placet_devstack.spans.receiver import start
 from placet_devstack.spans.store import DEFAULT_LIMIT, SpanStore
+from placet_rpc.signals import stop_event
 from placet_telemetry import configure_logging
 
-_log = logging.getLogger("placet.spans")
+_LOG = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -29,23 +30,17 @@ def main() -> int:
     try:
         asyncio.run(_serve(arguments.listen, arguments.database, arguments.limit))
     except (ValueError, OSError, sqlite3.Error) as error:
-        _log.error("cannot start: %s", error)
+        _LOG.error("cannot start: %s", error)
         return 2
     return 0
 
 
 async def _serve(listen: str, database: Path, limit: int) -> None:
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    store = SpanStore(database, limit=limit)
-    try:
+    with stop_event() as stop, closing(SpanStore(database, limit=limit)) as store:
         running = await start(listen, store)
-        _log.info("receiving spans on port %d, keeping %d in %s", running.port, limit, database)
-        await stopping.wait()
+        _LOG.info("receiving spans on port %d, keeping %d in %s", running.port, limit, database)
+        await stop.wait()
         await running.stop()
-    finally:
-        store.close()
 
 
 if __name__ == "__main__":

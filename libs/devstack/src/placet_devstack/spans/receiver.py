@@ -23,7 +23,7 @@ from placet_devstack.spans.store import SpanStore
 _Request: TypeAlias = trace_service_pb2.ExportTraceServiceRequest
 _Response: TypeAlias = trace_service_pb2.ExportTraceServiceResponse
 
-_log = logging.getLogger("placet.spans")
+_LOG = logging.getLogger(__name__)
 
 # An exporter's batch is 512 spans; their attributes may be long.
 _MAX_MESSAGE = 16 * 1024 * 1024
@@ -50,10 +50,10 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
             left_out = await loop.run_in_executor(self._writer, self._store.add, spans)
         except sqlite3.Error as error:
             # Sent again they would fail again, and each sender would hold its queue for it.
-            _log.error("%d spans were not stored: %s", sent, error)
+            _LOG.error("%d spans were not stored: %s", sent, error)
             return _partial(sent, str(error))
         rejected = sent - len(spans) + left_out
-        return _partial(rejected, "malformed, or their trace is full") if rejected else _all_stored()
+        return _partial(rejected, "malformed, or their trace is full") if rejected else _Response()
 
     async def close(self) -> None:
         """Waits until what was accepted is stored."""
@@ -175,7 +175,3 @@ def _partial(rejected: int, message: str) -> _Response:
             rejected_spans=rejected, error_message=message
         )
     )
-
-
-def _all_stored() -> _Response:
-    return _Response()

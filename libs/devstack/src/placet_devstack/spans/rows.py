@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 
+from placet_cli.screen import fit
 from placet_devstack.spans.model import Span
 from placet_text import visible
 
@@ -253,10 +254,3 @@ def _with_counts(rows: Sequence[Row], shown: Sequence[Row]) -> list[Row]:
         replace(row, below=below[row.id], failed_below=row.id in troubled) if row.id in below else row
         for row in shown
     ]
-
-
-def fit(text: str, width: int) -> str:
-    """Text in exactly `width` columns."""
-    if cell_len(text) <= width:
-        return set_cell_size(text, width)
-    return set_cell_size(text, width - 1) + "…"

@@ -15,9 +15,10 @@ from itertools import pairwise
 from rich.cells import cell_len
 from rich.text import Text
 
+from placet_cli.screen import fit
 from placet_cli.times import span as span_of_time
 from placet_devstack.spans.model import Span
-from placet_devstack.spans.rows import DEEPEST_INDENT, Row, fit, rows_of
+from placet_devstack.spans.rows import DEEPEST_INDENT, Row, rows_of
 from placet_text import visible
 
 _BAR = 12
@@ -34,22 +35,6 @@ _PALETTE = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright
 _Line = list[tuple[str, str]]
 
 
-def waterfall(
-    spans: Sequence[Span],
-    *,
-    width: int | None = 80,
-    most: int = 60,
-    linked: Mapping[str, str] | None = None,
-) -> list[str]:
-    """The trace as lines of `width` columns at most, without colours; None: as wide as its longest name.
-
-    About `most` spans get a line: alike siblings are summed up, and the deepest levels are counted instead of
-    drawn, when there are more; waits are always drawn. `linked` says what other traces are: "decision by …",
-    by their ids. All of `spans` belong to one trace.
-    """
-    return ["".join(text for text, _ in line).rstrip() for line in _lines(spans, width, most, linked or {})]
-
-
 def render(
     spans: Sequence[Span],
     *,
@@ -57,7 +42,12 @@ def render(
     most: int = 60,
     linked: Mapping[str, str] | None = None,
 ) -> Text:
-    """The lines coloured by service, for a rich console."""
+    """The trace as lines of `width` columns at most, coloured by service; None: as wide as its longest name.
+
+    About `most` spans get a line: alike siblings are summed up, and the deepest levels are counted instead of
+    drawn, when there are more; waits are always drawn. `linked` says what other traces are: "decision by …",
+    by their ids. All of `spans` belong to one trace.
+    """
     lines = [Text.assemble(*line) for line in _lines(spans, width, most, linked or {})]
     for line in lines:
         line.rstrip()

@@ -17,7 +17,7 @@ from placet_rpc.identity import Principal
 from placet_rpc.interceptors.base import Context, Guard, Metadata, Stream, closing, metadata_of
 from placet_rpc.tokens.verify import Verifier
 
-_LOG = logging.getLogger("placet.rpc.auth")
+_LOG = logging.getLogger(__name__)
 
 
 class Admission(Guard):

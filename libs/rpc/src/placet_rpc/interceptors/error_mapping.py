@@ -16,7 +16,7 @@ from placet_rpc.errors import DataLoss, Internal, PermissionDenied, PlacetError
 from placet_rpc.interceptors.base import Context, Interceptor, Stream, Unary, closing
 from placet_rpc.refusals import Refusals
 
-_ERRORS = logging.getLogger("placet.rpc.errors")
+_LOG = logging.getLogger(__name__)
 
 
 class ErrorMapping(Interceptor):
@@ -75,7 +75,7 @@ class ErrorMapping(Interceptor):
             _log_hidden(method, told, error)
         if isinstance(told, DataLoss):
             # For the operator too, however few callers there are.
-            _ERRORS.error("%s: %s", method.name, told.message, extra={"reason": told.reason})
+            _LOG.error("%s: %s", method.name, told.message, extra={"reason": told.reason})
         if isinstance(told, PermissionDenied):
             principal = identity.current_or_none()
             if principal is not None:
@@ -88,8 +88,8 @@ def _log_hidden(method: Method, told: PlacetError, error: Exception) -> None:
     """Logs what the caller is not told."""
     if isinstance(told, Internal):
         reference = told.metadata.get("reference", "")
-        _ERRORS.error(
+        _LOG.error(
             "%s failed, reference %s", method.name, reference, exc_info=error, extra={"reference": reference}
         )
     else:
-        _ERRORS.warning("%s: %s: %s", method.name, type(error).__name__, error)
+        _LOG.warning("%s: %s: %s", method.name, type(error).__name__, error)

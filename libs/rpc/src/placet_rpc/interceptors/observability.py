@@ -20,7 +20,7 @@ from placet_rpc.access import Method
 from placet_rpc.calls import Calls
 from placet_rpc.interceptors.base import Context, Surrounding, metadata_of
 
-_REQUESTS = logging.getLogger("placet.rpc.requests")
+_LOG = logging.getLogger(__name__)
 
 
 class Tracking(Surrounding):
@@ -83,7 +83,7 @@ class RequestLog(Surrounding):
             raise
         finally:
             level = _level(code)
-            if _REQUESTS.isEnabledFor(level):
+            if _LOG.isEnabledFor(level):
                 _log_request(level, method, code, time.perf_counter() - started)
 
 
@@ -125,7 +125,7 @@ def _level(code: grpc.StatusCode) -> int:
 def _log_request(level: int, method: Method, code: grpc.StatusCode, seconds: float) -> None:
     principal = identity.current_or_none()
     subject, tenant = (principal.subject, principal.tenant) if principal else ("", "")
-    _REQUESTS.log(
+    _LOG.log(
         level,
         "%s %s in %.1f ms for %s",
         method.name,

@@ -26,7 +26,7 @@ _MAX_TOKEN_BYTES: Final = 8192
 _MAX_SUBJECT: Final = 254
 _MAX_CACHED: Final = 10_000
 _MAX_CACHE_SECONDS: Final = 30.0
-_LOG = logging.getLogger("placet.rpc.tokens")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from placet_rpc.errors import Internal, PlacetError, Unavailable
 from placet_workflows.activity_types import ApprovalInput
 from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
 
-_LOG = logging.getLogger("placet.approval.temporal")
+_LOG = logging.getLogger(__name__)
 
 # Timeout of a call to Temporal's frontend, which answers in milliseconds or is down. The SDK would retry
 # for 10 s, which is longer than most callers wait.

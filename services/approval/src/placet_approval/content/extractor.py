@@ -11,7 +11,7 @@ from placet_approval.content.errors import Unreadable
 from placet_approval.content.extraction import Extracted, extract, with_features
 from placet_approval.content.pdf_process import REFUSED
 
-_LOG = logging.getLogger("placet.approval.extractor")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ caller's retry or recovery resumes.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_service_pb2
 from placet.event.v1 import event_pb2
@@ -27,15 +28,6 @@ from placet_domain.ids import approval_id
 from placet_rpc.errors import AlreadyExists, FieldViolation, InvalidArgument, Unimplemented
 from placet_rpc.identity import Principal, actor_of
 from placet_telemetry import current_traceparent
-
-
-@dataclass(frozen=True)
-class AcceptedRequest:
-    """A request that is logged and started."""
-
-    approval_id: str
-    content_digest: bytes
-    log_index: int
 
 
 class Intake:
@@ -62,8 +54,8 @@ class Intake:
 
     async def accept(
         self, message: approval_service_pb2.RequestApprovalRequest, principal: Principal
-    ) -> AcceptedRequest:
-        """Accepts a request, or returns the one that the same call made before.
+    ) -> approval_service_pb2.RequestApprovalResponse:
+        """Accepts a request, or answers with the one that the same call made before.
 
         Raises InvalidArgument, Unimplemented (KIND_NOT_SERVED), AlreadyExists (ID_REUSED), Unavailable.
         """
@@ -71,13 +63,15 @@ class Intake:
         its_id = approval_id(principal.tenant, principal.subject, message.request_id)
         content_digest = hashlib.sha256(message.content.body).digest()
         request_digest = _request_digest(message, content_digest)
-        request, is_new = await self._stored(message, principal, its_id, request_digest)
+        request, is_new = await self._stored(message, principal, its_id, content_digest, request_digest)
         if request.payload_digest != request_digest:
             raise _id_reused(message.request_id)
         # A tenant's first request starts its projection, which follows its log from now on.
         self._projections.of(principal.tenant).expect(its_id, request.labels)
         log_index = await (self._log_and_start(request, is_new=True) if is_new else self.resume(request))
-        return AcceptedRequest(its_id, content_digest, log_index)
+        return approval_service_pb2.RequestApprovalResponse(
+            approval_id=its_id, content_digest=content_digest, log_index=log_index
+        )
 
     async def resume(self, request: Request) -> int:
         """Logs and starts a stored request, unless it was started; returns the index of `received`.
@@ -96,10 +90,8 @@ class Intake:
             # The log holds another request with this id: this database was lost or restored meanwhile.
             raise _id_reused(event.cause_id)
         # With more entries, its workflow was started; WorkflowRecovery checks that it still runs.
-        if len(stored) == 1 and is_new:
-            await self._starter.start(request, stored[0])
-        elif len(stored) == 1:
-            await self._starter.start_again(request, stored)
+        if len(stored) == 1:
+            await self._starter.start(request, stored, is_new=is_new)
         return stored[0].index
 
     async def _stored(
@@ -107,33 +99,19 @@ class Intake:
         message: approval_service_pb2.RequestApprovalRequest,
         principal: Principal,
         its_id: str,
+        content_digest: bytes,
         request_digest: bytes,
     ) -> tuple[Request, bool]:
         """The request as it is stored, and whether this call stored it."""
         try:
-            request, its_content = await self._checked(message, principal, its_id, request_digest)
+            received, extracted = await self._checked(message, principal)
         except InvalidArgument:
             # An accepted request stays accepted, even if its deadline has passed or its policy is gone.
             earlier = await self._requests.get(principal.tenant, its_id)
             if earlier is None:
                 raise
             return earlier, False
-        return await self._requests.insert(request, its_content)
-
-    async def _checked(
-        self,
-        message: approval_service_pb2.RequestApprovalRequest,
-        principal: Principal,
-        its_id: str,
-        request_digest: bytes,
-    ) -> tuple[Request, Content]:
-        """Checks a request, and extracts its content's text. Raises InvalidArgument."""
-        current = self._policies.current
-        known = {name: one.policy for name, one in current.items()}
-        policy = current[check(_rules_of(message, principal), known, datetime.now(UTC)).name]
-        extracted = await _extract(self._extractor, message)
-        now = datetime.now(UTC)
-        received = self._received(message, principal, policy, now)
+        received.received.content_digest = content_digest
         received.received.request_digest = request_digest
         request = Request(
             tenant=principal.tenant,
@@ -141,24 +119,36 @@ class Intake:
             payload_digest=request_digest,
             received=received.SerializeToString(deterministic=True),
             processed=extracted.processed.model_dump_json(),
-            policy_digest=policy.digest,
+            policy_digest=received.received.policy_digest,
             labels=dict(message.labels),
-            create_time=now,
+            create_time=received.time.ToDatetime(tzinfo=UTC),
         )
         its_content = Content(
-            digest=received.received.content_digest,
+            digest=content_digest,
             media_type=message.content.media_type,
             body=message.content.body,
             text=extracted.text,
         )
-        return request, its_content
+        return await self._requests.insert(request, its_content)
+
+    async def _checked(
+        self, message: approval_service_pb2.RequestApprovalRequest, principal: Principal
+    ) -> tuple[event_pb2.Event, Extracted]:
+        """A request's `received` event without digests, and its content's text. Raises InvalidArgument."""
+        current = self._policies.current
+        known = {name: one.policy for name, one in current.items()}
+        policy = current[check(_rules_of(message, principal), known, datetime.now(UTC)).name]
+        try:
+            extracted = await self._extractor.extract(message.content.body, message.content.media_type)
+        except Unreadable as error:
+            raise _invalid("content.body", str(error)) from error
+        return self._received(message, principal, policy), extracted
 
     def _received(
         self,
         message: approval_service_pb2.RequestApprovalRequest,
         principal: Principal,
         policy: StoredPolicy,
-        now: datetime,
     ) -> event_pb2.Event:
         received = event_pb2.Received(
             kind=event_pb2.REQUEST_KIND_APPROVAL,
@@ -168,7 +158,6 @@ class Intake:
             policy=policy.policy.name,
             policy_version=policy.policy.version,
             policy_digest=policy.digest,
-            content_digest=hashlib.sha256(message.content.body).digest(),
             content_size=len(message.content.body),
             media_type=message.content.media_type,
             assignments=[
@@ -187,7 +176,7 @@ class Intake:
             traceparent=current_traceparent(),
             received=received,
         )
-        event.time.FromDatetime(now)
+        event.time.FromDatetime(datetime.now(UTC))
         return event
 
 
@@ -218,32 +207,29 @@ def _rules_of(message: approval_service_pb2.RequestApprovalRequest, principal: P
             Assignment(slot=one.slot, people=tuple(one.people), groups=tuple(one.groups))
             for one in message.assignments
         ],
-        deadline_time=_deadline(message),
+        deadline_time=(
+            checked_time("deadline_time", message.deadline_time)
+            if message.HasField("deadline_time")
+            else None
+        ),
     )
 
 
-def _deadline(message: approval_service_pb2.RequestApprovalRequest) -> datetime | None:
-    if not message.HasField("deadline_time"):
-        return None
+def checked_time(field: str, timestamp: Timestamp) -> datetime:
+    """The time in a field. Raises InvalidArgument for one that is invalid (see timestamp.proto)."""
     try:
-        return message.deadline_time.ToDatetime(tzinfo=UTC)
+        return timestamp.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
-        violation = FieldViolation("deadline_time", "is not a time between the years 1 and 9999")
-        raise InvalidArgument(f"deadline_time {violation.description}", violations=[violation]) from error
+        raise _invalid(field, "is not a time between the years 1 and 9999") from error
+
+
+def _invalid(field: str, description: str) -> InvalidArgument:
+    return InvalidArgument(f"{field}: {description}", violations=[FieldViolation(field, description)])
 
 
 def _request_digest(message: approval_service_pb2.RequestApprovalRequest, content_digest: bytes) -> bytes:
-    """SHA-256 of the message, with its content's digest and a lower-case request_id."""
+    """SHA-256 of the message, with the digest in place of its content."""
     copy = approval_service_pb2.RequestApprovalRequest()
     copy.CopyFrom(message)
-    copy.request_id = message.request_id.lower()
     copy.content.body = content_digest
     return hashlib.sha256(copy.SerializeToString(deterministic=True)).digest()
-
-
-async def _extract(extractor: Extractor, message: approval_service_pb2.RequestApprovalRequest) -> Extracted:
-    try:
-        return await extractor.extract(message.content.body, message.content.media_type)
-    except Unreadable as error:
-        violation = FieldViolation("content.body", str(error))
-        raise InvalidArgument(f"content.body: {error}", violations=[violation]) from error

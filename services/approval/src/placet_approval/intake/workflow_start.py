@@ -28,24 +28,17 @@ class WorkflowStarter:
         self._pending = pending
         self._policies = policies
 
-    async def start(self, request: Request, received: event_pb2.LogEntry) -> None:
-        """Starts the workflow of a request that cannot have pending commands yet.
-
-        Raises what `Workflows.start` raises.
-        """
-        await self._start(request, [received])
-
-    async def start_again(self, request: Request, path: Sequence[event_pb2.LogEntry]) -> None:
+    async def start(
+        self, request: Request, path: Sequence[event_pb2.LogEntry], *, is_new: bool = False
+    ) -> None:
         """Starts the workflow of an open request, unless it runs. `path`: all of its log entries.
 
-        Its pending commands go with the start, oldest first. So no crash loses them, and no overdue timer
-        fires before them. Raises what `Workflows.start` raises.
+        Its pending commands go with the start, oldest first; a new request has none. So no crash loses them,
+        and no overdue timer fires before them. Raises what `Workflows.start` raises.
         """
-        await self._start(request, path, await self._pending.of_request(request.tenant, request.approval_id))
-
-    async def _start(
-        self, request: Request, path: Sequence[event_pb2.LogEntry], accepted: Sequence[Command] = ()
-    ) -> None:
+        pending: Sequence[Command] = ()
+        if not is_new:
+            pending = await self._pending.of_request(request.tenant, request.approval_id)
         policy = await self._policies.by_digest(request.policy_digest)
         if policy is None:
             raise ValueError("its policy is not in this database")
@@ -59,7 +52,7 @@ class WorkflowStarter:
                     processed=Processed.model_validate_json(request.processed),
                     policy=policy.policy,
                     state=state,
-                    commands=tuple(command for command in accepted if command.id not in processed),
+                    commands=tuple(command for command in pending if command.id not in processed),
                 )
             )
 

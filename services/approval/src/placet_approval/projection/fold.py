@@ -42,10 +42,13 @@ class AppliedEvent:
 
 @dataclass(frozen=True)
 class Change:
-    """An entry's change, and the people it asks first. `erases`: people asked before it are erased."""
+    """An entry's change. `awaited`: people who are awaited since it, or not any more.
+
+    `erases`: people asked before it are erased.
+    """
 
     applied: AppliedEvent
-    newly_asked: tuple[str, ...] = ()
+    awaited: Mapping[str, bool] = field(default_factory=dict)
     erases: bool = False
 
 
@@ -89,9 +92,7 @@ def project_state(
     erasure: event_pb2.LogEntry | None = None,
 ) -> ProjectedApproval:
     """A request in this state, as the view holds it. `policy` and `erasure`: see `present`."""
-    return ProjectedApproval(
-        present(state, labels, policy, erasure), frozenset(state.asked), _decision(state)
-    )
+    return ProjectedApproval(present(state, labels, policy, erasure), state.awaited, _decision(state))
 
 
 def _decision(state: ApprovalState) -> Decision | None:
@@ -174,7 +175,7 @@ class LogFold:
         into: FoldResult,
     ) -> None:
         known = await self._known_before(stored, labels)
-        state, asked = known.state, set(known.state.asked)
+        state, awaited = known.state, known.state.awaited
         unusable = fold_entry(state, stored, before)
         if unusable:
             into.unusable[stored.index] = unusable
@@ -184,8 +185,8 @@ class LogFold:
         if stored.entry.number == 1:
             known = replace(known, policy=await self._policy_of(state))
         self._keep(stored.entry.approval_id, known)
-        newly_asked = tuple(person for person in state.asked if person not in asked)
-        into.changes.append(Change(AppliedEvent(stored, known.projected), newly_asked))
+        changed = {one: waits for one, waits in state.awaited.items() if awaited.get(one) is not waits}
+        into.changes.append(Change(AppliedEvent(stored, known.projected), changed))
 
     async def _erase(self, erasure: event_pb2.LogEntry, into: FoldResult) -> None:
         """Projects the request without its erased values."""

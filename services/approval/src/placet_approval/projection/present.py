@@ -10,7 +10,7 @@ from placet_approval.content.warnings import TextWarning
 from placet_domain.events import Assignment
 from placet_domain.policy import Policy
 from placet_domain.rules.builders import received_of
-from placet_domain.state import ApprovalState
+from placet_domain.state import ApprovalState, TierState
 from placet_mapping import to_proto
 
 TRACEPARENT_PARTS = 4
@@ -86,20 +86,10 @@ def _assignment(assignment: Assignment) -> approval_pb2.Assignment:
 
 
 def _add_tiers(approval: approval_pb2.Approval, state: ApprovalState, policy: Policy | None) -> None:
-    tier = state.open_tier
-    if tier is not None:
-        approval.current_tier.CopyFrom(
-            approval_pb2.TierStatus(
-                tier=tier.tier,
-                name=tier.name,
-                people=tier.people,
-                quorum=tier.quorum,
-                approvals=tier.approvals,
-            )
-        )
-        approval.current_tier.open_time.FromDatetime(tier.open_time)
-        if tier.due_time is not None:
-            approval.current_tier.due_time.FromDatetime(tier.due_time)
+    current = state.open_tier
+    if current is not None:
+        approval.current_tier.CopyFrom(_tier_status(current))
+    approval.earlier_tiers.extend(_tier_status(tier) for tier in state.tiers if tier is not current)
     number = len(state.tiers) + 1
     if policy is None or state.decided or state.fell_back or number > len(policy.tiers):
         return
@@ -112,6 +102,23 @@ def _add_tiers(approval: approval_pb2.Approval, state: ApprovalState, policy: Po
             quorum=following.quorum,
         )
     )
+
+
+def _tier_status(tier: TierState) -> approval_pb2.TierStatus:
+    status = approval_pb2.TierStatus(
+        tier=tier.tier,
+        name=tier.name,
+        people=tier.people,
+        quorum=tier.quorum,
+        approvals=tier.approvals,
+    )
+    status.open_time.FromDatetime(tier.open_time)
+    if tier.due_time is not None:
+        status.due_time.FromDatetime(tier.due_time)
+    for vote in tier.votes:
+        verdict = event_pb2.Verdict.Value(f"VERDICT_{vote.verdict}")
+        status.votes.add(person=vote.person, verdict=verdict).vote_time.FromDatetime(vote.time)
+    return status
 
 
 def _outcome(state: ApprovalState) -> approval_pb2.Outcome:

@@ -17,7 +17,7 @@ from placet_domain.events import LogEntry
 from placet_domain.state import ApprovalState
 from placet_logtail import Batch, CursorMoved, Listeners, report_skipped
 
-_LOG = logging.getLogger("placet.approval.projector")
+_LOG = logging.getLogger(__name__)
 
 
 class Projector:
@@ -131,12 +131,12 @@ def _record_waits(before: ApprovalState, stored: LogEntry) -> None:
         _LOG.exception("no span was recorded for the wait that entry %d ended", stored.index)
 
 
-def _last_of_each(changes: Sequence[Change]) -> list[tuple[ProjectedApproval, list[str]]]:
-    """Each request after its last change, with the people newly asked since its last erasure."""
-    latest: dict[str, tuple[ProjectedApproval, list[str]]] = {}
+def _last_of_each(changes: Sequence[Change]) -> list[tuple[ProjectedApproval, Mapping[str, bool]]]:
+    """Each request after its last change, with the changes of those awaited since its last erasure."""
+    latest: dict[str, tuple[ProjectedApproval, Mapping[str, bool]]] = {}
     for change in changes:
         projected = change.applied.projected
-        _, asked = latest.get(projected.approval.approval_id, (projected, []))
-        asked = [] if change.erases else asked
-        latest[projected.approval.approval_id] = (projected, [*asked, *change.newly_asked])
+        _, before = latest.get(projected.approval.approval_id, (projected, {}))
+        before = {} if change.erases else before
+        latest[projected.approval.approval_id] = (projected, {**before, **change.awaited})
     return list(latest.values())

@@ -11,7 +11,7 @@ from placet_approval.intake.service import Intake
 from placet_approval.store.requests import BEGINNING, Place, Request, RequestStore
 from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
 
-_LOG = logging.getLogger("placet.approval.recovery")
+_LOG = logging.getLogger(__name__)
 
 BATCH_SIZE = 100
 # Longest delay between a request's create time and its commit in another process.

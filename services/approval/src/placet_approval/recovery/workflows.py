@@ -17,7 +17,7 @@ from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.requests import BEGINNING, Request, RequestStore
 from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
 
-_LOG = logging.getLogger("placet.approval.recovery")
+_LOG = logging.getLogger(__name__)
 
 BATCH_SIZE = 100
 
@@ -59,7 +59,7 @@ class WorkflowRecovery:
         state = fold_path(path)
         if state is None or state.closed is not None:
             return
-        await self._starter.start_again(request, path)
+        await self._starter.start(request, path)
 
     async def run(self) -> int:
         """Checks one batch of open requests; returns its size. Deletes pending commands of closed requests.

@@ -45,11 +45,13 @@ def _conditions(wanted: Filter) -> Iterator[sa.ColumnElement[bool]]:
         (view.c.requester, wanted.requester),
     )
     yield from (column == value for column, value in equal if value)
-    yield from (_asks(person) for person in (wanted.approver, wanted.waiting_for) if person)
+    if wanted.approver:
+        yield _asks(wanted.approver)
     yield from (_is_labelled(key, value) for key, value in wanted.labels)
     if wanted.states:
         yield view.c.state.in_(wanted.states)
     if wanted.waiting_for:
+        yield _asks(wanted.waiting_for, view_asked.c.awaited)
         yield view.c.state == "STATE_PENDING"
     # With the column's own type: PostgreSQL would read a plain time in the session's zone.
     if wanted.from_create_time is not None:
@@ -67,9 +69,10 @@ def _is_labelled(key: str, value: str) -> sa.ColumnElement[bool]:
     )
 
 
-def _asks(person: str) -> sa.ColumnElement[bool]:
+def _asks(person: str, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     return sa.exists().where(
         view_asked.c.tenant == view.c.tenant,
         view_asked.c.approval_id == view.c.approval_id,
         view_asked.c.person == person,
+        *conditions,
     )

@@ -13,10 +13,7 @@ from placet_approval.store.tables import policy as policy_table
 from placet_domain.policy import Policy
 from placet_storage import Database
 
-_LOG = logging.getLogger("placet.approval.policies")
-
-# Place of a policy in the list: by name, then from the newest version.
-PolicyPlace = tuple[str, int, bytes]
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,12 +33,12 @@ class PolicyStore:
         """`current`: the policies that new requests may name, by name; fixed while the process runs."""
         self._database = database
         self._insert = database.insert(policy_table).on_conflict_do_nothing()
-        bodies = {name: one.canonical() for name, one in current.items()}
-        self._current = {
-            name: StoredPolicy(one, bytes.fromhex(one.digest()), bodies[name], is_current=True)
+        # The policies that new requests may name, by name.
+        self.current: Mapping[str, StoredPolicy] = {
+            name: StoredPolicy(one, bytes.fromhex(one.digest()), one.canonical(), is_current=True)
             for name, one in current.items()
         }
-        self._known = {one.digest: one for one in self._current.values()}
+        self._known = {one.digest: one for one in self.current.values()}
 
     async def record_current(self) -> None:
         """Stores the current policies, once each; warns of one that changed without a new version."""
@@ -54,7 +51,7 @@ class PolicyStore:
                 "body": one.body,
                 "create_time": now,
             }
-            for one in self._current.values()
+            for one in self.current.values()
         ]
         for name, version in await self._database.transact(
             _record, self._insert, rows, operation="record policies"
@@ -66,41 +63,33 @@ class PolicyStore:
                 version,
             )
 
-    @property
-    def current(self) -> Mapping[str, StoredPolicy]:
-        """The policies that new requests may name, by name."""
-        return self._current
-
     async def by_digest(self, digest: bytes) -> StoredPolicy | None:
         """The policy with this digest, if it was ever recorded here."""
-        known = self._known.get(digest)
-        if known is None:
-            known = await self._first(policy_table.c.digest == digest)
-            if known is not None:
-                self._known[digest] = known
-        return known
+        if digest not in self._known:
+            found = await self._stored(policy_table.c.digest == digest)
+            self._known.update({one.digest: one for one in found})
+        return self._known.get(digest)
 
     async def by_name(self, name: str, version: int) -> StoredPolicy | None:
         """A version of a policy; version 0: the current one, else the newest."""
-        current = self._current.get(name)
+        current = self.current.get(name)
         if current is not None and version in (0, current.policy.version):
             return current
         named = policy_table.c.name == name
-        return await self._first(named & (policy_table.c.version == version) if version else named)
+        found = await self._stored(named & (policy_table.c.version == version) if version else named)
+        return found[0] if found else None
 
     async def all_versions(self) -> list[StoredPolicy]:
         """Every policy that was ever recorded, by name, and by version from the newest."""
-        rows = await self._database.query(_all, operation="list policies")
-        return [self._stored(row) for row in rows]
+        return await self._stored(sa.true())
 
-    async def _first(self, condition: sa.ColumnElement[bool]) -> StoredPolicy | None:
-        row = await self._database.query(_newest, condition, operation="get policy")
-        return None if row is None else self._stored(row)
-
-    def _stored(self, row: tuple[bytes, bytes]) -> StoredPolicy:
-        digest, body = row
-        current = {one.digest for one in self._current.values()}
-        return StoredPolicy(Policy.model_validate_json(body), digest, body, is_current=digest in current)
+    async def _stored(self, condition: sa.ColumnElement[bool]) -> list[StoredPolicy]:
+        rows = await self._database.query(_select, condition, operation="get policies")
+        return [
+            self._known.get(digest)
+            or StoredPolicy(Policy.model_validate_json(body), digest, body, is_current=False)
+            for digest, body in rows
+        ]
 
 
 _ALL = sa.select(policy_table.c.digest, policy_table.c.body).order_by(
@@ -125,10 +114,5 @@ def _record(
     return changed
 
 
-def _newest(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[bytes, bytes] | None:
-    row = connection.execute(_ALL.where(condition).limit(1)).one_or_none()
-    return None if row is None else (row.digest, row.body)
-
-
-def _all(connection: sa.Connection) -> list[tuple[bytes, bytes]]:
-    return [(row.digest, row.body) for row in connection.execute(_ALL)]
+def _select(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[tuple[bytes, bytes]]:
+    return [(row.digest, row.body) for row in connection.execute(_ALL.where(condition))]

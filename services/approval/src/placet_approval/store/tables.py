@@ -135,6 +135,8 @@ view_asked = sa.Table(
     sa.Column("tenant", sa.Text, primary_key=True),
     sa.Column("person", sa.Text, primary_key=True),
     sa.Column("approval_id", sa.Text, primary_key=True),
+    # False: they voted in the tier in which they were asked last.
+    sa.Column("awaited", sa.Boolean, nullable=False),
     sa.Index("view_asked_of", "tenant", "approval_id"),
 )
 

@@ -37,10 +37,11 @@ _LIST_APPROVALS = "placet.approval.v1.ApprovalService/ListApprovals"
 
 @dataclass(frozen=True)
 class ProjectedApproval:
-    """A request as the view holds it, with the people asked. `decision`: for the view's columns only."""
+    """A request as the view holds it. `decision`: for the view's columns only."""
 
     approval: approval_pb2.Approval
-    asked: frozenset[str]
+    # See ApprovalState.awaited.
+    asked: Mapping[str, bool]
     decision: Decision | None = field(default=None, compare=False)
 
 
@@ -128,23 +129,29 @@ class ViewStore:
         tenant: str,
         expected: int,
         entries: Sequence[event_pb2.LogEntry],
-        changed: Sequence[tuple[ProjectedApproval, Sequence[str]]],
+        changed: Sequence[tuple[ProjectedApproval, Mapping[str, bool]]],
         unusable: Mapping[int, str] | None = None,
     ) -> None:
         """Writes the next entries and the requests that they changed, with the cursor, in one transaction.
 
         Erasures among them are applied to the tables that this service owns (see `store/erasure.py`).
-        `changed`: each request with its newly asked people. `unusable`: the reason, by index, for which an
-        entry changed nothing. Raises CursorMoved when the view has not read exactly up to `expected`.
+        `changed`: each request with the people who are newly awaited, or not any more. `unusable`: the
+        reason, by index, for which an entry changed nothing. Raises CursorMoved when the view has not read
+        exactly up to `expected`.
         The write is not synced: after a crash the entries are read from the log again.
         """
         rows = _Rows(
             events=[_event_row(tenant, entry) for entry in entries if entry.entry.approval_id],
             requests=[view_row(tenant, projected) for projected, _ in changed],
             asked=[
-                {"tenant": tenant, "approval_id": projected.approval.approval_id, "person": person}
-                for projected, newly_asked in changed
-                for person in newly_asked
+                {
+                    "tenant": tenant,
+                    "approval_id": projected.approval.approval_id,
+                    "person": person,
+                    "awaited": awaited,
+                }
+                for projected, people in changed
+                for person, awaited in people.items()
             ],
             labels=[
                 {"tenant": tenant, "approval_id": projected.approval.approval_id, "key": key, "value": value}
@@ -176,7 +183,9 @@ class ViewStore:
 
 _TENANT, _ID = sa.bindparam("tenant", type_=sa.Text), sa.bindparam("approval_id", type_=sa.Text)
 _VIEW = sa.select(view.c.approval).where(view.c.tenant == _TENANT, view.c.approval_id == _ID)
-_ASKED = sa.select(view_asked.c.person).where(view_asked.c.tenant == _TENANT, view_asked.c.approval_id == _ID)
+_ASKED = sa.select(view_asked.c.person, view_asked.c.awaited).where(
+    view_asked.c.tenant == _TENANT, view_asked.c.approval_id == _ID
+)
 _PATH = (
     sa.select(view_event.c.entry)
     .where(view_event.c.tenant == _TENANT, view_event.c.approval_id == _ID)
@@ -200,7 +209,7 @@ _NEWEST = (
     .order_by(view_event.c.log_index.desc())
     .limit(1)
 )
-_INSERT_EVENTS, _INSERT_ASKED = sa.insert(view_event), sa.insert(view_asked)
+_INSERT_EVENTS = sa.insert(view_event)
 
 
 @dataclass(frozen=True)
@@ -208,13 +217,15 @@ class _Statements:
     """Statements that differ between kinds of database."""
 
     upsert: sa.Executable
+    upsert_asked: sa.Executable
     insert_labels: sa.Executable
     upsert_alarm: sa.Executable
 
 
 def _statements(database: Database) -> _Statements:
     labels = database.insert(view_label).on_conflict_do_nothing()
-    return _Statements(_upsert(database, view), labels, _upsert(database, view_alarm))
+    upserts = {table: _upsert(database, table) for table in (view, view_asked, view_alarm)}
+    return _Statements(upserts[view], upserts[view_asked], labels, upserts[view_alarm])
 
 
 def _upsert(database: Database, table: sa.Table) -> sa.Executable:
@@ -246,7 +257,7 @@ def _get(connection: sa.Connection, tenant: str, approval_id: str) -> ProjectedA
     found: bytes | None = connection.scalar(_VIEW, keys)
     if found is None:
         return request_in(connection, tenant, approval_id)
-    asked = frozenset(person for (person,) in connection.execute(_ASKED, keys))
+    asked = {row.person: row.awaited for row in connection.execute(_ASKED, keys)}
     return ProjectedApproval(approval_pb2.Approval.FromString(found), asked)
 
 
@@ -323,7 +334,7 @@ def _write(
         erase_in(connection, tenant, erasure)
     for statement, added in (
         (statements.upsert, rows.requests),
-        (_INSERT_ASKED, rows.asked),
+        (statements.upsert_asked, rows.asked),
         (statements.insert_labels, rows.labels),
         (statements.upsert_alarm, rows.alarms),
     ):

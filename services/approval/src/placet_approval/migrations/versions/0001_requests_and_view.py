@@ -107,6 +107,7 @@ def _create_view() -> None:
         sa.Column("tenant", sa.Text, primary_key=True),
         sa.Column("person", sa.Text, primary_key=True),
         sa.Column("approval_id", sa.Text, primary_key=True),
+        sa.Column("awaited", sa.Boolean, nullable=False),
     )
     op.create_index("view_asked_of", "view_asked", ["tenant", "approval_id"])
     op.create_table(
