@@ -29,7 +29,8 @@ class SharedPayloadConverter(PydanticPayloadConverter):
     """
 
     def __new__(cls) -> Self:
-        return _shared(cls)
+        shared: Self = _shared(cls)
+        return shared
 
     def __init__(self) -> None:
         """Does nothing: see `_shared`."""
