@@ -1,4 +1,4 @@
-"""A command is either one that can be judged and logged, or it cannot be read."""
+"""A command can either be processed and logged, or it is undecodable."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_a_stranger_hears_nothing_of_policy_or_rendering() -> None:
     assert stranger.refusal(play.state) is ErrorReason.NOT_ASKED
 
 
-def test_a_decision_is_judged_by_the_policy_that_the_request_keeps() -> None:
+def test_a_decision_is_processed_by_the_policy_that_the_request_keeps() -> None:
     play = asked_alice()
     play.state.received = received_of(play.state).model_copy(update={"policy_digest": "d0" * 32})
     assert BOUND.refusal(play.state) is ErrorReason.POLICY_CHANGED

@@ -1,4 +1,4 @@
-"""Commands: who may do what, refusals, and each command judged once."""
+"""Commands: permissions, refusals, and each command processed once."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_stranger_is_told_the_same_before_the_outcome_and_after_it(
     assert after.reason is reason
 
 
-def test_the_same_command_is_judged_once() -> None:
+def test_the_same_command_is_processed_once() -> None:
     play = asked_alice()
     command = decision(ALICE)
     assert len(play.on(command)) == 3

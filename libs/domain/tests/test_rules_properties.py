@@ -1,4 +1,4 @@
-"""What holds after any sequence of stimuli, in any order, under each shipped policy."""
+"""Invariants after any sequence of stimuli, in any order, under each shipped policy."""
 
 from __future__ import annotations
 

@@ -119,6 +119,8 @@ async def test_the_result_of_a_notification_is_in_the_log_soon_while_somebody_is
         "asked-4",
         f"asked-{request.path.index('asked', 4) + 1}",
     ]
+    recipients = [request.events[notice.asked_number - 1].body for notice in request.all_of(Notified)]
+    assert [body.person for body in recipients if isinstance(body, Asked)] == [ALICE, BOB]
     assert [(notice.recipient, notice.tier) for notice in environment.services.notified] == [
         (ALICE, 1),
         (BOB, 2),

@@ -168,18 +168,18 @@ async def test_while_the_log_does_not_answer_the_workflow_checks(hasty: Platform
     began = time.monotonic()
     answer = await decide(platform, approval_id, BOB, command_id=command_id)
 
-    # Whether BOB was asked meanwhile nobody can say now, so it is for the workflow to say.
+    # BOB may have been asked meanwhile, so the workflow alone checks.
     assert answer.status == ACCEPTED
     assert time.monotonic() - began < 5
     platform.audit.go_on()
     if how == "away":
         await platform.audit.start()
 
-    async def judged() -> bool:
+    async def processed() -> bool:
         command = await became(platform, approval_id, command_id, CALLER)
         return command.status == REFUSED and command.refusal == error_reason_pb2.ERROR_REASON_NOT_ASKED
 
-    await platform.until(judged)
+    await platform.until(processed)
     assert (await platform.get(approval_id)).state == event_pb2.STATE_PENDING
 
 

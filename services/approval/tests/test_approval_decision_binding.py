@@ -46,7 +46,7 @@ async def content_of(platform: Platform, approval_id: str) -> approval_service_p
 
 
 async def access_refused(platform: Platform) -> list[event_pb2.Event]:
-    """What the tenant's own log says of refusals at the door."""
+    """Early refusals in the tenant's log."""
     stored = [one.entry for one in await platform.audit.events(HOME) if not one.entry.approval_id]
     return [entry.event for entry in stored]
 
@@ -151,12 +151,12 @@ async def test_another_persons_decision_is_void_and_the_log_says_who_tried(platf
     [{"rendering": ""}, {"policy_digest": b""}, {"verdict": event_pb2.VERDICT_REJECT}, {"reason": "other"}],
     ids=["rendering", "policy", "verdict", "reason"],
 )
-@pytest.mark.parametrize("working", [True, False], ids=["judged", "under way"])
+@pytest.mark.parametrize("working", [True, False], ids=["processed", "pending"])
 async def test_a_decisions_id_is_good_for_what_it_was_used_for_and_no_more(
     bare_platform: Platform, changed: dict[str, Any], working: bool
 ) -> None:
     platform = bare_platform
-    # Who waits for nobody to judge need not wait long.
+    # Without a worker the wait may be short.
     await platform.serve(**({} if working else {"command_budget": 0.2}))
     approval_id, command_id = await platform.request(), str(uuid.uuid4())
     alice = await platform.as_(ALICE)

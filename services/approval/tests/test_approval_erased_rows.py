@@ -110,7 +110,7 @@ async def erase_in_log(platform: Platform, approval_id: str) -> None:
 
 
 async def opened(url: str, work: Callable[[Database], Awaitable[Any]]) -> Any:
-    """What `work` makes of the service's database. Any: whatever it makes."""
+    """The result of `work` on the service's database. Any: of whatever type."""
     database = await Database.open(url, migrations="placet_approval")
     try:
         return await work(database)
@@ -237,7 +237,7 @@ async def test_a_view_that_is_built_after_an_erasure_is_the_one_that_lived_throu
 
 
 async def notify(platform: Platform, approval_id: str) -> None:
-    """Somebody is told of the outcome, late."""
+    """A late notice of the outcome."""
     notified = Event(
         time=datetime.now(UTC),
         actor=Actor(kind=ActorKind.SERVICE, name="worker-default"),
@@ -366,7 +366,7 @@ async def test_a_following_replica_stops_sending_erased_values(bare_platform: Pl
 
 
 async def is_told(platform: Platform, from_index: int, words: list[bytes]) -> bool:
-    """Whether a watch of what happened since tells these words of the first request, and no others."""
+    """True if a watch from the beginning has these words of the first request, and no others."""
     stub = await platform.as_(OPERATOR, "operator")
     call = stub.WatchApprovals(approval_service_pb2.WatchApprovalsRequest(from_log_index=from_index))
     said = b""
@@ -377,7 +377,7 @@ async def is_told(platform: Platform, from_index: int, words: list[bytes]) -> bo
             said += response.SerializeToString()
     finally:
         call.cancel()
-    # Content is not told by a watch.
+    # A watch has no content.
     return bool(said) and [word for word in words_of(0) if word in said] == [
         word for word in words if not word.startswith(b"content")
     ]

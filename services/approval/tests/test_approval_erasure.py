@@ -69,7 +69,7 @@ async def erasures(platform: Platform, tenant: str = HOME) -> list[event_pb2.Eve
     return [event for event in found if event.HasField("erased")]
 
 
-# Who may, and when.
+# Permission and retention.
 
 
 async def test_what_is_not_there_cannot_be_erased(platform: Platform) -> None:
@@ -145,7 +145,7 @@ async def test_an_operator_of_another_tenant_erases_nothing(platform: Platform) 
     assert (await get(platform, approval_id)).title == "Release the payment"
 
 
-# What is left.
+# Remaining values.
 
 
 async def test_after_an_erasure_no_answer_holds_erased_values(either_platform: Platform) -> None:
@@ -158,7 +158,7 @@ async def test_after_an_erasure_no_answer_holds_erased_values(either_platform: P
     after = await get(platform, approval_id, min_log_index=answer.log_index)
     for word in WORDS:
         assert word.encode() not in after.SerializeToString(), word
-    # What was decided when by which policy about which content stays.
+    # Outcome, times, policy and digests stay.
     for field in (
         "approval_id",
         "state",
@@ -186,7 +186,7 @@ async def test_after_an_erasure_no_answer_holds_erased_values(either_platform: P
 
 
 def values_of(message: Any) -> int:
-    """How many erasable values a message holds. Any: of whatever type."""
+    """Number of erasable values in a message. Any: of whatever type."""
     found = 0
     for field, value in message.ListFields():
         if field.message_type is not None:
@@ -270,7 +270,7 @@ async def test_every_proof_holds_before_and_after(
     assert [one.withheld for one in own] == [tuple(one.leaf.commitments) for one in own]
 
 
-# What comes after it.
+# Events after the erasure.
 
 
 async def test_who_asks_the_same_again_gets_the_same_request_and_nothing_is_kept_of_it(
@@ -358,7 +358,7 @@ async def test_a_watch_sends_an_erasure_and_no_values_from_before_it(
 
 
 async def watched(platform: Platform, subject: str, *roles: str, from_index: int) -> Any:
-    """What a watch tells until it has caught up. Any: an asynchronous iterator of its answers."""
+    """The responses of a watch until it has caught up. Any: an asynchronous iterator of its answers."""
     stub = await platform.as_(subject, *roles)
     call = stub.WatchApprovals(approval_service_pb2.WatchApprovalsRequest(from_log_index=from_index))
     try:

@@ -1,4 +1,4 @@
-"""When people stop responding an alarm begins, once, whatever restarts; it ends when they respond again."""
+"""An alarm begins once when people stop responding, despite restarts, and ends when they respond again."""
 
 from __future__ import annotations
 
@@ -53,26 +53,26 @@ def test_an_alarm_begins_above_the_threshold_of_enough_decisions_and_ends_by_the
     assert alarm_change(counts, settings, raised=raised) is change
 
 
-Told = list[tuple[str, str, str]]
+Sent = list[tuple[str, str, str]]
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    """Who was told what, each key once, as NotificationService does."""
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    """The notifications sent, each key once, as NotificationService does."""
     found: dict[str, tuple[str, str, str]] = {}
-    heard: Told = []
+    notified: Sent = []
 
-    async def tell(
+    async def send(
         self: Notifications, tenant: str, idempotency_key: str, recipient: str, **words: str
     ) -> None:
         if idempotency_key not in found:
             found[idempotency_key] = (tenant, recipient, words["title"])
-            heard.append(found[idempotency_key])
+            notified.append(found[idempotency_key])
 
-    monkeypatch.setattr(Notifications, "send_alarm", tell)
+    monkeypatch.setattr(Notifications, "send_alarm", send)
     monkeypatch.setattr(fallback_monitor, "EVALUATION_SECONDS", 0.05)
     monkeypatch.setattr(fallback_monitor, "RETRY_SECONDS", 0.05)
-    return heard
+    return notified
 
 
 async def left_to_the_fallback(platform: Platform, number: int) -> None:
@@ -111,18 +111,18 @@ async def has(found: list[Any], number: int) -> bool:
 
 
 async def test_an_alarm_begins_once_and_ends_once_and_both_are_notified(
-    bare_platform: Platform, told: Told
+    bare_platform: Platform, sent: Sent
 ) -> None:
     platform = bare_platform
     replica = await platform.serve(replica="first", **SETTINGS)
     await left_to_the_fallback(platform, 3)
-    await platform.until(lambda: has(told, 2))
+    await platform.until(lambda: has(sent, 2))
 
     (begun,) = await alarms(platform)
     assert (begun.policy, begun.raised, begun.decisions, begun.fallbacks) == ("simple", True, 3, 3)
     assert (begun.threshold, begun.window.ToTimedelta()) == (0.5, timedelta(hours=24))
     title = "People do not respond: policy simple"
-    assert told == [(HOME, "op@example.com", title), (HOME, "lead@example.com", title)]
+    assert sent == [(HOME, "op@example.com", title), (HOME, "lead@example.com", title)]
     (policy,) = (await stats(platform)).policies
     assert policy.alarm.event == begun
     assert policy.asked_fallback_ratio == 1
@@ -134,17 +134,17 @@ async def test_an_alarm_begins_once_and_ends_once_and_both_are_notified(
     await decided_by_alice(platform, 3)
     assert len(await alarms(platform)) == 1
     await decided_by_alice(platform, 1)
-    await platform.until(lambda: has(told, 4))
+    await platform.until(lambda: has(sent, 4))
 
     _, ended = await alarms(platform)
     assert (ended.raised, ended.decisions, ended.fallbacks) == (False, 8, 4)
-    assert [words for _, _, words in told[2:]] == ["People respond again: policy simple"] * 2
+    assert [words for _, _, words in sent[2:]] == ["People respond again: policy simple"] * 2
     (policy,) = (await stats(platform)).policies
     assert not policy.HasField("alarm")
 
 
 async def test_an_alarm_is_in_the_log_while_nobody_can_be_told_and_is_told_later(
-    bare_platform: Platform, told: Told, monkeypatch: pytest.MonkeyPatch
+    bare_platform: Platform, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform = bare_platform
     away = asyncio.Event()
@@ -165,7 +165,7 @@ async def test_an_alarm_is_in_the_log_while_nobody_can_be_told_and_is_told_later
     await platform.serve(replica="second", **SETTINGS)
     await (await platform.as_(CALLER)).ListApprovals(approval_service_pb2.ListApprovalsRequest())
 
-    await platform.until(lambda: has(told, 2))
+    await platform.until(lambda: has(sent, 2))
     assert len(await alarms(platform)) == 1
 
 

@@ -46,7 +46,7 @@ async def held(url: str) -> tuple[list[str], list[tuple[int, str, int]], int]:
 
 
 async def is_of_the_log(platform: Platform) -> bool:
-    """Whether the view holds just what the log does."""
+    """True if view and log hold the same entries."""
     entries = await platform.audit.events(HOME)
     events = [(one.index, one.entry.approval_id, one.entry.number) for one in entries]
     requests = sorted({approval_id for _, approval_id, _ in events})

@@ -92,7 +92,7 @@ async def test_a_command_that_could_not_be_signalled_is_signalled_by_the_next_ca
         await decide(platform, approval_id, command_id=command_id)
     platform.workflows.away = False
 
-    # Whether the first call had an effect was unknown, so its id stays taken.
+    # The first call may have had an effect, so its id stays taken.
     with pytest.raises(AlreadyExists):
         await decide(platform, approval_id, command_id=command_id, reason="other")
     assert (await decide(platform, approval_id, command_id=command_id)).status == EFFECTIVE

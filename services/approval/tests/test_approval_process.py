@@ -101,7 +101,7 @@ async def test_a_request_survives_the_death_of_its_process(
     process.kill()
     await ended(process)
 
-    # What comes next finds the database and the log as they were left, and Temporal back.
+    # The next process finds the same database and log, and Temporal back.
     await platform.serve(database_url=f"sqlite:///{tmp_path / 'approval.db'}")
     accepted = await (await platform.as_("ci@example.com")).RequestApproval(message)
 

@@ -77,7 +77,7 @@ async def story(platform: Platform) -> list[str]:
 
 
 async def in_view(platform: Platform) -> bool:
-    """Whether the view has read all there is."""
+    """True if the view has read the whole log."""
     held = await rows(platform.database_url)
     cursors = {tenant: following for _, tenant, following in held["log_cursor"]}
     ends = {tenant: len(await platform.audit.events(tenant)) for tenant in cursors}

@@ -26,7 +26,7 @@ CALLER, ALICE, HOME = "ci@example.com", "alice@example.com", "home"
 
 
 async def is_read(platform: Platform) -> bool:
-    """Whether the view has read all there is."""
+    """True if the view has read the whole log."""
     found = await held(platform, LOG.cursor)
     return found == [(VIEW, HOME, len(await platform.audit.events(HOME)))]
 
@@ -72,7 +72,7 @@ async def test_an_entry_that_cannot_be_folded_is_kept_and_reported_and_stops_not
     monkeypatch.undo()
     usual = await platform.request()
     await (await platform.as_(ALICE)).SubmitDecision(platform.deciding(usual))
-    # What comes later of the strange one is folded, as far as it can be.
+    # Later entries of that request are folded, as far as possible.
     await (await platform.as_(CALLER)).CancelApproval(
         approval_service_pb2.CancelApprovalRequest(approval_id=strange, command_id=str(uuid.uuid4()))
     )

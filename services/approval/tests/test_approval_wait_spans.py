@@ -75,7 +75,7 @@ class Request:
 
 
 def told(exporter: InMemorySpanExporter) -> dict[int, ReadableSpan]:
-    """What a store keeps: each span once."""
+    """The spans as a store keeps them: each once."""
     return {span.context.span_id: span for span in exporter.get_finished_spans() if span.context}
 
 

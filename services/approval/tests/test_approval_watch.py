@@ -44,7 +44,7 @@ Seen = tuple[str, str, str]
 async def watch(
     stub: ApprovalServiceStub, from_index: int | None, **wanted: Any
 ) -> AsyncGenerator[approval_service_pb2.WatchApprovalsResponse]:
-    """What a watch says."""
+    """The responses of a watch."""
     request = approval_service_pb2.WatchApprovalsRequest(
         filter=approval_service_pb2.ApprovalFilter(**wanted), from_log_index=from_index
     )
@@ -181,7 +181,7 @@ async def test_a_watch_shows_what_its_reader_may_see(platform: Platform) -> None
     ):
         found = await seen_until(await platform.as_(subject, *roles), "closed")
         assert {one.approval.approval_id for one in found} == expected
-    # Who is asked sees it from then on.
+    # People see a request from the moment they are asked.
     assert kinds(await seen_until(await platform.as_(ALICE, "approver"), "closed")) == STORY[3:]
 
 

@@ -33,7 +33,7 @@ async def decide(platform: Platform, approval_id: str, **fields: Any) -> Any:
 
 
 async def kinds(platform: Platform, approval_id: str) -> list[str | None]:
-    """What the log has of a request."""
+    """A request's events in the log."""
     path = await platform.audit.events(HOME, approval_id)
     return [stored.entry.event.WhichOneof("body") for stored in path]
 

@@ -206,6 +206,7 @@ class Notified(Dto):
     notification_id: str = ""
     delivered: bool = False
     channel: str = ""
+    asked_number: int = 0
 
 
 class TimedOut(Dto):

@@ -2,6 +2,6 @@
 
 from placet_temporal.connection import connect
 from placet_temporal.settings import TemporalSettings
-from placet_temporal.worker import WorkerSettings, run_worker
+from placet_temporal.worker import WorkerSettings, run_worker_program
 
-__all__ = ["TemporalSettings", "WorkerSettings", "connect", "run_worker"]
+__all__ = ["TemporalSettings", "WorkerSettings", "connect", "run_worker_program"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,7 +16,13 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from placet_rpc.program import run_program
 from placet_rpc.signals import stop_event
+from placet_telemetry import setup
+from placet_temporal.connection import connect
+from placet_temporal.settings import TemporalSettings
+
+_Settings = TypeVar("_Settings", bound=BaseSettings)
 
 # Modules that workflows import and that do no I/O of their own: reloading them for every run is waste.
 PASSED_THROUGH = ("placet_workflows", "pydantic", "pydantic_core", "annotated_types", "opentelemetry")
@@ -58,13 +66,42 @@ def workflow_runner(sandbox: bool) -> WorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=restrictions)
 
 
-async def run_worker(
+def run_worker_program(
+    name: str,
+    task_queue: str,
+    settings: type[_Settings],
+    activities: Callable[[_Settings, AsyncExitStack], Awaitable[Sequence[Callable[..., Any]]]],
+    *,
+    about: str | None,
+    workflows: Sequence[type] = (),
+) -> int:
+    """Runs a worker until it is stopped; returns the exit status, see `run_program`.
+
+    `activities` makes the activities; what it opens, the stack closes.
+    """
+
+    async def work(read: _Settings) -> None:
+        async with AsyncExitStack() as stack:
+            registered = await activities(read, stack)
+            client = await connect(TemporalSettings(), name)
+            await _run(client, WorkerSettings(), task_queue, registered, workflows)
+
+    return run_program(
+        name,
+        settings,
+        work,
+        telemetry=partial(setup, name),
+        about=about,
+        also=(TemporalSettings, WorkerSettings),
+    )
+
+
+async def _run(
     client: Client,
     settings: WorkerSettings,
     task_queue: str,
-    *,
     activities: Sequence[Callable[..., Any]],
-    workflows: Sequence[type] = (),
+    workflows: Sequence[type],
 ) -> None:
     """Polls `task_queue` until SIGTERM or SIGINT; then stops polling, and lets activities under way end
     within the grace."""

@@ -329,7 +329,10 @@ class ApprovalWorkflow:
         """
         result = await calls.notify(inputs.notice_to_assigned(self._state, step, tier, assignment))
         notified = Notified(
-            notification_id=result.notification_id, delivered=result.delivered, channel=result.channel
+            notification_id=result.notification_id,
+            delivered=result.delivered,
+            channel=result.channel,
+            asked_number=assignment.number,
         )
         service = Actor(kind=ActorKind.SERVICE, name="notification")
         self._pending.append(Event(time=workflow.now(), actor=service, cause_id=step, body=notified))

@@ -25,7 +25,7 @@ class Settings(ServiceSettings, CallerSettings):
     """This service's own token, mode 0600; renewed by whoever issued it."""
 
     database_url: str = "sqlite:///.placet/approval.db"
-    """Where requests, contents and the view are kept: `sqlite:///path` or `postgresql://…`."""
+    """Database of requests, contents and the view: `sqlite:///path` or `postgresql://…`."""
 
     replica: str = Field(default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}", min_length=1)
     """This process's name, unique among the processes that share the database. Default: host name and process
@@ -37,10 +37,10 @@ class Settings(ServiceSettings, CallerSettings):
     notification_address: str = Field(
         default="127.0.0.1:7403", validation_alias="PLACET_NOTIFICATION_ADDRESS"
     )
-    """Host and port of NotificationService, which tells operators of alarms."""
+    """Host and port of NotificationService, which notifies operators of alarms."""
 
     alarm_recipients: str = ""
-    """E-mail addresses, separated by commas, of the operators who are told when people do not respond."""
+    """E-mail addresses, separated by commas, of the operators who are notified when people do not respond."""
 
     fallback_alarm_threshold: float = Field(default=0.3, gt=0, lt=1)
     """Share of fallbacks, in the decisions for which a person was asked, above which an alarm begins."""
