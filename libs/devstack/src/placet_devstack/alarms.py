@@ -18,7 +18,7 @@ from placet_witness.domain import Alarm
 from placet_witness.status import read_status
 
 WITNESS_SECONDS = 1.0
-FALLBACK_SECONDS = 3.0
+FALLBACK_SECONDS = 10.0
 
 
 @asynccontextmanager
