@@ -331,7 +331,7 @@ VALUES = st.recursive(
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(value=VALUES, place=st.integers(0, 10_000))
 def test_whatever_stands_in_a_receipts_place_is_refused_or_says_the_same(value: object, place: int) -> None:
     log = Log()

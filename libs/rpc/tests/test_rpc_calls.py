@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,19 @@ async def test_no_call_is_made_when_nothing_is_left(run_audit: Any) -> None:
         await asyncio.create_task(late())
 
     assert audit.servicer.handled == []
+
+
+@pytest.mark.parametrize(
+    ("remaining", "low", "high"), [(None, 5.0, 5.0), (60.0, 5.0, 5.0), (2.0, 1.5, 1.7), (0.1, 0.0, 0.0)]
+)
+def test_a_call_that_waits_keeps_time_for_its_answer(
+    remaining: float | None, low: float, high: float
+) -> None:
+    def waiting() -> float:
+        deadlines.enter(remaining)
+        return deadlines.waiting_time(5.0)
+
+    assert low <= copy_context().run(waiting) <= high
 
 
 async def test_a_stream_raises_typed_errors_after_what_came_before_them(run_audit: Any) -> None:

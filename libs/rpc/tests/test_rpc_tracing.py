@@ -53,7 +53,7 @@ async def test_a_call_inside_a_call_is_one_trace(run_audit: Any, spans: Spans) -
             with trace.get_tracer("test").start_as_current_span("caller"):
                 async for _ in near.stub.TailEvents(pb.TailEventsRequest()):
                     pass
-            await until(lambda: len(spans()) == 5)
+            await until(lambda: len(spans()) >= 5)
 
     assert tree(spans()) == {
         "INTERNAL caller": {f"CLIENT {TAIL}": {f"SERVER {TAIL}": {f"CLIENT {LIST}": {f"SERVER {LIST}": {}}}}}
@@ -74,7 +74,7 @@ async def test_the_span_in_which_a_server_was_started_is_nobody_s_parent(
         call: Any = stranger.unary_unary(f"/{LIST}")
         with pytest.raises(grpc.aio.AioRpcError):
             await call(b"")
-    await until(lambda: len(spans()) == 2)
+    await until(lambda: len(spans()) >= 2)
     await context.__aexit__(None, None, None)
 
     (server,) = (span for span in spans() if span.kind is SpanKind.SERVER)
@@ -102,7 +102,7 @@ async def test_a_refusal_is_the_client_s_error_and_a_fault_is_both_s(
     async with run_audit(ListEvents=fail) as audit:
         with pytest.raises(errors.PlacetError):
             await audit.stub.ListEvents(pb.ListEventsRequest())
-        await until(lambda: len(spans()) == 2)
+        await until(lambda: len(spans()) >= 2)
 
     by_kind = {span.kind: span for span in spans()}
     assert by_kind[SpanKind.CLIENT].status.status_code is StatusCode.ERROR
@@ -138,7 +138,7 @@ async def test_a_cancelled_call_ends_both_spans_and_is_no_error(
         )
         await asyncio.wait_for(begun.wait(), 10)
         call.cancel()
-        await until(lambda: len(spans()) == 2)
+        await until(lambda: len(spans()) >= 2)
 
     assert {span.attributes["rpc.response.status_code"] for span in spans() if span.attributes} == {
         "CANCELLED"

@@ -23,8 +23,9 @@ pytestmark = pytest.mark.integration
 
 _SERVICE = """
 import logging, time
-from placet_telemetry import setup, tracer
-early = tracer("early")
+from opentelemetry import trace
+from placet_telemetry import setup
+early = trace.get_tracer("early")
 telemetry = setup("approval")
 with early.start_as_current_span("call"):
     logging.getLogger("placet").info("inside")

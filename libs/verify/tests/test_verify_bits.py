@@ -125,7 +125,7 @@ def test_every_flipped_bit_is_found_where_it_is(sample: SampleLog, table: Table)
 ANYTHING = st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text() | st.binary()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_whatever_stands_in_a_columns_place_is_found(sample: SampleLog, data: st.DataObject) -> None:
     table = data.draw(st.sampled_from(list(Table)))

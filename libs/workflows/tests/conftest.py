@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from hypothesis import settings
 from temporalio.testing import WorkflowEnvironment
 
 from placet_testing.fake_services import Services
@@ -15,10 +14,6 @@ from placet_testing.workflow_environment import (
     running_environment,
     skipping_time,
 )
-
-# An example's time says more about the machine than about the rules.
-settings.register_profile("placet", deadline=None)
-settings.load_profile("placet")
 
 
 @pytest.fixture

@@ -127,9 +127,9 @@ def start_log() -> StartLog:
     """Builds a log on a store; `async with` runs it."""
 
     def build(
-        store: Store, *, queue_limit: int = 1000, keep_bytes: int = 1 << 20, pulse: float = 5
+        store: Store, *, queue_limit: int = 1000, keep_bytes: int = 1 << 20, sign_of_life: float = 5
     ) -> RunningLog:
-        stream = LogStream(store, keep=keep_bytes, poll=0.05, sign_of_life=pulse)
+        stream = LogStream(store, keep=keep_bytes, poll=0.05, sign_of_life=sign_of_life)
         sequencer = Sequencer(store, stream.publish_entries, queue_limit=queue_limit, batch_limit=100)
         return RunningLog(store, sequencer, stream)
 

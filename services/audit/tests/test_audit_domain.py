@@ -16,11 +16,10 @@ from placet_audit.domain import (
     Heads,
     Placed,
     check_append,
-    check_reach,
     cut_page,
     place_all,
 )
-from placet_rpc.errors import FailedPrecondition, InvalidArgument, OutOfRange
+from placet_rpc.errors import FailedPrecondition, InvalidArgument
 
 TENANTS = st.sampled_from(["red", "blue"])
 REQUESTS = st.sampled_from(["r1", "r2"])
@@ -92,16 +91,6 @@ def expect(log: list[tuple[str, int, str]], append: Append, outcome: Placed | Fa
     assert [entry.index for entry in outcome.new] == list(range(len(log), len(log) + len(new)))
     assert outcome.complete == (len(new) == len(append.drafts))
     log.extend((append.approval_id, draft.number, draft.cause_id) for draft in new)
-
-
-def test_a_tail_may_begin_at_the_end_but_not_beyond() -> None:
-    check_reach(12, 12)
-
-    with pytest.raises(OutOfRange) as refusal:
-        check_reach(13, 12)
-
-    assert refusal.value.reason == "BEYOND_END"
-    assert refusal.value.metadata == {"from": "13", "end": "12"}
 
 
 def test_an_append_too_large_for_one_answer_is_refused_before_it_is_stored() -> None:

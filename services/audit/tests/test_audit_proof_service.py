@@ -228,6 +228,10 @@ async def test_an_export_can_be_verified_elsewhere(
         part async for part in auditor.ExportEvents(audit_service_pb2.ExportEventsRequest(from_log_index=155))
     ]
     assert [entry.index for part in later for entry in part.entries] == list(range(155, 160))
+    with pytest.raises(OutOfRange) as refusal:
+        async for _ in auditor.ExportEvents(audit_service_pb2.ExportEventsRequest(from_log_index=161)):
+            pass
+    assert (refusal.value.reason, refusal.value.metadata["end"]) == ("BEYOND_END", "160")
 
 
 def erasing(approval_id: str) -> audit_service_pb2.EraseEventsRequest:

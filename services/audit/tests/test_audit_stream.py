@@ -55,7 +55,7 @@ async def test_a_tail_of_an_empty_log_is_current_at_once(running: RunningLog) ->
 async def test_a_silent_tail_says_again_and_again_that_it_is_current(
     store: Store, start_log: Callable[..., RunningLog]
 ) -> None:
-    async with start_log(store, pulse=0.05) as log, aclosing(log.stream.follow("default", 0)) as tail:
+    async with start_log(store, sign_of_life=0.05) as log, aclosing(log.stream.follow("default", 0)) as tail:
         async with asyncio.timeout(60):
             batches = [await anext(tail) for _ in range(3)]
 

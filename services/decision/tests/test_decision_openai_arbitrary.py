@@ -64,7 +64,7 @@ FORMS = st.fixed_dictionaries(
 )
 DEEP = b'{"error": {"code": ' + b"[" * 950 + b"]" * 950 + b"}}"
 # Each example is a server, a provider and two calls.
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 
 
 async def ask_both(body: bytes, status: int = 200, encoding: str = "identity") -> list[object]:

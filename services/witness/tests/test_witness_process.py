@@ -122,7 +122,7 @@ async def test_a_log_that_stops_answering_is_an_alarm_and_one_that_answers_again
             alarmed = await standing(settings, lambda status: status.alarm)
             assert alarmed.alarm is not None
             assert alarmed.alarm.kind is Kind.SILENCE
-            assert alarmed.alarm.since == alarmed.succeeded
+            assert alarmed.alarm.since == alarmed.last_success
             assert alarmed.alarm.why in whys
             setattr(log, silence, False)
             await standing(settings, lambda status: status.alarm is None)

@@ -93,7 +93,7 @@ def test_silence_is_an_alarm_within_one_interval_of_its_beginning(
             watching = asyncio.create_task(witness.watch())
             await asyncio.sleep(SOON + moment)
             assert alarm_of(witness) is None
-            heard = witness.status.succeeded
+            heard = witness.status.last_success
             begun = loop.now
             fall_silent(watched.log)
             alarmed = await until(lambda: alarm_of(witness), loop, INTERVAL + SOON)

@@ -60,7 +60,7 @@ async def test_a_look_keeps_what_the_log_signed_with_the_cosignature_and_the_key
     standing = Status.parse((watched.path / "status.json").read_text())
     assert standing == witness.status
     assert (standing.origin, standing.size, standing.alarm) == ("placet.test/default", 3, None)
-    assert standing.looked == standing.succeeded is not None
+    assert standing.last_look == standing.last_success is not None
 
 
 async def test_signatures_of_strangers_are_not_kept(watched: Watched) -> None:
@@ -335,7 +335,7 @@ async def test_a_log_that_proves_nothing_is_not_cosigned(watched: Watched) -> No
         watched.log.unproven = True
         await witness.look()
         assert watched.text("checkpoint") == good
-        assert witness.status.succeeded is not None
+        assert witness.status.last_success is not None
         assert witness.status.size == 3
         watched.log.unproven = False
         await witness.look()

@@ -44,7 +44,7 @@ def test_the_area_is_the_chance_that_a_rejected_request_scored_higher(scores: Sc
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.dictionaries(
         st.integers(0, 1000), st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8

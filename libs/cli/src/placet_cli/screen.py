@@ -141,12 +141,13 @@ class Screen:
         """Columns under a dim head, cut to a terminal's width; what is left of it goes to column `grows`."""
         spare = self.width - sum(widths) - len(widths) + 1
         wide = [max(width + spare, _LEAST) if at == grows else width for at, width in enumerate(widths)]
-        self.say(_line(head, wide, cuts=self.cuts), "dim")
+        self.say(in_columns(head, wide, cuts=self.cuts), "dim")
         for line in lines:
-            self.say(_line(line, wide, cuts=self.cuts))
+            self.say(in_columns(line, wide, cuts=self.cuts))
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], *, cuts: bool) -> str:
+def in_columns(cells: Sequence[str], widths: Sequence[int], *, cuts: bool = True) -> str:
+    """Cells side by side, each in its width."""
     return " ".join(
         cell_of(cell, width, cuts=cuts) for cell, width in zip(cells, widths, strict=True)
     ).rstrip()

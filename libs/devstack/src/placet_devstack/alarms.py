@@ -18,7 +18,7 @@ from placet_witness.domain import Alarm
 from placet_witness.status import read_status
 
 WITNESS_SECONDS = 1.0
-FALLBACK_SECONDS = 3.0
+FALLBACK_SECONDS = 10.0
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ class WitnessAlarms:
         status = read_status(self._home.witness)
         if status is None or status.alarm is None:
             return None
-        fresh = status.looked is not None and status.looked >= self._begun
+        fresh = status.last_look is not None and status.last_look >= self._begun
         return status.alarm if fresh or status.alarm.kind.final else None
 
 

@@ -30,8 +30,7 @@ async def start_detached(session: Session, *, fast: bool) -> None:
     Raises Problem when it ends before that. Ctrl-C meanwhile stops it.
     """
     home = session.home
-    running = StackState.read(home)
-    if running is not None and running.alive:
+    if StackState.running(home) is not None:
         raise home_taken(home)
     home.prepare()
     log = home.log(LOG)
@@ -67,9 +66,8 @@ async def start_detached(session: Session, *, fast: bool) -> None:
 
 async def stop_stack(home: Home) -> bool:
     """Stops the stack of a home and returns whether one ran, when all of it is gone. Raises Problem."""
-    state = StackState.read(home)
-    holder = None if state is None else Holder.of(state.pid)
-    if state is None or holder is None or not state.alive:
+    state = StackState.running(home)
+    if state is None or (holder := Holder.of(state.pid)) is None:
         return False
     if suspended(state.pid):
         what = f"the supervisor, process {state.pid}, is suspended and stops nothing"

@@ -61,8 +61,8 @@ def _wait_until_gone(left: list[Holder], ports: Ports) -> None:
 
 def home_taken(home: Home) -> Problem:
     """The error of a start on a home whose lock another stack holds."""
-    state = StackState.read(home)
-    if state is None or not state.alive:
+    state = StackState.running(home)
+    if state is None:
         return Problem(
             f"a stack is just starting or stopping on {shown(home.path)}",
             tries=("wait a few seconds and try again", "placet doctor"),
@@ -84,9 +84,4 @@ def home_taken(home: Home) -> Problem:
 def _free_home() -> Path:
     """The first `.placet-N` here on which no stack runs."""
     names = (Path(f".placet-{number}") for number in itertools.count(2))
-    return next(path for path in names if not _runs(Home.at(path)))
-
-
-def _runs(home: Home) -> bool:
-    state = StackState.read(home)
-    return state is not None and state.alive
+    return next(path for path in names if StackState.running(Home.at(path)) is None)

@@ -50,6 +50,12 @@ class StackState:
             # Missing or torn: a supervisor that was killed may leave anything.
             return None
 
+    @classmethod
+    def running(cls, home: Home) -> StackState | None:
+        """The state of the stack that runs on a home; None when none does."""
+        state = cls.read(home)
+        return state if state is not None and state.alive else None
+
     @property
     def alive(self) -> bool:
         """True while the supervisor that wrote it runs."""

@@ -43,8 +43,8 @@ class LiveStream(Generic[T]):
 
     Each is woken at once by this process's writes, within `poll` seconds by those of another. With `keep`,
     the newest items of each followed tenant are kept once for all its followers, at most so many bytes by
-    `size`, so that a write costs no query per follower; what was kept before an item that `erases` is told
-    no more. `sign_of_life`: see `follow`.
+    `size`, so that a write costs no query per follower; what was kept before an item that `erases` is
+    dropped. `sign_of_life`: see `follow`.
     """
 
     def __init__(
@@ -68,16 +68,16 @@ class LiveStream(Generic[T]):
 
     @property
     def followed(self) -> frozenset[str]:
-        """The tenants that somebody follows."""
+        """The tenants that have followers."""
         return frozenset(self._tails)
 
     def wake(self, tenant: str) -> None:
-        """Says that something was written to the tenant's stream."""
+        """Wakes the followers of the tenant's stream after a write."""
         if tenant in self._tails:
             self._tails[tenant].wakeup.wake()
 
     def publish(self, tenant: str, position: int, items: Sequence[T]) -> None:
-        """Hands over what was written from a position on; kept while the tenant's stream is followed."""
+        """Passes on the items written from a position on; kept while the tenant's stream has followers."""
         tail = self._tails.get(tenant)
         if tail is not None:
             tail.extend(position, items)
@@ -109,7 +109,7 @@ class LiveStream(Generic[T]):
                 yield batch
 
     async def __aenter__(self) -> LiveStream[T]:
-        # Without the deadline and the trace of whoever opens it.
+        # Without the opener's deadline and trace.
         self._polling = asyncio.create_task(self._poll_for_ever(), name="stream-poll", context=Context())
         return self
 
@@ -132,15 +132,15 @@ class LiveStream(Generic[T]):
     async def _poll_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._poll)
-            # Before the query: what is published during it is newer than what it finds.
+            # Before the query: items published during it are newer than its result.
             known = {tenant: tail.end for tenant, tail in self._tails.items() if tail.begun}
             with self._failing(known):
                 ends = await self._store.ends(list(known)) if known else {}
                 for tenant, before in known.items():
                     with self._failing([tenant]):
-                        await self._look(tenant, before, ends.get(tenant, 0))
+                        await self._refresh(tenant, before, ends.get(tenant, 0))
 
-    async def _look(self, tenant: str, before: int, end: int) -> None:
+    async def _refresh(self, tenant: str, before: int, end: int) -> None:
         tail = self._tails.get(tenant)
         if tail is None or end == before:
             return
@@ -162,13 +162,13 @@ class LiveStream(Generic[T]):
 
     @contextmanager
     def _failing(self, tenants: Iterable[str]) -> Iterator[None]:
-        """Ends the streams of these tenants if they cannot be read; but never the look for what is new."""
+        """Ends the streams of these tenants if they cannot be read; the polling goes on."""
         try:
             yield
         except DatabaseUnavailable as error:
             _LOG.warning("streams end, because they cannot be read: %s", error)
             self._fail(tenants)
-        except Exception:  # noqa: BLE001  # without this look, followers would wait in vain
+        except Exception:  # noqa: BLE001  # without polling, followers would wait for ever
             _LOG.exception("streams end, because they cannot be read")
             self._fail(tenants)
 
@@ -180,7 +180,7 @@ class LiveStream(Generic[T]):
 
 
 class _Tail(Generic[T]):
-    """The newest items of one tenant, and who waits for more."""
+    """The newest items of one tenant, and its followers."""
 
     def __init__(self, keep: int, size: Callable[[T], int], erases: Callable[[T], bool]) -> None:
         self.recent: RecentItems[T] = RecentItems(keep)
@@ -201,7 +201,7 @@ class _Tail(Generic[T]):
         self.recent.extend_to(end)
 
     def begin(self, end: int) -> None:
-        """Knows where the stream ends; if that is news, what is kept does not reach it."""
+        """Sets the stream's end. Kept items that do not reach it are dropped."""
         self.begun = True
         self.failure = None
         if end > self.end:
@@ -222,7 +222,7 @@ class _Tail(Generic[T]):
         self.wakeup.wake()
 
     def shrink(self, end: int) -> None:
-        """Knows that the stream ends earlier than it did: who follows it has read another one."""
+        """Sets an earlier end: current followers have read another stream."""
         self.recent.restart(end)
         self.shrunk += 1
         self.wakeup.wake()

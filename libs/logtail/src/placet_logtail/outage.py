@@ -1,4 +1,4 @@
-"""Outages: attempts back off, and the log tells the changes rather than each attempt."""
+"""Outages: attempts back off, and the log reports changes rather than attempts."""
 
 from __future__ import annotations
 

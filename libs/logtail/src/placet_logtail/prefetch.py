@@ -1,4 +1,4 @@
-"""Prefetch: reads a stream while the last of it is worked on, so that what came meanwhile is done at once."""
+"""Prefetch: reads a stream ahead of its handler, so that items that arrive meanwhile are handled together."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ T = TypeVar("T")
 
 
 async def prefetch(source: AsyncIterator[T], limit: int) -> AsyncGenerator[list[T], None]:
-    """All that has come since the last list, as soon as there is something, and at most `limit` at once.
+    """Yields all items read since the last list, as soon as there is one, and at most `limit` at once.
 
-    Reads no further than that ahead. Ends as `source` ends, after what came before: raises what it raised.
+    Reads no further than that ahead. Ends as `source` ends, after the items before: raises what it raised.
     """
-    come: list[T] = []
-    news, room = asyncio.Event(), asyncio.Event()
+    items: list[T] = []
+    filled, room = asyncio.Event(), asyncio.Event()
 
     async def read() -> None:
         async for one in source:
-            come.append(one)
-            news.set()
-            if len(come) >= limit:
+            items.append(one)
+            filled.set()
+            if len(items) >= limit:
                 room.clear()
                 await room.wait()
 
     reading = asyncio.create_task(read())
-    reading.add_done_callback(lambda _: news.set())
+    reading.add_done_callback(lambda _: filled.set())
     try:
-        while come or not reading.done():
-            await news.wait()
-            news.clear()
-            batch, come[:] = list(come), []
+        while items or not reading.done():
+            await filled.wait()
+            filled.clear()
+            batch, items[:] = list(items), []
             room.set()
             if batch:
                 yield batch

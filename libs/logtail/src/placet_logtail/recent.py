@@ -46,7 +46,7 @@ class RecentItems(Generic[T]):
             self._drop(self._surplus())
 
     def extend_to(self, end: int) -> None:
-        """Knows that no item lies between the last one and `end`."""
+        """Moves the end: no item lies between the last one and `end`."""
         self.end = max(self.end, end)
 
     def get(self, position: int) -> T | None:

@@ -1,4 +1,4 @@
-"""Where consumers keep how far they have read, and which process writes: in a service's own database."""
+"""Tables of consumers in a service's own database: cursors, leases, skipped entries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from placet_storage import Database, UtcDateTime
 
 
 class CursorMoved(Exception):
-    """Another process wrote meanwhile; whoever catches this reads on from where the cursor is now."""
+    """Another process moved the cursor; the reader resumes from its new position."""
 
 
 class LogTables:

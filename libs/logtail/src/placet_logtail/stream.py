@@ -19,7 +19,7 @@ class Batch(Generic[T_co]):
     """Some items of a stream, in order; none as a sign of life.
 
     `next`: the position to resume from. `end`: the first position that the stream does not hold yet, as known
-    when this was read; whoever is at `next` has caught up when `next` is not less.
+    when this was read; a follower has caught up when `next` is not less.
     """
 
     items: Sequence[T_co]

@@ -1,4 +1,4 @@
-"""The consuming side: a tailer reads one tenant's log, for one handler, wherever that stands."""
+"""Log tailer: reads one tenant's log for one handler, from the handler's cursor on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SKIPPED = get_meter("placet.logtail").create_counter(
     "placet.logtail.skipped", unit="{entry}", description="Entries that a consumer could not use."
 )
 
-# Batches that may come while the handler works; they are handled together then.
+# Batches that are read while the handler works; it then handles them together.
 PREFETCH = 16
 # Attempts to handle one entry before it is skipped; faults that are not the entry's may pass meanwhile.
 ATTEMPTS = 3
@@ -90,10 +90,10 @@ class TailStatus:
 
 
 class LogTailer(Generic[T]):
-    """Follows one tenant's log for ever; whatever breaks it off, it starts again where the handler stands.
+    """Follows one tenant's log for ever; after any failure it resumes from the handler's cursor.
 
     An entry that the handler fails at, with any other error than those that may pass, is tried ATTEMPTS times
-    by itself, then reported and skipped: it stops nobody's tail.
+    by itself, then reported and skipped: it stops no tail.
     """
 
     def __init__(self, consumer: str, tenant: str, source: Source[T], handler: Handler[T]) -> None:
@@ -135,7 +135,7 @@ class LogTailer(Generic[T]):
         return self._position
 
     def lead(self, *, elected: bool) -> None:
-        """Says whether this process is to write. Until this is called first, nothing is read."""
+        """Sets whether this process writes. Nothing is read before the first call."""
         gained = elected and not self._elected
         self._elected = elected
         self._leading = self._leading and elected

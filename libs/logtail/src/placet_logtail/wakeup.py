@@ -1,4 +1,4 @@
-"""Wake-ups: one for all who wait for more of a stream, and one for each who waits for one key."""
+"""Wake-ups: `Wakeup` for all followers of a stream, `Listeners` for those of one key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# Items kept for a listener that does not take them; one that misses more is told to look elsewhere.
+# Items kept for a listener that does not take them; one that misses more must read the store.
 LISTENER_LIMIT = 1000
 
 
@@ -24,7 +24,7 @@ async def wait_for(event: asyncio.Event, seconds: float) -> bool:
 
 
 class Wakeup:
-    """Wakes all who wait. Whoever arms it before a look misses nothing that comes after the look."""
+    """Wakes all waiters. A waiter that arms it before it reads misses nothing written after that."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -47,8 +47,8 @@ class Listener(Generic[T]):
         self._missed = False
         self._woken = asyncio.Event()
 
-    def hear(self, item: T) -> None:
-        """Takes an item and wakes whoever waits."""
+    def put(self, item: T) -> None:
+        """Adds an item and wakes the waiter."""
         if len(self._items) >= LISTENER_LIMIT:
             self._items.clear()
             self._missed = True
@@ -94,7 +94,7 @@ class Listeners(Generic[T]):
     def publish(self, key: str, item: T) -> None:
         """Gives an item to the listeners of its key."""
         for listener in self._by_key.get(key, ()):
-            listener.hear(item)
+            listener.put(item)
 
     def wake(self) -> None:
         """Ends the wait of all listeners, because items were missed."""

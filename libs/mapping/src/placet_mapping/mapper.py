@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar, get_args
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -70,9 +71,15 @@ def _reading_plan(descriptor: Descriptor, dto_type: type[BaseModel]) -> list[tup
     for name in dto_type.model_fields:
         if name == BODY:
             plan.append((BODY, _read_body))
-        elif name != TYPE:
+        elif name == TYPE:
+            plan.append((TYPE, _constant(dto_type.model_fields[TYPE].default)))
+        else:
             plan.append((name, _reader(descriptor.fields_by_name[name], dto_type)))
     return plan
+
+
+def _constant(value: Any) -> Read:
+    return lambda _message: value
 
 
 def _read_body(message: Any) -> BaseModel:
@@ -83,18 +90,24 @@ def _read_body(message: Any) -> BaseModel:
 
 
 def _reader(field: FieldDescriptor, dto_type: type[BaseModel]) -> Read:
-    name, of = field.name, _value_reader(field, dto_type)
+    name, read, of = field.name, attrgetter(field.name), _value_reader(field, dto_type)
     if field.is_repeated:
-        return lambda message: tuple(of(value) for value in getattr(message, name))
+        return lambda message: tuple(map(of, read(message)))
     if _may_be_absent(field):
-        return lambda message: of(getattr(message, name)) if message.HasField(name) else None
-    return lambda message: of(getattr(message, name))
+        return lambda message: of(read(message)) if message.HasField(name) else None
+    if of is _same:
+        return read
+    return lambda message: of(read(message))
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _value_reader(field: FieldDescriptor, dto_type: type[BaseModel]) -> Read:
     """Reads one value, or one element, of a field."""
     if _is_erasable(field):
-        return lambda erasable: erasable.value
+        return attrgetter("value")
     if field.enum_type is not None:
         names = _enum_members(field.enum_type, dto_of(dto_type, field.name))
         unspecified = names[0]
@@ -102,7 +115,7 @@ def _value_reader(field: FieldDescriptor, dto_type: type[BaseModel]) -> Read:
     if field.type == FieldDescriptor.TYPE_BYTES:
         return lambda value: value.hex()
     if field.message_type is None:
-        return lambda value: value
+        return _same
     if field.message_type is Timestamp.DESCRIPTOR:
         return lambda timestamp: timestamp.ToDatetime(tzinfo=UTC)
     if field.message_type is Duration.DESCRIPTOR:
@@ -169,7 +182,7 @@ def _writer(field: FieldDescriptor) -> Write:
 
     def write(message: Message, value: Any) -> None:
         # A zero value is set only where absence has another meaning.
-        if value is not None and (keeps_zero or value):
+        if value or (keeps_zero and value is not None):
             setattr(message, name, encode(value))
 
     return write
@@ -195,7 +208,7 @@ def _encoder(field: FieldDescriptor) -> Callable[[Any], Any]:
         return lambda value: numbers[prefix + value].number
     if field.type == FieldDescriptor.TYPE_BYTES:
         return bytes.fromhex
-    return lambda value: value
+    return _same
 
 
 def _message_writer(descriptor: Descriptor) -> Callable[[Any, Any], None]:

@@ -17,7 +17,7 @@ _stopping: ContextVar[asyncio.Event | None] = ContextVar("placet_stopping", defa
 def stopping() -> asyncio.Event:
     """Set once the server that handles this call begins to stop: a long poll answers early then.
 
-    Outside of a call it is an event that nobody sets.
+    Outside of a call it is an event that is never set.
     """
     return _stopping.get() or asyncio.Event()
 
@@ -59,7 +59,7 @@ class Calls:
         try:
             yield
         finally:
-            # By identity, not by task: a stream that nobody reads any more is closed by another task.
+            # By identity, not by task: an abandoned stream is closed by another task.
             self._active.discard(call)
             if call.task is not None:
                 self._ended.discard(call.task)

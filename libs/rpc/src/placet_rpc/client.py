@@ -160,42 +160,15 @@ class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
         return _TypedStreamCall(call, origin_of(client_call_details))
 
 
-class _CoveredCall:
-    """All of a call that is not about its answers, as it is."""
+class _TypedCall:
+    """gRPC's own call in all but its errors, which are typed."""
 
     def __init__(self, call: Any, origin: str) -> None:
         self._call = call
         self._origin = origin
 
-    def cancel(self) -> bool:
-        return bool(self._call.cancel())
-
-    def cancelled(self) -> bool:
-        return bool(self._call.cancelled())
-
-    def done(self) -> bool:
-        return bool(self._call.done())
-
-    def time_remaining(self) -> float | None:
-        return cast(float | None, self._call.time_remaining())
-
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._call.add_done_callback(callback)
-
-    async def initial_metadata(self) -> grpc.aio.Metadata:
-        return cast(grpc.aio.Metadata, await self._call.initial_metadata())
-
-    async def trailing_metadata(self) -> grpc.aio.Metadata:
-        return cast(grpc.aio.Metadata, await self._call.trailing_metadata())
-
-    async def code(self) -> grpc.StatusCode:
-        return cast(grpc.StatusCode, await self._call.code())
-
-    async def details(self) -> str:
-        return cast(str, await self._call.details())
-
-    async def debug_error_string(self) -> str | None:
-        return cast(str | None, await self._call.debug_error_string())
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
 
     async def wait_for_connection(self) -> None:
         try:
@@ -204,7 +177,8 @@ class _CoveredCall:
             raise status.from_grpc(error, self._origin) from error
 
 
-class _TypedUnaryCall(_CoveredCall, grpc.aio.UnaryUnaryCall[Any, Any]):
+@grpc.aio.UnaryUnaryCall.register
+class _TypedUnaryCall(_TypedCall):
     """A unary call that raises typed errors."""
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -214,7 +188,8 @@ class _TypedUnaryCall(_CoveredCall, grpc.aio.UnaryUnaryCall[Any, Any]):
             raise status.from_grpc(error, self._origin) from error
 
 
-class _TypedStreamCall(_CoveredCall, grpc.aio.UnaryStreamCall[Any, Any]):
+@grpc.aio.UnaryStreamCall.register
+class _TypedStreamCall(_TypedCall):
     """A stream that raises typed errors."""
 
     async def _answers(self) -> AsyncIterator[Any]:

@@ -27,7 +27,7 @@ class FieldViolation:
 
 
 class PlacetError(Exception):
-    """Something that the other side of an RPC is told about.
+    """An error that crosses an RPC.
 
     `message` is shown to the caller as it is: say what went wrong and what to do, never internals.
     `reason` is the name in the area's `ErrorReason` enum without its prefix, e.g. `CLOSED`; `metadata`

@@ -1,7 +1,7 @@
 """Health by gRPC's health protocol (grpc/health/v1), open to all.
 
-Not the library's servicer: its watchers never end, so each would hold a stop for the whole grace, and ending
-them from outside can come before they were told NOT_SERVING. Here a watcher is told, and then let go.
+Not the library's servicer: its watchers never end, so each would delay a stop for the whole grace, and they
+may be cut off before they get NOT_SERVING. Here a watcher gets NOT_SERVING, and its stream ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # its wheel
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """NOT_SERVING from now on, for good; all watchers are told."""
+        """NOT_SERVING from now on, for good; all watchers get it."""
         self._stopping.set()
 
     async def Check(self, request: Any, context: Context) -> Any:  # noqa: N802 (the contract's name)

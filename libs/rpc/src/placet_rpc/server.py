@@ -81,9 +81,9 @@ class RunningServer:
         self._stop: asyncio.Task[None] | None = None
 
     async def stop(self, grace: float | None = None) -> None:
-        """Stops in the order that this module's head tells; `grace` in seconds, default the settings'.
+        """Stops in the order of this module's docstring; `grace` in seconds, default the settings'.
 
-        Returns when the last handler has ended, also when somebody else began the stop. A second call
+        Returns when the last handler has ended, also when another caller began the stop. A second call
         with a smaller grace cuts the first one's short.
         """
         seconds = self._grace if grace is None else grace
@@ -112,9 +112,9 @@ async def start(
 ) -> RunningServer:
     """Starts to serve `endpoints`, with health, on the running loop.
 
-    `on_access_refused(method, reason, principal, approval_id)` hears, in the background, of each call of a
-    known caller that authority refused. Raises ContractError if an RPC names no role or a rule of its request
-    cannot be read, OSError or ValueError if the JWKS cannot be used, CannotListen if the address cannot.
+    `on_access_refused(method, reason, principal, approval_id)` is called, in the background, for each call of
+    a known caller that authority refused. Raises ContractError if an RPC names no role or has an unreadable
+    rule, OSError or ValueError if the JWKS cannot be used, CannotListen if the address cannot.
     """
     methods = methods_of(endpoint.descriptor for endpoint in endpoints)
     verifier = Verifier(settings.jwks_file, issuer=settings.issuer, audience=settings.audience)
@@ -184,7 +184,7 @@ def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
         if settings.tls is None:
             if not _only_this_machine(settings.listen):
                 _LOG.warning(
-                    "speaking plain on %s: whoever can listen on the network reads tokens; set "
+                    "no TLS on %s: anyone on the network can read tokens; set "
                     "PLACET_TLS_CERTIFICATE_FILE unless a proxy or mesh encrypts",
                     settings.listen,
                 )

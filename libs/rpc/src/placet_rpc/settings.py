@@ -23,7 +23,7 @@ class ServerSettings(BaseModel):
     jwks_file: Path = Field(description="public keys that tokens are checked with")
     issuer: str = ISSUER
     audience: str = AUDIENCE
-    reflection: bool = Field(default=False, description="tell anybody the contracts")
+    reflection: bool = Field(default=False, description="serve gRPC reflection to all")
     grace: float = Field(default=10.0, ge=0, description="seconds for calls in flight at a stop")
     tls: ServerTls | None = Field(default=None, description="without it, only for trusted networks")
     max_message_bytes: int = Field(default=4 * 1024 * 1024, gt=0)

@@ -16,40 +16,8 @@ from placet_rpc.errors import RPC_DOMAIN, FieldViolation, InvalidArgument, Place
 
 DETAILS_METADATA: Final = "grpc-status-details-bin"
 
-_CODES: Final[dict[str, grpc.StatusCode]] = {
-    "invalid_argument": grpc.StatusCode.INVALID_ARGUMENT,
-    "not_found": grpc.StatusCode.NOT_FOUND,
-    "already_exists": grpc.StatusCode.ALREADY_EXISTS,
-    "failed_precondition": grpc.StatusCode.FAILED_PRECONDITION,
-    "permission_denied": grpc.StatusCode.PERMISSION_DENIED,
-    "unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
-    "unavailable": grpc.StatusCode.UNAVAILABLE,
-    "out_of_range": grpc.StatusCode.OUT_OF_RANGE,
-    "resource_exhausted": grpc.StatusCode.RESOURCE_EXHAUSTED,
-    "deadline_exceeded": grpc.StatusCode.DEADLINE_EXCEEDED,
-    "data_loss": grpc.StatusCode.DATA_LOSS,
-    "unimplemented": grpc.StatusCode.UNIMPLEMENTED,
-    "internal": grpc.StatusCode.INTERNAL,
-}
-
-_KINDS: Final[tuple[type[PlacetError], ...]] = (
-    errors.InvalidArgument,
-    errors.NotFound,
-    errors.AlreadyExists,
-    errors.FailedPrecondition,
-    errors.PermissionDenied,
-    errors.Unauthenticated,
-    errors.Unavailable,
-    errors.OutOfRange,
-    errors.ResourceExhausted,
-    errors.DeadlineExceeded,
-    errors.DataLoss,
-    errors.Internal,
-    errors.Unimplemented,
-)
-
 _CLASSES: Final[dict[grpc.StatusCode, type[PlacetError]]] = {
-    **{_CODES[kind.grpc_kind]: kind for kind in _KINDS},
+    **{grpc.StatusCode[kind.grpc_kind.upper()]: kind for kind in PlacetError.__subclasses__()},
     # Sent by gRPC itself, never by a Placet service: a server that goes away, and a wrong contract.
     grpc.StatusCode.CANCELLED: errors.Unavailable,
     grpc.StatusCode.ABORTED: errors.Unavailable,
@@ -78,7 +46,7 @@ _DETAILS_BYTES: Final = 3000
 
 
 def public_error(error: Exception) -> PlacetError:
-    """The error that a caller is told in place of `error`, which a handler raised.
+    """The error to answer with in place of `error`, which a handler raised.
 
     A PlacetError of this process is for the caller. One that another service answered with is not: of
     those, and of foreign exceptions with a `grpc_kind`, only the kinds that may be retried are passed on,
@@ -89,8 +57,8 @@ def public_error(error: Exception) -> PlacetError:
     kind = getattr(error, "grpc_kind", None)
     passed_on = _PASSED_ON.get(kind) if isinstance(kind, str) else None
     if passed_on is not None:
-        told, message = passed_on
-        return told(message)
+        kind_of_error, message = passed_on
+        return kind_of_error(message)
     reference = uuid.uuid4().hex[:12]
     return errors.Internal(
         f"internal error; the service's log has it under reference {reference}",
@@ -100,7 +68,7 @@ def public_error(error: Exception) -> PlacetError:
 
 def code_of(error: PlacetError) -> grpc.StatusCode:
     """The gRPC status code of `error`."""
-    return _CODES[error.grpc_kind]
+    return grpc.StatusCode[error.grpc_kind.upper()]
 
 
 def to_grpc(error: PlacetError, area: str) -> grpc.Status:

@@ -90,7 +90,7 @@ class SingleFlight(Generic[_K, _T]):
 
     def _ended(self, key: _K, task: asyncio.Task[_T]) -> None:
         del self._running[key]
-        # Reading the exception also tells asyncio that it was seen, in case that all callers are gone.
+        # Reading the exception marks it as retrieved, for a run whose callers are all gone.
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, PlacetError):
             _LOG.warning("work that callers shared failed: %r", error)

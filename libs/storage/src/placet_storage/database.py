@@ -47,7 +47,6 @@ class Database:
     def __init__(self, location: Location, executors: Executors) -> None:
         self._location = location
         self._executors = executors
-        self._namespace = location.namespace
 
     @classmethod
     async def open(cls, url: str, migrations: str, *, pool_size: int = 10) -> Self:
@@ -114,7 +113,7 @@ class Database:
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """Returns an INSERT with `on_conflict_do_nothing` and `on_conflict_do_update` for this dialect."""
         statement = sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
-        # Without it, `rowcount`, which tells of a conflict, is -1 in PostgreSQL.
+        # Without it, `rowcount`, which shows a conflict, is -1 in PostgreSQL.
         return statement.execution_options(preserve_rowcount=True)
 
     async def close(self) -> None:
@@ -131,10 +130,10 @@ class Database:
             return
         attributes = {
             "db.system.name": self._location.dialect,
-            "db.namespace": self._namespace,
+            "db.namespace": self._location.namespace,
             "db.operation.name": operation,
         }
         with _tracer.start_as_current_span(
-            f"{operation} {self._namespace}", kind=SpanKind.CLIENT, attributes=attributes
+            f"{operation} {self._location.namespace}", kind=SpanKind.CLIENT, attributes=attributes
         ):
             yield

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,20 +79,17 @@ def open_executors(location: Location, pool_size: int) -> Executors:
     """Makes executors that connect on first use. `pool_size`: the most connections to PostgreSQL."""
     if location.dialect == "sqlite":
         # SQLite has one writer at a time. A queue of one thread is fair, polling for the lock is not.
-        writer, one_thread = _sqlite(location, "writer"), _threads("writer", 1)
-        return Executors(
-            writer=_executor(writer, one_thread),
-            unsynced=_executor(writer.execution_options(**_UNSYNCED), one_thread),
-            reader=_executor(_sqlite(location, "reader"), _threads("reader", _SQLITE_READERS)),
-        )
-    engine, threads = _postgresql(location, pool_size), _threads("postgresql", pool_size)
-    # A reader sees one snapshot, as in SQLite. All share one pool; the isolation level is set on BEGIN.
-    reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    unsynced = engine.execution_options(**_UNSYNCED)
+        writer, writers = _sqlite(location, "writer"), _threads("writer", 1)
+        reader, readers = _sqlite(location, "reader"), _threads("reader", _SQLITE_READERS)
+    else:
+        writer, writers = _postgresql(location, pool_size), _threads("postgresql", pool_size)
+        # A reader sees one snapshot, as in SQLite. All share one pool; the isolation level is set on BEGIN.
+        reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        readers = writers
     return Executors(
-        writer=_executor(engine, threads),
-        unsynced=_executor(unsynced, threads),
-        reader=_executor(reader, threads),
+        writer=Executor(writer, writers, PATIENCE),
+        unsynced=Executor(writer.execution_options(**_UNSYNCED), writers, PATIENCE),
+        reader=Executor(reader, readers, PATIENCE),
     )
 
 
@@ -104,10 +102,6 @@ def open_for_migration(location: Location) -> Engine:
     event.listen(engine, "connect", _prepare_migrator)
     event.listen(engine, "begin", _begin_immediate)
     return engine
-
-
-def _executor(engine: Engine, threads: ThreadPoolExecutor) -> Executor:
-    return Executor(engine, threads, PATIENCE)
 
 
 def _threads(role: str, number: int) -> ThreadPoolExecutor:
@@ -159,7 +153,7 @@ def _postgresql_arguments(location: Location) -> Mapping[str, object]:
 
 def _prepare_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     """Bounds the wait for a lock, as SQLite's busy timeout does."""
-    _execute(connection, f"SET lock_timeout = {int(PATIENCE * 1000)}")
+    execute(connection, f"SET lock_timeout = {int(PATIENCE * 1000)}")
     connection.commit()
 
 
@@ -195,11 +189,11 @@ def _begin_immediate(connection: Connection) -> None:
     # With NORMAL a commit returns before it is on the disk (https://sqlite.org/pragma.html): a crash of the
     # machine may lose the end of the write-ahead log.
     level = "NORMAL" if _is_unsynced(connection) else "FULL"
-    _execute(_driver(connection), f"PRAGMA synchronous={level}", "BEGIN IMMEDIATE")
+    execute(_driver(connection), f"PRAGMA synchronous={level}", "BEGIN IMMEDIATE")
 
 
 def _begin_deferred(connection: Connection) -> None:
-    _execute(_driver(connection), "BEGIN DEFERRED")
+    execute(_driver(connection), "BEGIN DEFERRED")
 
 
 def _is_unsynced(connection: Connection) -> bool:
@@ -215,25 +209,22 @@ def _driver(connection: Connection) -> DBAPIConnection:
 
 
 def _prepare_writer(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Has SQLite check foreign keys and overwrite deleted rows."""
-    _execute(connection, "PRAGMA foreign_keys=ON", _SECURE_DELETE)
+    execute(connection, "PRAGMA foreign_keys=ON", _SECURE_DELETE)
 
 
 def _prepare_migrator(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Has SQLite overwrite deleted rows."""
-    _execute(connection, _SECURE_DELETE)
+    execute(connection, _SECURE_DELETE)
 
 
 def _prepare_reader(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Has SQLite refuse writes."""
-    _execute(connection, "PRAGMA query_only=ON")
+    execute(connection, "PRAGMA query_only=ON")
 
 
-def _execute(connection: DBAPIConnection, *statements: str) -> None:
-    cursor = connection.cursor()
-    for statement in statements:
-        cursor.execute(statement)
-    cursor.close()
+def execute(connection: DBAPIConnection, *statements: str) -> None:
+    """Runs statements by the driver, outside of SQLAlchemy's transactions."""
+    with closing(connection.cursor()) as cursor:
+        for statement in statements:
+            cursor.execute(statement)
 
 
 def truncate_wal_after_commit(connection: Connection) -> None:
@@ -254,15 +245,14 @@ def _truncate_wal_if_asked(connection: DBAPIConnection | None, entry: Connection
 def _truncate_wal(connection: DBAPIConnection) -> bool:
     """Truncates the write-ahead log; False if a reader still needs it."""
     try:
-        _execute(connection, f"PRAGMA busy_timeout={_TRUNCATE_WAIT_MS}")
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (is_busy, *_) = cursor.fetchone() or (1,)
-        cursor.close()
+        execute(connection, f"PRAGMA busy_timeout={_TRUNCATE_WAIT_MS}")
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (is_busy, *_) = cursor.fetchone() or (1,)
     except sqlite3.Error as error:
         # The transaction is committed: its caller must not see this.
         _LOG.warning("the write-ahead log cannot be truncated now: %s", error)
         return False
     finally:
-        _execute(connection, f"PRAGMA busy_timeout={int(PATIENCE * 1000)}")
+        execute(connection, f"PRAGMA busy_timeout={int(PATIENCE * 1000)}")
     return not is_busy

@@ -18,7 +18,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import DBAPIError
 
-from placet_storage.engines import PATIENCE, Location, open_for_migration
+from placet_storage.engines import PATIENCE, Location, execute, open_for_migration
 from placet_storage.errors import MigrationFailed, translated
 
 # Alembic keeps its context in module globals, so one upgrade runs at a time in a process.
@@ -95,21 +95,13 @@ def _switch_to_wal(connection: Connection) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            _execute_outside_transaction(connection, "PRAGMA journal_mode=WAL")
+            execute(connection.connection, "PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:
             return
-
-
-def _execute_outside_transaction(connection: Connection, statement: str) -> None:
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute(statement)
-    finally:
-        cursor.close()
 
 
 def _lock_key(package: str) -> int:

@@ -1,7 +1,7 @@
 """One call that sets up tracing, metrics and logs."""
 
 from placet_telemetry.logs import configure_logging
-from placet_telemetry.telemetry import Telemetry, providers, setup, tracer
+from placet_telemetry.telemetry import Telemetry, providers, setup
 from placet_telemetry.traces import (
     context_from,
     current_traceparent,
@@ -21,6 +21,5 @@ __all__ = [
     "providers",
     "record_wait",
     "setup",
-    "tracer",
     "untraced",
 ]

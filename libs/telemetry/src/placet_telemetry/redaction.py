@@ -1,4 +1,4 @@
-"""Keeps credentials out of logs, whoever logs them."""
+"""Redaction of credentials in logs."""
 
 from __future__ import annotations
 

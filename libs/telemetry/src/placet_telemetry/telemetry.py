@@ -87,11 +87,6 @@ def providers(
     return Telemetry(tracer_provider, meter_provider)
 
 
-def tracer(name: str) -> trace.Tracer:
-    """The tracer of a module; works before `setup`, then with its provider."""
-    return trace.get_tracer(name)
-
-
 def _exports() -> bool:
     return bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
 

@@ -61,7 +61,7 @@ def record_wait(
 
     Its id is derived from the trace and `span_key`: emitted twice it is the same span, which a store keeps
     once. `links`: traceparents of spans in other traces; what names none is left out. Without a valid
-    `traceparent` nothing is emitted, because nobody would find it.
+    `traceparent` nothing is emitted, because it could not be found.
     """
     parent = _span_context(traceparent)
     if not parent.is_valid:
@@ -86,7 +86,7 @@ def derived_span_id(trace_id: int, span_key: str) -> int:
 @contextmanager
 def untraced() -> Iterator[None]:
     """Calls made inside leave no spans, here and where they arrive: for what is asked every few seconds."""
-    # The last byte says that nobody samples this trace.
+    # The last byte says that this trace is not sampled.
     token = attach(context_from(f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"))
     try:
         yield

@@ -1,7 +1,7 @@
 """Encrypts Temporal's payloads, so that its database and its UI hold no content, names or reasons.
 
 AES-256-GCM with a random 96-bit nonce for each payload (NIST SP 800-38D, 8.2.2); the key's id is
-authenticated with it. What cannot be decrypted is handed on as it came: whoever converts it then fails
+authenticated with it. What cannot be decrypted is passed on as it came: the converter then fails
 on this one payload (a command becomes a refusal) and not on the whole workflow task.
 """
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from functools import cache
+from typing import Any, Self
 
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import TracingInterceptor
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
@@ -19,10 +21,33 @@ from placet_temporal.settings import TemporalSettings
 RETRY_SECONDS = 0.2
 
 
+class SharedPayloadConverter(PydanticPayloadConverter):
+    """Pydantic JSON, with one instance for the process.
+
+    The SDK constructs a converter for each activation of a workflow, and so loses the cache of types. The
+    converter holds nothing else, and its cache is thread-safe.
+    """
+
+    def __new__(cls) -> Self:
+        shared: Self = _shared(cls)
+        return shared
+
+    def __init__(self) -> None:
+        """Does nothing: see `_shared`."""
+
+
+@cache
+def _shared(converter_class: type[SharedPayloadConverter]) -> Any:  # Any: the cache does not know Self
+    shared = object.__new__(converter_class)
+    PydanticPayloadConverter.__init__(shared)
+    return shared
+
+
 def data_converter(key: bytes) -> DataConverter:
     """Pydantic JSON, encrypted; failures' messages and stack traces are encrypted too."""
     return dataclasses.replace(
         pydantic_data_converter,
+        payload_converter_class=SharedPayloadConverter,
         payload_codec=EncryptionCodec(key),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )

@@ -49,7 +49,7 @@ class AuditServer:
             jwks_file=self._keys.jwks,
             log_key=self._log_key,
             tail_poll=0.05,
-            tail_pulse=0.5,
+            sign_of_life=0.5,
         )
         async with AsyncExitStack() as stack:
             parts = await stack.enter_async_context(service.assembled(settings))

@@ -6,15 +6,13 @@ from placet_verify.faults import fault_of
 from placet_verify.findings import Check, Finding, Findings
 from placet_verify.keys import DEFAULT_ORIGIN, KnownKeys, advice, load_keys
 from placet_verify.kinds import Kind, kind_of
-from placet_verify.log import LogReport
 from placet_verify.rows import Record, Row, Source, Table, Unreadable, merged
 from placet_verify.sqlite import SqliteSource
-from placet_verify.verification import Progress, Verification
-from placet_verify.witness import KEY_FILE, Seen, read_alarms, read_seen, report_alarms, witness_key
+from placet_verify.verification import Verification
+from placet_verify.witness import Seen, read_alarms
 
 __all__ = [
     "DEFAULT_ORIGIN",
-    "KEY_FILE",
     "CannotVerify",
     "Check",
     "ExportSource",
@@ -22,8 +20,6 @@ __all__ = [
     "Findings",
     "Kind",
     "KnownKeys",
-    "LogReport",
-    "Progress",
     "Record",
     "Row",
     "Seen",
@@ -40,7 +36,4 @@ __all__ = [
     "merged",
     "once",
     "read_alarms",
-    "read_seen",
-    "report_alarms",
-    "witness_key",
 ]

@@ -33,7 +33,7 @@ _DECISIONS = _METER.create_gauge("placet.decisions", description="Outcomes in th
 _WAIT = _METER.create_gauge("placet.decision.time", unit="s", description="From received to decided.")
 
 # Pause between evaluations: the longer of these seconds and this multiple of the last duration.
-EVALUATION_SECONDS, EVALUATION_SHARE = 1.0, 20
+EVALUATION_SECONDS, EVALUATION_SHARE = 5.0, 20
 VIEW_SECONDS = 5.0
 # Pause after NotificationService did not answer.
 RETRY_SECONDS = 5.0

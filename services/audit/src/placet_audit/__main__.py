@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
@@ -26,10 +26,12 @@ from placet_telemetry import setup
 async def assembled(settings: Settings) -> AsyncIterator[Service]:
     """Assembles the running service without its server."""
     keys = settings.log_keys()
-    async with opened(settings) as database:
+    async with AsyncExitStack() as stack:
+        database = await Database.open(settings.database_url, migrations="placet_audit")
+        stack.push_async_callback(database.close)
         store = Store(database, keys)
         stream = LogStream(
-            store, keep=settings.tail_bytes, poll=settings.tail_poll, sign_of_life=settings.tail_pulse
+            store, keep=settings.tail_bytes, poll=settings.tail_poll, sign_of_life=settings.sign_of_life
         )
         sequencer = Sequencer(
             store, stream.publish_entries, queue_limit=settings.queue_limit, batch_limit=settings.batch_limit
@@ -39,20 +41,10 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
             AuditServicer(store, sequencer, stream, ProofService(database, keys), keys),
         )
-        async with stream, running(sequencer):
-            append = appending_by(sequencer.append)
-            refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
-            yield Service(endpoint, refusals.record)
-
-
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Database]:
-    """Opens the log's database, with its schema up to date."""
-    database = await Database.open(settings.database_url, migrations="placet_audit")
-    try:
-        yield database
-    finally:
-        await database.close()
+        await stack.enter_async_context(stream)
+        await stack.enter_async_context(running(sequencer))
+        append = appending_by(sequencer.append)
+        yield Service(endpoint, RefusalRecorder(append, per_minute=settings.refusals_per_minute).record)
 
 
 @asynccontextmanager

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from google.protobuf.descriptor import Descriptor
 
 from placet.event.v1 import event_pb2, options_pb2
 from placet_rpc.errors import FailedPrecondition, NotFound, PermissionDenied
+from placet_rpc.identity import Principal
 
 _PLACES: Mapping[options_pb2.Place.ValueType, str] = {
     options_pb2.PLACE_TENANT: "to a tenant's own log",
@@ -74,15 +74,7 @@ def check_writer(roles: Collection[str], kinds: Sequence[str], *, expected_next:
             )
 
 
-class _Reader(Protocol):
-    @property
-    def subject(self) -> str: ...
-
-    @property
-    def sees_all(self) -> bool: ...
-
-
-def check_reader(caller: _Reader, approval_id: str, concerned: Collection[str], *, exists: bool) -> None:
+def check_reader(caller: Principal, approval_id: str, concerned: Collection[str], *, exists: bool) -> None:
     """Raises NotFound UNKNOWN_APPROVAL unless the caller may have the receipt of a request.
 
     `concerned`: its requester and the people who were asked, unless erased.

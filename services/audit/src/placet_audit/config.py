@@ -21,7 +21,7 @@ class Settings(ServiceSettings):
     listen: str = "127.0.0.1:7401"
 
     database_url: str = "sqlite:///.placet/audit.db"
-    """Where the log is kept: `sqlite:///path` or `postgresql://…`."""
+    """The database of the log: `sqlite:///path` or `postgresql://…`."""
 
     origin: str = Field(default="localhost/placet", pattern=r"^[^\s+/]+(/[^\s+/]+)*$")
     """Name of the logs in checkpoints, globally unique, like a URL without its scheme;
@@ -40,16 +40,16 @@ class Settings(ServiceSettings):
     """Appends in one transaction, at most."""
 
     tail_bytes: int = Field(default=8 << 20, ge=1 << 16)
-    """Bytes of newest entries kept in memory for each tenant that somebody tails."""
+    """Bytes of newest entries kept in memory for each tailed tenant."""
 
     tail_poll: float = Field(default=0.25, gt=0)
-    """Seconds between looks for entries that another replica committed."""
+    """Seconds between polls for the entries of other replicas."""
 
-    tail_pulse: float = Field(default=5, gt=0)
-    """Seconds of silence after which a tail says that it is current."""
+    sign_of_life: float = Field(default=5, gt=0)
+    """Seconds between empty messages of a silent tail, which say that it is current."""
 
     refusals_per_minute: int = Field(default=600, ge=0)
-    """Refusals at this service's own door that are recorded for each tenant; more are only counted."""
+    """Refused calls that are recorded in the log per tenant; more are only logged."""
 
     def log_keys(self) -> LogKeys:
         """The keys. Raises OSError, and ValueError for keys that are none, are not there, or that others may

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
-from placet_rpc.errors import FailedPrecondition, FieldViolation, InvalidArgument, OutOfRange
+from placet_rpc.errors import FailedPrecondition, FieldViolation, InvalidArgument
 
 TENANT_LEVEL = ""
 """Approval id of events that belong to the tenant itself."""
@@ -181,42 +180,9 @@ def check_append(append: Append) -> None:
         raise InvalidArgument("The events cannot be stored.", violations=violations)
 
 
-def check_reach(from_index: int, size: int) -> None:
-    """Raises OutOfRange BEYOND_END if `from_index` lies beyond the end of a log of `size` entries."""
-    if from_index > size:
-        raise OutOfRange(
-            f"The log holds {size} entries; it does not reach index {from_index}.",
-            reason="BEYOND_END",
-            metadata={"from": str(from_index), "end": str(size)},
-        )
-
-
-class Sized(Protocol):
-    """Part of an answer, with its size."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-
-
-Item = TypeVar("Item", bound=Sized)
-
-
-def total_size(items: Iterable[Sized]) -> int:
-    """Returns the bytes of all items."""
-    return sum(item.size for item in items)
-
-
-def within_budget(items: Iterable[Item]) -> list[Item]:
-    """Returns the first items, as many as fit MAX_PAGE_BYTES, and one at least if there is any."""
-    page: list[Item] = []
-    total = 0
-    for item in items:
-        total += item.size
-        if page and total > MAX_PAGE_BYTES:
-            break
-        page.append(item)
-    return page
+def total_size(entries: Iterable[Entry]) -> int:
+    """Returns the bytes of all entries."""
+    return sum(entry.size for entry in entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +194,12 @@ class Page:
 
 
 def cut_page(found: Sequence[Entry], limit: int) -> Page:
-    """Returns the first page of `found`: at most `limit` entries, as many as fit one message."""
-    entries = within_budget(found[:limit])
+    """Returns the first page of `found`: at most `limit` entries, and as many as fit one message."""
+    entries: list[Entry] = []
+    total = 0
+    for entry in found[:limit]:
+        total += entry.size
+        if entries and total > MAX_PAGE_BYTES:
+            break
+        entries.append(entry)
     return Page(entries, more=len(entries) < len(found))

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from placet.event.v1 import event_pb2
-from placet_audit.domain import DEFAULT_PAGE, Entry, Page
+from placet_audit.domain import DEFAULT_PAGE, Entry
 from placet_audit.leaf import disclose
+from placet_audit.store import Store
 from placet_logtail import Batch, LiveStream
 
 
-class Log(Protocol):
-    """Where history is; `placet_audit.store.Store` in earnest."""
-
-    async def sizes(self, tenants: Sequence[str]) -> Mapping[str, int]:
-        """Number of entries in each tenant's log."""
-
-    async def entries(self, tenant: str, from_index: int, limit: int) -> Page:
-        """The tenant's entries from an index on, at most `limit`, in order."""
-
-
 class LogStream(LiveStream[event_pb2.LogEntry]):
-    """All tails of this process. The newest entries of every tenant that somebody tails are kept, disclosed,
-    once for all who read them: `keep` bytes at most."""
+    """All tails of this process. The newest entries of each tailed tenant are kept, disclosed, once for all
+    readers: `keep` bytes at most."""
 
-    def __init__(self, log: Log, *, keep: int, poll: float, sign_of_life: float) -> None:
+    def __init__(self, store: Store, *, keep: int, poll: float, sign_of_life: float) -> None:
         super().__init__(
-            _History(log),
+            _History(store),
             poll=poll,
             sign_of_life=sign_of_life,
             keep=keep,
@@ -47,17 +37,15 @@ class LogStream(LiveStream[event_pb2.LogEntry]):
 
 
 class _History:
-    """The store as LiveStream reads it."""
+    """The store, as LiveStream reads it."""
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     async def ends(self, tenants: Sequence[str]) -> Mapping[str, int]:
-        return await self._log.sizes(tenants)
+        return await self._store.sizes(tenants)
 
     async def read(self, tenant: str, position: int) -> Batch[event_pb2.LogEntry]:
-        page = await self._log.entries(tenant, position, DEFAULT_PAGE)
+        page = await self._store.entries(tenant, position, DEFAULT_PAGE)
         following = position + len(page.entries)
-        return Batch(
-            [disclose(entry) for entry in page.entries], following, following + 1 if page.more else following
-        )
+        return Batch([disclose(entry) for entry in page.entries], following, following + page.more)

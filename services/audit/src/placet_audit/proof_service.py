@@ -98,7 +98,7 @@ class ProofService:
         )
 
     async def erased_since(self, tenant: str, size: int) -> bool:
-        """Tells whether values were erased since the log had `size` entries."""
+        """True if values were erased since the log had `size` entries."""
         return await self._database.query(_erased_since, tenant, size, operation="look for erasures")
 
     async def export_part(self, tenant: str, from_index: int, size: int, limit: int) -> ExportPart:

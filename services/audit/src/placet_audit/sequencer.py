@@ -64,7 +64,7 @@ class Sequencer:
 
         Raises FailedPrecondition GAP; ResourceExhausted when too many appends wait; Unavailable when the
         database cannot be written or the service is stopping. After Unavailable, or a cancellation, the
-        append may have been stored: a retry of the same append tells.
+        append may have been stored: a retry of the same append answers which.
         """
         if self._closed:
             raise Unavailable("The log is shutting down; send the same again.")

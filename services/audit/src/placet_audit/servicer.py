@@ -17,7 +17,6 @@ from placet_audit.domain import (
     Entry,
     Page,
     check_append,
-    check_reach,
 )
 from placet_audit.leaf import disclose, seal
 from placet_audit.log_keys import LogKeys
@@ -26,6 +25,7 @@ from placet_audit.merkle_store import inconsistent
 from placet_audit.proof_service import ProofService
 from placet_audit.sequencer import Sequencer
 from placet_audit.store import Store
+from placet_logtail import beyond_end
 from placet_rpc import identity
 from placet_rpc.errors import Unavailable
 from placet_rpc.paging import Listing, capped, number
@@ -179,7 +179,8 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         """Streams all entries up to the newest checkpoint."""
         tenant, following = identity.current().tenant, request.from_log_index
         note, size = await self._proofs.checkpoint(tenant)
-        check_reach(following, size)
+        if following > size:
+            raise beyond_end(following, size)
         header = proof_pb2.ExportHeader(checkpoint=note, keys=self._vkeys(tenant))
         yield audit_service_pb2.ExportEventsResponse(header=header)
         while following < size:

@@ -302,7 +302,7 @@ def erase(
     keys: LogKeys,
 ) -> Erasure:
     """Implements Store.erase."""
-    # Before anything is read: an entry appended in between would lose values that nobody counted.
+    # Before anything is read: an entry appended in between would lose values uncounted.
     lock(connection)
     check(read_request(connection, tenant, approval_id))
     causes = erasure_causes(approval_id)

@@ -1,1 +1,1 @@
-"""NotificationService: tells people by mail, and programs by stream."""
+"""NotificationService: notifies people by mail, and programs by stream."""

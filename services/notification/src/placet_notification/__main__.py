@@ -1,4 +1,4 @@
-"""NotificationService as a process: tells people what they are asked and what was decided."""
+"""NotificationService as a process: notifies people of requests and outcomes."""
 
 import sys
 from collections.abc import AsyncIterator

@@ -58,7 +58,7 @@ def compose(notification: Notification, *, sender: str, content: Content | None)
 
 
 def _thread(payload: Payload, domain: str) -> list[str]:
-    """All mails of one request form one thread; its root is a mail that nobody sent."""
+    """All mails of one request form one thread; its root is a mail that was never sent."""
     if not payload.approval_id:
         return []
     return [
@@ -193,8 +193,8 @@ def _warned(content: Content) -> list[str]:
     """The warnings, placed before the text that they are about."""
     if not content.warnings:
         return []
-    told = [_filled(one_line(warning), first="- ", other="  ") for warning in content.warnings]
-    return [_filled(CAREFUL), "\n".join(told), _filled(NUMBERED)]
+    sentences = [_filled(one_line(warning), first="- ", other="  ") for warning in content.warnings]
+    return [_filled(CAREFUL), "\n".join(sentences), _filled(NUMBERED)]
 
 
 def _excerpt(content: Content) -> str:

@@ -5,8 +5,8 @@ result. A crash between the channel's acceptance and its record lets the next at
 at least once, and a mail's Message-ID is derived from tenant and key, so that the second is recognisable.
 
 An attempt has a deadline of its own, whatever its caller's: a conversation broken off for a caller's deadline
-may be one whose mail was just taken. A caller that stops waiting is told so, and its next call joins the
-attempt that is still under way.
+may be one whose mail was just taken. A caller that stops waiting gets UNAVAILABLE, and its next call joins
+the attempt that is still under way.
 """
 
 import asyncio

@@ -13,14 +13,14 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import aiosmtplib
+from opentelemetry import trace
 
 from placet_notification.channels import ChannelUnavailable, FetchContent, RecipientRefused
 from placet_notification.domain import Notification
 from placet_notification.mail import address, compose
-from placet_telemetry import tracer
 from placet_text import one_line
 
-_TRACER = tracer(__name__)
+_TRACER = trace.get_tracer(__name__)
 _MAX_REPLY = 300
 # A connection that was idle for longer is not used again: a firewall may have forgotten it.
 _IDLE_SECONDS = 30.0
@@ -49,9 +49,10 @@ class MailServer:
 
 @dataclass(frozen=True)
 class _Idle:
-    """A connection that nobody uses. Unless `is_clean`, a refused mail's envelope is to be reset first."""
+    """An idle connection. Unless `is_clean`, a refused mail's envelope is to be reset first."""
 
     client: aiosmtplib.SMTP
+    # On the loop's clock.
     since: float
     is_clean: bool
 
@@ -187,7 +188,7 @@ class EmailChannel:
 
 
 class _Limits:
-    """A semaphore per key, for as long as somebody holds it or waits for it."""
+    """A semaphore per key, while it has holders or waiters."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -208,8 +209,8 @@ def _envelope_address(recipient: str) -> str:
     return address(recipient).addr_spec
 
 
-# A refusal of the recipient is final, and nobody is told; so it must be certain. All else (greeting, login,
-# sender, policy, the server's state) is for an operator to mend, and the same mail may go afterwards.
+# A refusal of the recipient is final and is reported to no one, so it must be certain. All else (greeting,
+# login, sender, policy, the server's state) is for an operator to mend, and the same mail may go afterwards.
 
 # At RCPT, from servers that give no enhanced code: the address is not taken as it is written (501), has no
 # mailbox (550), is not here (551), is not allowed as a name (553), is of a domain that takes no mail (556,

@@ -25,7 +25,7 @@ class Settings(CallerSettings):
     """The witness's own token, of role auditor. It names the tenant whose log is watched: one a witness."""
 
     folder: Path = Path(".placet/witness")
-    """The witness's data, which nobody else may write: out of reach of anyone who could change the log."""
+    """The witness's data, which no one else may write: out of reach of anyone who could change the log."""
 
     key_file: Path = Path(".placet/keys/witness.pem")
     """The witness's private key, mode 0600: Ed25519 in PEM (PKCS #8)."""
@@ -56,7 +56,7 @@ class Settings(CallerSettings):
         return self
 
     def trust(self) -> Trust:
-        """Whose checkpoints are believed. Raises OSError or ValueError if the keys cannot be read."""
+        """Trusted keys of the log. Raises OSError or ValueError if the keys cannot be read."""
         if self.log_keys_file is None:
             return Trust((), learns=True)
         return Trust(log_keys(self.log_keys_file))

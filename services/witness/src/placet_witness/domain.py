@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Tells whether the alarm stays on whatever the log answers later."""
+        """True if the alarm stays on whatever the log answers later."""
         return self in (Kind.ROLLBACK, Kind.FORK)
 
     @property
@@ -178,7 +178,7 @@ def check_size(before: Checkpoint | None, now: Signed) -> None:
 
 
 def needs_proof(before: Checkpoint | None, now: Signed) -> bool:
-    """Tells whether a consistency proof must show that the log grew; from an empty log none is needed."""
+    """True if a consistency proof must show that the log grew; from an empty log none is needed."""
     return before is not None and 0 < before.size < now.checkpoint.size
 
 

@@ -7,14 +7,15 @@ alarm is on.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from placet_witness.domain import Alarm, Kind
+from pydantic import TypeAdapter
+
+from placet_witness.domain import Alarm
 
 FILE = "status.json"
 
@@ -24,72 +25,42 @@ _LATE = 3
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Status of a witness. `interval` in seconds; times are aware. `size`: of the last checkpoint of the log
-    `origin` that it cosigned; None before the first. `looked`: when it last asked the log; `succeeded`: when
-    it last cosigned or confirmed a checkpoint."""
+    """Status of a witness, as FILE holds it. `size`: of the last checkpoint of the log `origin` that it
+    cosigned; None before the first. `last_look`: when it last asked the log; `last_success`: when it last
+    cosigned or confirmed a checkpoint. Times are aware."""
 
-    interval: float
+    interval_seconds: float
     origin: str = ""
     size: int | None = None
-    looked: datetime | None = None
-    succeeded: datetime | None = None
+    last_look: datetime | None = None
+    last_success: datetime | None = None
     alarm: Alarm | None = None
 
     def fault(self, now: datetime) -> str:
         """Describes the alarm or failure; "" if there is none."""
         if self.alarm is not None:
             return f"{self.alarm.kind} since {_shown(self.alarm.since)}: {self.alarm.why}"
-        if self.looked is None:
+        if self.last_look is None:
             return "the witness has not looked at the log yet"
-        if now - self.looked > timedelta(seconds=_LATE * self.interval):
-            return f"the witness has not looked at the log since {_shown(self.looked)}"
+        if now - self.last_look > timedelta(seconds=_LATE * self.interval_seconds):
+            return f"the witness has not looked at the log since {_shown(self.last_look)}"
         return ""
 
     def as_json(self) -> str:
         """Returns the content of FILE."""
-        alarm = self.alarm and {
-            "kind": self.alarm.kind,
-            "since": self.alarm.since.isoformat(),
-            "why": self.alarm.why,
-        }
-        fields = {
-            "origin": self.origin,
-            "size": self.size,
-            "last_look": self.looked and self.looked.isoformat(),
-            "last_success": self.succeeded and self.succeeded.isoformat(),
-            "alarm": alarm,
-            "interval_seconds": self.interval,
-        }
-        return json.dumps(fields, indent=1) + "\n"
+        return _JSON.dump_json(self, indent=1).decode() + "\n"
 
     @classmethod
     def parse(cls, text: str) -> Status:
         """Parses what `as_json` wrote. Raises ValueError for anything else."""
-        try:
-            fields = json.loads(text)
-            alarm = fields["alarm"]
-            return cls(
-                interval=float(fields["interval_seconds"]),
-                origin=str(fields["origin"]),
-                size=None if fields["size"] is None else int(fields["size"]),
-                looked=_time(fields["last_look"]),
-                succeeded=_time(fields["last_success"]),
-                alarm=alarm and Alarm(Kind(alarm["kind"]), _read(alarm["since"]), str(alarm["why"])),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"this is not a witness's status: {error!r}") from error
+        return _JSON.validate_json(text)
+
+
+_JSON = TypeAdapter(Status)
 
 
 def _shown(time: datetime) -> str:
     return time.isoformat(timespec="seconds")
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else _read(text)
-
-
-def _read(text: str) -> datetime:
-    return datetime.fromisoformat(text)
 
 
 def read_status(folder: Path) -> Status | None:

@@ -16,17 +16,19 @@ import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from placet_proof import Checkpoint, Note, NotProven, VerifierKey
 from placet_rpc.files import write_atomically
-from placet_witness.domain import Alarm, Kind, Signed
+from placet_witness.domain import Alarm, Signed
 from placet_witness.keys import as_lines, log_keys
 from placet_witness.status import FILE, Status, read_status
 
 _LOCK = "witness.lock"
 _VKEY = "witness.vkey"
+_ALARM = TypeAdapter(Alarm)
 
 
 class Folder:
@@ -92,7 +94,7 @@ class Folder:
 
     def write_alarm(self, alarm: Alarm, signed: Signed) -> None:
         """Writes a final alarm, with what the log signed as evidence."""
-        fields = {"kind": alarm.kind, "since": alarm.since.isoformat(), "why": alarm.why, "note": signed.note}
+        fields = {**_ALARM.dump_python(alarm, mode="json"), "note": signed.note}
         text = json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
         self._write(_named(signed.checkpoint.origin, "alarm"), text)
 
@@ -100,10 +102,8 @@ class Folder:
         """Reads the final alarm. Raises OSError, or ValueError if it cannot be read."""
         for path in sorted(self._path.glob("*.alarm")):
             try:
-                fields = json.loads(path.read_text())
-                since = datetime.fromisoformat(fields["since"])
-                return Alarm(Kind(fields["kind"]), since, str(fields["why"]))
-            except (KeyError, TypeError, ValueError) as error:
+                return _ALARM.validate_json(path.read_text())
+            except ValueError as error:
                 raise ValueError(f"{path} is not an alarm that this witness wrote") from error
         return None
 

@@ -81,10 +81,10 @@ class Witness:
             interval,
             origin="" if self._last is None else self._last.origin,
             size=None if self._last is None else self._last.size,
-            succeeded=None if before is None else before.succeeded,
+            last_success=None if before is None else before.last_success,
             alarm=folder.alarm(),
         )
-        self._heard = self._status.succeeded or self._now()
+        self._heard = self._status.last_success or self._now()
         self._unanswered = "it was not asked yet"
         self._silence_timer: asyncio.TimerHandle | None = None
         folder.write_key(signer.key)
@@ -130,7 +130,7 @@ class Witness:
             self._raise_alarm(refused.kind, refused.why, refused.evidence)
         else:
             self._cosign(signed)
-        self._status = replace(self._status, looked=self._now())
+        self._status = replace(self._status, last_look=self._now())
         self._folder.write_status(self._status)
 
     async def _verified(self) -> Signed:
@@ -155,7 +155,7 @@ class Witness:
         self._restart_timer()
         self._end_alarm()
         self._status = replace(
-            self._status, origin=self._last.origin, size=self._last.size, succeeded=self._heard
+            self._status, origin=self._last.origin, size=self._last.size, last_success=self._heard
         )
 
     def _restart_timer(self) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import time
 import uuid
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -20,7 +19,7 @@ from placet_cli.home import Home, Ports
 from placet_cli.identity import OWNER, person
 from placet_cli.main import INTERRUPTED
 from placet_cli.problems import Problem
-from placet_cli.screen import Screen, fit, short
+from placet_cli.screen import Screen, in_columns, short
 from placet_cli.session import Session
 from placet_cli.telemetry import exported
 from placet_cli.times import span
@@ -41,6 +40,8 @@ DOWN_SECONDS = 2.0
 # The trace with two people, two silences and an AI in it.
 TRACED_SCENARIO = 5
 TRACE_LINES = 22
+# The same in every terminal, as the README shows them.
+TABLE_HEAD = ("#", "request", "outcome", "who", "why", "wait")
 TABLE_WIDTHS = (2, 19, 9, 17, 24, 4)
 
 
@@ -149,9 +150,9 @@ class _Show:
 
     def _print_outcomes(self, approvals: list[approval_pb2.Approval]) -> bool:
         self._screen.say()
-        self._screen.say(_in_columns(("#", "request", "outcome", "who", "why", "wait")), "dim")
+        self._screen.say(in_columns(TABLE_HEAD, TABLE_WIDTHS), "dim")
         for scenario, one in zip(SCENARIOS, approvals, strict=True):
-            self._screen.say(_in_columns(_outcome_line(scenario, one)))
+            self._screen.say(in_columns(_outcome_line(scenario, one), TABLE_WIDTHS))
         played = zip(SCENARIOS, approvals, strict=True)
         wrong = [scenario for scenario, one in played if not as_expected(scenario, one)]
         for scenario in wrong:
@@ -209,11 +210,6 @@ class _Show:
         screen.say("Ctrl-C ends the demo; what waits goes on with the next `placet up`.", "dim")
 
 
-def _in_columns(cells: Sequence[str]) -> str:
-    """Cells in fixed columns, the same in every terminal, as the README shows them."""
-    return " ".join(fit(cell, width) for cell, width in zip(cells, TABLE_WIDTHS, strict=True)).rstrip()
-
-
 def _outcome_line(scenario: Scenario, approval: approval_pb2.Approval) -> tuple[str, ...]:
     outcome = approval.outcome
     match outcome.source:
@@ -225,11 +221,4 @@ def _outcome_line(scenario: Scenario, approval: approval_pb2.Approval) -> tuple[
             why = clean(outcome.reasoning)
     state = state_name(outcome.state).upper()
     waited = f"{outcome.waited.ToTimedelta().total_seconds():.0f} s"
-    return (
-        str(scenario.number),
-        scenario.title,
-        state,
-        outcome.approver,
-        why,
-        waited,
-    )
+    return str(scenario.number), scenario.title, state, outcome.approver, why, waited

@@ -55,8 +55,8 @@ async def _wait_until_up(session: Session, seconds: float) -> bool:
     """Waits for the stack and returns True when it is up, False after so many seconds."""
     deadline = time.monotonic() + seconds
     while True:
-        state = StackState.read(session.home)
-        if state is not None and state.alive and state.phase == UP:
+        state = StackState.running(session.home)
+        if state is not None and state.phase == UP:
             return True
         if time.monotonic() >= deadline:
             return False

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from opentelemetry import trace
 from rich.text import Text
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
@@ -27,7 +28,6 @@ from placet_devstack.demo.scenarios import REQUESTER, Answer, Scenario
 from placet_devstack.process import StackEvent
 from placet_devstack.supervisor import Supervisor
 from placet_domain.ids import approval_id
-from placet_telemetry import tracer
 
 KILLED = "worker-default"
 # Pauses before a person decides, and between two requests, so that a reader can follow.
@@ -126,7 +126,7 @@ class Player:
 
     async def _ask(self, run: Run) -> None:
         scenario = run.scenario
-        with tracer("placet.demo").start_as_current_span(f"demo #{scenario.number}"):
+        with trace.get_tracer("placet.demo").start_as_current_span(f"demo #{scenario.number}"):
             await self._clients[REQUESTER].request_approval(
                 title=scenario.title,
                 content=scenario.content,

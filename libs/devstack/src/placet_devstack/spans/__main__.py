@@ -23,22 +23,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m placet_devstack.spans", description=__doc__)
     parser.add_argument("--listen", required=True, help="host:port, a loopback address; port 0: any")
     parser.add_argument("--database", required=True, type=Path, help="the file that keeps the spans")
-    parser.add_argument("--limit", type=int, default=DEFAULT_LIMIT, help="how many are kept (%(default)s)")
     arguments = parser.parse_args()
     # Logs only: this process must not send spans to itself.
     configure_logging("spans")
     try:
-        asyncio.run(_serve(arguments.listen, arguments.database, arguments.limit))
+        asyncio.run(_serve(arguments.listen, arguments.database))
     except (ValueError, OSError, sqlite3.Error) as error:
         _LOG.error("cannot start: %s", error)
         return 2
     return 0
 
 
-async def _serve(listen: str, database: Path, limit: int) -> None:
-    with stop_event() as stop, closing(SpanStore(database, limit=limit)) as store:
+async def _serve(listen: str, database: Path) -> None:
+    with stop_event() as stop, closing(SpanStore(database)) as store:
         running = await start(listen, store)
-        _LOG.info("receiving spans on port %d, keeping %d in %s", running.port, limit, database)
+        _LOG.info("receiving spans on port %d, keeping %d in %s", running.port, DEFAULT_LIMIT, database)
         await stop.wait()
         await running.stop()
 

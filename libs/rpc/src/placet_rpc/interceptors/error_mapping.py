@@ -1,4 +1,4 @@
-"""Mapping of exceptions to statuses; what callers are not told goes into the log."""
+"""Mapping of exceptions to statuses; what the status leaves out goes into the log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ErrorMapping(Interceptor):
                 return await inner(request, context)
             except grpc.aio.AbortError:
                 raise
-            except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001 (all are answered, none told)
+            except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001 (every error becomes a status)
                 error = self._ended_or(caught)
             return await self._abort(method, request, context, error)
 
@@ -53,7 +53,7 @@ class ErrorMapping(Interceptor):
                         yield answer
             except grpc.aio.AbortError:
                 raise
-            except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001 (all are answered, none told)
+            except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001 (every error becomes a status)
                 error = self._ended_or(caught)
             else:
                 return
@@ -70,24 +70,24 @@ class ErrorMapping(Interceptor):
         raise caught
 
     async def _abort(self, method: Method, request: bytes, context: Context, error: Exception) -> NoReturn:
-        told = status.public_error(error)
-        if told is not error or isinstance(told, Internal):
-            _log_hidden(method, told, error)
-        if isinstance(told, DataLoss):
+        public = status.public_error(error)
+        if public is not error or isinstance(public, Internal):
+            _log_hidden(method, public, error)
+        if isinstance(public, DataLoss):
             # For the operator too, however few callers there are.
-            _LOG.error("%s: %s", method.name, told.message, extra={"reason": told.reason})
-        if isinstance(told, PermissionDenied):
+            _LOG.error("%s: %s", method.name, public.message, extra={"reason": public.reason})
+        if isinstance(public, PermissionDenied):
             principal = identity.current_or_none()
             if principal is not None:
-                reason = told.reason or told.grpc_kind.upper()
+                reason = public.reason or public.grpc_kind.upper()
                 self._refusals.report(method.path, reason, principal, method.approval_id(request))
-        await context.abort_with_status(status.to_grpc(told, method.area))
+        await context.abort_with_status(status.to_grpc(public, method.area))
 
 
-def _log_hidden(method: Method, told: PlacetError, error: Exception) -> None:
-    """Logs what the caller is not told."""
-    if isinstance(told, Internal):
-        reference = told.metadata.get("reference", "")
+def _log_hidden(method: Method, public: PlacetError, error: Exception) -> None:
+    """Logs the error that the status does not name."""
+    if isinstance(public, Internal):
+        reference = public.metadata.get("reference", "")
         _LOG.error(
             "%s failed, reference %s", method.name, reference, exc_info=error, extra={"reference": reference}
         )

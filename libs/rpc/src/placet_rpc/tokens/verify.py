@@ -124,7 +124,7 @@ class Verifier:
         if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT:
             raise ValueError(f"claim sub must be a text of 1 to {_MAX_SUBJECT} characters")
         if "@" in subject and not subject.isascii():
-            # Two addresses that look the same would be two people, and nobody can be asked by such a one.
+            # Two addresses that look the same would be two people; the contract admits ASCII addresses only.
             raise ValueError("claim sub is an address with characters beyond ASCII")
         if not isinstance(tenant, str):
             raise ValueError("claim tenant must be a text")  # noqa: TRY004 (a wrong token, not a wrong call)

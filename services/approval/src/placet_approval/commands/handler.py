@@ -38,8 +38,6 @@ from placet_rpc.errors import (
 LOG_TIMEOUT = 0.3
 # Timeout for an effect to appear in the view.
 VIEW_TIMEOUT = 2.0
-# Part of the caller's deadline that is kept for the answer.
-ANSWER_MARGIN = 0.3
 
 
 @dataclass(frozen=True)
@@ -188,8 +186,7 @@ class CommandHandler:
 
     async def _reaches_view(self, tenant: str, effect: Effect) -> bool:
         """Waits until the view holds an effect, which may come from the log ahead of the view."""
-        left = deadlines.remaining()
-        timeout = VIEW_TIMEOUT if left is None else min(VIEW_TIMEOUT, left - ANSWER_MARGIN)
+        timeout = deadlines.waiting_time(VIEW_TIMEOUT)
         return await self._projections.of(tenant).reached(effect.log_index, timeout)
 
 

@@ -29,7 +29,7 @@ class Text:
 
     @classmethod
     def of(cls, written: str) -> Text:
-        """Normalizes what somebody wrote."""
+        """Normalizes a written text."""
         return cls(written, normalized(written))
 
 

@@ -36,10 +36,9 @@ from placet_decision.providers.detectors import is_legible
 from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.providers.http_client import OversizedAnswer, http_client
 from placet_rpc.errors import Unavailable
-from placet_telemetry import tracer
 
 _LOG = logging.getLogger(__name__)
-_TRACER = tracer(__name__)
+_TRACER = trace.get_tracer(__name__)
 
 # The provider refuses this input, so the same call again cannot succeed.
 _ABOUT_THE_INPUT = frozenset({413})

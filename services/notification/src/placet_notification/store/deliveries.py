@@ -9,7 +9,6 @@ from placet_logtail import Batch
 from placet_notification.domain import MAX_CURSOR, Delivery, Notification, Payload, Status, code_of
 from placet_notification.store.leases import (
     Claim,
-    Failure,
     Inserts,
     Lease,
     claim,
@@ -53,13 +52,16 @@ class Store:
 
     async def refused(self, tenant: str, id: str, *, lease: Lease, detail: str) -> Delivery:
         """Records that the channel refused it for good, unless another attempt holds the lease."""
-        failure = Failure(tenant, id, lease, Status.FAILED, detail)
-        return await self._database.transact(record_failure, failure, operation="refused")
+        return await self._failed(tenant, id, lease, Status.FAILED, detail)
 
     async def not_taken(self, tenant: str, id: str, *, lease: Lease, detail: str) -> Delivery:
         """Records a failed attempt and releases the lease, unless another attempt holds it."""
-        failure = Failure(tenant, id, lease, Status.PENDING, detail)
-        return await self._database.transact(record_failure, failure, operation="not_taken")
+        return await self._failed(tenant, id, lease, Status.PENDING, detail)
+
+    async def _failed(self, tenant: str, id: str, lease: Lease, status: Status, detail: str) -> Delivery:
+        return await self._database.transact(
+            record_failure, tenant, id, lease, status, detail, operation="record failure"
+        )
 
     async def purge(self, before: datetime) -> int:
         """Erases the words of some deliveries older than `before`; returns their number, 0 when none is left.

@@ -62,17 +62,6 @@ class Inserts:
         return cls(advance, database.insert(DELIVERY).on_conflict_do_nothing(index_elements=[D.tenant, D.id]))
 
 
-@dataclass(frozen=True)
-class Failure:
-    """The end of an attempt that did not deliver: FAILED for good, or PENDING."""
-
-    tenant: str
-    id: str
-    lease: Lease
-    status: Status
-    detail: str
-
-
 _LOCK = SELECT.with_for_update()
 _CLAIM = (
     sa.update(DELIVERY)
@@ -167,17 +156,19 @@ def record_delivered(connection: sa.Connection, tenant: str, delivery: Delivery,
     )
 
 
-def record_failure(connection: sa.Connection, failure: Failure) -> Delivery:
-    """Records a failure, unless another attempt holds the lease."""
+def record_failure(
+    connection: sa.Connection, tenant: str, id: str, lease: Lease, status: Status, detail: str
+) -> Delivery:
+    """See Store.refused and Store.not_taken."""
     row = connection.execute(
         _FAIL,
         {
-            "this_tenant": failure.tenant,
-            "this_id": failure.id,
-            "this_lease": failure.lease.id,
-            "new_status": failure.status,
-            "new_detail": failure.detail,
-            "new_code": code_of(failure.detail),
+            "this_tenant": tenant,
+            "this_id": id,
+            "this_lease": lease.id,
+            "new_status": status,
+            "new_detail": detail,
+            "new_code": code_of(detail),
         },
     ).one_or_none()
-    return get(connection, failure.tenant, failure.id) if row is None else delivery_of(row)
+    return get(connection, tenant, id) if row is None else delivery_of(row)

@@ -82,10 +82,17 @@ def _create_view() -> None:
     op.create_index("view_newest", "view", ["tenant", "create_time", "approval_id"])
     op.create_index("view_by_requester", "view", ["tenant", "requester", "create_time"])
     op.create_index("view_by_subject", "view", ["tenant", "subject_id"])
-    op.create_index("view_decided", "view", ["tenant", "decide_ms"])
     is_open = sa.text("state = 'STATE_PENDING'")
     op.create_index(
         "view_open", "view", ["create_time", "approval_id"], sqlite_where=is_open, postgresql_where=is_open
+    )
+    is_decided = sa.text("decide_ms IS NOT NULL")
+    op.create_index(
+        "view_decided",
+        "view",
+        ["tenant", "decide_ms", "policy", "source", "person_asked", "fell_back", "wait_ms"],
+        sqlite_where=is_decided,
+        postgresql_where=is_decided,
     )
     op.create_table(
         "view_label",
