@@ -94,7 +94,7 @@ async def test_a_a_worker_killed_after_the_append_of_a_vote_leaves_one_vote(stac
 
 
 @pytest.mark.timeout(400)
-async def test_b_a_command_that_comes_while_the_worker_is_dead_is_judged_after_the_vote(
+async def test_b_a_command_that_comes_while_the_worker_is_dead_is_processed_after_the_vote(
     stack: Stack,
 ) -> None:
     for _ in range(TIMES):
@@ -185,7 +185,7 @@ async def test_e_with_the_log_away_decisions_are_accepted_and_take_effect_when_i
 
 
 @pytest.mark.timeout(400)
-async def test_f_decisions_without_any_worker_are_each_judged_once_when_it_returns(stack: Stack) -> None:
+async def test_f_decisions_without_any_worker_are_each_processed_once_when_it_returns(stack: Stack) -> None:
     ids = [await stack.request() for _ in range(50)]
     for approval_id in ids:
         await stack.waiting(approval_id)

@@ -72,7 +72,7 @@ async def test_9_a_decision_on_a_terminated_workflow_takes_effect_once(stack: St
 
 
 @pytest.mark.timeout(300)
-async def test_9_a_terminated_workflow_comes_back_by_itself_with_the_decision_that_it_never_judged(
+async def test_9_a_terminated_workflow_comes_back_by_itself_with_the_decision_that_it_never_processed(
     stack: Stack,
 ) -> None:
     silent, decided = await a_waiting_request(stack), await a_waiting_request(stack)

@@ -341,7 +341,9 @@ async def test_a_second_stack_on_the_same_home_or_ports_is_told_whose_they_are(
     assert "--port-base" in said.partition("Try:")[2]
 
 
-async def test_a_decision_that_is_not_judged_yet_says_so_and_how_to_ask_again(terminals: Terminals) -> None:
+async def test_a_decision_not_processed_yet_says_so_and_how_to_ask_again(
+    terminals: Terminals,
+) -> None:
     asked = await terminals.answer(
         *("request", "examples/typo-fix.diff", "--approver", ALICE, "--deadline", "2 days")
     )

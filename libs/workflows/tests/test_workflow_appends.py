@@ -94,7 +94,7 @@ async def test_a_log_that_says_never_holds_the_request_until_it_is_mended(
     assert (await request.outcome()).approver == ALICE
 
 
-async def test_what_stands_in_the_log_already_is_folded_and_the_command_judged_again(
+async def test_what_stands_in_the_log_already_is_folded_and_the_command_processed_again(
     environment: ApprovalEnvironment,
 ) -> None:
     """The manager's vote was stored by a run that was lost; the command that comes now is late."""

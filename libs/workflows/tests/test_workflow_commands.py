@@ -134,7 +134,7 @@ async def test_another_verdict_under_the_same_id_does_nothing(environment: Appro
     assert "refused" not in request.path
 
 
-async def test_fifty_commands_at_once_are_judged_once_each_and_one_wins(
+async def test_fifty_commands_at_once_are_processed_once_each_and_one_wins(
     environment: ApprovalEnvironment,
 ) -> None:
     environment.services.notify = never_telling_the_asked
@@ -150,7 +150,7 @@ async def test_fifty_commands_at_once_are_judged_once_each_and_one_wins(
     assert {refused.message for refused in refusals} == {f"The request is closed: rejected by {ALICE}"}
 
 
-async def test_fifty_commands_while_no_worker_ran_are_judged_once_each_in_two_appends(
+async def test_fifty_commands_while_no_worker_ran_are_processed_once_each_in_two_appends(
     skipping_server: WorkflowEnvironment,
 ) -> None:
     services = Services()

@@ -107,7 +107,7 @@ async def test_the_requester_cancels_while_a_person_is_asked(environment: Approv
     )
 
 
-async def test_a_cancellation_before_the_first_task_is_judged_after_the_beginning(
+async def test_a_cancellation_before_the_first_task_is_processed_after_the_beginning(
     environment: ApprovalEnvironment,
 ) -> None:
     request = await environment.request("simple", commands=[cancellation()])

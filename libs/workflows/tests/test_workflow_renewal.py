@@ -58,7 +58,7 @@ async def test_a_request_goes_on_as_new_and_is_decided_then(live: ApprovalEnviro
     assert [notice.recipient for notice in live.services.notified] == [ALICE, REQUESTER]
 
 
-async def test_commands_that_were_judged_before_stay_judged(live: ApprovalEnvironment) -> None:
+async def test_commands_that_were_processed_before_stay_processed(live: ApprovalEnvironment) -> None:
     request = await live.request("escalating", renew_after=SOON)
     await request.reaches("asked")
     refused = decision(BOB)

@@ -160,7 +160,7 @@ async def test_no_append_is_acknowledged_whose_sync_failed(tmp_path: Path, make_
 
 @contextmanager
 def waits_for_the_disk() -> Iterator[list[bool]]:
-    """True for each later commit of this process that writes entries and waits for it to be synced,
+    """Collects, for each later transaction of this process that writes entries, whether its commit is synced,
     as the database itself says."""
     seen: list[bool] = []
 

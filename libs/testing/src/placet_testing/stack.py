@@ -127,8 +127,8 @@ class Stack:
             self._temporal = await connect(settings, "test")
         return self._temporal
 
-    # All but `sent`, `decide` and `processed`, which are one call each, is sent again, the same each time, until
-    # it is answered: that a busy machine did not answer once is no test's failure.
+    # `sent`, `decide` and `processed` are one call each. Every other method repeats the same call until it is
+    # answered: that a busy machine did not answer once is no test's failure.
 
     async def request(self, policy: str = "simple", **fields: object) -> str:
         """Asks for an approval; its id."""
