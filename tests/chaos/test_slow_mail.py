@@ -1,6 +1,6 @@
 """A mail server that takes connections and says nothing: nobody's decision waits for it.
 
-The first attempt of each notice holds one of the worker's hundred workflow tasks, for half a second at most.
+The first attempt of each notice holds one of the worker's hundred workflow tasks, for a second at most.
 """
 
 from __future__ import annotations

@@ -30,10 +30,9 @@ from placet_workflows.activity_types import (
 )
 from placet_workflows.names import Activity, TaskQueue
 
-# Timeout of an append's local attempt, which holds the workflow task. After it a regular activity continues.
-APPEND_BUDGET = timedelta(seconds=1)
-# Timeout of a notice's local attempt. Most succeed within milliseconds, which saves an activity and a task.
-NOTICE_BUDGET = timedelta(milliseconds=500)
+# Timeout of a local attempt, which holds the workflow task. Most succeed within milliseconds, which saves an
+# activity and a task. After it a regular activity continues.
+LOCAL_BUDGET = timedelta(seconds=1)
 ATTEMPT = timedelta(minutes=1)
 AI_ATTEMPT = timedelta(seconds=90)
 # Heartbeat timeout, after which another attempt starts: three heartbeat intervals of the worker.
@@ -66,7 +65,7 @@ async def append(request: AppendInput) -> AppendResult:
             Activity.APPEND_EVENTS,
             request,
             result_type=AppendResult,
-            schedule_to_close_timeout=APPEND_BUDGET,
+            schedule_to_close_timeout=LOCAL_BUDGET,
             retry_policy=ONCE,
         )
     except FailureError as error:
@@ -97,7 +96,7 @@ async def assess_quickly(request: AssessInput, ends: datetime) -> AssessResult:
             Activity.ASSESS_RISK,
             request,
             result_type=AssessResult,
-            schedule_to_close_timeout=APPEND_BUDGET,
+            schedule_to_close_timeout=LOCAL_BUDGET,
             retry_policy=ONCE,
         )
     except FailureError as error:
@@ -147,7 +146,7 @@ async def notify(request: NotifyInput) -> NotifyResult:
             Activity.NOTIFY,
             request,
             result_type=NotifyResult,
-            schedule_to_close_timeout=NOTICE_BUDGET,
+            schedule_to_close_timeout=LOCAL_BUDGET,
             retry_policy=ONCE,
         )
     except FailureError as error:
