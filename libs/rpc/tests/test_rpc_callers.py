@@ -91,7 +91,7 @@ async def test_a_refusal_by_role_is_reported_with_who_and_about_what(run_audit: 
             await audit.stub.ListEvents(pb.ListEventsRequest(filter=pb.EventFilter(approval_id=APPROVAL_ID)))
         with pytest.raises(errors.PermissionDenied):
             await audit.stub.ListEvents(pb.ListEventsRequest(filter=pb.EventFilter(approval_id="x" * 5000)))
-        await until(lambda: len(heard) == 2)
+        await until(lambda: len(heard) >= 2)
 
     method, reason, principal, approval_id = heard[0]
     assert (method, reason) == ("/placet.audit.v1.AuditService/ListEvents", "ROLE_REQUIRED")
@@ -120,7 +120,7 @@ async def test_a_refusal_by_a_handler_is_reported_and_a_stranger_s_call_is_not(
         with pytest.raises(errors.PermissionDenied):
             async for _ in audit.stub.TailEvents(pb.TailEventsRequest()):
                 pass
-        await until(lambda: len(heard) == 2)
+        await until(lambda: len(heard) >= 2)
 
     assert {refusal[1] for refusal in heard} == {"NOT_ASKED"}
     assert {refusal[2].subject for refusal in heard} == {"auditor@example.com"}

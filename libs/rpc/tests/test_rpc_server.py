@@ -42,7 +42,7 @@ async def test_calls_beyond_the_bound_are_refused_and_health_still_answers(run_a
 
     async with run_audit(changes={"max_calls": 3}, ListEvents=wait) as audit:
         held = [asyncio.ensure_future(audit.stub.ListEvents(pb.ListEventsRequest())) for _ in range(3)]
-        await until(lambda: len(audit.servicer.handled) == 3)
+        await until(lambda: len(audit.servicer.handled) >= 3)
 
         with pytest.raises(errors.ResourceExhausted, match="try later"):
             await audit.stub.ListEvents(pb.ListEventsRequest())

@@ -174,15 +174,15 @@ async def test_a_notice_that_comes_while_the_log_is_slow_is_not_forgotten(
     environment.services.notify = slowly
     request = await environment.request("simple")
     await request.reaches("asked")
-    await until(lambda: len(environment.services.notified) == 1)
+    await until(lambda: len(environment.services.notified) >= 1)
     log = environment.services.log
     log.open.clear()
     await request.send(decision(BOB))
-    await until(lambda: len(log.attempts) == 2)
+    await until(lambda: len(log.attempts) >= 2)
     told.set()
     # The append in the task gives up after its second; only then the notice can come in.
-    await until(lambda: len(log.attempts) == 3)
-    await until(lambda: len(environment.services.delivered) == 1)
+    await until(lambda: len(log.attempts) >= 3)
+    await until(lambda: len(environment.services.delivered) >= 1)
     log.open.set()
     await request.reaches("refused")
     await request.send(decision(ALICE))

@@ -258,7 +258,7 @@ async def test_a_workflow_cancelled_while_the_log_answers_keeps_what_it_appends(
     await request.asks()
     environment.services.log.open.clear()
     await request.send(decision(ALICE))
-    await until(lambda: len(environment.services.log.attempts) == 2)
+    await until(lambda: len(environment.services.log.attempts) >= 2)
     await request.handle.cancel()
     environment.services.log.open.set()
     assert (await request.outcome()).approver == ALICE

@@ -85,7 +85,7 @@ async def test_an_outcome_that_nobody_can_be_told_closes_the_request_all_the_sam
     environment.services.notify = refusing
     request = await environment.request("simple")
     await request.reaches("asked")
-    await until(lambda: len(environment.services.notified) == 1)
+    await until(lambda: len(environment.services.notified) >= 1)
     await request.silence(timedelta(minutes=1))
     await request.send(decision(ALICE))
     assert (await request.outcome()).state is State.APPROVED

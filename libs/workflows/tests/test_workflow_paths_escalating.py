@@ -115,9 +115,9 @@ async def test_the_ai_is_told_why_it_is_asked(environment: ApprovalEnvironment) 
 async def test_each_of_the_asked_is_told_once_and_the_manager_why(environment: ApprovalEnvironment) -> None:
     request = await environment.request("escalating")
     await request.asks()
-    await until(lambda: len(environment.services.notified) == 1)
+    await until(lambda: len(environment.services.notified) >= 1)
     await request.silence(2 * HOUR + MINUTE)
-    await until(lambda: len(environment.services.notified) == 2)
+    await until(lambda: len(environment.services.notified) >= 2)
     await request.outcome()
     assert [(notice.recipient, notice.tier, notice.reason) for notice in environment.services.notified] == [
         (ALICE, 1, "Your decision is needed"),

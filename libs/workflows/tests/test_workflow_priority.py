@@ -80,6 +80,6 @@ async def test_a_fallback_goes_before_the_pre_screens_that_were_asked_before_it(
             max_concurrent_activities=1,
         )
         async with worker:
-            await until(lambda: len(order) == PRE_SCREENS + 1)
+            await until(lambda: len(order) >= PRE_SCREENS + 1)
     # It fails also where priorities count and the queue has more than one partition: see TUNING.
     assert order[0] == DecideInput.__name__, order
