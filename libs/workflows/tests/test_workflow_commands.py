@@ -289,7 +289,7 @@ def told_late(environment: ApprovalEnvironment) -> asyncio.Event:
     telling = asyncio.Event()
 
     async def notify(request: NotifyInput) -> NotifyResult:
-        if request.tier == 0:
+        if request.tier is None:
             await telling.wait()
         return await delivering(request)
 
