@@ -18,6 +18,8 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from placet_temporal.worker import WORKER_SETTINGS, run_worker_program
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "operations.md"
 BEGIN, END = "<!-- variables: begin -->", "<!-- variables: end -->"
@@ -96,11 +98,10 @@ def processes() -> dict[str, str]:
 
 
 def settings_of(module: str) -> list[type[BaseSettings]]:
-    """The settings that a program reads: those that its `__main__` imports."""
-    wiring = importlib.import_module(f"{module}.__main__")
-    return [
-        value for value in vars(wiring).values() if inspect.isclass(value) and issubclass(value, BaseSettings)
-    ]
+    """The settings that a program reads: those that its `__main__` imports, and a worker's."""
+    wiring = vars(importlib.import_module(f"{module}.__main__"))
+    found = [value for value in wiring.values() if inspect.isclass(value) and issubclass(value, BaseSettings)]
+    return [*found, *WORKER_SETTINGS] if run_worker_program in wiring.values() else found
 
 
 def names_of(settings: type[BaseSettings], field: str) -> list[str]:

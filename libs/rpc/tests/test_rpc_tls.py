@@ -138,7 +138,7 @@ async def test_a_server_that_speaks_plain_to_other_machines_says_so_at_its_start
     run_audit: Any, caplog: pytest.LogCaptureFixture, listen: str, warned: bool
 ) -> None:
     async with run_audit(changes={"listen": listen}):
-        assert ("plain" in caplog.text) is warned
+        assert ("no TLS" in caplog.text) is warned
 
 
 @pytest.mark.integration
@@ -147,4 +147,4 @@ async def test_a_server_that_speaks_tls_to_other_machines_has_nothing_to_warn_of
 ) -> None:
     files = vars(Authority(tmp_path / "tls").issue("audit"))
     async with run_audit(changes={"listen": "0.0.0.0:0", "tls": files}):
-        assert "plain" not in caplog.text
+        assert "no TLS" not in caplog.text

@@ -58,6 +58,10 @@ class WorkerSettings(BaseSettings):
     """A file that is written once the worker polls. Default: none."""
 
 
+# Settings that `run_worker_program` reads beside the program's own.
+WORKER_SETTINGS: tuple[type[BaseSettings], ...] = (TemporalSettings, WorkerSettings)
+
+
 def workflow_runner(sandbox: bool) -> WorkflowRunner:
     """The sandbox with our own pure modules passed through, or none."""
     if not sandbox:
@@ -92,7 +96,7 @@ def run_worker_program(
         work,
         telemetry=partial(setup, name),
         about=about,
-        also=(TemporalSettings, WorkerSettings),
+        also=WORKER_SETTINGS,
     )
 
 
