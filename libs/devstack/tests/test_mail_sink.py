@@ -15,6 +15,7 @@ import pytest
 
 from placet_devstack.mail_sink import MAX_MAIL_BYTES, MailSink, read_mails
 from placet_devstack.probes import port_open
+from placet_testing.conditions import until
 
 
 def mail(subject: str = "Decision needed: Grüße", text: str = "first\n.second\n") -> EmailMessage:
@@ -122,10 +123,7 @@ async def test_the_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> No
         *(sys.executable, "-m", "placet_devstack.mail_sink", "--port", str(port), "--directory", str(mails)),
         stderr=asyncio.subprocess.PIPE,
     )
-    answers = port_open("127.0.0.1", port)
-    async with asyncio.timeout(30):
-        while not await answers():  # noqa: ASYNC110 (another process)
-            await asyncio.sleep(0.02)
+    await until(port_open("127.0.0.1", port), "the mail sink listens")
     client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False)
     await client.connect()
     await client.send_message(mail())

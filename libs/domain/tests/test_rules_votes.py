@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -21,7 +21,7 @@ from placet_domain.events import (
 )
 from placet_domain.policy import Policy
 from placet_domain.rules.builders import received_of
-from placet_domain.state import CommandResult
+from placet_domain.state import CommandResult, TierState, Vote
 from placet_domain.stimuli import Begin, DeadlinePassed, TierTimeout
 from placet_testing.simulation import ALICE, BOB, REQUESTER, Play, comment, decision
 
@@ -74,6 +74,13 @@ def test_a_vote_below_the_quorum_is_recorded_and_decides_nothing() -> None:
     assert play.state.open_tier is not None
     assert play.state.open_tier.approvals == 1
     assert play.events[-1].ends_command
+
+
+def test_approvals_of_people_whose_names_are_erased_count_one_by_one_also_at_one_time() -> None:
+    time = datetime(2026, 11, 30, tzinfo=UTC)
+    names = ["", "", ALICE, ALICE]
+    votes = [Vote(person=name, verdict=Verdict.APPROVE, reason="", time=time) for name in names]
+    assert TierState(tier=1, name="board", quorum=2, open_time=time, votes=tuple(votes)).approvals == 3
 
 
 def test_the_vote_that_completes_the_quorum_decides_with_all_who_approved() -> None:

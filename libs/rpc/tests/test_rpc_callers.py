@@ -144,7 +144,7 @@ async def test_refusals_are_handed_over_before_the_server_has_stopped(run_audit:
     heard: list[Any] = []
 
     async def slow_hook(*refusal: Any) -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # a hook that takes time, which a stop waits for
         heard.append(refusal)
 
     async with run_audit(token=keys.token("requester"), on_access_refused=slow_hook) as audit:

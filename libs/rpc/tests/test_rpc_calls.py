@@ -44,7 +44,7 @@ class Paused:
         try:
             while True:
                 yield pb.TailEventsResponse(size=1)
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.001)  # the pace of the stream
         except BaseException as error:
             self.ended = error
             raise

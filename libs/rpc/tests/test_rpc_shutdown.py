@@ -153,7 +153,7 @@ async def test_under_load_every_call_is_answered_or_was_never_begun(settings: An
         loaders = [asyncio.create_task(load()) for _ in range(20)]
         async with asyncio.timeout(10):
             while len(outcomes) < 200:  # noqa: ASYNC110 (a bounded wait for load)
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.001)  # the pace of the stream
         process.terminate()
         await asyncio.gather(*loaders)
         await process.ended()

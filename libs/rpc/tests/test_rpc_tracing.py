@@ -128,7 +128,7 @@ async def test_a_cancelled_call_ends_both_spans_and_is_no_error(
         begun.set()
         while True:
             yield pb.TailEventsResponse()
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # the pace of the stream
 
     async with run_audit(ListEvents=wait, TailEvents=stream) as audit:
         call = (

@@ -76,9 +76,9 @@ class TierState(BaseModel):
 
     @property
     def approvals(self) -> int:
-        """The number of people who approved. Erased people have empty names."""
-        approved = [vote for vote in self.votes if vote.verdict is Verdict.APPROVE]
-        return len({vote.person or vote.time for vote in approved})
+        """The number of people who approved. Erased people have empty names, and count one by one."""
+        people = [vote.person for vote in self.votes if vote.verdict is Verdict.APPROVE]
+        return len({person for person in people if person}) + people.count("")
 
 
 class ApprovalState(BaseModel):

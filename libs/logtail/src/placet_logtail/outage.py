@@ -6,7 +6,7 @@ import logging
 import random
 import time
 
-_LOG = logging.getLogger("placet.logtail")
+_LOG = logging.getLogger(__name__)
 
 # Pause before the second attempt; each failure in a row doubles it, up to the longest.
 RETRY_SECONDS = 0.2

@@ -111,7 +111,8 @@ class SkippedEntries:
             .limit(limit)
         )
         return await self._database.query(
-            lambda connection: [(row.log_index, row.reason) for row in connection.execute(statement)]
+            lambda connection: [(row.log_index, row.reason) for row in connection.execute(statement)],
+            operation="list skipped entries",
         )
 
 
