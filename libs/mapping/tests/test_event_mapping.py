@@ -21,6 +21,8 @@ EVENT = event_pb2.Event.DESCRIPTOR
 PAIRS: list[tuple[Descriptor, type[BaseModel]]] = [
     (event_pb2.Actor.DESCRIPTOR, events.Actor),
     (event_pb2.Assignment.DESCRIPTOR, events.Assignment),
+    (event_pb2.ContentCoverage.DESCRIPTOR, events.ContentCoverage),
+    (event_pb2.ContentGap.DESCRIPTOR, events.ContentGap),
     (EVENT, events.Event),
     (event_pb2.Entry.DESCRIPTOR, events.Entry),
     (event_pb2.LogEntry.DESCRIPTOR, events.LogEntry),

@@ -59,7 +59,9 @@ async def test_what_intake_read_is_logged_with_the_first_append(environment: App
     request = await environment.request("simple")
     await request.asks()
     assert request.path[:4] == ["received", "processed", "tier_opened", "asked"]
-    assert request.only(Processed) == Processed(method="text", characters=12, words=2)
+    assert request.only(Processed) == Processed(
+        method="text", characters=12, words=2, coverage=WHOLE
+    )
     assert len(environment.services.log.attempts) == 1
 
 

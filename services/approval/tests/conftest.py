@@ -166,7 +166,9 @@ class FakeWorkflows(Workflows):
             now = datetime.now(UTC)
             events = interpreter.respond(played.policy, played.state, stimulus, now)
             if isinstance(stimulus, Begin) and played.state.processed is None:
-                processed = Processed(method="text", characters=1, words=1, text_digest="00" * 32)
+                processed = Processed(
+                    method="text", characters=1, words=1, text_digest="00" * 32, coverage=WHOLE
+                )
                 events = [interpreter.processed_event(processed, now), *events]
             if events:
                 await self._append(played, events)

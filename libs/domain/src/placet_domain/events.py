@@ -101,6 +101,22 @@ class RiskLevel(StrEnum):
     HIGH = "HIGH"
 
 
+class GapKind(StrEnum):
+    UNSPECIFIED = "UNSPECIFIED"
+    IMAGE = "IMAGE"
+    DRAWING = "DRAWING"
+    FONT = "FONT"
+    NOT_VISIBLE = "NOT_VISIBLE"
+    LAYER = "LAYER"
+    ATTACHMENT = "ATTACHMENT"
+    XML_FORM = "XML_FORM"
+    ACTION = "ACTION"
+    REVISION = "REVISION"
+    MALFORMED = "MALFORMED"
+    BINARY = "BINARY"
+    LIMIT = "LIMIT"
+
+
 class ErrorReason(StrEnum):
     """Reasons of errors and refusals; the contract's comments say which of them a command can be refused
     with."""
@@ -164,12 +180,32 @@ class Received(Dto):
     request_digest: Hex = ""
 
 
+class ContentGap(Dto):
+    kind: GapKind = GapKind.UNSPECIFIED
+    count: int = 0
+    first_page: int = 0
+
+
+class ContentCoverage(Dto):
+    whole: bool = False
+    gaps: tuple[ContentGap, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """True only if it says so and names no gap."""
+        return self.whole and not self.gaps
+
+
+WHOLE = ContentCoverage(whole=True)
+
+
 class Processed(Dto):
     type: Literal["processed"] = "processed"
     method: str = ""
     characters: int = 0
     words: int = 0
     text_digest: Hex = ""
+    coverage: ContentCoverage = ContentCoverage()
 
 
 class PreScreened(Dto):

@@ -34,6 +34,10 @@ Words = Annotated[str, Field(min_length=1, max_length=MOST_WORDS)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
+# What an automatic approval needs of its content: "read whole", or "nothing".
+Requirement = Literal["read whole", "nothing"]
+
+
 class PolicyPart(BaseModel):
     """Closed: an unknown key is an error."""
 
@@ -46,6 +50,8 @@ class PreScreen(PolicyPart):
     mode: Annotated[ScreenMode, BeforeValidator(lambda mode: str(mode).upper())]
     # Risk below this, in [0, 1], is approved at once. Unset: the result only informs.
     approve_below: float | None = Field(default=None, gt=0, le=1)
+    # Without it a low risk of content that was not read whole only informs.
+    requires: Requirement = "read whole"
     approver: Name = "AI-Auto-Approved"
     reason: Words = "Low risk document"
     time_limit: Duration = timedelta(minutes=2)
@@ -151,6 +157,8 @@ class Fallback(PolicyPart):
     """Decides when no person did."""
 
     by: Literal["ai", "reject"]
+    # Without it an AI's approval of content that was not read whole is an abstention.
+    requires: Requirement = "read whole"
     approver: Name = "AI-Fallback"
     # Reason in the log when the fallback takes over. {slot} as in a tier's message.
     reason: Words

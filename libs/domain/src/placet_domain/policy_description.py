@@ -11,13 +11,17 @@ def describe_steps(policy: Policy) -> tuple[str, ...]:
     steps = [_tier(number, tier) for number, tier in enumerate(policy.tiers, 1)]
     screened = policy.pre_screen
     if screened is not None:
+        whole = " if the content was read whole" if screened.requires == "read whole" else ""
         then = (
-            f"a risk below {screened.approve_below:g} is approved at once"
+            f"a risk below {screened.approve_below:g} is approved at once{whole}"
             if screened.approve_below is not None
             else "the result only informs"
         )
         steps.insert(0, f"An AI assesses the risk ({screened.mode.lower()}); {then}.")
-    decides = "the AI decides" if policy.fallback.by == "ai" else "the request is rejected"
+    decides = "the request is rejected"
+    if policy.fallback.by == "ai":
+        whole = policy.fallback.requires == "read whole"
+        decides = f"the AI decides{'; it approves only what was read whole' if whole else ''}"
     endless = policy.tiers[-1].timeout == WITHOUT_LIMIT
     steps.append(f"{'At the deadline of the request, if it has one,' if endless else 'Then'} {decides}.")
     return tuple(steps)

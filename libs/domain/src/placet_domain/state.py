@@ -138,6 +138,11 @@ class ApprovalState(BaseModel):
         """True only while a person's decision is awaited: somebody was asked and nothing is decided."""
         return any(tier.assignments for tier in self.tiers) and self.decided is None
 
+    @property
+    def is_read_whole(self) -> bool:
+        """True only if `processed` says that all of the content was read; without it nothing was."""
+        return self.processed is not None and self.processed.coverage.is_whole
+
     def fold(self, stored: LogEntry) -> None:
         """Applies the next event. Raises ValueError when it is not the next."""
         entry = stored.entry

@@ -204,6 +204,7 @@ class ApprovalEnvironment:
         renew_after: timedelta = timedelta(days=30),
         clock_scale: float = 1.0,
         commands: Sequence[object] = (),
+        processed: Processed | None = None,
     ) -> Request:
         """Does what intake does: `received` is logged, then the workflow starts; `commands` are signalled
         before its first task."""
@@ -219,7 +220,7 @@ class ApprovalEnvironment:
         )
         start = ApprovalInput(
             received=self.services.log.begin(TENANT, approval_id, received),
-            processed=Processed(method="text", characters=12, words=2),
+            processed=processed or Processed(method="text", characters=12, words=2, coverage=WHOLE),
             policy=rules,
             renew_after=renew_after,
         )

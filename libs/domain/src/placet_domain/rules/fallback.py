@@ -17,7 +17,15 @@ from placet_domain.events import (
     Verdict,
 )
 from placet_domain.policy import Policy, clip
-from placet_domain.rules.builders import CLOCK, close, model_actor, outcome_of, policy_actor, step
+from placet_domain.rules.builders import (
+    CLOCK,
+    close,
+    is_satisfied,
+    model_actor,
+    outcome_of,
+    policy_actor,
+    step,
+)
 from placet_domain.state import ApprovalState
 
 FALLBACK_CAUSE = "fallback"
@@ -43,6 +51,8 @@ def on_result(policy: Policy, state: ApprovalState, result: AiDecided, now: date
     """Decides by the AI's result; after an abstention the policy rejects."""
     if state.fell_back is None or state.ai_decided is not None:
         return []
+    if result.verdict is Verdict.APPROVE and not is_satisfied(policy.fallback.requires, state):
+        result = _withheld(result)
     model = model_actor(result.model)
     events = step(FALLBACK_CAUSE, model, [result], now)
     if result.result is not AiResult.DECIDED or result.verdict is Verdict.UNSPECIFIED:
@@ -60,6 +70,19 @@ def on_result(policy: Policy, state: ApprovalState, result: AiDecided, now: date
         ),
     )
     return events + step(FALLBACK_CAUSE, model, close(state, decided, now), now)
+
+
+def _withheld(approval: AiDecided) -> AiDecided:
+    """The abstention that an AI's approval of content is that was not read whole."""
+    why = "The AI would have approved, but the content was not read whole, so this is an abstention. It said: "
+    return approval.model_copy(
+        update={
+            "result": AiResult.ABSTAINED,
+            "verdict": Verdict.UNSPECIFIED,
+            "confidence": None,
+            "reasoning": clip(why + approval.reasoning, 4000),
+        }
+    )
 
 
 def _reject_by_policy(policy: Policy, state: ApprovalState, now: datetime) -> list[Event]:

@@ -16,14 +16,14 @@ from placet_domain.events import (
 )
 from placet_domain.policy import Policy, PreScreen
 from placet_domain.rules import tiers
-from placet_domain.rules.builders import close, model_actor, step
+from placet_domain.rules.builders import close, is_satisfied, model_actor, step
 from placet_domain.state import ApprovalState
 
 PRE_SCREEN_CAUSE = "pre-screen"
 
 
 def on_result(policy: Policy, state: ApprovalState, result: PreScreened, now: datetime) -> list[Event]:
-    """Approves a low risk, else opens the first tier.
+    """Approves a low risk of content that satisfies the policy, else opens the first tier.
 
     A result after the fallback took over is dropped, because the fallback's input must not change.
     """
@@ -34,7 +34,8 @@ def on_result(policy: Policy, state: ApprovalState, result: PreScreened, now: da
     events = step(PRE_SCREEN_CAUSE, model, [rated], now)
     if state.tiers:
         return events
-    if rated.level is not RiskLevel.LOW or policy.pre_screen.approve_below is None:
+    may_approve = is_satisfied(policy.pre_screen.requires, state)
+    if rated.level is not RiskLevel.LOW or policy.pre_screen.approve_below is None or not may_approve:
         return events + tiers.open_tier(policy, state, 1, now)
     decided = Decided(
         state=State.APPROVED,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from placet_approval.content.errors import Unreadable
-from placet_domain.events import Processed
+from placet_approval.content.gaps import Gap
+from placet_domain.events import ContentCoverage, ContentGap, GapKind, Processed
 
 METHODS = {
     "text/plain": "text",
@@ -16,6 +19,11 @@ METHODS = {
     "application/json": "json",
     "application/pdf": "pdf",
 }
+# The largest number that the contract's fields hold.
+_MOST = 2**32 - 1
+
+# A change of a file that is no text, as git writes it, and as other programs do.
+_BINARY_CHANGE = re.compile(r"^(?:GIT binary patch|Binary files .* differ|Cannot display: file marked as a binary)", re.M)
 
 
 @dataclass(frozen=True)
@@ -27,20 +35,28 @@ class Extracted:
 
 
 def extract(body: bytes, media_type: str) -> Extracted:
-    """Extracts the text of a content that is not a PDF. Raises Unreadable."""
+    """Extracts the text of a content that is not a PDF, and of Markdown without its gaps. Raises Unreadable."""
     text = _plain_text(body)
     if media_type == "application/json":
         _check_json(text)
-    return with_features(text, media_type)
+    binary = len(_BINARY_CHANGE.findall(text)) if media_type == "text/x-diff" else 0
+    return with_features(text, media_type, [("BINARY", binary, 0)] if binary else [])
 
 
-def with_features(text: str, media_type: str) -> Extracted:
-    """A content's text with its features."""
+def with_features(text: str, media_type: str, gaps: Sequence[Gap]) -> Extracted:
+    """A content's text with its features and its gaps."""
     processed = Processed(
         method=METHODS[media_type],
         characters=len(text),
         words=len(text.split()),
         text_digest=hashlib.sha256(text.encode()).hexdigest(),
+        coverage=ContentCoverage(
+            whole=not gaps,
+            gaps=tuple(
+                ContentGap(kind=GapKind(kind), count=min(count, _MOST), first_page=page)
+                for kind, count, page in gaps
+            ),
+        ),
     )
     return Extracted(text=text, processed=processed)
 
