@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from placet.approval.v1 import approval_pb2
+from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.commands import decide as deciding
 from placet_cli.commands import request as requesting
@@ -56,11 +56,12 @@ def session_of(client: Client, monkeypatch: pytest.MonkeyPatch, folder: Path) ->
         yield client
 
     async def looked(*_given: object) -> tuple[approval_pb2.Approval, object]:
-        return client.approval, object()
+        return client.approval, approval_service_pb2.GetContentResponse()
 
     monkeypatch.setattr(Session, "client", connected)
     monkeypatch.setattr(Session, "look", looked)
     monkeypatch.setattr(deciding, "warnings", lambda _: CAREFUL)
+    monkeypatch.setattr(deciding, "unread", lambda _: [])
     return Session(Home.at(folder))
 
 

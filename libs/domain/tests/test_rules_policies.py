@@ -57,7 +57,7 @@ def fallen_back(policy: str) -> Play:
 
 def test_simple_waits_without_limit() -> None:
     play = asked_alice("simple")
-    assert play.path == ["received", "tier_opened", "asked"]
+    assert play.path == ["received", "processed", "tier_opened", "asked"]
     tier = play.state.open_tier
     assert tier is not None
     assert (tier.tier, tier.name, tier.quorum, tier.due_time) == (1, "approver", 1, None)
@@ -67,7 +67,7 @@ def test_simple_waits_without_limit() -> None:
 
 def test_ai_fallback_looks_first_then_waits_24_hours_then_the_ai_decides() -> None:
     play = asked_alice("ai-fallback")
-    assert play.path == ["received", "pre_screened", "tier_opened", "asked"]
+    assert play.path == ["received", "processed", "pre_screened", "tier_opened", "asked"]
     assert play.state.last_tier is not None
     assert play.state.last_tier.due_time == START + 24 * HOUR
     bodies = play.after(24 * HOUR).on(TierTimeout(1))
@@ -115,7 +115,7 @@ def test_escalating_asks_the_manager_after_2_hours_and_the_ai_after_4_more() -> 
 def test_document_approves_low_risk_at_once() -> None:
     play = Play(shipped_policy("document"))
     play.on(PreScreenDone(screened(0.29)))
-    assert play.path == ["received", "pre_screened", "decided", "closed"]
+    assert play.path == ["received", "processed", "pre_screened", "decided", "closed"]
     assert play.state.pre_screened is not None
     assert (play.state.pre_screened.level, play.state.pre_screened.threshold) == (RiskLevel.LOW, 0.3)
     assert play.outcome == Decided(
@@ -133,7 +133,7 @@ def test_document_approves_low_risk_at_once() -> None:
 def test_document_asks_a_person_at_the_threshold_and_wherever_the_risk_is_no_risk(risk: float) -> None:
     play = Play(shipped_policy("document"))
     play.on(PreScreenDone(screened(risk)))
-    assert play.path == ["received", "pre_screened", "tier_opened", "asked"]
+    assert play.path == ["received", "processed", "pre_screened", "tier_opened", "asked"]
     assert play.state.pre_screened is not None
     assert play.state.pre_screened.level is RiskLevel.HIGH
 
@@ -142,7 +142,7 @@ def test_document_asks_a_person_at_the_threshold_and_wherever_the_risk_is_no_ris
 def test_document_asks_a_person_when_the_pre_screen_says_nothing(result: AiResult) -> None:
     play = Play(shipped_policy("document"))
     play.on(PreScreenDone(screened(result=result)))
-    assert play.path == ["received", "pre_screened", "tier_opened", "asked"]
+    assert play.path == ["received", "processed", "pre_screened", "tier_opened", "asked"]
     assert play.state.pre_screened is not None
     assert play.state.pre_screened.level is RiskLevel.UNSPECIFIED
 

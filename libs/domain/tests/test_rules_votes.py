@@ -62,7 +62,7 @@ def test_who_has_voted_is_not_awaited_any_more() -> None:
 
 def test_everyone_of_a_tier_is_asked_at_once() -> None:
     play = board()
-    assert play.path == ["received", "tier_opened", "asked", "asked", "asked"]
+    assert play.path == ["received", "processed", "tier_opened", "asked", "asked", "asked"]
     assert play.state.asked == {ALICE: 1, BOB: 1, CAROL: 1}
 
 

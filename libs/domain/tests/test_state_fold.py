@@ -31,7 +31,7 @@ def test_an_empty_state_is_pending_and_waits_for_nobody() -> None:
 
 
 def test_the_first_event_says_whose_request_it_is() -> None:
-    state = Play(POLICY).state
+    state = Play(POLICY, coverage=None).state
     assert (state.tenant, state.requester, state.create_time) == ("default", REQUESTER, START)
     assert (state.last_number, state.log_index) == (1, 0)
 

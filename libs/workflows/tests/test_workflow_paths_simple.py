@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from placet_domain.events import Closed, DecisionType, Processed, Source, State, TierOpened, Verdict
+from placet_domain.events import WHOLE, Closed, DecisionType, Processed, Source, State, TierOpened, Verdict
 from placet_testing.simulation import ALICE, REQUESTER, cancellation, decision
 from placet_testing.workflow_environment import ApprovalEnvironment
 from placet_workflows.names import TaskQueue
@@ -59,9 +59,7 @@ async def test_what_intake_read_is_logged_with_the_first_append(environment: App
     request = await environment.request("simple")
     await request.asks()
     assert request.path[:4] == ["received", "processed", "tier_opened", "asked"]
-    assert request.only(Processed) == Processed(
-        method="text", characters=12, words=2, coverage=WHOLE
-    )
+    assert request.only(Processed) == Processed(method="text", characters=12, words=2, coverage=WHOLE)
     assert len(environment.services.log.attempts) == 1
 
 

@@ -26,6 +26,7 @@ from placet_approval.config import Settings
 from placet_domain import interpreter
 from placet_domain.commands import BaseCommand
 from placet_domain.events import (
+    WHOLE,
     Actor,
     ActorKind,
     Asked,

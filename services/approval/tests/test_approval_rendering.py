@@ -6,10 +6,10 @@ import hashlib
 import json
 
 from placet_approval.content.extraction import extract
-from placet_approval.content.pdf import text_of
+from placet_approval.content.pdf import read_pdf
 from placet_approval.content.rendering import RENDERING
 from placet_approval.content.warnings import warnings_of
-from placet_testing.pdf import pdf
+from placet_testing.pdf import pdf, pdf_file, shows
 from placet_text import lines_of, one_line, visible
 
 TEXTS = {
@@ -20,12 +20,19 @@ TEXTS = {
 }
 # SHA-256 of all that a person gets to see of them, by what it is called. Whoever changes what is shown adds a
 # name, in RENDERING too; decisions under way that name the one of before are then void.
-KNOWN = {"text/1": "bf7c7101fec6584d15598c0e023446d4b0114930e3b821bca49199335fa11057"}
+KNOWN = {"text/1": "cde43d1afbec276298e0e8402a239fc1fba4036a94b49b6148571c58506b57e4"}
 
 
 def shown() -> list[object]:
     texts = [extract(text.encode(), media_type).text for media_type, text in TEXTS.items()]
-    texts.append(text_of(pdf("Pay \\(100 \\200\\)", "second page")))
+    texts.append(read_pdf(pdf("Pay \\(100 \\200\\)", "second page"))[0])
+    field = "<< /FT /Tx /T (amount) /V (100) /Type /Annot /Subtype /Widget /Rect [0 0 9 9] >>"
+    note = "<< /Type /Annot /Subtype /Text /Contents (now) /Rect [0 0 9 9] >>"
+    hidden = f"{shows('Pay')} {shows('Bob', before='3 Tr')}"
+    marked = pdf_file(
+        hidden, field, note, catalog="/AcroForm << /Fields [5 0 R] >>", page="/Annots [5 0 R 6 0 R]"
+    )
+    texts.append(read_pdf(marked)[0])
     return [
         [
             [visible(line.expandtabs()) for line in lines_of(text)],

@@ -110,7 +110,9 @@ class Contents:
     """ApprovalService's content, or its absence."""
 
     content: Content | None = field(
-        default_factory=lambda: Content(text=CONTENT.decode(), requester="ci@example.com", extracted=False)
+        default_factory=lambda: Content(
+            text=CONTENT.decode(), requester="ci@example.com", extracted=False, unread=()
+        )
     )
     asked: list[tuple[str, str, bytes]] = field(default_factory=list)
 

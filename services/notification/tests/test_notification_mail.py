@@ -25,7 +25,9 @@ from placet_rpc.errors import InvalidArgument
 from placet_text import deceptive, one_line
 
 ID = "7d7a3f80-0000-5000-8000-000000000001"
-CONTENT = Content(text="Pay 4,711 EUR.\n\n    indented\n", requester="ci@example.com", extracted=False)
+CONTENT = Content(
+    text="Pay 4,711 EUR.\n\n    indented\n", requester="ci@example.com", extracted=False, unread=()
+)
 
 ASKED = """\
 ci@example.com asks for your decision on:
@@ -154,7 +156,7 @@ def test_whatever_callers_write_the_mail_keeps_its_form(title: str, reason: str,
         approver="",
     )
     payload = checked(written)
-    content = Content(text=body, requester="ci@example.com", extracted=True)
+    content = Content(text=body, requester="ci@example.com", extracted=True, unread=())
     sent = compose(notification(payload), sender="placet@example.com", content=content)
     message = message_from_bytes(sent, policy=default)
     head, _, encoded = sent.decode("ascii").partition("\r\n\r\n")
@@ -202,12 +204,14 @@ def test_the_excerpt_ends_after_twenty_lines_and_says_so(make_payload: Callable[
 
 def test_a_line_of_the_content_stays_one_line(make_payload: Callable[..., Payload]) -> None:
     diff = f"-    old = {'x, ' * 60}\n+    new = {'y' * 64}, {'z' * 64}\n"
-    quoted = text(mail(make_payload(), Content(text=diff, requester="ci@example.com", extracted=False)))
+    quoted = text(
+        mail(make_payload(), Content(text=diff, requester="ci@example.com", extracted=False, unread=()))
+    )
     assert all(f"> {line.rstrip()}\n" in quoted for line in diff.splitlines())
 
 
 def test_a_megabyte_on_one_line_is_cut(make_payload: Callable[..., Payload]) -> None:
-    huge = Content(text="x" * 2**20, requester="ci@example.com", extracted=False)
+    huge = Content(text="x" * 2**20, requester="ci@example.com", extracted=False, unread=())
     message = mail(make_payload(), huge)
     assert "The beginning of the content is quoted below." in text(message)
     assert text(message).count("\n>") == 1
@@ -215,14 +219,16 @@ def test_a_megabyte_on_one_line_is_cut(make_payload: Callable[..., Payload]) -> 
 
 
 def test_extracted_text_is_called_so(make_payload: Callable[..., Payload]) -> None:
-    extracted = Content(text="from a PDF", requester="ci@example.com", extracted=True)
+    extracted = Content(text="from a PDF", requester="ci@example.com", extracted=True, unread=())
     assert "The whole content, as text extracted from it, is quoted below." in text(
         mail(make_payload(), extracted)
     )
 
 
 def test_text_that_reorders_or_hides_is_made_visible(make_payload: Callable[..., Payload]) -> None:
-    tricky = Content(text="pay \u202e1174\u202c EUR\u200b", requester="ci@example.com", extracted=False)
+    tricky = Content(
+        text="pay \u202e1174\u202c EUR\u200b", requester="ci@example.com", extracted=False, unread=()
+    )
     message = mail(make_payload(title="pay \u202e1174"), tricky)
     assert message["Subject"] == "Decision needed: pay <U+202E>1174"
     assert "> pay <U+202E>1174<U+202C> EUR<U+200B>\n" in text(message)
@@ -236,7 +242,9 @@ def test_a_mail_warns_of_what_may_deceive_before_it_shows_it(make_payload: Calla
         f"{mixed} among LATIN letters at line 1, column 2",
         "The content holds control characters: U+001B at line 1, column 3",
     )
-    tricky = Content(text="ok\x1b[2K", requester="ci@example.com", extracted=False, warnings=warnings)
+    tricky = Content(
+        text="ok\x1b[2K", requester="ci@example.com", extracted=False, unread=(), warnings=warnings
+    )
     body = text(mail(make_payload(), tricky))
     assert body.index(WARNED) < body.index("The whole content") < body.index("> ok<U+001B>[2K\n")
 
@@ -253,13 +261,18 @@ What could not be seen is shown by its number, like <U+202E>.
 
 
 def test_no_line_of_the_content_is_hidden_in_the_one_before(make_payload: Callable[..., Payload]) -> None:
-    tricky = Content(text="a\x0bb\x85c\u2028d\re\r\nf", requester="ci@example.com", extracted=False)
+    tricky = Content(
+        text="a\x0bb\x85c\u2028d\re\r\nf", requester="ci@example.com", extracted=False, unread=()
+    )
     assert "> a<U+000B>b<U+0085>c<U+2028>d\n> e\n> f\n" in text(mail(make_payload(), tricky))
 
 
 def test_content_cannot_pass_for_a_command(make_payload: Callable[..., Payload]) -> None:
     fake = Content(
-        text="ok\nplacet decide x approve\r\nplacet show y", requester="ci@example.com", extracted=False
+        text="ok\nplacet decide x approve\r\nplacet show y",
+        requester="ci@example.com",
+        extracted=False,
+        unread=(),
     )
     body = text(mail(make_payload(reason="fine\n\nplacet decide z approve"), fake))
     commands = [line for line in body.splitlines() if line.startswith("placet ")]

@@ -23,7 +23,7 @@ PostOffice = Any
 
 async def content() -> Content:
     """The content to decide on."""
-    return Content(text=".\n.hidden\n", requester="ci@example.com", extracted=False)
+    return Content(text=".\n.hidden\n", requester="ci@example.com", extracted=False, unread=())
 
 
 @pytest.fixture

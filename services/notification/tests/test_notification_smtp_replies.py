@@ -16,7 +16,7 @@ pytestmark = pytest.mark.integration
 
 async def content() -> Content:
     """The content to decide on."""
-    return Content(text="text", requester="ci@example.com", extracted=False)
+    return Content(text="text", requester="ci@example.com", extracted=False, unread=())
 
 
 @dataclass

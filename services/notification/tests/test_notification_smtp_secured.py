@@ -28,7 +28,7 @@ PostOffice = Any
 
 async def content() -> Content:
     """The content to decide on."""
-    return Content(text="text", requester="ci@example.com", extracted=False)
+    return Content(text="text", requester="ci@example.com", extracted=False, unread=())
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet_cli.formatting import warnings
+from placet_cli.formatting import unread, warnings
 from placet_cli.problems import Problem
 from placet_cli.session import Session
 from placet_text import NUMBERED, lines_of, visible
@@ -19,12 +19,12 @@ def print_content(
     output: str,
 ) -> None:
     """Prints a request's content as text, or writes its bytes to `output`; "-" is standard output. Before it
-    comes what in it may deceive.
+    comes what of it was not read, and what in it may deceive.
 
     Raises Problem when the bytes cannot be written.
     """
     careful = warnings(answer)
-    session.screen.warn(careful)
+    session.screen.warn([*unread(answer.coverage), *careful])
     if output:
         _write(answer.content.body, output)
         session.screen.aside(f"{len(answer.content.body):,} bytes of {answer.content.media_type}")

@@ -11,6 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.event.v1 import event_pb2
 from placet_cli.times import earlier, point, span, until_words
+from placet_rpc.content import gaps_of
+from placet_text import coverage_words
 from placet_text import one_line as clean
 
 _DONE = {
@@ -106,11 +108,9 @@ def _received(event: event_pb2.Event) -> _Words:
 
 def _processed(event: event_pb2.Event) -> _Words:
     processed = event.processed
-    return (
-        "read",
-        f"{processed.words:,} {'word' if processed.words == 1 else 'words'} of {processed.method}",
-        None,
-    )
+    read = f"{processed.words:,} {'word' if processed.words == 1 else 'words'} of {processed.method}"
+    _, *missing = coverage_words(whole=processed.coverage.whole, gaps=gaps_of(processed.coverage)) or [""]
+    return "read", "; ".join([read, *(one.rstrip(".") for one in missing)]), None
 
 
 def _pre_screened(event: event_pb2.Event) -> _Words:

@@ -13,7 +13,8 @@ from placet_cli.event_rows import ERASED
 from placet_cli.times import age, earlier, local, point, until_words
 from placet_client import Outcome
 from placet_domain.durations import describe_duration
-from placet_text import CAREFUL, one_line, warning_words
+from placet_rpc.content import gaps_of
+from placet_text import CAREFUL, coverage_words, one_line, warning_words
 
 # For text that others wrote: on one line, without what could steer a terminal or deceive its reader.
 clean = one_line
@@ -175,6 +176,11 @@ def warnings(content: approval_service_pb2.GetContentResponse) -> list[str]:
         return []
     lines = [warning_words(one.field, _kind(one), one.message, one.count) for one in content.warnings]
     return [CAREFUL, *(clean(one) for one in lines)]
+
+
+def unread(coverage: event_pb2.ContentCoverage) -> list[str]:
+    """What of a content was not read, before it is shown or decided; nothing if all was."""
+    return coverage_words(whole=coverage.whole, gaps=gaps_of(coverage))
 
 
 def _kind(warning: approval_service_pb2.TextWarning) -> str:

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 
 from placet.approval.v1 import approval_service_pb2 as pb
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
+from placet.event.v1 import event_pb2
 from placet_rpc.errors import DataLoss, DeadlineExceeded, NotFound, ResourceExhausted, Unavailable
 from placet_rpc.identity import acting_for
 
 
 @dataclass(frozen=True)
 class CheckedContent:
-    """Content that matches its digest, as text; `extracted`: the text is not the signed bytes themselves."""
+    """Content that matches its digest, as text; `extracted`: the text is not the signed bytes themselves.
+
+    `whole` and `gaps`: what of the content the text holds (ContentCoverage). A gap is the name of its kind,
+    the number of its places, and its first page (0: none).
+    """
 
     text: str
     extracted: bool
@@ -22,6 +27,8 @@ class CheckedContent:
     title: str
     requester: str
     warnings: Sequence[pb.TextWarning]
+    whole: bool
+    gaps: Sequence[tuple[str, int, int]]
 
 
 async def fetch_content(
@@ -59,7 +66,15 @@ async def fetch_content(
         title=answer.title,
         requester=answer.requester,
         warnings=answer.warnings,
+        whole=answer.coverage.whole,
+        gaps=gaps_of(answer.coverage),
     )
+
+
+def gaps_of(coverage: event_pb2.ContentCoverage) -> list[tuple[str, int, int]]:
+    """The gaps: kind, number of places, first page. A kind of a newer service has no name here."""
+    names = {number: name.removeprefix("GAP_KIND_") for name, number in event_pb2.GapKind.items()}
+    return [(names.get(gap.kind, ""), gap.count, gap.first_page) for gap in coverage.gaps]
 
 
 def check_digest(answer: pb.GetContentResponse, approval_id: str, digest: bytes) -> None:

@@ -28,6 +28,57 @@ def pdf(*pages: str, compress: bool = False) -> bytes:
     return _with_cross_references(objects)
 
 
+def pdf_file(
+    content: bytes | str,
+    *objects: bytes | str,
+    page: str = "",
+    resources: str = "",
+    catalog: str = "",
+    fonts: str = "",
+) -> bytes:
+    """A PDF of one page with this content, font /F1, and more entries in its dictionaries.
+
+    Objects 1 to 4 are catalog, pages, page and content; `objects` are those from 5 on.
+    """
+    drawn = content.encode("cp1252") if isinstance(content, str) else content
+    return _with_cross_references(
+        [
+            f"<< /Type /Catalog /Pages 2 0 R {catalog} >>".encode(),
+            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R {page}"
+            f" /Resources << /Font << /F1 {_FONT} {fonts} >> {resources} >> >>".encode(),
+            stream(drawn).encode("latin-1"),
+            *(one.encode("latin-1") if isinstance(one, str) else one for one in objects),
+        ]
+    )
+
+
+def stream(content: bytes | str, entries: str = "") -> str:
+    """A stream object with more entries in its dictionary, each of its bytes a character."""
+    text = content if isinstance(content, str) else content.decode("latin-1")
+    return f"<< {entries} /Length {len(text)} >>\nstream\n{text}\nendstream"
+
+
+def shows(text: str, *, at: str = "72 720", before: str = "") -> str:
+    """Operators that show a text in /F1 at 12 points, after others."""
+    return f"BT {before} /F1 12 Tf {at} Td ({text}) Tj ET"
+
+
+def form(content: str, entries: str = "") -> str:
+    """A form (ISO 32000-1, 8.10) with this content and font /F1."""
+    return stream(content, f"/Type /XObject /Subtype /Form /BBox [0 0 612 792] {_RESOURCES} {entries}")
+
+
+def revised(whole: bytes, number: int, written: str) -> bytes:
+    """A PDF with another revision after it, in which object `number` is another (ISO 32000-1, 7.5.6)."""
+    before = int(whole.rsplit(b"startxref", 1)[1].split()[0])
+    size = whole.rsplit(b"/Size ", 1)[1].split()[0].decode()
+    body = whole + f"{number} 0 obj\n{written}\nendobj\n".encode("latin-1")
+    table = f"xref\n{number} 1\n{len(whole):010d} 00000 n \n"
+    trailer = f"trailer\n<< /Size {size} /Root 1 0 R /Prev {before} >>\nstartxref\n{len(body)}\n%%EOF\n"
+    return body + (table + trailer).encode()
+
+
 def pdf_with_content(compressed: bytes) -> bytes:
     """A PDF of one page with this content, packed by zlib."""
     page = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R {_RESOURCES} >>"

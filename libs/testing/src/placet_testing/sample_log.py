@@ -86,6 +86,8 @@ def asking() -> list[event_pb2.Event]:
         input_digest=b"i" * 32,
     )
     processed = event_pb2.Processed(method="text", characters=9, words=2, text_digest=b"t" * 32)
+    image = event_pb2.ContentGap(kind=event_pb2.GAP_KIND_IMAGE, count=2, first_page=1)
+    processed.coverage.gaps.append(image)
     asked = event_pb2.Asked(tier=1, person=erasable(BOB), reason=erasable("Named"))
     opened = event_pb2.TierOpened(tier=1, name="approver", quorum=2)
     opened.due_time.FromSeconds(1_700_003_600)

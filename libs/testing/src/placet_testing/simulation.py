@@ -8,24 +8,27 @@ from datetime import UTC, datetime, timedelta
 
 from placet_domain.commands import CancelCommand, CommentCommand, DecisionCommand
 from placet_domain.events import (
+    WHOLE,
     Actor,
     ActorKind,
     AiDecided,
     AiResult,
     Assignment,
     Body,
+    ContentCoverage,
     Decided,
     Entry,
     Event,
     LogEntry,
     PreScreened,
     Priority,
+    Processed,
     Received,
     RequestKind,
     ScreenMode,
     Verdict,
 )
-from placet_domain.interpreter import respond
+from placet_domain.interpreter import processed_event, respond
 from placet_domain.policy import MANAGER_APPROVER, REQUIRED_APPROVER, Policy
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Stimulus
@@ -143,9 +146,14 @@ class Play:
     now: datetime = START
     state: ApprovalState = field(default_factory=ApprovalState)
     events: list[Event] = field(default_factory=list)
+    # What of the content was read; None: the log does not say.
+    coverage: ContentCoverage | None = WHOLE
 
     def __post_init__(self) -> None:
         self.log(received_event(self.policy, self.now, priority=self.priority, clock_scale=self.clock_scale))
+        if self.coverage is not None:
+            processed = Processed(method="text", characters=12, words=2, coverage=self.coverage)
+            self.log(processed_event(processed, self.now))
 
     def log(self, event: Event) -> None:
         """Stores an event and folds it."""

@@ -26,6 +26,7 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from placet_devstack.temporal_server import TUNING
 from placet_domain.events import (
+    WHOLE,
     Closed,
     Decided,
     Dto,

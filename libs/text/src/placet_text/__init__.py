@@ -12,6 +12,7 @@ from placet_text.characters import (
     visible,
     without_hidden,
 )
+from placet_text.coverage_text import NOT_WHOLE, coverage_words
 from placet_text.mixed_scripts import Mixture, mixtures
 from placet_text.warning_text import CAREFUL, NUMBERED, warning_words
 
@@ -20,11 +21,13 @@ PATTERNS = (*characters.PATTERNS, *mixed_scripts.PATTERNS)
 
 __all__ = [
     "CAREFUL",
+    "NOT_WHOLE",
     "NUMBERED",
     "PATTERNS",
     "Deception",
     "Found",
     "Mixture",
+    "coverage_words",
     "deceptive",
     "lines_of",
     "mixtures",

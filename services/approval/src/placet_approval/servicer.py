@@ -24,7 +24,8 @@ from placet_approval.stats_queries import StatsQueries
 from placet_approval.store.filters import Filter
 from placet_approval.visibility import visibility_of
 from placet_domain.commands import BaseCommand, CancelCommand, CommentCommand, DecisionCommand
-from placet_domain.events import Actor, ActorKind, Verdict
+from placet_domain.events import Actor, ActorKind, Processed, Verdict
+from placet_mapping import to_proto
 from placet_rpc import deadlines
 from placet_rpc.identity import Principal, current, normalize_address
 from placet_rpc.paging import capped
@@ -217,6 +218,9 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
             requester=event.actor.name.value,
             rendering=RENDERING,
             warnings=[present_warning(warning) for warning in await _warnings(shown)],
+            coverage=to_proto(
+                Processed.model_validate_json(its_request.processed).coverage, event_pb2.ContentCoverage
+            ),
         )
 
     async def _submit(

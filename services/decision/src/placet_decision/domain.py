@@ -48,11 +48,17 @@ class Priority(StrEnum):
 
 @dataclass(frozen=True)
 class Document:
-    """The content to assess, as its requester wrote it: all of it untrusted."""
+    """The content to assess, as its requester wrote it: all of it untrusted.
+
+    `whole` and `gaps`: what of the content `text` holds. A gap is the name of its kind and the number of its
+    places.
+    """
 
     title: str
     text: str
     media_type: str
+    whole: bool = False
+    gaps: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,8 @@ class Case:
                 "title": self.document.title,
                 "text": self.document.text,
                 "media_type": self.document.media_type,
+                "whole": self.document.whole,
+                "gaps": [[kind, count] for kind, count in self.document.gaps],
                 "priority": self.priority,
                 "pre_screen": [seen.risk, seen.confidence, seen.model] if seen else None,
                 "circumstances": self.circumstances,

@@ -100,7 +100,8 @@ class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
         found = await fetch_content(
             self._approvals, identity.current().tenant, request.approval_id, request.content_digest
         )
-        document = Document(found.title, found.text, found.media_type)
+        gaps = tuple((kind, count) for kind, count, _ in found.gaps)
+        document = Document(found.title, found.text, found.media_type, found.whole, gaps)
         priority = _PRIORITIES[request.priority]
         if isinstance(request, decision_service_pb2.AssessRiskRequest):
             return Case(document, priority)

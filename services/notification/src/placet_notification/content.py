@@ -6,7 +6,7 @@ from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet_notification.domain import Content
 from placet_rpc.content import fetch_content
 from placet_rpc.errors import PlacetError
-from placet_text import warning_words
+from placet_text import coverage_words, warning_words
 
 
 class ContentUnavailable(Exception):
@@ -34,7 +34,11 @@ class ApprovalContent:
             raise ContentUnavailable(error.message) from error
         warnings = tuple(_warning(one) for one in found.warnings)
         return Content(
-            text=found.text, requester=found.requester, extracted=found.extracted, warnings=warnings
+            text=found.text,
+            requester=found.requester,
+            extracted=found.extracted,
+            unread=tuple(coverage_words(whole=found.whole, gaps=found.gaps)),
+            warnings=warnings,
         )
 
 

@@ -106,12 +106,14 @@ class Delivery:
 class Content:
     """The content to decide on, as text; `extracted`: the text is not the signed bytes themselves.
 
+    `unread` says in sentences what of the content was not read, its heading first; empty if all was.
     `warnings`, a sentence each, say how text, title or subject may deceive.
     """
 
     text: str
     requester: str
     extracted: bool
+    unread: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
 

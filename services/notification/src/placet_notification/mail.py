@@ -7,6 +7,7 @@ they cannot pass for Placet's own words, headers or commands.
 import binascii
 import shlex
 import textwrap
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.header import Header
 from email.headerregistry import Address
@@ -125,6 +126,7 @@ def _asked(payload: Payload, content: Content | None) -> str:
         raise ValueError("a mail that asks for a decision needs the content")
     who = shlex.quote(payload.recipient)
     parts = [
+        *_unread(content),
         _filled(f"{one_line(content.requester)} asks for your decision on:"),
         _indented(payload.title),
         _facts(payload, why="Why you", until=_until(payload.due)),
@@ -189,12 +191,23 @@ def _filled(text: str, *, first: str = "", other: str = "") -> str:
     return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=other, break_on_hyphens=False)
 
 
+def _unread(content: Content) -> list[str]:
+    """What of the content was not read, before anything else."""
+    if not content.unread:
+        return []
+    heading, *sentences = content.unread
+    return [_filled(heading), _listed(sentences)]
+
+
+def _listed(sentences: Iterable[str]) -> str:
+    return "\n".join(_filled(one_line(sentence), first="- ", other="  ") for sentence in sentences)
+
+
 def _warned(content: Content) -> list[str]:
     """The warnings, placed before the text that they are about."""
     if not content.warnings:
         return []
-    sentences = [_filled(one_line(warning), first="- ", other="  ") for warning in content.warnings]
-    return [_filled(CAREFUL), "\n".join(sentences), _filled(NUMBERED)]
+    return [_filled(CAREFUL), _listed(content.warnings), _filled(NUMBERED)]
 
 
 def _excerpt(content: Content) -> str:
@@ -211,13 +224,16 @@ def _excerpt(content: Content) -> str:
     if shown == 0 and lines:
         # One line longer than the whole excerpt.
         quoted = [_quoted(lines[0])[: EXCERPT_LINES * WIDTH - 1] + "…"]
-    return "\n".join([_excerpt_notice(shown, len(lines), content.extracted), "", *quoted])
+    if not lines:
+        return "No text could be read from the content."
+    notice = _excerpt_notice(shown, len(lines), content.extracted, whole=not content.unread)
+    return "\n".join([notice, "", *quoted])
 
 
 @lru_cache(maxsize=1000)
-def _excerpt_notice(shown: int, total: int, extracted: bool) -> str:
+def _excerpt_notice(shown: int, total: int, extracted: bool, *, whole: bool) -> str:
     if shown == total:
-        what, verb = "The whole content", "is"
+        what, verb = "The whole content" if whole else "All that was read of the content", "is"
     elif shown == 0:
         what, verb = "The beginning of the content", "is"
     else:

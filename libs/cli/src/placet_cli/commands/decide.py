@@ -15,7 +15,7 @@ import typer
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli.commands.options import Id, command
 from placet_cli.contents import print_content
-from placet_cli.formatting import clean, named, sentence, vote_sentence, warnings
+from placet_cli.formatting import clean, named, sentence, unread, vote_sentence, warnings
 from placet_cli.problems import Problem
 from placet_cli.screen import short
 from placet_cli.session import Session
@@ -59,7 +59,8 @@ async def decide(
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; needed to reject.")] = "",
     command_id: CommandId = "",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask again, though what is to be decided may deceive.")
+        bool,
+        typer.Option("--yes", help="Do not ask again, though not all was read, or it may deceive."),
     ] = False,
 ) -> None:
     """Decide a request that you were asked to decide."""
@@ -97,12 +98,12 @@ def _check(
     *,
     yes: bool,
 ) -> None:
-    """Names what is decided, and asks once more where it may deceive. Raises Problem."""
+    """Names what is decided, and asks once more where not all was read, or it may deceive. Raises Problem."""
     if session.screen.cuts and not session.json:
         digest = approval.content_digest.hex()[:DIGITS]
         session.screen.aside(f"To decide: {clean(approval.title)} (content {digest}…)")
     if content is not None:
-        careful = warnings(content)
+        careful = [*unread(content.coverage), *warnings(content)]
         session.screen.warn(careful)
         if careful and not yes:
             _confirm()

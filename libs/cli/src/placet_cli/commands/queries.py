@@ -25,6 +25,7 @@ from placet_cli.formatting import (
     sentence,
     state_name,
     tier_sentences,
+    unread,
 )
 from placet_cli.option_parsers import labels_of, past_of
 from placet_cli.screen import Screen, short, since
@@ -161,7 +162,9 @@ async def show(
 
 
 def print_approval(screen: Screen, approval: approval_pb2.Approval) -> None:
-    """Prints a request as `placet show` does."""
+    """Prints a request as `placet show` does: first what of its content was not read."""
+    if approval.HasField("coverage"):
+        screen.warn(unread(approval.coverage))
     screen.say(named(approval.title), "bold")
     priority = event_pb2.Priority.Name(approval.priority).removeprefix("PRIORITY_").lower()
     facts = [approval.approval_id, f"policy {approval.policy}", priority]

@@ -74,7 +74,7 @@ def on_result(policy: Policy, state: ApprovalState, result: AiDecided, now: date
 
 def _withheld(approval: AiDecided) -> AiDecided:
     """The abstention that an AI's approval of content is that was not read whole."""
-    why = "The AI would have approved, but the content was not read whole, so this is an abstention. It said: "
+    why = "The AI would have approved, but not all of the content was read: an abstention. It said: "
     return approval.model_copy(
         update={
             "result": AiResult.ABSTAINED,

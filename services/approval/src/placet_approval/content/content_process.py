@@ -40,10 +40,10 @@ def main() -> int:
 def _read(media_type: str, body: bytes) -> tuple[str | None, list[Gap]]:
     # Each imports a parser of its own, which takes longer than most contents.
     if media_type == "text/markdown":
-        from placet_approval.content.markdown import markdown_gaps  # noqa: PLC0415
+        from placet_approval.content.markdown import markdown_gaps
 
         return None, markdown_gaps(body.decode())
-    from placet_approval.content.pdf import read_pdf  # noqa: PLC0415
+    from placet_approval.content.pdf import read_pdf
 
     return read_pdf(body)
 

@@ -23,7 +23,9 @@ METHODS = {
 _MOST = 2**32 - 1
 
 # A change of a file that is no text, as git writes it, and as other programs do.
-_BINARY_CHANGE = re.compile(r"^(?:GIT binary patch|Binary files .* differ|Cannot display: file marked as a binary)", re.M)
+_BINARY_CHANGE = re.compile(
+    r"^(?:GIT binary patch|Binary files .* differ|Cannot display: file marked as a binary)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Extracted:
 
 
 def extract(body: bytes, media_type: str) -> Extracted:
-    """Extracts the text of a content that is not a PDF, and of Markdown without its gaps. Raises Unreadable."""
+    """Extracts the text of a content that is not a PDF; of Markdown without its gaps. Raises Unreadable."""
     text = _plain_text(body)
     if media_type == "application/json":
         _check_json(text)

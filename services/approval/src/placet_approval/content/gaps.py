@@ -1,4 +1,7 @@
-"""Gaps between a content and the text that is read from it. Imports nothing: the process that reads uses it."""
+"""Gaps between a content and the text that is read from it.
+
+The process that reads a content imports this module, so it imports little.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,10 @@ class Gaps:
         if count > 0:
             before, first = self._found.get(kind, (0, page))
             self._found[kind] = (before + count, first)
+
+    def has(self, kind: Kind) -> bool:
+        """Tells whether there is one of a kind."""
+        return kind in self._found
 
     def all(self) -> list[Gap]:
         """All of them, in the order of the contract."""

@@ -1,7 +1,7 @@
 """Gaps between a Markdown text and what it shows when it is rendered.
 
-People and models are shown the text itself. Whoever sees it rendered sees its images, which the text only names,
-and does not see its comments. It runs in a process of its own: a text may take the parser any time.
+People and models are shown the text itself. Whoever sees it rendered sees its images, which the text only
+names, and does not see its comments. It runs in a process of its own: a text may take the parser any time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from placet_approval.content.gaps import Gap, Gaps
 
 _PICTURES = re.compile(r"<\s*(?:img|svg|picture|video|audio|object|embed|iframe|canvas)\b", re.IGNORECASE)
 # A comment, or an element that a style, class or attribute may hide.
-_UNSEEN = re.compile(r"<!|<\?|<[a-z][^<>]*\s(?:style|class|hidden)\b|<\s*(?:template|script|style)\b", re.IGNORECASE)
+_UNSEEN = re.compile(
+    r"<!|<\?|<[a-z][^<>]*\s(?:style|class|hidden)\b|<\s*(?:template|script|style)\b", re.IGNORECASE
+)
 
 
 def markdown_gaps(text: str) -> list[Gap]:

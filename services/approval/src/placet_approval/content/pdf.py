@@ -74,7 +74,8 @@ def _parts(body: bytes, gaps: Gaps) -> Iterator[str]:
         lines = marked(f"not visible on page {number}", text.hidden)
         lines += annotation_lines(reader, page, number, fields, gaps)
         part = _storable("\n\n".join(one for one in (text.visible.strip(), "\n".join(lines)) if one))
-        gaps.add("FONT", number, len(_MEANINGLESS.findall(text.visible)))
+        if not gaps.has("FONT") and _MEANINGLESS.search(text.visible):
+            gaps.add("FONT", number)
         remaining -= len(part.encode()) + 2
         if remaining < 0:
             raise Unreadable(f"holds more than {MAX_TEXT_BYTES} bytes of text")

@@ -12,7 +12,16 @@ from pypdf.generic import DictionaryObject, NameObject, StreamObject
 from placet_approval.content.gaps import Gaps
 from placet_approval.content.pdf_actions import count_actions
 from placet_approval.content.pdf_page import PageReader
-from placet_approval.content.pdf_values import MOST_ENTRIES, array, dictionary, flags, number, resolved, text, tree
+from placet_approval.content.pdf_values import (
+    MOST_ENTRIES,
+    array,
+    dictionary,
+    flags,
+    number,
+    resolved,
+    text,
+    tree,
+)
 
 # Flags of an annotation that keep it from view: hidden, no view.
 _UNSEEN: Final = (1 << 1) | (1 << 5)
@@ -32,7 +41,9 @@ _TAG = re.compile(r"<[^<>]*>")
 def marked(label: str, words: Iterable[str]) -> list[str]:
     """Lines behind a label, which stands before each, so that no line passes for text of the page."""
     name = re.sub(r"[\s\[\]]+", " ", label).strip()[:_MOST_NAME]
-    return [f"[{name}] {line}" for word in words for line in (one.strip() for one in word.splitlines()) if line]
+    return [
+        f"[{name}] {line}" for word in words for line in (one.strip() for one in word.splitlines()) if line
+    ]
 
 
 class FormFields:

@@ -56,7 +56,12 @@ def common(first: Box | None, second: Box | None) -> Box | None:
     """The part that two rectangles share; None is the whole plane."""
     if first is None or second is None:
         return first or second
-    return max(first[0], second[0]), max(first[1], second[1]), min(first[2], second[2]), min(first[3], second[3])
+    return (
+        max(first[0], second[0]),
+        max(first[1], second[1]),
+        min(first[2], second[2]),
+        min(first[3], second[3]),
+    )
 
 
 def contains(box: Box | None, point: Point, tolerance: float = 0.0) -> bool:

@@ -1,4 +1,4 @@
-"""Layers of a PDF (optional content, ISO 32000-1, 8.11): which there are, and which are not shown at first."""
+"""Layers of a PDF (optional content, ISO 32000-1, 8.11), and which of them are not shown at first."""
 
 from __future__ import annotations
 

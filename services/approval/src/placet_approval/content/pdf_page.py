@@ -1,12 +1,12 @@
 """Text of a page: what the page shows, and what is in it but not to be seen.
 
-pypdf extracts the text and calls back for each operator of the page. From these calls this module follows the
-graphics state (ISO 32000-1, 8.4 and 9.3) and judges each piece of text. Where some is not visible, the page is
-extracted twice more: without the hidden pieces, and with them alone.
+pypdf extracts the text and calls back for each operator of the page. From these calls this module follows
+the graphics state (ISO 32000-1, 8.4 and 9.3) and judges each piece of text. Where some is not visible, the
+page is extracted twice more: without the hidden pieces, and with them alone.
 
-A text is not visible when it is drawn without paint, in the colour of what lies behind it, transparent, smaller
-than LEAST_SIZE, outside of the page or its clip, covered later on, or in a layer that is off. The judgement is
-made from rectangles: shapes of other forms are reported as drawings in any case.
+A text is not visible when it is drawn without paint, in the colour of what lies behind it, transparent,
+smaller than LEAST_SIZE, outside of the page or its clip, covered later on, or in a layer that is off. The
+judgement is made from rectangles: shapes of other forms are reported as drawings in any case.
 """
 
 from __future__ import annotations
@@ -580,7 +580,7 @@ _OPERATORS: Final[dict[bytes, Callable[[_Interpreter, Operands], None]]] = {
     b"n": _Interpreter.end_path,
     b"S": _Interpreter.stroke_path,
     b"s": _Interpreter.stroke_path,
-    **{paint: _Interpreter.fill_path for paint in (b"f", b"F", b"f*", b"B", b"B*", b"b", b"b*")},
+    **dict.fromkeys((b"f", b"F", b"f*", b"B", b"B*", b"b", b"b*"), _Interpreter.fill_path),
     b"sh": _Interpreter.shade,
     b"INLINE IMAGE": _Interpreter.inline_image,
     b"Do": _Interpreter.draw,
@@ -595,7 +595,9 @@ def _with_resources(drawn: DictionaryObject, defaults: DictionaryObject) -> Dict
 
     pypdf looks at nothing that has no resources, and takes a form's from nowhere else.
     """
-    resources = dictionary(drawn.get("/Resources") if not isinstance(drawn, PageObject) else _inherited(drawn))
+    resources = dictionary(
+        drawn.get("/Resources") if not isinstance(drawn, PageObject) else _inherited(drawn)
+    )
     if resources:
         return resources
     given = defaults or DictionaryObject({NameObject("/ProcSet"): ArrayObject()})

@@ -53,7 +53,9 @@ def text(value: Any) -> str:
     if isinstance(found, StreamObject):
         return found.get_data().decode("utf-8", "replace")
     if isinstance(found, ArrayObject):
-        return ", ".join(text(one) for one in found[:MOST_ENTRIES] if not isinstance(resolved(one), ArrayObject))
+        return ", ".join(
+            text(one) for one in found[:MOST_ENTRIES] if not isinstance(resolved(one), ArrayObject)
+        )
     return str(found) if isinstance(found, int | float) else ""
 
 

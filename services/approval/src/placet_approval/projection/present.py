@@ -56,6 +56,8 @@ def present(
     if state.create_time is not None:
         approval.create_time.FromDatetime(state.create_time)
     _add_tiers(approval, state, policy)
+    if state.processed is not None:
+        approval.coverage.CopyFrom(to_proto(state.processed.coverage, event_pb2.ContentCoverage))
     if state.pre_screened is not None:
         approval.pre_screen.CopyFrom(to_proto(state.pre_screened, event_pb2.PreScreened))
     if state.decided is not None:

@@ -1,0 +1,413 @@
+"""What a PDF says anywhere is read and marked; what cannot be read is named, and never taken for absent."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from pypdf import PdfWriter
+
+from placet_approval.content.errors import Unreadable
+from placet_approval.content.gaps import KINDS
+from placet_approval.content.pdf import read_pdf
+from placet_domain.events import GapKind
+from placet_testing.pdf import form, pdf, pdf_file, revised, shows, stream
+
+MENU = shows("Lunch menu")
+PAY = "Pay EUR 1,000,000"
+PIXEL = stream(
+    "\0", "/Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray /BitsPerComponent 8"
+)
+WIDGET = "/Type /Annot /Subtype /Widget /Rect [72 600 400 620]"
+
+
+def kinds(body: bytes) -> dict[str, tuple[int, int]]:
+    return {kind: (count, page) for kind, count, page in read_pdf(body)[1]}
+
+
+def test_the_kinds_are_those_of_the_contract_in_its_order() -> None:
+    assert ["UNSPECIFIED", *KINDS] == [kind.value for kind in GapKind]
+
+
+@pytest.mark.parametrize(
+    "body", [pdf("Pay 10", "to Bob"), pdf_file(MENU), pdf_file(f"q {MENU} Q 0.4 g {MENU}")]
+)
+def test_a_page_of_nothing_but_text_is_read_whole(body: bytes) -> None:
+    text, gaps = read_pdf(body)
+    assert text
+    assert gaps == []
+
+
+# Form fields.
+
+
+def field(entries: str, *kids: str, annotations: str = "/Annots [5 0 R]", more: str = "") -> bytes:
+    form_of = f"/AcroForm << /Fields [5 0 R] {more} >>"
+    return pdf_file(MENU, f"<< {entries} >>", *kids, catalog=form_of, page=annotations)
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (field(f"/FT /Tx /T (note) /V ({PAY}) {WIDGET}"), f"[form field note] {PAY}"),
+        (field(f"/FT /Tx /T (note) /V <FEFF00A300310030> {WIDGET}"), "[form field note] £10"),
+        (
+            field(
+                "/T (bill) /Kids [6 0 R]",
+                "<< /T (amount) /Kids [7 0 R] >>",
+                f"<< /FT /Tx /T (total) /V ({PAY}) {WIDGET} >>",
+            ),
+            f"[form field bill.amount.total] {PAY}",
+        ),
+        (
+            field(f"/FT /Ch /T (to) /V (b) /Opt [[(a) (Alice)] [(b) (Bob)]] {WIDGET}"),
+            "[form field to] Bob (b)",
+        ),
+        (field(f"/FT /Ch /T (to) /V [(Alice) (Bob)] {WIDGET}"), "[form field to] Alice, Bob"),
+        (field(f"/FT /Btn /T (urgent) /V /Yes {WIDGET}"), "[form field urgent] Yes"),
+        (field(f"/FT /Tx /T (note) /V 6 0 R {WIDGET}", stream(PAY)), f"[form field note] {PAY}"),
+        (
+            field(f"/FT /Sig /T (boss) /V << >> {WIDGET}"),
+            "[form field boss] a signature, which was not verified",
+        ),
+    ],
+    ids=["text", "UTF-16", "nested", "choice", "choices", "button", "stream", "signature"],
+)
+def test_the_value_of_a_field_is_read_and_marked(body: bytes, line: str) -> None:
+    text, gaps = read_pdf(body)
+    assert text.splitlines() == ["Lunch menu", "", line]
+    assert gaps == []
+
+
+def test_every_line_of_a_value_is_marked_so_that_none_passes_for_the_page() -> None:
+    text, _ = read_pdf(field(f"/FT /Tx /T (a]\\n[b) /V (one\\ntwo\\rthree) {WIDGET}"))
+    assert text.splitlines()[2:] == [f"[form field a b] {line}" for line in ("one", "two", "three")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        field(f"/FT /Tx /T (note) /V ({PAY}) {WIDGET} /F 2"),
+        field(f"/FT /Tx /T (note) /V ({PAY}) /Type /Annot /Subtype /Widget /Rect [0 0 0 0]"),
+        field(f"/FT /Tx /T (note) /V ({PAY})", annotations=""),
+    ],
+    ids=["hidden", "without room", "on no page"],
+)
+def test_a_field_that_no_page_shows_is_read_and_marked_as_such(body: bytes) -> None:
+    text, gaps = read_pdf(body)
+    assert f"[not visible, form field note] {PAY}" in text
+    assert [kind for kind, _, _ in gaps] == ["NOT_VISIBLE"]
+
+
+def test_a_field_that_looks_like_another_value_shows_both() -> None:
+    body = field(f"/FT /Tx /T (note) /V (Pay 10) {WIDGET} /AP << /N 6 0 R >>", form(shows(PAY)))
+    text, gaps = read_pdf(body)
+    assert f"[form field on page 1, as it looks] {PAY}" in text
+    assert "[form field note] Pay 10" in text
+    assert gaps == []
+
+
+def test_a_field_that_looks_like_its_value_shows_it_once() -> None:
+    text, _ = read_pdf(field(f"/FT /Tx /T (note) /V ({PAY}) {WIDGET} /AP << /N 6 0 R >>", form(shows(PAY))))
+    assert text.count(PAY) == 1
+
+
+def test_an_xml_form_is_not_read_and_named() -> None:
+    assert kinds(field(f"/FT /Tx /T (note) {WIDGET}", more="/XFA (x)")) == {"XML_FORM": (1, 0)}
+
+
+# Annotations.
+
+
+def annotated(entries: str, *objects: str) -> bytes:
+    annotation = f"<< /Type /Annot /Rect [72 600 400 620] {entries} >>"
+    return pdf_file(MENU, annotation, *objects, page="/Annots [5 0 R]")
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (annotated(f"/Subtype /FreeText /Contents ({PAY})"), f"[annotation on page 1] {PAY}"),
+        (annotated(f"/Subtype /Text /RC (<p>{PAY}</p>)"), f"[annotation on page 1] {PAY}"),
+        (
+            annotated("/Subtype /FreeText /AP << /N 6 0 R >>", form(shows(PAY))),
+            f"[annotation on page 1] {PAY}",
+        ),
+        (
+            annotated("/Subtype /Link /A << /S /URI /URI (https://bank.example) >>"),
+            "[link on page 1] https://bank.example",
+        ),
+    ],
+    ids=["contents", "rich text", "appearance", "link"],
+)
+def test_an_annotation_is_read_and_marked(body: bytes, line: str) -> None:
+    text, gaps = read_pdf(body)
+    assert text.splitlines() == ["Lunch menu", "", line]
+    assert gaps == []
+
+
+def test_a_hidden_annotation_is_marked_as_not_visible() -> None:
+    text, gaps = read_pdf(annotated(f"/Subtype /FreeText /Contents ({PAY}) /F 2"))
+    assert f"[not visible, annotation on page 1] {PAY}" in text
+    assert gaps == [("NOT_VISIBLE", 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "kind"),
+    [
+        ("/Subtype /StrikeOut", "DRAWING"),
+        ("/Subtype /Stamp", "DRAWING"),
+        ("/Subtype /FileAttachment", "ATTACHMENT"),
+        ("/Subtype /RichMedia", "ATTACHMENT"),
+        ("/Subtype /Link /A << /S /JavaScript /JS (x) >>", "ACTION"),
+        ("/Subtype /Link /A << /S /GoTo /Next [<< /S /Launch >>] >>", "ACTION"),
+        ("/Subtype /Link /AA << /E << /S /SubmitForm >> >>", "ACTION"),
+    ],
+)
+def test_an_annotation_that_is_no_text_is_named(entries: str, kind: str) -> None:
+    assert kinds(annotated(entries)) == {kind: (1, 1)}
+
+
+# Text that the page does not show.
+
+OFF = "/OCProperties << /OCGs [5 0 R] /D << /OFF [5 0 R] >> >>"
+LAYER = "<< /Type /OCG /Name (draft) >>"
+FAINT = "/ExtGState << /G << /ca 0 >> /M << /SMask << /S /Alpha >> >> >>"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        pdf_file(f"{MENU} {shows(PAY, at='72 600', before='1 1 1 rg')}"),
+        pdf_file(f"{MENU} {shows(PAY, at='72 600', before='0.97 g')}"),
+        pdf_file(f"{MENU} {shows(PAY, at='72 600', before='0 0 0 0 k')}"),
+        pdf_file(f"{MENU} /DeviceRGB cs 1 1 1 sc {shows(PAY, at='72 600')}"),
+        pdf_file(f"{MENU} /Pattern cs /P scn {shows(PAY, at='72 600')}"),
+        pdf_file(f"{MENU} {shows(PAY, at='72 600', before='3 Tr')}"),
+        pdf_file(f"{MENU} 1 1 1 RG {shows(PAY, at='72 600', before='1 Tr')}"),
+        pdf_file(f"{MENU} q 0.1 0 0 0.1 0 0 cm {shows(PAY, at='720 6000')} Q"),
+        pdf_file(f"{MENU} BT 1 Tz /F1 12 Tf 72 600 Td ({PAY}) Tj ET"),
+        pdf_file(f"{MENU} {shows(PAY, at='-200 600')}"),
+        pdf_file(f"{MENU} {shows(PAY, at='72 900')}"),
+        pdf_file(f"{MENU} BT /F1 12 Tf 72 600 Td [-90000 ({PAY})] TJ ET"),
+        pdf_file(f"{MENU} {shows(PAY, at='300 300')}", page="/CropBox [0 400 612 792]"),
+        pdf_file(f"{MENU} q 0 0 9 9 re W n {shows(PAY, at='72 600')} Q"),
+        pdf_file(f"{MENU} q W n {shows(PAY, at='72 600')} Q"),
+        pdf_file(f"{MENU} q /G gs {shows(PAY, at='72 600')} Q", resources=FAINT),
+        pdf_file(f"{MENU} q /M gs {shows(PAY, at='72 600')} Q", resources=FAINT),
+        pdf_file(
+            f"{MENU} /F Do",
+            form(shows(PAY, at="72 600"), "/Matrix [0.01 0 0 0.01 0 0]"),
+            resources="/XObject << /F 5 0 R >>",
+        ),
+        pdf_file(f"{MENU} 1 g /F Do", form(shows(PAY, at="72 600")), resources="/XObject << /F 5 0 R >>"),
+    ],
+    ids=[
+        *(
+            "white",
+            "nearly white",
+            "no ink",
+            "white by space",
+            "pattern",
+            "no paint",
+            "white outline",
+            "tiny",
+        ),
+        *(
+            "narrow",
+            "left of the page",
+            "above it",
+            "moved off it",
+            "cropped",
+            "clipped",
+            "clipped by nothing",
+        ),
+        *("transparent", "masked", "shrunk by a form", "white from outside of a form"),
+    ],
+)
+def test_text_that_nobody_can_see_is_read_and_marked(hidden: bytes) -> None:
+    text, gaps = read_pdf(hidden)
+    assert text.splitlines() == ["Lunch menu", "", f"[not visible on page 1] {PAY}"]
+    assert gaps == [("NOT_VISIBLE", 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("body", "more"),
+    [
+        (pdf_file(f"{shows(PAY, at='72 600')} 1 g 60 590 300 30 re f {MENU[:3]} 0 g {MENU[3:]}"), "DRAWING"),
+        (pdf_file(f"{MENU} 0 g 60 590 300 30 re f {shows(PAY, at='72 600')}"), "DRAWING"),
+        (
+            pdf_file(
+                f"{MENU} {shows(PAY, at='72 600')} q 300 0 0 30 60 590 cm /I Do Q",
+                PIXEL,
+                resources="/XObject << /I 5 0 R >>",
+            ),
+            "IMAGE",
+        ),
+        (
+            pdf_file(
+                f"{MENU} /OC /L BDC {shows(PAY, at='72 600')} EMC",
+                LAYER,
+                catalog=OFF,
+                resources="/Properties << /L 5 0 R >>",
+            ),
+            "LAYER",
+        ),
+        (
+            pdf_file(
+                f"{MENU} /F Do",
+                LAYER,
+                form(shows(PAY, at="72 600"), "/OC 5 0 R"),
+                catalog=OFF,
+                resources="/XObject << /F 6 0 R >>",
+            ),
+            "LAYER",
+        ),
+    ],
+    ids=["covered", "black on black", "under an image", "in a layer", "a form in a layer"],
+)
+def test_text_behind_or_in_something_is_marked_and_that_is_named_too(body: bytes, more: str) -> None:
+    text, gaps = read_pdf(body)
+    assert f"[not visible on page 1] {PAY}" in text.splitlines()
+    assert text.splitlines()[0] == "Lunch menu"
+    assert {kind for kind, _, _ in gaps} == {"NOT_VISIBLE", more}
+
+
+def test_white_text_on_a_dark_ground_is_visible() -> None:
+    body = pdf_file(f"{MENU} 0 0 0.5 rg 60 590 300 30 re f {shows(PAY, at='72 600', before='1 g')}")
+    assert kinds(body) == {"DRAWING": (1, 1)}
+
+
+def test_several_lines_of_a_text_part_are_told_apart() -> None:
+    body = pdf_file("BT /F1 12 Tf 14 TL 72 720 Td (one) Tj 1 g (two) ' 0 g (three) ' 1 g 0 0 (four) \" ET")
+    text, gaps = read_pdf(body)
+    assert text.splitlines() == [
+        "one",
+        "three",
+        "",
+        *(f"[not visible on page 1] {n}" for n in ("two", "four")),
+    ]
+    assert gaps == [("NOT_VISIBLE", 2, 1)]
+
+
+# What is no text.
+
+GLYPHS = "/Subtype /Type0 /Encoding /Identity-H /DescendantFonts [<< /Subtype /CIDFontType2 >>]"
+TO_UNICODE = stream("1 beginbfchar\n<0001> <0050>\nendbfchar")
+DRAWN = "/Subtype /Type3 /FontMatrix [1 0 0 1 0 0] /Encoding << /Differences [97 /a] >>"
+NAMED = "/Subtype /Type1 /Encoding << /Differences [97 /g12] >>"
+EMBEDDED = "/Subtype /TrueType /FontDescriptor << /FontFile2 4 0 R >>"
+
+
+def written(font: str, codes: str, *objects: str) -> bytes:
+    return pdf_file(f"{MENU} BT /F2 12 Tf {codes} Tj ET", *objects, fonts=f"/F2 << {font} >>")
+
+
+def drawing(content: str, *objects: str) -> bytes:
+    return pdf_file(content, *objects, resources="/XObject << /X 5 0 R >>")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (drawing(f"{MENU} /X Do /X Do", PIXEL), {"IMAGE": (2, 1)}),
+        (drawing(f"{MENU} BI /W 1 /H 1 /BPC 8 /CS /G ID x EI"), {"IMAGE": (1, 1)}),
+        (drawing("/X Do", PIXEL), {"IMAGE": (1, 1)}),
+        (drawing(f"{MENU} 10 10 m 50 50 l S"), {"DRAWING": (1, 1)}),
+        (drawing("9 9 m 50 50 l S").replace(b"/Resources", b"/Resource2"), {"DRAWING": (1, 1)}),
+        (drawing(f"{MENU} /S sh"), {"DRAWING": (1, 1)}),
+        (drawing(f"{MENU} /X Do", form("9 9 m 50 50 l S")), {"DRAWING": (1, 1)}),
+        (written(GLYPHS, "<0001>"), {"FONT": (1, 1)}),
+        (written(f"{GLYPHS} /ToUnicode 5 0 R", "<0001>", TO_UNICODE), {}),
+        (written(f"{GLYPHS} /ToUnicode 5 0 R", "<0002>", TO_UNICODE), {"FONT": (1, 1)}),
+        (written(DRAWN, "(a)"), {"FONT": (1, 1)}),
+        (written(NAMED, "(a)"), {"FONT": (1, 1)}),
+        (written(EMBEDDED, "(a)"), {"FONT": (1, 1)}),
+        (pdf_file(MENU, catalog="/OpenAction << /S /JavaScript /JS (x) >>"), {"ACTION": (1, 0)}),
+        (pdf_file(MENU, catalog="/OpenAction [3 0 R /Fit]"), {}),
+        (pdf_file(MENU, catalog="/Names << /JavaScript << /Names [(a) << >>] >> >>"), {"ACTION": (1, 0)}),
+        (pdf_file(MENU, page="/AA << /O << /S /Launch >> >>"), {"ACTION": (1, 1)}),
+        (pdf_file(MENU, LAYER, catalog="/OCProperties << /OCGs [5 0 R] >>"), {"LAYER": (1, 0)}),
+        (
+            pdf_file(
+                MENU,
+                "<< /Names [(a) << >> (b) << >>] >>",
+                catalog="/Names << /EmbeddedFiles << /Kids [5 0 R] >> >>",
+            ),
+            {"ATTACHMENT": (2, 0)},
+        ),
+        (pdf_file(MENU, catalog="/Collection << >>"), {"ATTACHMENT": (1, 0)}),
+        (pdf_file(MENU) + b"more", {"MALFORMED": (1, 0)}),
+    ],
+    ids=[
+        *("images", "inline image", "only an image", "drawing", "without resources", "shading", "in a form"),
+        *("glyphs", "mapped", "not in the map", "drawn letters", "unknown names", "embedded", "script"),
+        *(
+            "opens a page",
+            "named script",
+            "on opening a page",
+            "layer",
+            "files",
+            "portfolio",
+            "more after it",
+        ),
+    ],
+)
+def test_what_is_no_text_is_named_with_its_number_and_place(
+    body: bytes, expected: dict[str, tuple[int, int]]
+) -> None:
+    assert kinds(body) == expected
+
+
+@pytest.mark.parametrize("body", [b"before" + pdf_file(MENU), drawing(f"{MENU} /X Do /Y Do", form(MENU))])
+def test_what_breaks_the_format_is_named(body: bytes) -> None:
+    assert "MALFORMED" in kinds(body)
+
+
+def test_an_attachment_and_a_password_as_another_program_writes_them() -> None:
+    writer = PdfWriter(io.BytesIO(pdf("Lunch menu")))
+    writer.add_attachment("order.txt", PAY.encode())
+    written = io.BytesIO()
+    writer.write(written)
+    assert kinds(written.getvalue())["ATTACHMENT"] == (1, 0)
+
+    writer.encrypt("secret")
+    writer.write(locked := io.BytesIO())
+    with pytest.raises(Unreadable, match="needs a password; send it without one"):
+        read_pdf(locked.getvalue())
+
+
+def test_earlier_revisions_are_named_and_the_last_is_read() -> None:
+    first = pdf_file(shows(PAY))
+    second = revised(first, 4, stream(MENU))
+    third = revised(second, 4, stream(shows("Lunch menu, again")))
+
+    assert read_pdf(first) == (PAY, [])
+    assert read_pdf(second) == ("Lunch menu", [("REVISION", 1, 0)])
+    assert read_pdf(third) == ("Lunch menu, again", [("REVISION", 2, 0)])
+
+
+def test_a_form_without_resources_is_read_with_those_of_its_page() -> None:
+    inner = stream(shows(PAY, at="72 600"), "/Type /XObject /Subtype /Form /BBox [0 0 612 792]")
+    text, gaps = read_pdf(pdf_file(f"{MENU} /F Do", inner, resources="/XObject << /F 5 0 R >>"))
+    assert text.split("\n") == ["Lunch menu", PAY]
+    assert gaps == []
+
+
+def test_a_form_in_itself_is_named_as_malformed() -> None:
+    cyclic = form(f"{shows(PAY)} /F Do", "").replace("/Font <<", "/XObject << /F 5 0 R >> /Font <<")
+    assert "MALFORMED" in kinds(pdf_file("/F Do", cyclic, resources="/XObject << /F 5 0 R >>"))
+
+
+def test_operators_that_make_no_sense_are_named_and_do_not_stop_the_reading() -> None:
+    text, gaps = read_pdf(pdf_file(f"(x) cm /Nothing Do Q Q EMC 1 2 re W n ET {MENU}"))
+    assert "Lunch menu" in text
+    assert "MALFORMED" in {kind for kind, _, _ in gaps}
+
+
+def test_fields_without_end_are_refused() -> None:
+    loop = field("/T (a) /Kids [5 0 R 5 0 R]")
+    assert read_pdf(loop) == ("Lunch menu", [])
+    deep = [f"<< /T (a) /Kids [{number + 1} 0 R] >>" for number in range(6, 70)]
+    with pytest.raises(Unreadable):
+        read_pdf(field("/T (a) /Kids [6 0 R]", *deep, "<< /T (b) /V (c) >>"))
