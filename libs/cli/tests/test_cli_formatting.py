@@ -40,6 +40,17 @@ def timed_out(tier: int, waited: timedelta) -> event_pb2.Event:
     return event
 
 
+def test_a_path_says_what_of_the_content_was_not_read() -> None:
+    processed = event_pb2.Processed(method="pdf", words=4)
+    processed.coverage.gaps.add(kind=event_pb2.GAP_KIND_IMAGE, count=2, first_page=1)
+    entry = event_pb2.LogEntry(entry=event_pb2.Entry(event=event_pb2.Event(processed=processed)))
+    assert row(entry).reason == "4 words of pdf; 2 images were not read, first on page 1"
+    entry.entry.event.processed.coverage.ClearField("gaps")
+    assert row(entry).reason == "4 words of pdf; It is not known what of it was read"
+    entry.entry.event.processed.coverage.whole = True
+    assert row(entry).reason == "4 words of pdf"
+
+
 def test_a_managers_approval_reads_with_who_was_silent_before() -> None:
     message = approval(
         asked(1, ALICE),

@@ -38,7 +38,7 @@ def test_the_first_event_says_whose_request_it_is() -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 3, 99])
 def test_an_event_that_is_not_the_next_is_an_error(number: int) -> None:
-    state = Play(POLICY).state
+    state = Play(POLICY, coverage=None).state
     entry = Entry(tenant="default", approval_id="a" * 36, number=number, event=received_event(POLICY))
     with pytest.raises(ValueError, match="does not follow event 1"):
         state.fold(LogEntry(index=1, entry=entry))
@@ -64,7 +64,7 @@ def test_held_lasts_until_the_ai_or_a_person_answers() -> None:
 
 
 def test_a_command_that_caused_three_events_is_complete_with_the_last() -> None:
-    play = Play(POLICY)
+    play = Play(POLICY, coverage=None)
     command = decision(ALICE)
     play.on(Begin(), command)
     result = play.state.commands[command.id]
@@ -78,7 +78,7 @@ def test_a_command_that_caused_three_events_is_complete_with_the_last() -> None:
 
 
 def test_what_goes_with_others_is_known_once_it_is_stored() -> None:
-    play = Play(POLICY)
+    play = Play(POLICY, coverage=None)
     notified = Event(cause_id="asked-3", actor=Actor(), body=Notified(notification_id="n", delivered=True))
     processed = interpreter.processed_event(Processed(method="text"), START)
     assert not play.state.knows(notified)

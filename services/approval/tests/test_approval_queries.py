@@ -14,6 +14,7 @@ from placet.event.v1 import event_pb2
 from placet_approval.queries import Queries
 from placet_approval.visibility import Visibility
 from placet_rpc.errors import InvalidArgument, NotFound, PermissionDenied
+from placet_testing.pdf import pdf_file, shows
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
@@ -130,6 +131,22 @@ async def test_content_goes_to_those_who_may_see_the_request(
     assert answer.content == platform.asking().content
     assert answer.text == platform.asking().content.body.decode()
     assert (answer.title, answer.subject_id, answer.requester) == (approval.title, "order-1", CALLER)
+
+
+async def test_request_and_content_say_what_of_it_was_read(platform: Platform) -> None:
+    body = pdf_file(shows("Lunch menu"), catalog="/Collection << >>")
+    content = approval_pb2.Content(body=body, media_type="application/pdf")
+    approval_id = await platform.request(content=content)
+
+    # The stand-in for the workflow logs a whole reading; the content says what intake found.
+    approval = await platform.get(approval_id)
+    assert approval.coverage == event_pb2.ContentCoverage(whole=True)
+    request = approval_service_pb2.GetContentRequest(
+        approval_id=approval_id, content_digest=approval.content_digest
+    )
+    answer = await (await platform.as_(CALLER)).GetContent(request)
+    attachment = event_pb2.ContentGap(kind=event_pb2.GAP_KIND_ATTACHMENT, count=1)
+    assert answer.coverage == event_pb2.ContentCoverage(gaps=[attachment])
 
 
 async def test_content_is_had_by_its_own_digest_in_its_own_tenant_only(platform: Platform) -> None:

@@ -170,8 +170,28 @@ async def test_priority_pre_screen_and_circumstances_are_in_the_models_hand(
         ),
     )
     facts, _, material = model.user().partition("\n")
-    assert json.loads(facts) == {"priority": "high", "pre_screen": {"risk": 0.41, "confidence": 0.7}}
+    assert json.loads(facts) == {
+        "read_whole": False,
+        "gaps": {},
+        "priority": "high",
+        "pre_screen": {"risk": 0.41, "confidence": 0.7},
+    }
     assert "circumstances: Neither alice@example.com nor bob@example.com responded" in material
+
+
+async def test_what_was_not_read_is_in_the_models_hand_and_in_the_inputs_digest(
+    model: FakeModel, provider: OpenAiProvider
+) -> None:
+    model.says(verdict("reject"))
+    digests = set()
+    for whole, gaps in ((True, ()), (False, ()), (False, (("IMAGE", 2), ("ATTACHMENT", 1)))):
+        partly = case()
+        partly = replace(partly, document=replace(partly.document, whole=whole, gaps=gaps))
+        digests.add((await decide(provider, partly)).provenance.input_digest)
+    assert len(digests) == 3
+    facts = json.loads(model.user().partition("\n")[0])
+    assert (facts["read_whole"], facts["gaps"]) == (False, {"image": 2, "attachment": 1})
+    assert "Never assume that this part is harmless" in model.system()
 
 
 async def test_the_answer_is_bound_to_a_form(model: FakeModel, provider: OpenAiProvider) -> None:

@@ -195,7 +195,10 @@ def test_a_title_is_read_as_it_was_written(make_payload: Callable[..., Payload],
 
 def test_the_excerpt_ends_after_twenty_lines_and_says_so(make_payload: Callable[..., Payload]) -> None:
     long = Content(
-        text="\n".join(f"line {n}" for n in range(1, 58)), requester="ci@example.com", extracted=False
+        text="\n".join(f"line {n}" for n in range(1, 58)),
+        requester="ci@example.com",
+        extracted=False,
+        unread=(),
     )
     lines = text(mail(make_payload(), long)).splitlines()
     assert [line for line in lines if line.startswith(">")] == [f"> line {n}" for n in range(1, 21)]
@@ -223,6 +226,34 @@ def test_extracted_text_is_called_so(make_payload: Callable[..., Payload]) -> No
     assert "The whole content, as text extracted from it, is quoted below." in text(
         mail(make_payload(), extracted)
     )
+
+
+UNREAD = (
+    "Careful: not all of this content was read, or is visible in it.",
+    "2 images were not read, first on page 3.",
+    "1 embedded file was not read.",
+)
+
+
+def test_what_was_not_read_comes_first_and_no_mail_calls_the_rest_whole(
+    make_payload: Callable[..., Payload],
+) -> None:
+    partly = Content(text="from a PDF", requester="ci@example.com", extracted=True, unread=UNREAD)
+    body = text(mail(make_payload(), partly))
+    assert body.startswith(
+        f"{UNREAD[0]}\n\n- {UNREAD[1]}\n- {UNREAD[2]}\n\nci@example.com asks for your decision"
+    )
+    assert "All that was read of the content, as text extracted from it, is quoted below." in " ".join(
+        body.split()
+    )
+    assert "whole content" not in body.lower()
+
+
+def test_content_without_any_text_is_said_to_have_none(make_payload: Callable[..., Payload]) -> None:
+    scanned = Content(text="", requester="ci@example.com", extracted=True, unread=UNREAD)
+    body = text(mail(make_payload(), scanned))
+    assert "No text could be read from the content." in body
+    assert "quoted below" not in body
 
 
 def test_text_that_reorders_or_hides_is_made_visible(make_payload: Callable[..., Payload]) -> None:

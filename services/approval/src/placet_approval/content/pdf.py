@@ -11,13 +11,14 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from pypdf import PdfReader
 from pypdf.errors import FileNotDecryptedError, LimitReachedError
 from pypdf.generic import DictionaryObject
 
 from placet_approval.content.errors import Unreadable
-from placet_approval.content.gaps import Gap, Gaps
+from placet_approval.content.gaps import Gap, Gaps, Kind
 from placet_approval.content.pdf_actions import count_actions
 from placet_approval.content.pdf_annotations import FormFields, annotation_lines, marked
 from placet_approval.content.pdf_layers import Layers
@@ -32,6 +33,8 @@ _LINEARIZED = re.compile(rb"/Linearized\b[^>]{0,200}?/L\s+(\d+)")
 _LINEARIZED_WITHIN = 1024
 _END = b"%%EOF"
 _TOO_MUCH = "holds more than can be read; send its text instead"
+# Gaps that are something to see, or to open, in a PDF without any text.
+_SEEN: Final[tuple[Kind, ...]] = ("IMAGE", "DRAWING", "FONT", "ATTACHMENT", "XML_FORM")
 # Characters that stand for none: a font's map that says nothing.
 _MEANINGLESS = re.compile("[\0-\x08\x0e-\x1f\x7f\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]")
 
@@ -51,7 +54,7 @@ def read_pdf(body: bytes) -> tuple[str, list[Gap]]:
     except Exception as error:  # pypdf raises arbitrary errors for untrusted bytes
         raise Unreadable("is not a PDF that can be read") from error
     found = gaps.all()
-    if not text and not found:
+    if not text and not any(kind in _SEEN for kind, _, _ in found):
         raise Unreadable("is a PDF without text or anything else to see; send its text instead")
     return text, found
 
