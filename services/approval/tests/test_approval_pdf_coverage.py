@@ -112,6 +112,13 @@ def test_a_field_that_looks_like_its_value_shows_it_once() -> None:
     assert text.count(PAY) == 1
 
 
+@pytest.mark.parametrize("entries", [f"/FT /Tx /V ({PAY})", f"/FT /Btn /MK << /CA ({PAY}) >>"])
+def test_a_field_that_the_form_does_not_name_is_read_from_its_page(entries: str) -> None:
+    text, gaps = read_pdf(pdf_file(MENU, f"<< {entries} {WIDGET} >>", page="/Annots [5 0 R]"))
+    assert text.splitlines()[-1] == f"[form field on page 1, as it looks] {PAY}"
+    assert gaps == []
+
+
 def test_an_xml_form_is_not_read_and_named() -> None:
     assert kinds(field(f"/FT /Tx /T (note) {WIDGET}", more="/XFA (x)")) == {"XML_FORM": (1, 0)}
 
@@ -383,6 +390,8 @@ def test_earlier_revisions_are_named_and_the_last_is_read() -> None:
     third = revised(second, 4, stream(shows("Lunch menu, again")))
 
     assert read_pdf(first) == (PAY, [])
+    without_mark = second.replace(b"startxref", b"%startx  ", 1)
+    assert read_pdf(without_mark) == ("Lunch menu", [("REVISION", 1, 0)])
     assert read_pdf(second) == ("Lunch menu", [("REVISION", 1, 0)])
     assert read_pdf(third) == ("Lunch menu, again", [("REVISION", 2, 0)])
 

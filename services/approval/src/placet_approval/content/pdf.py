@@ -69,7 +69,7 @@ def _parts(body: bytes, gaps: Gaps) -> Iterator[str]:
     layers = Layers(catalog)
     reader = PageReader(gaps, layers)
     fields = FormFields(catalog, gaps)
-    _count_in_file(body, catalog, layers, gaps)
+    _count_in_file(body, dictionary(pdf.trailer), catalog, layers, gaps)
     remaining = MAX_TEXT_BYTES
     for number, page in enumerate(pages, 1):
         gaps.add("ACTION", number, count_actions(page))
@@ -95,7 +95,9 @@ def _storable(text: str) -> str:
     return text.encode(errors="replace").replace(b"\0", b"?").decode()
 
 
-def _count_in_file(body: bytes, catalog: DictionaryObject, layers: Layers, gaps: Gaps) -> None:
+def _count_in_file(
+    body: bytes, trailer: DictionaryObject, catalog: DictionaryObject, layers: Layers, gaps: Gaps
+) -> None:
     names = dictionary(catalog.get("/Names"))
     gaps.add("LAYER", count=layers.count)
     files = [dictionary(names.get("/EmbeddedFiles"))]
@@ -106,18 +108,19 @@ def _count_in_file(body: bytes, catalog: DictionaryObject, layers: Layers, gaps:
     scripts += [node for node, _ in tree(scripts[0].get("/Kids"), "/Kids")]
     named = sum((len(array(node.get("/Names"))) + 1) // 2 for node in scripts)
     gaps.add("ACTION", count=named + count_actions(catalog))
-    gaps.add("REVISION", count=_revisions(body))
+    gaps.add("REVISION", count=_revisions(body, is_revised="/Prev" in trailer))
     start, end = body.find(b"%PDF-"), body.rfind(_END)
     gaps.add("MALFORMED", count=(start != 0) + (end < 0 or bool(body[end + len(_END) :].strip(b"\0\r\n\t "))))
 
 
-def _revisions(body: bytes) -> int:
+def _revisions(body: bytes, *, is_revised: bool) -> int:
     """The number of revisions before the last: each ends with the place of its table."""
     tables = body.count(b"startxref")
     linearized = _LINEARIZED.search(body[:_LINEARIZED_WITHIN])
     # Such a file has two tables; once it is revised, its length is not the one that it names.
-    is_linearized = linearized is not None and int(linearized[1]) == len(body)
-    return max(0, tables - (2 if is_linearized else 1))
+    if linearized is not None and int(linearized[1]) == len(body):
+        return max(0, tables - 2)
+    return max(0, tables - 1, int(is_revised))
 
 
 @contextmanager

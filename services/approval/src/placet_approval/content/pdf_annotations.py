@@ -63,7 +63,7 @@ class FormFields:
                 self._add(field, above, gaps)
 
     def has(self, words: str) -> bool:
-        """Tells whether a field's value says the same."""
+        """Tells whether some field's value says the same."""
         return _letters(words) in self._values
 
     def _add(self, field: DictionaryObject, above: Sequence[DictionaryObject], gaps: Gaps) -> None:
@@ -75,7 +75,7 @@ class FormFields:
         if not _is_seen(field):
             gaps.add("NOT_VISIBLE")
             label = f"not visible, {label}"
-        self._values.add(_letters(value))
+        self._values |= {_letters(value), _letters(text(field["/V"]))}
         self.lines += marked(label, [value])
 
 
@@ -118,9 +118,11 @@ def _lines(
     label = f"annotation on page {number}"
     if kind == "/Widget":
         label = f"form field on page {number}, as it looks"
-        words = [one for one in words if not fields.has(one)]
+        words += [text(one.get("/V")) for one in (annotation, dictionary(annotation.get("/Parent")))]
+        words.append(text(dictionary(annotation.get("/MK")).get("/CA")))
+        words = [one for one in words if one != "Off" and not fields.has(one)]
     unseen = bool(flags(annotation.get("/F")) & _UNSEEN)
-    if unseen and any(one.strip() for one in words) and kind != "/Widget":
+    if unseen and any(one.strip() for one in words):
         gaps.add("NOT_VISIBLE", number)
     yield from marked(f"not visible, {label}" if unseen else label, _once(words))
     yield from marked(f"not visible, {label}", hidden)

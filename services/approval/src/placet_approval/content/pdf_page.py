@@ -137,7 +137,8 @@ class PageReader:
     def __init__(self, gaps: Gaps, layers: Layers) -> None:
         self._gaps = gaps
         self._layers = layers
-        self._fonts: dict[int, Font | None] = {}
+        # By identity, with the resource, so that its identity is given to no other object.
+        self._fonts: dict[int, tuple[Any, Font | None]] = {}
         self._comparisons = 0
 
     def page(self, page: PageObject, number: int) -> PageText:
@@ -187,9 +188,8 @@ class PageReader:
         """The font of a resource, read once."""
         found = resolved(resource)
         if id(found) not in self._fonts:
-            # Kept by its identity, which must not be given to another object meanwhile.
-            self._fonts[id(found)] = font_of(found)
-        return self._fonts[id(found)]
+            self._fonts[id(found)] = (found, font_of(found))
+        return self._fonts[id(found)][1]
 
     def is_off(self, layer: Any) -> bool:
         """Tells whether a layer is not shown."""
