@@ -20,8 +20,8 @@ def describe_steps(policy: Policy) -> tuple[str, ...]:
         steps.insert(0, f"An AI assesses the risk ({screened.mode.lower()}); {then}.")
     decides = "the request is rejected"
     if policy.fallback.by == "ai":
-        whole = policy.fallback.requires == "read whole"
-        decides = f"the AI decides{'; it approves only what was read whole' if whole else ''}"
+        whole = "; it approves only what was read whole" if policy.fallback.requires == "read whole" else ""
+        decides = f"the AI decides{whole}"
     endless = policy.tiers[-1].timeout == WITHOUT_LIMIT
     steps.append(f"{'At the deadline of the request, if it has one,' if endless else 'Then'} {decides}.")
     return tuple(steps)
