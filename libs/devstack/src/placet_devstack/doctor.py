@@ -227,7 +227,20 @@ async def _approval(home: Home, address: str) -> list[Finding]:
             found = await stub.GetLogConsumers(approval_service_pb2.GetLogConsumersRequest())
     except (Problem, PlacetError):
         return []
-    return [*_people(stats), *(finding for one in found.consumers for finding in _consumer(one, home))]
+    consumers = (finding for one in found.consumers for finding in _consumer(one, home))
+    return [*_people(stats), *consumers, *_lost(found.lost_requests)]
+
+
+def _lost(requests: int) -> list[Finding]:
+    """The finding about requests that the log has and ApprovalService's database does not."""
+    if not requests:
+        return []
+    lost = (
+        f"{requests:,} requests of the log are not in ApprovalService's database: it was lost or restored from an"
+        " older copy. Their contents are lost until their requesters send them again with the same request_id,"
+        " or a newer copy is restored"
+    )
+    return [Finding("contents", False, lost, "placet list")]
 
 
 def _people(stats: approval_service_pb2.GetDecisionStatsResponse) -> list[Finding]:

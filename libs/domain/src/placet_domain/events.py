@@ -132,6 +132,7 @@ class ErrorReason(StrEnum):
     COMMENT_EMPTY = "COMMENT_EMPTY"
     NOT_INVOLVED = "NOT_INVOLVED"
     ALREADY_VOTED = "ALREADY_VOTED"
+    CONTENT_LOST = "CONTENT_LOST"
 
 
 class Actor(Dto):

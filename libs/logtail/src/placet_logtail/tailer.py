@@ -104,6 +104,7 @@ class LogTailer(Generic[T]):
         self._position = 0
         self._end = 0
         self._caught_up = asyncio.Event()
+        self._last_head: int | None = None
         self._election_held = asyncio.Event()
         self._elected = False
         self._leading = False
@@ -133,6 +134,13 @@ class LogTailer(Generic[T]):
         just begun is given a moment to find out."""
         await wait_for(self._caught_up, CATCH_UP_SECONDS)
         return self._position
+
+    async def caught_up_to(self, timeout: float) -> int | None:
+        """The log's size when this tailer last caught up with it; None if it never did, and does not within
+        `timeout` seconds."""
+        if self._last_head is None:
+            await wait_for(self._caught_up, timeout)
+        return self._last_head
 
     def lead(self, *, elected: bool) -> None:
         """Sets whether this process writes. Nothing is read before the first call."""
@@ -183,7 +191,8 @@ class LogTailer(Generic[T]):
                 self._end = batches[-1].end
                 await self._handle(_joined(batches))
                 self._outage.succeeded()
-                if self._position >= self._end:
+                if self._position >= self._end and not self._caught_up.is_set():
+                    self._last_head = self._end
                     self._caught_up.set()
 
     async def _handle(self, batch: Batch[T]) -> None:

@@ -89,7 +89,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             Queries(requests, pending, policies, views, projections, log, settings.sign_of_life),
             PolicyQueries(policies),
             StatsQueries(stats, settings.alarm()),
-            ConsumerQueries(consumers, SkippedEntries(database, LOG)),
+            ConsumerQueries(consumers, SkippedEntries(database, LOG), requests),
             Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
             await_limit=settings.await_limit,
             command_budget=settings.command_budget,
@@ -109,7 +109,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             ),
         ):
             await stack.enter_async_context(periodically(run, interval, waits))
-        yield Service(endpoint, refusals.record)
+        yield Service(endpoint, refusals.record, until_ready=projections.all_caught_up)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from placet_approval.content.rendering import RENDERING
 from placet_domain.events import ErrorReason
 from placet_domain.policy import clip
 from placet_rpc.errors import (
+    DataLoss,
     FailedPrecondition,
     FieldViolation,
     InvalidArgument,
@@ -15,6 +16,7 @@ from placet_rpc.errors import (
     PermissionDenied,
     PlacetError,
     ResourceExhausted,
+    Unavailable,
 )
 
 _KINDS: dict[ErrorReason, type[PlacetError]] = {
@@ -61,6 +63,26 @@ def erased(approval: approval_pb2.Approval) -> NotFound:
         f" {erasure.erase_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC by {erasure.eraser}: {erasure.reason}",
         reason="ERASED",
         metadata={"approval_id": approval.approval_id, "time": erasure.erase_time.ToJsonString()},
+    )
+
+
+def not_yet_read(log_index: int | None = None, wanted: int = 0) -> Unavailable:
+    """The view has read `log_index`, not yet `wanted`. None: it has not caught up since the start."""
+    if log_index is None:
+        what, metadata = "the view is still being read from the audit log", {}
+    else:
+        what = "the view has not reached this index yet"
+        metadata = {"log_index": str(log_index), "wanted": str(wanted)}
+    return Unavailable(f"{what}; send the same call again", reason="NOT_YET_READ", metadata=metadata)
+
+
+def content_lost(approval_id: str) -> DataLoss:
+    """The log has the request, and this service's database has lost its content."""
+    return DataLoss(
+        f"the content of request {approval_id} is lost: this service's database was lost or restored from an"
+        " older copy. Its requester restores it by sending the same request with the same request_id",
+        reason="CONTENT_LOST",
+        metadata={"approval_id": approval_id},
     )
 
 

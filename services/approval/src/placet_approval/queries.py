@@ -12,7 +12,7 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.content.rendering import RENDERING
-from placet_approval.errors import erased, unknown_approval
+from placet_approval.errors import content_lost, erased, not_yet_read, unknown_approval
 from placet_approval.projection.fold import AppliedEvent, fold_path, project_state
 from placet_approval.projection.projections import Projections
 from placet_approval.store.filters import Filter
@@ -24,9 +24,12 @@ from placet_approval.visibility import Visibility
 from placet_domain.events import State
 from placet_domain.state import CommandResult
 from placet_logtail import Listener
+from placet_rpc import deadlines
 from placet_rpc.calls import stopping
-from placet_rpc.errors import NotFound, Unavailable
+from placet_rpc.errors import DataLoss, NotFound
 
+# Timeout for the view in calls without a deadline.
+VIEW_TIMEOUT = 5.0
 # Timeout for the first event of a request that was just accepted.
 FIRST_EVENT_TIMEOUT = 2.0
 
@@ -52,15 +55,18 @@ class Queries:
         self._log = log
         self._sign_of_life = sign_of_life
 
-    async def up_to(self, tenant: str, log_index: int, timeout: float) -> None:
-        """Waits until the view holds everything up to `log_index`. Raises Unavailable (NOT_YET_READ)."""
+    async def up_to(self, tenant: str, log_index: int = 0) -> None:
+        """Waits until the view holds everything up to `log_index`, and has caught up since the start.
+
+        Raises Unavailable (NOT_YET_READ).
+        """
+        timeout = deadlines.waiting_time(VIEW_TIMEOUT)
+        deadline = time.monotonic() + timeout
         projection = self._projections.of(tenant)
-        if log_index and not await projection.reached(log_index, timeout):
-            raise Unavailable(
-                "the view has not reached this index yet; send the same call again",
-                reason="NOT_YET_READ",
-                metadata={"log_index": str(await projection.view_position() - 1), "wanted": str(log_index)},
-            )
+        if not await projection.caught_up(timeout):
+            raise not_yet_read()
+        if log_index and not await projection.reached(log_index, deadline - time.monotonic()):
+            raise not_yet_read(await projection.view_position() - 1, log_index)
 
     async def get(self, visible: Visibility, approval_id: str) -> approval_pb2.Approval:
         """A request in the BASIC view."""
@@ -81,7 +87,6 @@ class Queries:
         self, visible: Visibility, wanted: Filter, size: int, token: str
     ) -> tuple[list[approval_pb2.Approval], str]:
         """One page of requests, and the token of the next."""
-        self._projections.of(visible.tenant)
         return await self._views.page(visible, wanted, size, token)
 
     async def outcome(self, visible: Visibility, approval_id: str, timeout: float) -> approval_pb2.Approval:
@@ -119,10 +124,13 @@ class Queries:
                     yield approval_service_pb2.WatchApprovalsResponse(next_log_index=batch.next)
 
     async def content(self, visible: Visibility, approval_id: str, digest: bytes) -> tuple[Content, Request]:
-        """A request's content, and the request. Raises NotFound (ERASED) for callers who see everything."""
+        """A request's content, and the request.
+
+        Raises NotFound (UNKNOWN_APPROVAL; ERASED for callers who see everything), DataLoss (CONTENT_LOST).
+        """
         found = await self._requests.content(visible.tenant, approval_id, digest)
-        if found is None:
-            raise await self._without_content(visible, approval_id)
+        if found is None or not await self._is_logged(found[1]):
+            raise await self._without_content(visible, approval_id, digest)
         if not visible.everything:
             await self._projected(visible, approval_id)
         return found
@@ -147,13 +155,23 @@ class Queries:
             metadata={"command_id": command_id},
         )
 
-    async def _without_content(self, visible: Visibility, approval_id: str) -> NotFound:
-        viewed = await self._views.get(visible.tenant, approval_id) if visible.everything else None
-        if isinstance(viewed, ProjectedApproval) and viewed.approval.HasField("erasure"):
-            return erased(viewed.approval)
-        return unknown_approval(approval_id)
+    async def _is_logged(self, request: Request) -> bool:
+        """False if the log holds another request with this id, which intake has not compared yet."""
+        first = await self._views.first(request.tenant, request.approval_id)
+        return first is None or first.entry.event.received.request_digest == request.payload_digest
+
+    async def _without_content(
+        self, visible: Visibility, approval_id: str, digest: bytes
+    ) -> NotFound | DataLoss:
+        approval = (await self._projected(visible, approval_id)).approval
+        if approval.HasField("erasure"):
+            return erased(approval) if visible.everything else unknown_approval(approval_id)
+        return (
+            content_lost(approval_id) if approval.content_digest == digest else unknown_approval(approval_id)
+        )
 
     async def _projected(self, visible: Visibility, approval_id: str) -> ProjectedApproval:
+        await self.up_to(visible.tenant)
         # Listen before reading the view: events that it does not hold yet reach the listener.
         with self._projections.of(visible.tenant).listening(approval_id) as listener:
             found = await self._views.get(visible.tenant, approval_id)

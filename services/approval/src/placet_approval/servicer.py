@@ -32,8 +32,6 @@ from placet_telemetry import current_traceparent
 
 # Sizes of a page, by default and at most.
 DEFAULT_PAGE, MOST_PAGE = 50, 500
-# Timeout for the view in calls without a deadline.
-VIEW_TIMEOUT = 5.0
 # Longest text that is checked on the event loop, in milliseconds; longer ones are checked in a thread.
 INLINE_CHARACTERS = 50_000
 
@@ -79,7 +77,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.GetApprovalRequest, context: _Context
     ) -> approval_service_pb2.GetApprovalResponse:
         visible = visibility_of(current())
-        await self._queries.up_to(visible.tenant, request.min_log_index, deadlines.waiting_time(VIEW_TIMEOUT))
+        await self._queries.up_to(visible.tenant, request.min_log_index)
         approval = await self._queries.get(visible, request.approval_id)
         if request.view != approval_pb2.APPROVAL_VIEW_BASIC:
             await self._queries.fill(visible.tenant, [approval])
@@ -90,7 +88,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
     ) -> approval_service_pb2.ListApprovalsResponse:
         caller = current()
         visible = visibility_of(caller)
-        await self._queries.up_to(visible.tenant, request.min_log_index, deadlines.waiting_time(VIEW_TIMEOUT))
+        await self._queries.up_to(visible.tenant, request.min_log_index)
         approvals, following = await self._queries.page(
             visible,
             filter_of(request.filter, caller),
@@ -173,7 +171,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.GetDecisionStatsRequest, context: _Context
     ) -> approval_service_pb2.GetDecisionStatsResponse:
         tenant = current().tenant
-        await self._queries.up_to(tenant, request.min_log_index, deadlines.waiting_time(VIEW_TIMEOUT))
+        await self._queries.up_to(tenant, request.min_log_index)
         window = request.window.ToTimedelta() if request.HasField("window") else None
         return await self._stats.stats(tenant, window, request.policy, request.parts)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
-from placet_approval.errors import refused, unknown_approval
+from placet_approval.errors import not_yet_read, refused, unknown_approval
 from placet_approval.projection.fold import AppliedEvent, fold_path
 from placet_approval.projection.present import present
 from placet_approval.projection.projections import Projections
@@ -108,6 +108,11 @@ class CommandHandler:
         may, so a refusal because of those is checked against the log itself.
         """
         context = await self._views.command_context(sent.tenant, sent.approval_id)
+        if not context.exists:
+            # The view may have been behind the log, of which this database may hold no request.
+            if not await self._projections.of(sent.tenant).caught_up(VIEW_TIMEOUT):
+                raise not_yet_read()
+            context = await self._views.command_context(sent.tenant, sent.approval_id)
         if not context.exists:
             raise unknown_approval(sent.approval_id)
         state = fold_path(context.path)

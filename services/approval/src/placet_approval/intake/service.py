@@ -63,7 +63,10 @@ class Intake:
         its_id = approval_id(principal.tenant, principal.subject, message.request_id)
         content_digest = hashlib.sha256(message.content.body).digest()
         request_digest = _request_digest(message, content_digest)
-        request, is_new = await self._stored(message, principal, its_id, content_digest, request_digest)
+        digests = (content_digest, request_digest)
+        request, is_new = await self._stored(message, principal, its_id, *digests)
+        if request.payload_digest != request_digest and await self._discarded(request):
+            request, is_new = await self._stored(message, principal, its_id, *digests)
         if request.payload_digest != request_digest:
             raise _id_reused(message.request_id)
         # A tenant's first request starts its projection, which follows its log from now on.
@@ -80,19 +83,37 @@ class Intake:
         """
         path = await self._views.path(request.tenant, request.approval_id)
         if len(path) > 1:
+            await self._check_logged(request, path[0])
             return path[0].index
         return await self._log_and_start(request, is_new=False)
 
     async def _log_and_start(self, request: Request, is_new: bool) -> int:
         event = event_pb2.Event.FromString(request.received)
         stored = await self._log.append_first(request.tenant, request.approval_id, event)
-        if stored[0].entry.event.received.request_digest != request.payload_digest:
-            # The log holds another request with this id: this database was lost or restored meanwhile.
-            raise _id_reused(event.cause_id)
+        await self._check_logged(request, stored[0])
         # With more entries, its workflow was started; WorkflowRecovery checks that it still runs.
         if len(stored) == 1:
             await self._starter.start(request, stored, is_new=is_new)
         return stored[0].index
+
+    async def _check_logged(self, request: Request, first: event_pb2.LogEntry) -> None:
+        """Discards the request and raises AlreadyExists (ID_REUSED) if the log holds another one with its id.
+
+        This database was lost or restored from an older copy meanwhile: the log is right.
+        """
+        if first.entry.event.received.request_digest != request.payload_digest:
+            await self._requests.discard(request)
+            raise _id_reused(first.entry.event.cause_id)
+
+    async def _discarded(self, request: Request) -> bool:
+        """True if the log holds another request with this id, so that the stored one was discarded."""
+        path = await self._log.events_of(request.tenant, request.approval_id)
+        try:
+            if path:
+                await self._check_logged(request, path[0])
+        except AlreadyExists:
+            return True
+        return False
 
     async def _stored(
         self,

@@ -77,6 +77,10 @@ class ViewStore:
         """A request's entries, in order."""
         return await self._database.query(path_in, tenant, approval_id, operation="get path")
 
+    async def first(self, tenant: str, approval_id: str) -> event_pb2.LogEntry | None:
+        """A request's first entry; None while the view does not hold it."""
+        return await self._database.query(_first, tenant, approval_id, operation="get first")
+
     async def before(
         self, tenant: str, approval_id: str, log_index: int
     ) -> tuple[list[event_pb2.LogEntry], event_pb2.LogEntry | None]:
@@ -186,6 +190,9 @@ _VIEW = sa.select(view.c.approval).where(view.c.tenant == _TENANT, view.c.approv
 _ASKED = sa.select(view_asked.c.person, view_asked.c.awaited).where(
     view_asked.c.tenant == _TENANT, view_asked.c.approval_id == _ID
 )
+_FIRST = sa.select(view_event.c.entry).where(
+    view_event.c.tenant == _TENANT, view_event.c.approval_id == _ID, view_event.c.number == 1
+)
 _PATH = (
     sa.select(view_event.c.entry)
     .where(view_event.c.tenant == _TENANT, view_event.c.approval_id == _ID)
@@ -270,6 +277,11 @@ def path_in(connection: sa.Connection, tenant: str, approval_id: str) -> list[ev
     """A request's entries in the view, in order."""
     rows = connection.execute(_PATH, {"tenant": tenant, "approval_id": approval_id})
     return [event_pb2.LogEntry.FromString(entry) for (entry,) in rows]
+
+
+def _first(connection: sa.Connection, tenant: str, approval_id: str) -> event_pb2.LogEntry | None:
+    found: bytes | None = connection.scalar(_FIRST, {"tenant": tenant, "approval_id": approval_id})
+    return None if found is None else event_pb2.LogEntry.FromString(found)
 
 
 def _paths(
