@@ -6,6 +6,8 @@ Read from the source, so that a place added later is judged by itself.
 from __future__ import annotations
 
 import ast
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,7 @@ class Raised:
     kind: str
     reasons: frozenset[str] | None  # None: none is given; empty: one that only the run shows
     names_fields: bool
+    metadata: frozenset[str]  # keys written there
 
 
 def raised() -> Iterator[Raised]:
@@ -52,7 +55,16 @@ def raised() -> Iterator[Raised]:
                         kind,
                         constants(given["reason"]) if "reason" in given else None,
                         "violations" in given,
+                        keys_of(given.get("metadata")),
                     )
+
+
+def keys_of(metadata: ast.expr | None) -> frozenset[str]:
+    dicts = (node for node in ast.walk(metadata) if isinstance(node, ast.Dict)) if metadata else ()
+    keys = (key for one in dicts for key in one.keys)
+    return frozenset(
+        key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)
+    )
 
 
 def name_of(function: ast.expr) -> str:
@@ -91,6 +103,27 @@ def test_the_places_are_found() -> None:
 def test_every_reason_stands_in_a_contract(reasons: dict[str, set[str]]) -> None:
     known = set().union(*reasons.values())
     assert [place for place in PLACES if (place.reasons or set()) - known - {""}] == []
+
+
+def test_every_metadata_key_stands_in_the_example_of_its_reason(contracts: FileDescriptorSet) -> None:
+    examples: defaultdict[str, set[str]] = defaultdict(set)
+    for comment, name in reason_comments(contracts):
+        examples[name.removeprefix("ERROR_REASON_")] |= set(re.findall(r'"(\w+)":', comment))
+    assert [
+        (place.place, place.metadata)
+        for place in PLACES
+        if place.reasons and not place.metadata <= set().union(*(examples[one] for one in place.reasons))
+    ] == []
+
+
+def reason_comments(contracts: FileDescriptorSet) -> Iterator[tuple[str, str]]:
+    """Each reason's comment and name, in all contracts."""
+    for file in contracts.file:
+        texts = {tuple(place.path): place.leading_comments for place in file.source_code_info.location}
+        for number, enum in enumerate(file.enum_type):
+            if enum.name == "ErrorReason":
+                for index, value in enumerate(enum.value):
+                    yield texts.get((5, number, 2, index), ""), value.name
 
 
 def test_every_reason_of_placet_rpc_stands_in_its_own_contract(reasons: dict[str, set[str]]) -> None:

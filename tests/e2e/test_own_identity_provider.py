@@ -61,7 +61,7 @@ class Installation:
         """The method of the first refusal that the log holds, as soon as it does."""
         async with channel(self.audit, self.token("auditor"), tls=self.own) as opened:
             tail = audit_service_pb2_grpc.AuditServiceStub(opened).TailEvents(
-                audit_service_pb2.TailEventsRequest()
+                audit_service_pb2.TailEventsRequest(from_log_index=0)
             )
             async with asyncio.timeout(BOUND):
                 async for answer in tail:

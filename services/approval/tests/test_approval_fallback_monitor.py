@@ -192,7 +192,12 @@ async def test_statistics_count_by_policy_source_and_part(platform: Platform) ->
             "SOURCE_REQUESTER": 1,
         }
         assert [part.decisions for part in one.parts] == [0, 0, 0, 3]
-        assert timedelta(0) < one.p50.ToTimedelta() <= one.p95.ToTimedelta() < timedelta(minutes=1)
+        assert (
+            timedelta(0)
+            < one.time_to_decision_p50.ToTimedelta()
+            <= one.time_to_decision_p95.ToTimedelta()
+            < timedelta(minutes=1)
+        )
     assert [one.policy for one in found.policies] == ["simple"]
     assert found.end_time.ToDatetime() - found.start_time.ToDatetime() == timedelta(hours=24)
     assert (found.alarm_settings.threshold, found.alarm_settings.min_decisions) == (0.3, 10)

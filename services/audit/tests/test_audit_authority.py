@@ -132,7 +132,7 @@ async def test_received_is_a_requests_first_event_and_never_a_later_one(
 async def recorded(service: Service, number: int) -> Iterable[event_pb2.Event]:
     """The first events that the tenant's log holds, once they are there."""
     auditor = service.stub("auditor", subject="alice@example.com", tenant="red")
-    tail = auditor.TailEvents(audit_service_pb2.TailEventsRequest())
+    tail = auditor.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=0))
     found: list[event_pb2.Event] = []
     async for answer in tail:
         found += [entry.entry.event for entry in answer.entries]

@@ -162,7 +162,7 @@ async def test_sigterm_ends_tails_and_the_process_with_nothing_lost(
 ) -> None:
     async with home.stub() as stub:
         process = await home.start()
-        tail = aiter(stub.TailEvents(audit_service_pb2.TailEventsRequest()))
+        tail = aiter(stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=0)))
         await anext(tail)
         calls = [asyncio.create_task(append(stub, str(uuid.uuid4()), make_event(f"c{i}"))) for i in range(50)]
         assert await calls[0]

@@ -243,7 +243,7 @@ async def test_what_is_erased_is_gone_for_every_reader_and_every_proof_still_hol
     service: Service, make_event: MakeEvent, auditor: Stub
 ) -> None:
     kept, erased = await log_request(service, make_event), await log_request(service, make_event)
-    tail = auditor.TailEvents(audit_service_pb2.TailEventsRequest())
+    tail = auditor.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=0))
     async for some in tail:
         if some.size == 8:
             break

@@ -130,7 +130,7 @@ async def test_two_tenants_with_the_same_request_share_nothing(
             audit_service_pb2.ListEventsRequest(filter=audit_service_pb2.EventFilter(approval_id=approval_id))
         )
         assert causes(list(listed.entries)) == [tenant]
-        tail = auditor.TailEvents(audit_service_pb2.TailEventsRequest())
+        tail = auditor.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=0))
         assert causes(list((await anext(aiter(tail))).entries)) == [tenant]
         tail.cancel()
 
@@ -168,7 +168,7 @@ async def test_a_tail_is_live_and_can_be_resumed_after_the_last_index_seen(
     approval_id = str(uuid.uuid4())
     stub = service.stub("worker", "service")
     with acting_for("red"):
-        tail = stub.TailEvents(audit_service_pb2.TailEventsRequest())
+        tail = stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=0))
         answers = aiter(tail)
         assert (await anext(answers)).size == 0
         await stub.AppendEvents(append_request(approval_id, 1, make_event("a"), make_event("b")))
@@ -225,7 +225,7 @@ async def test_a_refusal_of_authority_is_recorded_in_the_callers_tenant_within_a
             await intruder.AppendEvents(append_request(str(uuid.uuid4()), 1, make_event()))
 
     auditor = service.stub("auditor", subject="alice@example.com", tenant="red")
-    tail = auditor.TailEvents(audit_service_pb2.TailEventsRequest())
+    tail = auditor.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=0))
     recorded: list[event_pb2.LogEntry] = []
     async with asyncio.timeout(60):
         async for answer in tail:

@@ -224,7 +224,7 @@ async def test_each_sees_the_part_of_the_stream_that_concerns_them(stack: Stack)
     for (subject, role), cursors in expected.items():
         subscriber = await stack.stub(subject, role)
         with acting_for("default"):
-            call = subscriber.Subscribe(service_pb.SubscribeRequest())
+            call = subscriber.Subscribe(service_pb.SubscribeRequest(from_cursor=0))
         seen = []
         async with asyncio.timeout(10):
             async for response in call:
@@ -238,7 +238,7 @@ async def test_each_sees_the_part_of_the_stream_that_concerns_them(stack: Stack)
 
 async def test_a_subscriber_is_told_at_once(stack: Stack) -> None:
     subscriber = await stack.stub("alice@example.com", "approver")
-    call = subscriber.Subscribe(service_pb.SubscribeRequest())
+    call = subscriber.Subscribe(service_pb.SubscribeRequest(from_cursor=0))
     async with asyncio.timeout(10):
         assert not (await anext(aiter(call))).HasField("notification")
         await stack.send(stack.asked())

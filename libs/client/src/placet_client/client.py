@@ -21,9 +21,9 @@ from placet.audit.v1 import audit_service_pb2, proof_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_client.approvals import PendingApproval, await_outcome
-from placet_client.converging import converge, pauses
 from placet_client.messages import Selection, assignments_of, content_of, enum_value, filter_of, timestamp_of
 from placet_client.outcome import Outcome
+from placet_client.retry import converge, pauses
 from placet_rpc.client import channel
 from placet_rpc.content import check_digest
 from placet_rpc.errors import PlacetError, ends_stream_only

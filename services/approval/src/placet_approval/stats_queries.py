@@ -71,8 +71,8 @@ def _message(
         ],
     )
     if stats.p50 is not None and stats.p95 is not None:
-        message.p50.FromTimedelta(stats.p50)
-        message.p95.FromTimedelta(stats.p95)
+        message.time_to_decision_p50.FromTimedelta(stats.p50)
+        message.time_to_decision_p95.FromTimedelta(stats.p95)
     if alarm is not None:
         message.alarm.begin_time.CopyFrom(alarm.entry.event.time)
         message.alarm.log_index = alarm.index

@@ -99,9 +99,12 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> AsyncIterator[audit_service_pb2.TailEventsResponse]:
         """Streams history, then the live log, until the caller cancels."""
         tenant = identity.current().tenant
-        async with aclosing(self._stream.follow(tenant, request.from_log_index)) as batches:
+        start = request.from_log_index if request.HasField("from_log_index") else None
+        async with aclosing(self._stream.follow(tenant, start)) as batches:
             async for batch in batches:
-                yield audit_service_pb2.TailEventsResponse(entries=batch.items, size=batch.end)
+                yield audit_service_pb2.TailEventsResponse(
+                    entries=batch.items, size=batch.end, next_log_index=batch.next
+                )
 
     async def GetCheckpoint(
         self,

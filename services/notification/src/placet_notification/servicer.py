@@ -114,8 +114,9 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
         principal = identity.current()
         tenant = principal.tenant
         recipient = None if principal.sees_all else principal.subject
+        start = max(request.from_cursor, 1) if request.HasField("from_cursor") else None
         follower = self._stream.follow(
-            tenant, max(request.from_cursor, 1), lambda cursor: self._store.read(tenant, cursor, recipient)
+            tenant, start, lambda cursor: self._store.read(tenant, cursor, recipient)
         )
         async with aclosing(follower) as batches:
             async for batch in batches:

@@ -89,7 +89,8 @@ def print_stats(screen: Screen, found: approval_service_pb2.GetDecisionStatsResp
 def _line(one: approval_service_pb2.DecisionStats) -> tuple[str, ...]:
     left = f"{one.asked_fallback_ratio:.0%}" if one.HasField("asked_fallback_ratio") else "-"
     waits = [
-        describe_duration(wait.ToTimedelta()) if one.HasField("p50") else "-" for wait in (one.p50, one.p95)
+        describe_duration(wait.ToTimedelta()) if one.HasField("time_to_decision_p50") else "-"
+        for wait in (one.time_to_decision_p50, one.time_to_decision_p95)
     ]
     numbers = [str(number) for number in (one.decisions, one.asked_decisions, one.fallbacks)]
     mark = "*" if one.HasField("alarm") else ""

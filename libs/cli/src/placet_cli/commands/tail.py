@@ -15,7 +15,7 @@ from placet_cli.event_rows import row
 from placet_cli.export_file import entry_json
 from placet_cli.screen import short
 from placet_cli.session import Session
-from placet_client.converging import pauses
+from placet_client.retry import pauses
 from placet_rpc.errors import PlacetError, ends_stream_only
 
 SHOWN_AT_FIRST = 20
@@ -78,7 +78,7 @@ async def _follow(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceSt
                 waits = pauses()
                 for entry in some.entries:
                     printer.entry(entry)
-                    following = entry.index + 1
+                following = some.next_log_index
                 if printer.session.screen.unread:
                     return
         except PlacetError as error:

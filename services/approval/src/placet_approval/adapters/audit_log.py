@@ -73,12 +73,9 @@ class AuditLog:
         """Streams every entry from an index on, as it becomes durable, until the stream breaks."""
         with acting_for(tenant):
             call = self._stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=from_index))
-        following = from_index
         try:
             async for response in call:
-                if response.entries:
-                    following = response.entries[-1].index + 1
-                yield Batch(response.entries, following, response.size)
+                yield Batch(response.entries, response.next_log_index, response.size)
         finally:
             call.cancel()
 
