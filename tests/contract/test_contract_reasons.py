@@ -61,10 +61,7 @@ def raised() -> Iterator[Raised]:
 
 def keys_of(metadata: ast.expr | None) -> frozenset[str]:
     dicts = (node for node in ast.walk(metadata) if isinstance(node, ast.Dict)) if metadata else ()
-    keys = (key for one in dicts for key in one.keys)
-    return frozenset(
-        key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)
-    )
+    return frozenset().union(*(constants(key) for one in dicts for key in one.keys if key is not None))
 
 
 def name_of(function: ast.expr) -> str:

@@ -90,8 +90,10 @@ class LiveStream(Generic[T]):
     async def follow(
         self, tenant: str, start: int | None, history: Read[T] | None = None
     ) -> AsyncGenerator[Batch[T], None]:
-        """See `placet_logtail.follow`; `start` None: from the stream's end as it is now. `history` reads the database in place of the store's `read`, where a
-        follower is shown a part of the stream, and nothing is kept.
+        """See `placet_logtail.follow`; `start` None: from the stream's end as it is now.
+
+        `history` reads the database in place of the store's `read`, where a follower is shown a part of the
+        stream, and nothing is kept.
 
         Raises Unavailable when the database cannot be read, for a stream that cannot know whether it is
         current says so, or when the stream became shorter.
