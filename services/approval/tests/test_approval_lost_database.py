@@ -18,6 +18,7 @@ from placet.approval.v1.approval_service_pb2 import (
     GetContentResponse,
     RequestApprovalRequest,
 )
+from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet_approval.__main__ import assembled
 from placet_rpc.errors import AlreadyExists, DataLoss, NotFound, PlacetError, Unavailable
 from placet_rpc.server import start
@@ -45,7 +46,7 @@ def forget(platform: Platform, *, view: bool) -> None:
 async def lost(platform: Platform, *, view: bool, **fields: Any) -> RequestApprovalRequest:
     """A request that was accepted before the loss; a new replica serves now."""
     replica = await platform.serve()
-    message = platform.asking(**fields)
+    message: RequestApprovalRequest = platform.asking(**fields)
     accepted = await (await platform.as_(CALLER)).RequestApproval(message)
     await platform.until(lambda: waits(platform, accepted.approval_id))
     await replica.aclose()
@@ -71,7 +72,8 @@ def changed(
 
 async def content(platform: Platform, approval_id: str, digest: bytes) -> GetContentResponse:
     request = GetContentRequest(approval_id=approval_id, content_digest=digest)
-    return await (await platform.as_(CALLER)).GetContent(request)
+    stub: ApprovalServiceStub = await platform.as_(CALLER)
+    return await stub.GetContent(request)
 
 
 @pytest.mark.parametrize("view", [True, False], ids=["whole file", "owned tables"])
