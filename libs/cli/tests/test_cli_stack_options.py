@@ -82,7 +82,7 @@ async def other(tmp_path: Path) -> AsyncIterator[tuple[Home, int]]:
     assert process.stdout is not None
     await process.stdout.readline()
     yield home, base
-    await process.communicate()
+    await process.communicate(b"")  # its standard input ends, and it with it
     assert process.returncode == 0
 
 
