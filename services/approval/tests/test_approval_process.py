@@ -16,6 +16,7 @@ from placet.approval.v1 import approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError, Unavailable
+from placet_rpc.program import REFUSED
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
 from placet_rpc.tokens.sources import StaticToken
 from placet_testing.ports import free_port
@@ -113,20 +114,20 @@ async def test_a_request_survives_the_death_of_its_process(
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("told", "why", "exit_status"),
     [
-        ({"PLACET_APPROVAL_POLICY_FOLDER": "/nowhere"}, "/nowhere is not a folder with policies"),
-        ({"PLACET_APPROVAL_LISTEN": "192.0.2.1:7400"}, "cannot listen on 192.0.2.1:7400"),
-        ({"PLACET_APPROVAL_DATABASE_URL": "mysql://x"}, "not supported"),
-        ({"PLACET_APPROVAL_CLOCK_SCALE": "0"}, "PLACET_APPROVAL_CLOCK_SCALE"),
+        ({"PLACET_APPROVAL_POLICY_FOLDER": "/nowhere"}, "/nowhere is not a folder with policies", REFUSED),
+        ({"PLACET_APPROVAL_LISTEN": "192.0.2.1:7400"}, "cannot listen on 192.0.2.1:7400", 1),
+        ({"PLACET_APPROVAL_DATABASE_URL": "mysql://x"}, "not supported", REFUSED),
+        ({"PLACET_APPROVAL_CLOCK_SCALE": "0"}, "PLACET_APPROVAL_CLOCK_SCALE: must be at least 1", REFUSED),
     ],
     ids=["policies", "address", "database", "setting"],
 )
 async def test_it_says_why_it_cannot_run(
-    tmp_path: Path, keys: KeyFiles, told: dict[str, str], why: str
+    tmp_path: Path, keys: KeyFiles, told: dict[str, str], why: str, exit_status: int
 ) -> None:
     status, said = await ended(await start(tmp_path, keys, f"127.0.0.1:{free_port()}", **told))
 
-    assert status == 1
+    assert status == exit_status
     assert why in said
     assert "Traceback" not in said

@@ -27,6 +27,7 @@ from placet_proof.signer import new_key
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_rpc.identity import acting_for
+from placet_rpc.program import REFUSED
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
 from placet_rpc.tokens.sources import StaticToken
 from placet_testing.conditions import until
@@ -194,7 +195,7 @@ async def test_a_service_that_cannot_start_says_why_in_one_line(tmp_path: Path) 
 
     _, told = await process.communicate()
 
-    assert process.returncode == 1
+    assert process.returncode == REFUSED
     assert b"nowhere.json" in told
     assert b"Traceback" not in told
 

@@ -1,9 +1,11 @@
-"""Parsers of what users write as options: labels, assignments, times."""
+"""Parsers of what users write as options: labels, assignments, times; and the words for wrong values."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+
+import typer
 
 from placet_cli.problems import Problem
 
@@ -11,6 +13,19 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _LENGTH = re.compile(
     r"(?P<count>[0-9]{1,6})\s*(?P<unit>s|sec|seconds?|min|minutes?|h|hours?|d|days?|w|weeks?)", re.IGNORECASE
 )
+
+
+def plain_message(error: typer.BadParameter) -> str:
+    """The message of an option's error, without the words of the library that checked it."""
+    # Imported late: only a wrong command line needs it.
+    from pydantic import ValidationError
+
+    from placet_rpc.settings import describe_fault
+
+    cause = error.__cause__
+    if not isinstance(cause, ValidationError):
+        return error.message
+    return "; ".join(describe_fault(one) for one in cause.errors())
 
 
 def labels_of(given: list[str]) -> dict[str, str]:

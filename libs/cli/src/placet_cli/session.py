@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import re
 import shlex
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports, shown, typed
 from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import LocalStack
-from placet_cli.problems import Problem
+from placet_cli.problems import Problem, addressed_step
 from placet_cli.program import pasted
 from placet_cli.screen import Screen, short
 
@@ -44,6 +46,7 @@ class Session:
     identity: str | None = None
     json: bool = False
     home_is_typed: bool = False
+    ports_are_typed: bool = False
     screen: Screen = field(default_factory=Screen)
 
     @classmethod
@@ -55,6 +58,7 @@ class Session:
         *,
         json: bool,
         home_is_typed: bool = False,
+        ports_are_typed: bool = False,
     ) -> Session:
         """The session of these options. Raises Problem if the identity is no address."""
         if identity is not None and not (identity.isascii() and _ADDRESS.fullmatch(identity)):
@@ -63,7 +67,9 @@ class Session:
                 "people are known by their addresses, which have ASCII letters only",
                 tries=("--as alice@example.com",),
             )
-        return cls(Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json, home_is_typed)
+        return cls(
+            Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json, home_is_typed, ports_are_typed
+        )
 
     @property
     def ports(self) -> Ports:
@@ -87,15 +93,43 @@ class Session:
         return f"{pasted(command)}{identity}{self.options}"
 
     @property
-    def given(self) -> str:
+    def given(self) -> list[str]:
         """The options that the user gave to say which stack is meant; the environment says the same again."""
-        given = ""
+        given = []
         if self.home != Home.at(Path(os.environ.get("PLACET_HOME") or DEFAULT_HOME)):
-            given += f" --home {typed(self.home.path)}"
+            given.append(f"--home {typed(self.home.path)}")
         port_base = self.given_port_base
         if port_base is not None and str(port_base) != os.environ.get("PLACET_PORT_BASE"):
-            given += f" --port-base {port_base}"
+            given.append(f"--port-base {port_base}")
         return given
+
+    def addressed(self, step: str) -> str:
+        """A next step with the options that select the same stack and the same person."""
+        return addressed_step(step, self.given, self.identity)
+
+    @property
+    def own_home(self) -> Home:
+        """The home, for a command that reads its files or stops its stack.
+
+        Raises Problem when the given ports are those of another stack, which would not be the one meant.
+        """
+        if self.elsewhere:
+            raise Problem(
+                f"--port-base {self.given_port_base} is not where this home's stack runs",
+                self.elsewhere,
+                tries=("the same command without --port-base or PLACET_PORT_BASE",),
+            )
+        other = None if self.given_port_base is None else _home_at(self.ports)
+        if other is not None and other != self.home.path:
+            raise Problem(
+                f"--port-base {self.given_port_base} is the stack of another home",
+                f"the ports from {self.given_port_base} on are held by the stack of {shown(other)}",
+                tries=(
+                    f"the same command with --home {typed(other)}",
+                    "the same command without --port-base or PLACET_PORT_BASE",
+                ),
+            )
+        return self.home
 
     @property
     def elsewhere(self) -> str:
@@ -146,17 +180,13 @@ class Session:
         return FileTokenSource(Path(outside))
 
     def address(self, service: str) -> str:
-        """host:port of a service: PLACET_<SERVICE>_ADDRESS, or this stack's."""
-        return self._outside(f"PLACET_{service.upper()}_ADDRESS") or self.ports.address(service)
+        """host:port of a service: PLACET_<SERVICE>_ADDRESS, unless ports were typed; or this stack's."""
+        outside = "" if self.ports_are_typed else self._outside(f"PLACET_{service.upper()}_ADDRESS")
+        return outside or self.ports.address(service)
 
     def _outside(self, variable: str) -> str:
-        """An environment variable's value; ignored for a home that was typed and
-        has keys of its own."""
-        from placet_rpc.tokens.mint import KeyFiles
-
-        if self.home_is_typed and KeyFiles.below(self.home.keys).private_key.exists():
-            return ""
-        return os.environ.get(variable, "")
+        """An environment variable's value; ignored for a home that was typed, which selects the stack."""
+        return "" if self.home_is_typed else os.environ.get(variable, "")
 
     def client(self, *, patience: float = PATIENCE) -> PlacetClient:
         """The SDK, acting as who acts."""
@@ -229,6 +259,15 @@ class Session:
             "\n".join(f"{one.approval_id}  {named(one.title)}" for one in found[:5]),
             tries=(f"use more characters than {short(given)}",),
         )
+
+
+def _home_at(ports: Ports) -> Path | None:
+    """The home of the embedded stack that holds these ports; None when there is none."""
+    if importlib.util.find_spec("placet_devstack") is None:
+        return None
+    # By name: this package does not depend on the embedded stack.
+    found: Path | None = importlib.import_module("placet_devstack.ports").home_at(ports)
+    return found
 
 
 def _tls() -> ClientTls | None:

@@ -6,13 +6,16 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.identity import OWNER
+from placet_cli.problems import Problem
 from placet_cli.telemetry import OTLP_ENDPOINT
 from placet_devstack import temporal_server as temporal
 from placet_devstack.probes import file_exists, grpc_serving, port_open
 from placet_devstack.process import ProcessSpec
+from placet_domain.policy_files import BadPolicy, load
 from placet_rpc.tokens.mint import KeyFiles
 
 SERVICES = ("audit", "decision", "notification", "approval")
@@ -48,11 +51,26 @@ class StackOptions:
 def stack(
     home: Home, ports: Ports, options: StackOptions, environment: Mapping[str, str] = os.environ
 ) -> list[ProcessSpec]:
-    """The processes, each after what it needs. Raises Problem when Temporal is not installed."""
+    """The processes, each after what it needs.
+
+    Raises Problem when Temporal is not installed, or a policy of the operator's folder cannot be used.
+    """
+    _check_policies(environment)
     plan = _Plan(home, ports, options, environment)
     foundations = [plan.temporal(), plan.mail(), *plan.spans()]
     services = [plan.service(name) for name in SERVICES]
     return [*foundations, *services, plan.witness(), *(plan.worker(name) for name in WORKERS)]
+
+
+def _check_policies(environment: Mapping[str, str]) -> None:
+    """Loads the policies as ApprovalService does, which starts late. Raises Problem."""
+    folder = environment.get("PLACET_APPROVAL_POLICY_FOLDER")
+    try:
+        load(Path(folder) if folder else None)
+    except BadPolicy as error:
+        raise Problem(
+            f"{error}", "nothing was started", tries=("placet up  (once this is corrected)",)
+        ) from error
 
 
 @dataclass(frozen=True)

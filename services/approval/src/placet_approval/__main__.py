@@ -34,7 +34,7 @@ from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.tables import LOG
 from placet_approval.store.view import ViewStore
-from placet_domain.policy_files import BadPolicy, load
+from placet_domain.policy_files import load
 from placet_logtail import Consumers, LeaseStore, LogTailer, SkippedEntries
 from placet_rpc.client import channel
 from placet_rpc.refusals import RefusalRecorder
@@ -129,7 +129,7 @@ def main() -> int:
         telemetry=partial(setup, "approval"),
         about=__doc__,
         also=(TemporalSettings,),
-        explained=(BadPolicy, DatabaseUnavailable, MigrationFailed),
+        explained=(DatabaseUnavailable, MigrationFailed),
     )
 
 

@@ -60,5 +60,5 @@ async def export(
             messages = stub.ExportEvents(audit_service_pb2.ExportEventsRequest())
             count = await write_export(messages, output, lambda n: progress.show(f"{n:,} entries written"))
     session.screen.aside(f"{count:,} entries. To verify them:")
-    session.screen.aside(f"placet audit verify --export {shlex.quote(str(output))}{session.given}")
+    session.screen.aside(session.addressed(f"placet audit verify --export {shlex.quote(str(output))}"))
     session.screen.aside(receipts.elsewhere(session))

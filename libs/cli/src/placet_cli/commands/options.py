@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE
+from placet_cli.option_parsers import plain_message
 from placet_cli.problems import Problem
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class _PlainCommand(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")
+            error.message = plain_message(error)
             raise
 
 
@@ -116,6 +117,7 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
                 given["identity"],
                 json=bool(given["json"]) or arguments.get("output") is Output.JSON,
                 home_is_typed=typed_in(context, "home") or "home" in before,
+                ports_are_typed=typed_in(context, "port_base") or "port_base" in before,
             )
             try:
                 asyncio.run(function(session, **arguments))

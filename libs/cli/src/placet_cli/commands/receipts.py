@@ -70,7 +70,7 @@ async def receipt(session: Session, request: Id, output: Output = "-") -> None:
             session.screen.aside(f"Replaced {clean(output)}, which was there before.")
     session.screen.aside(_holds(found))
     shown = "FILE" if output == "-" else shlex.quote(output)
-    session.screen.aside(f"To verify it: placet audit verify-receipt {shown}{session.given}")
+    session.screen.aside(f"To verify it: {session.addressed(f'placet audit verify-receipt {shown}')}")
     session.screen.aside(elsewhere(session))
 
 
@@ -96,7 +96,7 @@ def _check(text: str) -> None:
 
 def elsewhere(session: Session) -> str:
     """Instructions for another machine, which lacks the home's key."""
-    made = f"placet audit checkpoint --keys{session.given} > log.vkey"
+    made = f"{session.addressed('placet audit checkpoint --keys')} > log.vkey"
     return f"Elsewhere add --key log.vkey, made here once: {made}"
 
 

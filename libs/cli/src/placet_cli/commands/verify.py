@@ -61,7 +61,7 @@ async def verify(
     request = Request(database, export, witness, key or [], origin, tenant, most)
     if database and export is not None:
         raise typer.BadParameter("there is one log to verify: give --database or --export")
-    home = session.home
+    home = session.own_home
     stored = (home.database("audit"), home.log_key, home.witness)
     defaults = Defaults(*(Path(shown(path)) for path in stored))
     with verifier_errors():

@@ -36,7 +36,7 @@ async def mail(
 
     None of them leaves this machine.
     """
-    mails = list(enumerate(read_mails(session.home.mails), start=1))
+    mails = list(enumerate(read_mails(session.own_home.mails), start=1))
     chosen = [(place, one) for place, one in mails if not to or to in one.recipients]
     if number is not None:
         chosen = [(place, one) for place, one in mails if place == number]

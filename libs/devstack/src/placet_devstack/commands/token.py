@@ -43,4 +43,4 @@ async def token(
         )
     from placet_rpc.tokens.mint import mint
 
-    session.screen.raw(mint(signing_key(session.home), session.who, TENANT, wanted, ttl=ttl))
+    session.screen.raw(mint(signing_key(session.own_home), session.who, TENANT, wanted, ttl=ttl))

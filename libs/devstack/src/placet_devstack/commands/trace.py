@@ -36,7 +36,7 @@ async def trace(
     approval = None if is_trace else await _traced_request(session, request)
     trace_id = request.lower() if approval is None else approval.trace_id
     try:
-        spans = load_trace(session.home.database("spans"), trace_id)
+        spans = load_trace(session.own_home.database("spans"), trace_id)
     except sqlite3.Error as error:
         raise Problem("the stored spans cannot be read", str(error), tries=("placet doctor",)) from error
     if not spans:
