@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_cli.event_rows import _WORDS, row, rows
+from placet_cli.event_rows import _WORDS, RowReader, rows
 from placet_cli.formatting import clean, clock_note, erasure_sentence, named, sentence, warnings
 from placet_cli.screen import event_lines, fit
 from placet_cli.times import age, span
@@ -124,7 +124,7 @@ def test_a_deadline_of_its_own_ends_each_tier_on_the_path() -> None:
 def test_a_fall_back_is_told_by_its_own_reason() -> None:
     event = event_pb2.Event()
     event.fell_back.reason.value = "The request's deadline passed and alice@example.com had not responded"
-    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+    told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
     assert told.brief == "The request's deadline passed and alice had not responded"
 
 
@@ -134,7 +134,7 @@ def test_every_event_of_the_vocabulary_has_words() -> None:
     for name in names:
         event = event_pb2.Event()
         getattr(event, name).SetInParent()
-        told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+        told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
         assert told.event
 
 
@@ -144,7 +144,7 @@ def test_a_value_of_a_newer_contract_is_told_as_one_without_words() -> None:
         event_pb2.Event(ai_decided=event_pb2.AiDecided(result=99)),  # type: ignore[arg-type]  # as above
         event_pb2.Event(decided=event_pb2.Decided(source=99)),  # type: ignore[arg-type]  # as above
     ):
-        told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+        told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
         assert told.reason == "in a way that this version has no words for"
 
 
@@ -161,10 +161,10 @@ def test_what_was_erased_says_so_and_what_was_never_said_says_nothing() -> None:
     person = event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value=ALICE))
     event = event_pb2.Event(actor=person)
     event.asked.person.value = ALICE
-    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=erased(event))))
+    told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=erased(event))))
     assert (told.actor, told.reason, told.brief) == ("(erased)", "(erased):", "(erased)")
     vote = event_pb2.Event(voted=event_pb2.Voted(verdict=event_pb2.VERDICT_APPROVE))
-    assert row(event_pb2.LogEntry(entry=event_pb2.Entry(event=vote))).reason == ""
+    assert RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=vote))).reason == ""
 
 
 def test_an_erased_request_says_when_by_whom_and_why() -> None:
@@ -179,7 +179,7 @@ def test_an_erased_request_says_when_by_whom_and_why() -> None:
 
 def test_an_erasure_in_the_log_says_how_much_and_why() -> None:
     event = event_pb2.Event(erased=event_pb2.Erased(values=9, reason=event_pb2.Erasable(value="she asked")))
-    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+    told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
     assert (told.event, told.reason) == ("erased", "9 values, for good: she asked")
 
 
@@ -188,7 +188,7 @@ def test_an_event_fits_eighty_columns_and_is_aligned() -> None:
         actor=event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value="x" * 60)),
         voted=event_pb2.Voted(verdict=event_pb2.VERDICT_REJECT, reason=event_pb2.Erasable(value="why " * 40)),
     )
-    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+    told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
     for whole in (True, False):
         lines = event_lines(timedelta(hours=2), told, label="", whole=whole)
         assert all(line.cell_len <= 80 for line in lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import uuid
 from collections.abc import AsyncIterator
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports, shown, typed
 from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import LocalStack
-from placet_cli.problems import Problem
+from placet_cli.option_parsers import address_of
+from placet_cli.problems import Problem, WrongInput
 from placet_cli.program import pasted
 from placet_cli.screen import Screen, short
 
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 # Seconds that a command waits for a service that is away: long enough for a restart, short for a person.
 PATIENCE = 5.0
-LEAST_PREFIX = 4
 LOOKED_THROUGH = 1000
-_ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,9 @@ class Session:
         json: bool,
         home_is_typed: bool = False,
     ) -> Session:
-        """The session of these options. Raises Problem if the identity is no address."""
-        if identity is not None and not (identity.isascii() and _ADDRESS.fullmatch(identity)):
-            raise Problem(
-                f"--as {identity} is not an e-mail address",
-                "people are known by their addresses, which have ASCII letters only",
-                tries=("--as alice@example.com",),
-            )
+        """The session of these options. Raises WrongInput if the identity is no address."""
+        if identity is not None:
+            address_of("--as", identity)
         return cls(Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json, home_is_typed)
 
     @property
@@ -124,6 +118,11 @@ class Session:
         return "who PLACET_TOKEN_FILE names" if self._outside("PLACET_TOKEN_FILE") else self.who
 
     @property
+    def acts_as_anybody(self) -> bool:
+        """True where --as may name anybody: the home's key mints the tokens."""
+        return not self._outside("PLACET_TOKEN_FILE")
+
+    @property
     def with_the_role(self) -> tuple[str, ...]:
         """Next steps for a person who lacks a role."""
         if self._outside("PLACET_TOKEN_FILE"):
@@ -136,7 +135,7 @@ class Session:
         if not outside:
             return person(self.home, self.who)
         if self.identity is not None:
-            raise Problem(
+            raise WrongInput(
                 f"--as {self.identity} and PLACET_TOKEN_FILE both say who acts",
                 f"PLACET_TOKEN_FILE is {outside}",
                 tries=("unset PLACET_TOKEN_FILE", "the same command without --as"),
@@ -199,18 +198,11 @@ class Session:
             return approval, await seeing.get_content(approval.approval_id, approval.content_digest)
 
     async def resolve(self, client: PlacetClient, given: str) -> str:
-        """The id that the user means by an id or its unique beginning. Raises Problem."""
+        """The id that the user means by an id or its unique beginning, see `check_id`. Raises Problem."""
         try:
             return str(uuid.UUID(given))
         except ValueError:
-            pass
-        prefix = given.lower()
-        if not re.fullmatch(rf"[0-9a-f-]{{{LEAST_PREFIX},36}}", prefix):
-            raise Problem(
-                f"{given!r} is not a request's id",
-                f"an id is a UUID; its first {LEAST_PREFIX} or more characters will do while they are unique",
-                tries=("placet list",),
-            )
+            prefix = given.lower()
         async with self.overseer(client) as seeing:
             listed = await seeing.list(limit=LOOKED_THROUGH)
         found = [one for one in listed.approvals if one.approval_id.startswith(prefix)]

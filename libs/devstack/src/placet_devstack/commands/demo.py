@@ -47,7 +47,7 @@ TABLE_WIDTHS = (2, 19, 9, 17, 24, 4)
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "demo")(demo)
+    command(app, "demo", json=None)(demo)
 
 
 async def demo(

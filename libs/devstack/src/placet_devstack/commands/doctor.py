@@ -23,7 +23,7 @@ LOOK_EVERY = 0.2
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "doctor")(doctor)
+    command(app, "doctor", json="the findings as JSON")(doctor)
 
 
 async def doctor(
@@ -47,6 +47,8 @@ async def doctor(
     else:
         for finding in findings:
             _print_finding(session.screen, finding)
+        if any(finding.ok is None for finding in findings):
+            session.screen.aside("✓ right  ✗ wrong  · neither: it is not there, or not needed now")
     if any(finding.ok is False for finding in findings):
         raise typer.Exit(1)
 
