@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_cli.event_rows import _WORDS, RowReader, rows
+from placet_cli.commands.queries import LIST_HEAD, LIST_WIDTHS
+from placet_cli.commands.stats import _WIDTHS as STATS_WIDTHS
+from placet_cli.event_rows import _WORDS, RowReader, counted, entries, rows
 from placet_cli.formatting import clean, clock_note, erasure_sentence, named, sentence, warnings
-from placet_cli.screen import event_lines, fit
-from placet_cli.times import age, span
+from placet_cli.screen import Screen, event_lines, fit
+from placet_cli.times import SPAN_WIDTH, age, left, span
+from placet_devstack.commands.mail import MAIL_WIDTHS
 from placet_text import deceptive
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -193,7 +196,7 @@ def test_an_event_fits_eighty_columns_and_is_aligned() -> None:
         lines = event_lines(timedelta(hours=2), told, label="", whole=whole)
         assert all(line.cell_len <= 80 for line in lines)
         assert len(lines) == (5 if whole else 1)
-        assert lines[0].plain.index("said no") == 30
+        assert lines[0].plain.index("said no") == 32
 
 
 def test_text_of_others_cannot_steer_the_terminal() -> None:
@@ -251,3 +254,73 @@ def test_what_is_too_long_is_cut_with_an_ellipsis_whatever_its_letters() -> None
     assert fit("abc", 5) == "abc  "
     assert fit("abcdef", 5) == "abcd…"
     assert fit("日本語日本語", 5) == "日本…"
+
+
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3650)))
+def test_every_span_of_time_fits_its_column(duration: timedelta) -> None:
+    assert len(span(duration)) <= SPAN_WIDTH
+    assert len(left(duration)) <= LIST_WIDTHS[LIST_HEAD.index("due")]
+
+
+@given(st.integers(0, 3650 * 86400))
+def test_a_time_that_is_left_is_never_overstated_nor_understated_by_more_than_a_tenth(seconds: int) -> None:
+    number, unit = left(timedelta(seconds=seconds)).split()
+    told = float(number) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[unit]
+    assert 0.9 * seconds <= told <= seconds
+
+
+@pytest.mark.parametrize("widths", [LIST_WIDTHS, STATS_WIDTHS, MAIL_WIDTHS])
+def test_a_table_fits_eighty_columns(widths: tuple[int, ...]) -> None:
+    assert sum(widths) + len(widths) - 1 <= 80
+
+
+@pytest.mark.parametrize("cuts", [True, False])
+def test_a_long_title_is_cut_in_a_table_and_the_columns_stay_aligned(
+    cuts: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen = Screen()
+    screen.cuts = cuts
+    titles = ("short", "x" * 200)
+    screen.table(("id", "title", "who"), [("1", title, BOB) for title in titles], (4, 20, 17), grows=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert "…" in lines[2]
+    assert len({line.index(BOB) for line in lines[1:]}) == 1
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_outside_a_terminal_only_titles_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    screen.cuts = False
+    screen.table(("title", "who"), [("Pay", "x" * 40), ("Pay", BOB)], (10, 10), grows=0)
+    assert "x" * 40 in capsys.readouterr().out
+
+
+def test_a_notice_says_whom_it_reached() -> None:
+    notice = event_pb2.Event(notified=event_pb2.Notified(delivered=True, channel="email", asked_number=2))
+    bodies = (asked(1, ALICE), asked(1, BOB), notice)
+    path = [
+        event_pb2.LogEntry(entry=event_pb2.Entry(approval_id="1c9f", number=number, event=body))
+        for number, body in enumerate(bodies, 1)
+    ]
+    assert rows(path)[2].reason == f"{BOB}, by email"
+    assert rows(path[2:])[0].reason == "by email"
+    # A log of many requests: each has numbers of its own.
+    other = event_pb2.LogEntry(entry=event_pb2.Entry(approval_id="2d0a", number=4, event=notice))
+    assert rows([*path, other])[3].reason == "by email"
+
+
+def test_only_the_newest_requests_are_kept_for_later_words() -> None:
+    reader = RowReader()
+    for number in range(2 * RowReader.MOST_REQUESTS):
+        entry = event_pb2.Entry(approval_id=str(number), number=1, event=asked(1, ALICE))
+        reader.row(event_pb2.LogEntry(entry=entry))
+    assert len(reader._earlier) == RowReader.MOST_REQUESTS
+
+
+def test_one_is_counted_as_one() -> None:
+    assert (counted(1, "value"), counted(1_000, "value"), entries(1), entries(0)) == (
+        "1 value",
+        "1,000 values",
+        "1 entry",
+        "0 entries",
+    )

@@ -123,7 +123,7 @@ def _answered(context: typer.Context, ask: Callable[[PlacetClient], Awaitable[li
     """The service's answer; none when there is no service, no right or no time."""
 
     async def answer() -> list[str]:
-        async with asyncio.timeout(SECONDS), _session_of(context).client(patience=0) as client:
+        async with _session_of(context).client(patience=0) as client, asyncio.timeout(SECONDS):
             return await ask(client)
 
     try:

@@ -26,7 +26,7 @@ def until_words(end: Timestamp | None) -> str:
 def span(duration: timedelta) -> str:
     """A span of time in at most SPAN_WIDTH columns: "0.3 s", "12.4 s", "2 h", "1 h 30 min"."""
     seconds = duration.total_seconds()
-    return f"{max(seconds, 0):.1f} s" if seconds < 59.95 else describe_duration(duration)
+    return f"{max(seconds, 0):.1f} s" if seconds < 60 else describe_duration(duration)
 
 
 def age(duration: timedelta) -> str:

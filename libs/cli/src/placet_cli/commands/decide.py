@@ -190,11 +190,14 @@ def _refused(session: Session, error: PlacetError, approval: approval_pb2.Approv
         return Problem(what, f"the request is closed: {sentence(approval)}", tries=(f"placet show {which}",))
     # A program acts by its own token.
     people = [one for one in dict.fromkeys(_OTHERS[error.reason](approval)) if is_address(one)]
-    others = [one for one in people if one not in (session.who.lower(), OWNER)]
     command = again.replace("ID", which, 1)
-    steps = [f"placet {command} --as {shlex.quote(one)}" for one in others[:MOST_PEOPLE]]
+    owners = [f"placet {command}  (without --as, you run the stack and may)"]
     if error.reason in ("NOT_REQUESTER", "NOT_INVOLVED"):
-        steps.append(f"placet {command}  (without --as, you run the stack and may)")
+        people = [one for one in people if one != OWNER]
+    else:
+        owners = []
+    others = [one for one in people if one.lower() != session.who.lower()]
+    steps = [f"placet {command} --as {shlex.quote(one)}" for one in others[:MOST_PEOPLE]] + owners
     return Problem(what, tries=(*steps, f"placet show {which}"))
 
 

@@ -105,9 +105,7 @@ async def list_requests(
     elif not found:
         session.screen.say("No requests.")
         if requester and "@" not in requester:
-            session.screen.aside(
-                f"{clean(requester)} is no address, as people have: taken as a program's name"
-            )
+            session.screen.aside(f"{clean(requester)} is not an address, so it was taken as a program's name")
     else:
         now = datetime.now(UTC)
         session.screen.table(LIST_HEAD, [_list_line(one, now) for one in found], LIST_WIDTHS, grows=3)

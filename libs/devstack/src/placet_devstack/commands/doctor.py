@@ -48,7 +48,7 @@ async def doctor(
         for finding in findings:
             _print_finding(session.screen, finding)
         if any(finding.ok is None for finding in findings):
-            session.screen.aside("✓ right  ✗ wrong  · neither: it is not there, or not needed now")
+            session.screen.say("✓ right  ✗ wrong  · neither: it is not there, or not needed now", "dim")
     if any(finding.ok is False for finding in findings):
         raise typer.Exit(1)
 
