@@ -44,7 +44,7 @@ REASONS = sorted(
     {
         name.removeprefix("ERROR_REASON_")
         for reasons in (event_reasons, rpc_reasons, audit_reasons)
-        for name in reasons.ErrorReason.keys()
+        for name, _ in reasons.ErrorReason.items()
     }
     - {"UNSPECIFIED"}
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -50,14 +49,10 @@ def test_no_option_takes_an_empty_value() -> None:
         if one.param_type_name != "option" or one.is_flag or one.name == "help":
             continue
         for option in one.opts:
-            for arguments in (
-                [option, ""],
-                [option, " "],
-                *([f"{option}="] if option.startswith("--") else []),
-            ):
-                given = arguments if isinstance(arguments, list) else [arguments]
+            joined = [[f"{option}="]] if option.startswith("--") else []
+            for arguments in ([option, ""], [option, " "], *joined):
                 with pytest.raises(typer.BadParameter, match="it is empty"):
-                    context.command.make_context(name, given)
+                    context.command.make_context(name, arguments)
                 checked += 1
     assert checked > 100
 
@@ -156,7 +151,8 @@ def test_bash_offers_files_only_where_the_program_says_so(tmp_path: Path) -> Non
     (tmp_path / "wanted.txt").touch()
     code = script_of(Shell.BASH) + (
         'compopt() { echo "files"; }\n'
-        'ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _placet_completion placet; echo "${COMPREPLY[*]}"; }\n'
+        'ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _placet_completion placet; '
+        'echo "${COMPREPLY[*]}"; }\n'
         "ask placet show ''; ask placet request ''; ask placet request --policy ''; ask placet sh\n"
     )
     env = os.environ | {
@@ -198,8 +194,3 @@ def test_ctrl_c_at_a_question_ends_the_command_in_words(
     told = capsys.readouterr()
     assert end.value.code == 130
     assert (told.out, told.err.split()) == ("", ["Nothing", "was", "changed."])
-
-
-def test_the_json_of_a_command_is_json(tmp_path: Path) -> None:
-    finished = placet("doctor", "--json", "--port-base", "28500", home=tmp_path)
-    assert isinstance(json.loads(finished.stdout), list)

@@ -132,7 +132,7 @@ def _next_step(field: str, rule: str, command: str) -> str:
     """The step that helps when a field breaks a rule."""
     if field.startswith("--"):
         # A person, with the option as it was given.
-        return re.sub(r"(?<=[ =])\S+$", "SOMEBODY-ELSE", field)
+        return re.sub(r"(?<=[ =])[^ =]+$", "SOMEBODY-ELSE", field)
     policy = re.search(r"policy '([^']+)'", rule) if field.startswith("assignments") else None
     if policy is not None:
         return f"placet policies {policy[1]}  (says whom it asks)"

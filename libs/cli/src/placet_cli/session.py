@@ -54,9 +54,11 @@ class Session:
         json: bool,
         home_is_typed: bool = False,
     ) -> Session:
-        """The session of these options. Raises WrongInput if the identity is no address."""
+        """The session of these options. Raises WrongInput for ports that cannot be, and what is no address."""
         if identity is not None:
             address_of("--as", identity)
+        if port_base is not None:
+            Ports(port_base)
         return cls(Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json, home_is_typed)
 
     @property
