@@ -54,7 +54,7 @@ class Session:
         json: bool,
         home_is_typed: bool = False,
     ) -> Session:
-        """The session of these options. Raises WrongInput for ports that cannot be, and what is no address."""
+        """The session of these options. Raises WrongInput for an identity or ports that cannot be."""
         if identity is not None:
             address_of("--as", identity)
         if port_base is not None:
