@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet_cli.event_rows import counted
 from placet_cli.formatting import warnings
 from placet_cli.problems import Problem
 from placet_cli.session import Session
@@ -27,7 +28,7 @@ def print_content(
     session.screen.warn(careful)
     if output:
         _write(answer.content.body, output)
-        session.screen.aside(f"{len(answer.content.body):,} bytes of {answer.content.media_type}")
+        session.screen.aside(f"{counted(len(answer.content.body), 'byte')} of {answer.content.media_type}")
     elif session.json:
         session.screen.json(answer)
     else:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from placet_cli.problems import Problem
+from placet_cli.problems import WrongInput
 
 MAX_BYTES = 1 << 20
 MAX_TITLE = 200
@@ -35,14 +35,14 @@ class Document:
 def read_document(name: str) -> Document:
     """Reads a file, or text from standard input for "-".
 
-    A file whose suffix is unknown is plain text, if it is UTF-8. Raises Problem.
+    A file whose suffix is unknown is plain text, if it is UTF-8. Raises WrongInput.
     """
     body = sys.stdin.buffer.read(MAX_BYTES + 1) if name == "-" else _bytes_of(Path(name))
     called = "standard input" if name == "-" else name
     if not body:
-        raise Problem(f"{called} is empty", "there is nothing to decide", tries=("placet request --help",))
+        raise WrongInput(f"{called} is empty", "there is nothing to decide", tries=("placet request --help",))
     if len(body) > MAX_BYTES:
-        raise Problem(
+        raise WrongInput(
             f"{called} is too large",
             f"at most {MAX_BYTES:,} bytes are taken",
             tries=(f"sha256sum {name}  (ask about a summary that names this digest)",),
@@ -59,7 +59,7 @@ def _bytes_of(path: Path) -> bytes:
             # No more than shows that it is too large: it may be endless.
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise Problem(
+        raise WrongInput(
             f"cannot read {path}", error.strerror or str(error), tries=(f"ls -l {shlex.quote(str(path))}",)
         ) from error
 
@@ -67,11 +67,11 @@ def _bytes_of(path: Path) -> bytes:
 def _check_text(name: str, body: bytes) -> None:
     if b"\0" in body:
         why = "it holds zero bytes, as programs and images do; text, diffs, JSON and PDF can be decided"
-        raise Problem(f"{name} is not text", why, tries=(f"file {name}",))
+        raise WrongInput(f"{name} is not text", why, tries=(f"file {name}",))
     try:
         body.decode()
     except UnicodeDecodeError as error:
-        raise Problem(
+        raise WrongInput(
             f"{name} is not text",
             f"byte {error.start} is not UTF-8; text, Markdown, diffs, JSON and PDF can be decided",
             tries=(f"iconv -t UTF-8 {name}",),

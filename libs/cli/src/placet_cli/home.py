@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from placet_cli.problems import Problem
+from placet_cli.problems import Problem, WrongInput
 
 DEFAULT_HOME = ".placet"
 DEFAULT_PORT_BASE = 7400
@@ -25,7 +25,7 @@ class Ports:
 
     def __post_init__(self) -> None:
         if not 1024 <= self.base <= 65_500:
-            raise Problem(
+            raise WrongInput(
                 f"--port-base {self.base} cannot be used",
                 "a stack needs 14 ports from its base on, between 1024 and 65535",
                 tries=(f"placet up --port-base {DEFAULT_PORT_BASE}",),

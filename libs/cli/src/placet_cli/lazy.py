@@ -15,6 +15,8 @@ from typer.main import get_group
 from placet_cli.option_parsers import plain_message
 from placet_cli.problems import Problem
 
+# Options that typer adds together with the protocol by which shells ask for completions.
+_TYPERS = ("install_completion", "show_completion")
 OWN_PACKAGE = "placet_cli"
 
 
@@ -65,6 +67,10 @@ class LazyGroup(TyperGroup):
         except typer.BadParameter as error:
             error.message = plain_message(error)
             raise
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, without typer's for completion: `placet_cli.completion` has the scripts."""
+        return [one for one in super().get_params(ctx) if one.name not in _TYPERS]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that the arguments name, imported. Raises Problem when its package is missing."""

@@ -8,8 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-# As shells say it of a program that Ctrl-C ended.
-INTERRUPTED = 130
+from placet_cli.problems import INTERRUPTED
 
 
 def main() -> None:

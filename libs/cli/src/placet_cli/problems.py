@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from typing import ClassVar
+
+# Exit status of a program that Ctrl-C ended, as shells have it.
+INTERRUPTED = 130
 
 # Commands that act as one person.
-_PERSONAL = ("placet decide", "placet cancel", "placet erase", "placet request")
+_PERSONAL = ("placet decide", "placet cancel", "placet comment", "placet erase", "placet request")
 _WITHOUT_AS = "(without --as"
 
 
@@ -14,8 +18,12 @@ class Problem(Exception):
     """Ends a command with a message instead of a stack trace.
 
     `what` went wrong, in one sentence; `why`, as far as it is known (may be empty, may have several
-    lines); `tries` are the next commands or steps, the likeliest first.
+    lines); `tries` are the next commands or steps, the likeliest first. None is better than one that does not
+    help.
     """
+
+    status: ClassVar[int] = 1
+    """Exit status of a command that ends with it."""
 
     def __init__(self, what: str, why: str = "", *, tries: tuple[str, ...] = ()) -> None:
         super().__init__(what)
@@ -29,6 +37,12 @@ class Problem(Exception):
         steps = [step for step in self.tries if identity is not None or _WITHOUT_AS not in step]
         self.tries = tuple(addressed_step(step, stack, identity) for step in steps)
         return self
+
+
+class WrongInput(Problem):
+    """Wrong usage: the command line holds a value that is refused before anything is sent."""
+
+    status = 2
 
 
 def addressed_step(step: str, stack: Sequence[str], identity: str | None) -> str:

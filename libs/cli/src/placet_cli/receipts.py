@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
-from placet_cli.event_rows import rows
+from placet_cli.event_rows import entries, rows
 from placet_cli.export_file import entry_json
 from placet_cli.formatting import clean
 from placet_cli.times import point
@@ -62,7 +62,7 @@ class Proof:
         """The outcome with its decider and its time, in a sentence."""
         decided = self.first("decided")
         if decided is None:
-            return f"Not decided by its first {len(self.path)} entries; more may have followed."
+            return f"Not decided by its first {entries(len(self.path))}; more may have followed."
         outcome = _outcome(decided)
         if outcome is None:
             return "Decided in a way that this version of placet has no words for."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import re
 import shlex
 import uuid
 from collections.abc import AsyncIterator
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports, shown, typed
 from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import LocalStack
-from placet_cli.problems import Problem, addressed_step
+from placet_cli.option_parsers import address_of
+from placet_cli.problems import Problem, WrongInput, addressed_step
 from placet_cli.program import pasted
 from placet_cli.screen import Screen, short
 
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 
 # Seconds that a command waits for a service that is away: long enough for a restart, short for a person.
 PATIENCE = 5.0
-LEAST_PREFIX = 4
 LOOKED_THROUGH = 1000
-_ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,11 @@ class Session:
         home_is_typed: bool = False,
         ports_are_typed: bool = False,
     ) -> Session:
-        """The session of these options. Raises Problem if the identity is no address."""
-        if identity is not None and not (identity.isascii() and _ADDRESS.fullmatch(identity)):
-            raise Problem(
-                f"--as {identity} is not an e-mail address",
-                "people are known by their addresses, which have ASCII letters only",
-                tries=("--as alice@example.com",),
-            )
+        """The session of these options. Raises WrongInput for an identity or ports that cannot be."""
+        if identity is not None:
+            address_of("--as", identity)
+        if port_base is not None:
+            Ports(port_base)
         return cls(
             Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json, home_is_typed, ports_are_typed
         )
@@ -158,6 +154,11 @@ class Session:
         return "who PLACET_TOKEN_FILE names" if self._outside("PLACET_TOKEN_FILE") else self.who
 
     @property
+    def acts_as_anybody(self) -> bool:
+        """True where --as may name anybody: the home's key mints the tokens."""
+        return not self._outside("PLACET_TOKEN_FILE")
+
+    @property
     def with_the_role(self) -> tuple[str, ...]:
         """Next steps for a person who lacks a role."""
         if self._outside("PLACET_TOKEN_FILE"):
@@ -170,7 +171,7 @@ class Session:
         if not outside:
             return person(self.home, self.who)
         if self.identity is not None:
-            raise Problem(
+            raise WrongInput(
                 f"--as {self.identity} and PLACET_TOKEN_FILE both say who acts",
                 f"PLACET_TOKEN_FILE is {outside}",
                 tries=("unset PLACET_TOKEN_FILE", "the same command without --as"),
@@ -229,18 +230,11 @@ class Session:
             return approval, await seeing.get_content(approval.approval_id, approval.content_digest)
 
     async def resolve(self, client: PlacetClient, given: str) -> str:
-        """The id that the user means by an id or its unique beginning. Raises Problem."""
+        """The id that the user means by an id or its unique beginning, see `check_id`. Raises Problem."""
         try:
             return str(uuid.UUID(given))
         except ValueError:
-            pass
-        prefix = given.lower()
-        if not re.fullmatch(rf"[0-9a-f-]{{{LEAST_PREFIX},36}}", prefix):
-            raise Problem(
-                f"{given!r} is not a request's id",
-                f"an id is a UUID; its first {LEAST_PREFIX} or more characters will do while they are unique",
-                tries=("placet list",),
-            )
+            prefix = given.lower()
         async with self.overseer(client) as seeing:
             listed = await seeing.list(limit=LOOKED_THROUGH)
         found = [one for one in listed.approvals if one.approval_id.startswith(prefix)]
@@ -272,7 +266,7 @@ def _home_at(ports: Ports) -> Path | None:
 
 def _tls() -> ClientTls | None:
     """The TLS files that the environment names. Raises Problem where it names them by halves."""
-    from placet_rpc.tls import tls_from_environment
+    from placet_rpc.client import tls_from_environment
 
     try:
         return tls_from_environment()

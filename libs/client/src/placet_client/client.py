@@ -24,10 +24,10 @@ from placet_client.approvals import PendingApproval, await_outcome
 from placet_client.messages import Selection, assignments_of, content_of, enum_value, filter_of, timestamp_of
 from placet_client.outcome import Outcome
 from placet_client.retry import converge, pauses
-from placet_rpc.client import channel
+from placet_rpc.client import channel, tls_from_environment
 from placet_rpc.content import check_digest
 from placet_rpc.errors import PlacetError, ends_stream_only
-from placet_rpc.tls import ClientTls, tls_from_environment
+from placet_rpc.tls import ClientTls
 from placet_rpc.tokens.sources import FileTokenSource, TokenSource
 
 _Stub = TypeVar("_Stub")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_audit.log_keys import LogKeys
+from placet_cli.event_rows import entries
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import STARTING, STOPPING, starting_words
@@ -241,7 +242,7 @@ async def _log(home: Home, address: str) -> Finding:
         found = "takes no entries" if inconsistent else "does not say whether it takes entries"
         said = (error.message or error.reason or error.grpc_kind).splitlines()[0]
         return Finding("log", False, f"{found}: {said}", "placet audit verify")
-    return Finding("log", True, f"{answer.size:,} entries, and takes more")
+    return Finding("log", True, f"{entries(answer.size)}, and takes more")
 
 
 async def _approval(home: Home, address: str) -> list[Finding]:
@@ -290,7 +291,7 @@ def _consumer(consumer: approval_service_pb2.LogConsumer, home: Home) -> list[Fi
         found = f"skipped entry {skipped.log_index} of the log, which it could not use: {skipped.reason}"
         advice = f"placet audit tail --from {skipped.log_index}"
         findings.append(Finding(consumer.name, False, found, advice))
-    read = f"has read {consumer.next_log_index:,} entries of the log"
+    read = f"has read {entries(consumer.next_log_index)} of the log"
     return findings or [Finding(consumer.name, True, read)]
 
 

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet_cli import completion
 from placet_cli.commands import receipts
 from placet_cli.commands.options import command
+from placet_cli.event_rows import entries
 from placet_cli.export_file import write_export
 from placet_cli.session import Session
 from placet_verify.progress import Progress
@@ -19,7 +21,7 @@ from placet_verify.progress import Progress
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
     command(app, "checkpoint")(checkpoint)
-    command(app, "export")(export)
+    command(app, "export", json=None)(export)
 
 
 async def checkpoint(
@@ -47,7 +49,17 @@ async def checkpoint(
 
 async def export(
     session: Session,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to.", dir_okay=False)],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Where to.",
+            dir_okay=False,
+            autocompletion=completion.files,
+        ),
+    ],
 ) -> None:
     """Write the whole log to a file, to be verified elsewhere.
 
@@ -58,7 +70,7 @@ async def export(
         async with session.channel("audit") as channel:
             stub = audit_service_pb2_grpc.AuditServiceStub(channel)
             messages = stub.ExportEvents(audit_service_pb2.ExportEventsRequest())
-            count = await write_export(messages, output, lambda n: progress.show(f"{n:,} entries written"))
-    session.screen.aside(f"{count:,} entries. To verify them:")
+            count = await write_export(messages, output, lambda n: progress.show(f"{entries(n)} written"))
+    session.screen.aside(f"{entries(count)}. To verify them:")
     session.screen.aside(session.addressed(f"placet audit verify --export {shlex.quote(str(output))}"))
     session.screen.aside(receipts.elsewhere(session))

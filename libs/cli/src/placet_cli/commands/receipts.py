@@ -15,8 +15,10 @@ from google.protobuf.json_format import MessageToDict
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
 from placet.event.v1 import event_pb2
+from placet_cli import completion
 from placet_cli.commands.options import Id, command
 from placet_cli.commands.queries import print_path
+from placet_cli.event_rows import counted, entries
 from placet_cli.export_file import entry_json, replacing
 from placet_cli.formatting import clean
 from placet_cli.key_options import KEY, ORIGIN, known_keys
@@ -36,14 +38,19 @@ STATUSES = (
 
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
-    command(app, "receipt")(receipt)
-    command(app, "verify-receipt", epilog=STATUSES)(verify_receipt)
+    command(app, "receipt", json="the receipt as proto3 JSON, as without it")(receipt)
+    command(app, "verify-receipt", epilog=STATUSES, json="what is proven as JSON")(verify_receipt)
 
 
 Output = Annotated[
     str,
     typer.Option(
-        "-o", "--output", metavar="FILE", help="Write to FILE. [default: standard output]", show_default=False
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Write to FILE. [default: standard output]",
+        show_default=False,
+        autocompletion=completion.files,
     ),
 ]
 
@@ -103,15 +110,18 @@ def elsewhere(session: Session) -> str:
 def _holds(found: proof_pb2.Receipt) -> str:
     events = [event_pb2.Entry.FromString(one.leaf).event for one in found.entries]
     erased = sum(event.erased.values for event in events)
-    lost = f"; {erased:,} values were erased" if erased else ""
+    lost = f"; {counted(erased, 'value was', 'values were')} erased" if erased else ""
     closed = any(event.WhichOneof("body") == "closed" for event in events)
     open_still = "" if closed else ", so far: it is not closed"
-    return f"Holds the {len(events)} entries of request {short(found.approval_id)}{open_still}{lost}"
+    return f"Holds the {entries(len(events))} of request {short(found.approval_id)}{open_still}{lost}"
 
 
 async def verify_receipt(
     session: Session,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The receipt; -: stdin.")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="The receipt; -: stdin.", autocompletion=completion.files),
+    ],
     key: Annotated[list[str] | None, KEY] = None,
     origin: Annotated[str, ORIGIN] = "",
 ) -> None:
@@ -181,7 +191,7 @@ def _evidence(proof: Proof) -> list[tuple[str, str]]:
     if received is not None:
         body = received.received
         facts += [
-            ("content", f"{body.content_size:,} bytes of {clean(body.media_type)}"),
+            ("content", f"{counted(body.content_size, 'byte')} of {clean(body.media_type)}"),
             ("", f"SHA-256 {body.content_digest.hex()}"),
             ("policy", f"{clean(body.policy)}, version {body.policy_version}"),
             ("", f"SHA-256 {body.policy_digest.hex()}"),
@@ -229,7 +239,9 @@ def _erasures(proof: Proof) -> list[tuple[str, str]]:
     for event in proof.events:
         if event.WhichOneof("body") == "erased":
             who = clean(event.actor.name.value) or GONE
-            facts.append(("erased", f"{event.erased.values:,} values at {point(event.time)} by {who}"))
+            facts.append(
+                ("erased", f"{counted(event.erased.values, 'value')} at {point(event.time)} by {who}")
+            )
             facts.append(("", f"“{clean(event.erased.reason.value)}”"))
     for index, path in proof.withheld:
         facts.append(("withheld", f"{path} of entry {index:,}: no erasure is on record for it"))

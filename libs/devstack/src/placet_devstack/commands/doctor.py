@@ -25,7 +25,7 @@ LOOK_EVERY = 0.2
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "doctor")(doctor)
+    command(app, "doctor", json="the findings as JSON")(doctor)
 
 
 async def doctor(
@@ -56,6 +56,8 @@ async def doctor(
             _print_finding(session.screen, finding)
         if any(finding.pending for finding in findings):
             session.screen.aside("… is not ready yet, which is no fault. --wait SECONDS waits for it")
+        if any(finding.ok is None and not finding.pending for finding in findings):
+            session.screen.say("✓ right  ✗ wrong  · neither: it is not there, or not needed now", "dim")
     if any(finding.ok is False or finding.pending for finding in findings):
         raise typer.Exit(1)
 

@@ -23,8 +23,8 @@ _WHAT = 12
 
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
-    command(app, "up")(up)
-    command(app, "down")(down)
+    command(app, "up", json=None)(up)
+    command(app, "down", json=None)(down)
 
 
 async def up(

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from placet.approval.v1 import approval_pb2
+from placet_cli import completion
 from placet_cli.commands.options import command
 from placet_cli.formatting import clean, named
 from placet_cli.problems import Problem
@@ -23,12 +24,17 @@ from placet_devstack.spans import Span, load_trace, render
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "trace")(trace)
+    command(app, "trace", json="the spans as JSON")(trace)
 
 
 async def trace(
     session: Session,
-    request: Annotated[str, typer.Argument(metavar="ID", help="A request's or a trace's id.")],
+    request: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="A request's or a trace's id.", autocompletion=completion.request_ids
+        ),
+    ],
     most: Annotated[int, typer.Option(min=1, help="About how many lines.")] = 60,
 ) -> None:
     """Draw a request's trace: every hop from caller to outcome."""
