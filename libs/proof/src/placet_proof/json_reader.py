@@ -73,18 +73,19 @@ _TOO_DEEP = f"it is nested deeper than {MOST_DEPTH} levels"
 
 def _check(found: object, *, surrogates: bool) -> None:
     """Checks the levels one after the other. Raises NotJson."""
-    level = [found]
-    for _ in range(MOST_DEPTH + 1):
+    level, depth = [found], 0
+    while level:
         if surrogates and any(_SURROGATE.search(one) for one in level if isinstance(one, str)):
             raise NotJson("a text in it holds half of a surrogate pair")
         objects = [one for one in level if isinstance(one, dict)]
-        inner = [value for one in objects for value in one.values()]
+        lists = [one for one in level if isinstance(one, list)]
+        if depth == MOST_DEPTH and (objects or lists):
+            raise NotJson(_TOO_DEEP)
+        level = [value for one in objects for value in one.values()]
+        level += [value for one in lists for value in one]
         if surrogates:
-            inner += [name for one in objects for name in one]
-        inner += [value for one in level if isinstance(one, list) for value in one]
-        level = inner
-    if level:
-        raise NotJson(_TOO_DEEP)
+            level += [name for one in objects for name in one]
+        depth += 1
 
 
 def _once(pairs: list[tuple[str, Any]]) -> JsonObject:
