@@ -1,8 +1,7 @@
-"""Public keys under which signatures prove nothing are refused: all of them, found by the curve's own group law."""
+"""Public keys under which signatures prove nothing are refused: all of them, found by the curve's group law."""
 
 from __future__ import annotations
 
-import base64
 from hashlib import sha256
 
 import pytest
@@ -30,7 +29,7 @@ def added(one: Point, two: Point) -> Point:
 
 def times(factor: int, point: Point) -> Point:
     found = IDENTITY
-    for bit in bin(factor)[2:]:
+    for bit in f"{factor:b}":
         found = added(found, found)
         if bit == "1":
             found = added(found, point)
@@ -70,10 +69,10 @@ def test_every_spelling_of_every_point_of_small_order_is_refused() -> None:
     keys = set[bytes]().union(*map(spellings, points))
     assert len(keys) == 14
     for key in keys:
-        with pytest.raises(NotProven, match="small order|canonical"):
+        with pytest.raises(NotProven, match=r"small order|canonical"):
             check_public_key(key)
         # With the other sign it is a point of small order too, or none.
-        with pytest.raises(NotProven, match="small order|canonical"):
+        with pytest.raises(NotProven, match=r"small order|canonical"):
             check_public_key(key[:31] + bytes([key[31] ^ 0x80]))
 
 
@@ -98,11 +97,8 @@ def test_keys_that_were_generated_are_taken() -> None:
 
 @pytest.mark.parametrize("kind", [LOG_SIGNATURE, COSIGNATURE])
 def test_a_verifier_key_of_small_order_is_refused(kind: int) -> None:
-    for public in (
-        bytes(32),
-        b"\1" + bytes(31),
-        base64.b64decode("7P///////////////////////////////////////38="),
-    ):
+    for y in (0, 1, P - 1):
+        public = y.to_bytes(32, "little")
         key = VerifierKey("log.example/home", kind, public)
         with pytest.raises(NotProven, match="small order"):
             VerifierKey.parse(str(key))

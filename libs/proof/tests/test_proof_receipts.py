@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -370,23 +371,12 @@ def test_an_entry_is_read_only_when_the_log_is_proven_to_hold_it(
 
 
 # Words of Python's own errors.
-PYTHON = (
-    "Error",
-    "codec",
-    "Expecting",
-    "object is",
-    "object has",
-    "NoneType",
-    "int()",
-    "str()",
-    "indices",
-    "<class",
-)
+PYTHON = re.compile(r"Error|codec|Expecting|object (is|has)|NoneType|int\(\)|str\(\)|indices|<class")
 
 
 @settings(max_examples=300)
 @given(data=st.data())
-def test_a_receipts_file_that_somebody_changed_is_good_or_refused_with_a_sentence(
+def test_a_changed_file_of_a_receipt_is_good_or_refused_with_a_sentence(
     data: st.DataObject,
 ) -> None:
     log = Log()
@@ -398,27 +388,15 @@ def test_a_receipts_file_that_somebody_changed_is_good_or_refused_with_a_sentenc
         end = min(len(raw), start + data.draw(st.integers(0, 9)))
         raw[start:end] = data.draw(PIECES)
     try:
-        found = proven(read_receipt(bytes(raw)), log)
+        assert proven(read_receipt(bytes(raw)), log).approval_id == ID
+        refused = ""
     except NotProven as error:
-        assert not any(word in str(error) for word in PYTHON), str(error)
-        return
-    assert found.approval_id == ID
+        refused = str(error)
+    assert not PYTHON.search(refused)
 
 
 PIECES = st.binary(max_size=4) | st.sampled_from(
-    [
-        b"null",
-        b"[]",
-        b"{}",
-        b"NaN",
-        b"-Infinity",
-        b"1e999",
-        b"9" * 400,
-        b'"',
-        b"\\ud800",
-        b"\xef\xbb\xbf",
-        b"[" * 99,
-    ]
+    [b"null", b"[]", b"{}", b"NaN", b"1e999", b"9" * 400, b'"', b"\\ud800", b"\xef\xbb\xbf", b"[" * 99]
 )
 
 

@@ -100,7 +100,7 @@ def test_a_view_in_the_place_of_a_table_is_told_and_not_read(sample: SampleLog, 
     """It could have rows without end."""
     endless = (
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n) "
-        "SELECT 'default' AS tenant, i AS \"index\", '' AS approval_id, 0 AS number, '' AS cause_id, x'' AS leaf"
+        "SELECT 'a' AS tenant, i AS \"index\", '' AS approval_id, 0 AS number, '' AS cause_id, x'' AS leaf"
     )
     executed(database, "ALTER TABLE entry RENAME TO other", f"CREATE VIEW entry AS {endless} FROM n")
     with closing(SqliteSource(database)) as source:

@@ -1,4 +1,4 @@
-"""Files that strangers hand to an auditor: bounded, and refused with a sentence; never with Python's words."""
+"""Files that strangers hand over: bounded, and refused with a sentence, never with Python's words."""
 
 from __future__ import annotations
 
