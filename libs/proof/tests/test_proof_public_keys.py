@@ -1,4 +1,4 @@
-"""Public keys under which signatures prove nothing are refused: all of them, found by the curve's group law."""
+"""Public keys under which signatures prove nothing are refused: all that the curve's group law finds."""
 
 from __future__ import annotations
 
