@@ -32,7 +32,7 @@ def receipt_of(*entries: event_pb2.Entry, origin: str = ORIGIN) -> Receipt:
         "keys": [str(verifier_key(key, origin))],
         "entries": [
             {
-                "index": index,
+                "index": str(index),
                 "leaf": base64.b64encode(leaf).decode(),
                 "proof": [base64.b64encode(one).decode() for one in hashes if one != hashes[index]],
             }

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from placet_proof import read_object
 from placet_rpc.errors import Unauthenticated
 from placet_rpc.tokens import ALGORITHM, AUDIENCE, ISSUER
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, revoke
@@ -134,17 +135,14 @@ def test_a_critical_extension_is_named_as_the_cause(files: KeyFiles, sign: Sign)
 def test_claims_are_read_only_when_the_signature_is_good(
     files: KeyFiles, sign: Sign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from placet_rpc.tokens import verify
-
     read = list[bytes]()
-    parse = verify.read_object
 
     def recorded(raw: bytes, most: int) -> Any:  # Any: JSON
         read.append(raw)
-        return parse(raw, most)
+        return read_object(raw, most)
 
     verifier = Verifier(files.jwks)
-    monkeypatch.setattr(verify, "read_object", recorded)
+    monkeypatch.setattr("placet_rpc.tokens.verify.read_object", recorded)
     token = sign(HEADER, claims())
     forged = token[:-8] + "AAAAAAAA"
     with pytest.raises(Unauthenticated):

@@ -40,12 +40,9 @@ async def checkpoint(
     async with session.channel("audit") as channel:
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         found = await stub.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
-    if keys:
-        found.ClearField("checkpoint")
-    if note:
-        found.ClearField("keys")
     if session.json:
-        session.screen.json(found)
+        parts = {"keys": found.keys} if keys else {"checkpoint": found.checkpoint} if note else None
+        session.screen.json(found if parts is None else audit_service_pb2.GetCheckpointResponse(**parts))
         return
     if note:
         # A note ends with its last line's end, and `raw` adds one.

@@ -218,7 +218,7 @@ def read_jwks(path: Path) -> dict[str, Any]:  # Any: JSON
     return document
 
 
-def _key(entry: dict[str, object]) -> OKPKey:
+def _key(entry: dict[str, Any]) -> OKPKey:  # Any: JSON
     """An Ed25519 key of a JWKS. Raises ValueError."""
     try:
         check_public_key(_decoded(str(entry.get("x"))))
