@@ -282,6 +282,23 @@ async def test_a_checkpoint_is_printed_as_it_was_signed_with_the_keys(served: Te
     assert (await served.placet("audit", "checkpoint", "--keys")).split() == answer["keys"]
 
 
+async def test_a_note_alone_is_printed_as_it_was_signed(served: Terminal) -> None:
+    whole = json.loads(await served.placet("audit", "checkpoint", "--json"))["checkpoint"]
+    assert await served.placet("audit", "checkpoint", "--note") == whole
+    answer = json.loads(await served.placet("audit", "checkpoint", "--note", "--json"))
+    assert answer == {"checkpoint": whole}
+    told = await served.placet("audit", "checkpoint", "--note", "--keys", status=2)
+    assert "give --keys or --note" in " ".join(told.split())
+
+
+async def test_a_file_that_is_too_large_is_refused_by_its_size(elsewhere: Terminal) -> None:
+    (elsewhere.folder / "large").write_bytes(b"[" * (30 << 20))
+    told = await elsewhere.placet("audit", "verify-receipt", "large", status=1)
+    assert "this is not a receipt: it is larger than 16 MiB" in " ".join(told.split())
+    told = await elsewhere.placet("audit", "verify-receipt", "-", "--key", "large", status=2)
+    assert "it is larger than 64 KiB" in " ".join(told.split())
+
+
 async def test_the_keys_alone_are_printed_for_programs_too(served: Terminal) -> None:
     answer = json.loads(await served.placet("audit", "checkpoint", "--keys", "--json"))
     assert answer == {"keys": (await served.placet("audit", "checkpoint", "--keys")).split()}

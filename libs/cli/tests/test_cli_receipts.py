@@ -32,7 +32,7 @@ def receipt_of(*entries: event_pb2.Entry, origin: str = ORIGIN) -> Receipt:
         "keys": [str(verifier_key(key, origin))],
         "entries": [
             {
-                "index": index,
+                "index": str(index),
                 "leaf": base64.b64encode(leaf).decode(),
                 "proof": [base64.b64encode(one).decode() for one in hashes if one != hashes[index]],
             }
@@ -126,19 +126,19 @@ def test_a_vote_on_other_content_is_told_as_such(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize("text", ['{"keys": [], "keys": []}', '{"entries": [{"index": "1", "index": "2"}]}'])
 def test_what_could_be_read_in_two_ways_is_refused(text: str) -> None:
     with pytest.raises(NotProven, match="a field is there twice"):
-        read_receipt(text)
+        read_receipt(text.encode())
 
 
 @pytest.mark.parametrize("text", ["", "nul", "5", "[]", '"x"', "{", "[" * 100_000])
 def test_what_is_no_json_object_is_refused(text: str) -> None:
     with pytest.raises(NotProven):
-        read_receipt(text)
+        read_receipt(text.encode())
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "{}", '{"entries": [5]}', '{"entries": []}'])
 def test_what_is_no_receipt_is_told_in_words_and_not_in_pythons(text: str) -> None:
     with pytest.raises(NotProven) as refused:
-        verified(read_receipt(text), KnownKeys(public=(bytes(32),)))
+        verified(read_receipt(text.encode()), KnownKeys(public=(bytes(32),)))
     told = str(refused.value)
     assert told.startswith("this is not a receipt: ")
     assert not any(

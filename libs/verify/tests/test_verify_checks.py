@@ -310,7 +310,7 @@ def test_a_table_that_cannot_be_read_to_its_end_is_told_with_where_it_ends(sampl
 
 
 def test_there_is_an_attack_for_every_check() -> None:
-    assert set(ATTACKS) | {Check.WITNESS, Check.FILE} == set(Check)
+    assert set(ATTACKS) | {Check.WITNESS, Check.FILE, Check.SCHEMA} == set(Check)
 
 
 def test_the_sample_has_at_its_places_what_the_attacks_suppose(sample: SampleLog) -> None:

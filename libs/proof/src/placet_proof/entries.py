@@ -48,6 +48,9 @@ A name that ends in `[]` is a repeated field; the path of one value has its inde
 `event.received.assignments[0].people[1]` (see Disclosure in placet/audit/v1/proof.proto).
 """
 
+MOST_LEAF_BYTES = 1 << 20
+"""Most bytes of a leaf; AuditService takes no more in one append."""
+
 ERASED = 32
 """Number of the event that says that a request's values were erased."""
 
@@ -86,7 +89,9 @@ class Leaf:
 
     @classmethod
     def parse(cls, leaf: bytes) -> Leaf:
-        """Parses a leaf. Raises NotProven if it is malformed, or could be read in two ways."""
+        """Parses a leaf. Raises NotProven if it is malformed, too large, or could be read in two ways."""
+        if len(leaf) > MOST_LEAF_BYTES:
+            raise NotProven(f"an entry of more than {MOST_LEAF_BYTES:,} bytes")
         entry = _fields(leaf)
         event = _fields(_get(entry, _EVENT, b""))
         bodies = [number for number in event if number in _BODIES]

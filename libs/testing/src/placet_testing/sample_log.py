@@ -216,9 +216,10 @@ class Logbook:
         """Puts these rows in the place of those in a SQLite file, as whoever owns the file can."""
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("PRAGMA foreign_keys=OFF")
-            for (name,) in connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-            ).fetchall():
+            triggers = connection.execute(
+                "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+            ).fetchall()
+            for name, _ in triggers:
                 connection.execute(f"DROP TRIGGER {name}")
             for table, rows in self.tables.items():
                 connection.execute(f"DELETE FROM {table.label}")  # noqa: S608  # names of ours
@@ -226,6 +227,8 @@ class Logbook:
                     marks = ", ".join("CAST(? AS TEXT)" if isinstance(one, NotUtf8) else "?" for one in row)
                     stored = [one.raw if isinstance(one, NotUtf8) else one for one in row]
                     connection.execute(f"INSERT INTO {table.label} VALUES ({marks})", stored)  # noqa: S608  # as above
+            for _, trigger in triggers:
+                connection.execute(trigger)
 
     def copied(self) -> Logbook:
         """One that can be changed."""
@@ -322,6 +325,10 @@ class Logbook:
 
     def damage(self) -> Iterator[str]:
         """None: there are no pages."""
+        yield from ()
+
+    def schema_faults(self) -> Iterator[str]:
+        """None: there is no database."""
         yield from ()
 
     def tenants(self) -> Sequence[object]:

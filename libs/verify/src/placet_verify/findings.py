@@ -18,6 +18,8 @@ class Check(StrEnum):
 
     FILE = "file"
     """The storage can be read, and the database finds its own pages in order."""
+    SCHEMA = "schema"
+    """The database has the log's tables and the triggers that make them append-only, and nothing else."""
     WITNESS = "witness"
     """The log holds what a witness saw of it."""
     SIGNATURE = "signature"

@@ -27,6 +27,9 @@ def register(app: typer.Typer) -> None:
 async def checkpoint(
     session: Session,
     keys: Annotated[bool, typer.Option("--keys", help="Print the public keys alone, one a line.")] = False,
+    note: Annotated[
+        bool, typer.Option("--note", help="Print the signed note alone, byte for byte as it was signed.")
+    ] = False,
 ) -> None:
     """Print the log's signed checkpoint and its public keys.
 
@@ -34,11 +37,18 @@ async def checkpoint(
     whether the log still begins with what it was then. Keep the keys where who runs the log cannot change
     them.
     """
+    if keys and note:
+        raise typer.BadParameter("give --keys or --note: each prints its part alone")
     async with session.channel("audit") as channel:
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         found = await stub.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
     if session.json:
-        session.screen.json(audit_service_pb2.GetCheckpointResponse(keys=found.keys) if keys else found)
+        parts = {"keys": found.keys} if keys else {"checkpoint": found.checkpoint} if note else None
+        session.screen.json(found if parts is None else audit_service_pb2.GetCheckpointResponse(**parts))
+        return
+    if note:
+        # A note ends with its last line's end, and `raw` adds one.
+        session.screen.raw(found.checkpoint.removesuffix("\n"))
         return
     if not keys:
         session.screen.raw(found.checkpoint)

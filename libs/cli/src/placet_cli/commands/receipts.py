@@ -27,7 +27,7 @@ from placet_cli.receipts import GONE, NONE, Proof, advised, own_keys, read_recei
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
 from placet_cli.times import point, point_of
-from placet_proof import LOG_SIGNATURE, NotProven, VerifierKey
+from placet_proof import LOG_SIGNATURE, MOST_RECEIPT_BYTES, NotProven, VerifierKey
 from placet_verify import KnownKeys
 
 STATUSES = (
@@ -69,7 +69,7 @@ async def receipt(session: Session, request: Id, output: Output = "-") -> None:
         found = (await stub.GetReceipt(audit_service_pb2.GetReceiptRequest(approval_id=approval_id))).receipt
     entries = [entry_json(one) for one in found.entries]
     text = json.dumps(MessageToDict(found) | {"entries": entries}, indent=2)
-    _check(text)
+    _check(text.encode())
     if output == "-":
         session.screen.raw(text)
     else:
@@ -89,10 +89,10 @@ def _write(text: str, path: Path) -> bool:
     return replaced
 
 
-def _check(text: str) -> None:
+def _check(raw: bytes) -> None:
     """Raises Problem for a receipt that does not hold by the keys that it brings along itself."""
     try:
-        verified(read_receipt(text), KnownKeys())
+        verified(read_receipt(raw), KnownKeys())
     except NotProven as error:
         raise Problem(
             "the log gave a receipt that proves nothing, and it was not written",
@@ -132,9 +132,9 @@ async def verify_receipt(
     that are proven.
     """
     known = known_keys(session.home, key or [], origin)
-    text, found = _read(file), NONE
+    raw, found = _read(file), NONE
     try:
-        found = read_receipt(text)
+        found = read_receipt(raw)
         proof = verified(found, known)
     except NotProven as error:
         _refuse(session, str(error), advised(found, known) if known.any else "")
@@ -148,13 +148,15 @@ async def verify_receipt(
         raise typer.Exit(1)
 
 
-def _read(file: str) -> str:
-    """Reads a file; bytes that are not UTF-8 are replaced, and fail as a receipt later."""
+def _read(file: str) -> bytes:
+    """Reads a file, and of one that is too large only so much that it fails as a receipt later."""
     try:
-        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        if file == "-":
+            return sys.stdin.buffer.read(MOST_RECEIPT_BYTES + 1)
+        with Path(file).open("rb") as opened:
+            return opened.read(MOST_RECEIPT_BYTES + 1)
     except OSError as error:
         raise typer.BadParameter(f"{file}: {error.strerror or error}", param_hint="'FILE'") from error
-    return raw.decode(errors="replace")
 
 
 def _refuse(session: Session, why: str, advice: str) -> None:

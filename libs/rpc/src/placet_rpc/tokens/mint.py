@@ -16,13 +16,15 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
+from placet_proof import read_object
 from placet_rpc.files import read_private, write_atomically
 from placet_rpc.identity import checked_tenant
 from placet_rpc.tokens import ALGORITHM, AUDIENCE, CLOCK_SKEW_SECONDS, ISSUER
-from placet_rpc.tokens.verify import decode, key_set
+from placet_rpc.tokens.verify import decode, key_set, read_jwks
 
 PRIVATE_KEY_FILE: Final = "signing-key.json"
 JWKS_FILE: Final = "jwks.json"
+_MAX_KEY_BYTES: Final = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class SigningKey:
         """Reads the key. Raises OSError, or ValueError if it is no such key or others may read the file."""
         content = read_private(path)
         try:
-            key = OKPKey.import_key(json.loads(content))
-        except JoseError as error:
-            raise ValueError(f"{path} holds no Ed25519 key: {error}") from error
+            key = OKPKey.import_key(read_object(content, _MAX_KEY_BYTES))
+        except (JoseError, ValueError, TypeError) as error:
+            raise ValueError(f"{path} holds no Ed25519 key") from error
         if not key.is_private or key.curve_name != "Ed25519":
             raise ValueError(f"{path} holds no private Ed25519 key")
         return cls(key)
@@ -115,10 +117,11 @@ def revoke(jwks: Path, token: str) -> None:
     Its id is kept in the file, in a member `revoked` that other readers of a JWKS ignore (RFC 7517,
     section 5), until the token would have expired. Raises ValueError if the token is not of these keys.
     """
-    document = json.loads(jwks.read_text())
+    document = read_jwks(jwks)
+    keys = key_set(document)
     try:
-        claims = decode(token, key_set(document))
-    except JoseError as error:
+        claims = decode(token, keys)
+    except (JoseError, ValueError) as error:
         raise ValueError("the token was not signed by a key of this JWKS") from error
     now = time.time()
     revoked = {jti: exp for jti, exp in document.get("revoked", {}).items() if exp > now}
