@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,7 +51,7 @@ class Service:
         token = "more" if len(found) > limit else ""
         return approval_service_pb2.ListApprovalsResponse(approvals=found[:limit], next_page_token=token)
 
-    async def policies(self, *, all_versions: bool = False) -> list[approval_pb2.Policy]:
+    async def policies(self, *, all_versions: bool = False) -> Sequence[approval_pb2.Policy]:
         """The current policy, and one that only older requests keep."""
         names = ["simple", "older"] if all_versions else ["simple"]
         return [approval_pb2.Policy(name=name) for name in names]

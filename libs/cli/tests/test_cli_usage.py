@@ -112,7 +112,7 @@ def test_a_command_says_what_its_json_is_and_has_none_where_it_prints_none(tmp_p
 async def test_policies_are_printed_as_the_service_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    policy = approval_pb2.Policy(name="simple", version=1, policy_digest=b"p" * 32, body=b"{}")
+    policy = approval_pb2.Policy(name="simple", version=1, policy_digest=b"p" * 32, body="{}")
 
     class Client:
         async def __aenter__(self) -> Client:
