@@ -1,11 +1,14 @@
-"""Parsers of what users write as options: labels, assignments, times."""
+"""Parsers of what users write as options: labels, assignments, addresses, times."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 
 from placet_cli.problems import Problem
+from placet_text import named, visible
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LENGTH = re.compile(
@@ -29,11 +32,34 @@ def assignments_of(given: list[str]) -> dict[str, list[str]]:
     assignments: dict[str, list[str]] = {}
     for one in given:
         slot, _, people = one.partition("=")
-        named = [person.strip() for person in people.split(",") if person.strip()]
-        if not slot or not named:
+        given_people = [person.strip() for person in people.split(",") if person.strip()]
+        if not slot or not given_people:
             raise Problem(f"--assign {one} is not SLOT=WHO", tries=("--assign legal=carol@example.com",))
-        assignments.setdefault(slot, []).extend(named)
+        assignments.setdefault(slot, []).extend(
+            ascii_address("--assign", person, before=f"{slot}=") for person in given_people
+        )
     return assignments
+
+
+def ascii_address(option: str, address: str, *, before: str = "") -> str:
+    """The address, if it is ASCII; the option's value has `before` before it.
+
+    Raises Problem, which names the letter that is not ASCII.
+    """
+    if address.isascii():
+        return address
+    other = next(letter for letter in address if not letter.isascii())
+    local, _, domain = address.rpartition("@")
+    tries: tuple[str, ...] = ()
+    if local.isascii():
+        with contextlib.suppress(UnicodeError):
+            written = f"{before}{local}@{domain.encode('idna').decode()}"
+            tries = (f"{option} {shlex.quote(written)}  (the same domain in ASCII, if you mean this letter)",)
+    raise Problem(
+        f"{option} {before}{visible(address)} holds {named(other)}, which is not an ASCII letter",
+        "people are known by addresses in ASCII letters; another letter may look like one of them",
+        tries=(*tries, f"{option} {before}alice@example.com"),
+    )
 
 
 def deadline_of(given: str) -> datetime | None:
@@ -55,10 +81,20 @@ def _time_of(option: str, given: str, direction: int) -> datetime | None:
         span = timedelta(**{_UNITS[length["unit"][0].lower()]: int(length["count"])})
         return datetime.now(UTC) + direction * span
     try:
-        return datetime.fromisoformat(given).astimezone()
+        time = datetime.fromisoformat(given)
+        first, second = (time.replace(fold=fold).astimezone() for fold in (0, 1))
     except (ValueError, OverflowError):
         raise Problem(
             f"{option} {given} is no time",
             "write a number with s, min, h, days or weeks, or a date with a time",
             tries=(f"{option} '90 min'", f"{option} '2 days'", f"{option} 2030-01-31T12:00"),
         ) from None
+    if first != second:
+        # PEP 495: where clocks go forward, the offset of before (fold 0) gives the later time.
+        why = "exists twice there" if first < second else "does not exist there"
+        raise Problem(
+            f"{option} {given} {why}: the clocks of this zone change then",
+            "say with the offset from UTC which time is meant",
+            tries=tuple(f"{option} {one.isoformat()}" for one in sorted((first, second))),
+        )
+    return first

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports, shown, typed
 from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import LocalStack
+from placet_cli.option_parsers import ascii_address
 from placet_cli.problems import Problem
 from placet_cli.program import pasted
 from placet_cli.screen import Screen, short
+from placet_text import visible
 
 # Each imported where it is used: what a command does not call, it does not pay for.
 if TYPE_CHECKING:
@@ -56,14 +58,22 @@ class Session:
         json: bool,
         home_is_typed: bool = False,
     ) -> Session:
-        """The session of these options. Raises Problem if the identity is no address."""
-        if identity is not None and not (identity.isascii() and _ADDRESS.fullmatch(identity)):
+        """The session of these options.
+
+        Raises Problem if the identity is no address, or the home's path is not UTF-8.
+        """
+        if identity is not None and not _ADDRESS.fullmatch(ascii_address("--as", identity)):
+            raise Problem(f"--as {identity} is not an e-mail address", tries=("--as alice@example.com",))
+        found = Home.at(home or Path(DEFAULT_HOME))
+        try:
+            str(found.path).encode()
+        except UnicodeEncodeError as error:
             raise Problem(
-                f"--as {identity} is not an e-mail address",
-                "people are known by their addresses, which have ASCII letters only",
-                tries=("--as alice@example.com",),
-            )
-        return cls(Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json, home_is_typed)
+                f"--home {visible(str(found.path))} cannot be used",
+                "the path holds bytes that are not UTF-8",
+                tries=("the same command with --home /another/folder",),
+            ) from error
+        return cls(found, port_base, identity, json, home_is_typed)
 
     @property
     def ports(self) -> Ports:

@@ -1,9 +1,11 @@
 """Characters by which a text may deceive: look different from what it is.
 
-They are Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), Bidi_Control (PropList.txt) and
-category Cc, and a few others that are blank or not shown; private use and noncharacters, which each program
-shows in its own way; and marks that strike letters through. Honest text needs some of them beside others: they
-shape an emoji, or the letters next to them. There, and only there, they do not count.
+They are Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), Bidi_Control (PropList.txt),
+category Cc, and a few others that are blank or not shown; private use and noncharacters, which programs show
+in different ways; and marks that strike letters through.
+
+Honest text needs some of them beside others: they shape an emoji, or the letters next to them. There, and
+only there, they do not count.
 """
 
 from __future__ import annotations
@@ -43,8 +45,8 @@ _LAYOUT = "\\t\\n\\r"
 _LAYOUTS = re.compile(f"[{_LAYOUT}]")
 _LINE_END = re.compile("\r\n|\r|\n")
 _CONTROL = "\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f"
-# Private use, noncharacters (two at the end of each plane, and U+FDD0 to U+FDEF), and U+FFFC, which stands for
-# an object that is not there.
+# Private use, noncharacters (two at the end of each plane, and U+FDD0 to U+FDEF), and U+FFFC, the place of an
+# object that is not there.
 _PLANE_ENDS = "".join(
     f"\\U{plane + 0xFFFE:08x}\\U{plane + 0xFFFF:08x}" for plane in range(0, 0xF0000, 0x10000)
 )
@@ -112,7 +114,6 @@ _MAYBE_SHOWN = re.compile(f"[^\\s{_BIDIRECTIONAL}{_INVISIBLE}{_CONTROL}{_UNDEFIN
 # More blanks in a row move what follows out of sight; honest tables and indentations need less.
 _MOST_BLANKS = 40
 _BLANKS = re.compile(f"\\s{{{_MOST_BLANKS + 1},}}")
-_TAB = 4
 PATTERNS = (_SHAPES.pattern, _NOT_SHOWN.pattern)
 
 
@@ -146,7 +147,7 @@ def deceptive(text: str) -> dict[Deception, Found]:
 
 
 def says_nothing(text: str) -> bool:
-    """True unless a character of the text is shown: white space, marks alone and what may deceive say nothing.
+    """True unless a character of the text is shown: white space, marks and what may deceive say nothing.
 
     The contract's rule `placet.rpc.v1.says_something` refuses the same texts, but for the empty one.
     """
@@ -183,7 +184,7 @@ def visible_line(line: str) -> str:
 
     More than 40 blanks in a row become their number, "<1,600 blanks>": what follows them stays in sight.
     """
-    return _BLANKS.sub(lambda run: f"<{len(run[0]):,} blanks>", visible(line.expandtabs(_TAB)))
+    return _BLANKS.sub(lambda run: f"<{len(run[0]):,} blanks>", visible(line.expandtabs()))
 
 
 def without_hidden(text: str, instead: str = "") -> str:

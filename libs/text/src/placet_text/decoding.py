@@ -17,7 +17,7 @@ _LOOKED_AT = 4096
 
 
 class NotText(ValueError):
-    """The bytes are not text in UTF-8. The message continues "the content …"; `encoding` is theirs, "" unknown."""
+    """The bytes are not text in UTF-8; `encoding` is theirs, or "". The message continues "the content …"."""
 
     def __init__(self, message: str, encoding: str = "") -> None:
         super().__init__(message)
@@ -46,7 +46,7 @@ def decoded(body: bytes) -> str:
 
 
 def _other_encoding(body: bytes) -> str:
-    """The encoding of bytes that are not UTF-8, by their mark or by NUL in every other byte; "" if unknown."""
+    """The encoding of bytes that are not UTF-8, by their mark or by NUL in every other byte; "" else."""
     for mark, name in _MARKS:
         if body.startswith(mark):
             return name

@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE
 from placet_cli.problems import Problem
+from placet_text import visible
 
 if TYPE_CHECKING:
     from placet_cli.session import Session
@@ -40,6 +41,10 @@ IDENTITY = typer.Option(
     show_default=False,
 )
 JSON = typer.Option("--json", help="Print the answer as proto3 JSON.")
+
+
+# Characters of an argument that an error quotes.
+_QUOTED = 80
 
 
 class Output(StrEnum):
@@ -119,6 +124,8 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
             )
             try:
                 asyncio.run(function(session, **arguments))
+            except UnicodeEncodeError as error:
+                raise _not_utf8(error) from error
             except Problem as problem:
                 _without_vain_steps(problem, session).addressed(
                     stack=session.given, identity=session.identity
@@ -145,6 +152,20 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
         return function
 
     return register
+
+
+def _not_utf8(error: UnicodeEncodeError) -> Exception:
+    """The problem of an argument that is not UTF-8, which Python holds as halves of surrogate pairs.
+
+    Any other error is returned as it is.
+    """
+    if not any("\ud800" <= one <= "\udfff" for one in error.object):
+        return error
+    return Problem(
+        f"{visible(error.object[:_QUOTED])} is not UTF-8 text, and cannot be sent",
+        "an argument holds bytes of another encoding",
+        tries=("locale  (says which encoding this terminal uses)",),
+    )
 
 
 def _service_problem(

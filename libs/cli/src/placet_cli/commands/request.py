@@ -16,7 +16,7 @@ from placet_cli.commands.options import Id, Output, OutputOption, command
 from placet_cli.commands.queries import print_approval
 from placet_cli.documents import read_document
 from placet_cli.formatting import clean, sentence
-from placet_cli.option_parsers import assignments_of, deadline_of, labels_of
+from placet_cli.option_parsers import ascii_address, assignments_of, deadline_of, labels_of
 from placet_cli.screen import short
 from placet_cli.session import Session
 from placet_cli.telemetry import traced
@@ -72,7 +72,9 @@ async def request(
     deadline: Annotated[
         str, typer.Option(metavar="WHEN", help="Ends all waiting: '90 min', '2 days', or 2030-01-31T12:00.")
     ] = "",
-    request_id: Annotated[str, typer.Option(help="Idempotency key, a UUID. [default: a new one]")] = "",
+    request_id: Annotated[
+        str | None, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Then wait for the outcome, as `placet wait ID` does.")
     ] = False,
@@ -81,6 +83,8 @@ async def request(
     """Ask for a decision about a text, a diff, JSON or a PDF."""
     if manager and manager.lower() == approver.lower():
         session.screen.aside(f"Careful: {approver} is both approver and manager, so nobody else is asked")
+    for option, address in (("--approver", approver), ("--manager", manager)):
+        ascii_address(option, address)
     assignments, labels, ends = assignments_of(assign or []), labels_of(label or []), deadline_of(deadline)
     document = read_document(file)
     async with session.client() as client:
@@ -97,7 +101,7 @@ async def request(
                 subject_id=subject,
                 labels=labels,
                 deadline=ends,
-                request_id=request_id or None,
+                request_id=request_id,
             )
         if session.json and not wait:
             answer = approval_service_pb2.RequestApprovalResponse(
