@@ -41,7 +41,7 @@ def test_another_encoding_is_refused_with_its_name_and_what_to_do(written: str, 
 
 @pytest.mark.parametrize("body", [b"caf\xe9", b"\xed\xa0\x80", b"a\0b", b"\0" * 100, b"\x7fELF\0\0\1"])
 def test_what_is_no_text_is_refused_with_the_place(body: bytes) -> None:
-    with pytest.raises(NotText, match="byte [0-9]+ ") as told:
+    with pytest.raises(NotText, match=r"byte [0-9]+ ") as told:
         decoded(body)
     assert told.value.encoding == ""
 

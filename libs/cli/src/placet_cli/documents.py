@@ -106,8 +106,8 @@ def _title(name: str, heading: str) -> str:
 def heading_of(text: str) -> str:
     """The first heading of a Markdown document (CommonMark) that says something, without markup.
 
-    Headings in quotes and lists are not the document's own; front matter (YAML) holds none. "" without a heading
-    in the first 32,768 characters.
+    Headings in quotes and lists are not the document's own; front matter (YAML) holds none. "" without a
+    heading in the first 32,768 characters.
     """
     # Imported late: only Markdown needs it.
     from markdown_it import MarkdownIt

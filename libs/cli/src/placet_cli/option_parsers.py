@@ -56,7 +56,7 @@ def ascii_address(option: str, address: str, *, before: str = "") -> str:
             written = f"{before}{local}@{domain.encode('idna').decode()}"
             tries = (f"{option} {shlex.quote(written)}  (the same domain in ASCII, if you mean this letter)",)
     raise Problem(
-        f"{option} {before}{visible(address)} holds {named(other)}, which is not an ASCII letter",
+        f"{option} {before}{visible(address)} is not an e-mail address in ASCII letters: it holds {named(other)}",
         "people are known by addresses in ASCII letters; another letter may look like one of them",
         tries=(*tries, f"{option} {before}alice@example.com"),
     )
@@ -90,8 +90,8 @@ def _time_of(option: str, given: str, direction: int) -> datetime | None:
             tries=(f"{option} '90 min'", f"{option} '2 days'", f"{option} 2030-01-31T12:00"),
         ) from None
     if first != second:
-        # PEP 495: where clocks go forward, the offset of before (fold 0) gives the later time.
-        why = "exists twice there" if first < second else "does not exist there"
+        # PEP 495: a time that clocks skip is moved by the change, whatever its fold.
+        why = "exists twice" if first.replace(tzinfo=None) == time else "does not exist"
         raise Problem(
             f"{option} {given} {why}: the clocks of this zone change then",
             "say with the offset from UTC which time is meant",
