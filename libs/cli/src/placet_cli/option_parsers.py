@@ -56,7 +56,8 @@ def ascii_address(option: str, address: str, *, before: str = "") -> str:
             written = f"{before}{local}@{domain.encode('idna').decode()}"
             tries = (f"{option} {shlex.quote(written)}  (the same domain in ASCII, if you mean this letter)",)
     raise Problem(
-        f"{option} {before}{visible(address)} is not an e-mail address in ASCII letters: it holds {named(other)}",
+        f"{option} {before}{visible(address)} is not an e-mail address in ASCII letters: "
+        f"it holds {named(other)}",
         "people are known by addresses in ASCII letters; another letter may look like one of them",
         tries=(*tries, f"{option} {before}alice@example.com"),
     )
