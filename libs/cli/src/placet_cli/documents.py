@@ -63,7 +63,8 @@ def read_document(name: str) -> Document:
             tries=(f"sha256sum {name}  (ask about a summary that names this digest)",),
         )
     media_type = _BY_SUFFIX.get(Path(name).suffix.lower(), "text/plain")
-    text = "" if media_type == "application/pdf" else _text_of(name, body)
+    file = "FILE" if name == "-" else shlex.quote(name)
+    text = "" if media_type == "application/pdf" else _text_of(called, file, body)
     heading = heading_of(text) if media_type == "text/markdown" else ""
     return Document(_title(name, heading), body, media_type)
 
@@ -79,17 +80,16 @@ def _bytes_of(path: Path) -> bytes:
         ) from error
 
 
-def _text_of(name: str, body: bytes) -> str:
+def _text_of(called: str, file: str, body: bytes) -> str:
     try:
         return decoded(body)
     except NotText as error:
-        encoding = error.encoding or "LATIN1"
         if b"\0" in body and not error.encoding:
-            why, step = "it holds zero bytes, as programs and images do", f"file {shlex.quote(name)}"
+            why, step = "it holds zero bytes, as programs and images do", f"file {file}"
         else:
-            why, step = f"it {error}", f"iconv -f {encoding} -t UTF-8 {shlex.quote(name)} > NEW-FILE"
+            why, step = f"it {error}", f"iconv -f {error.encoding or 'LATIN1'} -t UTF-8 {file} > NEW-FILE"
         raise Problem(
-            f"{name} is not text in UTF-8",
+            f"{called} is not text in UTF-8",
             f"{why}; text, Markdown, diffs, JSON and PDF can be decided",
             tries=(step,),
         ) from error
