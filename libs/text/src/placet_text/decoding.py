@@ -54,6 +54,6 @@ def _other_encoding(body: bytes) -> str:
     even, odd = begin[::2], begin[1::2]
     for high, low, name in ((even, odd, "UTF-16BE"), (odd, even, "UTF-16LE")):
         # Text that is mostly ASCII, without a mark.
-        if low and not low.count(0) and high.count(0) > len(high) // 2:
+        if len(body) % 2 == 0 and low and not low.count(0) and high.count(0) > len(high) // 2:
             return name
     return ""
