@@ -128,9 +128,8 @@ async def test_other_content_is_another_decision(platform: Platform) -> None:
     assert (error.reason, error.metadata) == ("CONTENT_CHANGED", {"content_digest": digest})
 
 
-@pytest.mark.parametrize("reason", ["", " \n"])
-async def test_a_rejection_needs_a_reason(platform: Platform, reason: str) -> None:
-    error = await refusal(platform, await platform.request(), verdict=REJECT, reason=reason)
+async def test_a_rejection_needs_a_reason(platform: Platform) -> None:
+    error = await refusal(platform, await platform.request(), verdict=REJECT, reason="")
 
     assert isinstance(error, InvalidArgument)
     assert error.reason == "REASON_REQUIRED"
@@ -179,6 +178,8 @@ async def test_a_request_that_is_not_there_is_unknown(platform: Platform, tenant
         ({"approval": None}, "answer"),
         ({"reason": "a" * 4001}, "reason"),
         ({"reason": "nul\0"}, "reason"),
+        ({"reason": " \n"}, "reason"),
+        ({"reason": "\u200b", "verdict": REJECT}, "reason"),
     ],
 )
 async def test_what_is_wrong_with_a_decision_is_said_by_field(

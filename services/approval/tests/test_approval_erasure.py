@@ -113,10 +113,13 @@ def test_a_time_to_keep_that_no_calendar_holds_is_refused_at_the_start(platform:
     assert platform.settings(retention_days=36_500).retention_days == 36_500
 
 
-async def test_an_erasure_says_why(platform: Platform) -> None:
+@pytest.mark.parametrize("reason", ["", "  ", "\u2060"])
+async def test_an_erasure_says_why(platform: Platform, reason: str) -> None:
     stub = await platform.as_(OPERATOR, "operator")
     with pytest.raises(InvalidArgument):
-        await stub.EraseApproval(approval_service_pb2.EraseApprovalRequest(approval_id=str(uuid.uuid4())))
+        await stub.EraseApproval(
+            approval_service_pb2.EraseApprovalRequest(approval_id=str(uuid.uuid4()), reason=reason)
+        )
 
 
 @pytest.mark.parametrize(

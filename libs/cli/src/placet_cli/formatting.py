@@ -17,6 +17,8 @@ from placet_text import CAREFUL, one_line, warning_words
 
 # For text that others wrote: on one line, without what could steer a terminal or deceive its reader.
 clean = one_line
+# In the place of a text of blanks alone.
+BLANK = "(blank)"
 
 
 def sentence(approval: approval_pb2.Approval) -> str:
@@ -41,7 +43,7 @@ def erasure_sentence(approval: approval_pb2.Approval) -> str:
 
 def named(text: str) -> str:
     """A request's title, or who asked for it: never empty before it is erased."""
-    return clean(text) or ERASED
+    return clean(text) or (BLANK if text else ERASED)
 
 
 def _silences(approval: approval_pb2.Approval) -> str:
