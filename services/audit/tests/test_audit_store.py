@@ -157,7 +157,7 @@ async def test_one_field_can_be_erased_and_the_rest_stays(
     (placed,) = await append(store, make_append("r1", 1, "a"))
 
     await database.transact(
-        execute, sa.delete(tables.disclosure).where(tables.disclosure.c.path == "event.voted.reason")
+        execute, sa.delete(tables.disclosure).where(tables.disclosure.c.path == "event.commented.text")
     )
 
     (entry,) = (await store.entries("default", 0, 10)).entries

@@ -356,3 +356,4 @@ class Entry(Dto):
 class LogEntry(Dto):
     index: int = 0
     entry: Entry
+    fault: str = ""

@@ -139,12 +139,17 @@ class ApprovalState(BaseModel):
         return any(tier.assignments for tier in self.tiers) and self.decided is None
 
     def fold(self, stored: LogEntry) -> None:
-        """Applies the next event. Raises ValueError when it is not the next."""
+        """Applies the next event. Raises ValueError when it is not the next.
+
+        An entry with a fault only takes its number.
+        """
         entry = stored.entry
         if entry.number != self.last_number + 1:
             raise ValueError(f"event {entry.number} does not follow event {self.last_number}")
         self.last_number = entry.number
         self.log_index = stored.index
+        if stored.fault:
+            return
         self._record_command(stored)
         self._apply(stored)
 
