@@ -28,7 +28,11 @@ REQUESTS = st.sampled_from(["r1", "r2"])
 
 def drafts(expected_next: int, count: int, cause: str = "c") -> tuple[Draft, ...]:
     return tuple(
-        Draft(expected_next + i if expected_next else 0, f"{cause}{i}", leaf(expected_next and expected_next + i))
+        Draft(
+            expected_next + i if expected_next else 0,
+            f"{cause}{i}",
+            leaf(expected_next and expected_next + i),
+        )
         for i in range(count)
     )
 

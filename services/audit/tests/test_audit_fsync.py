@@ -98,9 +98,7 @@ async def traced(folder: Path, make_event: MakeEvent, *changes: str) -> AsyncIte
         async with asyncio.timeout(BOUND):
             while not await serving(address):  # noqa: ASYNC110 (the condition is another process's state)
                 await asyncio.sleep(0.05)
-        token = mint(
-            SigningKey.load(folder / "signing-key.json"), "approval", "home", ["service"], ttl=600
-        )
+        token = mint(SigningKey.load(folder / "signing-key.json"), "approval", "home", ["service"], ttl=600)
         async with attached(process.pid, folder, *changes), channel(address, StaticToken(token)) as opened:
             yield Traced(audit_service_pb2_grpc.AuditServiceStub(opened), folder, make_event)
     finally:

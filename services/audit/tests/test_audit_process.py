@@ -125,7 +125,9 @@ async def test_what_was_acknowledged_survives_kill_9_once_and_the_log_stays_dens
         while not stop.is_set():
             approval_id = str(uuid.uuid4())
             acknowledged[approval_id] = False
-            acknowledged[approval_id] = await append(stub, approval_id, make_event(approval_id, kind="received"))
+            acknowledged[approval_id] = await append(
+                stub, approval_id, make_event(approval_id, kind="received")
+            )
 
     async with home.stub() as stub:
         for _ in range(3):
@@ -164,7 +166,10 @@ async def test_sigterm_ends_tails_and_the_process_with_nothing_lost(
         process = await home.start()
         tail = aiter(stub.TailEvents(audit_service_pb2.TailEventsRequest()))
         await anext(tail)
-        calls = [asyncio.create_task(append(stub, str(uuid.uuid4()), make_event(f"c{i}", kind="received"))) for i in range(50)]
+        calls = [
+            asyncio.create_task(append(stub, str(uuid.uuid4()), make_event(f"c{i}", kind="received")))
+            for i in range(50)
+        ]
         assert await calls[0]
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(BOUND):

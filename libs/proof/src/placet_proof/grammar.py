@@ -162,9 +162,7 @@ def _kind(leaf: Leaf) -> int:
     """Returns the kind of an event, all of whose enum values the contract knows."""
     if leaf.body not in KINDS:
         raise NotInGrammar(f"the contract has no event of kind {leaf.body}")
-    known = all(
-        leaf.field(field, 0) <= largest for field, largest in ENUMS.get(leaf.body, {}).items()
-    )
+    known = all(leaf.field(field, 0) <= largest for field, largest in ENUMS.get(leaf.body, {}).items())
     if not known or leaf.actor_kind > ACTOR_KINDS:
         raise NotInGrammar(f"{KINDS[leaf.body]} holds a value that the contract does not have")
     return leaf.body
@@ -172,7 +170,7 @@ def _kind(leaf: Leaf) -> int:
 
 def _name(leaf: Leaf, values: Mapping[str, str], path: str) -> str | None:
     """Returns an erasable value; None if the entry commits to one that is not known."""
-    return values.get(path) if path in leaf.commitments else ""
+    return values.get(path, None if path in leaf.commitments else "")
 
 
 def _require(holds: bool, otherwise: str) -> None:
@@ -284,7 +282,7 @@ def _decided(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     if grounds is None:
         raise NotInGrammar("decided has no grounds")
     said = (leaf.field(2, 0), leaf.field(1, 0), leaf.field(4, 0))
-    _require(said == (grounds.source, grounds.state, grounds.tier), "decided does not follow from its grounds")
+    _require(said == (grounds.source, grounds.state, grounds.tier), "decided has other grounds")
     _require(leaf.field(3, 0) in grounds.types, "decided has another decision type than its source")
     if None not in (approver, grounds.approver):
         _require(approver == grounds.approver, "decided names other people than those who decided")

@@ -12,7 +12,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_proof import Checkpoint, leaf_hash
 from placet_proof.frontier import Frontier
 from placet_proof.signer import signed
@@ -183,7 +183,7 @@ async def write_sample(writer: Writer) -> None:
     """Three tenants, four requests, refusals, erasures, and what came after an erasure; each kind of entry,
     and each kind of value that can be erased."""
     refused = event_pb2.AccessRefused(method="/a.B/C", reason="ROLE_REQUIRED", approval_id=CLOSED)
-    closed = event_pb2.ERROR_REASON_CLOSED
+    closed = error_reason_pb2.ERROR_REASON_CLOSED
     late = event_pb2.Refused(command="decision", reason=closed, message=erasable("It is closed"))
     await writer.append("default", ERASED, 1, received("Pay"))
     await writer.append("default", CLOSED, 1, received("Ship"))

@@ -23,7 +23,7 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from placet_domain import interpreter, stimuli
-    from placet_domain.commands import AnyCommand, BaseCommand
+    from placet_domain.commands import AnyCommand, BaseCommand, CancelCommand
     from placet_domain.events import (
         Actor,
         ActorKind,
@@ -32,14 +32,18 @@ with workflow.unsafe.imports_passed_through():
         Event,
         LogEntry,
         Notified,
+        Paused,
         PreScreened,
         ScreenMode,
     )
-    from placet_domain.state import ApprovalState, TierAssignment, TierState
+    from placet_domain.policy import clip
+    from placet_domain.state import APPEND_STEP, ApprovalState, TierAssignment, TierState
     from placet_workflows import activity_calls as calls
     from placet_workflows import activity_inputs as inputs
     from placet_workflows.activity_types import AppendInput, ApprovalInput, Status
     from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
+
+_Stimulus = stimuli.Stimulus | stimuli.PendingNotices
 
 # Stimuli processed in one append, which takes 200 events. Most give one; a tier that opens gives some 30
 # more, and an outcome two.
@@ -59,7 +63,7 @@ class ApprovalWorkflow:
         self._state = start.state or ApprovalState()
         if start.state is None:
             self._state.fold(start.received)
-        self._queue: deque[stimuli.Stimulus | stimuli.PendingNotices] = deque()
+        self._queue: deque[_Stimulus] = deque()
         # Events that wait for the next append.
         self._pending = list(start.pending)
         self._pending_since = workflow.now()
@@ -68,6 +72,8 @@ class ApprovalWorkflow:
         self._timer: asyncio.Task[None] | None = None
         self._timer_time = workflow.now()
         self._fired: set[str] = set()
+        # Why the log refuses the next events; empty while it does not.
+        self._refusal = ""
         self._renew_time = workflow.now() + start.renew_after
         if self._state.processed is None:
             self._pending.append(interpreter.processed_event(start.processed, workflow.now()))
@@ -101,7 +107,7 @@ class ApprovalWorkflow:
             has_decision=state.decided is not None,
             waiting_for_approval=state.waiting_for_approval,
             tier=state.last_tier.tier if state.last_tier else 0,
-            paused_reason=state.paused.reason if state.paused else "",
+            paused_reason=self._refusal or (state.paused.reason if state.paused else ""),
             last_number=state.last_number,
             unprocessed_commands=len(self._queue),
         )
@@ -153,28 +159,77 @@ class ApprovalWorkflow:
         """Takes stimuli from the queue and appends the events that follow, in one batch.
 
         Entries that the log already holds are folded first, and the same stimuli are processed again, so that
-        nothing is caused twice.
+        nothing is caused twice. Events that the log refuses are tried again now and then, until it takes them
+        or the request is cancelled.
         """
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
         while batch := self._due_events(taken):
-            request = AppendInput(
-                tenant=self._state.tenant,
-                approval_id=self._state.approval_id,
-                expected_next=self._state.last_number + 1,
-                events=batch,
-            )
-            result = await calls.append(request)
-            stored = result.stored(request)
-            for entry in stored:
-                self._state.fold(entry)
-            if result.appended:
-                return
-            if not stored:
-                raise AssertionError(
-                    "the log neither appended the events nor returned the entries stored in their place"
-                )
+            try:
+                if await self._append(batch):
+                    break
+            except calls.AppendRefused as refused:
+                await self._report_refusal(str(refused))
+                taken = await self._after_refusal(taken)
+        self._refusal = ""
 
-    def _due_events(self, taken: Sequence[stimuli.Stimulus | stimuli.PendingNotices]) -> tuple[Event, ...]:
+    async def _append(self, batch: tuple[Event, ...]) -> bool:
+        """Appends and folds; False if other entries are stored there, which are folded instead.
+
+        Raises AppendRefused.
+        """
+        request = AppendInput(
+            tenant=self._state.tenant,
+            approval_id=self._state.approval_id,
+            expected_next=self._state.last_number + 1,
+            events=batch,
+        )
+        result = await calls.append(request)
+        stored = result.stored(request)
+        if not stored:
+            raise AssertionError(
+                "the log neither appended the events nor returned the entries stored in their place"
+            )
+        for entry in stored:
+            self._state.fold(entry)
+        return result.appended
+
+    async def _report_refusal(self, reason: str) -> None:
+        """Says in the status that the log refuses the next events, and in the log if it takes that."""
+        if not self._refusal and self._state.paused is None and self._state.decided is None:
+            paused = Paused(step=APPEND_STEP, reason=clip(f"The log refuses the next events: {reason}"))
+            clock = Actor(kind=ActorKind.CLOCK)
+            event = Event(time=workflow.now(), actor=clock, cause_id=APPEND_STEP, body=paused)
+            self._refusal = reason
+            try:
+                await self._append((event,))
+            except calls.AppendRefused:
+                workflow.logger.error("the log does not take either that the request is paused")
+        self._refusal = reason
+
+    async def _after_refusal(self, taken: list[_Stimulus]) -> list[_Stimulus]:
+        """Waits, and returns what to process next: the same, or a cancellation, which then goes before all
+        else and without what the log may have refused."""
+        try:
+            await workflow.wait_condition(
+                lambda: self._cancellation(taken) is not None, timeout=calls.REPAIR_INTERVAL
+            )
+        except TimeoutError:
+            return taken
+        cancellation = self._cancellation(taken)
+        if cancellation is None:
+            return taken
+        self._pending = []
+        self._queue.extendleft(reversed(taken))
+        self._queue.remove(cancellation)
+        return [cancellation]
+
+    def _cancellation(self, taken: list[_Stimulus]) -> CancelCommand | None:
+        """A cancellation that may take effect, and was not refused by itself already."""
+        found = [*(taken if len(taken) > 1 or self._pending else []), *self._queue]
+        cancels = (one for one in found if isinstance(one, CancelCommand))
+        return next((one for one in cancels if one.refusal(self._state) is None), None)
+
+    def _due_events(self, taken: Sequence[_Stimulus]) -> tuple[Event, ...]:
         """The events that follow from `taken`; each stimulus meets the state after the one before it."""
         trial = self._state.copy_for_trial()
         # Not cleared after an append: a notice may have joined while the log was answering.
@@ -233,10 +288,10 @@ class ApprovalWorkflow:
         self._timer_time = first
         self._timer = asyncio.create_task(self._fire_at(first), name="timer")
 
-    def _timeouts(self) -> list[tuple[str, datetime, stimuli.Stimulus | stimuli.PendingNotices | None]]:
+    def _timeouts(self) -> list[tuple[str, datetime, _Stimulus | None]]:
         """The timeouts that did not fire yet: name, time, and the stimulus that each becomes."""
         state = self._state
-        found: list[tuple[str, datetime, stimuli.Stimulus | stimuli.PendingNotices | None]] = []
+        found: list[tuple[str, datetime, _Stimulus | None]] = []
         if state.decided is not None:
             return found
         tier = state.open_tier

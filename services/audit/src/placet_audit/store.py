@@ -192,9 +192,7 @@ _DISCLOSURES = (
 # Functions on a transaction's connection.
 
 
-def append(
-    connection: sa.Connection, batch: Sequence[Append], keys: LogKeys, known: KnownPaths
-) -> Appended:
+def append(connection: sa.Connection, batch: Sequence[Append], keys: LogKeys, known: KnownPaths) -> Appended:
     """Implements Store.append. `known`: paths that need not be read."""
     lock(connection)
     heads = _heads(connection, batch)
