@@ -1,4 +1,4 @@
-"""An entry written beneath AuditService's check: every reader tells the same, and the rest of the tenant goes on."""
+"""An entry written beneath AuditService's check: all readers agree, and the rest goes on."""
 
 from __future__ import annotations
 
@@ -40,21 +40,17 @@ def forged_outcome() -> list[event_pb2.Event]:
     return [decided, closed]
 
 
-async def forge(
-    stack: Stack, approval_id: str, expected_next: int, events: Sequence[event_pb2.Event]
-) -> None:
+async def forge(stack: Stack, approval_id: str, number: int, events: Sequence[event_pb2.Event]) -> None:
     """Writes events with right proofs into the running log's database, but without the grammar's check."""
     keys = LogKeys.read(stack.home.log_key.read_text(), str(Settings.model_fields["origin"].default))
     drafts = []
-    for number, event in enumerate(events, expected_next):
-        entry = event_pb2.Entry(tenant=TENANT, approval_id=approval_id, number=number, event=event)
+    for each, event in enumerate(events, number):
+        entry = event_pb2.Entry(tenant=TENANT, approval_id=approval_id, number=each, event=event)
         drafts.append(seal(entry))
     database = await Database.open(f"sqlite:///{stack.home.database('audit')}", migrations="placet_audit")
     with pytest.MonkeyPatch.context() as unchecked:
         unchecked.setattr("placet_audit.domain._followed", lambda path, drafts: path)
-        (placed,) = await Store(database, keys).append(
-            [Append(TENANT, approval_id, expected_next, tuple(drafts))]
-        )
+        (placed,) = await Store(database, keys).append([Append(TENANT, approval_id, number, tuple(drafts))])
     await database.close()
     assert not isinstance(placed, Exception)
     assert placed.complete

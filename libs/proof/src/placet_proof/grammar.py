@@ -153,8 +153,8 @@ def check_settled(path: Path) -> None:
 
 
 def check_of_tenant(leaf: Leaf) -> None:
-    """Raises NotInGrammar unless an entry without a request may be one of the tenant itself."""
-    if (kind := _kind(leaf)) not in OF_THE_TENANT or leaf.number:
+    """Raises NotInGrammar unless an entry without a request is an event of the tenant itself."""
+    if (kind := _kind(leaf)) not in OF_THE_TENANT:
         raise NotInGrammar(f"{KINDS[kind]} is no event of a tenant")
 
 
