@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -14,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet.event.v1 import error_reason_pb2, event_pb2, options_pb2
-from placet_audit.leaf import seal
 from placet_domain.events import AiResult, Verdict
 from placet_domain.policy import Policy
 from placet_domain.stimuli import (
@@ -25,12 +23,10 @@ from placet_domain.stimuli import (
     PreScreenDone,
     TierTimeout,
 )
-from placet_proof import Checkpoint, Leaf, NotProven, leaf_hash, verify_receipt, vocabulary
+from placet_proof import Leaf, NotProven, verify_receipt, vocabulary
 from placet_proof.grammar import BEGIN, NotInGrammar, check_of_tenant, follow
-from placet_proof.signer import signed, verifier_key
-from placet_testing.grammar_paths import APPROVAL, messages, path_of, sealed
-from placet_testing.merkle import path_of as proof_of
-from placet_testing.merkle import root_of
+from placet_proof.signer import verifier_key
+from placet_testing.grammar_paths import APPROVAL, messages, path_of, receipt_of, sealed
 from placet_testing.simulation import (
     ALICE,
     BOB,
@@ -516,44 +512,13 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 LOG = "log.example/placet/default"
 
 
-def receipt(path: Events) -> dict[str, Any]:  # Any: JSON
-    """A receipt of a log that holds nothing but this path."""
-    drafts = []
-    for number, event in enumerate(path, 1):
-        entry = event_pb2.Entry(tenant="default", approval_id=APPROVAL, number=number)
-        entry.event.CopyFrom(event)
-        drafts.append(seal(entry))
-    hashes = [leaf_hash(draft.leaf) for draft in drafts]
-    text = Checkpoint(LOG, len(hashes), root_of(hashes)).text
-    return {
-        "approvalId": APPROVAL,
-        "checkpoint": f"{text}\n{signed(text, KEY, LOG)}",
-        "entries": [
-            {
-                "index": str(number),
-                "leaf": encoded(draft.leaf),
-                "disclosures": [
-                    {"path": one.path, "salt": encoded(one.salt), "value": one.value}
-                    for one in draft.disclosures
-                ],
-                "proof": [encoded(one) for one in proof_of(number, hashes)],
-            }
-            for number, draft in enumerate(drafts)
-        ],
-    }
-
-
-def encoded(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
-
-
 def test_a_receipt_is_proven_only_if_its_path_fits() -> None:
     path, keys = voted_path(), [verifier_key(KEY, LOG)]
-    assert len(verify_receipt(receipt(path), keys).entries) == len(path)
+    assert len(verify_receipt(receipt_of(path, KEY, LOG), keys).entries) == len(path)
     twice = [*path, outcome("POLICY", "REJECTED", "AUTOMATIC"), plain("closed", state=3)]
     for forged in (path[1:], [*path[:3], *path[4:]], twice, path[:-1]):
         with pytest.raises(NotInGrammar):
-            verify_receipt(receipt(forged), keys)
+            verify_receipt(receipt_of(forged, KEY, LOG), keys)
 
 
 @given(raw=st.binary(max_size=60))

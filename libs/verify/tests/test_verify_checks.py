@@ -342,8 +342,8 @@ def test_there_is_an_attack_for_every_check() -> None:
 def test_the_sample_has_at_its_places_what_the_attacks_suppose(sample: SampleLog) -> None:
     bodies = [sample.rows.entry("default", n).event.WhichOneof("body") for n in range(SIZE)]
     assert bodies == [
-        *("received", "received", "voted", "decided", "closed", "access_refused", "access_refused"),
-        *("erased", "refused", "voted", "decided", "closed"),
+        *("received", "received", "commented", "decided", "closed", "access_refused", "access_refused"),
+        *("erased", "refused", "commented", "decided", "closed"),
     ]
     assert not rows_of_values(sample, UNNAMED_REFUSAL)
     assert not rows_of_values(sample, VOTED)
