@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.event.v1 import event_pb2
 from placet_domain.events import Event
+from placet_domain.policy import Policy
 from placet_mapping import to_proto
 from placet_proof import Checkpoint, Leaf, leaf_hash
 from placet_proof.grammar import Path, follow_all
 from placet_proof.signer import signed, verifier_key
 from placet_testing import merkle
+from placet_testing.simulation import BOB, Play
 
 APPROVAL = "1c9f0e4a-0000-5000-8000-000000000000"
 
@@ -72,3 +75,44 @@ def receipt_of(events: Sequence[event_pb2.Event], key: Ed25519PrivateKey, log: s
 
 def _encoded(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
+
+
+def asking_both(policy: Policy) -> Policy:
+    """A policy of two tiers, in whose first one both tiers' people must approve."""
+    first, second = policy.tiers
+    both = first.model_copy(update={"asks": first.asks + second.asks, "quorum": 2})
+    return policy.model_copy(update={"tiers": (both, second)})
+
+
+def play_events(play: Play, *stimuli: Any) -> list[event_pb2.Event]:  # Any: stimuli
+    """Events of a request after these stimuli, an hour apart."""
+    for stimulus in stimuli:
+        play.after(timedelta(hours=1)).on(stimulus)
+    return messages(play.events)
+
+
+def plain(kind: str, person: str = "", **fields: Any) -> event_pb2.Event:  # Any: fields of a message
+    event = event_pb2.Event(cause_id="forged", **{kind: getattr(event_pb2, camel(kind))(**fields)})
+    event.actor.kind = event_pb2.ACTOR_KIND_PERSON if person else event_pb2.ACTOR_KIND_SERVICE
+    if person:
+        event.actor.name.value = person
+    return event
+
+
+def camel(kind: str) -> str:
+    return "".join(part.capitalize() for part in kind.split("_"))
+
+
+def outcome(
+    source: str, state: str, kind: str = "UNSPECIFIED", by: str = "", **fields: Any
+) -> event_pb2.Event:
+    event = plain(
+        "decided",
+        by or BOB,
+        source=getattr(event_pb2, f"SOURCE_{source}"),
+        state=getattr(event_pb2, f"STATE_{state}"),
+        decision_type=getattr(event_pb2, f"DECISION_TYPE_{kind}"),
+        **fields,
+    )
+    event.decided.approver.value = by
+    return event
