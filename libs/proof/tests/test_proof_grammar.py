@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from placet.event.v1 import error_reason_pb2, event_pb2, options_pb2
 from placet_domain.stimuli import (
@@ -56,7 +56,7 @@ def test_the_kinds_of_the_tenant_are_those_that_the_contract_places_there() -> N
     placed = {
         field.number
         for field in BODY.fields
-        if field.message_type.GetOptions().Extensions[options_pb2.place] == options_pb2.PLACE_TENANT
+        if body_of(field).GetOptions().Extensions[options_pb2.place] == options_pb2.PLACE_TENANT
     }
     # EraseEvents alone writes it, so that it has no place for appends.
     assert placed | {vocabulary.ERASED} == vocabulary.OF_THE_TENANT
@@ -65,12 +65,17 @@ def test_the_kinds_of_the_tenant_are_those_that_the_contract_places_there() -> N
 def test_the_enums_are_those_of_the_contract() -> None:
     found = {
         field.number: {
-            inner.number: largest(inner.enum_type) for inner in field.message_type.fields if inner.enum_type
+            inner.number: largest(inner.enum_type) for inner in body_of(field).fields if inner.enum_type
         }
         for field in BODY.fields
     }
     assert {kind: enums for kind, enums in found.items() if enums} == vocabulary.ENUMS
     assert largest(event_pb2.ActorKind.DESCRIPTOR) == vocabulary.ACTOR_KINDS
+
+
+def body_of(field: FieldDescriptor) -> Descriptor:
+    assert field.message_type is not None
+    return field.message_type
 
 
 def largest(enum: EnumDescriptor) -> int:
