@@ -85,10 +85,10 @@ class LogVerification:
             if self._size % STEP == 0:
                 yield self._size
         self._report_missing()
-        self._report_unsettled()
         self._values.end()
         self._checkpoints.end(self._size)
         self._witnessed(end=True)
+        self._report_unsettled()
 
     def report(self) -> LogReport:
         """The result, once the log was verified."""
@@ -199,7 +199,9 @@ class LogVerification:
         self._paths[leaf.approval_id] = path
 
     def _report_unsettled(self) -> None:
-        """Reports requests that end within a step, which is appended as one."""
+        """Reports requests that end within a step, which is appended as one. A log that was cut is told so."""
+        if self._findings.of(self._tenant):
+            return
         for approval_id, index in self._unsettled.items():
             try:
                 check_settled(self._paths[approval_id] or BEGIN)
