@@ -199,7 +199,7 @@ class LogVerification:
         self._paths[leaf.approval_id] = path
 
     def _report_unsettled(self) -> None:
-        """Reports requests that end within a step, which is appended as one. A log that was cut is told so."""
+        """Reports requests that end within a step, which is appended as one, unless the log was cut."""
         if self._findings.of(self._tenant):
             return
         for approval_id, index in self._unsettled.items():
