@@ -76,7 +76,7 @@ def put_an_older_checkpoint(rows: Logbook, key: Ed25519PrivateKey) -> None:
 
 
 def delete_the_end(rows: Logbook, key: Ed25519PrivateKey) -> None:
-    rows.cut("default", LAST, Table.ENTRY, Table.DISCLOSURE, Table.TREE)
+    rows.cut("default", VOTED_LATER, Table.ENTRY, Table.DISCLOSURE, Table.TREE)
 
 
 def delete_the_newest_checkpoint(rows: Logbook, key: Ed25519PrivateKey) -> None:
