@@ -131,12 +131,14 @@ async def test_it_goes_on_where_it_stands_after_a_break(process: Callable[..., P
     log.grow(2)
     await until(lambda: one.status.broken)
     assert one.status.broken == "away"
+    assert [each.value for each in consumers.stuck(running.statuses())] == [1]
     log.broken = False
 
     await until(reached(adder, 5))
 
     assert [index for indexes in adder.given for index in indexes] == [0, 1, 2, 3, 4]
     assert (one.status.position, one.status.end, one.status.leading, one.status.broken) == (5, 5, True, "")
+    assert [each.value for each in consumers.stuck(running.statuses())] == [0]
     await running.close()
 
 

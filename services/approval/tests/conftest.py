@@ -7,7 +7,7 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,19 +25,10 @@ from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.config import Settings
 from placet_domain import interpreter
 from placet_domain.commands import BaseCommand
-from placet_domain.events import (
-    Actor,
-    ActorKind,
-    Asked,
-    Escalated,
-    Event,
-    LogEntry,
-    Processed,
-    TierOpened,
-)
+from placet_domain.events import Event, LogEntry, Processed
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
-from placet_domain.stimuli import Begin, Stimulus
+from placet_domain.stimuli import Begin, Stimulus, TierTimeout
 from placet_mapping import from_proto, to_proto
 from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError, Unavailable
@@ -141,6 +132,16 @@ class FakeWorkflows(Workflows):
         played = self._running[approval_id]
         async with played.lock:
             await self._append(played, list(events))
+
+    @asynccontextmanager
+    async def audit_stub(self) -> AsyncIterator[AuditServiceStub]:
+        """AuditService as the worker calls it."""
+        async with channel(self._audit.address, self._token, default_timeout=SOON) as opened:
+            yield AuditServiceStub(opened)
+
+    async def time_out(self, approval_id: str, tier: int) -> None:
+        """A tier's time runs out."""
+        await self._process(self._running[approval_id], TierTimeout(tier))
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -305,16 +306,9 @@ class Platform:
         request = approval_service_pb2.GetCommandRequest(approval_id=approval_id, command_id=command_id)
         return (await (await self.as_(by)).GetCommand(request)).result
 
-    async def escalate(self, approval_id: str, person: str) -> None:
-        """Opens the next tier, as the workflow does by itself."""
-        clock, now = Actor(kind=ActorKind.CLOCK), datetime.now(UTC)
-        bodies = (
-            Escalated(from_tier=1, to_tier=1, reason="silence"),
-            TierOpened(tier=1, name="approver", quorum=1),
-            Asked(tier=1, person=person, reason="silence"),
-        )
-        events = (Event(time=now, actor=clock, cause_id="tier-1", body=body) for body in bodies)
-        await self.workflows.happen(approval_id, *events)
+    async def escalate(self, approval_id: str) -> None:
+        """Opens the second tier, as the workflow does by itself."""
+        await self.workflows.time_out(approval_id, 1)
 
 
 @pytest.fixture(scope="session")

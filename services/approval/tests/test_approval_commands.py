@@ -261,8 +261,8 @@ async def has_commands(platform: Platform, number: int) -> bool:
 
 
 async def test_a_late_accepted_decision_is_refused_with_the_one_that_won(platform: Platform) -> None:
-    approval_id = await platform.request()
-    await platform.escalate(approval_id, BOB)
+    approval_id = await platform.request(policy="escalating")
+    await platform.escalate(approval_id)
     platform.workflows.working = False
     first, second = str(uuid.uuid4()), str(uuid.uuid4())
     alice = asyncio.create_task(platform.decide(approval_id, command_id=first))

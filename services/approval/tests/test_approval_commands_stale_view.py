@@ -109,9 +109,9 @@ async def stale_replica(platform: Platform, approval_id: str) -> str:
 async def test_a_stale_view_does_not_refuse_who_was_asked_meanwhile(bare_platform: Platform) -> None:
     platform = bare_platform
     await platform.serve()
-    approval_id = await platform.request()
+    approval_id = await platform.request(policy="escalating")
     stale = await stale_replica(platform, approval_id)
-    await platform.escalate(approval_id, BOB)
+    await platform.escalate(approval_id)
 
     answer = await (await platform.as_(BOB, address=stale)).SubmitDecision(platform.deciding(approval_id))
 

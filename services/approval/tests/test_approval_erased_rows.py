@@ -237,12 +237,12 @@ async def test_a_view_that_is_built_after_an_erasure_is_the_one_that_lived_throu
 
 
 async def notify(platform: Platform, approval_id: str) -> None:
-    """A late notice of the outcome."""
+    """The late result of a notice to the person who was asked, by event 4."""
     notified = Event(
         time=datetime.now(UTC),
         actor=Actor(kind=ActorKind.SERVICE, name="worker-default"),
-        cause_id="notify/outcome",
-        body=Notified(notification_id=str(uuid.uuid4()), delivered=True, channel="email"),
+        cause_id="asked-4",
+        body=Notified(notification_id=str(uuid.uuid4()), delivered=True, channel="email", asked_number=4),
     )
     await platform.workflows.happen(approval_id, notified)
 

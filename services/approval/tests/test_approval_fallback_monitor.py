@@ -14,7 +14,19 @@ from placet_approval import fallback_monitor
 from placet_approval.adapters.notifications import Notifications
 from placet_approval.fallback_monitor import AlarmSettings, alarm_change
 from placet_approval.store.decision_stats import Counts
-from placet_domain.events import Body, Closed, Decided, DecisionType, FellBack, Source, State
+from placet_domain.events import (
+    AiDecided,
+    AiResult,
+    Body,
+    Closed,
+    Decided,
+    DecisionType,
+    FellBack,
+    Source,
+    State,
+    TimedOut,
+    Verdict,
+)
 from placet_domain.rules.builders import CLOCK, step
 from placet_rpc.errors import PermissionDenied, Unavailable
 
@@ -85,7 +97,13 @@ async def left_to_the_fallback(platform: Platform, number: int) -> None:
             decision_type=DecisionType.AI_FALLBACK,
             approver="AI-Fallback",
         )
-        bodies: list[Body] = [FellBack(reason="nobody responded"), decided, Closed(state=State.APPROVED)]
+        bodies: list[Body] = [
+            TimedOut(tier=1, reason="nobody responded"),
+            FellBack(reason="nobody responded"),
+            AiDecided(result=AiResult.DECIDED, verdict=Verdict.APPROVE),
+            decided,
+            Closed(state=State.APPROVED),
+        ]
         await platform.workflows.happen(approval_id, *step("fallback", CLOCK, bodies, datetime.now(UTC)))
 
 

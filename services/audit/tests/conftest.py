@@ -34,14 +34,15 @@ MakeAppend = Callable[..., Append]
 
 @pytest.fixture
 def make_event() -> MakeEvent:
-    """A vote with an erasable actor and reason; or an empty event of another kind."""
+    """A comment, a vote or a request's first event, with an erasable actor and text; or an empty event of
+    another kind."""
 
     def make(
         cause_id: str = "cause",
         *,
         actor: str = "alice@example.com",
         reason: str = "fine",
-        kind: str = "voted",
+        kind: str = "commented",
     ) -> event_pb2.Event:
         event = event_pb2.Event(
             actor=event_pb2.Actor(
@@ -50,13 +51,16 @@ def make_event() -> MakeEvent:
                 authenticated_by="jwt:test",
             ),
             cause_id=cause_id,
-            voted=event_pb2.Voted(
-                tier=1, verdict=event_pb2.VERDICT_APPROVE, reason=event_pb2.Erasable(value=reason)
-            ),
         )
         event.time.FromMicroseconds(1_700_000_000_123_457)
-        if kind != "voted":
-            getattr(event, kind).SetInParent()
+        getattr(event, kind).SetInParent()
+        if kind == "commented":
+            event.commented.text.value = reason
+        if kind == "voted":
+            event.voted.tier, event.voted.verdict = 1, event_pb2.VERDICT_APPROVE
+            event.voted.reason.value = reason
+        if kind == "received":
+            event.received.title.value = reason
         return event
 
     return make
@@ -64,13 +68,14 @@ def make_event() -> MakeEvent:
 
 @pytest.fixture
 def make_append(make_event: MakeEvent) -> MakeAppend:
-    """An append of votes, sealed; one event per cause id."""
+    """An append of comments, sealed, after a request's first event; one event per cause id."""
 
     def make(approval_id: str, expected_next: int, *cause_ids: str, tenant: str = "default") -> Append:
         drafts: list[Draft] = []
         for position, cause_id in enumerate(cause_ids):
             number = 0 if approval_id == TENANT_LEVEL else expected_next + position
-            event = make_event(cause_id, reason=f"because {cause_id}")
+            kind = "received" if number == 1 else "commented" if number else "access_refused"
+            event = make_event(cause_id, reason=f"because {cause_id}", kind=kind)
             drafts.append(
                 seal(event_pb2.Entry(tenant=tenant, approval_id=approval_id, number=number, event=event))
             )

@@ -57,15 +57,21 @@ async def auditor(service: Service) -> Stub:
     return service.stub("auditor", subject="auditor@example.com")
 
 
-async def log_request(service: Service, make_event: MakeEvent, votes: int = 1, tenant: str = HOME) -> str:
-    """A closed request that CALLER made, of which ALICE was asked and voted."""
+async def log_request(
+    service: Service, make_event: MakeEvent, comments: int = 1, tenant: str = HOME, asked: str = ""
+) -> str:
+    """A closed request of CALLER with ALICE's comments; with somebody who was asked, if a name is given."""
     approval_id = str(uuid.uuid4())
     received = make_event("intake", kind="received", actor=CALLER)
     received.received.title.value = "Pay 4711"
-    asked = make_event("tier-1", kind="asked")
-    asked.asked.person.value = ALICE
-    rest = [asked, *(make_event(f"vote {number}") for number in range(votes))]
-    rest.append(make_event("close", kind="closed"))
+    rest = [make_event(f"comment {number}") for number in range(comments)]
+    if asked:
+        rest += [make_event("tier-1", kind=kind) for kind in ("tier_opened", "asked")]
+        rest[-2].tier_opened.tier = rest[-2].tier_opened.quorum = rest[-1].asked.tier = 1
+        rest[-1].asked.person.value = asked
+    rest += [make_event("close", kind=kind, actor=CALLER) for kind in ("decided", "closed")]
+    rest[-2].decided.source, rest[-2].decided.approver.value = event_pb2.SOURCE_REQUESTER, CALLER
+    rest[-2].decided.state = rest[-1].closed.state = event_pb2.STATE_CANCELLED
     with acting_for(tenant):
         await service.stub("service").AppendEvents(
             audit_service_pb2.AppendEventsRequest(approval_id=approval_id, expected_next=1, events=[received])
@@ -159,7 +165,7 @@ async def test_a_receipt_holds_the_whole_path_and_is_proven_without_the_service(
     service: Service, make_event: MakeEvent, auditor: Stub
 ) -> None:
     others = [await log_request(service, make_event) for _ in range(3)]
-    approval_id = await log_request(service, make_event, votes=150)
+    approval_id = await log_request(service, make_event, comments=150)
     await log_request(service, make_event, tenant=ABROAD)
 
     receipt = await receipt_of(auditor, approval_id)
@@ -177,7 +183,7 @@ async def test_a_receipt_holds_the_whole_path_and_is_proven_without_the_service(
 async def test_receipts_are_for_those_whom_the_request_concerns(
     service: Service, make_event: MakeEvent
 ) -> None:
-    approval_id = await log_request(service, make_event)
+    approval_id = await log_request(service, make_event, asked=ALICE)
 
     for roles, subject in (
         (["requester"], CALLER),

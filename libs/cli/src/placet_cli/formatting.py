@@ -41,6 +41,13 @@ def erasure_sentence(approval: approval_pb2.Approval) -> str:
     return clean(f"Erased on {point(erasure.erase_time)} by {erasure.eraser or ERASED}: {erasure.reason}")
 
 
+def fault_sentence(approval: approval_pb2.Approval) -> str:
+    """A warning of entries in the log that have no effect; "" without one."""
+    if not approval.log_fault:
+        return ""
+    return clean(f"The log holds what may not be there, and it has no effect: {approval.log_fault}")
+
+
 def named(text: str) -> str:
     """A request's title, or who asked for it: never empty before it is erased."""
     return clean(text) or (BLANK if text else ERASED)

@@ -357,3 +357,4 @@ class Entry(Dto):
 class LogEntry(Dto):
     index: int = 0
     entry: Entry
+    fault: str = ""

@@ -15,7 +15,6 @@ from placet_audit.domain import (
     Append,
     Draft,
     Entry,
-    Page,
     check_append,
 )
 from placet_audit.leaf import disclose, seal
@@ -63,10 +62,11 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         append = to_append(caller.tenant, request)
         check_append(append)
         placed = await self._sequencer.append(append)
-        entries = placed.new if placed.complete else (await self._stored(append)).entries
-        return audit_service_pb2.AppendEventsResponse(
-            appended=bool(placed.new), entries=[self._stream.disclosed(entry) for entry in entries]
-        )
+        if placed.complete:
+            entries = [self._stream.disclosed(entry) for entry in placed.new]
+        else:
+            entries = await self._stored(append)
+        return audit_service_pb2.AppendEventsResponse(appended=bool(placed.new), entries=entries)
 
     async def ListEvents(
         self,
@@ -233,13 +233,21 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     def _vkeys(self, tenant: str) -> list[str]:
         return [str(key) for key in self._keys.of(tenant)]
 
-    async def _stored(self, append: Append) -> Page:
+    async def _stored(self, append: Append) -> list[event_pb2.LogEntry]:
         if append.approval_id == TENANT_LEVEL:
             causes = list({draft.cause_id for draft in append.drafts})
-            return await self._store.entries_by_cause(append.tenant, causes)
-        return await self._store.entries_of_request(
+            page = await self._store.entries_by_cause(append.tenant, causes)
+            return [self._stream.disclosed(entry) for entry in page.entries]
+        page = await self._store.entries_of_request(
             append.tenant, append.approval_id, from_number=append.expected_next, limit=MAX_PAGE
         )
+        faults = await self._store.faults(append.tenant, append.approval_id)
+        return [_with_fault(disclose(entry), faults.get(entry.draft.number, "")) for entry in page.entries]
+
+
+def _with_fault(entry: event_pb2.LogEntry, fault: str) -> event_pb2.LogEntry:
+    entry.fault = fault
+    return entry
 
 
 def _events(path: Iterable[Entry]) -> list[event_pb2.Event]:

@@ -97,10 +97,12 @@ class AuditLog:
 
 
 def _without_erasable(entry: event_pb2.LogEntry) -> bytes:
-    """The entry, serialized without its erasable values."""
+    """The entry as the log holds it, serialized without its erasable values."""
     copy = event_pb2.LogEntry()
     copy.CopyFrom(entry)
     redact(copy)
+    # A reader's note, not the log's.
+    copy.ClearField("fault")
     return copy.SerializeToString(deterministic=True)
 
 

@@ -50,6 +50,7 @@ def present(
         trace_id=trace_id(state.traceparent),
         last_number=state.last_number,
         log_index=state.log_index,
+        log_fault=state.fault,
     )
     if received.HasField("deadline_time"):
         approval.deadline_time.CopyFrom(received.deadline_time)
