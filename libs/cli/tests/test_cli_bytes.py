@@ -108,5 +108,5 @@ def test_a_terminal_that_knows_no_unicode_is_told_in_words(tmp_path: Path) -> No
     status, said = run(
         b"request", BYTES, home=tmp_path, cwd=tmp_path, env={"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     )
-    assert status == 1
+    assert status == 2
     assert "cannot read" in said

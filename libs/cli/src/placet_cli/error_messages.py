@@ -35,6 +35,11 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "ERASED": ("placet show ID",),
     "NOT_INVOLVED": ("placet show ID  (says who asked and who was asked)",),
     "COMMENT_EMPTY": ('placet comment ID "…"',),
+    "CONTENT_LOST": (
+        "placet request FILE --request-id UUID  (the call that asked, once more, restores the content)",
+        "placet doctor",
+    ),
+    "RECEIPT_TOO_LARGE": ("placet audit export FILE",),
     "ALREADY_VOTED": ("placet show ID  (says for whom it waits)",),
     "TOO_MANY_COMMANDS": ("placet show ID",),
     "UNKNOWN_POLICY": ("placet policies",),
