@@ -63,10 +63,17 @@ class Intake:
         its_id = approval_id(principal.tenant, principal.subject, message.request_id)
         content_digest = hashlib.sha256(message.content.body).digest()
         request_digest = _request_digest(message, content_digest)
-        digests = (content_digest, request_digest)
-        request, is_new = await self._stored(message, principal, its_id, *digests)
-        if request.payload_digest != request_digest and await self._discarded(request):
-            request, is_new = await self._stored(message, principal, its_id, *digests)
+        # An accepted request stays accepted, even if its deadline has passed or its policy is gone.
+        request, is_new = await self._requests.get(principal.tenant, its_id), False
+        if (
+            request is not None
+            and request.payload_digest != request_digest
+            and await self._discarded(request)
+        ):
+            request = None
+        if request is None:
+            new = await self._new_request(message, principal, its_id, content_digest, request_digest)
+            request, is_new = await self._requests.insert(*new)
         if request.payload_digest != request_digest:
             raise _id_reused(message.request_id)
         # A tenant's first request starts its projection, which follows its log from now on.
@@ -115,23 +122,16 @@ class Intake:
             return True
         return False
 
-    async def _stored(
+    async def _new_request(
         self,
         message: approval_service_pb2.RequestApprovalRequest,
         principal: Principal,
         its_id: str,
         content_digest: bytes,
         request_digest: bytes,
-    ) -> tuple[Request, bool]:
-        """The request as it is stored, and whether this call stored it."""
-        try:
-            received, extracted = await self._checked(message, principal)
-        except InvalidArgument:
-            # An accepted request stays accepted, even if its deadline has passed or its policy is gone.
-            earlier = await self._requests.get(principal.tenant, its_id)
-            if earlier is None:
-                raise
-            return earlier, False
+    ) -> tuple[Request, Content]:
+        """The request and its content, to be stored. Raises InvalidArgument."""
+        received, extracted = await self._checked(message, principal)
         received.received.content_digest = content_digest
         received.received.request_digest = request_digest
         request = Request(
@@ -150,7 +150,7 @@ class Intake:
             body=message.content.body,
             text=extracted.text,
         )
-        return await self._requests.insert(request, its_content)
+        return request, its_content
 
     async def _checked(
         self, message: approval_service_pb2.RequestApprovalRequest, principal: Principal
