@@ -1,4 +1,4 @@
-"""Recovery of pending commands: signals those whose process died before it, and whose caller does not retry."""
+"""Recovery of pending commands: signals those whose process died before it and whose caller is gone."""
 
 from __future__ import annotations
 

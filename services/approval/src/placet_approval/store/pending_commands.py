@@ -54,8 +54,9 @@ class PendingCommands:
     ) -> bool:
         """Stores a command durably; True when the caller must signal it: for the first time, or again.
 
-        The caller signals it in a block of `signalling`. Forgets those of `processed`, ids of commands of this request. Raises AlreadyExists (ID_REUSED) when
-        the id is pending with another payload, and ResourceExhausted (TOO_MANY_COMMANDS).
+        The caller signals it in a block of `signalling`. Forgets those of `processed`, ids of commands of
+        this request. Raises AlreadyExists (ID_REUSED) when the id is pending with another payload, and
+        ResourceExhausted (TOO_MANY_COMMANDS).
         """
         return await self._database.transact(
             _claim,
