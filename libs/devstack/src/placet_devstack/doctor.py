@@ -236,9 +236,9 @@ def _lost(requests: int) -> list[Finding]:
     if not requests:
         return []
     lost = (
-        f"{requests:,} requests of the log are not in ApprovalService's database: it was lost or restored from an"
-        " older copy. Their contents are lost until their requesters send them again with the same request_id,"
-        " or a newer copy is restored"
+        f"{requests:,} requests of the log are not in ApprovalService's database: it was lost or restored"
+        " from an older copy. Their contents are lost until a newer copy is restored, or until their"
+        " requesters send them again with the same request_id"
     )
     return [Finding("contents", False, lost, "placet list")]
 

@@ -95,7 +95,7 @@ class CommandHandler:
         context = await self._views.command_context(sent.tenant, sent.approval_id)
         if not context.exists:
             # The view may have been behind the log, of which this database may hold no request.
-            if not await self._projections.of(sent.tenant).caught_up(VIEW_TIMEOUT):
+            if not await self._projections.of(sent.tenant).caught_up(deadlines.waiting_time(VIEW_TIMEOUT)):
                 raise not_yet_read()
             context = await self._views.command_context(sent.tenant, sent.approval_id)
         if not context.exists:
