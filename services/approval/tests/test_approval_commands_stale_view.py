@@ -38,6 +38,7 @@ ACCEPTED = approval_pb2.COMMAND_STATUS_ACCEPTED
 REFUSED = approval_pb2.COMMAND_STATUS_REFUSED
 
 
+@pytest.mark.usefixtures("long_leases")
 async def test_an_effective_decision_gets_no_error_when_the_workflow_has_completed(
     bare_platform: Platform,
 ) -> None:
@@ -110,6 +111,7 @@ async def stale_replica(platform: Platform, approval_id: str) -> str:
     return address
 
 
+@pytest.mark.usefixtures("long_leases")
 @pytest.mark.parametrize("reason", ["CLOSED", "ID_REUSED", "TOO_MANY_COMMENTS", "NOT_INVOLVED"])
 async def test_a_command_that_the_log_refuses_is_not_kept_for_a_later_start(
     bare_platform: Platform, monkeypatch: pytest.MonkeyPatch, reason: str
@@ -153,6 +155,7 @@ async def test_a_command_that_the_log_refuses_is_not_kept_for_a_later_start(
     await database.close()
 
 
+@pytest.mark.usefixtures("long_leases")
 async def test_a_stale_view_does_not_refuse_who_was_asked_meanwhile(bare_platform: Platform) -> None:
     platform = bare_platform
     await platform.serve()

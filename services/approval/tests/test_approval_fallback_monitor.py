@@ -253,11 +253,11 @@ async def test_while_the_log_was_never_heard_the_monitor_neither_starts_nor_forg
     async def waits() -> bool:
         operator = await platform.as_("op@example.com", "operator")
         found = await operator.GetLogConsumers(approval_service_pb2.GetLogConsumersRequest())
-        return any("still being read" in one.broken for one in found.consumers)
+        return any("still being read" in one.error for one in found.consumers)
 
     await platform.until(waits)
     database = await Database.open(platform.database_url, migrations="placet_approval")
-    (begun,) = [one for one in await DecisionStatsStore(database).last_alarms(HOME)]
+    (begun,) = await DecisionStatsStore(database).last_alarms(HOME)
     assert await DecisionStatsStore(database).notified(HOME) == begun.index + 1
     await database.close()
 

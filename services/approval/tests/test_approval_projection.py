@@ -194,9 +194,11 @@ async def foreign_lease(platform: Platform, tenant: str, duration: timedelta) ->
     assert held
 
 
-async def test_another_process_leads_after_the_lease_of_a_dead_projector(bare_platform: Platform) -> None:
+async def test_another_process_leads_after_the_lease_of_a_dead_projector(
+    bare_platform: Platform, long_leases: timedelta
+) -> None:
     platform = bare_platform
-    await foreign_lease(platform, HOME, timedelta(hours=1))
+    await foreign_lease(platform, HOME, long_leases)
     await platform.serve()
     caller = await platform.as_(CALLER)
     accepted = await caller.RequestApproval(platform.asking())

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1 import approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.commands.handler import is_effective
 from placet_approval.projection.fold import AppliedEvent
-from placet_approval.store.view import ProjectedApproval
 from placet_domain.commands import DecisionCommand
+from placet_domain.events import Actor, ActorKind, Verdict
 from placet_domain.state import ApprovalState, CommandResult
-from placet_domain.events import Actor, ActorKind, State, Verdict
 from placet_logtail import Listener
 from placet_rpc.errors import Unavailable
 

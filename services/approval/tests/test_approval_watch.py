@@ -256,6 +256,7 @@ async def test_a_watch_of_my_own_work_sends_what_waits_for_me(platform: Platform
     assert kinds(found) == ["asked"]
 
 
+@pytest.mark.usefixtures("long_leases")
 async def test_a_watch_behind_a_view_that_stands_still_waits(
     bare_platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

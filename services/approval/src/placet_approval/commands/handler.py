@@ -203,9 +203,9 @@ def _check(state: ApprovalState, command: BaseCommand) -> None:
 
 
 def is_effective(state: ApprovalState, command: BaseCommand) -> bool:
-    """True once all events of the command are in this state.
+    """True once all events of the command are in this state; one append may arrive in several batches.
 
-    Raises the command's refusal, or AlreadyExists (ID_REUSED) if the id is another command's. The events of one append may arrive in several batches.
+    Raises the command's refusal, or AlreadyExists (ID_REUSED) if the id is that of another command.
     """
     result = state.commands.get(command.id)
     if result is None:

@@ -216,7 +216,7 @@ def _claim(
 
 def _interval(signals: int) -> timedelta:
     """Time from a claim until the next, of a command that was signalled so often."""
-    return SIGNAL_INTERVAL * 2 ** min(max(signals - 1, 0), MOST_DOUBLINGS)
+    return SIGNAL_INTERVAL * (1 << min(max(signals - 1, 0), MOST_DOUBLINGS))
 
 
 def id_reused(command: BaseCommand) -> AlreadyExists:
