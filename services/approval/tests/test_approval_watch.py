@@ -145,6 +145,7 @@ async def test_a_watch_from_now_is_refused_while_it_is_unknown_where_now_is(bare
     platform = bare_platform
     first = await platform.serve()
     await platform.request()
+    end = len(await platform.audit.events(HOME))
     await first.aclose()
     await platform.audit.stop()
     await platform.serve(replica="later")
@@ -155,7 +156,6 @@ async def test_a_watch_from_now_is_refused_while_it_is_unknown_where_now_is(bare
     assert refused.value.reason == "NOT_YET_READ"
 
     await platform.audit.start()
-    end = len(await platform.audit.events(HOME))
 
     async def first_word() -> int:
         with suppress(Unavailable):
