@@ -173,8 +173,10 @@ async def test_commands_of_dead_processes_are_signalled_however_many_requests_ar
     await first.aclose()
     await platform.serve(replica="second", workflow_recovery_interval=0.1)
 
-    for approval_id in sound[1:]:
-        await platform.until(lambda one=approval_id: is_approved(platform, one))
+    async def are_approved() -> bool:
+        return all([await is_approved(platform, approval_id) for approval_id in sound[1:]])
+
+    await platform.until(are_approved)
     assert (await platform.get(sound[0])).state == event_pb2.STATE_PENDING
     assert f"the commands of request {broken} cannot be signalled" in caplog.text
 

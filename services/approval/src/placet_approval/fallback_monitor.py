@@ -109,11 +109,11 @@ class FallbackMonitor:
 
     async def handle(self, position: int, batch: Batch[AppliedEvent], *, leading: bool) -> None:
         """Evaluates the window, after decisions and after signs of life."""
-        began = time.monotonic()
-        if not leading or began < self._next_evaluation:
+        if not leading or time.monotonic() < self._next_evaluation:
             return
         if batch.next and not await self._projection.reached(batch.next - 1, VIEW_SECONDS):
             return
+        began = time.monotonic()
         failure = await self._notify()
         if await self._evaluate(await self._store.last_alarms(self._tenant)) and failure is None:
             failure = await self._notify()

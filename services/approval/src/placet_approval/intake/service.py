@@ -64,13 +64,7 @@ class Intake:
         content_digest = hashlib.sha256(message.content.body).digest()
         request_digest = _request_digest(message, content_digest)
         # An accepted request stays accepted, even if its deadline has passed or its policy is gone.
-        request, is_new = await self._requests.get(principal.tenant, its_id), False
-        if (
-            request is not None
-            and request.payload_digest != request_digest
-            and await self._discarded(request)
-        ):
-            request = None
+        request, is_new = await self._earlier(principal.tenant, its_id, request_digest), False
         if request is None:
             new = await self._new_request(message, principal, its_id, content_digest, request_digest)
             request, is_new = await self._requests.insert(*new)
@@ -111,6 +105,17 @@ class Intake:
         if first.entry.event.received.request_digest != request.payload_digest:
             await self._requests.discard(request)
             raise _id_reused(first.entry.event.cause_id)
+
+    async def _earlier(self, tenant: str, its_id: str, request_digest: bytes) -> Request | None:
+        """The request that was stored with this id before, unless the log holds another one."""
+        request = await self._requests.get(tenant, its_id)
+        if (
+            request is not None
+            and request.payload_digest != request_digest
+            and await self._discarded(request)
+        ):
+            return None
+        return request
 
     async def _discarded(self, request: Request) -> bool:
         """True if the log holds another request with this id, so that the stored one was discarded."""
