@@ -6,8 +6,10 @@ The early refusal keeps invalid commands out of workflow histories. Results come
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
@@ -24,6 +26,7 @@ from placet_domain.state import ApprovalState
 from placet_logtail import Listener
 from placet_rpc import deadlines
 from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
+from placet_rpc.tasks import SingleFlight
 
 # Timeout for reading the log when the view may be stale; on timeout the workflow alone checks.
 LOG_TIMEOUT = 0.3
@@ -63,6 +66,8 @@ class CommandHandler:
         self._log = log
         self._workflows = workflows
         self._workflow_recovery = workflow_recovery
+        self._claims: SingleFlight[tuple[str, ...], ApprovalState | None] = SingleFlight()
+        self._signals: SingleFlight[tuple[str, ...], ApprovalState | None] = SingleFlight()
 
     async def submit(
         self, tenant: str, approval_id: str, command: BaseCommand, budget: float
@@ -111,20 +116,29 @@ class CommandHandler:
 
     async def _deliver(self, sent: _Submission, known: ApprovalState | None) -> ApprovalState | None:
         """Stores and signals a command, and waits for its result."""
-        processed = known.commands.keys() if known is not None else frozenset[str]()
+        processed = frozenset(known.commands if known is not None else ())
+        # Calls of this process with the same command share one attempt, so that only another process's claim
+        # can be unknown at the deadline.
+        key = (sent.tenant, sent.approval_id, sent.command.id, sent.command.digest())
         while True:
-            now = datetime.now(UTC)
-            if await self._pending.claim(sent.tenant, sent.approval_id, sent.command, now, processed):
-                state = await self._signal(sent)
-                if state is not None:
-                    return state
+            state = await self._claims.run(key, partial(self._claim_and_signal, sent, processed))
+            if state is not None:
+                return state
+            if time.monotonic() >= sent.deadline:
+                return await self._signals.run(key, partial(self._signal_unless_signalled, sent))
             # The process that claimed it may have died: after the interval it is claimed again.
             until = min(sent.deadline, time.monotonic() + SIGNAL_INTERVAL.total_seconds())
             state = await self._result(sent, until)
             if state is not None:
                 return state
-            if time.monotonic() >= sent.deadline:
-                break
+
+    async def _claim_and_signal(self, sent: _Submission, processed: Collection[str]) -> ApprovalState | None:
+        now = datetime.now(UTC)
+        if await self._pending.claim(sent.tenant, sent.approval_id, sent.command, now, processed):
+            return await self._signal(sent)
+        return None
+
+    async def _signal_unless_signalled(self, sent: _Submission) -> ApprovalState | None:
         if await self._pending.is_signalled(sent.tenant, sent.approval_id, sent.command.id):
             return None
         # The process that claimed it may have died before its signal. Of two signals one has an effect.
