@@ -16,6 +16,7 @@ from opentelemetry.metrics import get_meter
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.notifications import Notifications
+from placet_approval.errors import not_yet_read
 from placet_approval.projection.fold import AppliedEvent
 from placet_approval.projection.projections import Projection
 from placet_approval.store.decision_stats import Counts, DecisionStatsStore, Stats, Window
@@ -101,6 +102,8 @@ class FallbackMonitor:
         Raises Unavailable (NOT_YET_READ) while the head is unknown.
         """
         head = await self._projection.head()
+        if head is None:
+            raise not_yet_read()
         self._notified = await self._store.notified(self._tenant)
         if leading and self._notified > head:
             await self._store.forget_notified(self._tenant)

@@ -107,9 +107,16 @@ class Queries:
     async def watch(
         self, visible: Visibility, wanted: Filter, from_index: int | None
     ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
-        """Streams events of visible requests that match the filter, without end."""
-        watch = self._projections.of(visible.tenant).watch(
-            from_index, lambda applied: _is_wanted(applied, visible, wanted), self._sign_of_life
+        """Streams events of visible requests that match the filter, from an index on or from now, without end.
+
+        Raises Unavailable (NOT_YET_READ) if it is not known where now is: the log has never been heard.
+        """
+        projection = self._projections.of(visible.tenant)
+        start = await projection.head() if from_index is None else from_index
+        if start is None:
+            raise not_yet_read()
+        watch = projection.watch(
+            start, lambda applied: _is_wanted(applied, visible, wanted), self._sign_of_life
         )
         async with aclosing(watch) as batches:
             async for batch in batches:

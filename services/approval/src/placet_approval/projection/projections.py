@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
-from placet_approval.errors import not_yet_read
 from placet_approval.projection.fold import AppliedEvent
 from placet_approval.projection.projector import Projector
 from placet_approval.projection.watch_history import WatchHistory
@@ -45,15 +44,12 @@ class Projection:
         """See LogFold."""
         self._projector.expect(approval_id, labels)
 
-    async def head(self) -> int:
+    async def head(self) -> int | None:
         """The first index that the log does not hold yet, as far as this process knows.
 
-        Raises Unavailable (NOT_YET_READ) if it has never heard from the log.
+        None if it has never heard from the log.
         """
-        head = await self.tailer.head()
-        if head is None:
-            raise not_yet_read()
-        return head
+        return await self.tailer.head()
 
     async def view_position(self) -> int:
         """The first index that the view has not read."""
@@ -82,14 +78,10 @@ class Projection:
             await wait_for(moved, min(remaining, 1.0 if self._projector.leads else CURSOR_POLL))
 
     async def watch(
-        self, from_index: int | None, matches: Callable[[AppliedEvent], bool], sign_of_life: float
+        self, from_index: int, matches: Callable[[AppliedEvent], bool], sign_of_life: float
     ) -> AsyncGenerator[Batch[AppliedEvent], None]:
-        """Streams matching events from an index of the log on, or from now; see WatchHistory.
-
-        Raises Unavailable (NOT_YET_READ) if it is not known where now is: the log has never been heard.
-        """
-        start = await self.head() if from_index is None else from_index
-        async for batch in self._history.follow(start, matches, sign_of_life):
+        """Streams matching events from an index of the log on; see WatchHistory."""
+        async for batch in self._history.follow(from_index, matches, sign_of_life):
             yield batch
 
 
