@@ -107,7 +107,7 @@ class Queries:
     async def watch(
         self, visible: Visibility, wanted: Filter, from_index: int | None
     ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
-        """Streams events of visible requests that match the filter, from an index on or from now, without end.
+        """Streams matching events of visible requests, from an index on or from now, without end.
 
         Raises Unavailable (NOT_YET_READ) if it is not known where now is: the log has never been heard.
         """
