@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from placet_domain.events import Event, LogEntry, Processed
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Begin, Stimulus, TierTimeout
+from placet_logtail import consumers
 from placet_mapping import from_proto, to_proto
 from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError, Unavailable
@@ -362,6 +363,14 @@ async def either_platform(open_platform: OpenPlatform, database_url: str) -> Pla
     platform = await open_platform(database_url)
     await platform.serve()
     return platform
+
+
+@pytest.fixture
+def long_leases(monkeypatch: pytest.MonkeyPatch) -> timedelta:
+    """The leases of all consumers last for an hour, so that one of a dead process outlives the test."""
+    lease = timedelta(hours=1)
+    monkeypatch.setattr(consumers, "LEASE", lease)
+    return lease
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ ENUMS: Mapping[int, Mapping[int, int]] = {
     RECEIVED: {1: 4, 4: 4},
     PRE_SCREENED: {1: 3, 2: 2, 5: 2},
     VOTED: {2: 2},
-    REFUSED: {2: 27},
+    REFUSED: {2: 28},
     AI_DECIDED: {1: 3, 2: 2},
     DECIDED: {1: 5, 2: 5, 3: 4},
     CLOSED: {1: 5},

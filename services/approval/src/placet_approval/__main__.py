@@ -24,6 +24,7 @@ from placet_approval.intake.workflow_start import WorkflowStarter
 from placet_approval.policy_queries import PolicyQueries
 from placet_approval.projection.projections import Projection, Projections
 from placet_approval.queries import Queries
+from placet_approval.recovery.commands import CommandRecovery
 from placet_approval.recovery.intake import IntakeRecovery
 from placet_approval.recovery.workflows import WorkflowRecovery
 from placet_approval.servicer import ApprovalServicer
@@ -83,6 +84,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         recovery_age = timedelta(seconds=settings.recovery_age)
         intake_recovery = IntakeRecovery(requests, intake, recovery_age)
         workflow_recovery = WorkflowRecovery(requests, pending, log, workflows, starter, recovery_age)
+        command_recovery = CommandRecovery(pending, log, workflows, workflow_recovery, recovery_age)
         servicer = ApprovalServicer(
             intake,
             CommandHandler(pending, views, projections, log, workflows, workflow_recovery),
@@ -107,6 +109,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
                 settings.workflow_recovery_interval,
                 "requests without a workflow wait on",
             ),
+            (command_recovery.run, settings.workflow_recovery_interval, "overdue commands wait on"),
         ):
             await stack.enter_async_context(periodically(run, interval, waits))
         yield Service(endpoint, refusals.record, until_ready=projections.all_caught_up)

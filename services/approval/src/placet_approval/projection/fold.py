@@ -35,6 +35,8 @@ class AppliedEvent:
 
     stored: event_pb2.LogEntry
     projected: ProjectedApproval
+    # Of the request after the entry; later entries change it.
+    state: ApprovalState
 
     @property
     def index(self) -> int:
@@ -225,7 +227,7 @@ class LogFold:
             known = replace(known, policy=await self._policy_of(state))
         self._keep(stored.entry.approval_id, known)
         changed = {one: waits for one, waits in state.awaited.items() if awaited.get(one) is not waits}
-        into.changes.append(Change(AppliedEvent(stored, known.projected), changed))
+        into.changes.append(Change(AppliedEvent(stored, known.projected, state), changed))
 
     async def _erase(self, erasure: event_pb2.LogEntry, into: FoldResult) -> None:
         """Projects the request without its erased values."""
@@ -237,7 +239,7 @@ class LogFold:
         if folded.state.received is not None:
             known = _KnownRequest(folded, {}, await self._policy_of(folded.state), erasure)
             self._keep(erased_id(erasure), known)
-            into.changes.append(Change(AppliedEvent(erasure, known.projected), erases=True))
+            into.changes.append(Change(AppliedEvent(erasure, known.projected, state), erases=True))
 
     async def _known_before(
         self, stored: event_pb2.LogEntry, labels: Mapping[str, Mapping[str, str]]
