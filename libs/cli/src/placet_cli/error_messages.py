@@ -42,6 +42,7 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "RECEIPT_TOO_LARGE": ("placet audit export FILE",),
     "ALREADY_VOTED": ("placet show ID  (says for whom it waits)",),
     "TOO_MANY_COMMANDS": ("placet show ID",),
+    "TOO_MANY_COMMENTS": ("placet show ID",),
     "UNKNOWN_POLICY": ("placet policies",),
     "BEYOND_END": ("the same command without --from",),
     "PAGE_TOKEN_INVALID": (AGAIN,),
