@@ -239,7 +239,7 @@ class LogFold:
         if folded.state.received is not None:
             known = _KnownRequest(folded, {}, await self._policy_of(folded.state), erasure)
             self._keep(erased_id(erasure), known)
-            into.changes.append(Change(AppliedEvent(erasure, known.projected, state), erases=True))
+            into.changes.append(Change(AppliedEvent(erasure, known.projected, folded.state), erases=True))
 
     async def _known_before(
         self, stored: event_pb2.LogEntry, labels: Mapping[str, Mapping[str, str]]
