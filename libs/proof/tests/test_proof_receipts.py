@@ -21,16 +21,8 @@ from hypothesis import strategies as st
 
 from placet.audit.v1 import proof_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
-from placet_proof import (
-    Checkpoint,
-    NotProven,
-    Proven,
-    VerifierKey,
-    commitment,
-    leaf_hash,
-    read_receipt,
-    verify_receipt,
-)
+from placet_proof import Checkpoint, NotProven, Proven, VerifierKey, commitment, leaf_hash
+from placet_proof.receipts import read_receipt, verify_receipt
 from placet_proof.signer import cosigned, signed, verifier_key
 from placet_testing.merkle import path_of, root_of
 

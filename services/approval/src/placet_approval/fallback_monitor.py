@@ -204,7 +204,7 @@ class FallbackMonitor:
             _RATIO.set(counts.asked_ratio, of | {"of": "asked"})
         for source, number in stats.by_source.items():
             _DECISIONS.set(number, of | {"source": source})
-        for quantile, wait in (("0.5", stats.time_to_decision_p50), ("0.95", stats.time_to_decision_p95)):
+        for quantile, wait in (("0.5", stats.p50), ("0.95", stats.p95)):
             if wait is not None:
                 _WAIT.set(wait.total_seconds(), of | {"quantile": quantile})
 

@@ -7,7 +7,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -171,7 +171,7 @@ def command(
     return register
 
 
-def _run(function: Command, session: Session, arguments: Mapping[str, Any], path: str) -> None:
+def _run(function: Command, session: Session, arguments: dict[str, Any], path: str) -> None:
     """Runs a command. Raises Problem for whatever the user can do something about."""
     try:
         if about := arguments.get("request"):

@@ -14,7 +14,7 @@ from functools import partial
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.errors import not_yet_read, refused, unknown_approval
-from placet_approval.projection.fold import AppliedEvent, fold_entry, fold_path
+from placet_approval.projection.fold import AppliedEvent, RequestFold, fold_path
 from placet_approval.projection.projections import Projections
 from placet_approval.recovery.workflows import WorkflowRecovery
 from placet_approval.store.pending_commands import SIGNAL_INTERVAL, PendingCommands, id_reused
@@ -45,7 +45,7 @@ class _Submission:
     deadline: float
     listener: Listener[AppliedEvent]
     # The request as far as it was read from the view.
-    viewed: ApprovalState = field(default_factory=ApprovalState)
+    viewed: RequestFold = field(default_factory=RequestFold)
 
 
 class CommandHandler:
@@ -106,9 +106,10 @@ class CommandHandler:
         if not context.exists:
             raise unknown_approval(sent.approval_id)
         for stored in context.path:
-            fold_entry(sent.viewed, stored)
-        if sent.viewed.received is not None and sent.command.refusal(sent.viewed) not in _MAY_BE_STALE:
-            return sent.viewed
+            sent.viewed.fold(stored)
+        viewed = sent.viewed.state
+        if viewed.received is not None and sent.command.refusal(viewed) not in _MAY_BE_STALE:
+            return viewed
         try:
             return fold_path(await self._log.events_of(sent.tenant, sent.approval_id, LOG_TIMEOUT))
         except (Unavailable, DeadlineExceeded):
@@ -192,9 +193,9 @@ class CommandHandler:
 
     async def _read_view(self, sent: _Submission) -> ApprovalState:
         """Folds the entries that the view has got since it was read last."""
-        for stored in await self._views.path(sent.tenant, sent.approval_id, sent.viewed.last_number):
-            fold_entry(sent.viewed, stored)
-        return sent.viewed
+        for stored in await self._views.path(sent.tenant, sent.approval_id, sent.viewed.state.last_number):
+            sent.viewed.fold(stored)
+        return sent.viewed.state
 
     async def _reaches_view(self, sent: _Submission, state: ApprovalState) -> bool:
         """Waits until the view holds an effect, which may come from the log ahead of the view."""
