@@ -18,12 +18,14 @@ from joserfc.jwk import OKPKey
 
 from placet_rpc.errors import Unauthenticated
 from placet_rpc.identity import normalize_address
+from placet_rpc.tokens import ALGORITHM
 from placet_rpc.tokens.mint import (
     KeyFiles,
     MintingTokenSource,
     SigningKey,
     generate_keys,
     mint,
+    mint_for_program,
     revoke,
     write_token,
 )
@@ -89,7 +91,7 @@ def test_keys_that_were_made_by_halves_are_made_again_whole(
 
     generate_keys(tmp_path)
 
-    token = mint(SigningKey.load(files.private_key), "svc", "default", ["service"], 60)
+    token = mint(SigningKey.load(files.private_key), "svc", "default", ["requester"], 60)
     assert Verifier(files.jwks).verify(token).subject == "svc"
 
 
@@ -161,7 +163,7 @@ def test_a_token_is_refused_from_the_second_of_its_expiry_even_when_cached(own: 
     files, key = own
     clock, ticks = Clock(), Clock()
     verifier = Verifier(files.jwks, clock=clock, ticks=ticks)
-    token = mint(key, "svc", "default", ["service"], 10, now=clock.now)
+    token = mint(key, "svc", "default", ["requester"], 10, now=clock.now)
     verifier.verify(token)
 
     clock.now += 9.9
@@ -186,7 +188,7 @@ def test_a_verified_token_is_checked_again_after_thirty_seconds(
         return check(token, now)
 
     monkeypatch.setattr(verifier, "_check", counted)
-    token = mint(key, "svc", "default", ["service"], 3600, now=clock.now)
+    token = mint(key, "svc", "default", ["requester"], 3600, now=clock.now)
 
     for seconds in (0, 29.9, 0.2, 1):
         ticks.now += seconds
@@ -198,7 +200,7 @@ def test_a_verified_token_is_checked_again_after_thirty_seconds(
 def test_a_revoked_token_is_refused_at_once_although_it_was_cached(own: Any) -> None:
     files, key = own
     verifier = Verifier(files.jwks)
-    token, other = (mint(key, "svc", "default", ["service"], 60) for _ in range(2))
+    token, other = (mint(key, "svc", "default", ["requester"], 60) for _ in range(2))
     verifier.verify(token)
 
     revoke(files.jwks, token)
@@ -292,7 +294,7 @@ def test_a_missing_or_empty_token_file_is_a_clear_error(tmp_path: Path, text: st
 def test_a_minting_source_renews_when_a_third_of_the_life_is_left(own: Any) -> None:
     _, key = own
     clock = Clock()
-    source = MintingTokenSource(key, "svc", "default", ["service"], 90, clock=clock)
+    source = MintingTokenSource(key, "svc", "default", ["requester"], 90, clock=clock)
 
     first = source.token()
     clock.now += 59.9
@@ -309,6 +311,83 @@ def test_a_tenant_that_is_no_name_is_never_minted(own: Any) -> None:
         mint(key, "svc", "a b", [], 60)
 
 
+def test_a_programs_token_names_the_program_and_its_tenants(own: Any) -> None:
+    files, key = own
+    verifier = Verifier(files.jwks)
+
+    for given, tenants in ((), {"acme"}), (("acme", "globex"), {"acme", "globex"}), (("*",), {"*"}):
+        principal = verifier.verify(mint_for_program(key, "worker-ml", "acme", 60, tenants=given))
+
+        assert (principal.subject, principal.program) == ("worker-ml", "worker-ml")
+        assert (principal.tenant, principal.tenants) == ("acme", tenants)
+        assert principal.roles == {"program"}
+        assert [principal.may_act_for(one) for one in ("acme", "initech")] == [True, "*" in tenants]
+
+
+def test_a_program_is_one_by_its_tokens_role_and_not_by_its_name(own: Any) -> None:
+    files, key = own
+
+    caller = Verifier(files.jwks).verify(mint(key, "worker-default", "acme", ["requester"], 60))
+
+    assert (caller.program, caller.tenants) == ("", frozenset())
+
+
+@pytest.mark.parametrize(
+    ("program", "tenant", "tenants"),
+    [
+        ("worker", "acme", ()),
+        ("Approval", "acme", ()),
+        ("audit", "acme", ()),
+        ("unspecified", "acme", ()),
+        ("approval", "*", ()),
+        ("approval", "acme", ("*", "acme")),
+        ("approval", "acme", ("a b",)),
+    ],
+)
+def test_no_token_is_minted_of_another_program_or_for_what_is_no_tenant(
+    own: Any, program: str, tenant: str, tenants: tuple[str, ...]
+) -> None:
+    _, key = own
+    with pytest.raises(ValueError):
+        mint_for_program(key, program, tenant, 60, tenants=tenants)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sub": "worker"},
+        {"sub": "audit"},
+        {"sub": "alice@example.com"},
+        {"roles": ["program", "operator"]},
+        {"roles": ["operator", "program"]},
+        {"roles": ["program", "program"]},
+        {"tenants": None},
+        {"tenants": []},
+        {"tenants": "acme"},
+        {"tenants": {"acme": True}},
+        {"tenants": ["acme", "*"]},
+        {"tenants": ["*", "*"]},
+        {"tenants": [["acme"]]},
+        {"tenants": [""]},
+        {"tenants": ["a b"]},
+    ],
+    ids=str,
+)
+def test_a_programs_token_that_says_too_much_or_too_little_is_refused(
+    own: Any, changes: dict[str, object]
+) -> None:
+    files, key = own
+    claims = decode(
+        mint_for_program(key, "approval", "acme", 60), key_set(json.loads(files.jwks.read_text()))
+    )
+    changed = {name: value for name, value in (claims | changes).items() if value is not None}
+    token = jwt.encode({"alg": ALGORITHM, "kid": key.key.kid}, changed, key.key, algorithms=[ALGORITHM])
+
+    with pytest.raises(Unauthenticated) as refused:
+        Verifier(files.jwks).verify(token)
+    assert refused.value.reason == "TOKEN_INVALID"
+
+
 @pytest.mark.parametrize("published", ["Ed25519", "EdDSA", None])
 @pytest.mark.parametrize("named", ["Ed25519", "EdDSA"])
 def test_the_algorithm_may_have_either_of_its_names(own: Any, named: str, published: str | None) -> None:
@@ -318,7 +397,7 @@ def test_the_algorithm_may_have_either_of_its_names(own: Any, named: str, publis
         entry.pop("alg")
         entry |= {"alg": published} if published else {}
     files.jwks.write_text(json.dumps(document))
-    claims = decode(mint(key, "svc", "default", ["service"], 60), key_set(document))
+    claims = decode(mint(key, "svc", "default", ["requester"], 60), key_set(document))
     signer = OKPKey.import_key(key.key.as_dict(private=True) | {"alg": named})
 
     with warnings.catch_warnings():

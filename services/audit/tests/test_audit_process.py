@@ -27,7 +27,7 @@ from placet_proof.signer import new_key
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_rpc.identity import acting_for
-from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint_for_program
 from placet_rpc.tokens.sources import StaticToken
 from placet_testing.conditions import until
 from placet_testing.databases import OwnPostgres
@@ -72,7 +72,7 @@ class Home:
     async def stub(self) -> AsyncIterator[Stub]:
         """A worker's way to the service, also across restarts."""
         key = SigningKey.load(self.folder / "signing-key.json")
-        token = StaticToken(mint(key, "worker-default", "home", ["worker", "service"], ttl=600))
+        token = StaticToken(mint_for_program(key, "worker-default", "default", ttl=600))
         opened = channel(self.address, token)
         with acting_for("default"):
             yield audit_service_pb2_grpc.AuditServiceStub(opened)
