@@ -1,7 +1,7 @@
-"""Each program's token opens what docs/security.md says, and nothing else: every RPC, event and tenant is tried.
+"""Each program's token opens what docs/security.md says, and nothing else: each RPC, event, tenant is tried.
 
-The page's tables are generated from the contracts, and read back here; so a right that is given by mistake stands
-in the page's diff, and a server that judges otherwise than the page turns a test red.
+The page's tables are generated from the contracts, and read back here; so a right that is given by mistake
+stands in the page's diff, and a server that judges otherwise than the page turns a test red.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet.notification.v1 import notification_pb2
 from placet_notification.servicer import check_kind
+from placet_rpc.access import Method
 from placet_rpc.client import channel
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from placet_rpc.identity import PROGRAMS, Principal, acting_for
@@ -71,9 +72,7 @@ def test_the_tables_are_what_the_contracts_say() -> None:
 
 
 def test_the_tables_name_every_rpc_event_and_kind() -> None:
-    rpcs = {
-        f"{method.area.capitalize()}Service.{path.rpartition('/')[2]}" for path, method in METHODS.items()
-    }
+    rpcs = {row_of(method) for method in METHODS.values()}
     kinds = {name.removeprefix("NOTIFICATION_KIND_") for name in notification_pb2.NotificationKind.keys()[1:]}
     assert set(GRANTED) == rpcs | set(EVENTS) | kinds
 
@@ -85,7 +84,7 @@ async def test_a_program_reaches_the_rpcs_of_its_column_in_its_tenants_alone(
     token = servers.token(program)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{servers.recording.port}") as opened:
         for path, method in METHODS.items():
-            name = f"{method.area.capitalize()}Service.{path.rpartition('/')[2]}"
+            name = row_of(method)
             for tenant in (OWN, OTHER, None):
                 servers.handled.clear()
                 code = await code_of(opened, method, bearer(token, tenant))
@@ -117,6 +116,11 @@ async def test_a_program_appends_the_events_of_its_column_in_its_tenants_alone(
                     if not granted:
                         stored = [one.entry.event.cause_id for one in await servers.audit.events(tenant)]
                         assert cause not in stored
+
+
+def row_of(method: Method) -> str:
+    """The name of an RPC in the table, e.g. `AuditService.AppendEvents`."""
+    return method.name.rpartition(".")[2].replace("/", ".")
 
 
 def append_of(program: str, kind: str, *, of_tenant: bool) -> audit_service_pb2.AppendEventsRequest:

@@ -73,7 +73,8 @@ async def test_the_same_append_again_is_answered_with_the_same_entries_and_store
     stub = service.program("worker-default")
     with acting_for("red"):
         first, again = await stub.AppendEvents(request), await stub.AppendEvents(request)
-        size = (await stub.ListEvents(audit_service_pb2.ListEventsRequest())).size
+        reader = service.program("approval")
+        size = (await reader.ListEvents(audit_service_pb2.ListEventsRequest())).size
 
     assert (first.appended, again.appended) == (True, False)
     assert list(first.entries) == list(again.entries)

@@ -80,7 +80,7 @@ class ErrorMapping(Interceptor):
             principal = identity.current_or_none()
             if principal is not None:
                 if principal.program:
-                    # A right that a program lacks is a mistake of the operator's or of ours, or a stolen token.
+                    # A program that lacks a right: a mistake of the operator's or of ours, or a stolen token.
                     _LOG.warning("%s: %s was refused: %s", method.name, principal.program, public.message)
                 reason = public.reason or public.grpc_kind.upper()
                 self._refusals.report(method.path, reason, principal, method.approval_id(request))
