@@ -58,8 +58,9 @@ def unknown_approval(approval_id: str) -> NotFound:
 def not_erasable(reason: str, metadata: Mapping[str, str]) -> FailedPrecondition:
     """AuditService does not erase the request: it is open, or must be kept until a time in `metadata`."""
     if reason == "RETAINED":
+        until = metadata.get("until", "").replace("T", " ").replace("Z", " UTC")
         return FailedPrecondition(
-            f"the request must be kept until {metadata['until']}; to erase it before, set before_retention",
+            f"the request must be kept until {until}; to erase it before, set before_retention",
             reason="RETAINED",
             metadata=metadata,
         )
