@@ -57,6 +57,8 @@ def rpcs() -> Iterator[Right]:
 def events() -> Iterator[Right]:
     """Each event, with its place."""
     for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields:
+        if field.message_type is None:
+            continue
         options = field.message_type.GetOptions()
         programs = options.Extensions[options_pb2.appended_by]
         place = PLACES[options.Extensions[options_pb2.place]] if programs else "by EraseEvents alone"

@@ -115,6 +115,8 @@ def test_keys_and_tokens_are_for_their_owner_alone_and_stay(home: Home) -> None:
     verifier = Verifier(home.keys / "jwks.json")
     for name in PROGRAMS:
         principal = verifier.verify(home.token(name).read_text().strip())
-        assert (principal.program, principal.tenants) == (name, {"default"})
+        assert principal.program == name
+        assert principal.tenants == {"default"}
     caller = verifier.verify(home.token(CALLER).read_text().strip())
-    assert (caller.subject, caller.roles, caller.program) == (CALLER, {"requester"}, "")
+    assert (caller.subject, caller.program) == (CALLER, "")
+    assert caller.roles == {"requester"}

@@ -27,17 +27,11 @@ from placet_rpc.identity import PROGRAMS
 from placet_rpc.server import RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, mint_for_program, revoke
-from placet_testing.recording_server import (
-    DENIED,
-    METHODS,
-    SERVICES,
-    Metadata,
-    bearer,
-    code_of,
-    recording_endpoints,
-)
+from placet_testing.recording_server import METHODS, SERVICES, Metadata, bearer, recording_endpoints
 
 pytestmark = pytest.mark.integration
+
+DENIED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 ROLES = frozenset(name.removeprefix("ROLE_").lower() for name in access_pb2.Role.keys()[1:]) - {"program"}
 
@@ -225,6 +219,24 @@ async def hall(
     keys = [SigningKey.load(file.private_key) for file in (files, forger)]
     yield Hall(server, keys[0], files.jwks, handled, keys[1])
     await server.stop(0)
+
+
+async def code_of(
+    channel: grpc.aio.Channel, method: Method, metadata: Metadata, request: bytes = b""
+) -> grpc.StatusCode:
+    """Status of a raw call, as a stranger would make it."""
+    # Any: bytes are sent and received, whatever the method's messages.
+    try:
+        if method.streaming:
+            stream: Any = channel.unary_stream(method.path)
+            async for _ in stream(request, metadata=metadata, timeout=10):
+                pass
+        else:
+            unary: Any = channel.unary_unary(method.path)
+            await unary(request, metadata=metadata, timeout=10)
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
 
 
 def test_the_matrix_covers_what_it_promises() -> None:

@@ -18,14 +18,12 @@ from joserfc.jwk import OKPKey
 
 from placet_rpc.errors import Unauthenticated
 from placet_rpc.identity import normalize_address
-from placet_rpc.tokens import ALGORITHM
 from placet_rpc.tokens.mint import (
     KeyFiles,
     MintingTokenSource,
     SigningKey,
     generate_keys,
     mint,
-    mint_for_program,
     revoke,
     write_token,
 )
@@ -309,83 +307,6 @@ def test_a_tenant_that_is_no_name_is_never_minted(own: Any) -> None:
 
     with pytest.raises(ValueError, match="tenant"):
         mint(key, "svc", "a b", [], 60)
-
-
-def test_a_programs_token_names_the_program_and_its_tenants(own: Any) -> None:
-    files, key = own
-    verifier = Verifier(files.jwks)
-
-    for given, tenants in ((), {"acme"}), (("acme", "globex"), {"acme", "globex"}), (("*",), {"*"}):
-        principal = verifier.verify(mint_for_program(key, "worker-ml", "acme", 60, tenants=given))
-
-        assert (principal.subject, principal.program) == ("worker-ml", "worker-ml")
-        assert (principal.tenant, principal.tenants) == ("acme", tenants)
-        assert principal.roles == {"program"}
-        assert [principal.may_act_for(one) for one in ("acme", "initech")] == [True, "*" in tenants]
-
-
-def test_a_program_is_one_by_its_tokens_role_and_not_by_its_name(own: Any) -> None:
-    files, key = own
-
-    caller = Verifier(files.jwks).verify(mint(key, "worker-default", "acme", ["requester"], 60))
-
-    assert (caller.program, caller.tenants) == ("", frozenset())
-
-
-@pytest.mark.parametrize(
-    ("program", "tenant", "tenants"),
-    [
-        ("worker", "acme", ()),
-        ("Approval", "acme", ()),
-        ("audit", "acme", ()),
-        ("unspecified", "acme", ()),
-        ("approval", "*", ()),
-        ("approval", "acme", ("*", "acme")),
-        ("approval", "acme", ("a b",)),
-    ],
-)
-def test_no_token_is_minted_of_another_program_or_for_what_is_no_tenant(
-    own: Any, program: str, tenant: str, tenants: tuple[str, ...]
-) -> None:
-    _, key = own
-    with pytest.raises(ValueError):
-        mint_for_program(key, program, tenant, 60, tenants=tenants)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"sub": "worker"},
-        {"sub": "audit"},
-        {"sub": "alice@example.com"},
-        {"roles": ["program", "operator"]},
-        {"roles": ["operator", "program"]},
-        {"roles": ["program", "program"]},
-        {"tenants": None},
-        {"tenants": []},
-        {"tenants": "acme"},
-        {"tenants": {"acme": True}},
-        {"tenants": ["acme", "*"]},
-        {"tenants": ["*", "*"]},
-        {"tenants": [["acme"]]},
-        {"tenants": [""]},
-        {"tenants": ["a b"]},
-    ],
-    ids=str,
-)
-def test_a_programs_token_that_says_too_much_or_too_little_is_refused(
-    own: Any, changes: dict[str, object]
-) -> None:
-    files, key = own
-    claims = decode(
-        mint_for_program(key, "approval", "acme", 60), key_set(json.loads(files.jwks.read_text()))
-    )
-    changed = {name: value for name, value in (claims | changes).items() if value is not None}
-    token = jwt.encode({"alg": ALGORITHM, "kid": key.key.kid}, changed, key.key, algorithms=[ALGORITHM])
-
-    with pytest.raises(Unauthenticated) as refused:
-        Verifier(files.jwks).verify(token)
-    assert refused.value.reason == "TOKEN_INVALID"
 
 
 @pytest.mark.parametrize("published", ["Ed25519", "EdDSA", None])

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from pydantic import ValidationError
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
 from placet.event.v1 import event_pb2
 from placet_audit import proof_service
-from placet_audit.config import Settings
 from placet_audit.proof_service import ProofService
 from placet_proof import (
     Note,
@@ -322,38 +319,6 @@ async def test_nothing_is_erased_that_is_not_there_or_by_whom_it_is_not_for(
 
     found = proven(await receipt_of(service.stub("auditor"), approval_id))
     assert not any(one.withheld for one in found.entries)
-
-
-async def test_a_request_is_kept_until_its_time_is_over_unless_the_operator_says_otherwise(
-    service: Service, make_event: MakeEvent, auditor: Stub, operator: Stub
-) -> None:
-    approval_id, now = str(uuid.uuid4()), datetime.now(UTC)
-    received, closed = make_event("intake", kind="received"), make_event("close", kind="closed")
-    closed.time.FromDatetime(now)
-    with acting_for(HOME):
-        for number, program, event in ((1, "approval", received), (2, "worker-default", closed)):
-            await service.program(program).AppendEvents(
-                audit_service_pb2.AppendEventsRequest(
-                    approval_id=approval_id, expected_next=number, events=[event]
-                )
-            )
-
-    with pytest.raises(FailedPrecondition) as refused:
-        await operator.EraseEvents(erasing(approval_id))
-    assert refused.value.reason == "RETAINED"
-    until = datetime.fromisoformat(refused.value.metadata["until"])
-    assert abs(until - now - timedelta(days=184)) < timedelta(seconds=2)
-    assert not any(one.withheld for one in proven(await receipt_of(auditor, approval_id)).entries)
-
-    answer = await operator.EraseEvents(erasing(approval_id, before_retention=True))
-    assert answer.entry.entry.event.erased.values > 0
-
-
-@pytest.mark.parametrize("days", [-1, 36_501, 10**12])
-def test_a_time_to_keep_that_no_calendar_holds_is_refused_at_the_start(days: int) -> None:
-    with pytest.raises(ValidationError, match="retention_days"):
-        Settings(retention_days=days)
-    assert Settings(retention_days=36_500).retention() == timedelta(days=36_500)
 
 
 async def test_an_open_request_is_not_erased(service: Service, make_event: MakeEvent, operator: Stub) -> None:

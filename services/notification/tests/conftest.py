@@ -350,9 +350,10 @@ class Stack:
         self, request: service_pb.SendNotificationRequest, *, tenant: str = "default", timeout: float = 20
     ) -> pb.Delivery:
         """Sends as a worker that acts for the tenant."""
-        worker = await self.stub("worker-default")
         with acting_for(tenant):
-            return (await worker.SendNotification(request, timeout=timeout)).delivery
+            return (
+                await (await self.stub("worker-default")).SendNotification(request, timeout=timeout)
+            ).delivery
 
 
 @pytest.fixture

@@ -1,19 +1,17 @@
-"""All RPCs of the contracts in one server that only notes what reached a handler, and raw calls to it."""
+"""All RPCs of the contracts in one server that only notes what reached a handler."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
 
-import grpc
-import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 
 from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
 from placet.notification.v1 import notification_service_pb2, notification_service_pb2_grpc
-from placet_rpc.access import Method, methods_of
+from placet_rpc.access import methods_of
 from placet_rpc.server import Endpoint
 
 # Any: generated modules, which are alike but have no type in common.
@@ -27,7 +25,6 @@ SERVICES: list[ServiceDescriptor] = [
     service for messages, _ in CONTRACTS for service in messages.DESCRIPTOR.services_by_name.values()
 ]
 METHODS = methods_of(SERVICES)
-DENIED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -72,21 +69,3 @@ def bearer(token: str, tenant: str | None = "default") -> Metadata:
     """Metadata of a call with this token, for this tenant."""
     metadata = (("authorization", f"Bearer {token}"),)
     return metadata if tenant is None else (*metadata, ("placet-tenant", tenant))
-
-
-async def code_of(
-    channel: grpc.aio.Channel, method: Method, metadata: Metadata, request: bytes = b""
-) -> grpc.StatusCode:
-    """Status of a raw call, as a stranger would make it."""
-    # Any: bytes are sent and received, whatever the method's messages.
-    try:
-        if method.streaming:
-            stream: Any = channel.unary_stream(method.path)
-            async for _ in stream(request, metadata=metadata, timeout=10):
-                pass
-        else:
-            unary: Any = channel.unary_unary(method.path)
-            await unary(request, metadata=metadata, timeout=10)
-    except grpc.aio.AioRpcError as error:
-        return error.code()
-    return grpc.StatusCode.OK
