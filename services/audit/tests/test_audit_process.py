@@ -257,7 +257,9 @@ async def test_a_leader_killed_in_mid_batch_leaves_one_log_to_the_next(
             process = await leader.start()
             found = [entry.entry.approval_id for entry in await whole_log(others)]
             assert found[2 * killed :] == [before, kept]
-        response = await others.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
+        key = SigningKey.load(leader.folder / "signing-key.json")
+        witness = (("authorization", f"Bearer {mint_for_program(key, 'witness', 'default', 600)}"),)
+        response = await others.GetCheckpoint(audit_service_pb2.GetCheckpointRequest(), metadata=witness)
 
     tree, note = Frontier(), Note.parse(response.checkpoint)
     with engine.begin() as reading:

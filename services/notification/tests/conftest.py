@@ -296,7 +296,6 @@ class Neighbours:
     async def AppendEvents(
         self, request: audit_service_pb2.AppendEventsRequest, context: object
     ) -> audit_service_pb2.AppendEventsResponse:
-        """Remembers."""
         for event in request.events:
             self.refusals.put_nowait((identity.current().tenant, event))
         return audit_service_pb2.AppendEventsResponse(appended=True)
@@ -350,10 +349,9 @@ class Stack:
         self, request: service_pb.SendNotificationRequest, *, tenant: str = "default", timeout: float = 20
     ) -> pb.Delivery:
         """Sends as a worker that acts for the tenant."""
+        worker = await self.stub("worker-default")
         with acting_for(tenant):
-            return (
-                await (await self.stub("worker-default")).SendNotification(request, timeout=timeout)
-            ).delivery
+            return (await worker.SendNotification(request, timeout=timeout)).delivery
 
 
 @pytest.fixture
