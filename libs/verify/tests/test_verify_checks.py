@@ -309,8 +309,8 @@ def test_without_the_databases_own_check_a_changed_index_goes_unnoticed(
     shutil.copy(sample.home.database("audit"), path)
     raw = path.read_bytes()
     # Only in the index of causes do these two stand beside each other.
-    assert raw.count(b"defaultrefusal/1") == 1
-    path.write_bytes(raw.replace(b"defaultrefusal/1", b"defaultrefusal/0"))
+    assert raw.count(b"defaultapproval/refusal/1") == 1
+    path.write_bytes(raw.replace(b"defaultapproval/refusal/1", b"defaultapproval/refusal/0"))
     with closing(SqliteSource(path)) as source:
         (found,) = sample.findings(source)
         assert found.check is Check.FILE

@@ -35,7 +35,7 @@ from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError, Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.server import start
-from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program
 from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.audit_server import AuditServer
@@ -70,7 +70,7 @@ class FakeWorkflows(Workflows):
 
     def __init__(self, audit: AuditServer, key: SigningKey) -> None:
         self._audit = audit
-        self._token = StaticToken(mint(key, "worker-default", HOME, ["worker"], 3600))
+        self._token = StaticToken(mint_for_program(key, "worker-default", HOME, 3600, tenants=["*"]))
         self._running: dict[str, FakeWorkflow] = {}
         self._waiting: list[tuple[str, Stimulus]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -229,7 +229,8 @@ class Platform:
     def settings(self, **changes: Any) -> Settings:
         """A replica's settings. Any: of each the setting's own type."""
         token = self.folder / "approval.token"
-        token.write_text(mint(SigningKey.load(self.keys.private_key), "approval", HOME, ["service"], 3600))
+        key = SigningKey.load(self.keys.private_key)
+        token.write_text(mint_for_program(key, "approval", HOME, 3600, tenants=["*"]))
         values: dict[str, Any] = {
             "listen": "127.0.0.1:0",
             "PLACET_JWKS_FILE": self.keys.jwks,
@@ -274,8 +275,16 @@ class Platform:
     ) -> ApprovalServiceStub:
         """ApprovalService as somebody calls it; who asks and decides by default."""
         held = roles or ("requester", "approver")
-        token = StaticToken(mint(SigningKey.load(self.keys.private_key), subject, tenant, held, 3600))
-        opened = channel(address or self.address, token, default_timeout=SOON)
+        token = mint(SigningKey.load(self.keys.private_key), subject, tenant, held, 3600)
+        return await self._stub(token, address)
+
+    async def as_program(self, name: str) -> ApprovalServiceStub:
+        """ApprovalService as a program of Placet calls it, which may act for all tenants."""
+        key = SigningKey.load(self.keys.private_key)
+        return await self._stub(mint_for_program(key, name, HOME, 3600, tenants=["*"]))
+
+    async def _stub(self, token: str, address: str = "") -> ApprovalServiceStub:
+        opened = channel(address or self.address, StaticToken(token), default_timeout=SOON)
         return ApprovalServiceStub(await self.stack.enter_async_context(opened))
 
     async def request(self, *, tenant: str = HOME, by: str = CALLER, **fields: Any) -> str:

@@ -24,7 +24,7 @@ from placet_audit.store import Store
 from placet_proof.signer import new_key
 from placet_rpc.client import channel
 from placet_rpc.server import start
-from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, mint_for_program
 from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 
@@ -157,11 +157,17 @@ class Service:
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def stub(
-        self, *roles: str, subject: str = "worker-default", tenant: str = "home"
+        self, *roles: str, subject: str = "somebody", tenant: str = "home"
     ) -> audit_service_pb2_grpc.AuditServiceStub:
         """A caller in these roles."""
-        token = StaticToken(mint(self.key, subject, tenant, roles, ttl=600))
-        opened = channel(self.address, token)
+        return self._stub(mint(self.key, subject, tenant, roles, ttl=600))
+
+    def program(self, name: str, *tenants: str) -> audit_service_pb2_grpc.AuditServiceStub:
+        """A program of Placet that may act for these tenants; by default for all."""
+        return self._stub(mint_for_program(self.key, name, "home", 600, tenants=tenants or ["*"]))
+
+    def _stub(self, token: str) -> audit_service_pb2_grpc.AuditServiceStub:
+        opened = channel(self.address, StaticToken(token))
         self.stack.push_async_callback(opened.close)
         return audit_service_pb2_grpc.AuditServiceStub(opened)
 

@@ -28,7 +28,7 @@ from placet_rpc.client import channel, serving
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.program import REFUSED
-from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint_for_program
 from placet_rpc.tokens.sources import StaticToken
 from placet_testing.conditions import until
 from placet_testing.databases import OwnPostgres
@@ -73,7 +73,7 @@ class Home:
     async def stub(self) -> AsyncIterator[Stub]:
         """ApprovalService's way to the service, also across restarts."""
         key = SigningKey.load(self.folder / "signing-key.json")
-        token = StaticToken(mint(key, "approval", "home", ["service"], ttl=600))
+        token = StaticToken(mint_for_program(key, "approval", "default", ttl=600))
         opened = channel(self.address, token)
         with acting_for("default"):
             yield audit_service_pb2_grpc.AuditServiceStub(opened)
@@ -258,7 +258,9 @@ async def test_a_leader_killed_in_mid_batch_leaves_one_log_to_the_next(
             process = await leader.start()
             found = [entry.entry.approval_id for entry in await whole_log(others)]
             assert found[2 * killed :] == [before, kept]
-        response = await others.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
+        key = SigningKey.load(leader.folder / "signing-key.json")
+        witness = (("authorization", f"Bearer {mint_for_program(key, 'witness', 'default', 600)}"),)
+        response = await others.GetCheckpoint(audit_service_pb2.GetCheckpointRequest(), metadata=witness)
 
     tree, note = Frontier(), Note.parse(response.checkpoint)
     with engine.begin() as reading:

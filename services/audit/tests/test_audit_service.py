@@ -29,6 +29,10 @@ class Service(Protocol):
         """A caller in these roles."""
         ...
 
+    def program(self, name: str, *tenants: str) -> audit_service_pb2_grpc.AuditServiceStub:
+        """A program of Placet."""
+        ...
+
 
 def append_request(
     approval_id: str, expected_next: int, *events: event_pb2.Event
@@ -43,7 +47,7 @@ async def begun(service: Service, make_event: MakeEvent, tenant: str = "red") ->
     approval_id = str(uuid.uuid4())
     with acting_for(tenant):
         first = append_request(approval_id, 1, make_event("intake", kind="received"))
-        await service.stub("service").AppendEvents(first)
+        await service.program("approval").AppendEvents(first)
     return approval_id
 
 
@@ -57,7 +61,9 @@ async def test_an_append_is_answered_with_the_entries_as_stored(
 ) -> None:
     approval_id = await begun(service, make_event)
     with acting_for("red"):
-        answer = await service.stub("worker").AppendEvents(append_request(approval_id, 2, make_event("a")))
+        answer = await service.program("worker-default").AppendEvents(
+            append_request(approval_id, 2, make_event("a"))
+        )
 
     assert answer.appended
     (stored,) = answer.entries
@@ -73,10 +79,11 @@ async def test_the_same_append_again_is_answered_with_the_same_entries_and_store
     service: Service, make_event: MakeEvent
 ) -> None:
     request = append_request(await begun(service, make_event), 2, make_event("a"), make_event("b"))
-    stub = service.stub("worker")
+    stub = service.program("worker-default")
     with acting_for("red"):
         first, again = await stub.AppendEvents(request), await stub.AppendEvents(request)
-        size = (await stub.ListEvents(audit_service_pb2.ListEventsRequest())).size
+        reader = service.program("approval")
+        size = (await reader.ListEvents(audit_service_pb2.ListEventsRequest())).size
 
     assert (first.appended, again.appended) == (True, False)
     assert list(first.entries) == list(again.entries)
@@ -87,7 +94,7 @@ async def test_who_comes_second_gets_what_is_stored_from_its_number_on(
     service: Service, make_event: MakeEvent
 ) -> None:
     approval_id = await begun(service, make_event)
-    stub = service.stub("worker")
+    stub = service.program("worker-default")
     with acting_for("red"):
         await stub.AppendEvents(append_request(approval_id, 2, *(make_event(c) for c in "abc")))
         late = await stub.AppendEvents(append_request(approval_id, 3, make_event("late")))
@@ -101,7 +108,9 @@ async def test_an_append_that_would_leave_a_gap_is_refused_with_the_next_number(
     service: Service, make_event: MakeEvent
 ) -> None:
     with acting_for("red"), pytest.raises(FailedPrecondition) as refusal:
-        await service.stub("worker").AppendEvents(append_request(str(uuid.uuid4()), 7, make_event()))
+        await service.program("worker-default").AppendEvents(
+            append_request(str(uuid.uuid4()), 7, make_event())
+        )
 
     assert refusal.value.reason == "GAP"
     assert refusal.value.domain == "audit.placet"
@@ -109,15 +118,15 @@ async def test_an_append_that_would_leave_a_gap_is_refused_with_the_next_number(
 
 
 async def test_events_of_the_tenant_are_stored_once_by_cause(service: Service, make_event: MakeEvent) -> None:
-    stub = service.stub("service")
-    one, other = (make_event(cause, kind="access_refused") for cause in "ab")
+    stub = service.program("approval")
+    one, other = (make_event(cause, kind="fallback_alarm") for cause in ("approval/a", "approval/b"))
     with acting_for("red"):
         first = await stub.AppendEvents(append_request("", 0, one))
         mixed = await stub.AppendEvents(append_request("", 0, one, other))
         again = await stub.AppendEvents(append_request("", 0, other, other))
 
     assert (first.appended, mixed.appended, again.appended) == (True, True, False)
-    assert causes(list(mixed.entries)) == ["a", "b"]
+    assert causes(list(mixed.entries)) == ["approval/a", "approval/b"]
     assert [entry.index for entry in again.entries] == [1]
     assert [entry.entry.number for entry in mixed.entries] == [0, 0]
 
@@ -126,7 +135,7 @@ async def test_two_tenants_with_the_same_request_share_nothing(
     service: Service, make_event: MakeEvent
 ) -> None:
     approval_id = str(uuid.uuid4())
-    stub = service.stub("service")
+    stub = service.program("approval")
     for tenant in ("red", "blue"):
         with acting_for(tenant):
             first = make_event(tenant, kind="received")
@@ -147,11 +156,11 @@ async def test_two_tenants_with_the_same_request_share_nothing(
 
 async def test_pages_lead_through_the_whole_list_and_end(service: Service, make_event: MakeEvent) -> None:
     ours, theirs = await begun(service, make_event), await begun(service, make_event)
-    stub = service.stub("worker", "auditor")
+    writer, stub = service.program("worker-default"), service.program("approval")
     with acting_for("red"):
         for number in range(2, 6):
             for approval_id in (ours, theirs):
-                await stub.AppendEvents(append_request(approval_id, number, make_event(f"c{number}")))
+                await writer.AppendEvents(append_request(approval_id, number, make_event(f"c{number}")))
         for approval_id, expected in [(ours, [0, 2, 4, 6, 8]), ("", list(range(10)))]:
             request = audit_service_pb2.ListEventsRequest(
                 filter=audit_service_pb2.EventFilter(approval_id=approval_id), page_size=3
@@ -175,14 +184,14 @@ async def test_pages_lead_through_the_whole_list_and_end(service: Service, make_
 async def test_a_tail_is_live_and_can_be_resumed_after_the_last_index_seen(
     service: Service, make_event: MakeEvent
 ) -> None:
-    stub = service.stub("worker", "service")
+    writer, stub = service.program("worker-default"), service.program("approval")
     with acting_for("red"):
         tail = stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=0))
         answers = aiter(tail)
         assert (await anext(answers)).size == 0
         approval_id = await begun(service, make_event)
         assert (await anext(answers)).size == 1
-        await stub.AppendEvents(append_request(approval_id, 2, make_event("a"), make_event("b")))
+        await writer.AppendEvents(append_request(approval_id, 2, make_event("a"), make_event("b")))
         live = await anext(answers)
         tail.cancel()
         resumed = stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=2))
@@ -218,7 +227,7 @@ async def test_what_cannot_be_stored_is_refused_by_the_name_of_its_field(
     spoil(request)
 
     with acting_for("red"), pytest.raises(InvalidArgument) as refusal:
-        await service.stub("worker").AppendEvents(request)
+        await service.program("worker-default").AppendEvents(request)
 
     assert field in [violation.field for violation in refusal.value.violations]
 

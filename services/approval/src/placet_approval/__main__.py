@@ -92,7 +92,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             PolicyQueries(policies),
             StatsQueries(stats, settings.alarm()),
             ConsumerQueries(consumers, SkippedEntries(database, LOG), requests),
-            Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
+            Eraser(requests, projections, log),
             await_limit=settings.await_limit,
             command_budget=settings.command_budget,
         )
@@ -101,7 +101,9 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server,
             servicer,
         )
-        refusals = RefusalRecorder(log.append_for_tenant, per_minute=settings.refusals_per_minute)
+        refusals = RefusalRecorder(
+            log.append_for_tenant, program="approval", per_minute=settings.refusals_per_minute
+        )
         for run, interval, waits in (
             (intake_recovery.run, settings.intake_recovery_interval, "interrupted requests wait on"),
             (

@@ -76,10 +76,6 @@ class Settings(ServiceSettings, CallerSettings):
     """Seconds between searches for open requests without a running workflow, 100 requests each; and for
     overdue commands."""
 
-    retention_days: int = Field(default=184, ge=0, le=36_500)
-    """Days after closing during which a request is erased only if the call sets before_retention. Nothing is
-    erased automatically."""
-
     refusals_per_minute: int = Field(default=600, ge=0)
     """Access refusals recorded per tenant and minute; more are only counted."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from placet.approval.v1 import approval_pb2
 from placet_approval.content.rendering import RENDERING
 from placet_domain.commands import MOST_COMMANDS
@@ -53,6 +55,20 @@ def unknown_approval(approval_id: str) -> NotFound:
         f"there is no request {approval_id}, or it is not yours to see",
         reason="UNKNOWN_APPROVAL",
         metadata={"approval_id": approval_id},
+    )
+
+
+def not_erasable(reason: str, metadata: Mapping[str, str]) -> FailedPrecondition:
+    """AuditService does not erase the request: it is open, or must be kept until a time in `metadata`."""
+    if reason == "RETAINED":
+        until = metadata.get("until", "").replace("T", " ").replace("Z", " UTC")
+        return FailedPrecondition(
+            f"the request must be kept until {until}; to erase it before, set before_retention",
+            reason="RETAINED",
+            metadata=metadata,
+        )
+    return FailedPrecondition(
+        "the request is open; only closed requests can be erased", reason="NOT_CLOSED", metadata=metadata
     )
 
 

@@ -153,7 +153,7 @@ class FallbackMonitor:
     ) -> None:
         """Appends the change, once: its cause_id names the change before it."""
         before = "first" if last is None else str(last.index)
-        cause = f"fallback-alarm/{hashlib.sha256(stats.policy.encode()).hexdigest()[:16]}/{before}"
+        cause = f"approval/fallback-alarm/{hashlib.sha256(stats.policy.encode()).hexdigest()[:16]}/{before}"
         event = event_pb2.Event(cause_id=cause)
         event.time.FromDatetime(now)
         event.actor.kind, event.actor.name.value = event_pb2.ACTOR_KIND_SERVICE, "approval"

@@ -191,7 +191,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.EraseApprovalRequest, context: _Context
     ) -> approval_service_pb2.EraseApprovalResponse:
         entry = await self._eraser.erase(
-            current(), request.approval_id, request.reason, before_retention=request.before_retention
+            current().tenant, request.approval_id, request.reason, before_retention=request.before_retention
         )
         return approval_service_pb2.EraseApprovalResponse(
             log_index=entry.index, values=entry.entry.event.erased.values

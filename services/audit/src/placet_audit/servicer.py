@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
 from placet.event.v1 import event_pb2
@@ -43,12 +44,15 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         stream: LogStream,
         proofs: ProofService,
         keys: LogKeys,
+        retention: timedelta,
     ) -> None:
+        """`retention`: the time after closing during which a request must be kept."""
         self._store = store
         self._sequencer = sequencer
         self._stream = stream
         self._proofs = proofs
         self._keys = keys
+        self._retention = retention
 
     async def AppendEvents(
         self,
@@ -57,8 +61,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> audit_service_pb2.AppendEventsResponse:
         """Compares and appends. For events of the tenant, `appended` is true if any of them was new."""
         caller = identity.current()
-        kinds = [event.WhichOneof("body") or "" for event in request.events]
-        check_writer(caller.roles, kinds, expected_next=request.expected_next)
+        check_writer(caller.program, request.events, expected_next=request.expected_next)
         append = to_append(caller.tenant, request)
         check_append(append)
         placed = await self._sequencer.append(append)
@@ -211,14 +214,17 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         request: audit_service_pb2.EraseEventsRequest,
         context: object,
     ) -> audit_service_pb2.EraseEventsResponse:
-        """Erases, and appends the event that says so."""
-        tenant, approval_id = identity.current().tenant, request.approval_id
+        """Erases on the caller's word, an operator's, and appends the event that says so."""
+        caller, approval_id = identity.current(), request.approval_id
+        tenant = caller.tenant
 
         def check(path: Sequence[Entry]) -> None:
-            check_erasable(approval_id, [event.WhichOneof("body") or "" for event in _events(path)])
+            check_erasable(
+                approval_id, _events(path), self._retention, before_retention=request.before_retention
+            )
 
         def announce(values: int, cause: str) -> Draft:
-            event = event_pb2.Event(actor=request.actor, cause_id=cause)
+            event = event_pb2.Event(actor=identity.actor_of(caller), cause_id=cause)
             event.time.GetCurrentTime()
             event.erased.approval_id = approval_id
             event.erased.reason.value = request.reason
