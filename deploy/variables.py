@@ -33,7 +33,7 @@ OTHERS = (
         "PLACET_APPROVAL_ADDRESS",
         "",
         CALLERS,
-        "The SDK has no default; that of `placet` is the stack that runs in its home.",
+        "The SDK has no default; `placet`: the stack of its home. A typed `--port-base` wins.",
     ),
     (
         "PLACET_AUDIT_ADDRESS",
@@ -52,7 +52,7 @@ OTHERS = (
         "PLACET_TOKEN_FILE",
         "",
         CALLERS,
-        "Callers have no default; `placet` reads it in a home without keys, and without `--as`.",
+        "Callers have no default; `placet` reads it unless `--home` is typed, and without `--as`.",
     ),
     ("PLACET_TLS_CA_FILE", "", CALLERS, "The health probe reads it too."),
     ("PLACET_TLS_CLIENT_CERTIFICATE_FILE", "", CALLERS, "The health probe reads it too."),

@@ -1,8 +1,13 @@
+import os
+
 from placet_client import PlacetError
 from placet_client.sync import PlacetClient
 
+ADDRESS = os.environ.get("PLACET_APPROVAL_ADDRESS", "127.0.0.1:7400")
+TOKEN = os.environ.get("PLACET_TOKEN_FILE", ".placet/tokens/caller")
+
 try:
-    with PlacetClient.connect("127.0.0.1:7400", ".placet/tokens/caller", patience=5) as client:
+    with PlacetClient.connect(ADDRESS, TOKEN, patience=5) as client:
         approval = client.request_approval(
             title="Pay invoice 4711",
             content="EUR 950 to ACME",
@@ -13,4 +18,4 @@ try:
         outcome = approval.outcome()
         print(f"{outcome.state} by {outcome.approver}")
 except PlacetError as error:
-    raise SystemExit(f"{error}\nIs the stack up? `placet up` starts it.") from None
+    raise SystemExit(f"{error}\nIs the stack up at {ADDRESS}? `placet up` starts one.") from None

@@ -19,6 +19,7 @@ import contracts
 from install import ROOT, VENV
 from placet_rpc.errors import FailedPrecondition, PermissionDenied
 from placet_testing.conditions import EVENTUALLY, until
+from placet_testing.ports import free_port
 from placet_testing.stack import Stack
 
 pytestmark = pytest.mark.integration
@@ -83,13 +84,16 @@ def shell(command: str, folder: Path, **environment: str) -> subprocess.Complete
 def example_environment(stack: Stack, exported: Path) -> dict[str, str]:
     return {
         **os.environ,
-        "PLACET_ADDRESS": stack.ports.address("approval"),
+        "PLACET_APPROVAL_ADDRESS": stack.ports.address("approval"),
         "PLACET_TOKEN_FILE": str(stack.home.token("caller")),
         "PLACET_CONTRACTS": str(exported),
     }
 
 
-async def test_the_node_example_asks_and_prints_the_outcome(stack: Stack, node: Path, exported: Path) -> None:
+@pytest.mark.parametrize(("given", "shown"), [("It is due", ": It is due"), ("", "")], ids=["reason", "none"])
+async def test_the_node_example_asks_and_prints_the_outcome(
+    stack: Stack, node: Path, exported: Path, given: str, shown: str
+) -> None:
     process = await asyncio.create_subprocess_exec(
         "node", "request.mjs", "Pay invoice 4711", "alice@example.com",
         cwd=node, env=example_environment(stack, exported), stdout=PIPE, stderr=PIPE,
@@ -101,7 +105,7 @@ async def test_the_node_example_asks_and_prints_the_outcome(stack: Stack, node: 
 
     async def decided() -> bool:
         try:
-            await stack.decide(approval_id, "alice@example.com", content_digest=DIGEST, reason="It is due")
+            await stack.decide(approval_id, "alice@example.com", content_digest=DIGEST, reason=given)
         except (FailedPrecondition, PermissionDenied):  # nobody is asked in the first milliseconds
             return False
         return True
@@ -111,7 +115,7 @@ async def test_the_node_example_asks_and_prints_the_outcome(stack: Stack, node: 
     async with asyncio.timeout(EVENTUALLY):
         output, errors = await process.communicate()
     assert (process.returncode, errors.decode()) == (0, "")
-    assert output.decode() == "STATE_APPROVED by alice@example.com: It is due\n"
+    assert output.decode() == f"STATE_APPROVED by alice@example.com{shown}\n"
 
 
 async def test_the_node_example_prints_the_reason_of_an_error(
@@ -120,12 +124,81 @@ async def test_the_node_example_prints_the_reason_of_an_error(
     (tmp_path / "token").write_text("not.a.token")
     environment = example_environment(stack, exported) | {"PLACET_TOKEN_FILE": str(tmp_path / "token")}
     process = await asyncio.create_subprocess_exec(
-        "node", "request.mjs", cwd=node, env=environment, stdout=PIPE, stderr=PIPE
-    )
+        *("node", "request.mjs", "Pay invoice 4711", "alice@example.com"),
+        cwd=node, env=environment, stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
     async with asyncio.timeout(EVENTUALLY):
         output, errors = await process.communicate()
     assert (process.returncode, output) == (1, b"")
     assert errors.decode().startswith("TOKEN_INVALID: ")
+
+
+@pytest.mark.parametrize("arguments", [(), ("Pay invoice 4711",), ("a title", "alice@example.com", "more")])
+def test_the_node_example_asks_nothing_without_its_arguments(node: Path, arguments: tuple[str, ...]) -> None:
+    finished = node_example(node / "request.mjs", *arguments)
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr.startswith("Usage: node request.mjs TITLE APPROVER")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "remedy"),
+    [
+        ("PLACET_CONTRACTS", "`make contracts`"),
+        ("PLACET_TOKEN_FILE", "Is the stack up? `placet up`"),
+        ("PLACET_TLS_CA_FILE", "PLACET_TLS_CA_FILE"),
+    ],
+)
+def test_the_node_example_says_what_it_lacks_and_the_remedy(
+    node: Path, exported: Path, tmp_path: Path, lacks: str, remedy: str
+) -> None:
+    (tmp_path / "token").write_text("x")
+    given = {"PLACET_CONTRACTS": str(exported), "PLACET_TOKEN_FILE": str(tmp_path / "token")}
+    given[lacks] = str(tmp_path / "nowhere")
+    finished = node_example(node / "request.mjs", "Pay", "alice@example.com", **given)
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.startswith(f"{tmp_path / 'nowhere'} does not exist. ")
+    assert remedy in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
+
+
+def test_the_node_example_asks_for_its_packages_where_they_are_missing(
+    node: Path, exported: Path, tmp_path: Path
+) -> None:
+    shutil.copy(node / "request.mjs", tmp_path)
+    (tmp_path / "token").write_text("x")
+    given = {"PLACET_CONTRACTS": str(exported), "PLACET_TOKEN_FILE": str(tmp_path / "token")}
+    finished = node_example(tmp_path / "request.mjs", "Pay", "alice@example.com", **given)
+    assert finished.returncode == 1
+    assert "`npm install --prefix examples/node`" in finished.stderr
+    assert "    at " not in finished.stderr
+
+
+def test_the_node_example_asks_for_the_stack_where_nobody_answers(
+    node: Path, exported: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("x")
+    address = f"127.0.0.1:{free_port()}"
+    given = {"PLACET_CONTRACTS": str(exported), "PLACET_TOKEN_FILE": str(tmp_path / "token")}
+    finished = node_example(
+        node / "request.mjs", "Pay", "alice@example.com", PLACET_APPROVAL_ADDRESS=address, **given
+    )
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("UNAVAILABLE: ")
+    assert f"Is the stack up at {address}? `placet up`" in finished.stderr
+
+
+def node_example(program: Path, *arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+    """Runs the example with these variables of ours alone, from a folder that holds nothing of it."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
+    return subprocess.run(
+        ["node", str(program), *arguments],
+        cwd="/",
+        env=outside | given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_protobuf_es_generates_modules_that_load(node: Path, exported: Path) -> None:

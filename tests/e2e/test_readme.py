@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from placet_testing.conditions import EVENTUALLY, until
-from placet_testing.ports import free_port_base
+from placet_testing.ports import free_port, free_port_base
 from placet_testing.stack import Stack
 
 pytestmark = pytest.mark.integration
@@ -73,14 +73,25 @@ def test_the_readmes_caller_is_the_example() -> None:
 
 async def test_the_readmes_caller_says_plainly_that_no_stack_is_there(tmp_path: Path) -> None:
     caller = ROOT / "examples" / "caller.py"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(caller), stderr=asyncio.subprocess.PIPE, cwd=tmp_path
-    )
-    _, said = await process.communicate()
-    assert process.returncode == 1
-    first, second = said.decode().splitlines()
-    assert first.startswith("there is no token in .placet/tokens/caller")
-    assert "placet up" in second
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PLACET_")}
+    (tmp_path / "token").write_text("x")
+    nobody = f"127.0.0.1:{free_port()}"
+    elsewhere = {"PLACET_APPROVAL_ADDRESS": nobody, "PLACET_TOKEN_FILE": "token"}
+    for given, why, address in (
+        ({}, "there is no token in .placet/tokens/caller", "127.0.0.1:7400"),
+        (elsewhere, "", nobody),
+    ):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(caller)),
+            stderr=asyncio.subprocess.PIPE,
+            cwd=tmp_path,
+            env=outside | given,
+        )
+        _, said = await process.communicate()
+        assert process.returncode == 1
+        first, second = said.decode().splitlines()
+        assert first.startswith(why)
+        assert second == f"Is the stack up at {address}? `placet up` starts one."
 
 
 def test_the_table_of_commands_names_all_that_there_are() -> None:
@@ -93,13 +104,15 @@ def test_the_table_of_commands_names_all_that_there_are() -> None:
 
 
 async def test_the_readmes_caller_runs(stack: Stack, tmp_path: Path) -> None:
-    source = (ROOT / "examples" / "caller.py").read_text()
-    source = source.replace("127.0.0.1:7400", stack.ports.address("approval"))
-    source = source.replace(".placet/tokens/caller", str(stack.home.token("caller")))
-    program = tmp_path / "caller.py"
-    program.write_text(source)
+    exported = {
+        "PLACET_APPROVAL_ADDRESS": stack.ports.address("approval"),
+        "PLACET_TOKEN_FILE": str(stack.home.token("caller")),
+    }
     caller = await asyncio.create_subprocess_exec(
-        sys.executable, str(program), stdout=asyncio.subprocess.PIPE, env=dict(os.environ)
+        *(sys.executable, str(ROOT / "examples" / "caller.py")),
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | exported,
+        cwd=tmp_path,
     )
     assert caller.stdout is not None
     async with asyncio.timeout(EVENTUALLY):

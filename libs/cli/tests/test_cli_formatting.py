@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_cli.event_rows import _WORDS, row, rows
+from placet_cli.commands.queries import LIST_HEAD, LIST_WIDTHS
+from placet_cli.commands.stats import _WIDTHS as STATS_WIDTHS
+from placet_cli.event_rows import _WORDS, RowReader, counted, entries, rows
 from placet_cli.formatting import clean, clock_note, erasure_sentence, named, sentence, warnings
-from placet_cli.screen import event_lines, fit
-from placet_cli.times import age, span
+from placet_cli.screen import Screen, event_lines, fit
+from placet_cli.times import SPAN_WIDTH, age, left, span
+from placet_devstack.commands.mail import MAIL_WIDTHS
 from placet_text import deceptive
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -44,11 +47,11 @@ def test_a_path_says_what_of_the_content_was_not_read() -> None:
     processed = event_pb2.Processed(method="pdf", words=4)
     processed.coverage.gaps.add(kind=event_pb2.GAP_KIND_IMAGE, count=2, first_page=1)
     entry = event_pb2.LogEntry(entry=event_pb2.Entry(event=event_pb2.Event(processed=processed)))
-    assert row(entry).reason == "4 words of pdf; 2 images were not read, first on page 1"
+    assert RowReader().row(entry).reason == "4 words of pdf; 2 images were not read, first on page 1"
     entry.entry.event.processed.coverage.ClearField("gaps")
-    assert row(entry).reason == "4 words of pdf; It is not known what of it was read"
+    assert RowReader().row(entry).reason == "4 words of pdf; It is not known what of it was read"
     entry.entry.event.processed.coverage.whole = True
-    assert row(entry).reason == "4 words of pdf"
+    assert RowReader().row(entry).reason == "4 words of pdf"
 
 
 def test_a_managers_approval_reads_with_who_was_silent_before() -> None:
@@ -135,7 +138,7 @@ def test_a_deadline_of_its_own_ends_each_tier_on_the_path() -> None:
 def test_a_fall_back_is_told_by_its_own_reason() -> None:
     event = event_pb2.Event()
     event.fell_back.reason.value = "The request's deadline passed and alice@example.com had not responded"
-    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+    told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
     assert told.brief == "The request's deadline passed and alice had not responded"
 
 
@@ -145,7 +148,7 @@ def test_every_event_of_the_vocabulary_has_words() -> None:
     for name in names:
         event = event_pb2.Event()
         getattr(event, name).SetInParent()
-        told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+        told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
         assert told.event
 
 
@@ -155,7 +158,7 @@ def test_a_value_of_a_newer_contract_is_told_as_one_without_words() -> None:
         event_pb2.Event(ai_decided=event_pb2.AiDecided(result=99)),  # type: ignore[arg-type]  # as above
         event_pb2.Event(decided=event_pb2.Decided(source=99)),  # type: ignore[arg-type]  # as above
     ):
-        told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+        told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
         assert told.reason == "in a way that this version has no words for"
 
 
@@ -172,10 +175,10 @@ def test_what_was_erased_says_so_and_what_was_never_said_says_nothing() -> None:
     person = event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value=ALICE))
     event = event_pb2.Event(actor=person)
     event.asked.person.value = ALICE
-    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=erased(event))))
+    told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=erased(event))))
     assert (told.actor, told.reason, told.brief) == ("(erased)", "(erased):", "(erased)")
     vote = event_pb2.Event(voted=event_pb2.Voted(verdict=event_pb2.VERDICT_APPROVE))
-    assert row(event_pb2.LogEntry(entry=event_pb2.Entry(event=vote))).reason == ""
+    assert RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=vote))).reason == ""
 
 
 def test_an_erased_request_says_when_by_whom_and_why() -> None:
@@ -186,11 +189,12 @@ def test_an_erased_request_says_when_by_whom_and_why() -> None:
     assert erasure_sentence(message) == f"Erased on 2026-01-02 03:04:05 UTC by {BOB}: she asked for it"
     assert sentence(message) == "Approved by (erased)."
     assert named(message.title) == "(erased)"
+    assert (named("  "), named("\u200b")) == ("(blank)", "<U+200B>")
 
 
 def test_an_erasure_in_the_log_says_how_much_and_why() -> None:
     event = event_pb2.Event(erased=event_pb2.Erased(values=9, reason=event_pb2.Erasable(value="she asked")))
-    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+    told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
     assert (told.event, told.reason) == ("erased", "9 values, for good: she asked")
 
 
@@ -199,12 +203,12 @@ def test_an_event_fits_eighty_columns_and_is_aligned() -> None:
         actor=event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value="x" * 60)),
         voted=event_pb2.Voted(verdict=event_pb2.VERDICT_REJECT, reason=event_pb2.Erasable(value="why " * 40)),
     )
-    told = row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
+    told = RowReader().row(event_pb2.LogEntry(entry=event_pb2.Entry(event=event)))
     for whole in (True, False):
         lines = event_lines(timedelta(hours=2), told, label="", whole=whole)
         assert all(line.cell_len <= 80 for line in lines)
         assert len(lines) == (5 if whole else 1)
-        assert lines[0].plain.index("said no") == 30
+        assert lines[0].plain.index("said no") == 32
 
 
 def test_text_of_others_cannot_steer_the_terminal() -> None:
@@ -262,3 +266,73 @@ def test_what_is_too_long_is_cut_with_an_ellipsis_whatever_its_letters() -> None
     assert fit("abc", 5) == "abc  "
     assert fit("abcdef", 5) == "abcd…"
     assert fit("日本語日本語", 5) == "日本…"
+
+
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3650)))
+def test_every_span_of_time_fits_its_column(duration: timedelta) -> None:
+    assert len(span(duration)) <= SPAN_WIDTH
+    assert len(left(duration)) <= LIST_WIDTHS[LIST_HEAD.index("due")]
+
+
+@given(st.integers(0, 3650 * 86400))
+def test_a_time_that_is_left_is_never_overstated_nor_understated_by_more_than_a_tenth(seconds: int) -> None:
+    number, unit = left(timedelta(seconds=seconds)).split()
+    told = float(number) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[unit]
+    assert 0.9 * seconds <= told <= seconds
+
+
+@pytest.mark.parametrize("widths", [LIST_WIDTHS, STATS_WIDTHS, MAIL_WIDTHS])
+def test_a_table_fits_eighty_columns(widths: tuple[int, ...]) -> None:
+    assert sum(widths) + len(widths) - 1 <= 80
+
+
+@pytest.mark.parametrize("cuts", [True, False])
+def test_a_long_title_is_cut_in_a_table_and_the_columns_stay_aligned(
+    cuts: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen = Screen()
+    screen.cuts = cuts
+    titles = ("short", "x" * 200)
+    screen.table(("id", "title", "who"), [("1", title, BOB) for title in titles], (4, 20, 17), grows=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert "…" in lines[2]
+    assert len({line.index(BOB) for line in lines[1:]}) == 1
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_outside_a_terminal_only_titles_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    screen.cuts = False
+    screen.table(("title", "who"), [("Pay", "x" * 40), ("Pay", BOB)], (10, 10), grows=0)
+    assert "x" * 40 in capsys.readouterr().out
+
+
+def test_a_notice_says_whom_it_reached() -> None:
+    notice = event_pb2.Event(notified=event_pb2.Notified(delivered=True, channel="email", asked_number=2))
+    bodies = (asked(1, ALICE), asked(1, BOB), notice)
+    path = [
+        event_pb2.LogEntry(entry=event_pb2.Entry(approval_id="1c9f", number=number, event=body))
+        for number, body in enumerate(bodies, 1)
+    ]
+    assert rows(path)[2].reason == f"{BOB}, by email"
+    assert rows(path[2:])[0].reason == "by email"
+    # A log of many requests: each has numbers of its own.
+    other = event_pb2.LogEntry(entry=event_pb2.Entry(approval_id="2d0a", number=4, event=notice))
+    assert rows([*path, other])[3].reason == "by email"
+
+
+def test_only_the_newest_requests_are_kept_for_later_words() -> None:
+    reader = RowReader()
+    for number in range(2 * RowReader.MOST_REQUESTS):
+        entry = event_pb2.Entry(approval_id=str(number), number=1, event=asked(1, ALICE))
+        reader.row(event_pb2.LogEntry(entry=entry))
+    assert len(reader._earlier) == RowReader.MOST_REQUESTS
+
+
+def test_one_is_counted_as_one() -> None:
+    assert (counted(1, "value"), counted(1_000, "value"), entries(1), entries(0)) == (
+        "1 value",
+        "1,000 values",
+        "1 entry",
+        "0 entries",
+    )

@@ -106,19 +106,23 @@ def test_what_an_error_says_to_try_can_be_pasted_whatever_the_names(tmp_path: Pa
     assert shlex.split(up) == ["placet", "up", "--home", home]
 
 
-def test_a_home_that_was_typed_and_has_keys_is_meant_whatever_the_environment_says(
+def test_a_home_or_ports_that_were_typed_are_meant_whatever_the_environment_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLACET_APPROVAL_ADDRESS", "elsewhere:1")
     monkeypatch.setenv("PLACET_TOKEN_FILE", str(tmp_path / "token"))
     typed_home = Session.of(tmp_path, None, None, json=False, home_is_typed=True)
-    by_variable = Session.of(tmp_path, None, None, json=False)
-    assert typed_home.address("approval") == by_variable.address("approval") == "elsewhere:1"
+    typed_ports = Session.of(tmp_path, 8600, None, json=False, ports_are_typed=True)
+    by_variable = Session.of(tmp_path, 8600, None, json=False)
+    with pytest.raises(Problem, match="there is no Placet in"):
+        typed_home.tokens()
 
     generate_keys(tmp_path / "keys")
 
     assert typed_home.address("approval") == "127.0.0.1:7400"
     assert isinstance(typed_home.tokens(), MintingTokenSource)
+    assert typed_ports.address("approval") == "127.0.0.1:8600"
+    assert isinstance(typed_ports.tokens(), FileTokenSource)
     assert by_variable.address("approval") == "elsewhere:1"
     assert isinstance(by_variable.tokens(), FileTokenSource)
 
@@ -212,6 +216,15 @@ def test_content_that_may_deceive_is_shown_after_a_warning_and_by_its_numbers(
         "direction of others: U+202E RIGHT-TO-LEFT OVERRIDE at line 2, column 6 "
         "What could not be seen is shown by its number, like <U+202E>."
     )
+
+
+def test_what_stands_behind_blanks_stays_in_sight_in_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Session.of(tmp_path, None, None, json=False)
+    session.screen.cuts = True
+    print_content(session, *content_of(b"EUR 10 to ACME" + b" " * 1600 + b"EUR 1000000 to Eve\n"), "")
+    assert capsys.readouterr().out == "EUR 10 to ACME<1,600 blanks>EUR 1000000 to Eve\n"
 
 
 @pytest.mark.integration

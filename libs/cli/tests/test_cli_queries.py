@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from placet_cli.commands.options import Output
 from placet_cli.formatting import due, tier_sentences, vote_sentence
 from placet_cli.home import Home
 from placet_cli.option_parsers import assignments_of, past_of
-from placet_cli.problems import Problem
+from placet_cli.problems import Problem, WrongInput
 from placet_cli.session import Session
 from placet_client.messages import Selection
 
@@ -50,6 +50,11 @@ class Service:
         ]
         token = "more" if len(found) > limit else ""
         return approval_service_pb2.ListApprovalsResponse(approvals=found[:limit], next_page_token=token)
+
+    async def policies(self, *, all_versions: bool = False) -> Sequence[approval_pb2.Policy]:
+        """The current policy, and one that only older requests keep."""
+        names = ["simple", "older"] if all_versions else ["simple"]
+        return [approval_pb2.Policy(name=name) for name in names]
 
     async def get(self, _approval_id: str) -> approval_pb2.Approval:
         return self.approvals[0]
@@ -139,26 +144,39 @@ def pending(*bodies: event_pb2.Event, quorum: int = 1, approvals: int = 0) -> ap
     )
     approval.current_tier.due_time.FromDatetime(NOW)
     approval.next_tier.CopyFrom(approval_pb2.TierStatus(tier=2, name="manager", people=["carol@example.com"]))
-    for body in bodies:
-        approval.path.add().entry.event.CopyFrom(body)
+    for number, body in enumerate(bodies, 1):
+        approval.path.add(entry=event_pb2.Entry(number=number, event=body))
     return approval
 
 
+def asked(person: str) -> event_pb2.Event:
+    return event_pb2.Event(asked=event_pb2.Asked(tier=1, person=event_pb2.Erasable(value=person)))
+
+
+def notified(number: int, *, delivered: bool = True) -> event_pb2.Event:
+    """The notice to whom event `number` asked."""
+    return event_pb2.Event(
+        notified=event_pb2.Notified(delivered=delivered, channel="email", asked_number=number)
+    )
+
+
 OPENED = event_pb2.Event(tier_opened=event_pb2.TierOpened(tier=1))
-ASKED = event_pb2.Event(asked=event_pb2.Asked(tier=1))
-NOTIFIED = event_pb2.Event(notified=event_pb2.Notified(delivered=True, channel="email"))
-FAILED = event_pb2.Event(notified=event_pb2.Notified(delivered=False, channel="email"))
+BOTH = (OPENED, asked(ALICE), asked(BOB))
 
 
 @pytest.mark.parametrize(
     ("path", "notices"),
     [
         ((), ""),
-        ((OPENED, ASKED, ASKED), ", not notified yet"),
-        ((OPENED, ASKED, ASKED, NOTIFIED), ", 1 of 2 notified by email"),
-        ((OPENED, ASKED, ASKED, NOTIFIED, NOTIFIED), ", notified by email"),
-        ((OPENED, ASKED, FAILED), ", could not be notified by email"),
-        ((OPENED, ASKED, NOTIFIED, OPENED, ASKED), ", not notified yet"),
+        (BOTH, ", not notified yet"),
+        ((*BOTH, notified(3)), f", {ALICE} not notified yet, {BOB} notified by email"),
+        ((*BOTH, notified(2), notified(3)), ", notified by email"),
+        (
+            (*BOTH, notified(2), notified(3, delivered=False)),
+            f", {ALICE} notified by email, {BOB} could not be notified by email",
+        ),
+        ((OPENED, asked(ALICE), notified(2, delivered=False)), ", could not be notified by email"),
+        ((OPENED, asked(ALICE), notified(2), OPENED, asked(BOB)), ", not notified yet"),
     ],
 )
 def test_a_request_says_who_is_asked_now_whether_they_know_and_who_is_next(
@@ -184,7 +202,7 @@ def test_a_vote_of_several_is_recorded_with_what_is_missing() -> None:
 
 def test_a_list_says_how_long_there_is() -> None:
     open_one = pending()
-    assert due(open_one, NOW - timedelta(minutes=90)) == "1 h"
+    assert due(open_one, NOW - timedelta(minutes=119)) == "1.9 h"
     assert due(open_one, NOW) == "over"
     open_one.deadline_time.FromDatetime(NOW - timedelta(hours=1))
     assert due(open_one, NOW - timedelta(minutes=90)) == "30 min"
@@ -197,10 +215,51 @@ def test_a_list_says_how_long_there_is() -> None:
 def test_slots_are_assigned_as_people_write_it() -> None:
     given = ["legal=carol@example.com, dan@example.com", f"legal={ALICE}", f"tax={BOB}"]
     legal = ["carol@example.com", "dan@example.com", ALICE]
-    assert assignments_of(given) == {"legal": legal, "tax": [BOB]}
+    assert assignments_of([], [], given) == {"legal": legal, "tax": [BOB]}
     for wrong in ("legal", "legal=", f"={ALICE}", "legal=,"):
-        with pytest.raises(Problem, match="SLOT=WHO"):
-            assignments_of([wrong])
+        with pytest.raises(WrongInput, match="SLOT=WHO"):
+            assignments_of([], [], [wrong])
+
+
+def test_every_option_that_names_people_takes_several_and_names_the_one_that_is_wrong() -> None:
+    people = assignments_of([f"{ALICE},{BOB}"], [ALICE, BOB], [])
+    assert people == {"required_approver": [ALICE, BOB], "manager_approver": [ALICE, BOB]}
+    for given, named in (
+        (([f"{ALICE},bob"], [], []), "--approver bob is not"),
+        (([], [ALICE, "bob"], []), "--manager bob is not"),
+        (([], [], [f"legal={ALICE},bob"]), "--assign legal=bob is not"),
+        (([], [], [f"required_approver={ALICE}"]), "this slot is filled by --approver"),
+        (([], [], [f"manager_approver={ALICE}"]), "this slot is filled by --manager"),
+    ):
+        with pytest.raises(WrongInput, match=named):
+            assignments_of(*given)
+
+
+async def test_a_list_of_a_policy_that_never_was_says_so(
+    session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(Service(), monkeypatch)
+    with pytest.raises(Problem, match="there is no policy 'nope'") as told:
+        await queries.list_requests(session, policy="nope")
+    assert told.value.why == "there are simple, older"
+    await queries.list_requests(session, policy="older")
+    assert "No requests." in capsys.readouterr().out
+
+
+async def test_a_requester_who_is_no_address_is_taken_as_a_program_and_an_approver_is_refused(
+    session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(Service(), monkeypatch)
+    await queries.list_requests(session, requester="you")
+    assert "you is not an address" in capsys.readouterr().err
+    with pytest.raises(WrongInput, match="--approver you"):
+        await queries.list_requests(session, approver="you")
+
+
+def test_votes_of_the_open_tier_are_shown() -> None:
+    open_one = pending(quorum=2, approvals=1)
+    open_one.current_tier.votes.add(person=BOB, verdict=event_pb2.VERDICT_APPROVE)
+    assert f"Votes so far: {BOB} said yes" in tier_sentences(open_one)
 
 
 def test_a_span_before_now_is_in_the_past_and_a_date_is_local() -> None:

@@ -31,8 +31,8 @@ def test_an_alarm_is_told_below_the_numbers(capsys: pytest.CaptureFixture[str]) 
         by_source=[pb.SourceCount(source=event_pb2.SOURCE_HUMAN, count=4)],
         parts=[part(10, 6)],
     )
-    stats.p50.FromSeconds(90)
-    stats.p95.FromSeconds(7200)
+    stats.time_to_decision_p50.FromSeconds(90)
+    stats.time_to_decision_p95.FromSeconds(7200)
     stats.alarm.event.threshold = 0.3
     found = pb.GetDecisionStatsResponse(policies=[stats], total=stats)
     found.end_time.FromSeconds(86_400)

@@ -87,7 +87,7 @@ def test_a_home_belongs_to_one_stack_at_a_time(home: Home) -> None:
     assert "already runs" in caught.value.what
     assert str(os.getpid()) in caught.value.why
     assert (
-        caught.value.addressed(stack=" --port-base 1", identity=None)
+        caught.value.addressed(stack=("--port-base 1",), identity=None)
         .tries[0]
         .startswith(f"placet list --home {home.path} --port-base {BASE}  (")
     )

@@ -34,6 +34,10 @@ def end(*_):
 if mode == "broken" or (mode == "mendable" and not ready.with_suffix(".mended").exists()):
     print("the disk is on fire")
     sys.exit(3)
+if mode == "refusing" or (mode == "spoilt" and ready.with_suffix(".spoilt").exists()):
+    note("refuses")
+    print("The service cannot run: SETTING: '5x' is not a number")
+    sys.exit(78)
 signal.signal(signal.SIGTERM, signal.SIG_IGN if mode == "deaf" else end)
 note("starts")
 if mode == "family":
@@ -146,6 +150,40 @@ async def test_a_process_that_never_starts_ends_the_start_with_its_own_last_word
     assert "exit status 3" in caught.value.what
     assert "the disk is on fire" in caught.value.why
     assert supervisor.pids == {}
+
+
+async def test_a_process_that_refuses_its_configuration_is_started_once_and_quoted(stubs: Stubs) -> None:
+    supervisor = stubs.supervisor(stubs.spec("store"), stubs.spec("service", mode="refusing"))
+    with pytest.raises(Problem) as caught:
+        await supervisor.start()
+    await supervisor.stop()
+    assert caught.value.what == "The service cannot run: SETTING: '5x' is not a number"
+    assert stubs.notes().count("service refuses") == 1
+    assert stubs.told("service") == []
+
+
+async def test_a_process_that_worked_and_then_refuses_its_configuration_is_tried_until_it_is_mended(
+    stubs: Stubs,
+) -> None:
+    supervisor = stubs.supervisor(stubs.spec("service", mode="spoilt"))
+    await supervisor.start()
+    spoilt = stubs.folder / "service.spoilt"
+    spoilt.touch()
+    os.kill(supervisor.pids["service"], signal.SIGKILL)
+    await until(lambda: "service refuses" in stubs.notes())
+    spoilt.unlink()
+    await until(lambda: stubs.told("service")[-1:] == ["ready again"])
+    await supervisor.stop()
+
+
+async def test_an_optional_process_that_refuses_its_configuration_is_reported_at_once(stubs: Stubs) -> None:
+    witness = dataclasses.replace(stubs.spec("witness", mode="refusing"), optional=True)
+    supervisor = stubs.supervisor(witness)
+    await supervisor.start()
+    await until(lambda: "cannot run" in stubs.told("witness"))
+    assert stubs.notes().count("witness refuses") == 1
+    assert "SETTING: '5x' is not a number" in stubs.events[-1].detail
+    await supervisor.stop()
 
 
 async def test_what_an_earlier_stack_said_is_no_reason_of_this_one(stubs: Stubs) -> None:

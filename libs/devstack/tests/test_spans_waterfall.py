@@ -64,7 +64,7 @@ def test_a_request_reads_from_top_to_bottom() -> None:
         "      SMTP is away",
         "  SubmitDecision                         approval        2 h  16 ms           ██",
         "    ↗ trace 0af7651916cd43dd8448eb211c80319c",
-        LEGEND,
+        f"✗ failed  {LEGEND}",
     ]
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from placet_rpc.errors import DataLoss
-from placet_rpc.program import run_program
+from placet_rpc.program import REFUSED, run_program
 from placet_rpc.settings import CallerSettings
 
 
@@ -58,23 +58,28 @@ def test_a_program_that_ends_well_has_status_0() -> None:
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "expected"),
     [
-        OSError("no such file"),
-        ValueError("the key is broken"),
-        DataLoss("the log is not whole"),
-        Explained("the policy is wrong"),
-        ExceptionGroup("parts", [ExceptionGroup("inner", [OSError("no such file")])]),
+        (OSError("no space left"), 1),
+        (FileNotFoundError("no such file"), REFUSED),
+        (PermissionError("not yours"), REFUSED),
+        (ValueError("the key is broken"), REFUSED),
+        (DataLoss("the log is not whole"), 1),
+        (Explained("the database is away"), 1),
+        (ExceptionGroup("parts", [ExceptionGroup("inner", [OSError("no space left")])]), 1),
+        (ExceptionGroup("parts", [ExceptionGroup("inner", [ValueError("no space left")])]), REFUSED),
     ],
 )
-def test_an_error_at_start_is_one_sentence(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_at_start_is_one_sentence_and_a_status_that_says_if_it_may_pass(
+    error: Exception, expected: int, caplog: pytest.LogCaptureFixture
+) -> None:
     status, telemetry = run(error)
 
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    inner = "no such file" if isinstance(error, ExceptionGroup) else str(error)
+    inner = "no space left" if isinstance(error, ExceptionGroup) else str(error)
     assert record.getMessage() == f"the trial cannot run: {inner}"
     assert record.exc_info is None
-    assert (status, telemetry.ended) == (1, 1)
+    assert (status, telemetry.ended) == (expected, 1)
 
 
 def test_a_mistake_of_ours_is_raised_with_its_stack() -> None:
@@ -90,17 +95,18 @@ def test_wrong_settings_are_named_by_variable(
 
     status, _ = run(None)
 
-    assert status == 1
-    assert "PLACET_TRIAL_INTERVAL: Input should be greater than 0" in caplog.text
+    assert status == REFUSED
+    assert "PLACET_TRIAL_INTERVAL: must be greater than 0" in caplog.text
     assert "pydantic" not in caplog.text
 
 
-def test_a_wrong_log_level_is_one_sentence() -> None:
+def test_a_wrong_log_level_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     def telemetry() -> Telemetry:
         raise ValueError("PLACET_LOG_LEVEL is LOUD")
 
-    with pytest.raises(SystemExit, match="the trial cannot run: PLACET_LOG_LEVEL is LOUD"):
-        run_program("the trial", Settings, lambda _: asyncio.sleep(0), telemetry=telemetry, about="")
+    status = run_program("the trial", Settings, lambda _: asyncio.sleep(0), telemetry=telemetry, about="")
+    assert status == REFUSED
+    assert capsys.readouterr().err == "the trial cannot run: PLACET_LOG_LEVEL is LOUD\n"
 
 
 def test_the_help_lists_every_setting_with_its_default_and_meaning(

@@ -10,9 +10,9 @@ import pytest
 from placet.audit.v1 import audit_service_pb2 as pb
 from placet.audit.v1 import audit_service_pb2_grpc
 from placet_rpc import errors
-from placet_rpc.client import channel, serving
+from placet_rpc.client import channel, serving, tls_from_environment
 from placet_rpc.settings import CallerSettings, ServiceSettings
-from placet_rpc.tls import ClientTls, tls_from_environment
+from placet_rpc.tls import ClientTls
 from placet_testing.certificates import Authority
 
 

@@ -16,7 +16,8 @@ from placet.approval.v1 import approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError, Unavailable
-from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
+from placet_rpc.program import REFUSED
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint, mint_for_program
 from placet_rpc.tokens.sources import StaticToken
 from placet_testing.ports import free_port
 
@@ -35,7 +36,7 @@ async def start(folder: Path, keys: KeyFiles, address: str, **more: str) -> asyn
     key.write_bytes(b"k" * 32)
     key.chmod(0o600)
     token = folder / "approval.token"
-    token.write_text(mint(SigningKey.load(keys.private_key), "approval", "home", ["service"], 3600))
+    token.write_text(mint_for_program(SigningKey.load(keys.private_key), "approval", "home", 3600))
     told = {
         "PLACET_APPROVAL_LISTEN": address,
         "PLACET_APPROVAL_DATABASE_URL": f"sqlite:///{folder / 'approval.db'}",
@@ -73,8 +74,10 @@ async def test_it_serves_while_all_else_is_away_and_stops_by_signal(
         stub = ApprovalServiceStub(opened)
         with pytest.raises(Unavailable):
             await stub.RequestApproval(platform.asking())
-        listing = await stub.ListApprovals(approval_service_pb2.ListApprovalsRequest())
-        assert not listing.approvals
+        # It has not seen the log, so it does not say that there are no requests.
+        with pytest.raises(Unavailable, match="still being read from the audit log"):
+            await stub.ListApprovals(approval_service_pb2.ListApprovalsRequest(), timeout=1)
+        assert (await stub.ListPolicies(approval_service_pb2.ListPoliciesRequest())).policies
 
     process.send_signal(signal.SIGTERM)
 
@@ -111,20 +114,20 @@ async def test_a_request_survives_the_death_of_its_process(
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("told", "why", "exit_status"),
     [
-        ({"PLACET_APPROVAL_POLICY_FOLDER": "/nowhere"}, "/nowhere is not a folder with policies"),
-        ({"PLACET_APPROVAL_LISTEN": "192.0.2.1:7400"}, "cannot listen on 192.0.2.1:7400"),
-        ({"PLACET_APPROVAL_DATABASE_URL": "mysql://x"}, "not supported"),
-        ({"PLACET_APPROVAL_CLOCK_SCALE": "0"}, "PLACET_APPROVAL_CLOCK_SCALE"),
+        ({"PLACET_APPROVAL_POLICY_FOLDER": "/nowhere"}, "/nowhere is not a folder with policies", REFUSED),
+        ({"PLACET_APPROVAL_LISTEN": "192.0.2.1:7400"}, "cannot listen on 192.0.2.1:7400", 1),
+        ({"PLACET_APPROVAL_DATABASE_URL": "mysql://x"}, "not supported", REFUSED),
+        ({"PLACET_APPROVAL_CLOCK_SCALE": "0"}, "PLACET_APPROVAL_CLOCK_SCALE: must be at least 1", REFUSED),
     ],
     ids=["policies", "address", "database", "setting"],
 )
 async def test_it_says_why_it_cannot_run(
-    tmp_path: Path, keys: KeyFiles, told: dict[str, str], why: str
+    tmp_path: Path, keys: KeyFiles, told: dict[str, str], why: str, exit_status: int
 ) -> None:
     status, said = await ended(await start(tmp_path, keys, f"127.0.0.1:{free_port()}", **told))
 
-    assert status == 1
+    assert status == exit_status
     assert why in said
     assert "Traceback" not in said

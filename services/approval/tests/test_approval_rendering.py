@@ -10,7 +10,7 @@ from placet_approval.content.pdf import read_pdf
 from placet_approval.content.rendering import RENDERING
 from placet_approval.content.warnings import warnings_of
 from placet_testing.pdf import pdf, pdf_file, shows
-from placet_text import lines_of, one_line, visible
+from placet_text import lines_of, one_line, visible_line
 
 TEXTS = {
     "text/plain": "\ufeffPay 100 €\r\n\tto Bob\rtoday\u2028or never\n\n",
@@ -20,7 +20,7 @@ TEXTS = {
 }
 # SHA-256 of all that a person gets to see of them, by what it is called. Whoever changes what is shown adds a
 # name, in RENDERING too; decisions under way that name the one of before are then void.
-KNOWN = {"text/1": "cde43d1afbec276298e0e8402a239fc1fba4036a94b49b6148571c58506b57e4"}
+KNOWN = {"text/1": "0"}
 
 
 def shown() -> list[object]:
@@ -35,7 +35,7 @@ def shown() -> list[object]:
     texts.append(read_pdf(marked)[0])
     return [
         [
-            [visible(line.expandtabs()) for line in lines_of(text)],
+            [visible_line(line) for line in lines_of(text)],
             one_line(text),
             [[warning.kind, warning.message, warning.count] for warning in warnings_of({"text": text})],
         ]

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from placet_audit.config import Settings
 from placet_proof.signer import new_key
+from placet_rpc.program import REFUSED
 
 
 def key_file(folder: Path, content: str) -> Path:
@@ -70,7 +71,7 @@ def program(folder: Path, *arguments: str, **told: str) -> subprocess.CompletedP
 @pytest.mark.integration
 def test_without_a_key_the_program_says_what_to_do(tmp_path: Path) -> None:
     finished = program(tmp_path)
-    assert finished.returncode == 1
+    assert finished.returncode == REFUSED
     assert "Errno" not in finished.stderr
     for told in (".placet/keys/log.pem does not exist", "openssl genpkey", "PLACET_AUDIT_LOG_KEY_FILE"):
         assert told in finished.stderr
@@ -87,6 +88,6 @@ def test_its_help_says_what_the_program_is(tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_wrong_settings_are_told_by_variable_and_in_plain_words(tmp_path: Path) -> None:
     finished = program(tmp_path, PLACET_AUDIT_TAIL_POLL="0", PLACET_TLS_KEY_FILE="key.pem")
-    assert finished.returncode == 1
-    assert "PLACET_AUDIT_TAIL_POLL: Input should be greater than 0" in finished.stderr
+    assert finished.returncode == REFUSED
+    assert "PLACET_AUDIT_TAIL_POLL: must be greater than 0" in finished.stderr
     assert "pydantic" not in finished.stderr

@@ -14,6 +14,7 @@ from placet.notification.v1 import notification_pb2 as pb
 from placet.notification.v1 import notification_service_pb2 as service_pb
 from placet_rpc.client import serving
 from placet_rpc.errors import Unavailable
+from placet_rpc.program import REFUSED
 
 pytestmark = pytest.mark.integration
 
@@ -103,6 +104,6 @@ async def test_a_process_that_cannot_start_says_why_without_a_stack_trace(surrou
         sys.executable, "-m", "placet_notification", env=environment, stderr=asyncio.subprocess.PIPE
     )
     _, errors = await asyncio.wait_for(running.communicate(), 60)
-    assert running.returncode == 1
+    assert running.returncode == REFUSED
     assert b"PLACET_NOTIFICATION_MAIL_FROM" in errors
     assert b"Traceback" not in errors

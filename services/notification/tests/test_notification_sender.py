@@ -162,7 +162,7 @@ async def test_a_recipient_that_is_refused_for_good_is_not_tried_again(
             await sender.send("default", "key", make_payload(), within=10)
         assert caught.value.reason == "RECIPIENT_REFUSED"
         id = notification_id("default", "key")
-        assert caught.value.metadata == {"channel": "email", "code": "550", "id": id}
+        assert caught.value.metadata == {"channel": "email", "code": "550", "notification_id": id}
     assert mailbox.attempts == 1
 
 

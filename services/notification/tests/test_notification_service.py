@@ -219,12 +219,12 @@ async def test_each_sees_the_part_of_the_stream_that_concerns_them(stack: Stack)
         ("program", "requester"): [3],
         ("carol@example.com", "approver"): [],
         ("ops@example.com", "operator"): [1, 2, 3],
-        ("approval", "service"): [1, 2, 3],
+        ("audit@example.com", "operator"): [1, 2, 3],
     }
     for (subject, role), cursors in expected.items():
         subscriber = await stack.stub(subject, role)
         with acting_for("default"):
-            call = subscriber.Subscribe(service_pb.SubscribeRequest())
+            call = subscriber.Subscribe(service_pb.SubscribeRequest(from_cursor=0))
         seen = []
         async with asyncio.timeout(10):
             async for response in call:
@@ -238,12 +238,27 @@ async def test_each_sees_the_part_of_the_stream_that_concerns_them(stack: Stack)
 
 async def test_a_subscriber_is_told_at_once(stack: Stack) -> None:
     subscriber = await stack.stub("alice@example.com", "approver")
-    call = subscriber.Subscribe(service_pb.SubscribeRequest())
+    call = subscriber.Subscribe(service_pb.SubscribeRequest(from_cursor=0))
     async with asyncio.timeout(10):
         assert not (await anext(aiter(call))).HasField("notification")
         await stack.send(stack.asked())
         assert (await anext(aiter(call))).notification.title == "Release payment 4711"
     call.cancel()
+
+
+async def test_no_program_takes_a_key_before_the_one_that_it_was_minted_for(stack: Stack) -> None:
+    key, thief = f"{APPROVAL}/outcome", await stack.stub("approval")
+    alarm = service_pb.SendNotificationRequest(
+        idempotency_key=key, kind=pb.NOTIFICATION_KIND_ALARM, recipient="ops@example.com", title="Alarm"
+    )
+    with acting_for("default"):
+        await thief.SendNotification(alarm)
+        with pytest.raises(PermissionDenied):
+            await thief.SendNotification(stack.asked(key))
+    outcome = stack.asked(key, kind=pb.NOTIFICATION_KIND_OUTCOME, state=event_pb2.STATE_APPROVED)
+    first = await stack.send(outcome)
+    assert await stack.send(outcome) == first
+    assert first.notification.kind == pb.NOTIFICATION_KIND_OUTCOME
 
 
 async def test_who_may_not_is_refused_and_the_refusal_is_recorded(stack: Stack) -> None:

@@ -16,6 +16,7 @@ import pytest
 from placet.audit.v1 import audit_service_pb2_grpc
 from placet_proof import Note, VerifierKey
 from placet_rpc.client import channel
+from placet_rpc.program import REFUSED
 from placet_rpc.tokens.sources import StaticToken
 from placet_witness.__main__ import assembled
 from placet_witness.audit_log import AuditLog
@@ -155,7 +156,7 @@ async def test_a_rollback_is_found_and_stands_after_a_kill(settings: Settings, l
 
 async def test_a_token_that_is_refused_is_no_answer_and_says_so(settings: Settings) -> None:
     async with channel(settings.audit_address, StaticToken("nonsense"), default_timeout=SOON) as opened:
-        log = AuditLog(audit_service_pb2_grpc.AuditServiceStub(opened))
+        log = AuditLog(audit_service_pb2_grpc.AuditServiceStub(opened), "default")
         with pytest.raises(NoAnswer, match="TOKEN_INVALID: "):
             await log.checkpoint()
         with pytest.raises(NoAnswer, match="TOKEN_INVALID: "):
@@ -183,13 +184,13 @@ async def test_a_witness_that_cannot_start_says_why_without_a_stack_trace(
     ):
         async with process(settings, **changes) as running:
             status, said = await ended(running)
-        assert status == 1
+        assert status == REFUSED
         assert why in said
         assert "Traceback" not in said
     settings.key_file.chmod(0o644)
     async with process(settings) as running:
         status, said = await ended(running)
-    assert status == 1
+    assert status == REFUSED
     assert "chmod 600" in said
 
 
@@ -206,7 +207,7 @@ async def test_keys_in_a_file_count_alone(settings: Settings, log: FakeLog, tmp_
     ("variable", "value", "said"),
     [
         ("PLACET_WITNESS_TRUST_ON_FIRST_USE", "false", "must know the log's keys"),
-        ("PLACET_WITNESS_INTERVAL", "0", "PLACET_WITNESS_INTERVAL: Input should be greater than 0"),
+        ("PLACET_WITNESS_INTERVAL", "0", "PLACET_WITNESS_INTERVAL: must be greater than 0"),
         ("PLACET_WITNESS_KEY_FILE", "/no/such/key.pem", "/no/such/key.pem does not exist: put back"),
     ],
 )
@@ -215,7 +216,7 @@ async def test_what_is_wrong_with_its_settings_is_told_in_plain_words(
 ) -> None:
     async with process(settings, **{variable: value}) as running:
         status, errors = await ended(running)
-    assert status == 1
+    assert status == REFUSED
     assert said in errors
     assert "pydantic" not in errors
     assert "Errno" not in errors

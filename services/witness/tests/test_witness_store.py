@@ -62,7 +62,7 @@ with Folder.held(Path(sys.argv[1])) as folder:
 def test_two_witnesses_never_keep_one_folder(tmp_path: Path) -> None:
     with (
         Folder.held(tmp_path / "witness"),
-        pytest.raises(ValueError, match="another witness runs on"),
+        pytest.raises(BlockingIOError, match="another witness runs on"),
         Folder.held(tmp_path / "witness"),
     ):
         pass

@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 
 from placet_cli.commands import options
+from placet_cli.completion import Shell, script_of
 from placet_cli.lazy import Entry, group
-from placet_cli.main import INTERRUPTED
-from placet_cli.problems import Problem
+from placet_cli.problems import INTERRUPTED, Problem
 
 _OWN, _DEVSTACK = "placet_cli.commands", "placet_devstack.commands"
 
@@ -46,6 +46,10 @@ COMMANDS = (
 )
 
 _MISSING = tuple(f"placet {entry.name}" for entry in COMMANDS if not entry.installed)
+_STATUSES = (
+    "Exit status of every command: 0 done, 1 refused or failed, 2 wrong usage: the command line was refused "
+    "before anything was sent. The --help of a command says what others it has."
+)
 _EPILOG = (
     "This is a client: PLACET_APPROVAL_ADDRESS and PLACET_TOKEN_FILE name the service and who acts. With "
     "placet-devstack installed, `placet up` runs all of it here."
@@ -57,7 +61,7 @@ app = typer.Typer(
     name="placet",
     cls=group(COMMANDS),
     help="Software asks, a human answers, and the record proves it.",
-    epilog=_EPILOG,
+    epilog=f"{_STATUSES}\n\n{_EPILOG}",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -72,6 +76,14 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _print_completion(shell: Shell | None) -> None:
+    if shell is not None:
+        from placet_cli.screen import Screen
+
+        Screen().raw(script_of(shell))
+        raise typer.Exit
+
+
 @app.callback()
 def placet(
     context: typer.Context,
@@ -82,6 +94,14 @@ def placet(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
+    completion: Annotated[
+        Shell | None,
+        typer.Option(
+            is_eager=True,
+            callback=_print_completion,
+            help="Print the script that completes placet's commands, for the start file of this shell.",
+        ),
+    ] = None,
 ) -> None:
     """Software asks, a human answers, and the record proves it."""
     found = {"home": home, "port_base": port_base, "identity": identity, "json": json}
@@ -90,12 +110,16 @@ def placet(
 
 
 def run() -> None:
-    """Runs the command line. Whatever happens, the user gets words and no stack trace."""
+    """Runs the command line. Whatever happens, the user gets words and no stack trace.
+
+    Exit status: 2 when the command line was refused before anything was sent, whichever option was wrong;
+    1 when something failed or was refused later; else the command's own.
+    """
     try:
         app(prog_name="placet")
     except Problem as problem:
         _print_problem(problem)
-        sys.exit(1)
+        sys.exit(problem.status)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 (the last line before the user's terminal; kept in a file)
@@ -121,13 +145,14 @@ def _unexpected(error: Exception) -> Problem:
     from placet_cli.home import DEFAULT_HOME, Home
 
     reference = uuid.uuid4().hex[:8]
-    log = Home.at(Path(os.environ.get("PLACET_HOME") or DEFAULT_HOME)).log("cli")
     try:
+        log = Home.at(Path(os.environ.get("PLACET_HOME") or DEFAULT_HOME)).log("cli")
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a") as file:
+        # Arguments may be no UTF-8, and so may what the error quotes of them.
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now(UTC).isoformat()} {reference} {' '.join(sys.argv)}\n")
             traceback.print_exception(error, file=file)
-    except OSError:
+    except (OSError, RuntimeError, ValueError):
         why = f"{type(error).__name__}: {error}"
         return Problem("something unexpected happened", why, tries=("placet doctor",))
     return Problem(

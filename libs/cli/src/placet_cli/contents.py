@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet_cli.event_rows import counted
 from placet_cli.formatting import unread, warnings
 from placet_cli.problems import Problem
 from placet_cli.session import Session
-from placet_text import NUMBERED, lines_of, visible
+from placet_text import NUMBERED, lines_of, visible_line
 
 
 def print_content(
@@ -27,7 +28,7 @@ def print_content(
     session.screen.warn([*unread(answer.coverage), *careful])
     if output:
         _write(answer.content.body, output)
-        session.screen.aside(f"{len(answer.content.body):,} bytes of {answer.content.media_type}")
+        session.screen.aside(f"{counted(len(answer.content.body), 'byte')} of {answer.content.media_type}")
     elif session.json:
         session.screen.json(answer)
     else:
@@ -37,7 +38,7 @@ def print_content(
             session.screen.warn([NUMBERED])
         for line in lines_of(answer.text):
             # A terminal is not to be steered by what others wrote.
-            session.screen.say(visible(line.expandtabs()) if session.screen.cuts else line)
+            session.screen.say(visible_line(line) if session.screen.cuts else line)
     session.screen.aside(f"SHA-256 {approval.content_digest.hex()}")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -43,23 +44,56 @@ class Row:
 
 def rows(path: Iterable[event_pb2.LogEntry]) -> list[Row]:
     """All of a path in words."""
-    found: list[Row] = []
+    reader = RowReader()
+    return [reader.row(entry) for entry in path]
+
+
+@dataclass
+class _Earlier:
+    """Of a request's earlier events: its own deadline, and who was asked, by the number of the event."""
+
     deadline: Timestamp | None = None
-    for entry in path:
-        if entry.entry.event.received.HasField("deadline_time"):
-            deadline = entry.entry.event.received.deadline_time
-        found.append(row(entry, deadline))
-    return found
+    asked: dict[int, event_pb2.Erasable] = field(default_factory=dict)
 
 
-def row(entry: event_pb2.LogEntry, deadline: Timestamp | None = None) -> Row:
-    """An event in words. `deadline` is the request's own, which ends each tier with it."""
-    event = entry.entry.event
+class RowReader:
+    """Puts events in words, in their order: some refer to earlier ones of their request.
+
+    Words that need an event from before the first one here are left out, as are those of a request that was
+    read before the last MOST_REQUESTS.
+    """
+
+    MOST_REQUESTS: ClassVar[int] = 1000
+
+    def __init__(self) -> None:
+        self._earlier: dict[str, _Earlier] = {}
+
+    def row(self, entry: event_pb2.LogEntry, deadline: Timestamp | None = None) -> Row:
+        """The next event in words. `deadline`: the request's own, where it is known without `received`."""
+        event = entry.entry.event
+        earlier = self._of(entry.entry.approval_id)
+        match event.WhichOneof("body"):
+            case "received" if event.received.HasField("deadline_time"):
+                earlier.deadline = event.received.deadline_time
+            case "asked":
+                earlier.asked[entry.entry.number] = event.asked.person
+            case "notified" if event.notified.asked_number in earlier.asked:
+                return _row(event, _said(earlier.asked[event.notified.asked_number]))
+            case "tier_opened" if end := deadline or earlier.deadline:
+                return _row(_ended_by(event, end))
+        return _row(event)
+
+    def _of(self, request: str) -> _Earlier:
+        if request not in self._earlier and len(self._earlier) >= self.MOST_REQUESTS:
+            del self._earlier[next(iter(self._earlier))]
+        return self._earlier.setdefault(request, _Earlier())
+
+
+def _row(event: event_pb2.Event, whom: str = "") -> Row:
     body = event.WhichOneof("body") or ""
-    if body == "tier_opened" and deadline is not None:
-        event = _ended_by(event, deadline)
     try:
         what, reason, good = _WORDS[body](event) if body in _WORDS else (body or "unknown", "", None)
+        reason = f"{whom}, {reason}" if whom else reason
         brief = _BRIEF[body](event) if body in _BRIEF else reason
     except ValueError:
         # A value of a newer contract, which has no name here.
@@ -92,6 +126,16 @@ def _actor(event: event_pb2.Event) -> str:
             return name or ERASED
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: "1 entry", "2 entries". `many`: default `one` with an s."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def entries(number: int) -> str:
+    """A number of the log's entries."""
+    return counted(number, "entry", "entries")
+
+
 _Words = tuple[str, str, bool | None]
 
 
@@ -108,7 +152,7 @@ def _received(event: event_pb2.Event) -> _Words:
 
 def _processed(event: event_pb2.Event) -> _Words:
     processed = event.processed
-    read = f"{processed.words:,} {'word' if processed.words == 1 else 'words'} of {processed.method}"
+    read = f"{counted(processed.words, 'word')} of {processed.method}"
     _, *missing = coverage_words(whole=processed.coverage.whole, gaps=gaps_of(processed.coverage)) or [""]
     return "read", "; ".join([read, *(one.rstrip(".") for one in missing)]), None
 
@@ -169,8 +213,7 @@ def _access_refused(event: event_pb2.Event) -> _Words:
 
 def _erased(event: event_pb2.Event) -> _Words:
     erased = event.erased
-    values = f"{erased.values} {'value' if erased.values == 1 else 'values'}"
-    return "erased", f"{values}, for good: {_said(erased.reason)}", None
+    return "erased", f"{counted(erased.values, 'value')}, for good: {_said(erased.reason)}", None
 
 
 def _fallback_alarm(event: event_pb2.Event) -> _Words:

@@ -13,6 +13,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from placet.audit.v1 import audit_service_pb2
+from placet_cli.event_rows import entries
 from placet_cli.problems import Problem
 from placet_proof import Note, NotProven
 from placet_rpc import files
@@ -43,7 +44,7 @@ async def write_export(
                 written += 1
             progress(written)
         if written != size:
-            raise Problem("the export ended early", f"after {written:,} of {max(size, 0):,} entries")
+            raise Problem("the export ended early", f"after {written:,} of {entries(max(size, 0))}")
     return written
 
 

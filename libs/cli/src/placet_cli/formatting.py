@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.event_rows import ERASED
-from placet_cli.times import age, earlier, local, point, until_words
+from placet_cli.times import earlier, left, local, point, until_words
 from placet_client import Outcome
 from placet_domain.durations import describe_duration
 from placet_rpc.content import gaps_of
@@ -18,6 +18,8 @@ from placet_text import CAREFUL, coverage_words, one_line, warning_words
 
 # For text that others wrote: on one line, without what could steer a terminal or deceive its reader.
 clean = one_line
+# In the place of a text of blanks alone.
+BLANK = "(blank)"
 
 
 def sentence(approval: approval_pb2.Approval) -> str:
@@ -40,9 +42,16 @@ def erasure_sentence(approval: approval_pb2.Approval) -> str:
     return clean(f"Erased on {point(erasure.erase_time)} by {erasure.eraser or ERASED}: {erasure.reason}")
 
 
+def fault_sentence(approval: approval_pb2.Approval) -> str:
+    """A warning of entries in the log that have no effect; "" without one."""
+    if not approval.log_fault:
+        return ""
+    return clean(f"The log holds what may not be there, and it has no effect: {approval.log_fault}")
+
+
 def named(text: str) -> str:
     """A request's title, or who asked for it: never empty before it is erased."""
-    return clean(text) or ERASED
+    return clean(text) or (BLANK if text else ERASED)
 
 
 def _silences(approval: approval_pb2.Approval) -> str:
@@ -88,13 +97,15 @@ def vote_sentence(approval: approval_pb2.Approval, *, yes: bool) -> str:
 
 
 def tier_sentences(approval: approval_pb2.Approval) -> list[str]:
-    """The people asked now, whether they were notified, and the next ones; nothing when there are none."""
+    """The people asked now, their notices and votes, and the next ones; nothing when there are none."""
     lines = []
     if approval.waiting_for_approval and approval.HasField("current_tier"):
         tier = approval.current_tier
         facts = [f"tier {tier.tier} ({tier.name})", _notices(approval.path)]
         facts += [votes_words(tier)] if tier.quorum > 1 else []
         lines.append(f"Asked now: {_people(tier)}, {', '.join(fact for fact in facts if fact)}")
+        if tier.votes:
+            lines.append(f"Votes so far: {', '.join(_vote(one) for one in tier.votes)}")
     if approval.HasField("next_tier"):
         tier = approval.next_tier
         due = approval.current_tier.due_time if approval.current_tier.HasField("due_time") else None
@@ -103,31 +114,40 @@ def tier_sentences(approval: approval_pb2.Approval) -> list[str]:
     return [clean(one) for one in lines]
 
 
+def _vote(vote: approval_pb2.TierVote) -> str:
+    """A vote in a tier: "bob@example.com said yes"."""
+    yes = vote.verdict == event_pb2.VERDICT_APPROVE
+    return f"{vote.person or ERASED} said {'yes' if yes else 'no'}"
+
+
 def _people(tier: approval_pb2.TierStatus) -> str:
     return ", ".join([*tier.people, *(f"group {name}" for name in tier.groups)]) or ERASED
 
 
 def _notices(path: Iterable[event_pb2.LogEntry]) -> str:
-    """Notices to those who are asked in the open tier: "notified by email"; "" without the path."""
-    asked, delivered, failed = 0, 0, 0
-    channel = ""
+    """Notices to those who are asked in the open tier: "notified by email"; "" without the path.
+
+    People are named where not all of them share it: "bob@example.com could not be notified by email".
+    """
+    # The people asked, by the number of the event that asked them, and how their notices ended.
+    asked: dict[int, str] = {}
+    ended: dict[str, str] = {}
     for entry in path:
         event = entry.entry.event
         match event.WhichOneof("body"):
             case "tier_opened":
-                asked, delivered, failed = 0, 0, 0
+                asked, ended = {}, {}
             case "asked":
-                asked += 1
-            case "notified":
-                channel = event.notified.channel
-                delivered += event.notified.delivered
-                failed += not event.notified.delivered
-    by = f" by {channel}" if channel else ""
-    if not asked or not delivered + failed:
-        return "not notified yet" if asked else ""
-    if not delivered:
-        return f"could not be notified{by}"
-    return f"notified{by}" if delivered >= asked else f"{delivered} of {asked} notified{by}"
+                asked[entry.entry.number] = event.asked.person.value or ERASED
+            case "notified" if event.notified.asked_number in asked:
+                how = "notified" if event.notified.delivered else "could not be notified"
+                ended[asked[event.notified.asked_number]] = f"{how} by {event.notified.channel}"
+    by_end: dict[str, list[str]] = {}
+    for person in asked.values():
+        by_end.setdefault(ended.get(person, "not notified yet"), []).append(person)
+    if len(by_end) == 1:
+        return next(iter(by_end))
+    return ", ".join(f"{' and '.join(people)} {end}" for end, people in by_end.items())
 
 
 def wait_ends(approval: approval_pb2.Approval) -> Timestamp | None:
@@ -140,14 +160,14 @@ def wait_ends(approval: approval_pb2.Approval) -> Timestamp | None:
 
 
 def due(approval: approval_pb2.Approval, now: datetime) -> str:
-    """The time that is left to who is asked: "2 h", "over", "–" without limit; "" when nobody is asked."""
+    """The time that is left to who is asked: "1.9 h", "over", "–" without limit; "" when nobody is asked."""
     if not approval.waiting_for_approval:
         return ""
     end = wait_ends(approval)
     if end is None:
         return "–"
-    left = local(end) - now
-    return age(left) if left > timedelta() else "over"
+    rest = local(end) - now
+    return left(rest) if rest > timedelta() else "over"
 
 
 def clock_scale(approval: approval_pb2.Approval) -> float:

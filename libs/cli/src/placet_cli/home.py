@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from placet_cli.problems import Problem
+from placet_cli.problems import Problem, WrongInput
 
 DEFAULT_HOME = ".placet"
 DEFAULT_PORT_BASE = 7400
 HOST = "127.0.0.1"
+_FOLDERS = ("", "keys", "tokens", "logs", "run", "data")
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Ports:
 
     def __post_init__(self) -> None:
         if not 1024 <= self.base <= 65_500:
-            raise Problem(
+            raise WrongInput(
                 f"--port-base {self.base} cannot be used",
                 "a stack needs 14 ports from its base on, between 1024 and 65535",
                 tries=(f"placet up --port-base {DEFAULT_PORT_BASE}",),
@@ -94,6 +97,11 @@ class Home:
         """The state file: the supervisor, its ports, its processes."""
         return self.path / "stack.json"
 
+    @property
+    def start_failure(self) -> Path:
+        """The record of a start that failed, until the next one begins."""
+        return self.path / "start-failure.json"
+
     def token(self, name: str) -> Path:
         """The token file of one service, worker or program."""
         return self.path / "tokens" / name
@@ -118,14 +126,33 @@ class Home:
     def prepare(self) -> None:
         """Makes the folders, readable by their owner only. Raises Problem."""
         try:
-            for folder in ("", "keys", "tokens", "logs", "run", "data"):
-                (self.path / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+            for name in _FOLDERS:
+                (self.path / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.check()
         except OSError as error:
-            raise Problem(
-                f"cannot keep data in {self.path}",
-                error.strerror or str(error),
-                tries=("placet up --home /a/folder/that/you/own", f"ls -ld {shlex.quote(str(self.path))}"),
-            ) from error
+            raise self.unusable(error) from error
+
+    def check(self) -> None:
+        """Raises OSError where one of the folders that are there cannot be used."""
+        for name in _FOLDERS:
+            folder = self.path / name
+            if folder.exists() and not _usable(folder):
+                fault = errno.EACCES if folder.is_dir() else errno.ENOTDIR
+                raise OSError(fault, os.strerror(fault), str(folder))
+
+    def unusable(self, error: OSError) -> Problem:
+        """The error of a stack that cannot keep its data here."""
+        where = f"{error.filename}: " if error.filename else ""
+        return Problem(
+            f"cannot keep data in {self.path}",
+            f"{where}{error.strerror or error}",
+            tries=("placet up --home /a/folder/that/you/own", f"ls -ld {shlex.quote(str(self.path))}"),
+        )
+
+
+def _usable(folder: Path) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=effective)
 
 
 def shown(path: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from placet_cli import completion
 from placet_cli.home import Home, shown
 from placet_cli.problems import Problem
 from placet_verify import DEFAULT_ORIGIN, CannotVerify, KnownKeys, WrongOption, load_keys
@@ -17,6 +18,7 @@ KEY = typer.Option(
     metavar="VKEY|FILE",
     help="A public key of the log, or a file with some; may be given again. [default: the key of the home]",
     show_default=False,
+    autocompletion=completion.files,
 )
 ORIGIN = typer.Option(
     "--origin",

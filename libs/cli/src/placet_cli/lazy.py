@@ -12,8 +12,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
+from placet_cli.option_parsers import plain_message
 from placet_cli.problems import Problem
 
+# Options that typer adds together with the protocol by which shells ask for completions.
+_TYPERS = ("install_completion", "show_completion")
 OWN_PACKAGE = "placet_cli"
 
 
@@ -56,6 +59,18 @@ class LazyGroup(TyperGroup):
         for entry in self.entries:
             if entry.installed:
                 self.add_command(TyperCommand(entry.name, help=entry.help))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the options before the command. Raises BadParameter in plain words."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = plain_message(error)
+            raise
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, without typer's for completion: `placet_cli.completion` has the scripts."""
+        return [one for one in super().get_params(ctx) if one.name not in _TYPERS]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that the arguments name, imported. Raises Problem when its package is missing."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +12,14 @@ from google.protobuf.message import DecodeError
 
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
-from placet_cli.event_rows import rows
+from placet_cli.event_rows import entries, rows
 from placet_cli.export_file import entry_json
 from placet_cli.formatting import clean
 from placet_cli.times import point
 from placet_client import Outcome
-from placet_proof import COSIGNATURE, Leaf, NotProven, Proven, VerifierKey, decoded, verify_receipt
-from placet_verify import Kind, KnownKeys, advice, fault_of, kind_of, once
+from placet_proof import COSIGNATURE, Note, NotProven, Proven, VerifierKey, verify_receipt
+from placet_proof import read_receipt as parsed_receipt
+from placet_verify import Kind, KnownKeys, advice, kind_of
 
 # JSON, of which the verifier checks every part before it is used; hence Any.
 Receipt = Mapping[str, Any]
@@ -62,7 +62,7 @@ class Proof:
         """The outcome with its decider and its time, in a sentence."""
         decided = self.first("decided")
         if decided is None:
-            return f"Not decided by its first {len(self.path)} entries; more may have followed."
+            return f"Not decided by its first {entries(len(self.path))}; more may have followed."
         outcome = _outcome(decided)
         if outcome is None:
             return "Decided in a way that this version of placet has no words for."
@@ -85,26 +85,24 @@ class Proof:
         }
 
 
-def read_receipt(text: str) -> Receipt:
+def read_receipt(raw: bytes) -> Receipt:
     """A receipt as it was written; not verified.
 
-    Raises NotProven for what is no JSON object, or could be read in two ways.
+    Raises NotProven for what is no JSON object, is too large, or could be read in two ways.
     """
     try:
-        found = json.loads(text, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        _check_kind(text)
-        raise NotProven(f"this is not a receipt: {fault_of(error)}") from error
-    if not isinstance(found, dict):
-        raise NotProven("this is not a receipt: it is no JSON object")
+        found = parsed_receipt(raw)
+    except NotProven:
+        _check_kind(raw)
+        raise
     if "entries" not in found:
-        _check_kind(text)
+        _check_kind(raw)
     return found
 
 
-def _check_kind(text: str) -> None:
+def _check_kind(raw: bytes) -> None:
     """Raises NotProven for what another command takes."""
-    kind = kind_of(text.encode(errors="replace"))
+    kind = kind_of(raw)
     if kind in (Kind.EXPORT, Kind.DATABASE):
         raise NotProven(f"{kind}")
 
@@ -154,11 +152,14 @@ def _check_signers(receipt: Receipt, keys: Sequence[VerifierKey]) -> None:
 
 
 def _tenant(receipt: Receipt) -> str:
-    """The tenant of its first entry, whose log's name is expected instead of the name that it gives."""
-    try:
-        return Leaf.parse(decoded(receipt["entries"][0]["leaf"])).tenant
-    except (KeyError, IndexError, TypeError) as error:
-        raise NotProven(f"this is not a receipt: {fault_of(error)}") from error
+    """The tenant that its checkpoint names, before anything is proven. Raises NotProven.
+
+    A known key must have signed that name, and the entries must be of that tenant.
+    """
+    note = receipt.get("checkpoint")
+    if not isinstance(note, str):
+        raise NotProven("this is not a receipt: it has no checkpoint")
+    return Note.parse(note).checkpoint.origin.rpartition("/")[2]
 
 
 @dataclass(frozen=True)

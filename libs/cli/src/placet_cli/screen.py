@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+import typer
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from placet_cli.problems import Problem
 from placet_cli.program import pasted
+from placet_cli.times import SPAN_WIDTH, span
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -23,10 +27,12 @@ if TYPE_CHECKING:
     from placet_cli.event_rows import Row
 
 WIDTH: Final = 80
-_ELAPSED: Final = 9
+_ELAPSED: Final = SPAN_WIDTH
 _ACTOR: Final = 19
 _EVENT: Final = 14
 _INDENT: Final = _ELAPSED + _ACTOR + _EVENT + 3
+# Widest column of titles outside a terminal.
+MOST_OF_A_TITLE: Final = 60
 # Less room for a reason, or for the text of a paragraph, is none.
 _LEAST: Final = 20
 
@@ -102,6 +108,16 @@ class Screen:
         """Text for programs: neither styled nor wrapped."""
         self._out.out(text, highlight=False)
 
+    def prompt(self, question: str, *, default: str | None = None, show_default: bool = True) -> str:
+        """The answer to a question, asked on standard error. Raises typer.Abort on Ctrl-C and Ctrl-D."""
+        with _interruptible():
+            return str(typer.prompt(question, default=default, show_default=show_default, err=True))
+
+    def confirm(self, question: str) -> bool:
+        """The answer to a question of yes or no, asked on standard error. Raises typer.Abort as `prompt`."""
+        with _interruptible():
+            return typer.confirm(question, err=True)
+
     def problem(self, problem: Problem) -> None:
         """Prints a problem, its cause and the next steps, on standard error."""
         mark = "✗ "
@@ -138,19 +154,35 @@ class Screen:
     def table(
         self, head: Sequence[str], lines: Iterable[Sequence[str]], widths: Sequence[int], *, grows: int
     ) -> None:
-        """Columns under a dim head, cut to a terminal's width; what is left of it goes to column `grows`."""
-        spare = self.width - sum(widths) - len(widths) + 1
-        wide = [max(width + spare, _LEAST) if at == grows else width for at, width in enumerate(widths)]
-        self.say(in_columns(head, wide, cuts=self.cuts), "dim")
-        for line in lines:
-            self.say(in_columns(line, wide, cuts=self.cuts))
+        """Columns under a dim head. In a terminal they are cut to its width, and column `grows` has the rest.
+
+        Elsewhere each is as wide as its contents, and only `grows` is cut, at MOST_OF_A_TITLE.
+        """
+        shown = list(lines)
+        if self.cuts:
+            spare = max(self.width - sum(widths) - len(widths) + 1, 0)
+            wide = [width + spare if at == grows else width for at, width in enumerate(widths)]
+        else:
+            wide = [max(map(cell_len, column)) for column in zip(head, *shown, strict=True)]
+            wide[grows] = min(wide[grows], MOST_OF_A_TITLE)
+        self.say(in_columns(head, wide), "dim")
+        for line in shown:
+            self.say(in_columns(line, wide))
 
 
-def in_columns(cells: Sequence[str], widths: Sequence[int], *, cuts: bool = True) -> str:
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Inside, Ctrl-C raises KeyboardInterrupt at once: asyncio's handler would leave the question open."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def in_columns(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Cells side by side, each in its width."""
-    return " ".join(
-        cell_of(cell, width, cuts=cuts) for cell, width in zip(cells, widths, strict=True)
-    ).rstrip()
+    return " ".join(fit(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def event_lines(
@@ -160,8 +192,6 @@ def event_lines(
 
     `whole`: a reason that is longer than the line is wrapped; else it is cut, where anything may be.
     """
-    from placet_cli.times import span
-
     when = label if elapsed is None else span(elapsed)
     style = {True: "bold green", False: "bold red", None: ""}[row.good]
     room = max(width - _INDENT, _LEAST)

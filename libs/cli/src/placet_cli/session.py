@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
-import re
 import shlex
 import uuid
 from collections.abc import AsyncIterator
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports, shown, typed
 from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import LocalStack
-from placet_cli.problems import Problem
+from placet_cli.option_parsers import address_of
+from placet_cli.problems import Problem, WrongInput, addressed_step
 from placet_cli.program import pasted
 from placet_cli.screen import Screen, short
+from placet_text import visible
 
 # Each imported where it is used: what a command does not call, it does not pay for.
 if TYPE_CHECKING:
@@ -30,9 +33,7 @@ if TYPE_CHECKING:
 
 # Seconds that a command waits for a service that is away: long enough for a restart, short for a person.
 PATIENCE = 5.0
-LEAST_PREFIX = 4
 LOOKED_THROUGH = 1000
-_ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Session:
     identity: str | None = None
     json: bool = False
     home_is_typed: bool = False
+    ports_are_typed: bool = False
     screen: Screen = field(default_factory=Screen)
 
     @classmethod
@@ -55,15 +57,23 @@ class Session:
         *,
         json: bool,
         home_is_typed: bool = False,
+        ports_are_typed: bool = False,
     ) -> Session:
-        """The session of these options. Raises Problem if the identity is no address."""
-        if identity is not None and not (identity.isascii() and _ADDRESS.fullmatch(identity)):
-            raise Problem(
-                f"--as {identity} is not an e-mail address",
-                "people are known by their addresses, which have ASCII letters only",
-                tries=("--as alice@example.com",),
-            )
-        return cls(Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json, home_is_typed)
+        """The session of these options. Raises WrongInput for an identity, ports or a home that cannot be."""
+        if identity is not None:
+            address_of("--as", identity)
+        if port_base is not None:
+            Ports(port_base)
+        found = Home.at(home or Path(DEFAULT_HOME))
+        try:
+            str(found.path).encode()
+        except UnicodeEncodeError as error:
+            raise WrongInput(
+                f"--home {visible(str(found.path))} cannot be used",
+                "the path holds bytes that are not UTF-8",
+                tries=("the same command with --home /another/folder",),
+            ) from error
+        return cls(found, port_base, identity, json, home_is_typed, ports_are_typed)
 
     @property
     def ports(self) -> Ports:
@@ -87,15 +97,43 @@ class Session:
         return f"{pasted(command)}{identity}{self.options}"
 
     @property
-    def given(self) -> str:
+    def given(self) -> list[str]:
         """The options that the user gave to say which stack is meant; the environment says the same again."""
-        given = ""
+        given = []
         if self.home != Home.at(Path(os.environ.get("PLACET_HOME") or DEFAULT_HOME)):
-            given += f" --home {typed(self.home.path)}"
+            given.append(f"--home {typed(self.home.path)}")
         port_base = self.given_port_base
         if port_base is not None and str(port_base) != os.environ.get("PLACET_PORT_BASE"):
-            given += f" --port-base {port_base}"
+            given.append(f"--port-base {port_base}")
         return given
+
+    def addressed(self, step: str) -> str:
+        """A next step with the options that select the same stack and the same person."""
+        return addressed_step(step, self.given, self.identity)
+
+    @property
+    def own_home(self) -> Home:
+        """The home, for a command that reads its files or stops its stack.
+
+        Raises Problem when the given ports are those of another stack, which would not be the one meant.
+        """
+        if self.elsewhere:
+            raise Problem(
+                f"--port-base {self.given_port_base} is not where this home's stack runs",
+                self.elsewhere,
+                tries=("the same command without --port-base or PLACET_PORT_BASE",),
+            )
+        other = None if self.given_port_base is None else _home_at(self.ports)
+        if other is not None and other != self.home.path:
+            raise Problem(
+                f"--port-base {self.given_port_base} is the stack of another home",
+                f"the ports from {self.given_port_base} on are held by the stack of {shown(other)}",
+                tries=(
+                    f"the same command with --home {typed(other)}",
+                    "the same command without --port-base or PLACET_PORT_BASE",
+                ),
+            )
+        return self.home
 
     @property
     def elsewhere(self) -> str:
@@ -124,6 +162,11 @@ class Session:
         return "who PLACET_TOKEN_FILE names" if self._outside("PLACET_TOKEN_FILE") else self.who
 
     @property
+    def acts_as_anybody(self) -> bool:
+        """True where --as may name anybody: the home's key mints the tokens."""
+        return not self._outside("PLACET_TOKEN_FILE")
+
+    @property
     def with_the_role(self) -> tuple[str, ...]:
         """Next steps for a person who lacks a role."""
         if self._outside("PLACET_TOKEN_FILE"):
@@ -136,7 +179,7 @@ class Session:
         if not outside:
             return person(self.home, self.who)
         if self.identity is not None:
-            raise Problem(
+            raise WrongInput(
                 f"--as {self.identity} and PLACET_TOKEN_FILE both say who acts",
                 f"PLACET_TOKEN_FILE is {outside}",
                 tries=("unset PLACET_TOKEN_FILE", "the same command without --as"),
@@ -146,17 +189,13 @@ class Session:
         return FileTokenSource(Path(outside))
 
     def address(self, service: str) -> str:
-        """host:port of a service: PLACET_<SERVICE>_ADDRESS, or this stack's."""
-        return self._outside(f"PLACET_{service.upper()}_ADDRESS") or self.ports.address(service)
+        """host:port of a service: PLACET_<SERVICE>_ADDRESS, unless ports were typed; or this stack's."""
+        outside = "" if self.ports_are_typed else self._outside(f"PLACET_{service.upper()}_ADDRESS")
+        return outside or self.ports.address(service)
 
     def _outside(self, variable: str) -> str:
-        """An environment variable's value; ignored for a home that was typed and
-        has keys of its own."""
-        from placet_rpc.tokens.mint import KeyFiles
-
-        if self.home_is_typed and KeyFiles.below(self.home.keys).private_key.exists():
-            return ""
-        return os.environ.get(variable, "")
+        """An environment variable's value; ignored for a home that was typed, which selects the stack."""
+        return "" if self.home_is_typed else os.environ.get(variable, "")
 
     def client(self, *, patience: float = PATIENCE) -> PlacetClient:
         """The SDK, acting as who acts."""
@@ -199,18 +238,11 @@ class Session:
             return approval, await seeing.get_content(approval.approval_id, approval.content_digest)
 
     async def resolve(self, client: PlacetClient, given: str) -> str:
-        """The id that the user means by an id or its unique beginning. Raises Problem."""
+        """The id that the user means by an id or its unique beginning, see `check_id`. Raises Problem."""
         try:
             return str(uuid.UUID(given))
         except ValueError:
-            pass
-        prefix = given.lower()
-        if not re.fullmatch(rf"[0-9a-f-]{{{LEAST_PREFIX},36}}", prefix):
-            raise Problem(
-                f"{given!r} is not a request's id",
-                f"an id is a UUID; its first {LEAST_PREFIX} or more characters will do while they are unique",
-                tries=("placet list",),
-            )
+            prefix = given.lower()
         async with self.overseer(client) as seeing:
             listed = await seeing.list(limit=LOOKED_THROUGH)
         found = [one for one in listed.approvals if one.approval_id.startswith(prefix)]
@@ -231,9 +263,18 @@ class Session:
         )
 
 
+def _home_at(ports: Ports) -> Path | None:
+    """The home of the embedded stack that holds these ports; None when there is none."""
+    if importlib.util.find_spec("placet_devstack") is None:
+        return None
+    # By name: this package does not depend on the embedded stack.
+    found: Path | None = importlib.import_module("placet_devstack.ports").home_at(ports)
+    return found
+
+
 def _tls() -> ClientTls | None:
     """The TLS files that the environment names. Raises Problem where it names them by halves."""
-    from placet_rpc.tls import tls_from_environment
+    from placet_rpc.client import tls_from_environment
 
     try:
         return tls_from_environment()

@@ -8,6 +8,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet_domain.durations import describe_duration
 
+# Of `span`, for ten thousand days: "59 min 59 s".
+SPAN_WIDTH = 11
+
 
 def earlier(one: Timestamp | None, other: Timestamp | None) -> Timestamp | None:
     """The earlier of two times; None when there is none."""
@@ -21,7 +24,7 @@ def until_words(end: Timestamp | None) -> str:
 
 
 def span(duration: timedelta) -> str:
-    """A span of time in at most eight columns or so: "0.3 s", "12.4 s", "2 h", "1 h 30 min"."""
+    """A span of time in at most SPAN_WIDTH columns: "0.3 s", "12.4 s", "2 h", "1 h 30 min"."""
     seconds = duration.total_seconds()
     return f"{max(seconds, 0):.1f} s" if seconds < 60 else describe_duration(duration)
 
@@ -32,6 +35,16 @@ def age(duration: timedelta) -> str:
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def left(duration: timedelta) -> str:
+    """A span of time that is left, never overstated, in at most seven columns: "1.9 h", "12 h", "59 s"."""
+    seconds = max(int(duration.total_seconds()), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        tenths = 10 * seconds // length
+        if tenths >= 10:
+            return f"{tenths / 10:g} {unit}" if tenths < 100 else f"{tenths // 10} {unit}"
     return f"{seconds} s"
 
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from placet.approval.v1 import approval_service_pb2
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
-from placet_client.converging import TRANSIENT, pauses
 from placet_client.outcome import Outcome
+from placet_client.retry import TRANSIENT, pauses
 
 # One long poll; the service may answer sooner, that it is still pending.
 _POLL_SECONDS = 30.0

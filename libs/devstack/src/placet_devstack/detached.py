@@ -9,14 +9,15 @@ import signal
 import sys
 import time
 
-from placet_cli.home import Home
+from placet_cli.home import Home, typed
 from placet_cli.local_stack import UP
 from placet_cli.problems import Problem
 from placet_cli.session import Session
 from placet_devstack.home_lock import home_taken
-from placet_devstack.process import open_log
+from placet_devstack.ports import check_ports
+from placet_devstack.process import last_lines, open_log
 from placet_devstack.processes import Holder, suspended
-from placet_devstack.state import StackState
+from placet_devstack.state import StackState, StartFailure
 
 LOG = "up"
 LOOK_EVERY = 0.1
@@ -32,6 +33,8 @@ async def start_detached(session: Session, *, fast: bool) -> None:
     home = session.home
     if StackState.running(home) is not None:
         raise home_taken(home)
+    if not home.path.exists():
+        check_ports(home, session.ports)
     home.prepare()
     log = home.log(LOG)
     arguments = [
@@ -60,8 +63,11 @@ async def start_detached(session: Session, *, fast: bool) -> None:
         process.terminate()
         await process.wait()
         raise
-    said = log.read_bytes()[begin:].decode(errors="replace").strip()
-    raise Problem("the stack did not start", said, tries=("placet doctor",))
+    failure = StartFailure.read(home)
+    if failure is not None and failure.pid == process.pid:
+        raise failure.problem
+    said = "\n".join(last_lines(log, since=begin))
+    raise Problem("the stack did not start", said, tries=(f"less {typed(log)}", "placet doctor"))
 
 
 async def stop_stack(home: Home) -> bool:

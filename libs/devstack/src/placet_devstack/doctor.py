@@ -8,12 +8,13 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_audit.log_keys import LogKeys
+from placet_cli.event_rows import entries
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import STARTING, STOPPING, starting_words
@@ -26,7 +27,8 @@ from placet_devstack.ports import free_base, holder_of_port, port_free
 from placet_devstack.probes import Probe, grpc_serving, polled, port_open
 from placet_devstack.process import last_lines
 from placet_devstack.processes import Holder, suspended
-from placet_devstack.state import StackState, home_of
+from placet_devstack.state import StackState, StartFailure, home_of
+from placet_domain.durations import describe_duration
 from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError
 from placet_rpc.files import is_private
@@ -44,32 +46,40 @@ ASKED_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check. `ok`: None when it is neither good nor bad. `advice`: the next command."""
+    """The result of one check. `ok`: None when it is neither good nor bad. `advice`: the next command.
+
+    `pending`: it is neither yet, because the stack is starting or stopping; the same check says more soon.
+    """
 
     what: str
     ok: bool | None
     found: str
     advice: str = ""
+    pending: bool = False
 
     def as_json(self) -> dict[str, object]:
         """For programs."""
-        return {"what": self.what, "ok": self.ok, "found": self.found, "advice": self.advice}
+        return asdict(self)
 
 
 async def diagnose(home: Home, ports: Ports) -> list[Finding]:
     """Runs all checks, in the order in which to repair."""
     findings = [_python(), _packages(), await _temporal(), *_home(home)]
+    if findings[-1].what == "home" and findings[-1].ok is False:
+        # Nothing else can be read.
+        return findings
     state = StackState.read(home)
     if state is None or not state.alive:
         left = _left_behind(state)
         findings += _recorded(home)
-        return [*findings, left] if left else [*findings, _not_running(home), *_ports(ports)]
+        if left:
+            return [*findings, left]
+        return [*findings, *_last_start(home), _not_running(home), *_ports(ports)]
     running = _supervisor(state)
     parts = await _parts(home, Ports(state.port_base), state)
     if state.phase == STARTING:
-        # A part that is not ready yet is no fault.
         own = [one for one in parts if one.what in state.processes]
-        parts = [one if one.ok else replace(one, ok=None, advice="") for one in own]
+        parts = [one if one.ok else replace(one, ok=None, advice="", pending=True) for one in own]
     return [*findings, running, *parts]
 
 
@@ -79,9 +89,10 @@ def _supervisor(state: StackState) -> Finding:
         return Finding("stack", False, found, f"kill -CONT {state.pid}")
     if state.phase == STARTING:
         found = f"process {state.pid}: {starting_words(len(state.ready), state.parts)}"
-        return Finding("stack", False, found, "placet doctor --wait 60")
+        return Finding("stack", None, found, "placet doctor --wait 60", pending=True)
     if state.phase == STOPPING:
-        return Finding("stack", False, f"process {state.pid} is stopping", "placet up  (once it is gone)")
+        found = f"process {state.pid} is stopping"
+        return Finding("stack", None, found, "placet up  (once it is gone)", pending=True)
     return Finding("stack", True, f"runs, process {state.pid}, ports from {state.port_base}")
 
 
@@ -116,8 +127,13 @@ async def _temporal() -> Finding:
 
 
 def _home(home: Home) -> list[Finding]:
-    if not home.path.exists():
-        return [Finding("home", None, f"{home.path} does not exist yet", "placet up")]
+    try:
+        if not home.path.exists():
+            return [Finding("home", None, f"{home.path} does not exist yet", "placet up")]
+        home.check()
+    except OSError as error:
+        problem = home.unusable(error)
+        return [Finding("home", False, f"{problem.what}: {problem.why}", problem.tries[-1])]
     findings = []
     free = shutil.disk_usage(home.path).free
     roomy = free >= LEAST_DISK
@@ -164,8 +180,19 @@ def _left_behind(state: StackState | None) -> Finding | None:
     return Finding("stack", False, found, "placet up  (ends them and starts afresh)")
 
 
+def _last_start(home: Home) -> list[Finding]:
+    """The reason why the last start failed."""
+    failure = StartFailure.read(home)
+    if failure is None:
+        return []
+    when = f"{datetime.fromtimestamp(failure.time).astimezone():%Y-%m-%d %H:%M:%S}"
+    found = f"failed at {when}: {failure.what}"
+    advice = f"placet up --port-base {failure.port_base}  (once this is corrected)"
+    return [Finding("last start", False, found, advice)]
+
+
 def _not_running(home: Home) -> Finding:
-    startable = not any(one.needed for one in lost_keys(home))
+    startable = StartFailure.read(home) is None and not any(one.needed for one in lost_keys(home))
     return Finding("stack", None, f"does not run on {home.path}", "placet up" if startable else "")
 
 
@@ -215,7 +242,7 @@ async def _log(home: Home, address: str) -> Finding:
         found = "takes no entries" if inconsistent else "does not say whether it takes entries"
         said = (error.message or error.reason or error.grpc_kind).splitlines()[0]
         return Finding("log", False, f"{found}: {said}", "placet audit verify")
-    return Finding("log", True, f"{answer.size:,} entries, and takes more")
+    return Finding("log", True, f"{entries(answer.size)}, and takes more")
 
 
 async def _approval(home: Home, address: str) -> list[Finding]:
@@ -227,7 +254,20 @@ async def _approval(home: Home, address: str) -> list[Finding]:
             found = await stub.GetLogConsumers(approval_service_pb2.GetLogConsumersRequest())
     except (Problem, PlacetError):
         return []
-    return [*_people(stats), *(finding for one in found.consumers for finding in _consumer(one, home))]
+    consumers = (finding for one in found.consumers for finding in _consumer(one, home))
+    return [*_people(stats), *consumers, *_lost(found.lost_requests)]
+
+
+def _lost(requests: int) -> list[Finding]:
+    """The finding about requests that the log has and ApprovalService's database does not."""
+    if not requests:
+        return []
+    lost = (
+        f"{requests:,} requests of the log are not in ApprovalService's database: it was lost or restored"
+        " from an older copy. Their contents are lost until a newer copy is restored, or until their"
+        " requesters send them again with the same request_id"
+    )
+    return [Finding("contents", False, lost, "placet list")]
 
 
 def _people(stats: approval_service_pb2.GetDecisionStatsResponse) -> list[Finding]:
@@ -236,7 +276,9 @@ def _people(stats: approval_service_pb2.GetDecisionStatsResponse) -> list[Findin
     if alarms:
         return [Finding("people", False, alarm, "placet stats") for alarm in alarms]
     asked = stats.total.asked_decisions
-    return [Finding("people", True, f"no alarm; {asked} decisions of late for which a person was asked")]
+    window = describe_duration(stats.end_time.ToDatetime() - stats.start_time.ToDatetime())
+    found = f"no alarm; people were asked for {asked:,} decisions in the last {window}"
+    return [Finding("people", True, found)]
 
 
 def _consumer(consumer: approval_service_pb2.LogConsumer, home: Home) -> list[Finding]:
@@ -249,7 +291,7 @@ def _consumer(consumer: approval_service_pb2.LogConsumer, home: Home) -> list[Fi
         found = f"skipped entry {skipped.log_index} of the log, which it could not use: {skipped.reason}"
         advice = f"placet audit tail --from {skipped.log_index}"
         findings.append(Finding(consumer.name, False, found, advice))
-    read = f"has read {consumer.next_log_index:,} entries of the log"
+    read = f"has read {entries(consumer.next_log_index)} of the log"
     return findings or [Finding(consumer.name, True, read)]
 
 

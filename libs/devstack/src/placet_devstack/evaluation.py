@@ -10,6 +10,8 @@ import shlex
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
+from placet_cli.commands.policies import check_policy
+from placet_cli.event_rows import entries
 from placet_cli.formatting import clean
 from placet_cli.identity import TENANT, signing_key
 from placet_cli.problems import Problem
@@ -41,6 +43,9 @@ Handle = WorkflowHandle[EvaluationWorkflow, EvaluationReport]
 async def evaluate(session: Session, policy: str, *, wait: bool) -> None:
     """Starts an evaluation, or joins the one that runs, and prints its report. Raises Problem."""
     client = await _temporal(session)
+    if policy:
+        async with session.client() as service:
+            await check_policy(service, policy)
     try:
         handle = await start_evaluation(client, EvaluationInput(tenant=TENANT, policy=policy))
         if wait:
@@ -112,7 +117,7 @@ def _print_report(session: Session, report: EvaluationReport) -> None:
         return
     screen = session.screen
     about = f"policy {report.policy}" if report.policy else "all policies"
-    screen.say(f"{report.log_size:,} entries of the log, {about}", "bold")
+    screen.say(f"{entries(report.log_size)} of the log, {about}", "bold")
     for version in report.versions:
         _print_version(screen, version, report)
     if not report.versions:

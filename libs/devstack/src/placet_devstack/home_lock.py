@@ -23,7 +23,11 @@ GONE_SECONDS = 5.0
 @contextlib.contextmanager
 def claimed(home: Home) -> Iterator[None]:
     """Holds the home's lock, which the kernel gives back however this process ends. Raises Problem."""
-    with home.lock.open("a") as lock:
+    try:
+        opened = home.lock.open("a")
+    except OSError as error:
+        raise home.unusable(error) from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

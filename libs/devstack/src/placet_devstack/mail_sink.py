@@ -9,6 +9,7 @@ import logging
 import mailbox
 import os
 import re
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -152,7 +153,10 @@ def main() -> None:
     os.umask(0o077)
     # aiosmtpd logs each command of each conversation.
     logging.getLogger("mail.log").setLevel(logging.WARNING)
-    asyncio.run(_run(arguments.directory, arguments.port))
+    try:
+        asyncio.run(_run(arguments.directory, arguments.port))
+    except OSError as error:
+        sys.exit(f"the mail sink cannot run: {error}")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,17 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from placet_cli.home import HOST, Home, Ports
-from placet_cli.identity import OWNER
+from placet_cli.identity import OWNER, TENANT
+from placet_cli.problems import Problem
 from placet_cli.telemetry import OTLP_ENDPOINT
 from placet_devstack import temporal_server as temporal
 from placet_devstack.probes import file_exists, grpc_serving, port_open
 from placet_devstack.process import ProcessSpec
+from placet_domain.policy_files import BadPolicy, load
+from placet_rpc.identity import PROGRAMS
 from placet_rpc.tokens.mint import KeyFiles
 
 SERVICES = ("audit", "decision", "notification", "approval")
@@ -48,11 +52,26 @@ class StackOptions:
 def stack(
     home: Home, ports: Ports, options: StackOptions, environment: Mapping[str, str] = os.environ
 ) -> list[ProcessSpec]:
-    """The processes, each after what it needs. Raises Problem when Temporal is not installed."""
+    """The processes, each after what it needs.
+
+    Raises Problem when Temporal is not installed, or a policy of the operator's folder cannot be used.
+    """
+    _check_policies(environment)
     plan = _Plan(home, ports, options, environment)
     foundations = [plan.temporal(), plan.mail(), *plan.spans()]
     services = [plan.service(name) for name in SERVICES]
     return [*foundations, *services, plan.witness(), *(plan.worker(name) for name in WORKERS)]
+
+
+def _check_policies(environment: Mapping[str, str]) -> None:
+    """Loads the policies as ApprovalService does, which starts late. Raises Problem."""
+    folder = environment.get("PLACET_APPROVAL_POLICY_FOLDER")
+    try:
+        load(Path(folder) if folder else None)
+    except BadPolicy as error:
+        raise Problem(
+            f"{error}", "nothing was started", tries=("placet up  (once this is corrected)",)
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -143,6 +162,7 @@ class _Plan:
     def witness(self) -> ProcessSpec:
         ready = self.home.ready(WITNESS)
         own = {
+            "PLACET_WITNESS_TENANT": TENANT,
             "PLACET_WITNESS_FOLDER": str(self.home.witness),
             "PLACET_WITNESS_KEY_FILE": str(self.home.witness_key),
             # Nobody is there who could give it the log's key.
@@ -192,7 +212,6 @@ class _Plan:
         }
         given = {
             "PLACET_HOME": str(self.home.path),
-            "PLACET_TOKEN_FILE": str(self.home.token(name)),
             "PLACET_JWKS_FILE": str(KeyFiles.below(self.home.keys).jwks),
             "PLACET_PAYLOAD_KEY_FILE": str(self.home.payload_key),
             "PLACET_TEMPORAL_ADDRESS": self.ports.address("temporal"),
@@ -200,6 +219,8 @@ class _Plan:
             **{f"PLACET_{service.upper()}_ADDRESS": self.ports.address(service) for service in SERVICES},
             "PYTHONUNBUFFERED": "1",
         }
+        if name in PROGRAMS:
+            given["PLACET_TOKEN_FILE"] = str(self.home.token(name))
         if name not in ("temporal", "spans") and not self.outside.get(OTLP_ENDPOINT):
             given[OTLP_ENDPOINT] = f"http://{self.ports.address('spans')}"
         return outside | given

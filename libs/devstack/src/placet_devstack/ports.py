@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 # psutil publishes no types; what is used of it is typed here at once.
 import psutil
@@ -58,6 +59,12 @@ def holder_of_port(port: int) -> Holder | None:
         if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
             return Holder.of(connection.pid)
     return None
+
+
+def home_at(ports: Ports) -> Path | None:
+    """The home of the stack that holds these ports; None when none does, or it is not ours to see."""
+    holder = holder_of_port(ports.all["temporal"])
+    return None if holder is None else home_of(holder)
 
 
 def free_base(taken: int) -> int:

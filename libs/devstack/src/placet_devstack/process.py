@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from placet_cli.home import typed
 from placet_cli.problems import Problem
 from placet_devstack.probes import Probe
+from placet_rpc.program import REFUSED
 
 PROBE_EVERY = 0.05
 START_ATTEMPTS = 3
@@ -90,8 +92,8 @@ class Process:
     async def keep(self) -> None:
         """Starts the process, and again whenever it dies, until `stop` is called.
 
-        Raises Problem if it dies START_ATTEMPTS times before it was ever ready; later, and if it is optional,
-        it is started for ever.
+        Raises Problem if it dies START_ATTEMPTS times before it was ever ready, or once because it refuses
+        its configuration; later, and if it is optional, it is started for ever.
         """
         backoff = self.spec.restart_pause
         failures = 0
@@ -99,7 +101,10 @@ class Process:
             how, was_ready = await self._run_once()
             if self._stopping.is_set():
                 return
-            failures = 0 if was_ready else failures + 1
+            refused = how == _REFUSAL and not was_ready
+            if refused and not self.was_ready and not self.spec.optional:
+                raise self._cannot_be_configured()
+            failures = 0 if was_ready else max(failures + 1, START_ATTEMPTS if refused else 0)
             is_away = self.spec.optional and failures >= START_ATTEMPTS
             self._report_death(how, failures)
             if not self.was_ready and not self.spec.optional and failures >= START_ATTEMPTS:
@@ -214,8 +219,13 @@ class Process:
         return Problem(
             f"{self.spec.name} does not start: it {how}, {START_ATTEMPTS} times",
             "\n".join(self._last_lines()) or "it wrote nothing to its log",
-            tries=(f"less {self.spec.log}", "placet doctor"),
+            tries=(f"less {typed(self.spec.log)}", "placet doctor"),
         )
+
+    def _cannot_be_configured(self) -> Problem:
+        """The sentence with which it refused its configuration."""
+        said = "".join(self._last_lines(1)) or f"{self.spec.name} {_REFUSAL}, and does not say why"
+        return Problem(said, "the stack was stopped", tries=("placet up  (once this is corrected)",))
 
     def _last_lines(self, count: int = SHOWN_LOG_LINES) -> list[str]:
         """The last lines of its log since this stack began."""
@@ -261,7 +271,12 @@ def _said(line: str) -> str:
     return f"{message}: {trace.splitlines()[-1]}" if trace.strip() else message
 
 
+_REFUSAL = "refuses its configuration"
+
+
 def _describe(status: int) -> str:
+    if status == REFUSED:
+        return _REFUSAL
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"
     return f"ended with exit status {status}"

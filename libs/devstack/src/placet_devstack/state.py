@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import psutil
 
 from placet_cli.home import Home
 from placet_cli.local_stack import UP
+from placet_cli.problems import Problem
 from placet_devstack.processes import Holder
 
 
@@ -77,9 +80,54 @@ def write_state(
     own = Holder.of(os.getpid())
     created = 0.0 if own is None else own.created
     state = StackState(os.getpid(), created, port_base, holders, phase, tuple(ready), parts)
-    temporary = home.state.with_suffix(".new")
-    temporary.write_text(json.dumps(asdict(state), indent=1))
-    temporary.replace(home.state)
+    _write(home.state, state)
+
+
+@dataclass(frozen=True)
+class StartFailure:
+    """A start that failed: the process that tried it, when (seconds since 1970), on which ports, and why."""
+
+    pid: int
+    time: float
+    port_base: int
+    what: str
+    why: str
+    tries: tuple[str, ...]
+
+    @classmethod
+    def read(cls, home: Home) -> StartFailure | None:
+        """The failure of the last start; None when it did not fail, or no readable record says so."""
+        try:
+            record = json.loads(home.start_failure.read_text())
+            return cls(
+                int(record["pid"]),
+                float(record["time"]),
+                int(record["port_base"]),
+                str(record["what"]),
+                str(record["why"]),
+                tuple(map(str, record["tries"])),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def problem(self) -> Problem:
+        """The error as the start itself raised it."""
+        return Problem(self.what, self.why, tries=self.tries)
+
+
+def record_failure(home: Home, port_base: int, problem: Problem) -> None:
+    """Records why this process could not start the stack; a home that takes no record is left without one."""
+    failure = StartFailure(os.getpid(), time.time(), port_base, problem.what, problem.why, problem.tries)
+    with contextlib.suppress(OSError):
+        _write(home.start_failure, failure)
+
+
+def _write(path: Path, record: StackState | StartFailure) -> None:
+    """Writes a record in one step."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(asdict(record), indent=1))
+    temporary.replace(path)
 
 
 def home_of(holder: Holder) -> Path | None:

@@ -148,6 +148,8 @@ class ErrorReason(StrEnum):
     COMMENT_EMPTY = "COMMENT_EMPTY"
     NOT_INVOLVED = "NOT_INVOLVED"
     ALREADY_VOTED = "ALREADY_VOTED"
+    CONTENT_LOST = "CONTENT_LOST"
+    TOO_MANY_COMMENTS = "TOO_MANY_COMMENTS"
 
 
 class Actor(Dto):
@@ -392,3 +394,4 @@ class Entry(Dto):
 class LogEntry(Dto):
     index: int = 0
     entry: Entry
+    fault: str = ""

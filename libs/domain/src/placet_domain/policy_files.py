@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from placet_domain.policy import Policy
 
 
-class BadPolicy(Exception):
+class BadPolicy(ValueError):
     """A policy file that cannot be used; the message names the file and what is wrong."""
 
 

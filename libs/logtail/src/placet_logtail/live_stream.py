@@ -88,24 +88,28 @@ class LiveStream(Generic[T]):
         return None if tail is None else tail.recent.get(position)
 
     async def follow(
-        self, tenant: str, start: int, history: Read[T] | None = None
+        self, tenant: str, start: int | None, history: Read[T] | None = None
     ) -> AsyncGenerator[Batch[T], None]:
-        """See `placet_logtail.follow`. `history` reads the database in place of the store's `read`, where a
-        follower is shown a part of the stream, and nothing is kept.
+        """See `placet_logtail.follow`; `start` None: from the stream's end as it is now.
+
+        `history` reads the database in place of the store's `read`, where a follower is shown a part of the
+        stream, and nothing is kept.
 
         Raises Unavailable when the database cannot be read, for a stream that cannot know whether it is
         current says so, or when the stream became shorter.
         """
         stored = history or (lambda position: self._store.read(tenant, position))
         with self._following(tenant) as tail:
-            tail.begin((await self._store.ends([tenant])).get(tenant, 0))
+            end = (await self._store.ends([tenant])).get(tenant, 0)
+            tail.begin(end)
             shrunk = tail.shrunk
 
             async def read(position: int) -> Batch[T]:
                 tail.check(shrunk)
                 return await tail.read(position, stored) if self._keep else await stored(position)
 
-            async for batch in follow(read, tail.wakeup, start, self._sign_of_life):
+            begin = end if start is None else start
+            async for batch in follow(read, tail.wakeup, begin, self._sign_of_life):
                 yield batch
 
     async def __aenter__(self) -> LiveStream[T]:

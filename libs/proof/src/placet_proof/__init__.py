@@ -1,6 +1,7 @@
 """Verifies Placet's audit log offline."""
 
-from placet_proof.entries import ERASABLE, ERASED, SALT_BYTES, Leaf, commitment
+from placet_proof.entries import ERASABLE, ERASED, MOST_LEAF_BYTES, SALT_BYTES, Leaf, commitment
+from placet_proof.json_reader import JsonObject, NotJson, read_json, read_object
 from placet_proof.notes import (
     COSIGNATURE,
     LOG_SIGNATURE,
@@ -9,7 +10,8 @@ from placet_proof.notes import (
     VerifierKey,
     decoded,
 )
-from placet_proof.receipts import Proven, ProvenEntry, verify_receipt
+from placet_proof.public_keys import check_public_key
+from placet_proof.receipts import MOST_RECEIPT_BYTES, Proven, ProvenEntry, read_receipt, verify_receipt
 from placet_proof.tree import (
     NotProven,
     leaf_hash,
@@ -23,18 +25,26 @@ __all__ = [
     "ERASABLE",
     "ERASED",
     "LOG_SIGNATURE",
+    "MOST_LEAF_BYTES",
+    "MOST_RECEIPT_BYTES",
     "SALT_BYTES",
     "Checkpoint",
+    "JsonObject",
     "Leaf",
+    "NotJson",
     "NotProven",
     "Note",
     "Proven",
     "ProvenEntry",
     "VerifierKey",
+    "check_public_key",
     "commitment",
     "decoded",
     "leaf_hash",
     "node_hash",
+    "read_json",
+    "read_object",
+    "read_receipt",
     "verify_consistency",
     "verify_inclusion",
     "verify_receipt",

@@ -15,6 +15,7 @@ from placet_proof.tree import NotProven
 
 _TENANT, _APPROVAL, _NUMBER, _EVENT = 1, 2, 3, 4
 _ACTOR, _CAUSE = 2, 3
+_ACTOR_KIND = 1
 _BODIES = range(16, 100)
 _ERASED_REQUEST, _ERASED_VALUES = 1, 3
 _COMMITMENT, _COMMITMENT_BYTES = 1, 32
@@ -48,6 +49,9 @@ A name that ends in `[]` is a repeated field; the path of one value has its inde
 `event.received.assignments[0].people[1]` (see Disclosure in placet/audit/v1/proof.proto).
 """
 
+MOST_LEAF_BYTES = 1 << 20
+"""Most bytes of a leaf; AuditService takes no more in one append."""
+
 ERASED = 32
 """Number of the event that says that a request's values were erased."""
 
@@ -73,6 +77,7 @@ class Leaf:
     `approval_id` and `number` are empty for events of the tenant itself. `body` is the number of its event in
     the contract, `cause_id` the command or step that caused it. `erases`: the request whose values it says
     were erased, if any; `erased_values`: how many. `commitments`: those to its erasable values, by path.
+    `actor_kind`: the number of its actor's kind; `fields`: those of its event's body.
     """
 
     tenant: str
@@ -83,10 +88,14 @@ class Leaf:
     erases: str
     erased_values: int
     commitments: Mapping[str, bytes]
+    actor_kind: int
+    fields: Wire
 
     @classmethod
     def parse(cls, leaf: bytes) -> Leaf:
-        """Parses a leaf. Raises NotProven if it is malformed, or could be read in two ways."""
+        """Parses a leaf. Raises NotProven if it is malformed, too large, or could be read in two ways."""
+        if len(leaf) > MOST_LEAF_BYTES:
+            raise NotProven(f"an entry of more than {MOST_LEAF_BYTES:,} bytes")
         entry = _fields(leaf)
         event = _fields(_get(entry, _EVENT, b""))
         bodies = [number for number in event if number in _BODIES]
@@ -108,7 +117,13 @@ class Leaf:
                 if part in parts
                 for path, committed in _commitments(parts[part], pattern, numbers)
             },
+            _get(parts[_ACTOR], _ACTOR_KIND, 0),
+            parts[bodies[0]],
         )
+
+    def field(self, number: int, default: _Value) -> _Value:
+        """Returns a singular field of the event's body, the default if it is absent. Raises NotProven."""
+        return _get(self.fields, number, default)
 
     def opened(self, path: str, salt: bytes, value: str) -> None:
         """Raises NotProven unless this entry committed to this salt and value at `path`."""

@@ -11,12 +11,14 @@ from hashlib import sha256
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from placet_proof.public_keys import check_public_key
 from placet_proof.tree import NotProven
 
 LOG_SIGNATURE, COSIGNATURE = 0x01, 0x04
 """Signature types of a log (Ed25519 over the note's text) and of a witness (Ed25519 over time and text)."""
 
 _MOST_SIGNATURES = 32
+_MOST_NOTE_CHARACTERS = 1 << 16
 # Lone surrogates, which Python's strings may hold, and UTF-8 may not.
 _SURROGATES = "\ud800-\udfff"
 _NOT_IN_NOTES = re.compile(rf"[\x00-\x09\x0b-\x1f{_SURROGATES}]")
@@ -64,6 +66,10 @@ class VerifierKey:
             or len(key.public) != 32
         ):
             raise NotProven(f"{vkey[:80]!r} is not an Ed25519 verifier key")
+        try:
+            check_public_key(key.public)
+        except NotProven as error:
+            raise NotProven(f"the verifier key {vkey[:80]!r} cannot be used: {error}") from error
         if key.id.hex() != key_id:
             raise NotProven(f"the verifier key {vkey[:80]!r} was altered: its id is {key.id.hex()}")
         return key
@@ -120,6 +126,8 @@ class Note:
     @classmethod
     def parse(cls, note: str) -> Note:
         """Parses a note. Raises NotProven."""
+        if len(note) > _MOST_NOTE_CHARACTERS:
+            raise NotProven(f"a note of more than {_MOST_NOTE_CHARACTERS:,} characters")
         text, blank, lines = note.rpartition("\n\n")
         if not blank or not lines.endswith("\n") or _NOT_IN_NOTES.search(note):
             raise NotProven("this is not a signed note")

@@ -7,6 +7,7 @@ arity only; each returns gRPC's own call, or a thin cover of it, so that cancell
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
@@ -19,7 +20,7 @@ from opentelemetry import propagate, trace
 
 from placet_rpc import deadlines, identity, status, tracing
 from placet_rpc.errors import PlacetError
-from placet_rpc.tls import ClientTls
+from placet_rpc.tls import TLS_PREFIX, ClientTls
 from placet_rpc.tokens.sources import TokenSource
 
 _Result = TypeVar("_Result")
@@ -238,3 +239,21 @@ def _result_now(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
         return cast(_Result, finished.value)
     coroutine.close()
     raise RuntimeError("a call that is done does not know its code")
+
+
+def tls_from_environment() -> ClientTls | None:
+    """TLS files of a client as the PLACET_TLS_ variables name them; None for a plain connection.
+
+    Raises ValueError, in a sentence for the user, if only half of a pair is set or a variable is empty.
+    """
+    if not any(name.startswith(TLS_PREFIX) for name in os.environ):
+        return None
+    # Imported late: pydantic takes longer to import than a call takes, and a plain connection needs none.
+    from pydantic import ValidationError
+
+    from placet_rpc.settings import CallerSettings, describe_error
+
+    try:
+        return CallerSettings().tls()
+    except ValidationError as error:
+        raise ValueError(describe_error(error, [CallerSettings])) from error

@@ -10,8 +10,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from placet_rpc.client import serving
-from placet_rpc.tls import tls_from_environment
+from placet_rpc.client import serving, tls_from_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -22,6 +24,9 @@ _Settings = TypeVar("_Settings", bound=BaseSettings)
 _LOG = logging.getLogger(__name__)
 # Errors that one sentence explains to an operator. Any other is a mistake of ours, logged with its stack.
 _EXPLAINED = (OSError, PlacetError, ValueError)
+# The exit status of a program that cannot use its settings, keys or policies: started again, it ends again.
+REFUSED = os.EX_CONFIG
+_REFUSALS = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 class Telemetry(Protocol):
@@ -41,8 +46,9 @@ def run_program(
     also: Sequence[type[BaseSettings]] = (),
     explained: tuple[type[Exception], ...] = (),
 ) -> int:
-    """Reads `settings`, runs `work` to its end, and returns the exit status: 0, or 1 when it cannot run.
+    """Reads `settings`, runs `work` to its end, and returns the exit status.
 
+    It is 0, or REFUSED for settings, keys and other files that cannot be used, or 1 for what may pass.
     Then the log says why in one sentence, for errors of the operating system, of settings, of placet_rpc and
     those in `explained`; any other error is raised. `--help` prints `about`, the docstring of the program's
     `__main__`, and all settings, with those that the work reads `also`.
@@ -56,16 +62,19 @@ def run_program(
     try:
         running = telemetry()
     except ValueError as error:
-        raise SystemExit(f"{name} cannot run: {error}") from error
+        # There is no log without telemetry.
+        sys.stderr.write(f"{name} cannot run: {error}\n")
+        return REFUSED
     status = 0
     expected: tuple[type[Exception], ...] = (*_EXPLAINED, *explained)
     try:
         asyncio.run(_run(settings, work))
     except* expected as failures:
-        why = "; ".join(describe_error(error, [settings, *also]) for error in _leaves(failures))
+        errors = list(_leaves(failures))
+        why = "; ".join(describe_error(error, [settings, *also]) for error in errors)
         _LOG.error("%s cannot run: %s", name, why)
         _LOG.debug("where it failed", exc_info=failures)
-        status = 1
+        status = REFUSED if all(isinstance(error, _REFUSALS) for error in errors) else 1
     finally:
         running.shutdown()
     return status

@@ -12,7 +12,7 @@ import gc
 import ipaddress
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import Context
 from dataclasses import dataclass
@@ -70,6 +70,7 @@ class RunningServer:
         health: Health,
         calls: Calls,
         refusals: Refusals,
+        until_ready: Callable[[], Awaitable[None]] | None,
     ) -> None:
         """Made by `start`."""
         self.port = port
@@ -79,6 +80,15 @@ class RunningServer:
         self._calls = calls
         self._refusals = refusals
         self._stop: asyncio.Task[None] | None = None
+        self._getting_ready: asyncio.Task[None] | None = None
+        if until_ready is None:
+            health.serve()
+        else:
+            self._getting_ready = asyncio.create_task(self._serve_when_ready(until_ready))
+
+    async def _serve_when_ready(self, until_ready: Callable[[], Awaitable[None]]) -> None:
+        await until_ready()
+        self._health.serve()
 
     async def stop(self, grace: float | None = None) -> None:
         """Stops in the order of this module's docstring; `grace` in seconds, default the settings'.
@@ -95,6 +105,8 @@ class RunningServer:
 
     async def _stop_in_order(self, grace: float) -> None:
         self._calls.stopping.set()
+        if self._getting_ready is not None:
+            self._getting_ready.cancel()
         self._health.stop()
         stopped = asyncio.create_task(self._server.stop(grace))
         self._calls.end_streams()
@@ -109,9 +121,11 @@ async def start(
     endpoints: Sequence[Endpoint],
     *,
     on_access_refused: OnAccessRefused | None = None,
+    until_ready: Callable[[], Awaitable[None]] | None = None,
 ) -> RunningServer:
     """Starts to serve `endpoints`, with health, on the running loop.
 
+    Health is NOT_SERVING until `until_ready` returns; calls are answered all the same.
     `on_access_refused(method, reason, principal, approval_id)` is called, in the background, for each call of
     a known caller that authority refused. Raises ContractError if an RPC names no role or has an unreadable
     rule, OSError or ValueError if the JWKS cannot be used, CannotListen if the address cannot.
@@ -136,7 +150,7 @@ async def start(
     refusals.start()
     # In an empty context: every call's context is a copy of the one that the server was started in.
     await asyncio.create_task(server.start(), context=Context())
-    return RunningServer(server, port, settings.grace, health, calls, refusals)
+    return RunningServer(server, port, settings.grace, health, calls, refusals, until_ready)
 
 
 async def serve(
@@ -144,17 +158,21 @@ async def serve(
     endpoints: Sequence[Endpoint],
     *,
     on_access_refused: OnAccessRefused | None = None,
+    until_ready: Callable[[], Awaitable[None]] | None = None,
     ready: Callable[[RunningServer], None] | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then stops gracefully.
 
-    `ready` is called once the server answers. A second signal cuts the grace short. Raises as `start` does.
+    `until_ready`: see `start`. `ready` is called once the server answers. A second signal cuts the grace
+    short. Raises as `start` does.
     """
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     async with AsyncExitStack() as stack:
         # Before anything else, so that a signal does not interrupt the start.
         stack.enter_context(stop_signals(signals.put_nowait))
-        server = await start(settings, endpoints, on_access_refused=on_access_refused)
+        server = await start(
+            settings, endpoints, on_access_refused=on_access_refused, until_ready=until_ready
+        )
         stack.push_async_callback(server.stop)
         # Freeze the objects that live for ever: a collection that scans them all stops every call meanwhile.
         gc.collect()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -23,6 +23,8 @@ class Service:
 
     endpoint: Endpoint
     on_access_refused: OnAccessRefused
+    # Health is NOT_SERVING until it returns; None: the service is ready at once.
+    until_ready: Callable[[], Awaitable[None]] | None = None
 
 
 def run_service(
@@ -42,6 +44,11 @@ def run_service(
 
     async def work(chosen: _ServiceSettings) -> None:
         async with assemble(chosen) as service:
-            await serve(chosen.server(), [service.endpoint], on_access_refused=service.on_access_refused)
+            await serve(
+                chosen.server(),
+                [service.endpoint],
+                on_access_refused=service.on_access_refused,
+                until_ready=service.until_ready,
+            )
 
     return run_program(name, settings, work, telemetry=telemetry, about=about, also=also, explained=explained)

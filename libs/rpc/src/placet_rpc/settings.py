@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +12,22 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from placet_rpc.tls import TLS_PREFIX, ClientTls, ServerTls
 from placet_rpc.tokens import AUDIENCE, ISSUER
+
+# The words for a fault, by pydantic's name of it.
+_FAULTS = {
+    "missing": "is required",
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "{input!r} is not a whole number"),
+    "int_parsing_size": "{input!r} is too large a number",
+    **dict.fromkeys(("float_parsing", "float_type", "finite_number"), "{input!r} is not a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "{input!r} is neither true nor false"),
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    **dict.fromkeys(("literal_error", "enum"), "must be {expected}"),
+    "string_pattern_mismatch": "must have the form {pattern}",
+    "string_too_short": "must not be empty",
+}
 
 
 class ServerSettings(BaseModel):
@@ -148,8 +164,24 @@ def describe_error(error: BaseException, settings: Iterable[type[BaseSettings]])
     prefixes = {each.__name__: each.model_config.get("env_prefix", "") for each in settings}
     prefix = prefixes.get(error.title, "")
     sentences = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
+    for one in error.errors(include_url=False):
         name = ".".join(str(part) for part in one["loc"])
         variable = name if name == name.upper() else f"{prefix}{name}".upper()
-        sentences.append(": ".join(filter(None, (variable, one["msg"].removeprefix("Value error, ")))))
+        sentences.append(": ".join(filter(None, (variable, describe_fault(one)))))
     return "; ".join(sentences)
+
+
+# Any: a fault as pydantic gives it (`ValidationError.errors()`), and the parameters of its rule.
+def describe_fault(fault: Mapping[str, Any]) -> str:
+    """One fault of a value, without the words of the library that found it.
+
+    Repeats the value only where a number or a truth value is wanted: any other may be a secret.
+    """
+    rule: dict[str, Any] = {
+        name: int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+        for name, limit in fault.get("ctx", {}).items()
+    }
+    if fault["type"] in _FAULTS:
+        return _FAULTS[fault["type"]].format(**rule, input=fault.get("input"))
+    message: str = fault["msg"]
+    return message.removeprefix("Value error, ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,21 +41,3 @@ class ClientTls:
             None if file is None else file.read_bytes() for file in (self.private_key, self.certificate)
         )
         return grpc.ssl_channel_credentials(self.ca.read_bytes(), key, chain)
-
-
-def tls_from_environment() -> ClientTls | None:
-    """TLS files of a client as the PLACET_TLS_ variables name them; None for a plain connection.
-
-    Raises ValueError, in a sentence for the user, if only half of a pair is set or a variable is empty.
-    """
-    if not any(name.startswith(TLS_PREFIX) for name in os.environ):
-        return None
-    # Imported late: pydantic takes longer to import than a call takes, and a plain connection needs none.
-    from pydantic import ValidationError
-
-    from placet_rpc.settings import CallerSettings, describe_error
-
-    try:
-        return CallerSettings().tls()
-    except ValidationError as error:
-        raise ValueError(describe_error(error, [CallerSettings])) from error

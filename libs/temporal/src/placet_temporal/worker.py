@@ -85,10 +85,12 @@ def run_worker_program(
     """
 
     async def work(read: _Settings) -> None:
+        # All of them first: a wrong one is told before anything is waited for.
+        temporal, worker = TemporalSettings(), WorkerSettings()
         async with AsyncExitStack() as stack:
             registered = await activities(read, stack)
-            client = await connect(TemporalSettings(), name)
-            await _run(client, WorkerSettings(), task_queue, registered, workflows)
+            client = await connect(temporal, name)
+            await _run(client, worker, task_queue, registered, workflows)
 
     return run_program(
         name,

@@ -1,7 +1,7 @@
 """Verifies the logs of AuditService from what is stored, without AuditService."""
 
 from placet_verify.errors import CannotVerify, WrongOption
-from placet_verify.export import ExportSource, once
+from placet_verify.export import ExportSource
 from placet_verify.faults import fault_of
 from placet_verify.findings import Check, Finding, Findings
 from placet_verify.keys import DEFAULT_ORIGIN, KnownKeys, advice, load_keys
@@ -34,6 +34,5 @@ __all__ = [
     "kind_of",
     "load_keys",
     "merged",
-    "once",
     "read_alarms",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from placet_proof import Note, NotProven, VerifierKey, decoded
+from placet_proof import JsonObject, Note, NotJson, NotProven, VerifierKey, decoded, read_object
+from placet_proof.json_reader import size_in_words
+from placet_proof.notes import NUMBER
 from placet_verify.faults import fault_of
 from placet_verify.findings import Check, Findings
 from placet_verify.kinds import Kind, kind_of
@@ -19,9 +20,6 @@ MOST_LINE_BYTES = 8 << 20
 _HEADER = {"checkpoint", "keys"}
 _ENTRY = {"index", "leaf", "disclosures", "checkpoint"}
 _DISCLOSURE = {"path", "salt", "value"}
-
-# JSON, of which every part is checked before it is used; hence Any.
-_Json = dict[str, Any]
 
 
 class ExportSource:
@@ -37,6 +35,10 @@ class ExportSource:
 
     def damage(self) -> Iterator[str]:
         """Nothing: what is wrong with a line is reported when it is read."""
+        yield from ()
+
+    def schema_faults(self) -> Iterator[str]:
+        """Nothing: there are no tables."""
         yield from ()
 
     def tenants(self) -> Sequence[object]:
@@ -70,11 +72,11 @@ def _header(file: BinaryIO) -> tuple[str, int, str]:
     """The origin and the size that the header's checkpoint names, and its note. Raises Unreadable."""
     try:
         header = _parsed(file.readline(MOST_LINE_BYTES), _HEADER)
-        note = header["checkpoint"]
+        note = _text(header, "checkpoint")
         checkpoint = Note.parse(note).checkpoint
-        for key in header.get("keys", []):
-            VerifierKey.parse(key)
-    except (KeyError, TypeError, ValueError, AttributeError, NotProven) as error:
+        for key in _list(header, "keys"):
+            VerifierKey.parse(key if isinstance(key, str) else "")
+    except (NotJson, NotProven) as error:
         file.seek(0)
         kind = kind_of(file.read(MOST_LINE_BYTES))
         if kind in (Kind.RECEIPT, Kind.DATABASE):
@@ -87,55 +89,62 @@ def _record(line: bytes) -> Record:
     """Parses a line. Raises Unreadable."""
     try:
         entry = _parsed(line, _ENTRY)
-        values = [_value(one) for one in entry.get("disclosures", [])]
-        index, leaf, note = _index(entry), entry["leaf"], entry.get("checkpoint", "")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        values = [_value(one) for one in _list(entry, "disclosures")]
+        index, leaf = _index(entry), _text(entry, "leaf")
+        note = _text(entry, "checkpoint") if "checkpoint" in entry else ""
+    except NotJson as error:
         raise Unreadable(fault_of(error)) from error
     return Record(index, [(None, None, None, _bytes(leaf))], values, notes=[note] if note else [])
 
 
-def _index(entry: _Json) -> int:
-    # Proto3 JSON leaves out what is 0, and writes numbers of 64 bits as text.
-    written = str(entry.get("index", 0))
-    if not (written.isascii() and written.isdigit() and len(written) < 20):
-        raise ValueError(f"{written:.60} is no index")
-    return int(written)
+def _index(entry: JsonObject) -> int:
+    """The index, which proto3 JSON writes as text, or omits when it is 0."""
+    found = entry.get("index", "0")
+    if not isinstance(found, str) or not NUMBER.fullmatch(found):
+        raise NotJson("its index is not a number of 64 bits, written as text")
+    return int(found)
 
 
-def _value(one: _Json) -> Row:
+def _value(one: object) -> Row:
+    if not isinstance(one, dict):
+        raise NotJson("a value of it is no JSON object")
     _check_fields(one, _DISCLOSURE)
-    value = one.get("value", "").encode(errors="surrogatepass")
-    return one["path"], _bytes(one["salt"]), value
+    # Proto3 JSON leaves out what is empty.
+    value = _text(one, "value") if "value" in one else ""
+    return _text(one, "path"), _bytes(_text(one, "salt")), value.encode()
 
 
-def _bytes(encoded: object) -> object:
+def _text(found: JsonObject, name: str) -> str:
+    text = found.get(name)
+    if not isinstance(text, str):
+        raise NotJson(f"its {name} is {'no text' if name in found else 'missing'}")
+    return text
+
+
+def _list(found: JsonObject, name: str) -> list[object]:
+    items = found.get(name, [])
+    if not isinstance(items, list):
+        raise NotJson(f"its {name} is no list")
+    return items
+
+
+def _bytes(encoded: str) -> object:
     """The bytes; what is no base64 stays as it is, to be reported of its entry."""
     try:
-        return decoded(encoded) if isinstance(encoded, str) else encoded
+        return decoded(encoded)
     except NotProven:
         return encoded
 
 
-def _parsed(line: bytes, known: Collection[str]) -> _Json:
-    """A JSON object that has these fields at most, each once. Raises ValueError, TypeError."""
+def _parsed(line: bytes, known: Collection[str]) -> JsonObject:
+    """A JSON object that has these fields at most. Raises NotJson."""
     if not line.endswith(b"\n"):
-        raise ValueError("it has no end")
-    try:
-        parsed: _Json = json.loads(line.decode(), object_pairs_hook=once)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise NotJson(f"it has no end, or is larger than {size_in_words(MOST_LINE_BYTES)}")
+    parsed = read_object(line, MOST_LINE_BYTES)
     _check_fields(parsed, known)
     return parsed
 
 
-def once(pairs: list[tuple[str, Any]]) -> _Json:
-    """A JSON object without fields that are there twice, and could be read in two ways. Raises ValueError."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a field is there twice")
-    return found
-
-
-def _check_fields(found: _Json, known: Collection[str]) -> None:
+def _check_fields(found: JsonObject, known: Collection[str]) -> None:
     if unknown := [name for name in found if name not in known]:
-        raise ValueError(f"{unknown[0]!r:.60} has no place in an export")
+        raise NotJson(f"{unknown[0]!r:.60} has no place in an export")

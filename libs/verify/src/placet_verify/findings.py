@@ -18,6 +18,8 @@ class Check(StrEnum):
 
     FILE = "file"
     """The storage can be read, and the database finds its own pages in order."""
+    SCHEMA = "schema"
+    """The database has the log's tables and the triggers that make them append-only, and nothing else."""
     WITNESS = "witness"
     """The log holds what a witness saw of it."""
     SIGNATURE = "signature"
@@ -40,6 +42,8 @@ class Check(StrEnum):
     """Each request's events count from 1 without gaps."""
     CAUSES = "causes"
     """Each event of the tenant is there once."""
+    GRAMMAR = "grammar"
+    """The log's grammar allows each event where it stands."""
     OPENING = "opening"
     """Each value is what its entry committed to."""
     MISSING = "missing"

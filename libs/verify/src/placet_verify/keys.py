@@ -16,13 +16,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from placet_proof import COSIGNATURE, LOG_SIGNATURE, Note, NotProven, VerifierKey
+from placet_proof import COSIGNATURE, LOG_SIGNATURE, Note, NotProven, VerifierKey, check_public_key
 from placet_verify.errors import CannotVerify, WrongOption
 from placet_verify.faults import fault_of
+from placet_verify.files import MOST_KEY_BYTES, read_text
 
 DEFAULT_ORIGIN = "localhost/placet"
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
+# The expression looks for the end of each block from its beginning on.
+_MOST_BLOCKS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,12 @@ class KnownKeys:
 
         Raises ValueError, OSError.
         """
-        if "+" in given and not Path(given).exists():
+        path = Path(given)
+        if "\0" in given:
+            raise ValueError("it is neither a verifier key nor the name of a file")
+        if "+" in given and not path.exists():
             return self._with_named([given])
-        text = Path(given).read_text()
+        text = read_text(path, MOST_KEY_BYTES)
         if "-----BEGIN " in text:
             return self.with_pem(text)
         return self._with_named(line for line in text.splitlines() if line.strip())
@@ -101,7 +107,7 @@ def load_keys(given: Sequence[str], origin: str, default: Path | None) -> KnownK
     if given or default is None:
         return known
     try:
-        return known.with_pem(default.read_text())
+        return known.with_pem(read_text(default, MOST_KEY_BYTES))
     except FileNotFoundError:
         return known
     except (OSError, ValueError) as error:
@@ -150,6 +156,8 @@ def advice(note: str, keys: Sequence[VerifierKey]) -> str:
 
 
 def _public_halves(pem: str) -> Iterable[bytes]:
+    if pem.count("-----BEGIN ") > _MOST_BLOCKS:
+        raise ValueError(f"it holds more than {_MOST_BLOCKS} keys")
     found = [_public_half(block[0]) for block in _BLOCK.finditer(pem)]
     if not found:
         raise ValueError("it holds no key in PEM")
@@ -168,4 +176,9 @@ def _public_half(block: str) -> bytes:
         key = key.public_key()
     if not isinstance(key, Ed25519PublicKey):
         raise ValueError("a key in PEM is not an Ed25519 key")  # noqa: TRY004  # a wrong file, not a wrong call
-    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    public = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    try:
+        check_public_key(public)
+    except NotProven as error:
+        raise ValueError(f"a key in PEM cannot be used: {error}") from error
+    return public

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
+
+from placet_proof import MOST_RECEIPT_BYTES, NotJson, read_object
 
 SQLITE = b"SQLite format 3\0"
 
@@ -27,7 +28,7 @@ def kind_of(raw: bytes) -> Kind | None:
 
 def _holds(raw: bytes, *names: str) -> bool:
     try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
+        found = read_object(raw, MOST_RECEIPT_BYTES)
+    except NotJson:
         return False
-    return isinstance(found, dict) and all(name in found for name in names)
+    return all(name in found for name in names)

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 import psycopg
 
 from placet_verify.findings import Findings
+from placet_verify.postgresql_schema import EXPECTED, QUERY
 from placet_verify.rows import TENANTS, Record, Row, Table, Unreadable, merged
+from placet_verify.schema import SchemaObject, schema_faults
 
 # Rows that are fetched at once.
 _AT_ONCE = 1000
@@ -34,6 +36,11 @@ class PostgresqlSource:
     def damage(self) -> Iterator[str]:
         """Nothing: PostgreSQL reports damage when it reads it."""
         yield from ()
+
+    def schema_faults(self) -> Iterator[str]:
+        """See Source."""
+        found = self._read("schema", QUERY, ())
+        return schema_faults(EXPECTED, (SchemaObject.of(*row) for row in found))
 
     def tenants(self) -> Sequence[object]:
         """See Source."""

@@ -65,6 +65,9 @@ class Source(Protocol):
     def damage(self) -> Iterator[str]:
         """Faults that the storage finds in itself, in words."""
 
+    def schema_faults(self) -> Iterator[str]:
+        """Tables and triggers that are gone, changed or extra, in words. Raises Unreadable."""
+
     def tenants(self) -> Sequence[object]:
         """The tenants that have logs. Raises Unreadable."""
 

@@ -14,6 +14,8 @@ from urllib.parse import quote
 from placet_verify.faults import fault_of
 from placet_verify.findings import Findings
 from placet_verify.rows import TENANTS, Record, Row, Table, Unreadable, merged
+from placet_verify.schema import SchemaObject, schema_faults
+from placet_verify.sqlite_schema import EXPECTED, QUERY
 
 # Errors whose words quote what is damaged are no UTF-8 either.
 _BROKEN = (sqlite3.Error, UnicodeDecodeError, OverflowError, MemoryError)
@@ -85,12 +87,18 @@ class SqliteSource:
         except _BROKEN as error:
             yield f"SQLite cannot check the file: {fault_of(error)}"
 
+    def schema_faults(self) -> Iterator[str]:
+        """See Source."""
+        return schema_faults(EXPECTED, (SchemaObject.of(*row) for row in self._read(QUERY, ())))
+
     def tenants(self) -> Sequence[object]:
         """See Source."""
+        self._refuse_views()
         return [tenant for (tenant,) in self._read(TENANTS, ())]
 
     def rows(self, table: Table, tenant: str) -> Iterator[Row]:
         """See Tables."""
+        self._refuse_views()
         return self._read(table.query.format("?"), (tenant,))
 
     def records(self, tenant: str, findings: Findings) -> Iterator[Record]:
@@ -103,6 +111,13 @@ class SqliteSource:
                 yield from cursor
         except _BROKEN as error:
             raise Unreadable(fault_of(error)) from error
+
+    def _refuse_views(self) -> None:
+        """Raises Unreadable where a table of the log is none: a view can have rows without end."""
+        for table in Table:
+            found = self._read("SELECT type FROM sqlite_master WHERE name = ?", (table.label,))
+            if [kind for (kind,) in found] not in ([], ["table"]):
+                raise Unreadable(f"{table.label} is no table")
 
     def _place(self, said: str) -> str:
         """The entry's index, for an error that names only the row's number."""

@@ -47,6 +47,7 @@ class Verification:
         """Verifies, a part at each step."""
         for what in self._source.damage():
             self.findings.add(Check.FILE, "", what)
+        self._schema()
         yield Progress("", 0)
         for tenant in self._tenants():
             seen = [one for one in self._seen if one.tenant == tenant]
@@ -54,6 +55,13 @@ class Verification:
             for entries in log.run():
                 yield Progress(tenant, entries)
             self.logs.append(log.report())
+
+    def _schema(self) -> None:
+        try:
+            for what in self._source.schema_faults():
+                self.findings.add(Check.SCHEMA, "", what)
+        except Unreadable as error:
+            self.findings.add(Check.FILE, "", f"the schema cannot be read: {error}")
 
     def _tenants(self) -> list[str]:
         """The tenants whose logs there are, or were when a witness saw them."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from placet_proof import COSIGNATURE, Note, NotProven, VerifierKey
+from placet_proof import COSIGNATURE, Note, NotProven, VerifierKey, read_object
 from placet_verify.faults import fault_of
+from placet_verify.files import MOST_KEY_BYTES, MOST_WITNESS_BYTES, read_bytes, read_text
 from placet_verify.findings import Check, Findings
 from placet_verify.keys import KnownKeys
 from placet_verify.witness_status import Alarm, read_status
@@ -54,7 +54,7 @@ class Seen:
 def witness_key(folder: Path) -> VerifierKey:
     """The witness's key. Raises OSError, ValueError."""
     try:
-        key = VerifierKey.parse((folder / KEY_FILE).read_text())
+        key = VerifierKey.parse(read_text(folder / KEY_FILE, MOST_KEY_BYTES))
     except NotProven as error:
         raise ValueError(str(error)) from error
     if key.kind != COSIGNATURE:
@@ -70,9 +70,9 @@ def read_seen(folder: Path, key: VerifierKey, keys: KnownKeys, findings: Finding
     status = read_status(folder)
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
-            note = Note.parse(path.read_text())
+            note = Note.parse(read_text(path, MOST_KEY_BYTES))
             time, checkpoint = note.verified([key])[key], note.checkpoint
-        except (NotProven, UnicodeDecodeError) as error:
+        except (NotProven, ValueError) as error:
             findings.add(Check.WITNESS, "", f"{path.name} is not what the witness signed: {fault_of(error)}")
             continue
         tenant = keys.tenant_of(checkpoint.origin)
@@ -93,10 +93,12 @@ def read_alarms(folder: Path) -> Iterator[tuple[str, Recorded | None]]:
     """The alarms in a witness's folder by the names of their files; None for what is none. Raises OSError."""
     for path in sorted(folder.glob(f"*{ALARM_SUFFIX}")):
         try:
-            fields = json.loads(path.read_text())
-            yield path.name, Recorded(*(str(fields[name]) for name in ("kind", "since", "why", "note")))
-        except (ValueError, KeyError, TypeError, RecursionError):
-            yield path.name, None
+            fields = read_object(read_bytes(path, MOST_WITNESS_BYTES), MOST_WITNESS_BYTES)
+        except ValueError:
+            fields = {}
+        texts = [fields.get(name) for name in ("kind", "since", "why", "note")]
+        recorded = [one for one in texts if isinstance(one, str)]
+        yield path.name, Recorded(*recorded) if len(recorded) == len(texts) else None
 
 
 def report_alarms(folder: Path, keys: KnownKeys, tenant: str, findings: Findings) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from placet_proof import read_object
+from placet_verify.files import MOST_WITNESS_BYTES, read_bytes
+
 STATUS_FILE = "status.json"
 SILENCE = "SILENCE"
+
+# A year, in seconds.
+_LONGEST_INTERVAL = 366 * 86400
 
 # Intervals after which a witness that wrote nothing does not run any more, as elsewhere too.
 _LATE = 3
@@ -48,18 +53,38 @@ class WitnessStatus:
 def read_status(folder: Path) -> WitnessStatus | None:
     """Reads the status of a witness's folder; None when there is none, or it cannot be read."""
     try:
-        fields = json.loads((folder / STATUS_FILE).read_text())
-        alarm = fields["alarm"]
+        raw = read_bytes(folder / STATUS_FILE, MOST_WITNESS_BYTES)
+        fields = read_object(raw, MOST_WITNESS_BYTES)
         return WitnessStatus(
-            str(fields["origin"]),
+            _text(fields["origin"]),
             _time(fields["last_look"]),
             _time(fields["last_success"]),
-            float(fields["interval_seconds"]),
-            alarm and Alarm(*(str(alarm[name]) for name in ("kind", "since", "why"))),
+            _seconds(fields["interval_seconds"]),
+            _alarm(fields["alarm"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (OSError, ValueError, KeyError, OverflowError):
         return None
 
 
-def _time(text: str | None) -> float:
-    return 0 if text is None else datetime.fromisoformat(text).astimezone(UTC).timestamp()
+def _text(found: object) -> str:
+    if not isinstance(found, str):
+        raise ValueError("it is no text")  # noqa: TRY004  # a wrong file, not a wrong call
+    return found
+
+
+def _alarm(found: object) -> Alarm | None:
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise ValueError("it is no alarm")  # noqa: TRY004  # as above
+    return Alarm(*(_text(found.get(name)) for name in ("kind", "since", "why")))
+
+
+def _seconds(found: object) -> float:
+    if not isinstance(found, int | float) or not 0 <= found <= _LONGEST_INTERVAL:
+        raise ValueError("it is no interval")
+    return float(found)
+
+
+def _time(found: object) -> float:
+    return 0 if found is None else datetime.fromisoformat(_text(found)).astimezone(UTC).timestamp()

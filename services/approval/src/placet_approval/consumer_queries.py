@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from placet.approval.v1 import approval_service_pb2
+from placet_approval.store.requests import RequestStore
 from placet_logtail import Consumers, SkippedEntries
 
 # Skipped entries that an answer lists for each consumer.
@@ -12,13 +13,14 @@ MOST_SKIPPED = 100
 class ConsumerQueries:
     """Answers GetLogConsumers."""
 
-    def __init__(self, consumers: Consumers, skipped: SkippedEntries) -> None:
+    def __init__(self, consumers: Consumers, skipped: SkippedEntries, requests: RequestStore) -> None:
         self._consumers = consumers
         self._skipped = skipped
+        self._requests = requests
 
     async def of(self, tenant: str) -> approval_service_pb2.GetLogConsumersResponse:
         """The consumers of a tenant's log."""
-        answer = approval_service_pb2.GetLogConsumersResponse()
+        answer = approval_service_pb2.GetLogConsumersResponse(lost_requests=await self._requests.lost(tenant))
         for status in sorted(self._consumers.statuses(), key=lambda status: status.consumer):
             if status.tenant != tenant:
                 continue

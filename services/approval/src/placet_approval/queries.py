@@ -9,11 +9,12 @@ from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.event.v1 import error_reason_pb2, event_pb2
+from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.content.rendering import RENDERING
-from placet_approval.errors import erased, unknown_approval
+from placet_approval.errors import content_lost, erased, not_yet_read, unknown_approval
 from placet_approval.projection.fold import AppliedEvent, fold_path, project_state
+from placet_approval.projection.present import present_result
 from placet_approval.projection.projections import Projections
 from placet_approval.store.filters import Filter
 from placet_approval.store.pending_commands import PendingCommands
@@ -21,12 +22,13 @@ from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import Content, Request, RequestStore
 from placet_approval.store.view import ProjectedApproval, ViewStore
 from placet_approval.visibility import Visibility
-from placet_domain.events import State
-from placet_domain.state import CommandResult
 from placet_logtail import Listener
+from placet_rpc import deadlines
 from placet_rpc.calls import stopping
-from placet_rpc.errors import NotFound, Unavailable
+from placet_rpc.errors import DataLoss, NotFound
 
+# Timeout for the view in calls without a deadline.
+VIEW_TIMEOUT = 5.0
 # Timeout for the first event of a request that was just accepted.
 FIRST_EVENT_TIMEOUT = 2.0
 
@@ -52,15 +54,18 @@ class Queries:
         self._log = log
         self._sign_of_life = sign_of_life
 
-    async def up_to(self, tenant: str, log_index: int, timeout: float) -> None:
-        """Waits until the view holds everything up to `log_index`. Raises Unavailable (NOT_YET_READ)."""
+    async def up_to(self, tenant: str, log_index: int = 0) -> None:
+        """Waits until the view holds everything up to `log_index`, and has caught up since the start.
+
+        Raises Unavailable (NOT_YET_READ).
+        """
+        timeout = deadlines.waiting_time(VIEW_TIMEOUT)
+        deadline = time.monotonic() + timeout
         projection = self._projections.of(tenant)
-        if log_index and not await projection.reached(log_index, timeout):
-            raise Unavailable(
-                "the view has not reached this index yet; send the same call again",
-                reason="NOT_YET_READ",
-                metadata={"log_index": str(await projection.view_position() - 1), "wanted": str(log_index)},
-            )
+        if not await projection.caught_up(timeout):
+            raise not_yet_read()
+        if log_index and not await projection.reached(log_index, deadline - time.monotonic()):
+            raise not_yet_read(await projection.view_position() - 1, log_index)
 
     async def get(self, visible: Visibility, approval_id: str) -> approval_pb2.Approval:
         """A request in the BASIC view."""
@@ -81,7 +86,6 @@ class Queries:
         self, visible: Visibility, wanted: Filter, size: int, token: str
     ) -> tuple[list[approval_pb2.Approval], str]:
         """One page of requests, and the token of the next."""
-        self._projections.of(visible.tenant)
         return await self._views.page(visible, wanted, size, token)
 
     async def outcome(self, visible: Visibility, approval_id: str, timeout: float) -> approval_pb2.Approval:
@@ -103,9 +107,16 @@ class Queries:
     async def watch(
         self, visible: Visibility, wanted: Filter, from_index: int | None
     ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
-        """Streams events of visible requests that match the filter, without end."""
-        watch = self._projections.of(visible.tenant).watch(
-            from_index, lambda applied: _is_wanted(applied, visible, wanted), self._sign_of_life
+        """Streams matching events of visible requests, from an index on or from now, without end.
+
+        Raises Unavailable (NOT_YET_READ) if it is not known where now is: the log has never been heard.
+        """
+        projection = self._projections.of(visible.tenant)
+        start = await projection.head() if from_index is None else from_index
+        if start is None:
+            raise not_yet_read()
+        watch = projection.watch(
+            start, lambda applied: _is_wanted(applied, visible, wanted), self._sign_of_life
         )
         async with aclosing(watch) as batches:
             async for batch in batches:
@@ -119,10 +130,13 @@ class Queries:
                     yield approval_service_pb2.WatchApprovalsResponse(next_log_index=batch.next)
 
     async def content(self, visible: Visibility, approval_id: str, digest: bytes) -> tuple[Content, Request]:
-        """A request's content, and the request. Raises NotFound (ERASED) for callers who see everything."""
+        """A request's content, and the request.
+
+        Raises NotFound (UNKNOWN_APPROVAL; ERASED for callers who see everything), DataLoss (CONTENT_LOST).
+        """
         found = await self._requests.content(visible.tenant, approval_id, digest)
-        if found is None:
-            raise await self._without_content(visible, approval_id)
+        if found is None or not await self._is_logged(found[1]):
+            raise await self._without_content(visible, approval_id, digest)
         if not visible.everything:
             await self._projected(visible, approval_id)
         return found
@@ -133,27 +147,35 @@ class Queries:
         """The result of a command. Raises NotFound (UNKNOWN_COMMAND)."""
         await self._projected(visible, approval_id)
         is_pending = await self._pending.has(visible.tenant, approval_id, command_id)
-        found = _command_in(await self._views.path(visible.tenant, approval_id), command_id)
-        if found is None and not is_pending:
+        state = fold_path(await self._views.path(visible.tenant, approval_id))
+        if not is_pending and (state is None or command_id not in state.commands):
             # Processed and not pending any more, while the view is behind.
-            found = _command_in(await self._log.events_of(visible.tenant, approval_id), command_id)
-        if found is not None:
-            return found
-        if is_pending:
-            return approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
+            state = fold_path(await self._log.events_of(visible.tenant, approval_id))
+        if is_pending or (state is not None and command_id in state.commands):
+            return present_result(state, command_id)
         raise NotFound(
             f"no command {command_id} reached request {approval_id}",
             reason="UNKNOWN_COMMAND",
             metadata={"command_id": command_id},
         )
 
-    async def _without_content(self, visible: Visibility, approval_id: str) -> NotFound:
-        viewed = await self._views.get(visible.tenant, approval_id) if visible.everything else None
-        if isinstance(viewed, ProjectedApproval) and viewed.approval.HasField("erasure"):
-            return erased(viewed.approval)
-        return unknown_approval(approval_id)
+    async def _is_logged(self, request: Request) -> bool:
+        """False if the log holds another request with this id, which intake has not compared yet."""
+        first = await self._views.first(request.tenant, request.approval_id)
+        return first is None or first.entry.event.received.request_digest == request.payload_digest
+
+    async def _without_content(
+        self, visible: Visibility, approval_id: str, digest: bytes
+    ) -> NotFound | DataLoss:
+        approval = (await self._projected(visible, approval_id)).approval
+        if approval.HasField("erasure"):
+            return erased(approval) if visible.everything else unknown_approval(approval_id)
+        return (
+            content_lost(approval_id) if approval.content_digest == digest else unknown_approval(approval_id)
+        )
 
     async def _projected(self, visible: Visibility, approval_id: str) -> ProjectedApproval:
+        await self.up_to(visible.tenant)
         # Listen before reading the view: events that it does not hold yet reach the listener.
         with self._projections.of(visible.tenant).listening(approval_id) as listener:
             found = await self._views.get(visible.tenant, approval_id)
@@ -176,32 +198,6 @@ class Queries:
             return None
         policy = await self._policies.by_digest(request.policy_digest)
         return project_state(state, request.labels, None if policy is None else policy.policy)
-
-
-def _command_in(path: Sequence[event_pb2.LogEntry], command_id: str) -> approval_pb2.CommandResult | None:
-    """The result of a command by a request's entries; ACCEPTED while not all of it is there."""
-    state = fold_path(path)
-    result = state.commands.get(command_id) if state is not None else None
-    if state is None or result is None:
-        return None
-    if not result.is_complete:
-        return approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
-    return _result(result, state.state)
-
-
-def _result(result: CommandResult, state: State) -> approval_pb2.CommandResult:
-    if result.refusal is None:
-        return approval_pb2.CommandResult(
-            status=approval_pb2.COMMAND_STATUS_EFFECTIVE,
-            log_index=result.log_index,
-            state=event_pb2.State.Value(f"STATE_{state}"),
-        )
-    return approval_pb2.CommandResult(
-        status=approval_pb2.COMMAND_STATUS_REFUSED,
-        log_index=result.log_index,
-        refusal=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{result.refusal}"),
-        message=result.message,
-    )
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class StatsQueries:
         found = await self._store.stats(tenant, Window(start, end, max(parts, 1)), policy)
         alarms = {
             entry.entry.event.fallback_alarm.policy: entry
-            for entry in await self._store.alarms(tenant)
+            for entry in await self._store.last_alarms(tenant)
             if entry.entry.event.fallback_alarm.raised
         }
         by_policy = {one.policy: one for one in found[:-1]}
@@ -71,8 +71,8 @@ def _message(
         ],
     )
     if stats.p50 is not None and stats.p95 is not None:
-        message.p50.FromTimedelta(stats.p50)
-        message.p95.FromTimedelta(stats.p95)
+        message.time_to_decision_p50.FromTimedelta(stats.p50)
+        message.time_to_decision_p95.FromTimedelta(stats.p95)
     if alarm is not None:
         message.alarm.begin_time.CopyFrom(alarm.entry.event.time)
         message.alarm.log_index = alarm.index

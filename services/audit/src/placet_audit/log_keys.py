@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from placet_proof import LOG_SIGNATURE, Checkpoint, Note, NotProven, VerifierKey
+from placet_proof import LOG_SIGNATURE, Checkpoint, Note, NotProven, VerifierKey, check_public_key
 from placet_proof.signer import signed
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
@@ -95,4 +95,9 @@ def _key(block: str) -> Ed25519PrivateKey | Ed25519PublicKey:
         raise NoLogKey("a PEM block of the log's key cannot be read") from error
     if not isinstance(key, Ed25519PrivateKey | Ed25519PublicKey):
         raise NoLogKey("the log's key must be an Ed25519 key")
+    if isinstance(key, Ed25519PublicKey):
+        try:
+            check_public_key(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+        except NotProven as error:
+            raise NoLogKey(f"a public key of the log cannot be used: {error}") from error
     return key

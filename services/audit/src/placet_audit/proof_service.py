@@ -26,7 +26,7 @@ from placet_audit.store import erasures_of, read_page, read_request
 from placet_audit.tables import OF_THE_TENANT, entry
 from placet_proof import Note, NotProven
 from placet_proof.frontier import EMPTY_ROOT
-from placet_rpc.errors import OutOfRange, ResourceExhausted
+from placet_rpc.errors import FailedPrecondition, OutOfRange
 from placet_storage import Database
 
 
@@ -90,7 +90,7 @@ class ProofService:
     async def receipt(self, tenant: str, approval_id: str, check: Check) -> ReceiptParts:
         """Returns all entries of a request with their proofs.
 
-        Raises what `check` raises, ResourceExhausted for more than MAX_RECEIPT_BYTES, and DataLoss
+        Raises what `check` raises, FailedPrecondition RECEIPT_TOO_LARGE, and DataLoss
         LOG_INCONSISTENT.
         """
         return await self._database.query(
@@ -162,8 +162,10 @@ def _receipt(
     note, size = _newest(connection, tenant, keys)
     spans = [inclusion_spans(one.index, size) for one in path]
     if total_size(path) + HASH_BYTES * sum(map(len, spans)) > MAX_RECEIPT_BYTES:
-        raise ResourceExhausted(
-            f"The request has {len(path)} entries, more than a receipt holds; export the log instead."
+        raise FailedPrecondition(
+            f"The request has {len(path)} entries, more than a receipt holds; export the log instead.",
+            reason="RECEIPT_TOO_LARGE",
+            metadata={"approval_id": approval_id, "entries": str(len(path))},
         )
     hashes = iter(_hashes(connection, tenant, [span for some in spans for span in some]))
     return ReceiptParts(
@@ -204,5 +206,5 @@ def _check_reach(needed: int, wanted: int, newest: int) -> None:
             f"There is no such proof: {needed} entries are needed, the tree is to have {wanted}, "
             f"and the log has {newest}.",
             reason="BEYOND_END",
-            metadata={"from_index": str(needed), "size": str(min(wanted, newest))},
+            metadata={"from": str(max(needed, wanted)), "end": str(newest)},
         )

@@ -200,7 +200,7 @@ def _settled(delivery: Delivery) -> Delivery:
         metadata={
             "channel": delivery.channel.lower(),
             "code": delivery.detail.split(" ", 1)[0],
-            "id": delivery.notification.id,
+            "notification_id": delivery.notification.id,
         },
     )
 

@@ -52,7 +52,7 @@ class Folder:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise ValueError(f"another witness runs on {path}") from error
+                raise BlockingIOError(f"another witness runs on {path}") from error
             yield cls(path)
 
     def write_key(self, key: VerifierKey) -> None:

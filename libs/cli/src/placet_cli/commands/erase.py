@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.commands.options import Id, command
+from placet_cli.event_rows import counted
 from placet_cli.formatting import erasure_sentence, named
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen, short
@@ -23,6 +24,7 @@ _REACH = (
     "Mails that were sent, and backups, are not reached; docs/operations.md says what else is not, and for"
     " how long it stays."
 )
+_JSON = "the answer as proto3 JSON; with --dry-run, what would go as JSON"
 # Printed before the confirmation.
 _STAYS = (
     "Not reached: NotificationService keeps recipients, titles and reasons, and DecisionService the AI's"
@@ -33,7 +35,7 @@ _STAYS = (
 
 def register(app: typer.Typer) -> None:
     """Adds this command."""
-    command(app, "erase", epilog=_REACH)(erase)
+    command(app, "erase", epilog=_REACH, json=_JSON)(erase)
 
 
 async def erase(
@@ -66,7 +68,7 @@ async def erase(
             session.screen.aside("Nothing was erased: --dry-run.")
             return
         if not yes:
-            _confirm()
+            _confirm(session.screen)
         answer = await client.erase(approval.approval_id, reason=reason, before_retention=before_retention)
         if session.json:
             session.screen.json(answer)
@@ -95,9 +97,9 @@ def print_values_to_erase(screen: Screen, approval: approval_pb2.Approval) -> No
     if not values and approval.HasField("erasure"):
         screen.aside(f"Nothing of it is left. {erasure_sentence(approval)}")
     else:
-        parts = [f"{values} values in the log (title, names, reasons)"]
+        parts = [f"{counted(values, 'value')} in the log (title, names, reasons)"]
         if not approval.HasField("erasure"):
-            parts.append(f"its content ({approval.content_size:,} bytes of {approval.media_type})")
+            parts.append(f"its content ({counted(approval.content_size, 'byte')} of {approval.media_type})")
         parts += [f"labels ({len(approval.labels)})"] if approval.labels else []
         screen.aside(f"{', '.join(parts)}. It cannot be undone.")
     screen.warn([_STAYS])
@@ -114,14 +116,14 @@ def print_retention(screen: Screen, approval: approval_pb2.Approval, *, before_r
     )
 
 
-def _confirm() -> None:
+def _confirm(screen: Screen) -> None:
     """Raises Problem where nobody can be asked, or does not mean it."""
     if not sys.stdin.isatty():
         raise Problem(
             "erasing cannot be undone, and nobody is here who could be asked whether it is meant",
             tries=("the same command with --yes", "the same command with --dry-run"),
         )
-    if not typer.confirm("Erase it for good?", err=True):
+    if not screen.confirm("Erase it for good?"):
         raise Problem("nothing was erased")
 
 

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet_cli import completion
 from placet_cli.commands import receipts
 from placet_cli.commands.options import command
+from placet_cli.event_rows import entries
 from placet_cli.export_file import write_export
 from placet_cli.session import Session
 from placet_verify.progress import Progress
@@ -19,12 +21,15 @@ from placet_verify.progress import Progress
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
     command(app, "checkpoint")(checkpoint)
-    command(app, "export")(export)
+    command(app, "export", json=None)(export)
 
 
 async def checkpoint(
     session: Session,
     keys: Annotated[bool, typer.Option("--keys", help="Print the public keys alone, one a line.")] = False,
+    note: Annotated[
+        bool, typer.Option("--note", help="Print the signed note alone, byte for byte as it was signed.")
+    ] = False,
 ) -> None:
     """Print the log's signed checkpoint and its public keys.
 
@@ -32,11 +37,18 @@ async def checkpoint(
     whether the log still begins with what it was then. Keep the keys where who runs the log cannot change
     them.
     """
+    if keys and note:
+        raise typer.BadParameter("give --keys or --note: each prints its part alone")
     async with session.channel("audit") as channel:
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         found = await stub.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
     if session.json:
-        session.screen.json(audit_service_pb2.GetCheckpointResponse(keys=found.keys) if keys else found)
+        parts = {"keys": found.keys} if keys else {"checkpoint": found.checkpoint} if note else None
+        session.screen.json(found if parts is None else audit_service_pb2.GetCheckpointResponse(**parts))
+        return
+    if note:
+        # A note ends with its last line's end, and `raw` adds one.
+        session.screen.raw(found.checkpoint.removesuffix("\n"))
         return
     if not keys:
         session.screen.raw(found.checkpoint)
@@ -47,7 +59,17 @@ async def checkpoint(
 
 async def export(
     session: Session,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to.", dir_okay=False)],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Where to.",
+            dir_okay=False,
+            autocompletion=completion.files,
+        ),
+    ],
 ) -> None:
     """Write the whole log to a file, to be verified elsewhere.
 
@@ -58,7 +80,7 @@ async def export(
         async with session.channel("audit") as channel:
             stub = audit_service_pb2_grpc.AuditServiceStub(channel)
             messages = stub.ExportEvents(audit_service_pb2.ExportEventsRequest())
-            count = await write_export(messages, output, lambda n: progress.show(f"{n:,} entries written"))
-    session.screen.aside(f"{count:,} entries. To verify them:")
-    session.screen.aside(f"placet audit verify --export {shlex.quote(str(output))}{session.given}")
+            count = await write_export(messages, output, lambda n: progress.show(f"{entries(n)} written"))
+    session.screen.aside(f"{entries(count)}. To verify them:")
+    session.screen.aside(session.addressed(f"placet audit verify --export {shlex.quote(str(output))}"))
     session.screen.aside(receipts.elsewhere(session))

@@ -10,13 +10,16 @@ import inspect
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand
 
+from placet_cli import completion
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE
-from placet_cli.problems import Problem
+from placet_cli.option_parsers import check_id, plain_message
+from placet_cli.problems import INTERRUPTED, Problem, WrongInput
+from placet_text import visible
 
 if TYPE_CHECKING:
     from placet_cli.session import Session
@@ -26,6 +29,7 @@ HOME = typer.Option(
     envvar="PLACET_HOME",
     help=f"Where all data is kept. [default: {DEFAULT_HOME}]",
     show_default=False,
+    autocompletion=completion.files,
 )
 PORT_BASE = typer.Option(
     "--port-base",
@@ -39,7 +43,12 @@ IDENTITY = typer.Option(
     help="Act as this person. [default: you@localhost, who runs the stack]",
     show_default=False,
 )
-JSON = typer.Option("--json", help="Print the answer as proto3 JSON.")
+ANSWER = "the answer as proto3 JSON"
+JSON = typer.Option("--json", help=f"Print {ANSWER}, or what else COMMAND --help says.")
+
+
+# Characters of an argument that an error quotes.
+_QUOTED = 80
 
 
 class Output(StrEnum):
@@ -55,13 +64,17 @@ OutputOption = Annotated[
     typer.Option("--output", help="For people, proto3 JSON like --json, or ids alone, one a line."),
 ]
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id, or its first characters.")]
+_ID_HELP = "The request's id, or its first characters."
+# By their names, `request`, ids are checked before anything is sent, and named in the next command.
+Id = Annotated[str, typer.Argument(metavar="ID", help=_ID_HELP, autocompletion=completion.request_ids)]
+OpenId = Annotated[
+    str, typer.Argument(metavar="ID", help=_ID_HELP, autocompletion=completion.open_request_ids)
+]
 
 _COMMON = {
     "home": (Annotated[Path | None, HOME], None),
     "port_base": (Annotated[int | None, PORT_BASE], None),
     "identity": (Annotated[str | None, IDENTITY], None),
-    "json": (Annotated[bool, JSON], False),
 }
 
 # A command's own parameters are its own affair; the first one is the session.
@@ -69,7 +82,7 @@ Command = Callable[..., Coroutine[Any, Any, None]]
 
 
 class _PlainCommand(TyperCommand):
-    """A command whose usage and errors are in plain words."""
+    """A command whose usage and errors are in plain words, and which takes no empty value."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """`ID` and `[VERDICT]`, where typer says `{ID}` and `[[VERDICT]]`."""
@@ -78,11 +91,25 @@ class _PlainCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads the command line. Raises BadParameter, without the words of the library that checked it."""
+        if not ctx.resilient_parsing:
+            _check_filled(ctx, args)
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")
+            error.message = plain_message(error)
             raise
+
+
+def _check_filled(context: Any, args: list[str]) -> None:
+    """Raises BadParameter for an empty or blank value, which would count as not given at all."""
+    for place, one in enumerate(args):
+        option, equals, value = one.partition("=")
+        if one.strip() and not (one.startswith("--") and equals and not value.strip()):
+            continue
+        before = args[place - 1] if place else ""
+        named = option if one.strip() else before if before.startswith("-") else ""
+        hint = f"'{named}'" if named else None
+        raise typer.BadParameter("it is empty; give a value, or leave it out", context, param_hint=hint)
 
 
 def typed_in(context: typer.Context, name: str) -> bool:
@@ -91,22 +118,30 @@ def typed_in(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callable[[Command], Command]:
+def command(
+    app: typer.Typer, name: str, *, epilog: str | None = None, json: str | None = ANSWER
+) -> Callable[[Command], Command]:
     """Registers an async function as a command that takes the common options, before or after its name.
 
-    The function's first parameter is the Session; the others are typer's.
+    The function's first parameter is the Session; the others are typer's. `json` says what --json prints;
+    with None the command does not take it.
     """
 
     def register(function: Command) -> Command:
         signature = inspect.signature(function, eval_str=True)
         own = list(signature.parameters.values())[1:]
+        options: dict[str, tuple[Any, Any]] = dict(_COMMON)
+        if json is not None:
+            options["json"] = (Annotated[bool, typer.Option("--json", help=f"Print {json}.")], False)
 
         @functools.wraps(function)
         def run(context: typer.Context, **arguments: Any) -> None:
             before = context.find_root().obj or {}
-            common = {key: arguments.pop(key) for key in _COMMON}
+            common = {key: arguments.pop(key) for key in options}
             # Options typed after the command win over those before it, and both over the environment.
             given = common | {key: value for key, value in before.items() if not typed_in(context, key)}
+            if "json" in before and json is None:
+                raise typer.BadParameter(f"{context.command_path} prints no JSON", param_hint="'--json'")
             # Imported late: `placet --help` needs no session.
             from placet_cli.session import Session
 
@@ -114,29 +149,18 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
                 given["home"],
                 given["port_base"],
                 given["identity"],
-                json=bool(given["json"]) or arguments.get("output") is Output.JSON,
+                json=bool(given.get("json")) or arguments.get("output") is Output.JSON,
                 home_is_typed=typed_in(context, "home") or "home" in before,
+                ports_are_typed=typed_in(context, "port_base") or "port_base" in before,
             )
-            try:
-                asyncio.run(function(session, **arguments))
-            except Problem as problem:
-                _without_vain_steps(problem, session).addressed(
-                    stack=session.given, identity=session.identity
-                )
-                raise
-            except Exception as error:
-                found = _service_problem(error, session, arguments, context.command_path)
-                if found is None:
-                    raise
-                found = _without_vain_steps(found, session)
-                raise found.addressed(stack=session.given, identity=session.identity) from error
+            _run(function, session, arguments, context.command_path)
 
         context = inspect.Parameter(
             "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
         )
         common = [
             inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for key, (annotation, default) in _COMMON.items()
+            for key, (annotation, default) in options.items()
         ]
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
         run.__signature__ = inspect.Signature([context, *own, *common])  # type: ignore[attr-defined]  # read by typer
@@ -145,6 +169,48 @@ def command(app: typer.Typer, name: str, *, epilog: str | None = None) -> Callab
         return function
 
     return register
+
+
+def _run(function: Command, session: Session, arguments: dict[str, Any], path: str) -> None:
+    """Runs a command. Raises Problem for whatever the user can do something about."""
+    try:
+        if about := arguments.get("request"):
+            check_id(about)
+        asyncio.run(function(session, **arguments))
+    except typer.Abort as end:
+        _end_prompt(session, end)
+    except UnicodeEncodeError as error:
+        raise _not_utf8(error) from error
+    except Problem as problem:
+        _without_vain_steps(problem, session).addressed(stack=session.given, identity=session.identity)
+        raise
+    except Exception as error:
+        found = _service_problem(error, session, arguments, path)
+        if found is None:
+            raise
+        found = _without_vain_steps(found, session)
+        raise found.addressed(stack=session.given, identity=session.identity) from error
+
+
+def _end_prompt(session: Session, end: typer.Abort) -> NoReturn:
+    """Ends a command at a question: Ctrl-C or Ctrl-D was pressed, and what was asked about is not done."""
+    session.screen.aside("")
+    session.screen.aside("Nothing was changed.")
+    raise typer.Exit(INTERRUPTED if isinstance(end.__context__, KeyboardInterrupt) else 1) from end
+
+
+def _not_utf8(error: UnicodeEncodeError) -> Exception:
+    """The problem of an argument that is not UTF-8, which Python holds as halves of surrogate pairs.
+
+    Any other error is returned as it is.
+    """
+    if not any("\ud800" <= one <= "\udfff" for one in error.object):
+        return error
+    return WrongInput(
+        f"{visible(error.object[:_QUOTED])} is not UTF-8 text, and cannot be sent",
+        "an argument holds bytes of another encoding",
+        tries=("locale  (says which encoding this terminal uses)",),
+    )
 
 
 def _service_problem(
@@ -171,7 +237,10 @@ def _service_problem(
 
 
 def _without_vain_steps(problem: Problem, session: Session) -> Problem:
-    """Puts what repairs the home in place of a `placet up` that would refuse to start on it."""
+    """Drops steps that act as somebody else where only a token says who acts, and puts what repairs the home
+    in place of a `placet up` that would refuse to start on it."""
+    if session.identity is None and not session.acts_as_anybody:
+        problem.tries = tuple(step for step in problem.tries if "--as" not in step)
     vain = [step for step in problem.tries if step.startswith("placet up") and "--home" not in step]
     if vain and importlib.util.find_spec("placet_devstack") is not None:
         # By name: this package does not depend on the embedded stack.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
-from placet.approval.v1 import approval_pb2
+from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet_cli import completion
 from placet_cli.commands.options import command
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen
 from placet_cli.session import Session
+from placet_client import PlacetClient
 from placet_rpc.errors import NotFound
 
 
@@ -23,7 +26,10 @@ def register(app: typer.Typer) -> None:
 async def policies(
     session: Session,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Only this one, with its whole text.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Only this one, with its whole text.", autocompletion=completion.policy_names
+        ),
     ] = None,
     version: Annotated[
         int, typer.Option(metavar="N", min=0, help="Version of the policy NAME. [default: the current one]")
@@ -40,13 +46,12 @@ async def policies(
             try:
                 chosen = [await client.policy(name, version)]
             except NotFound as error:
-                known = ", ".join(one.name for one in await client.policies())
-                raise Problem(error.message, f"there are {known}", tries=("placet policies",)) from error
+                raise _unknown(error.message, await client.policies()) from error
     if session.json:
         if name is None:
-            session.screen.raw(json.dumps([_as_json(one) for one in chosen], indent=2))
+            session.screen.json(approval_service_pb2.ListPoliciesResponse(policies=chosen))
         else:
-            session.screen.raw(json.dumps(json.loads(chosen[0].body), indent=2))
+            session.screen.json(approval_service_pb2.GetPolicyResponse(policy=chosen[0]))
         return
     for policy in chosen:
         _print(session.screen, policy)
@@ -55,16 +60,16 @@ async def policies(
         session.screen.aside("placet policies NAME shows one with its whole text")
 
 
-def _as_json(policy: approval_pb2.Policy) -> dict[str, object]:
-    return {
-        "name": policy.name,
-        "version": policy.version,
-        "policy_digest": policy.policy_digest.hex(),
-        "description": policy.description,
-        "steps": list(policy.steps),
-        "slots": list(policy.slots),
-        "is_current": policy.is_current,
-    }
+async def check_policy(client: PlacetClient, name: str) -> None:
+    """Raises Problem where no request can have a policy of this name: there is and was none."""
+    known = await client.policies(all_versions=True)
+    if name not in {one.name for one in known}:
+        raise _unknown(f"there is no policy {name!r}", known)
+
+
+def _unknown(what: str, known: Iterable[approval_pb2.Policy]) -> Problem:
+    names = dict.fromkeys(one.name for one in known)
+    return Problem(what, f"there are {', '.join(names)}", tries=("placet policies",))
 
 
 def _print(screen: Screen, policy: approval_pb2.Policy) -> None:

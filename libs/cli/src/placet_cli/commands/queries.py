@@ -12,22 +12,25 @@ import typer
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
+from placet_cli import completion
 from placet_cli.commands.options import Id, Output, OutputOption, command
+from placet_cli.commands.policies import check_policy
 from placet_cli.contents import print_content
-from placet_cli.event_rows import ERASED, row, rows
+from placet_cli.event_rows import ERASED, RowReader, rows
 from placet_cli.formatting import (
     clean,
     clock_note,
     clock_scale,
     due,
     erasure_sentence,
+    fault_sentence,
     named,
     sentence,
     state_name,
     tier_sentences,
     unread,
 )
-from placet_cli.option_parsers import labels_of, past_of
+from placet_cli.option_parsers import address_of, labels_of, past_of
 from placet_cli.screen import Screen, short, since
 from placet_cli.session import Session
 from placet_cli.times import age, point
@@ -35,7 +38,7 @@ from placet_client import PlacetClient
 from placet_client.messages import Selection
 
 LIST_HEAD = ("id", "state", "policy", "title", "age", "due", "who")
-LIST_WIDTHS = (8, 9, 11, 17, 6, 6, 17)
+LIST_WIDTHS = (8, 9, 11, 16, 6, 7, 17)
 
 
 class State(StrEnum):
@@ -52,18 +55,23 @@ def register(app: typer.Typer) -> None:
     """Adds these commands."""
     command(app, "list")(list_requests)
     command(app, "show")(show)
-    command(app, "watch")(watch)
+    command(app, "watch", json="each change as proto3 JSON, one a line")(watch)
 
 
 async def list_requests(
     session: Session,
     state: Annotated[list[State] | None, typer.Option(help="Only in this state; may be given again.")] = None,
-    policy: Annotated[str, typer.Option(help="Only with this policy.")] = "",
+    policy: Annotated[
+        str, typer.Option(help="Only with this policy.", autocompletion=completion.policy_names)
+    ] = "",
     subject: Annotated[str, typer.Option(help="Only about this subject.")] = "",
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only with this label; may be given again.")
     ] = None,
-    requester: Annotated[str, typer.Option(metavar="ADDRESS", help="Only by this requester.")] = "",
+    requester: Annotated[
+        str,
+        typer.Option(metavar="WHO", help="Only by this requester: an address, or a program's name."),
+    ] = "",
     approver: Annotated[str, typer.Option(metavar="ADDRESS", help="Only where this person was asked.")] = "",
     begin: Annotated[
         str, typer.Option("--since", metavar="WHEN", help="Received since: '2 days', or 2030-01-31.")
@@ -79,7 +87,7 @@ async def list_requests(
         "subject_id": subject,
         "labels": labels_of(label or []),
         "requester": requester,
-        "approver": approver,
+        "approver": address_of("--approver", approver) if approver else "",
         "waiting_for_me": mine,
     }
     received = (("from_create_time", "--since", begin), ("until_create_time", "--until", end))
@@ -89,6 +97,8 @@ async def list_requests(
             selection[field] = time  # type: ignore[literal-required]  # one of the two above
     async with session.client() as client:
         found, more = await _open_first(client, limit, state or list(State), selection)
+        if policy and not found:
+            await check_policy(client, policy)
     if session.json:
         session.screen.json(approval_service_pb2.ListApprovalsResponse(approvals=found))
     elif output is Output.ID:
@@ -96,6 +106,8 @@ async def list_requests(
             session.screen.raw(one.approval_id)
     elif not found:
         session.screen.say("No requests.")
+        if requester and "@" not in requester:
+            session.screen.aside(f"{clean(requester)} is not an address, so it was taken as a program's name")
     else:
         now = datetime.now(UTC)
         session.screen.table(LIST_HEAD, [_list_line(one, now) for one in found], LIST_WIDTHS, grows=3)
@@ -125,7 +137,7 @@ def _list_line(approval: approval_pb2.Approval, now: datetime) -> tuple[str, ...
     who = approval.outcome.approver if approval.HasField("outcome") else " ".join(asked)
     return (
         short(approval.approval_id),
-        state_name(approval.state),
+        f"{state_name(approval.state)}{' !' * bool(approval.log_fault)}",
         approval.policy,
         named(approval.title),
         age(now - approval.create_time.ToDatetime(tzinfo=UTC)),
@@ -139,7 +151,12 @@ async def show(
     request: Id,
     content: Annotated[bool, typer.Option("--content", help="Print what is to be decided.")] = False,
     save: Annotated[
-        str, typer.Option(metavar="FILE", help="Write its content's bytes to FILE; -: to stdout.")
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Write its content's bytes to FILE; -: to stdout.",
+            autocompletion=completion.files,
+        ),
     ] = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -183,6 +200,7 @@ def print_approval(screen: Screen, approval: approval_pb2.Approval) -> None:
     for line in tier_sentences(approval):
         screen.paragraph(line)
     screen.paragraph(erasure_sentence(approval))
+    screen.paragraph(fault_sentence(approval), "bold red")
     screen.say()
     print_path(screen, approval.path)
 
@@ -196,7 +214,10 @@ def print_path(screen: Screen, path: Iterable[event_pb2.LogEntry]) -> None:
 
 async def watch(
     session: Session,
-    request: Annotated[str | None, typer.Argument(metavar="ID", help="Only this request.")] = None,
+    request: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="Only this request.", autocompletion=completion.open_request_ids),
+    ] = None,
     from_index: Annotated[
         int | None, typer.Option("--from", min=0, help="From this index of the log on. [default: now]")
     ] = None,
@@ -214,11 +235,12 @@ async def watch(
         elif from_index is None:
             approval = await client.get(only)
             from_index = approval.path[0].index if approval.path else 0
+    reader = RowReader()
     async with session.client(patience=math.inf) as client:
         async for change in client.watch(from_log_index=from_index):
             if only is not None and change.approval.approval_id != only:
                 continue
-            _print_change(session, change, alone=only is not None)
+            _print_change(session, change, reader, alone=only is not None)
             if session.screen.unread:
                 return
             if only is not None and change.entry.entry.event.WhichOneof("body") == "closed":
@@ -226,12 +248,12 @@ async def watch(
 
 
 def _print_change(
-    session: Session, change: approval_service_pb2.WatchApprovalsResponse, *, alone: bool
+    session: Session, change: approval_service_pb2.WatchApprovalsResponse, reader: RowReader, *, alone: bool
 ) -> None:
     if session.json:
         session.screen.json(change, one_line=True)
         return
     approval = change.approval
-    lines = row(change.entry, approval.deadline_time if approval.HasField("deadline_time") else None)
-    elapsed = since(approval.create_time.ToDatetime(tzinfo=UTC), lines.time) if alone else None
-    session.screen.event(elapsed, lines, label=short(approval.approval_id))
+    row = reader.row(change.entry, approval.deadline_time if approval.HasField("deadline_time") else None)
+    elapsed = since(approval.create_time.ToDatetime(tzinfo=UTC), row.time) if alone else None
+    session.screen.event(elapsed, row, label=short(approval.approval_id))

@@ -15,8 +15,10 @@ from google.protobuf.json_format import MessageToDict
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
 from placet.event.v1 import event_pb2
+from placet_cli import completion
 from placet_cli.commands.options import Id, command
 from placet_cli.commands.queries import print_path
+from placet_cli.event_rows import counted, entries
 from placet_cli.export_file import entry_json, replacing
 from placet_cli.formatting import clean
 from placet_cli.key_options import KEY, ORIGIN, known_keys
@@ -25,7 +27,7 @@ from placet_cli.receipts import GONE, NONE, Proof, advised, own_keys, read_recei
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
 from placet_cli.times import point, point_of
-from placet_proof import LOG_SIGNATURE, NotProven, VerifierKey
+from placet_proof import LOG_SIGNATURE, MOST_RECEIPT_BYTES, NotProven, VerifierKey
 from placet_verify import KnownKeys
 
 STATUSES = (
@@ -36,14 +38,19 @@ STATUSES = (
 
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
-    command(app, "receipt")(receipt)
-    command(app, "verify-receipt", epilog=STATUSES)(verify_receipt)
+    command(app, "receipt", json="the receipt as proto3 JSON, as without it")(receipt)
+    command(app, "verify-receipt", epilog=STATUSES, json="what is proven as JSON")(verify_receipt)
 
 
 Output = Annotated[
     str,
     typer.Option(
-        "-o", "--output", metavar="FILE", help="Write to FILE. [default: standard output]", show_default=False
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Write to FILE. [default: standard output]",
+        show_default=False,
+        autocompletion=completion.files,
     ),
 ]
 
@@ -62,7 +69,7 @@ async def receipt(session: Session, request: Id, output: Output = "-") -> None:
         found = (await stub.GetReceipt(audit_service_pb2.GetReceiptRequest(approval_id=approval_id))).receipt
     entries = [entry_json(one) for one in found.entries]
     text = json.dumps(MessageToDict(found) | {"entries": entries}, indent=2)
-    _check(text)
+    _check(text.encode())
     if output == "-":
         session.screen.raw(text)
     else:
@@ -70,7 +77,7 @@ async def receipt(session: Session, request: Id, output: Output = "-") -> None:
             session.screen.aside(f"Replaced {clean(output)}, which was there before.")
     session.screen.aside(_holds(found))
     shown = "FILE" if output == "-" else shlex.quote(output)
-    session.screen.aside(f"To verify it: placet audit verify-receipt {shown}{session.given}")
+    session.screen.aside(f"To verify it: {session.addressed(f'placet audit verify-receipt {shown}')}")
     session.screen.aside(elsewhere(session))
 
 
@@ -82,10 +89,10 @@ def _write(text: str, path: Path) -> bool:
     return replaced
 
 
-def _check(text: str) -> None:
+def _check(raw: bytes) -> None:
     """Raises Problem for a receipt that does not hold by the keys that it brings along itself."""
     try:
-        verified(read_receipt(text), KnownKeys())
+        verified(read_receipt(raw), KnownKeys())
     except NotProven as error:
         raise Problem(
             "the log gave a receipt that proves nothing, and it was not written",
@@ -96,22 +103,25 @@ def _check(text: str) -> None:
 
 def elsewhere(session: Session) -> str:
     """Instructions for another machine, which lacks the home's key."""
-    made = f"placet audit checkpoint --keys{session.given} > log.vkey"
+    made = f"{session.addressed('placet audit checkpoint --keys')} > log.vkey"
     return f"Elsewhere add --key log.vkey, made here once: {made}"
 
 
 def _holds(found: proof_pb2.Receipt) -> str:
     events = [event_pb2.Entry.FromString(one.leaf).event for one in found.entries]
     erased = sum(event.erased.values for event in events)
-    lost = f"; {erased:,} values were erased" if erased else ""
+    lost = f"; {counted(erased, 'value was', 'values were')} erased" if erased else ""
     closed = any(event.WhichOneof("body") == "closed" for event in events)
     open_still = "" if closed else ", so far: it is not closed"
-    return f"Holds the {len(events)} entries of request {short(found.approval_id)}{open_still}{lost}"
+    return f"Holds the {entries(len(events))} of request {short(found.approval_id)}{open_still}{lost}"
 
 
 async def verify_receipt(
     session: Session,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The receipt; -: stdin.")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="The receipt; -: stdin.", autocompletion=completion.files),
+    ],
     key: Annotated[list[str] | None, KEY] = None,
     origin: Annotated[str, ORIGIN] = "",
 ) -> None:
@@ -122,9 +132,9 @@ async def verify_receipt(
     that are proven.
     """
     known = known_keys(session.home, key or [], origin)
-    text, found = _read(file), NONE
+    raw, found = _read(file), NONE
     try:
-        found = read_receipt(text)
+        found = read_receipt(raw)
         proof = verified(found, known)
     except NotProven as error:
         _refuse(session, str(error), advised(found, known) if known.any else "")
@@ -138,13 +148,15 @@ async def verify_receipt(
         raise typer.Exit(1)
 
 
-def _read(file: str) -> str:
-    """Reads a file; bytes that are not UTF-8 are replaced, and fail as a receipt later."""
+def _read(file: str) -> bytes:
+    """Reads a file, and of one that is too large only so much that it fails as a receipt later."""
     try:
-        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        if file == "-":
+            return sys.stdin.buffer.read(MOST_RECEIPT_BYTES + 1)
+        with Path(file).open("rb") as opened:
+            return opened.read(MOST_RECEIPT_BYTES + 1)
     except OSError as error:
         raise typer.BadParameter(f"{file}: {error.strerror or error}", param_hint="'FILE'") from error
-    return raw.decode(errors="replace")
 
 
 def _refuse(session: Session, why: str, advice: str) -> None:
@@ -181,33 +193,26 @@ def _evidence(proof: Proof) -> list[tuple[str, str]]:
     if received is not None:
         body = received.received
         facts += [
-            ("content", f"{body.content_size:,} bytes of {clean(body.media_type)}"),
+            ("content", f"{counted(body.content_size, 'byte')} of {clean(body.media_type)}"),
             ("", f"SHA-256 {body.content_digest.hex()}"),
             ("policy", f"{clean(body.policy)}, version {body.policy_version}"),
             ("", f"SHA-256 {body.policy_digest.hex()}"),
         ]
     for event in proof.events:
         if event.WhichOneof("body") == "voted":
-            facts += _vote(event, None if received is None else received.received)
+            facts += _vote(event)
     return facts
 
 
-def _vote(event: event_pb2.Event, received: event_pb2.Received | None) -> list[tuple[str, str]]:
+def _vote(event: event_pb2.Event) -> list[tuple[str, str]]:
     voted, how = event.voted, clean(event.actor.authenticated_by) or "in a way that is not on record"
     facts = [("approver", f"{clean(event.actor.name.value)}, authenticated by {how}")]
     if voted.on_behalf_of.value:
         facts.append(("", f"on behalf of {clean(voted.on_behalf_of.value)}"))
     if voted.rendering:
         facts.append(("", f"was shown the content as {clean(voted.rendering)}"))
-    if received is not None and voted.content_digest == received.content_digest:
-        facts.append(("", "decided on this content"))
-    else:
-        other = voted.content_digest.hex()
-        facts.append(
-            ("", f"decided on other content: SHA-256 {other}" if other else "does not say on what content")
-        )
-    if voted.policy_digest and received is not None and voted.policy_digest != received.policy_digest:
-        facts.append(("", f"under policy SHA-256 {voted.policy_digest.hex()}"))
+    # The log's grammar takes no vote on another content or policy.
+    facts.append(("", "decided on this content"))
     return facts
 
 
@@ -229,7 +234,9 @@ def _erasures(proof: Proof) -> list[tuple[str, str]]:
     for event in proof.events:
         if event.WhichOneof("body") == "erased":
             who = clean(event.actor.name.value) or GONE
-            facts.append(("erased", f"{event.erased.values:,} values at {point(event.time)} by {who}"))
+            facts.append(
+                ("erased", f"{counted(event.erased.values, 'value')} at {point(event.time)} by {who}")
+            )
             facts.append(("", f"“{clean(event.erased.reason.value)}”"))
     for index, path in proof.withheld:
         facts.append(("withheld", f"{path} of entry {index:,}: no erasure is on record for it"))

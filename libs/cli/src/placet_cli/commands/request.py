@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import shlex
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -12,15 +15,23 @@ import typer
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_cli.commands.options import Id, Output, OutputOption, command
+from placet_cli import completion
+from placet_cli.commands.options import OpenId, Output, OutputOption, command
 from placet_cli.commands.queries import print_approval
 from placet_cli.documents import read_document
 from placet_cli.formatting import clean, sentence
-from placet_cli.option_parsers import assignments_of, deadline_of, labels_of
+from placet_cli.option_parsers import (
+    OPTION_OF_SLOT,
+    assignments_of,
+    deadline_of,
+    labels_of,
+    option_of_slot,
+)
 from placet_cli.screen import short
 from placet_cli.session import Session
 from placet_cli.telemetry import traced
 from placet_client import PlacetClient
+from placet_rpc.errors import InvalidArgument
 
 # Exit status when the answer is no.
 DECLINED = 3
@@ -28,9 +39,11 @@ _AGREED = (event_pb2.STATE_APPROVED, event_pb2.STATE_ANSWERED)
 _OUTCOMES = "0 when it was approved or answered, 3 when it was rejected or cancelled"
 _REQUEST_STATUSES = (
     f"Exit status: 0 when it was asked; with --wait, {_OUTCOMES}. "
-    "1 when it was refused or nobody could be asked."
+    "1 when it was refused or nobody could be asked, 2 on wrong usage."
 )
-_WAIT_STATUSES = f"Exit status: {_OUTCOMES}, 1 when there is no such request or nobody to ask for it."
+_WAIT_STATUSES = (
+    f"Exit status: {_OUTCOMES}, 1 when there is no such request or nobody to ask for it, 2 on wrong usage."
+)
 
 # After asking, until somebody is asked: milliseconds, unless a model reads the content first.
 SETTLE_SECONDS = 2.0
@@ -53,51 +66,73 @@ def register(app: typer.Typer) -> None:
 
 async def request(
     session: Session,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What is to be decided; -: stdin.")],
-    policy: Annotated[str, typer.Option(help="simple, ai-fallback, escalating, document, …")] = "simple",
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="What is to be decided; -: stdin.", autocompletion=completion.files
+        ),
+    ],
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="simple, ai-fallback, escalating, document, …", autocompletion=completion.policy_names
+        ),
+    ] = "simple",
     approver: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Who is asked first: the slot required_approver.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Who is asked first: the slot required_approver; several by a comma, or given again.",
+        ),
+    ] = None,
     manager: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Who is asked when they are silent: manager_approver.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS", help="Who is asked when they are silent: manager_approver; several as above."
+        ),
+    ] = None,
     assign: Annotated[
         list[str] | None,
-        typer.Option(metavar="SLOT=WHO", help="Who fills another slot of the policy; several by a comma."),
+        typer.Option(metavar="SLOT=WHO", help="Who fills any other slot of the policy; several as above."),
     ] = None,
     priority: Annotated[Priority, typer.Option(help="How urgent it is.")] = Priority.NORMAL,
-    title: Annotated[str, typer.Option(help="One line. [default: the file's heading or name]")] = "",
-    subject: Annotated[str, typer.Option(help="Your own id of the thing.")] = "",
-    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Your own marks.")] = None,
+    title: Annotated[
+        str, typer.Option(help="One line, at most 200 characters. [default: the file's heading or name]")
+    ] = "",
+    subject: Annotated[str, typer.Option(help="Your own id of the thing, up to 200 characters.")] = "",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Your own marks; may be given up to 20 times."),
+    ] = None,
     deadline: Annotated[
         str, typer.Option(metavar="WHEN", help="Ends all waiting: '90 min', '2 days', or 2030-01-31T12:00.")
     ] = "",
-    request_id: Annotated[str, typer.Option(help="Idempotency key, a UUID. [default: a new one]")] = "",
+    request_id: Annotated[
+        str | None, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Then wait for the outcome, as `placet wait ID` does.")
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Ask for a decision about a text, a diff, JSON or a PDF."""
-    if manager and manager.lower() == approver.lower():
-        session.screen.aside(f"Careful: {approver} is both approver and manager, so nobody else is asked")
-    assignments, labels, ends = assignments_of(assign or []), labels_of(label or []), deadline_of(deadline)
+    assignments = assignments_of(approver or [], manager or [], assign or [])
+    _warn_of_same(session, assignments)
+    labels, ends = labels_of(label or []), deadline_of(deadline)
     document = read_document(file)
     async with session.client() as client:
-        with traced(session, "placet request"):
+        with traced(session, "placet request"), _as_given(assignments):
             accepted = await client.request_approval(
                 title=title or document.title,
                 content=document.body,
                 media_type=document.media_type,
                 policy=policy,
-                required_approver=approver,
-                manager_approver=manager,
                 assignments=assignments,
                 priority=priority.value,
                 subject_id=subject,
                 labels=labels,
                 deadline=ends,
-                request_id=request_id or None,
+                request_id=request_id,
             )
         if session.json and not wait:
             answer = approval_service_pb2.RequestApprovalResponse(
@@ -112,7 +147,34 @@ async def request(
             await _wait(session, client, accepted.id, output)
 
 
-async def wait_for(session: Session, request: Id, output: OutputOption = Output.TABLE) -> None:
+def _warn_of_same(session: Session, assignments: Mapping[str, Sequence[str]]) -> None:
+    """Warns when the manager is who was asked before, so that nobody else is asked after a silence."""
+    first, then = ({one.lower() for one in assignments.get(slot, ())} for slot in OPTION_OF_SLOT)
+    if then and then <= first:
+        session.screen.aside(
+            f"Careful: {' and '.join(sorted(then))} {'is' if len(then) == 1 else 'are'} both approver and "
+            "manager, so nobody else is asked"
+        )
+
+
+@contextmanager
+def _as_given(assignments: Mapping[str, Sequence[str]]) -> Iterator[None]:
+    """Inside, a person whom the service refuses is named with the option, as it was given."""
+    try:
+        yield
+    except InvalidArgument as error:
+        given = {
+            f"assignments[{place}].people[{number}]": f"{option_of_slot(slot)}{person}"
+            for place, (slot, people) in enumerate(assignments.items())
+            for number, person in enumerate(people)
+        }
+        error.violations = tuple(
+            replace(one, field=given.get(one.field, one.field)) for one in error.violations
+        )
+        raise
+
+
+async def wait_for(session: Session, request: OpenId, output: OutputOption = Output.TABLE) -> None:
     """Wait until a request is decided, for however long.
 
     A restart of the stack does not end the wait. Ctrl-C does, and the request goes on: the same command waits

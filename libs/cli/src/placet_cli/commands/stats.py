@@ -9,17 +9,19 @@ import typer
 
 from placet.approval.v1 import approval_service_pb2
 from placet.event.v1 import event_pb2
+from placet_cli import completion
 from placet_cli.commands.options import command
+from placet_cli.commands.policies import check_policy
 from placet_cli.formatting import clean
-from placet_cli.problems import Problem
+from placet_cli.problems import WrongInput
 from placet_cli.screen import Screen
 from placet_cli.session import Session
 from placet_domain.durations import describe_duration, parse_duration
 
-PARTS = 24
+PARTS = 12
 _LEVELS = "▁▂▃▄▅▆▇█"
 _HEAD = ("policy", "decided", "asked", "fallback", "left", "p50", "p95", "left over time")
-_WIDTHS = (18, 7, 6, 8, 5, 9, 9, PARTS)
+_WIDTHS = (12, 7, 5, 8, 5, 11, 11, 14)
 _SOURCES = {
     event_pb2.SOURCE_HUMAN: "people",
     event_pb2.SOURCE_AI_PRESCREEN: "pre-screen",
@@ -39,11 +41,17 @@ async def stats(
     window: Annotated[
         str, typer.Option(metavar="TIME", help='How far back, e.g. "7 d". [default: the alarm\'s window]')
     ] = "",
-    policy: Annotated[str, typer.Option(metavar="NAME", help="Only this policy.")] = "",
+    policy: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Only this policy.", autocompletion=completion.policy_names),
+    ] = "",
 ) -> None:
     """Show how much people decide, and how much the fallback does."""
+    back = _window(window)
     async with session.client() as client:
-        found = await client.decision_stats(window=_window(window), policy=policy, parts=PARTS)
+        found = await client.decision_stats(window=back, policy=policy, parts=PARTS)
+        if policy and not found.policies:
+            await check_policy(client, policy)
     if session.json:
         session.screen.json(found)
         return
@@ -56,9 +64,9 @@ def _window(given: str) -> timedelta | None:
     try:
         duration = parse_duration(given)
     except ValueError as error:
-        raise Problem(f"--window {given!r}: {error}", tries=('placet stats --window "7 d"',)) from error
+        raise WrongInput(f"--window {given!r}: {error}", tries=('placet stats --window "7 d"',)) from error
     if not isinstance(duration, timedelta):
-        raise Problem(f"--window {given!r} is no length of time", tries=('placet stats --window "7 d"',))
+        raise WrongInput(f"--window {given!r} is no length of time", tries=('placet stats --window "7 d"',))
     return duration
 
 
@@ -76,6 +84,8 @@ def print_stats(screen: Screen, found: approval_service_pb2.GetDecisionStatsResp
     screen.aside(
         "left: share of fallbacks in the decisions for which a person was asked (*: while an alarm is on)"
     )
+    part = describe_duration((end - start) / PARTS)
+    screen.aside(f"left over time: a bar for each {part}, · where nobody was asked")
     for one in found.policies:
         if one.HasField("alarm"):
             begun = one.alarm.begin_time.ToDatetime()
@@ -89,7 +99,8 @@ def print_stats(screen: Screen, found: approval_service_pb2.GetDecisionStatsResp
 def _line(one: approval_service_pb2.DecisionStats) -> tuple[str, ...]:
     left = f"{one.asked_fallback_ratio:.0%}" if one.HasField("asked_fallback_ratio") else "-"
     waits = [
-        describe_duration(wait.ToTimedelta()) if one.HasField("p50") else "-" for wait in (one.p50, one.p95)
+        describe_duration(wait.ToTimedelta()) if one.HasField("time_to_decision_p50") else "-"
+        for wait in (one.time_to_decision_p50, one.time_to_decision_p95)
     ]
     numbers = [str(number) for number in (one.decisions, one.asked_decisions, one.fallbacks)]
     mark = "*" if one.HasField("alarm") else ""

@@ -10,12 +10,13 @@ import typer
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
+from placet_cli import completion
 from placet_cli.commands.options import command
-from placet_cli.event_rows import row
+from placet_cli.event_rows import RowReader
 from placet_cli.export_file import entry_json
 from placet_cli.screen import short
 from placet_cli.session import Session
-from placet_client.converging import pauses
+from placet_client.retry import pauses
 from placet_rpc.errors import PlacetError, ends_stream_only
 
 SHOWN_AT_FIRST = 20
@@ -23,7 +24,7 @@ SHOWN_AT_FIRST = 20
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "tail")(tail)
+    command(app, "tail", json="each entry as proto3 JSON, one a line")(tail)
 
 
 async def tail(
@@ -32,16 +33,22 @@ async def tail(
         int | None,
         typer.Option("--from", min=0, help="From this index on. [default: the last 20]"),
     ] = None,
-    about: Annotated[
-        str, typer.Option(metavar="ID", help="Only what is about this request, refused calls too.")
+    request: Annotated[
+        str,
+        typer.Option(
+            "--about",
+            metavar="ID",
+            help="Only what is about this request, refused calls too.",
+            autocompletion=completion.request_ids,
+        ),
     ] = "",
     follow: Annotated[bool, typer.Option(help="Go on with what comes, until Ctrl-C.")] = True,
 ) -> None:
     """Print the log in its order, then each entry as it comes."""
     only = None
-    if about:
+    if request:
         async with session.client() as client:
-            approval = await client.get(await session.resolve(client, about))
+            approval = await client.get(await session.resolve(client, request))
         only = approval.approval_id
         if from_index is None:
             from_index = approval.path[0].index
@@ -78,7 +85,7 @@ async def _follow(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceSt
                 waits = pauses()
                 for entry in some.entries:
                     printer.entry(entry)
-                    following = entry.index + 1
+                following = some.next_log_index
                 if printer.session.screen.unread:
                     return
         except PlacetError as error:
@@ -95,6 +102,7 @@ class _Printer:
     def __init__(self, session: Session, only: str | None) -> None:
         self.session = session
         self._only = only
+        self._reader = RowReader()
         self._day = ""
 
     def entry(self, entry: event_pb2.LogEntry) -> None:
@@ -104,10 +112,11 @@ class _Printer:
         about = about or event.access_refused.approval_id or event.erased.approval_id
         if self._only not in (None, about):
             return
-        screen, shown = self.session.screen, row(entry)
+        screen = self.session.screen
         if self.session.json:
             screen.raw(json.dumps(entry_json(entry)))
             return
+        shown = self._reader.row(entry)
         local = shown.time.astimezone()
         day = f"{local:%Y-%m-%d}, times in {local:%Z}"
         if screen.cuts and day != self._day:

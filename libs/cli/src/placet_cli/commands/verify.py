@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from placet_cli import completion
 from placet_cli.commands.options import command
 from placet_cli.home import shown
 from placet_cli.key_options import KEY, ORIGIN, verifier_errors
@@ -22,7 +23,7 @@ STATUSES = (
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "verify", epilog=STATUSES)(verify)
+    command(app, "verify", epilog=STATUSES, json="the findings as JSON")(verify)
 
 
 async def verify(
@@ -35,7 +36,13 @@ async def verify(
     ] = "",
     export: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="What `placet audit export` wrote."),
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="What `placet audit export` wrote.",
+            autocompletion=completion.files,
+        ),
     ] = None,
     witness: Annotated[
         Path | None,
@@ -43,6 +50,7 @@ async def verify(
             metavar="FOLDER",
             exists=True,
             file_okay=False,
+            autocompletion=completion.files,
             help="What a witness keeps, with its key in witness.vkey. [default: the home's, for its own log]",
             show_default=False,
         ),
@@ -61,7 +69,7 @@ async def verify(
     request = Request(database, export, witness, key or [], origin, tenant, most)
     if database and export is not None:
         raise typer.BadParameter("there is one log to verify: give --database or --export")
-    home = session.home
+    home = session.own_home
     stored = (home.database("audit"), home.log_key, home.witness)
     defaults = Defaults(*(Path(shown(path)) for path in stored))
     with verifier_errors():

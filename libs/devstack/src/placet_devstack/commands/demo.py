@@ -17,8 +17,7 @@ from placet_cli.commands.options import command
 from placet_cli.formatting import clean, clock_note, state_name
 from placet_cli.home import Home, Ports
 from placet_cli.identity import OWNER, person
-from placet_cli.main import INTERRUPTED
-from placet_cli.problems import Problem
+from placet_cli.problems import INTERRUPTED, Problem
 from placet_cli.screen import Screen, in_columns, short
 from placet_cli.session import Session
 from placet_cli.telemetry import exported
@@ -47,7 +46,7 @@ TABLE_WIDTHS = (2, 19, 9, 17, 24, 4)
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "demo")(demo)
+    command(app, "demo", json=None)(demo)
 
 
 async def demo(

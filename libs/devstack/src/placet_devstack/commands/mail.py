@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from placet_cli.commands.options import command
+from placet_cli.event_rows import counted
 from placet_cli.formatting import clean
+from placet_cli.option_parsers import address_of
 from placet_cli.problems import Problem
 from placet_cli.session import Session
 from placet_cli.times import point_of
@@ -22,7 +24,7 @@ MAIL_WIDTHS = (4, 23, 24, 26)
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "mail")(mail)
+    command(app, "mail", json="the mails as JSON")(mail)
 
 
 async def mail(
@@ -36,12 +38,18 @@ async def mail(
 
     None of them leaves this machine.
     """
-    mails = list(enumerate(read_mails(session.home.mails), start=1))
+    if to:
+        address_of("--to", to)
+    mails = list(enumerate(read_mails(session.own_home.mails), start=1))
     chosen = [(place, one) for place, one in mails if not to or to in one.recipients]
     if number is not None:
         chosen = [(place, one) for place, one in mails if place == number]
     if not chosen:
-        raise Problem("there is no such mail", f"{len(mails)} mails are kept", tries=("placet mail",))
+        raise Problem(
+            "there is no such mail",
+            f"{counted(len(mails), 'mail is', 'mails are')} kept",
+            tries=("placet mail",),
+        )
     if session.json:
         shown = chosen[-1:] if latest else chosen
         session.screen.raw(json.dumps([_as_json(place, one) for place, one in shown], indent=2))
@@ -52,8 +60,9 @@ async def mail(
         session.screen.table(("no", "received", "to", "subject"), lines, MAIL_WIDTHS, grows=3)
         session.screen.aside("placet mail N prints one, placet mail --latest the newest")
         if len(chosen) > limit:
-            older = f"{len(chosen) - limit:,} older ones are not listed: placet mail --limit {len(chosen)}"
-            session.screen.aside(older + (f" --to {to}" if to else ""))
+            older = counted(len(chosen) - limit, "older one is", "older ones are")
+            again = f"placet mail --limit {len(chosen)}" + (f" --to {to}" if to else "")
+            session.screen.aside(f"{older} not listed: {again}")
 
 
 def _mail_line(place: int, one: Mail) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from placet_cli import completion
 from placet_cli.commands.options import command
 from placet_cli.session import Session
 
@@ -13,13 +14,15 @@ from placet_cli.session import Session
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
     models = typer.Typer(help="The models that assess risk.", no_args_is_help=True)
-    command(models, "evaluate")(evaluate)
+    command(models, "evaluate", json="the report as JSON")(evaluate)
     app.add_typer(models, name="models")
 
 
 async def evaluate(
     session: Session,
-    policy: Annotated[str, typer.Option(help="Only requests of this policy.")] = "",
+    policy: Annotated[
+        str, typer.Option(help="Only requests of this policy.", autocompletion=completion.policy_names)
+    ] = "",
     wait: Annotated[bool, typer.Option(help="Wait for the report.")] = True,
 ) -> None:
     """Evaluate how well risk scores predict decisions.

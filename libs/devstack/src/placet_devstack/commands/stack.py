@@ -23,8 +23,8 @@ _WHAT = 12
 
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
-    command(app, "up")(up)
-    command(app, "down")(down)
+    command(app, "up", json=None)(up)
+    command(app, "down", json=None)(down)
 
 
 async def up(
@@ -58,7 +58,7 @@ async def down(session: Session) -> None:
 
     All that waits goes on with the next `placet up`.
     """
-    stopped = await stop_stack(session.home)
+    stopped = await stop_stack(session.own_home)
     where = shown(session.home.path)
     session.screen.say(f"The stack on {where} is stopped." if stopped else f"No stack runs on {where}.")
 

@@ -8,7 +8,7 @@ import typer
 
 from placet_cli.commands.options import command
 from placet_cli.identity import OWNER_ROLES, PERSON_ROLES, TENANT, signing_key
-from placet_cli.problems import Problem
+from placet_cli.problems import WrongInput
 from placet_cli.session import Session
 
 TTL = 3600
@@ -17,7 +17,7 @@ LONGEST_TTL = 30 * 24 * 3600
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "token")(token)
+    command(app, "token", json=None)(token)
 
 
 async def token(
@@ -35,12 +35,13 @@ async def token(
     it expires.
     """
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
-    if not wanted or not OWNER_ROLES.issuperset(wanted):
-        raise Problem(
-            f"--roles {roles} are not roles of people",
+    others = [role for role in wanted if role not in OWNER_ROLES]
+    if others or not wanted:
+        raise WrongInput(
+            f"--roles: {' or '.join(others) or roles} is no role of people",
             f"people's roles are {', '.join(sorted(OWNER_ROLES))}",
             tries=(session.again("placet token --roles requester,approver"),),
         )
     from placet_rpc.tokens.mint import mint
 
-    session.screen.raw(mint(signing_key(session.home), session.who, TENANT, wanted, ttl=ttl))
+    session.screen.raw(mint(signing_key(session.own_home), session.who, TENANT, wanted, ttl=ttl))

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from placet.approval.v1 import approval_pb2
+from placet_cli import completion
 from placet_cli.commands.options import command
 from placet_cli.formatting import clean, named
 from placet_cli.problems import Problem
@@ -23,12 +24,17 @@ from placet_devstack.spans import Span, load_trace, render
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "trace")(trace)
+    command(app, "trace", json="the spans as JSON")(trace)
 
 
 async def trace(
     session: Session,
-    request: Annotated[str, typer.Argument(metavar="ID", help="A request's or a trace's id.")],
+    request: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="A request's or a trace's id.", autocompletion=completion.request_ids
+        ),
+    ],
     most: Annotated[int, typer.Option(min=1, help="About how many lines.")] = 60,
 ) -> None:
     """Draw a request's trace: every hop from caller to outcome."""
@@ -36,7 +42,7 @@ async def trace(
     approval = None if is_trace else await _traced_request(session, request)
     trace_id = request.lower() if approval is None else approval.trace_id
     try:
-        spans = load_trace(session.home.database("spans"), trace_id)
+        spans = load_trace(session.own_home.database("spans"), trace_id)
     except sqlite3.Error as error:
         raise Problem("the stored spans cannot be read", str(error), tries=("placet doctor",)) from error
     if not spans:

@@ -18,7 +18,7 @@ from rich.text import Text
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
-from placet_cli.event_rows import Row, row
+from placet_cli.event_rows import RowReader
 from placet_cli.identity import OWNER, TENANT, person
 from placet_cli.screen import Screen, fit
 from placet_cli.session import Session
@@ -74,6 +74,7 @@ class Player:
         self._supervisor = supervisor
         self._runs = [Run(scenario) for scenario in scenarios]
         self._by_id = {run.id: run for run in self._runs}
+        self._reader = RowReader()
         self._begun = time.monotonic()
         self._clients: dict[str, PlacetClient] = {}
         self._deciding: set[asyncio.Task[None]] = set()
@@ -149,7 +150,7 @@ class Player:
         event = change.entry.entry.event
         body = event.WhichOneof("body")
         if body in _LIVE:
-            line: Row = row(change.entry)
+            line = self._reader.row(change.entry)
             self.report(line.actor, line.event, line.brief, number=run.scenario.number, good=line.good)
         if body == "asked":
             self._on_asked(run, event.asked.person.value)

@@ -29,6 +29,7 @@ _WORKING, _WAITING = "█", "░"
 # Nanoseconds from which a bar shows time passing rather than work.
 _LONG = 10 * 10**9
 LEGEND = f"{_WORKING} work  {_WAITING} 10 s or more; bars are on a logarithmic axis"
+_FAILED = "✗ failed"
 _PALETTE = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
 
 # A line is its pieces, each with a style of rich's.
@@ -88,7 +89,8 @@ def _lines(spans: Sequence[Span], width: int | None, most: int, linked: Mapping[
         lines += [_note_line(row, note, columns) for note in row.notes]
     if hidden:
         lines.append([(f"… and {hidden} more", "dim")])
-    return [*lines, [(LEGEND, "dim")]]
+    failed = any(row.failed or row.failed_below for row in rows)
+    return [*lines, [(f"{_FAILED}  {LEGEND}" if failed else LEGEND, "dim")]]
 
 
 class _Axis:

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,13 +16,15 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
+from placet_proof import read_object
 from placet_rpc.files import read_private, write_atomically
-from placet_rpc.identity import checked_tenant
+from placet_rpc.identity import ALL_TENANTS, PROGRAM_ROLE, PROGRAMS, checked_tenant
 from placet_rpc.tokens import ALGORITHM, AUDIENCE, CLOCK_SKEW_SECONDS, ISSUER
-from placet_rpc.tokens.verify import decode, key_set
+from placet_rpc.tokens.verify import decode, key_set, read_jwks
 
 PRIVATE_KEY_FILE: Final = "signing-key.json"
 JWKS_FILE: Final = "jwks.json"
+_MAX_KEY_BYTES: Final = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class SigningKey:
         """Reads the key. Raises OSError, or ValueError if it is no such key or others may read the file."""
         content = read_private(path)
         try:
-            key = OKPKey.import_key(json.loads(content))
-        except JoseError as error:
-            raise ValueError(f"{path} holds no Ed25519 key: {error}") from error
+            key = OKPKey.import_key(read_object(content, _MAX_KEY_BYTES))
+        except (JoseError, ValueError, TypeError) as error:
+            raise ValueError(f"{path} holds no Ed25519 key") from error
         if not key.is_private or key.curve_name != "Ed25519":
             raise ValueError(f"{path} holds no private Ed25519 key")
         return cls(key)
@@ -84,24 +86,63 @@ def mint(
     audience: str = AUDIENCE,
     now: float | None = None,
 ) -> str:
-    """Signs a token for `subject`, valid for `ttl` seconds. `roles` are Role's names, e.g. `approver`.
+    """Signs a token of a person or caller, valid for `ttl` seconds. `roles` are Role's, e.g. `approver`.
 
-    For roles `worker` and `service` the tenant of each call comes from its metadata; `tenant` is then only
-    where refusals of authority are recorded. Raises ValueError if `tenant` is no tenant's name.
+    Raises ValueError if `tenant` is no tenant's name.
     """
-    issued = time.time() if now is None else now
+    claims = {"sub": subject, "tenant": checked_tenant(tenant), "roles": sorted(roles)}
+    return _sign(private_key, claims, ttl, issuer=issuer, audience=audience, now=now)
+
+
+def mint_for_program(
+    private_key: SigningKey,
+    program: str,
+    tenant: str,
+    ttl: float,
+    *,
+    tenants: Iterable[str] = (),
+    issuer: str = ISSUER,
+    audience: str = AUDIENCE,
+    now: float | None = None,
+) -> str:
+    """Signs a token of a program of Placet, e.g. `worker-default`, valid for `ttl` seconds.
+
+    It acts for `tenants`, by default `tenant` alone, which is also where refusals of calls for others are
+    recorded; ALL_TENANTS as the only element stands for all. Raises ValueError for another program's name, or
+    what is no tenant's name.
+    """
+    if program not in PROGRAMS:
+        raise ValueError(f"{program!r} is no program of Placet; they are {', '.join(sorted(PROGRAMS))}")
+    named = sorted(tenants) or [tenant]
     claims = {
+        "sub": program,
+        "tenant": checked_tenant(tenant),
+        "tenants": named if named == [ALL_TENANTS] else [checked_tenant(one) for one in named],
+        "roles": [PROGRAM_ROLE],
+    }
+    return _sign(private_key, claims, ttl, issuer=issuer, audience=audience, now=now)
+
+
+def _sign(
+    private_key: SigningKey,
+    claims: Mapping[str, object],
+    ttl: float,
+    *,
+    issuer: str,
+    audience: str,
+    now: float | None,
+) -> str:
+    issued = time.time() if now is None else now
+    signed = {
         "iss": issuer,
         "aud": audience,
-        "sub": subject,
-        "tenant": checked_tenant(tenant),
-        "roles": sorted(roles),
+        **claims,
         "nbf": int(issued) - CLOCK_SKEW_SECONDS,
         "exp": math.ceil(issued + ttl),
         "jti": uuid.uuid4().hex,
     }
     key = private_key.key
-    return jwt.encode({"alg": ALGORITHM, "kid": key.kid}, claims, key, algorithms=[ALGORITHM])
+    return jwt.encode({"alg": ALGORITHM, "kid": key.kid}, signed, key, algorithms=[ALGORITHM])
 
 
 def write_token(path: Path, token: str) -> None:
@@ -115,10 +156,11 @@ def revoke(jwks: Path, token: str) -> None:
     Its id is kept in the file, in a member `revoked` that other readers of a JWKS ignore (RFC 7517,
     section 5), until the token would have expired. Raises ValueError if the token is not of these keys.
     """
-    document = json.loads(jwks.read_text())
+    document = read_jwks(jwks)
+    keys = key_set(document)
     try:
-        claims = decode(token, key_set(document))
-    except JoseError as error:
+        claims = decode(token, keys)
+    except (JoseError, ValueError) as error:
         raise ValueError("the token was not signed by a key of this JWKS") from error
     now = time.time()
     revoked = {jti: exp for jti, exp in document.get("revoked", {}).items() if exp > now}

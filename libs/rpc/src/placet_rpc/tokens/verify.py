@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import json
+import base64
+import binascii
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from joserfc import jwt
+from joserfc import jws
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import KeySet, OKPKey
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
+from placet_proof import NotProven, check_public_key, read_object
 from placet_rpc.errors import RPC_DOMAIN, Unauthenticated
 from placet_rpc.files import version_of
-from placet_rpc.identity import Principal, checked_tenant, normalize_address
+from placet_rpc.identity import (
+    ALL_TENANTS,
+    PROGRAM_ROLE,
+    PROGRAMS,
+    Principal,
+    checked_tenant,
+    normalize_address,
+)
 from placet_rpc.tokens import ALGORITHM, AUDIENCE, ISSUER
 
 _MAX_TOKEN_BYTES: Final = 8192
+_MAX_JWKS_BYTES: Final = 1 << 20
 _MAX_SUBJECT: Final = 254
 _MAX_CACHED: Final = 10_000
 _MAX_CACHE_SECONDS: Final = 30.0
@@ -131,7 +141,11 @@ class Verifier:
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
             raise ValueError("claim roles must be a list of texts")
         return Principal(
-            normalize_address(subject), checked_tenant(tenant), frozenset(roles), self._authenticated_by
+            normalize_address(subject),
+            checked_tenant(tenant),
+            frozenset(roles),
+            self._authenticated_by,
+            _tenants_of_program(claims) if PROGRAM_ROLE in roles else frozenset(),
         )
 
     def _follow_file(self) -> None:
@@ -164,8 +178,17 @@ _REGISTRY: Final = _Ed25519Registry(algorithms=[ALGORITHM])
 
 
 def decode(token: str, keys: KeySet) -> dict[str, Any]:
-    """The claims of a token that one of `keys` signed, not yet validated. Raises JoseError."""
-    return jwt.decode(token, keys, registry=_REGISTRY).claims
+    """The claims of a token that one of `keys` signed, not yet validated. Raises JoseError, ValueError.
+
+    Claims are read only after the signature was verified. Header and claims must be I-JSON (RFC 7493).
+    """
+    header = read_object(_decoded(token.partition(".")[0]), _MAX_TOKEN_BYTES)
+    if "crit" in header:
+        # RFC 7515, section 4.1.11: who does not understand an extension that is critical refuses the token.
+        raise ValueError("the header names critical extensions, and none is understood here")
+    return read_object(
+        jws.deserialize_compact(token, keys, registry=_REGISTRY).payload or b"", _MAX_TOKEN_BYTES
+    )
 
 
 def key_set(document: dict[str, object]) -> KeySet:
@@ -173,26 +196,77 @@ def key_set(document: dict[str, object]) -> KeySet:
     entries = document.get("keys")
     if not isinstance(entries, list):
         raise ValueError("a JWKS needs the member keys")  # noqa: TRY004 (a wrong file, not a wrong call)
-    try:
-        keys = [
-            # Without `alg`: the key serves both names of the algorithm, whichever its publisher wrote.
-            OKPKey.import_key({name: value for name, value in entry.items() if name != "alg"})
-            for entry in entries
-            if isinstance(entry, dict) and entry.get("kty") == "OKP" and entry.get("crv") == "Ed25519"
-        ]
-    except JoseError as error:
-        raise ValueError(f"a JWKS holds a broken key: {error}") from error
+    keys = [
+        _key(entry)
+        for entry in entries
+        if isinstance(entry, dict) and entry.get("kty") == "OKP" and entry.get("crv") == "Ed25519"
+    ]
     if not keys:
         raise ValueError("a JWKS needs at least one Ed25519 key")
     return KeySet([*keys])
 
 
+def _tenants_of_program(claims: Mapping[str, object]) -> frozenset[str]:
+    """The tenants that a program's token names. Raises ValueError if a claim breaks the rules of
+    `mint_for_program`."""
+    if claims["roles"] != [PROGRAM_ROLE]:
+        raise ValueError(f"role {PROGRAM_ROLE} must be the only one")
+    if claims["sub"] not in PROGRAMS:
+        raise ValueError(f"claim sub is no program of Placet: {', '.join(sorted(PROGRAMS))}")
+    tenants = claims.get("tenants")
+    if not isinstance(tenants, list) or not tenants:
+        raise ValueError("claim tenants must be a list of at least one tenant")
+    if tenants == [ALL_TENANTS]:
+        return frozenset(tenants)
+    if not all(isinstance(tenant, str) for tenant in tenants):
+        raise ValueError("claim tenants must be a list of texts")
+    return frozenset(checked_tenant(tenant) for tenant in tenants)
+
+
 def _read_jwks(path: Path) -> tuple[KeySet, frozenset[str]]:
     """The Ed25519 keys in a JWKS and the ids of revoked tokens. Raises OSError or ValueError."""
-    document = json.loads(path.read_text())
-    if not isinstance(document, dict) or not isinstance(document.get("revoked", {}), dict):
-        raise ValueError(f"{path} is no JWKS")  # noqa: TRY004 (a wrong file, not a wrong call)
+    document = read_jwks(path)
     return key_set(document), frozenset(document.get("revoked", {}))
+
+
+def read_jwks(path: Path) -> dict[str, Any]:  # Any: JSON
+    """The document in a file: a JWKS, with the ids of revoked tokens in `revoked` and when each expires.
+
+    Raises OSError, or ValueError for what is larger than 1 MiB or is no such document.
+    """
+    with path.open("rb") as file:
+        raw = file.read(_MAX_JWKS_BYTES + 1)
+    try:
+        document = read_object(raw, _MAX_JWKS_BYTES)
+    except ValueError as error:
+        raise ValueError(f"{path} is no JWKS: {error}") from error
+    revoked = document.get("revoked", {})
+    if not isinstance(revoked, dict) or not all(isinstance(one, int | float) for one in revoked.values()):
+        raise ValueError(f"{path} is no JWKS: its revoked tokens are not ids with times")
+    return document
+
+
+def _key(entry: dict[str, Any]) -> OKPKey:  # Any: JSON
+    """An Ed25519 key of a JWKS. Raises ValueError."""
+    try:
+        check_public_key(_decoded(str(entry.get("x"))))
+        # Without `alg`: the key serves both names of the algorithm, whichever its publisher wrote.
+        return OKPKey.import_key({name: value for name, value in entry.items() if name != "alg"})
+    except NotProven as error:
+        raise ValueError(f"a JWKS holds a key that cannot be used: {error}") from error
+    except (JoseError, ValueError, TypeError) as error:
+        raise ValueError("a JWKS holds an Ed25519 key that cannot be read") from error
+
+
+def _decoded(text: str) -> bytes:
+    """Decodes base64url without padding (RFC 7515, section 2), in its one spelling. Raises ValueError."""
+    try:
+        found = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("a part of it is not base64url") from error
+    if base64.urlsafe_b64encode(found).rstrip(b"=").decode() != text:
+        raise ValueError("a part of it is not base64url in its canonical spelling")
+    return found
 
 
 def _invalid() -> Unauthenticated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractContextManager
@@ -16,6 +17,10 @@ from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import VIEW, ViewStore
 from placet_logtail import Batch, Consumers, Listener, Listeners, LogTailer, wait_for
 
+_LOG = logging.getLogger(__name__)
+
+# Seconds between reports of a view that has not caught up since the start.
+REPORT_SECONDS = 10.0
 # Seconds between reads of the view's cursor in a process that does not write the view.
 CURSOR_POLL = 0.02
 
@@ -39,13 +44,26 @@ class Projection:
         """See LogFold."""
         self._projector.expect(approval_id, labels)
 
-    async def head(self) -> int:
-        """The first index that the log does not hold yet, as far as this process knows."""
+    async def head(self) -> int | None:
+        """The first index that the log does not hold yet, as far as this process knows.
+
+        None if it has never heard from the log.
+        """
         return await self.tailer.head()
 
     async def view_position(self) -> int:
         """The first index that the view has not read."""
         return await self._projector.view_position()
+
+    async def caught_up(self, timeout: float) -> bool:
+        """Waits until the view holds the log as far as it had grown when this process caught up with it.
+
+        False when `timeout` seconds passed. True at once in a process that has caught up, also while the log
+        cannot be reached; False again while a dropped view is rebuilt.
+        """
+        deadline = time.monotonic() + timeout
+        head = await self.tailer.caught_up_to(timeout)
+        return head is not None and await self.reached(head - 1, deadline - time.monotonic())
 
     async def reached(self, log_index: int, timeout: float) -> bool:
         """Waits until the view holds everything up to `log_index`; False when `timeout` seconds passed."""
@@ -60,11 +78,10 @@ class Projection:
             await wait_for(moved, min(remaining, 1.0 if self._projector.leads else CURSOR_POLL))
 
     async def watch(
-        self, from_index: int | None, matches: Callable[[AppliedEvent], bool], sign_of_life: float
+        self, from_index: int, matches: Callable[[AppliedEvent], bool], sign_of_life: float
     ) -> AsyncGenerator[Batch[AppliedEvent], None]:
-        """Streams matching events from an index of the log on, or from now; see WatchHistory."""
-        start = await self.tailer.head() if from_index is None else from_index
-        async for batch in self._history.follow(start, matches, sign_of_life):
+        """Streams matching events from an index of the log on; see WatchHistory."""
+        async for batch in self._history.follow(from_index, matches, sign_of_life):
             yield batch
 
 
@@ -88,6 +105,19 @@ class Projections:
         self._policies = policies
         self._consumers = consumers
         self._by_tenant: dict[str, Projection] = {}
+
+    async def all_caught_up(self) -> None:
+        """Returns once the projections that run now have all caught up with their logs."""
+        for tenant, projection in list(self._by_tenant.items()):
+            while not await projection.caught_up(REPORT_SECONDS):
+                _LOG.warning("the view of %s has not caught up with the log yet", tenant)
+            if lost := await self._requests.lost(tenant):
+                _LOG.error(
+                    "%d requests of %s are in the log and not in this database, which was lost or restored"
+                    " from an older copy: their contents are lost (docs/operations.md)",
+                    lost,
+                    tenant,
+                )
 
     def of(self, tenant: str) -> Projection:
         """A tenant's projection, started on first use."""

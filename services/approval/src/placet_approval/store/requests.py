@@ -15,6 +15,8 @@ from placet_storage import Database
 
 # A place in the order of all requests: by create time, then by id.
 Place = tuple[datetime, str]
+# Lost requests that are counted.
+MOST_LOST = 1000
 BEGINNING: Final[Place] = (datetime.min.replace(tzinfo=UTC), "")
 
 
@@ -66,6 +68,10 @@ class RequestStore:
         """A request; None if it does not exist."""
         return await self._database.query(request_in, tenant, approval_id, operation="get request")
 
+    async def discard(self, unlogged: Request) -> None:
+        """Deletes a request that the log does not have in this form, with its content."""
+        await self._database.transact(_discard, unlogged, operation="discard request")
+
     async def labels(self, tenant: str, approval_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """The labels of some requests, by id."""
         if not approval_ids:
@@ -76,8 +82,12 @@ class RequestStore:
         """A request's content and the request; None unless it has content with that digest."""
         return await self._database.query(_content, tenant, approval_id, digest, operation="get content")
 
+    async def lost(self, tenant: str) -> int:
+        """The number of requests in the view that are not stored, MOST_LOST at most."""
+        return await self._database.query(_lost, tenant, operation="count lost requests")
+
     async def tenants(self) -> list[str]:
-        """Every tenant that has a request."""
+        """Every tenant that has a request, stored or in the view."""
         return await self._database.query(_tenants, operation="list tenants")
 
     async def interrupted(self, after: Place, before: datetime, limit: int) -> list[Request]:
@@ -149,8 +159,33 @@ def _content(
     return its_content, _request_of(values)
 
 
+def _discard(connection: sa.Connection, unlogged: Request) -> None:
+    same = (
+        request.c.tenant == unlogged.tenant,
+        request.c.approval_id == unlogged.approval_id,
+        request.c.payload_digest == unlogged.payload_digest,
+    )
+    if connection.execute(sa.delete(request).where(*same)).rowcount:
+        of_request = (content.c.tenant == unlogged.tenant, content.c.approval_id == unlogged.approval_id)
+        connection.execute(sa.delete(content).where(*of_request))
+
+
+def _lost(connection: sa.Connection, tenant: str) -> int:
+    joined = view.outerjoin(
+        request, (view.c.tenant == request.c.tenant) & (view.c.approval_id == request.c.approval_id)
+    )
+    lost = (
+        sa.select(view.c.approval_id)
+        .select_from(joined)
+        .where(view.c.tenant == tenant, request.c.approval_id.is_(None))
+        .limit(MOST_LOST)
+    )
+    return connection.scalar(sa.select(sa.func.count()).select_from(lost.subquery())) or 0
+
+
 def _tenants(connection: sa.Connection) -> list[str]:
-    return list(connection.scalars(sa.select(request.c.tenant).distinct()))
+    of_tables = (sa.select(table.c.tenant).distinct() for table in (request, view))
+    return list(connection.scalars(sa.union(*of_tables)))
 
 
 def _interrupted(connection: sa.Connection, after: Place, before: datetime, limit: int) -> list[Request]:

@@ -65,7 +65,9 @@ def get(connection: sa.Connection, tenant: str, id: str) -> Delivery:
     """One delivery; NotFound UNKNOWN_DELIVERY if the tenant has none with that id."""
     row = connection.execute(SELECT, {"this_tenant": tenant, "this_id": id}).one_or_none()
     if row is None:
-        raise NotFound("there is no such delivery", reason="UNKNOWN_DELIVERY", metadata={"id": id})
+        raise NotFound(
+            "there is no such delivery", reason="UNKNOWN_DELIVERY", metadata={"notification_id": id}
+        )
     return delivery_of(row)
 
 

@@ -1,4 +1,4 @@
-"""Calls that are sent again until they converge: every Placet call names an id, so a repeat is safe."""
+"""Retries of calls while their failure is transient: every Placet call names an id, so a repeat is safe."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeVar
 
-from placet_rpc.errors import DeadlineExceeded, Unavailable
+from placet_rpc.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 
 _Answer = TypeVar("_Answer")
 
 # Errors after which the call may or may not have taken effect, or that ask for another attempt.
-TRANSIENT: Final = (Unavailable, DeadlineExceeded)
+TRANSIENT: Final = (Unavailable, DeadlineExceeded, ResourceExhausted)
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
