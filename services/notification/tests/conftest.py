@@ -361,17 +361,11 @@ async def surroundings(tmp_path: Path, post_office: PostOffice, unused_tcp_port:
     """All but the service itself."""
     generate_keys(tmp_path)
     neighbours = Neighbours()
+    to_approval = approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server
+    to_audit = audit_service_pb2_grpc.add_AuditServiceServicer_to_server
     endpoints = [
-        Endpoint(
-            APPROVAL_SERVICE,
-            approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server,
-            neighbours,
-        ),
-        Endpoint(
-            AUDIT_SERVICE,
-            audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
-            neighbours,
-        ),
+        Endpoint(APPROVAL_SERVICE, to_approval, neighbours),
+        Endpoint(AUDIT_SERVICE, to_audit, neighbours),
     ]
     server = await start(ServerSettings(listen="127.0.0.1:0", jwks_file=tmp_path / JWKS_FILE), endpoints)
     settings = Settings(

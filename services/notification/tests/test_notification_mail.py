@@ -230,7 +230,9 @@ def test_an_end_behind_blanks_is_shown_and_the_blanks_are_too(
     make_payload: Callable[..., Payload], blank: str, number: int
 ) -> None:
     padded = f"Please approve EUR 10 to ACME{blank * number}EUR 1000000 to Eve\n"
-    body = text(mail(make_payload(), Content(text=padded, requester="ci@example.com", extracted=False)))
+    body = text(
+        mail(make_payload(), Content(text=padded, requester="ci@example.com", extracted=False, unread=()))
+    )
     (quoted,) = [line for line in body.splitlines() if line.startswith("> ")]
     assert "The whole content is quoted below." in body
     assert quoted.endswith(" blanks>EUR 1000000 to Eve")
@@ -244,7 +246,7 @@ def test_a_mail_that_claims_the_whole_content_holds_all_that_is_shown_of_it(
     parts: list[str], repeated: int
 ) -> None:
     written = "x" + "".join(part * repeated for part in parts) + "THE-END"
-    content = Content(text=written, requester="ci@example.com", extracted=False)
+    content = Content(text=written, requester="ci@example.com", extracted=False, unread=())
     composed = compose(notification(ASKING), sender="placet@mail.example.com", content=content)
     body = text(message_from_bytes(composed, policy=default))
     if "The whole content is quoted below." in body:
