@@ -20,6 +20,8 @@ from placet_audit.domain import (
     cut_page,
     place_all,
 )
+from placet_proof import Leaf
+from placet_proof.grammar import BEGIN, Path, follow
 from placet_rpc.errors import FailedPrecondition, InvalidArgument
 
 TENANTS = st.sampled_from(["red", "blue"])
@@ -83,8 +85,21 @@ def heads_of(model: dict[str, list[tuple[str, int, str]]]) -> Heads:
             for tenant, log in model.items()
             for request in {r for r, _, _ in log if r != TENANT_LEVEL}
         },
+        paths={
+            (tenant, request): path_to(sum(one == request for one, _, _ in log))
+            for tenant, log in model.items()
+            for request in ("r1", "r2")
+        },
         causes={(tenant, cause) for tenant, log in model.items() for r, _, cause in log if r == TENANT_LEVEL},
     )
+
+
+def path_to(number: int) -> Path:
+    """The path of a request with so many events."""
+    path = BEGIN
+    for one in range(1, number + 1):
+        path = follow(path, Leaf.parse(leaf(one)), {})
+    return path
 
 
 def expect(log: list[tuple[str, int, str]], append: Append, outcome: Placed | FailedPrecondition) -> None:

@@ -30,7 +30,6 @@ from placet_rpc.errors import (
     NotFound,
     OutOfRange,
     PermissionDenied,
-    ResourceExhausted,
     Unavailable,
 )
 from placet_rpc.identity import PROGRAMS, acting_for
@@ -391,5 +390,6 @@ async def test_a_receipt_that_no_message_holds_is_refused_plainly(
     approval_id = await log_request(service, make_event)
     monkeypatch.setattr(proof_service, "MAX_RECEIPT_BYTES", 1000)
 
-    with pytest.raises(ResourceExhausted, match="export the log instead"):
+    with pytest.raises(FailedPrecondition, match="export the log instead") as refused:
         await receipt_of(auditor, approval_id)
+    assert refused.value.reason == "RECEIPT_TOO_LARGE"

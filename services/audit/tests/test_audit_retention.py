@@ -38,13 +38,20 @@ async def test_a_request_is_kept_until_its_time_is_over_unless_the_operator_says
 ) -> None:
     approval_id, now = str(uuid.uuid4()), datetime.now(UTC)
     operator = service.stub("operator", subject="op@example.com")
-    received, closed = make_event("intake", kind="received"), make_event("close", kind="closed")
+    received, decided = make_event("intake", kind="received"), make_event("cancel", kind="decided")
+    decided.decided.state, decided.decided.source = event_pb2.STATE_CANCELLED, event_pb2.SOURCE_REQUESTER
+    decided.decided.approver.value = decided.actor.name.value
+    closed = make_event("close", kind="closed")
+    closed.closed.state = event_pb2.STATE_CANCELLED
     closed.time.FromDatetime(now)
     with acting_for("home"):
-        for number, program, event in ((1, "approval", received), (2, "worker-default", closed)):
+        for number, program, events in (
+            (1, "approval", [received]),
+            (2, "worker-default", [decided, closed]),
+        ):
             await service.program(program).AppendEvents(
                 audit_service_pb2.AppendEventsRequest(
-                    approval_id=approval_id, expected_next=number, events=[event]
+                    approval_id=approval_id, expected_next=number, events=events
                 )
             )
     erasing = audit_service_pb2.EraseEventsRequest(approval_id=approval_id, reason="asked to")
@@ -60,7 +67,7 @@ async def test_a_request_is_kept_until_its_time_is_over_unless_the_operator_says
 
     erasing.before_retention = True
     answer = await operator.EraseEvents(erasing)
-    assert answer.entry.entry.event.erased.values == 2
+    assert answer.entry.entry.event.erased.values == 5
 
 
 @pytest.mark.parametrize("days", [-1, 36_501, 10**12])
