@@ -201,6 +201,7 @@ def test_content_that_may_deceive_is_shown_after_a_warning_and_by_its_numbers(
 ) -> None:
     session = Session.of(tmp_path, None, None, json=False)
     approval, answer = content_of("pay\r\n\tEUR \u202e001\x85ok 👩\u200d👧\n".encode())
+    answer.coverage.whole = True
     answer.warnings.add(
         field="text",
         kind=approval_service_pb2.TEXT_WARNING_KIND_BIDIRECTIONAL,
