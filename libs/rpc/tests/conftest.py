@@ -20,8 +20,8 @@ from placet_rpc.refusals import OnAccessRefused
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
-from placet_rpc.tokens.sources import StaticToken
 from placet_testing.servicers import partial_servicer
+from placet_testing.tokens import StaticToken
 
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 

@@ -30,8 +30,8 @@ from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import SigningKey, mint
-from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
+from placet_testing.tokens import StaticToken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

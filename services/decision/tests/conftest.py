@@ -26,10 +26,10 @@ from placet_rpc.refusals import RefusalRecorder, appending_to
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
-from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.model import FakeModel, serving_model
 from placet_testing.servicers import partial_servicer
+from placet_testing.tokens import StaticToken
 
 MakeCase = Callable[..., Case]
 

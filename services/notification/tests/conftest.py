@@ -36,9 +36,9 @@ from placet_rpc.identity import acting_for
 from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import JWKS_FILE, PRIVATE_KEY_FILE, SigningKey, generate_keys, mint, write_token
-from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.servicers import partial_servicer
+from placet_testing.tokens import StaticToken
 
 APPROVAL = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
 CONTENT = b"Pay 4,711 EUR to Example Ltd.\n"

@@ -18,7 +18,7 @@ from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
-from placet_rpc.tokens.sources import StaticToken
+from placet_testing.tokens import StaticToken
 
 
 class AuditServer:

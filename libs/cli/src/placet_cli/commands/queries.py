@@ -15,7 +15,6 @@ from placet.event.v1 import event_pb2
 from placet_cli import completion
 from placet_cli.commands.options import Id, Output, OutputOption, command
 from placet_cli.commands.policies import check_policy
-from placet_cli.contents import print_content
 from placet_cli.event_rows import ERASED, RowReader, rows
 from placet_cli.formatting import (
     clean,
@@ -167,6 +166,9 @@ async def show(
         approval = await client.get(await session.resolve(client, request))
         if content or save:
             answer = await client.get_content(approval.approval_id, approval.content_digest)
+            # Imported late: `placet list` shows no content.
+            from placet_cli.contents import print_content
+
             print_content(session, approval, answer, save)
         elif session.json:
             session.screen.json(approval)
