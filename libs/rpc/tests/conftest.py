@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_rpc import client
-from placet_rpc.refusals import OnAccessRefused
+from placet_rpc.access_refusals import OnAccessRefused
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint

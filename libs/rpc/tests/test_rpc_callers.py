@@ -1,4 +1,4 @@
-"""Caller and tenant of a call, and the hook that is told of refused access."""
+"""Caller and tenant of a call, and the hook that gets refused access."""
 
 from __future__ import annotations
 

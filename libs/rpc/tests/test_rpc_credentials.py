@@ -53,7 +53,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Hall:
-    """All four services behind one door, the key that opens it, and what came through."""
+    """All four services on one server, its signing key, and the calls that reached a handler."""
 
     server: RunningServer
     key: SigningKey

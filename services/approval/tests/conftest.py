@@ -137,7 +137,7 @@ class FakeWorkflows(Workflows):
         await asyncio.gather(*self._tasks)
 
     async def happen(self, approval_id: str, *events: Event) -> None:
-        """Something that the workflow logs by itself."""
+        """An event that the workflow logs by itself."""
         played = self._running[approval_id]
         async with played.lock:
             await self._append(played, list(events))

@@ -20,9 +20,9 @@ from placet_decision.providers.openai import OpenAiProvider
 from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
 from placet_rpc import identity
+from placet_rpc.access_refusals import RefusalRecorder, appending_to
 from placet_rpc.client import channel
 from placet_rpc.errors import NotFound
-from placet_rpc.refusals import RefusalRecorder, appending_to
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint

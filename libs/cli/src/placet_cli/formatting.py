@@ -1,4 +1,4 @@
-"""Requests and events in words. Pure: messages in, text out; nothing here knows a terminal."""
+"""Requests in words; `event_rows` has their events. Pure: messages in, text out, no terminal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from placet_client import Outcome
 from placet_domain.durations import describe_duration
 from placet_text import CAREFUL, one_line, warning_words
 
-# For text that others wrote: on one line, without what could steer a terminal or deceive its reader.
-clean = one_line
-
 
 def sentence(approval: approval_pb2.Approval) -> str:
     """State or outcome of a request, in one sentence: "Approved by bob@example.com, manager, after …"."""
@@ -28,7 +25,7 @@ def sentence(approval: approval_pb2.Approval) -> str:
     more = f", after {silences}" if silences else ""
     if outcome.source == "AI_PRESCREEN":
         more = f": risk {screened.risk:.2f}, below {screened.threshold:.2f}"
-    return clean(outcome.describe(more))
+    return one_line(outcome.describe(more))
 
 
 def erasure_sentence(approval: approval_pb2.Approval) -> str:
@@ -36,12 +33,12 @@ def erasure_sentence(approval: approval_pb2.Approval) -> str:
     if not approval.HasField("erasure"):
         return ""
     erasure = approval.erasure
-    return clean(f"Erased on {point(erasure.erase_time)} by {erasure.eraser or ERASED}: {erasure.reason}")
+    return one_line(f"Erased on {point(erasure.erase_time)} by {erasure.eraser or ERASED}: {erasure.reason}")
 
 
 def named(text: str) -> str:
     """A request's title, or who asked for it: never empty before it is erased."""
-    return clean(text) or ERASED
+    return one_line(text) or ERASED
 
 
 def _silences(approval: approval_pb2.Approval) -> str:
@@ -52,7 +49,7 @@ def _silences(approval: approval_pb2.Approval) -> str:
     for entry in approval.path:
         event = entry.entry.event
         if event.WhichOneof("body") == "asked":
-            asked[event.asked.tier] = clean(event.asked.person.value)
+            asked[event.asked.tier] = one_line(event.asked.person.value)
         elif event.WhichOneof("body") == "timed_out":
             waited = describe_duration(event.timed_out.waited.ToTimedelta() * scale)
             person = asked.get(event.timed_out.tier) or f"tier {event.timed_out.tier}"
@@ -62,10 +59,10 @@ def _silences(approval: approval_pb2.Approval) -> str:
 
 def _pending_sentence(approval: approval_pb2.Approval) -> str:
     if approval.paused_reason:
-        return f"Paused: {clean(approval.paused_reason)}."
+        return f"Paused: {one_line(approval.paused_reason)}."
     if not approval.waiting_for_approval:
         return "Under way: nobody has to be asked yet, or any more."
-    people = " or ".join(clean(person) for person in approval.asked)
+    people = " or ".join(one_line(person) for person in approval.asked)
     tier, silences = approval.current_tier, _silences(approval)
     votes = f" ({votes_words(tier)})" if tier.quorum > 1 else ""
     silent = f"; {silences}" if silences else ""
@@ -101,7 +98,7 @@ def tier_sentences(approval: approval_pb2.Approval) -> list[str]:
         due = approval.current_tier.due_time if approval.current_tier.HasField("due_time") else None
         when = "" if due is None else f", from {point(due)} on"
         lines.append(f"Next: {_people(tier)}, tier {tier.tier} ({tier.name}){when}")
-    return [clean(one) for one in lines]
+    return [one_line(one) for one in lines]
 
 
 def _vote(vote: approval_pb2.TierVote) -> str:
@@ -185,7 +182,7 @@ def warnings(content: approval_service_pb2.GetContentResponse) -> list[str]:
     if not content.warnings:
         return []
     lines = [warning_words(one.field, _kind(one), one.message, one.count) for one in content.warnings]
-    return [CAREFUL, *(clean(one) for one in lines)]
+    return [CAREFUL, *(one_line(one) for one in lines)]
 
 
 def _kind(warning: approval_service_pb2.TextWarning) -> str:

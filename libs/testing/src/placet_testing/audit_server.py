@@ -87,7 +87,7 @@ class AuditServer:
 
 
 class _Stalling:
-    """A servicer that waits before each answer while it is told to. Any: it looks at no message."""
+    """A servicer that waits before each answer while it is set to. Any: it looks at no message."""
 
     def __init__(self, inner: Any, answering: asyncio.Event) -> None:
         self._inner = inner

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -88,7 +88,7 @@ _KINDS = {
 }
 PATTERNS = (_SHAPES, _NOT_SHOWN)
 # At the first use: most texts are plain ASCII, and compiling these takes as long as reading a thousand.
-_compiled = cache(re.compile)
+_compiled: Callable[[str], re.Pattern[str]] = cache(re.compile)
 
 
 @dataclass(frozen=True)

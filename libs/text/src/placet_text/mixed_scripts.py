@@ -48,7 +48,7 @@ _HOST = (
 )
 PATTERNS = (_LOOK_ALIKE.pattern, _MIXED, _HOST, "".join(sorted(_GREEK_LIKE_LATIN)))
 # At the first use: most texts are plain ASCII.
-_compiled = cache(re.compile)
+_compiled: Callable[[str], re.Pattern[str]] = cache(re.compile)
 
 _Grouping = Callable[[str], str | None]
 

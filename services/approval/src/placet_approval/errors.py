@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
-from placet_approval.content.rendering import RENDERING
+from placet_approval.content.warnings import RENDERING
 from placet_domain.events import ErrorReason
 from placet_domain.policy import clip
 from placet_rpc.errors import (
