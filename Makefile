@@ -38,10 +38,12 @@ release: check contracts ## write dist: wheels, and the contracts as one archive
 	@tar -czf dist/placet-contracts.tar.gz -C dist contracts
 	@echo "dist/wheels and dist/placet-contracts.tar.gz are what a release carries"
 
-format: install ## bring code and contracts into shape
+format: install ## bring code and contracts into shape, and renew the tables in docs
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
 	@$(BIN)/buf format --write protos
+	@$(BIN)/python deploy/variables.py
+	@$(BIN)/python tools/rights.py
 
 # One process more than cores: with as many as cores, the tests left a third of them idle.
 test: install ## the whole suite, about ten minutes (ARGS='-k name': a part)

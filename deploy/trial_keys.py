@@ -21,12 +21,21 @@ from pathlib import Path
 
 from placet_proof.signer import new_key
 from placet_rpc.files import replacing
-from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
+from placet_rpc.identity import PROGRAMS
+from placet_rpc.tokens.mint import (
+    KeyFiles,
+    SigningKey,
+    generate_keys,
+    mint,
+    mint_for_program,
+)
 
 TENANT = "default"
 SERVICES = ("approval", "audit", "decision", "notification")
 WORKERS = ("worker-default", "worker-ml", "worker-openai")
 WITNESS = "witness"
+# Roles of people, and of programs that are not Placet's.
+ROLES = ("requester", "approver", "auditor", "operator")
 # Holders of the key of Temporal's payloads: all that talk to Temporal.
 ENCRYPTING = ("approval", *WORKERS)
 # The users that containers run as: ours, Temporal's, and PostgreSQL's, whose image starts as root.
@@ -78,10 +87,9 @@ def signing_key(folders: Folders) -> SigningKey:
 
 
 def write_tokens(folders: Folders, key: SigningKey, seconds: float) -> None:
-    """A fresh token for every service, every worker and the witness."""
-    for role, names in (("service", SERVICES), ("worker", WORKERS), ("auditor", (WITNESS,))):
-        for name in names:
-            folders.write_token(name, mint(key, name, TENANT, [role], seconds))
+    """A fresh token for every program that calls others."""
+    for program in sorted(PROGRAMS):
+        folders.write_token(program, mint_for_program(key, program, TENANT, seconds))
 
 
 def write_payload_key(folders: Folders) -> None:
@@ -128,8 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--owners", action="store_true", help="give each file to its container's user; needs root"
     )
-    parser.add_argument("--token", metavar="SUBJECT", help="print a token of this person or program instead")
-    parser.add_argument("--roles", nargs="+", default=["requester"], help="the roles of that token")
+    parser.add_argument("--token", metavar="SUBJECT", help="print a token of this person or caller instead")
+    parser.add_argument(
+        "--roles", nargs="+", default=["requester"], choices=ROLES, help="the roles of that token"
+    )
     asked = parser.parse_args(arguments)
     folders = Folders(asked.folder, asked.owners)
     key, seconds = signing_key(folders), asked.hours * 3600

@@ -20,12 +20,13 @@ from buf.validate import validate_pb2
 from placet.event.v1 import options_pb2
 from placet.rpc.v1 import access_pb2
 from placet_proof import ERASABLE, ERASED
+from placet_rpc.identity import PROGRAMS
 
 READS = re.compile(r"^(?:Get|List|Watch|Await|Tail|Subscribe|Export)(?:[A-Z]|$)")
 AREAS = {"placet.audit.v1", "placet.decision.v1", "placet.event.v1", "placet.notification.v1"}
 EVENT = ".placet.event.v1.Event"
 ROOT = Path(__file__).parents[2]
-PROGRAMS = {folder.name for folder in (ROOT / "services").iterdir()} | {
+FOLDERS = {folder.name for folder in (ROOT / "services").iterdir()} | {
     f"worker-{folder.name}" for folder in (ROOT / "workers").iterdir()
 }
 ENTRY, HIDDEN = ".placet.event.v1.Entry", ".placet.event.v1.Erasable"
@@ -100,15 +101,21 @@ def parts_of_message(
     return things
 
 
-def test_every_rpc_names_the_roles_that_may_call_it(contracts: FileDescriptorSet) -> None:
-    open_to_nobody_in_particular = [
-        rpc.name
-        for rpc in rpcs(contracts)
-        if not (roles := list(rpc.method.options.Extensions[access_pb2.access].roles))
-        or access_pb2.ROLE_UNSPECIFIED in roles
-        or len(set(roles)) != len(roles)
-    ]
+def test_every_rpc_names_the_roles_and_programs_that_may_call_it(contracts: FileDescriptorSet) -> None:
+    open_to_nobody_in_particular = []
+    for rpc in rpcs(contracts):
+        access = rpc.method.options.Extensions[access_pb2.access]
+        unfit = {access_pb2.ROLE_UNSPECIFIED, access_pb2.ROLE_PROGRAM} & set(access.roles)
+        named = [*access.roles, *access.programs]
+        once = len(set(access.roles)) + len(set(access.programs)) == len(named)
+        if not named or unfit or access_pb2.PROGRAM_UNSPECIFIED in access.programs or not once:
+            open_to_nobody_in_particular.append(rpc.name)
     assert open_to_nobody_in_particular == []
+
+
+def test_the_programs_of_the_contract_are_those_that_there_are(contracts: FileDescriptorSet) -> None:
+    # AuditService calls nobody.
+    assert FOLDERS - {"audit"} == PROGRAMS
 
 
 def test_every_event_names_the_programs_that_may_append_it(contracts: FileDescriptorSet) -> None:
@@ -117,8 +124,8 @@ def test_every_event_names_the_programs_that_may_append_it(contracts: FileDescri
     by_nobody = [one.name for one in bodies if not one.options.Extensions[options_pb2.appended_by]]
     # EraseEvents alone writes it, in one transaction with the deletion.
     assert by_nobody == ["Erased"]
-    programs = {name for one in bodies for name in one.options.Extensions[options_pb2.appended_by]}
-    assert programs <= PROGRAMS
+    named = {program for one in bodies for program in one.options.Extensions[options_pb2.appended_by]}
+    assert access_pb2.PROGRAM_UNSPECIFIED not in named
 
 
 def test_every_rpc_message_field_and_value_is_explained(contracts: FileDescriptorSet) -> None:
@@ -167,7 +174,7 @@ def test_every_area_has_its_reasons_for_errors(contracts: FileDescriptorSet) -> 
 def reachable_inputs(contracts: FileDescriptorSet) -> dict[str, DescriptorProto]:
     """Every message that a caller can send, directly or inside another.
 
-    Left out are the events, which only workers and services send: AuditService bounds an append as a whole.
+    Left out are the events, which only programs of Placet send: AuditService bounds an append as a whole.
     """
     known = messages(contracts)
     del known[EVENT]

@@ -144,3 +144,26 @@ def test_an_error_without_a_reason_is_of_a_kind_that_stands_in_the_contract(
 
 def test_every_invalid_argument_names_its_fields() -> None:
     assert [p.place for p in PLACES if p.kind == "InvalidArgument" and not p.names_fields] == []
+
+
+def returned_refusals() -> Iterator[str]:
+    """The reasons that a command's `refusal` returns, and that of a command that cannot be decoded."""
+    domain = ROOT / "libs/domain/src/placet_domain"
+    for name, part in (("commands.py", "refusal"), ("interpreter.py", "undecodable")):
+        for node in ast.walk(ast.parse((domain / name).read_text())):
+            if isinstance(node, ast.FunctionDef) and part in node.name:
+                yield from reasons_named(node)
+
+
+def reasons_named(node: ast.AST) -> Iterator[str]:
+    for one in ast.walk(node):
+        if isinstance(one, ast.Attribute) and name_of(one.value) == "ErrorReason":
+            yield one.attr
+
+
+def test_the_contract_marks_the_refusals_of_commands_and_no_other_reason() -> None:
+    source = (ROOT / "protos/placet/event/v1/error_reason.proto").read_text()
+    marked = re.findall(r"((?:^  //.*\n)+)  ERROR_REASON_(\w+) = ", source, re.MULTILINE)
+    refusals = {name for comment, name in marked if comment.startswith("  // Refusal, ")}
+    assert len(marked) > 20
+    assert refusals == set(returned_refusals())

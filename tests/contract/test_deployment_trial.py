@@ -20,6 +20,7 @@ import trial_keys
 from deployment import ROOT
 from placet_devstack.temporal_server import executable
 from placet_rpc.files import read_private
+from placet_rpc.identity import PROGRAMS
 from placet_rpc.tokens.verify import Verifier
 from placet_storage import Database
 from placet_witness.keys import Signer
@@ -34,15 +35,11 @@ DATABASES = (*ROLES, "temporal_visibility")
 def test_the_keys_and_tokens_of_the_trial_are_good_and_private(tmp_path: Path) -> None:
     trial_keys.main([str(tmp_path)])
     verifier = Verifier(tmp_path / "jwks" / "jwks.json")
-    holders = (
-        (trial_keys.SERVICES, "service"),
-        (trial_keys.WORKERS, "worker"),
-        ((trial_keys.WITNESS,), "auditor"),
-    )
-    for names, role in holders:
-        for name in names:
-            principal = verifier.verify((tmp_path / name / "token").read_text().strip())
-            assert (principal.subject, principal.roles) == (name, frozenset({role}))
+    assert {path.parent.name for path in tmp_path.glob("*/token")} == PROGRAMS
+    for name in PROGRAMS:
+        principal = verifier.verify((tmp_path / name / "token").read_text().strip())
+        assert principal.program == name
+        assert principal.tenants == {"default"}
     keys = {read_private(tmp_path / name / "payload.key") for name in trial_keys.ENCRYPTING}
     assert {len(key) for key in keys} == {32}
     assert Signer.load(tmp_path / "witness" / "witness.pem", "placet-witness").name == "placet-witness"
@@ -62,7 +59,7 @@ def test_a_second_run_renews_tokens_and_keeps_all_that_data_depends_on(tmp_path:
     trial_keys.main([str(tmp_path)])
     changed = {path for path, content in contents().items() if first[path] != content}
     assert changed == set(tmp_path.glob("*/token"))
-    Verifier(tmp_path / "jwks" / "jwks.json").verify((tmp_path / "audit" / "token").read_text().strip())
+    Verifier(tmp_path / "jwks" / "jwks.json").verify((tmp_path / "approval" / "token").read_text().strip())
 
 
 def test_a_first_run_that_dies_anywhere_is_mended_by_the_second(
@@ -85,7 +82,7 @@ def test_a_first_run_that_dies_anywhere_is_mended_by_the_second(
                 trial_keys.main([str(folder)])
                 break
         trial_keys.main([str(folder)])
-        Verifier(folder / "jwks" / "jwks.json").verify((folder / "audit" / "token").read_text().strip())
+        Verifier(folder / "jwks" / "jwks.json").verify((folder / "approval" / "token").read_text().strip())
     assert last > len(trial_keys.SERVICES)
 
 

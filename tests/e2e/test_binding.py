@@ -66,7 +66,7 @@ async def test_who_decides_is_warned_and_the_log_holds_what_they_decided_on(stac
     assert event.voted.policy_digest == shown.policy_digest
     assert event.voted.policy_version == shown.policy_version == 1
     # The command that decides shows no content.
-    assert (event.voted.rendering, shown.rendering) == ("", "text/1")
+    assert (event.voted.rendering, shown.rendering) == ("", "text/2")
     assert event.actor.name.value == ALICE
     assert event.actor.authenticated_by
 

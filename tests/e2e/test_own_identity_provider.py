@@ -18,7 +18,7 @@ from placet_proof.signer import new_key
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import PermissionDenied, PlacetError, Unauthenticated, Unavailable
 from placet_rpc.tls import ClientTls
-from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, write_token
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program, write_token
 from placet_testing.certificates import Authority
 from placet_testing.tokens import StaticToken
 
@@ -80,7 +80,7 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     server, client = authority.issue("server"), authority.issue("decision")
     token = tmp_path / "decision.token"
     key = SigningKey.load(keys.private_key)
-    write_token(token, mint(key, "decision", "home", ["service"], 600, issuer=ISSUER, audience=AUDIENCE))
+    write_token(token, mint_for_program(key, "decision", "home", 600, issuer=ISSUER, audience=AUDIENCE))
     told = {
         "PLACET_JWKS_FILE": keys.jwks,
         "PLACET_JWT_ISSUER": ISSUER,

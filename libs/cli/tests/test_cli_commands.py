@@ -73,7 +73,7 @@ def test_doctor_says_what_to_do_and_prints_json(tmp_path: Path) -> None:
     finished = placet("doctor", "--json", "--port-base", FREE_BASE, home=tmp_path / "home")
     findings = {finding["what"]: finding for finding in json.loads(finished.stdout)}
     assert finished.returncode == 0, finished.stdout
-    assert findings["stack"]["advice"] == "placet up"
+    assert findings["stack"]["advice"] == f"placet up --port-base {FREE_BASE}"
     assert findings["Temporal server"]["ok"]
     assert findings["packages"]["ok"]
 

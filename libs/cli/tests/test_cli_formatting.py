@@ -178,6 +178,7 @@ def test_an_erased_request_says_when_by_whom_and_why() -> None:
     assert erasure_sentence(message) == f"Erased on 2026-01-02 03:04:05 UTC by {BOB}: she asked for it"
     assert sentence(message) == "Approved by (erased)."
     assert named(message.title) == "(erased)"
+    assert (named("  "), named("\u200b")) == ("(blank)", "<U+200B>")
 
 
 def test_an_erasure_in_the_log_says_how_much_and_why() -> None:

@@ -87,7 +87,7 @@ def test_list_imports_only_what_a_plain_list_needs(tmp_path: Path, monkeypatch: 
     generate_keys(tmp_path / "keys")
     server = grpc.server(ThreadPoolExecutor(1))
     # An ApprovalService that lists nothing: an empty message is no bytes.
-    method = grpc.unary_unary_rpc_method_handler(lambda _request, _context: b"")
+    method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(lambda *_: b"")
     service = grpc.method_handlers_generic_handler(
         "placet.approval.v1.ApprovalService", {"ListApprovals": method}
     )

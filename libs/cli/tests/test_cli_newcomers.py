@@ -218,6 +218,15 @@ def test_content_that_may_deceive_is_shown_after_a_warning_and_by_its_numbers(
     )
 
 
+def test_what_stands_behind_blanks_stays_in_sight_in_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Session.of(tmp_path, None, None, json=False)
+    session.screen.cuts = True
+    print_content(session, *content_of(b"EUR 10 to ACME" + b" " * 1600 + b"EUR 1000000 to Eve\n"), "")
+    assert capsys.readouterr().out == "EUR 10 to ACME<1,600 blanks>EUR 1000000 to Eve\n"
+
+
 @pytest.mark.integration
 def test_nothing_is_cut_in_a_pipe_and_lines_end_at_the_width_of_a_terminal() -> None:
     row = Row(datetime(2026, 1, 2, tzinfo=UTC), "a" * 40, "asked", "why " * 40, None, "why " * 40)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,8 +11,13 @@ from placet.event.v1 import event_pb2
 from placet_cli.commands.receipts import print_proof
 from placet_cli.receipt_proof import Receipt, own_keys, read_receipt, verified
 from placet_cli.screen import Screen
+from placet_domain.stimuli import Begin
 from placet_proof import COSIGNATURE, Checkpoint, NotProven, leaf_hash, node_hash
 from placet_proof.signer import cosigned, signed, verifier_key
+from placet_testing.grammar_paths import messages
+from placet_testing.grammar_paths import receipt_of as full_receipt
+from placet_testing.simulation import ALICE, CONTENT, Play, decision
+from placet_testing.workflow_environment import shipped_policy
 from placet_verify import KnownKeys
 
 ID = "1c9f0e4a-0000-5000-8000-000000000000"
@@ -72,26 +76,28 @@ def test_a_time_that_is_none_is_refused() -> None:
     entry.event.time.seconds = 1 << 62
     with pytest.raises(NotProven, match="says what cannot be"):
         verified(receipt_of(entry), KnownKeys())
-    late = entry_of(timed_out=event_pb2.TimedOut())
-    late.event.timed_out.waited.seconds = 1 << 62
+    late = entry_of(received=event_pb2.Received())
+    late.event.received.deadline_time.seconds = 1 << 62
     with pytest.raises(NotProven, match="says what cannot be"):
         verified(receipt_of(late), KnownKeys())
 
 
 def test_a_value_that_is_hashed_in_the_clear_is_not_told_as_if_it_were_disclosed() -> None:
-    entry = entry_of(voted=event_pb2.Voted(reason=event_pb2.Erasable(value="I agree")))
+    entry = entry_of(received=event_pb2.Received(title=event_pb2.Erasable(value="I agree")))
     with pytest.raises(NotProven, match="something else than a commitment"):
         verified(receipt_of(entry), KnownKeys())
 
 
 def test_only_an_erasure_of_the_request_itself_explains_what_is_not_disclosed() -> None:
     hidden = event_pb2.Erasable(commitment=bytes(32))
-    voted = entry_of(voted=event_pb2.Voted(reason=hidden))
+    received = entry_of(received=event_pb2.Received(title=hidden))
     erased = entry_of(erased=event_pb2.Erased(approval_id=ID, values=1))
     erased.number = 2
-    assert verified(receipt_of(voted, erased), KnownKeys()).withheld == [(0, "event.voted.reason")]
+    assert verified(receipt_of(received), KnownKeys()).withheld == [(0, "event.received.title")]
+    with pytest.raises(NotProven, match="erased is no event of a request"):
+        verified(receipt_of(received, erased), KnownKeys())
     erased.approval_id, erased.number = "", 0
-    assert verified(receipt_of(voted, erased), KnownKeys()).withheld == []
+    assert verified(receipt_of(received, erased), KnownKeys()).withheld == []
 
 
 def test_what_others_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,20 +113,36 @@ def test_what_others_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixtu
     assert "\u202e" not in told
 
 
-def test_a_decision_of_a_newer_contract_is_told_as_one_without_words() -> None:
-    decided = event_pb2.Decided(state=99)  # type: ignore[arg-type]  # not one yet
-    proof = verified(receipt_of(entry_of(decided=decided)), KnownKeys())
-    assert "no words for" in proof.sentence
-    assert json.dumps(proof.as_json())
+def test_a_persons_approval_is_told_with_the_content_and_how_they_were_authenticated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    play = Play(shipped_policy("simple"))
+    play.on(Begin(), decision(ALICE))
+    key = Ed25519PrivateKey.generate()
+    print_proof(Screen(), verified(full_receipt(messages(play.events), key, "x.y/z/default"), KnownKeys()))
+    told = " ".join(capsys.readouterr().out.split())
+    for part in (
+        f"Approved by {ALICE} at ",
+        "said yes",
+        f"SHA-256 {CONTENT}",
+        "decided on this content",
+        "policy simple, version 1",
+        f"approver {ALICE}, authenticated by test",
+    ):
+        assert part in told, part
 
 
-def test_a_vote_on_other_content_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
-    voted = event_pb2.Voted(content_digest=b"x" * 32)
-    print_proof(Screen(), verified(receipt_of(entry_of(voted=voted)), KnownKeys()))
-    print_proof(Screen(), verified(receipt_of(entry_of(voted=event_pb2.Voted())), KnownKeys()))
-    told = capsys.readouterr().out
-    assert f"decided on other content: SHA-256 {(b'x' * 32).hex()}" in told
-    assert "does not say on what content" in told
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"received": event_pb2.Received(kind=99)},  # type: ignore[arg-type]  # not one of the contract's
+        {"decided": event_pb2.Decided(state=event_pb2.STATE_APPROVED)},
+        {"voted": event_pb2.Voted(content_digest=b"x" * 32)},
+    ],
+)
+def test_a_path_that_the_log_may_not_hold_is_refused(event: dict[str, object]) -> None:
+    with pytest.raises(NotProven, match="event 1"):
+        verified(receipt_of(entry_of(**event)), KnownKeys())
 
 
 @pytest.mark.parametrize("text", ['{"keys": [], "keys": []}', '{"entries": [{"index": "1", "index": "2"}]}'])

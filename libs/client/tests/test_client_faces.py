@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_serv
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_client import sync
+from placet_client.messages import key_of
 from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import MintingTokenSource, SigningKey, generate_keys
@@ -242,6 +244,7 @@ PROGRAM = """
 import asyncio, os, sys
 import placet_client
 from placet_client import sync
+from placet_client.messages import key_of
 
 def in_fork(use):
     child = os.fork()
@@ -273,3 +276,8 @@ def test_a_fork_is_told_to_open_a_client_of_its_own_instead_of_hanging() -> None
     describe = [line for line in finished.stdout.splitlines() if line]
     assert len(describe) == 3
     assert all("opened this client before it forked" in line for line in describe), describe
+
+
+def test_an_idempotency_key_is_made_only_where_none_is_given() -> None:
+    assert key_of(None) != key_of(None)
+    assert (key_of(""), key_of(COMMAND), key_of(uuid.UUID(COMMAND))) == ("", COMMAND, COMMAND)

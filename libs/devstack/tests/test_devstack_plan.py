@@ -10,8 +10,9 @@ import pytest
 from placet_cli.home import Home, Ports
 from placet_devstack.child import ProcessSpec
 from placet_devstack.plan import StackOptions, stack
-from placet_devstack.secrets import IDENTITIES, Tokens, make_keys
+from placet_devstack.secrets import CALLER, Tokens, make_keys
 from placet_devstack.temporal_server import POLL_LIMITS
+from placet_rpc.identity import PROGRAMS
 from placet_rpc.tokens.verify import Verifier
 from placet_witness.keys import Signer
 
@@ -57,7 +58,16 @@ def test_another_installations_addresses_do_not_leak_in(home: Home) -> None:
     specs = plan(home, {"PLACET_AUDIT_ADDRESS": "elsewhere:1", "PLACET_TOKEN_FILE": "/elsewhere"})
     for spec in specs.values():
         assert spec.env["PLACET_AUDIT_ADDRESS"] == "127.0.0.1:27501"
-        assert spec.env["PLACET_TOKEN_FILE"].startswith(str(home.path))
+        assert spec.env.get("PLACET_TOKEN_FILE", str(home.path)).startswith(str(home.path))
+
+
+def test_a_token_is_for_the_programs_that_call_others_alone(home: Home) -> None:
+    specs = plan(home)
+    given = {
+        name: spec.env["PLACET_TOKEN_FILE"] for name, spec in specs.items() if "PLACET_TOKEN_FILE" in spec.env
+    }
+    assert given == {program: str(home.token(program)) for program in PROGRAMS}
+    assert specs.keys() > PROGRAMS
 
 
 def test_the_witness_keeps_what_it_saw_apart_from_the_data_of_the_log(home: Home) -> None:
@@ -68,8 +78,7 @@ def test_the_witness_keeps_what_it_saw_apart_from_the_data_of_the_log(home: Home
     assert spec.needs == ("audit",)
     # A log whose witness is away is not held up.
     assert [name for name, one in plan(home).items() if one.optional] == ["witness"]
-    # It reads the log as any auditor does.
-    assert IDENTITIES["witness"] == {"auditor"}
+    assert spec.env["PLACET_WITNESS_TENANT"] == "default"
 
 
 def test_temporal_syncs_each_commit_unless_it_is_to_be_fast(home: Home) -> None:
@@ -99,10 +108,15 @@ def test_keys_and_tokens_are_for_their_owner_alone_and_stay(home: Home) -> None:
         home.payload_key,
         home.witness_key,
         home.keys / "signing-key.json",
-        *(home.token(name) for name in IDENTITIES),
+        *(home.token(name) for name in (*PROGRAMS, CALLER)),
     ]
+    assert {path.name for path in home.token(CALLER).parent.iterdir()} == PROGRAMS | {CALLER}
     assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
     verifier = Verifier(home.keys / "jwks.json")
-    for name, roles in IDENTITIES.items():
+    for name in PROGRAMS:
         principal = verifier.verify(home.token(name).read_text().strip())
-        assert (principal.subject, principal.roles) == (name, roles)
+        assert principal.program == name
+        assert principal.tenants == {"default"}
+    caller = verifier.verify(home.token(CALLER).read_text().strip())
+    assert (caller.subject, caller.program) == (CALLER, "")
+    assert caller.roles == {"requester"}

@@ -34,7 +34,7 @@ async def test_a_token_names_the_person_and_the_roles(home: Home, capsys: pytest
     assert 0 < verifier.valid_for(printed) <= 60
 
 
-@pytest.mark.parametrize("roles", ["", "worker", "approver,service", "Approver"])
+@pytest.mark.parametrize("roles", ["", "program", "approver,program", "Approver"])
 async def test_other_roles_than_those_of_people_are_refused(home: Home, roles: str) -> None:
     with pytest.raises(Problem) as caught:
         await token(Session(home, identity="alice@example.com"), roles=roles, ttl=60)

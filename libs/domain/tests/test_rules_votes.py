@@ -203,5 +203,5 @@ def test_comments_end_before_a_request_outgrows_its_payload() -> None:
     play.state.commands.update(results)
     (refused,) = play.on(comment(ALICE))
     assert isinstance(refused, Refused)
-    assert refused.reason is ErrorReason.TOO_MANY_COMMANDS
+    assert refused.reason is ErrorReason.TOO_MANY_COMMENTS
     assert play.on(decision(ALICE))[0].type == "voted"

@@ -32,6 +32,17 @@ async def test_a_lease_has_one_holder_until_it_runs_out(leases: LeaseStore) -> N
     assert await leases.hold(of(), "second", NOW, SECOND) == set()
 
 
+async def test_a_wrong_clock_keeps_no_lease(leases: LeaseStore) -> None:
+    await leases.hold(of("a", "b"), "ahead", NOW + timedelta(days=40), 4 * SECOND)
+    await leases.hold(of("c"), "a little ahead", NOW + 3 * SECOND, 4 * SECOND)
+
+    assert await leases.hold(of("a", "c"), "right", NOW, 4 * SECOND) == of("a")
+    assert await leases.hold(of("a"), "second", NOW + SECOND, 4 * SECOND) == set()
+    # However far a clock is behind.
+    assert await leases.hold(of("b"), "behind", NOW - timedelta(days=40), 4 * SECOND) == of("b")
+    assert await leases.hold(of("b"), "right", NOW, 4 * SECOND) == of("b")
+
+
 async def test_a_lease_that_is_given_back_is_free_at_once(leases: LeaseStore) -> None:
     await leases.hold(of("a"), "first", NOW, 4 * SECOND)
     await leases.hold(of("b"), "other", NOW, 4 * SECOND)

@@ -21,8 +21,21 @@ from placet_logtail import (
     outage,
     tailer,
 )
-from placet_rpc.errors import Unavailable
-from placet_storage import Database
+from placet_rpc.errors import (
+    DataLoss,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    PlacetError,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from placet_storage import Database, DatabaseUnavailable
 from placet_testing.conditions import until
 
 TENANT, CONSUMER = "home", "sum"
@@ -64,7 +77,8 @@ class Adder:
     database: Database
     cursor: Cursor
     unusable: set[int] = field(default_factory=set)
-    failing: bool = False
+    at_fault: Exception = field(default_factory=lambda: ValueError("of no use"))
+    failing: Exception | None = None
     given: list[list[int]] = field(default_factory=list)
     starts: list[bool] = field(default_factory=list)
 
@@ -75,10 +89,10 @@ class Adder:
     async def handle(self, position: int, batch: Batch[Entry], *, leading: bool) -> None:
         indexes = [entry.index for entry in batch.items]
         self.given.append(indexes)
-        if self.failing:
-            raise Unavailable("not now")
+        if self.failing is not None:
+            raise self.failing
         if self.unusable & set(indexes):
-            raise ValueError("of no use")
+            raise self.at_fault
         if leading and batch.items:
             await self.database.transact(self.cursor.move, TENANT, position, batch.next)
 
@@ -131,6 +145,7 @@ async def test_it_goes_on_where_it_stands_after_a_break(process: Callable[..., P
     log.grow(2)
     await until(lambda: one.status.broken)
     assert one.status.broken == "away"
+    assert [each.value for each in consumers.stuck(running.statuses())] == [1]
     log.broken = False
 
     await until(reached(adder, 5))
@@ -139,6 +154,7 @@ async def test_it_goes_on_where_it_stands_after_a_break(process: Callable[..., P
     # Its position is recorded after its consumer has the entries.
     await until(lambda: one.status.position == 5)
     assert (one.status.end, one.status.leading, one.status.broken) == (5, True, "")
+    assert [each.value for each in consumers.stuck(running.statuses())] == [0]
     await running.close()
 
 
@@ -159,17 +175,82 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends_and_not_at_ea
     await running.close()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("not now"),
+        DeadlineExceeded("not now"),
+        ResourceExhausted("not so often"),
+        DatabaseUnavailable("not now"),
+        # Of this process, and of the whole log: they would fail every entry.
+        Unauthenticated("the token has expired"),
+        PermissionDenied("not by this program"),
+        DataLoss("the log does not continue its last checkpoint", reason="LOG_INCONSISTENT"),
+    ],
+    ids=repr,
+)
 async def test_what_may_pass_is_tried_until_it_passes_and_skips_nothing(
-    process: Callable[..., Process],
+    process: Callable[..., Process], error: Exception
 ) -> None:
     log = Log()
     log.grow(2)
     running, one, adder = process(log, "first")
-    adder.failing = True
+    adder.failing = error
     await until(lambda: len(adder.given) > 5)
-    adder.failing = False
+    adder.failing = None
     await until(reached(adder, 2))
     assert one.status.skipped == 0
+    await running.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Internal("unexpected"),
+        InvalidArgument("no such id"),
+        NotFound("no such request"),
+        OutOfRange("beyond the end"),
+        FailedPrecondition("not in this state"),
+        DataLoss("entry 2 of the log cannot be read", reason="DATA_LOSS"),
+    ],
+    ids=repr,
+)
+async def test_an_error_about_one_entry_stops_no_tail(
+    process: Callable[..., Process], error: PlacetError
+) -> None:
+    log = Log()
+    running, one, adder = process(log, "first")
+    adder.unusable, adder.at_fault = {2}, error
+    log.grow(5)
+
+    await until(reached(adder, 5))
+
+    assert adder.given.count([2]) == tailer.ATTEMPTS
+    assert (one.status.skipped, one.status.broken) == (1, "")
+    await running.close()
+
+
+async def test_the_head_is_known_once_the_log_was_heard_and_stays_known(
+    process: Callable[..., Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tailer, "HEAD_SECONDS", 0.05)
+    log = Log()
+    log.grow(3)
+    log.broken = True
+    running, one, adder = process(log, "first")
+    assert await one.head() is None
+
+    # Also while the handler is behind.
+    adder.failing, log.broken = Unavailable("not now"), False
+    await until(lambda: adder.given)
+    assert await one.head() == 3
+
+    adder.failing = None
+    await until(reached(adder, 3))
+    log.broken = True
+    log.grow(1)
+    await until(lambda: one.status.broken)
+    assert await one.head() == 3
     await running.close()
 
 

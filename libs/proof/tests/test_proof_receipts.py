@@ -20,17 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet.audit.v1 import proof_pb2
-from placet.event.v1 import event_pb2
-from placet_proof import (
-    Checkpoint,
-    NotProven,
-    Proven,
-    VerifierKey,
-    commitment,
-    leaf_hash,
-    read_receipt,
-    verify_receipt,
-)
+from placet.event.v1 import error_reason_pb2, event_pb2
+from placet_proof import Checkpoint, NotProven, Proven, VerifierKey, commitment, leaf_hash
+from placet_proof.receipts import read_receipt, verify_receipt
 from placet_proof.signer import cosigned, signed, verifier_key
 from placet_testing.merkle import path_of, root_of
 
@@ -84,10 +76,10 @@ class Log:
 
 def erasables(entry: event_pb2.Entry) -> list[tuple[str, event_pb2.Erasable]]:
     """Those that have a value, in the two messages that these logs use."""
-    voted, erased = entry.event.voted, entry.event.erased
+    commented, erased = entry.event.commented, entry.event.erased
     all_of_them = {
         "actor.name": entry.event.actor.name,
-        "voted.reason": voted.reason,
+        "commented.text": commented.text,
         "erased.reason": erased.reason,
     }
     return [(f"event.{path}", one) for path, one in all_of_them.items() if one.value]
@@ -101,20 +93,24 @@ def person(name: str) -> event_pb2.Actor:
     return event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value=name))
 
 
-def vote(reason: str) -> event_pb2.Voted:
-    return event_pb2.Voted(verdict=event_pb2.VERDICT_APPROVE, reason=event_pb2.Erasable(value=reason))
+def comment(text: str) -> event_pb2.Commented:
+    return event_pb2.Commented(text=event_pb2.Erasable(value=text))
+
+
+def refusal() -> event_pb2.Refused:
+    return event_pb2.Refused(reason=error_reason_pb2.ERROR_REASON_NOT_ASKED)
 
 
 @pytest.fixture
 def log() -> Log:
-    """Two requests, the first of which is closed and then erased."""
+    """Two requests, the first of which is then erased."""
     log = Log()
     log.append(ID, 1, actor=person("carol@example.com"), received=event_pb2.Received(policy_version=1))
     log.append(OTHER, 1, actor=person("carol@example.com"), received=event_pb2.Received())
     log.append("", 0, access_refused=event_pb2.AccessRefused(approval_id=ID))
-    log.append(ID, 2, actor=person("alice@example.com"), voted=vote("Seen the letter"))
-    log.append(ID, 3, closed=event_pb2.Closed())
-    log.append(OTHER, 2, actor=person("alice@example.com"), voted=vote("no"))
+    log.append(ID, 2, actor=person("alice@example.com"), commented=comment("Seen the letter"))
+    log.append(ID, 3, refused=refusal())
+    log.append(OTHER, 2, actor=person("alice@example.com"), commented=comment("no"))
     log.append(
         "", 0, erased=event_pb2.Erased(approval_id=ID, reason=event_pb2.Erasable(value="asked"), values=3)
     )
@@ -125,14 +121,14 @@ def proven(receipt: Receipt, log: Log) -> Proven:
     return verify_receipt(receipt, [key_of(log)])
 
 
-def test_a_receipt_proves_who_decided_what(log: Log) -> None:
+def test_a_receipt_proves_who_said_what(log: Log) -> None:
     found = proven(log.receipt(ID, 0, 3, 4), log)
     assert (found.approval_id, found.checkpoint.size, found.erased_at) == (ID, 7, None)
     assert list(found.signers) == [key_of(log)]
     assert [one.index for one in found.entries] == [0, 3, 4]
     assert found.entries[1].values == {
         "event.actor.name": "alice@example.com",
-        "event.voted.reason": "Seen the letter",
+        "event.commented.text": "Seen the letter",
     }
     assert all(one.withheld == () for one in found.entries)
 
@@ -142,7 +138,7 @@ def test_what_was_erased_is_withheld_and_the_rest_still_proven(log: Log) -> None
         log.disclosures[n] = []
     found = proven(log.receipt(ID, 0, 3, 4, 6), log)
     assert found.erased_at == 6
-    assert found.entries[1].withheld == ("event.actor.name", "event.voted.reason")
+    assert found.entries[1].withheld == ("event.actor.name", "event.commented.text")
     assert found.entries[3].values == {"event.erased.reason": "asked"}
 
 
@@ -257,7 +253,7 @@ def test_entries_that_are_not_in_the_order_of_the_log_are_refused(log: Log) -> N
 def test_entries_of_another_tenant_are_refused(log: Log) -> None:
     """A server could put another tenant's entries into a log; then its own signature shows it."""
     log.tenant = "guest"
-    log.append(OTHER, 3, closed=event_pb2.Closed())
+    log.append(OTHER, 3, refused=refusal())
     log.tenant = "home"
     with pytest.raises(NotProven, match="guest"):
         proven(log.receipt(OTHER, 1, 5, 7), log)
@@ -351,7 +347,7 @@ VALUES = st.recursive(
 def test_whatever_stands_in_a_receipts_place_is_refused_or_says_the_same(value: object, place: int) -> None:
     log = Log()
     log.append(ID, 1, actor=person("carol@example.com"), received=event_pb2.Received())
-    log.append(ID, 2, actor=person("alice@example.com"), voted=vote("yes"))
+    log.append(ID, 2, actor=person("alice@example.com"), commented=comment("yes"))
     receipt = log.receipt(ID, 0, 1)
     said = proven(receipt, log)
     places = places_of(receipt)
@@ -386,7 +382,7 @@ def test_a_receipt_is_verified_without_network_home_or_any_other_part_of_placet(
         proven = verify_receipt(receipt, [VerifierKey.parse({str(key_of(log))!r})])
         others = [name for name in sys.modules if name.split(".")[0] in ("placet", "grpc", "google")]
         assert others == []
-        print(proven.entries[1].values["event.voted.reason"])
+        print(proven.entries[1].values["event.commented.text"])
     """
     finished = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],

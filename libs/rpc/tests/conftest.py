@@ -19,7 +19,7 @@ from placet_rpc import client
 from placet_rpc.access_refusals import OnAccessRefused
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
-from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program
 from placet_testing.servicers import partial_servicer
 from placet_testing.tokens import StaticToken
 
@@ -59,6 +59,10 @@ class Keys:
         self, *roles: str, subject: str = "svc", tenant: str = "default", ttl: float = 600
     ) -> StaticToken:
         return StaticToken(mint(self.signing, subject, tenant, roles, ttl))
+
+    def program(self, name: str, *tenants: str, home: str = "default") -> StaticToken:
+        """A program's token, for its home alone or for these tenants."""
+        return StaticToken(mint_for_program(self.signing, name, home, 600, tenants=tenants))
 
 
 @dataclass(frozen=True)

@@ -42,22 +42,92 @@ async def test_the_caller_is_known_to_the_handler(run_audit: Any) -> None:
     assert identity.current_or_none() is None
 
 
-async def test_a_service_acts_for_the_tenant_that_its_call_names(run_audit: Any, keys: Any) -> None:
+async def test_a_program_acts_for_the_tenant_that_its_call_names_among_those_of_its_token(
+    run_audit: Any, keys: Any
+) -> None:
     seen: list[str] = []
 
     async def note(request: Any, context: Any) -> pb.ListEventsResponse:
         seen.append(identity.current().tenant)
         return pb.ListEventsResponse()
 
-    async with run_audit(token=keys.token("service"), ListEvents=note) as audit:
+    async with run_audit(token=keys.program("approval", "acme", "globex"), ListEvents=note) as audit:
         for tenant in ("acme", "globex"):
             with identity.acting_for(tenant):
                 await audit.stub.ListEvents(pb.ListEventsRequest())
-        with pytest.raises(errors.PermissionDenied) as caught:
+        with pytest.raises(errors.PermissionDenied) as unnamed:
             await audit.stub.ListEvents(pb.ListEventsRequest())
+        # The token's home is no tenant of the token by itself.
+        for tenant in ("initech", "default", "*"):
+            with pytest.raises(errors.PermissionDenied) as other:
+                await audit.stub.ListEvents(pb.ListEventsRequest(), metadata=(("placet-tenant", tenant),))
+            assert other.value.reason == ("TENANT_REQUIRED" if tenant == "*" else "OTHER_TENANT")
 
     assert seen == ["acme", "globex"]
-    assert caught.value.reason == "TENANT_REQUIRED"
+    assert unnamed.value.reason == "TENANT_REQUIRED"
+
+
+async def test_a_token_for_all_tenants_says_so(run_audit: Any, keys: Any) -> None:
+    seen: list[str] = []
+
+    async def note(request: Any, context: Any) -> pb.ListEventsResponse:
+        seen.append(identity.current().tenant)
+        return pb.ListEventsResponse()
+
+    async with run_audit(token=keys.program("approval", "*"), ListEvents=note) as audit:
+        for tenant in ("acme", "initech"):
+            with identity.acting_for(tenant):
+                await audit.stub.ListEvents(pb.ListEventsRequest())
+
+    assert seen == ["acme", "initech"]
+
+
+async def test_a_refused_program_is_told_that_it_was_and_the_log_says_which_right_it_lacks(
+    run_audit: Any, keys: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[tuple[Any, ...]] = []
+
+    async def hook(*refusal: Any) -> None:
+        heard.append(refusal)
+
+    async with run_audit(token=keys.program("worker-openai"), on_access_refused=hook) as audit:
+        for tenant in ("default", "acme"):
+            with identity.acting_for(tenant), pytest.raises(errors.PermissionDenied) as caught:
+                await audit.stub.ListEvents(pb.ListEventsRequest())
+            if tenant == "default":
+                assert (caught.value.reason, caught.value.metadata) == (
+                    "PROGRAM_REFUSED",
+                    {"program": "worker-openai"},
+                )
+        await until(lambda: len(heard) >= 2)
+
+    assert [(reason, principal.subject, principal.tenant) for _, reason, principal, _ in heard] == [
+        ("PROGRAM_REFUSED", "worker-openai", "default"),
+        # In its home: a token writes nothing into the log of a tenant that it does not name.
+        ("OTHER_TENANT", "worker-openai", "default"),
+    ]
+    method = "placet.audit.v1.AuditService/ListEvents"
+    logged = [record.getMessage() for record in caplog.records if "was refused" in record.getMessage()]
+    assert logged == [
+        f"{method}: worker-openai was refused: {method} is not for program worker-openai",
+        f"{method}: worker-openai was refused: the token of program worker-openai does not name tenant acme",
+    ]
+
+
+async def test_a_callers_token_can_be_passed_on_while_its_call_is_handled(run_audit: Any, keys: Any) -> None:
+    passed: list[str] = []
+
+    async def note(request: Any, context: Any) -> pb.ListEventsResponse:
+        passed.append(identity.current_token())
+        return pb.ListEventsResponse()
+
+    token = keys.token("auditor")
+    async with run_audit(token=token, ListEvents=note) as audit:
+        await audit.stub.ListEvents(pb.ListEventsRequest())
+
+    assert passed == [token.value]
+    with pytest.raises(LookupError):
+        identity.current_token()
 
 
 async def test_the_tenant_goes_on_to_the_calls_that_a_call_makes(run_audit: Any, keys: Any) -> None:
@@ -67,7 +137,7 @@ async def test_the_tenant_goes_on_to_the_calls_that_a_call_makes(run_audit: Any,
         seen.append(identity.current().tenant)
         return pb.ListEventsResponse()
 
-    async with run_audit(token=keys.token("service"), ListEvents=note) as inner:
+    async with run_audit(token=keys.program("approval", "acme"), ListEvents=note) as inner:
 
         async def ask(request: Any, context: Any) -> Any:
             return await inner.stub.ListEvents(request)

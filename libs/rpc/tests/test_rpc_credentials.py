@@ -19,41 +19,26 @@ import grpc.aio
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from google.protobuf.descriptor import ServiceDescriptor
 
-from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
-from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
-from placet.notification.v1 import notification_service_pb2, notification_service_pb2_grpc
 from placet.rpc.v1 import access_pb2
-from placet_rpc.access import Method, methods_of
-from placet_rpc.server import Endpoint, RunningServer, start
+from placet_rpc.access import Method
+from placet_rpc.identity import PROGRAMS
+from placet_rpc.server import RunningServer, start
 from placet_rpc.settings import ServerSettings
-from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, mint_for_program
+from placet_testing.recording_server import METHODS, SERVICES, Metadata, bearer, recording_endpoints
 from placet_testing.tokens import revoke
 
 pytestmark = pytest.mark.integration
 
-CONTRACTS: list[tuple[Any, Any]] = [
-    (approval_service_pb2, approval_service_pb2_grpc),
-    (audit_service_pb2, audit_service_pb2_grpc),
-    (decision_service_pb2, decision_service_pb2_grpc),
-    (notification_service_pb2, notification_service_pb2_grpc),
-]
-SERVICES: list[ServiceDescriptor] = [
-    service for messages, _ in CONTRACTS for service in messages.DESCRIPTOR.services_by_name.values()
-]
-METHODS = methods_of(SERVICES)
-ROLES = frozenset(name.removeprefix("ROLE_").lower() for name in access_pb2.Role.keys()[1:])
-
 DENIED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
-Metadata = tuple[tuple[str, str], ...]
+ROLES = frozenset(name.removeprefix("ROLE_").lower() for name in access_pb2.Role.keys()[1:]) - {"program"}
 
 
 @dataclass(frozen=True)
 class Hall:
-    """All four services on one server, its signing key, and the calls that reached a handler."""
+    """All four services in one server, the key of its tokens, and the RPCs that reached a handler."""
 
     server: RunningServer
     key: SigningKey
@@ -62,18 +47,20 @@ class Hall:
     forger: SigningKey
 
     def good(self, method: Method, **changes: Any) -> str:
+        """A token that opens the RPC: a program's, unless the RPC is for people or the changes are."""
+        values: dict[str, Any] = {"tenant": "default", "ttl": 600}
+        if method.programs and changes.keys().isdisjoint({"subject", "roles"}):
+            return mint_for_program(self.key, **(values | {"program": min(method.programs)} | changes))
+        return mint(self.key, **(values | {"subject": "somebody", "roles": method.roles} | changes))
+
+    def program(self, method: Method, **changes: Any) -> str:
+        """A token of a program, of one that the RPC names if it names any."""
         values: dict[str, Any] = {
-            "subject": "svc",
+            "program": min(method.programs or PROGRAMS),
             "tenant": "default",
-            "roles": method.roles,
             "ttl": 600,
         }
-        return mint(self.key, **(values | changes))
-
-
-def bearer(token: str, tenant: str | None = "default") -> Metadata:
-    metadata = (("authorization", f"Bearer {token}"),)
-    return metadata if tenant is None else (*metadata, ("placet-tenant", tenant))
+        return mint_for_program(self.key, **(values | changes))
 
 
 def encoded(value: dict[str, Any] | bytes) -> str:
@@ -97,9 +84,9 @@ def forged(hall: Hall, method: Method, header: dict[str, Any], sign: Callable[[b
     return f"{signed}.{encoded(sign(signed.encode()))}"
 
 
-def resigned(hall: Hall, method: Method, change: Callable[[dict[str, Any]], None]) -> str:
+def resigned(hall: Hall, token: str, change: Callable[[dict[str, Any]], None]) -> str:
     """A token of the right key with claims that it should never sign."""
-    header, claims, _ = parts(hall.good(method))
+    header, claims, _ = parts(token)
     change(claims)
     signed = f"{encoded(header)}.{encoded(claims)}"
     return f"{signed}.{encoded(signer(hall.key)(signed.encode()))}"
@@ -143,7 +130,7 @@ def truncated(hall: Hall, method: Method) -> str:
 
 
 def without(claim: str) -> Callable[[Hall, Method], str]:
-    return lambda hall, method: resigned(hall, method, lambda claims: claims.pop(claim))
+    return lambda hall, method: resigned(hall, hall.good(method), lambda claims: claims.pop(claim))
 
 
 def wrong_role(hall: Hall, method: Method) -> Metadata:
@@ -152,13 +139,17 @@ def wrong_role(hall: Hall, method: Method) -> Metadata:
 
 def other_tenant(hall: Hall, method: Method) -> Metadata:
     """A person's token of one tenant, on a call that names another."""
-    people = method.roles - {"worker", "service"}
-    return bearer(hall.good(method, roles=people or {"requester"}), tenant="other")
+    return bearer(hall.good(method, roles=method.roles or {"requester"}), tenant="other")
 
 
-def no_tenant(hall: Hall, method: Method) -> Metadata:
-    """A program that acts for tenants, on a call that names none."""
-    return bearer(hall.good(method, roles=method.roles | {"service"}), tenant=None)
+def wrong_program(hall: Hall, method: Method) -> Metadata:
+    return bearer(hall.program(method, program=min(PROGRAMS - method.programs)))
+
+
+def with_role_besides(hall: Hall, method: Method) -> str:
+    """A program's token that also has the roles of people."""
+    roles = ["program", *sorted(method.roles)] if method.roles else ["program", "operator"]
+    return resigned(hall, hall.program(method), lambda claims: claims.update(roles=roles))
 
 
 TOKENS: dict[str, Callable[[Hall, Method], str]] = {
@@ -182,10 +173,17 @@ TOKENS: dict[str, Callable[[Hall, Method], str]] = {
     "no id": without("jti"),
     "no tenant": without("tenant"),
     "roles as text": lambda hall, method: resigned(
-        hall, method, lambda claims: claims.update(roles=",".join(method.roles))
+        hall, hall.good(method), lambda claims: claims.update(roles=",".join(claims["roles"]))
     ),
     "expiry that is no number": lambda hall, method: resigned(
-        hall, method, lambda claims: claims.update(exp="never")
+        hall, hall.good(method), lambda claims: claims.update(exp="never")
+    ),
+    "a program's without tenants": lambda hall, method: resigned(
+        hall, hall.program(method), lambda claims: claims.pop("tenants")
+    ),
+    "a program's with another role": with_role_besides,
+    "a program's of no program": lambda hall, method: resigned(
+        hall, hall.program(method), lambda claims: claims.update(sub="worker")
     ),
     "not a token": lambda hall, method: "null",
     "a subject beyond its bound": lambda hall, method: hall.good(method, subject="s" * 255),
@@ -198,38 +196,14 @@ BAD: dict[str, Callable[[Hall, Method], Metadata]] = {
     "two tokens": lambda hall, method: bearer(hall.good(method)) + bearer(hall.good(method)),
     "wrong role": wrong_role,
     "another tenant's": other_tenant,
-    "a program without a tenant": no_tenant,
+    "wrong program": wrong_program,
+    "a program's, for another tenant": lambda hall, method: bearer(hall.program(method), tenant="other"),
+    "a program's, for no tenant": lambda hall, method: bearer(hall.program(method), tenant=None),
     **{
         name: lambda hall, method, make=make: bearer(make(hall, method))  # type: ignore[misc]  # mypy infers no lambda with a default
         for name, make in TOKENS.items()
     },
 }
-
-
-def recorder(service: ServiceDescriptor, handled: list[str]) -> object:
-    """A servicer of all of `service` that only notes what reached it."""
-
-    def unary(path: str) -> Any:
-        async def handle(self: object, request: Any, context: Any) -> Any:
-            handled.append(path)
-            raise RuntimeError
-
-        return handle
-
-    def stream(path: str) -> Any:
-        async def handle(self: object, request: Any, context: Any) -> AsyncIterator[Any]:
-            handled.append(path)
-            if handled:  # always; what follows makes it a stream
-                raise RuntimeError
-            yield
-
-        return handle
-
-    handlers = {
-        method.name: (stream if method.server_streaming else unary)(f"/{service.full_name}/{method.name}")
-        for method in service.methods
-    }
-    return type("Recorder", (), handlers)()
 
 
 @pytest.fixture(scope="module")
@@ -239,19 +213,17 @@ async def hall(
     folder = tmp_path_factory.mktemp("hall")
     files, forger = generate_keys(folder / "own"), generate_keys(folder / "forger")
     handled: list[str] = []
-    endpoints = [
-        Endpoint(service, getattr(stubs, f"add_{service.name}Servicer_to_server"), recorder(service, handled))
-        for messages, stubs in CONTRACTS
-        for service in messages.DESCRIPTOR.services_by_name.values()
-    ]
-    server = await start(settings(jwks_file=files.jwks), endpoints)
+    server = await start(settings(jwks_file=files.jwks), recording_endpoints(handled))
     keys = [SigningKey.load(file.private_key) for file in (files, forger)]
     yield Hall(server, keys[0], files.jwks, handled, keys[1])
     await server.stop(0)
 
 
-async def code_of(channel: grpc.aio.Channel, method: Method, metadata: Metadata, request: bytes = b"") -> Any:
+async def code_of(
+    channel: grpc.aio.Channel, method: Method, metadata: Metadata, request: bytes = b""
+) -> grpc.StatusCode:
     """Status of a raw call, as a stranger would make it."""
+    # Any: bytes are sent and received, whatever the method's messages.
     try:
         if method.streaming:
             stream: Any = channel.unary_stream(method.path)

@@ -133,7 +133,7 @@ async def test_a_database_that_is_away_is_unavailable_and_its_text_stays(
 async def test_a_broken_rule_names_its_field_and_a_rule_of_the_message_names_none(
     run_audit: Any, keys: Any
 ) -> None:
-    token = keys.token("worker")
+    token = keys.program("worker-default")
     async with run_audit(token=token) as audit:
         with identity.acting_for("default"), pytest.raises(errors.InvalidArgument) as caught:
             await audit.stub.AppendEvents(

@@ -15,7 +15,7 @@ def principal(subject: str = "mallory@example.com", tenant: str = "home") -> Pri
 
 
 def test_a_refusal_says_who_was_refused_what_and_why() -> None:
-    event = refusal_event(METHOD, "NOT_ASKED", principal(), ID)
+    event = refusal_event(METHOD, "NOT_ASKED", principal(), ID, program="approval")
 
     assert event.actor.kind == event_pb2.ACTOR_KIND_PERSON
     assert (event.actor.name.value, event.actor.authenticated_by) == ("mallory@example.com", "jwt:test")
@@ -24,13 +24,17 @@ def test_a_refusal_says_who_was_refused_what_and_why() -> None:
 
 
 def test_two_refusals_are_two_events_also_when_they_are_alike() -> None:
-    first, second = (refusal_event(METHOD, "NOT_ASKED", principal(), ID) for _ in range(2))
+    first, second = (
+        refusal_event(METHOD, "NOT_ASKED", principal(), ID, program="approval") for _ in range(2)
+    )
 
     assert first.cause_id != second.cause_id
+    # The log takes a program's own causes only.
+    assert first.cause_id.startswith("approval/")
 
 
 def test_a_program_is_recorded_as_one() -> None:
-    event = refusal_event(METHOD, "ROLE_REQUIRED", principal("worker-default"), "")
+    event = refusal_event(METHOD, "ROLE_REQUIRED", principal("worker-default"), "", program="approval")
 
     assert event.actor.kind == event_pb2.ACTOR_KIND_SERVICE
     assert not event.actor.authenticated_by
@@ -42,7 +46,7 @@ async def test_no_tenant_is_recorded_more_often_than_the_bound_and_none_at_anoth
     async def append(tenant: str, event: event_pb2.Event) -> None:
         appended.append(tenant)
 
-    recorder = RefusalRecorder(append, per_minute=2)
+    recorder = RefusalRecorder(append, program="approval", per_minute=2)
     for tenant in ("home", "home", "home", "home", "abroad"):
         await recorder.record(METHOD, "NOT_ASKED", principal(tenant=tenant), ID)
 

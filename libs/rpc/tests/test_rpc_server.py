@@ -105,11 +105,12 @@ def service_with(method: descriptor_pb2.MethodDescriptorProto) -> Any:
     return pool.FindServiceByName("placet.x.v1.XService")
 
 
-def with_roles(*roles: int) -> descriptor_pb2.MethodDescriptorProto:
+def for_whom(*roles: int, programs: tuple[int, ...] = ()) -> descriptor_pb2.MethodDescriptorProto:
     from placet.rpc.v1 import access_pb2
 
     method = descriptor_pb2.MethodDescriptorProto()
     method.options.Extensions[access_pb2.access].roles.extend(roles)  # type: ignore[arg-type]  # numbers, also of no role
+    method.options.Extensions[access_pb2.access].programs.extend(programs)  # type: ignore[arg-type]  # likewise
     return method
 
 
@@ -133,9 +134,12 @@ async def test_a_server_whose_servicer_answers_in_another_style_refuses_to_start
 @pytest.mark.parametrize(
     ("method", "why"),
     [
-        (descriptor_pb2.MethodDescriptorProto(), "names no role"),
-        (with_roles(), "names no role"),
-        (with_roles(0, 1), "ROLE_UNSPECIFIED"),
+        (descriptor_pb2.MethodDescriptorProto(), "names nobody"),
+        (for_whom(), "names nobody"),
+        (for_whom(0, 1), "ROLE_UNSPECIFIED"),
+        # It would open the RPC to every program.
+        (for_whom(1, 5), "ROLE_PROGRAM"),
+        (for_whom(1, programs=(1, 0)), "PROGRAM_UNSPECIFIED"),
         (descriptor_pb2.MethodDescriptorProto(client_streaming=True), "streams its requests"),
     ],
 )

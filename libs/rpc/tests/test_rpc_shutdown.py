@@ -188,7 +188,7 @@ async def test_nothing_is_closed_before_an_aborted_handler_s_finally(settings: A
     servicer = Audit()
     process = Process(servicer, settings(grace=0.1))
     address = await process.address()
-    async with channel(address, keys.token("auditor", "worker")) as client:
+    async with channel(address, keys.program("worker-default")) as client:
         from placet.event.v1 import event_pb2
         from placet_rpc import identity
 

@@ -53,7 +53,7 @@ def claims(**changes: object) -> bytes:
         "aud": AUDIENCE,
         "sub": "svc",
         "tenant": "default",
-        "roles": ["service"],
+        "roles": ["auditor"],
         "nbf": now - 60,
         "exp": now + 600,
         "jti": "1",
@@ -226,4 +226,4 @@ def test_a_token_that_is_none_cannot_be_revoked(files: KeyFiles) -> None:
 
 
 def mint_of(files: KeyFiles) -> str:
-    return mint(SigningKey.load(files.private_key), "svc", "default", ["service"], 60)
+    return mint(SigningKey.load(files.private_key), "svc", "default", ["auditor"], 60)

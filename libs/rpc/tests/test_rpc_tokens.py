@@ -89,7 +89,7 @@ def test_keys_that_were_made_by_halves_are_made_again_whole(
 
     generate_keys(tmp_path)
 
-    token = mint(SigningKey.load(files.private_key), "svc", "default", ["service"], 60)
+    token = mint(SigningKey.load(files.private_key), "svc", "default", ["requester"], 60)
     assert Verifier(files.jwks).verify(token).subject == "svc"
 
 
@@ -161,7 +161,7 @@ def test_a_token_is_refused_from_the_second_of_its_expiry_even_when_cached(own: 
     files, key = own
     clock, ticks = Clock(), Clock()
     verifier = Verifier(files.jwks, clock=clock, ticks=ticks)
-    token = mint(key, "svc", "default", ["service"], 10, now=clock.now)
+    token = mint(key, "svc", "default", ["requester"], 10, now=clock.now)
     verifier.verify(token)
 
     clock.now += 9.9
@@ -186,7 +186,7 @@ def test_a_verified_token_is_checked_again_after_thirty_seconds(
         return check(token, now)
 
     monkeypatch.setattr(verifier, "_check", counted)
-    token = mint(key, "svc", "default", ["service"], 3600, now=clock.now)
+    token = mint(key, "svc", "default", ["requester"], 3600, now=clock.now)
 
     for seconds in (0, 29.9, 0.2, 1):
         ticks.now += seconds
@@ -198,7 +198,7 @@ def test_a_verified_token_is_checked_again_after_thirty_seconds(
 def test_a_revoked_token_is_refused_at_once_although_it_was_cached(own: Any) -> None:
     files, key = own
     verifier = Verifier(files.jwks)
-    token, other = (mint(key, "svc", "default", ["service"], 60) for _ in range(2))
+    token, other = (mint(key, "svc", "default", ["requester"], 60) for _ in range(2))
     verifier.verify(token)
 
     revoke(files.jwks, token)
@@ -292,7 +292,7 @@ def test_a_missing_or_empty_token_file_is_a_clear_error(tmp_path: Path, text: st
 def test_a_minting_source_renews_when_a_third_of_the_life_is_left(own: Any) -> None:
     _, key = own
     clock = Clock()
-    source = MintingTokenSource(key, "svc", "default", ["service"], 90, clock=clock)
+    source = MintingTokenSource(key, "svc", "default", ["requester"], 90, clock=clock)
 
     first = source.token()
     clock.now += 59.9
@@ -318,7 +318,7 @@ def test_the_algorithm_may_have_either_of_its_names(own: Any, named: str, publis
         entry.pop("alg")
         entry |= {"alg": published} if published else {}
     files.jwks.write_text(json.dumps(document))
-    claims = decode(mint(key, "svc", "default", ["service"], 60), key_set(document))
+    claims = decode(mint(key, "svc", "default", ["requester"], 60), key_set(document))
     signer = OKPKey.import_key(json.loads(files.private_key.read_text()) | {"alg": named})
 
     with warnings.catch_warnings():

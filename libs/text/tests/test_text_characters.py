@@ -14,7 +14,9 @@ from placet_text import (
     lines_of,
     named,
     one_line,
+    says_nothing,
     visible,
+    visible_line,
     warning_words,
     without_hidden,
 )
@@ -30,11 +32,17 @@ INVISIBLE = [
     *"\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b\u180e\u180f\u200b\u200c\u200d\u2028\u2029\u2060\u2064\u206a\u2800",
     *"\u3164\ufe00\ufe0e\ufe0f\ufeff\uffa0\ufff9\U0001bca0\U0001d159\U0001d173\U000e0001\U000e0041\U000e0100",
 ]
+UNDEFINED = [
+    *"\ue000\uf8ff\ufdd0\ufdef\ufffc\ufffe\uffff\U0001fffe\U000dffff\U000efffe\U000f0000\U000ffffd\U0010ffff"
+]
+STRIKING = [*"\u0334\u0335\u0336\u0337\u0338\u20d2\u20d8\u20e0\u20e5\u20e6\u20ea\u20eb"]
 CONTROL = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"]
 DECEPTIVE = (
     *((character, Deception.BIDIRECTIONAL) for character in BIDIRECTIONAL),
     *((character, Deception.INVISIBLE) for character in INVISIBLE),
     *((character, Deception.CONTROL) for character in CONTROL),
+    *((character, Deception.UNDEFINED) for character in UNDEFINED),
+    *((character, Deception.STRUCK_THROUGH) for character in STRIKING),
 )
 HONEST = (
     "Zahlung an Müller & Söhne – über 1.200 €",
@@ -50,6 +58,7 @@ HONEST = (
     "भुगतान करें, क्\u200dष और क्\u200cष",  # with U+200D and U+200C
     "👨\u200d👩\u200d👧 ❤\ufe0f 🏳\ufe0f\u200d🌈 👩🏽\u200d⚕\ufe0f 1\ufe0f⃣ #\ufe0f⃣ ☎\ufe0e 🇩🇪",
     "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    "a ≠ b, x =\u0338 y, x \u2208\u0338 M",  # decomposed
 )
 # Of all characters seldom, of these often; and what they are honest beside.
 HIDING = st.sampled_from([*(character for character, _ in DECEPTIVE), *"\t\n\r", *"👩❤🏴1\u20e3مक"])
@@ -166,3 +175,29 @@ def test_a_warning_is_a_sentence_and_what_a_later_service_knows_is_told_too() ->
         "U+200B ZERO WIDTH SPACE at line 1, column 4"
     )
     assert warning_words("label", "", "U+0041", 1) == "label may deceive: U+0041"
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \t\r\n", "\u00a0\u3000\u2028", "\u200b\u2060\u00ad", "\u3164\u115f\u2800"]
+)
+def test_blanks_and_characters_that_are_not_shown_say_nothing(text: str) -> None:
+    assert says_nothing(text)
+    assert says_nothing("\u0301" + text + "\ufffd\x07")
+    assert not says_nothing(text + "x")
+
+
+@given(ANY)
+def test_what_shows_a_letter_or_digit_says_something(text: str) -> None:
+    hidden = without_hidden(text)
+    assert says_nothing(text) <= (not any(one.isalnum() for one in hidden))
+    assert not says_nothing(f"{text}.")
+
+
+def test_blanks_in_a_row_are_shown_by_their_number() -> None:
+    assert visible_line(f"EUR 10 to ACME{' ' * 1600}EUR 1000000 to Eve") == (
+        "EUR 10 to ACME<1,600 blanks>EUR 1000000 to Eve"
+    )
+    assert visible_line("\t" * 200 + "x") == "<1,600 blanks>x"
+    assert visible_line("\u00a0\u3000" * 100) == "<200 blanks>"
+    assert visible_line(f"{' ' * 40}|{' ' * 40}|") == f"{' ' * 40}|{' ' * 40}|"
+    assert visible_line("\tif x:\u202e") == "        if x:<U+202E>"

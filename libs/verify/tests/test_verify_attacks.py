@@ -164,7 +164,9 @@ def call_the_log_another_tenants(rows: Logbook) -> None:
 
 
 def a_value(rows: Logbook) -> int:
-    return next(at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if row[2] == "event.voted.reason")
+    return next(
+        at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if row[2] == "event.commented.text"
+    )
 
 
 # With what names the place: an entry, or a checkpoint (below 0).

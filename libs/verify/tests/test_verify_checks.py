@@ -65,7 +65,7 @@ def sign_for_another_log(rows: Logbook, key: Ed25519PrivateKey) -> None:
 
 def change_an_entry_and_regrow_the_tree(rows: Logbook, key: Ed25519PrivateKey) -> None:
     entry = rows.entry("default", VOTED)
-    entry.event.voted.verdict = event_pb2.VERDICT_REJECT
+    entry.event.actor.kind = event_pb2.ACTOR_KIND_SERVICE
     rows.rewrite("default", VOTED, entry)
     rows.regrow("default")
 
@@ -76,7 +76,7 @@ def put_an_older_checkpoint(rows: Logbook, key: Ed25519PrivateKey) -> None:
 
 
 def delete_the_end(rows: Logbook, key: Ed25519PrivateKey) -> None:
-    rows.cut("default", LAST, Table.ENTRY, Table.DISCLOSURE, Table.TREE)
+    rows.cut("default", VOTED_LATER, Table.ENTRY, Table.DISCLOSURE, Table.TREE)
 
 
 def delete_the_newest_checkpoint(rows: Logbook, key: Ed25519PrivateKey) -> None:
@@ -113,6 +113,27 @@ def change_a_column(table_column: str, value: object) -> Attack:
     )
 
 
+def close_what_is_not_decided(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    entry = event_pb2.Entry(tenant="other", approval_id=ELSEWHERE, number=3)
+    entry.event.closed.state = event_pb2.STATE_APPROVED
+    rows.insert("other", 2, entry)
+    rows.reseal("other", key)
+
+
+def end_within_a_step(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    entry = event_pb2.Entry(tenant="other", approval_id=ELSEWHERE, number=3)
+    entry.event.decided.state = event_pb2.STATE_CANCELLED
+    entry.event.decided.source = event_pb2.SOURCE_REQUESTER
+    rows.insert("other", 2, entry)
+    rows.reseal("other", key)
+
+
+def say_of_a_tenant_what_is_of_a_request(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    entry = forged(cause_id="x", commented=event_pb2.Commented())
+    rows.insert("default", SIZE, entry)
+    rows.reseal("default", key)
+
+
 def append_what_is_of_another_tenant(rows: Logbook, key: Ed25519PrivateKey) -> None:
     entry = forged(cause_id="x", access_refused=event_pb2.AccessRefused())
     entry.tenant = "other"
@@ -138,12 +159,12 @@ def append_an_event_of_the_tenant_again(rows: Logbook, key: Ed25519PrivateKey) -
 
 
 def change_a_value(rows: Logbook, key: Ed25519PrivateKey) -> None:
-    at = next(at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if row[2] == "event.voted.reason")
+    at = next(at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if row[2] == "event.commented.text")
     rows.set(Table.DISCLOSURE, at, value=b"I was forced")
 
 
 def shift_a_value_into_its_salt(rows: Logbook, key: Ed25519PrivateKey) -> None:
-    at = next(at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if row[2] == "event.voted.reason")
+    at = next(at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if row[2] == "event.commented.text")
     *_, salt, value = rows.tables[Table.DISCLOSURE][at]
     assert isinstance(salt, bytes)
     assert isinstance(value, bytes)
@@ -151,7 +172,7 @@ def shift_a_value_into_its_salt(rows: Logbook, key: Ed25519PrivateKey) -> None:
 
 
 def keep_a_value_that_is_no_text(rows: Logbook, key: Ed25519PrivateKey) -> None:
-    at = next(at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if row[2] == "event.voted.reason")
+    at = next(at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if row[2] == "event.commented.text")
     rows.set(Table.DISCLOSURE, at, value=b"\xff")
 
 
@@ -174,7 +195,7 @@ def put_back_what_was_erased(rows: Logbook, key: Ed25519PrivateKey) -> None:
     rows.tables[Table.DISCLOSURE] = [
         row
         for row in rows.tables[Table.DISCLOSURE]
-        if row[0] != "default" or row[1] not in indexes or row[2] == "event.voted.reason"
+        if row[0] != "default" or row[1] not in indexes or row[2] == "event.commented.text"
     ]
 
 
@@ -197,7 +218,7 @@ def add(table: Table, *row: object) -> Attack:
 
 
 def keep_a_value_as_text(rows: Logbook, key: Ed25519PrivateKey) -> None:
-    at = next(at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if row[2] == "event.voted.reason")
+    at = next(at for at, row in enumerate(rows.tables[Table.DISCLOSURE]) if row[2] == "event.commented.text")
     rows.set(Table.DISCLOSURE, at, value="go")
 
 
@@ -227,6 +248,11 @@ ATTACKS: dict[Check, list[Attack]] = {
         change_a_column("cause_id", None),
         append_what_is_of_another_tenant,
     ],
+    Check.GRAMMAR: [
+        close_what_is_not_decided,
+        end_within_a_step,
+        say_of_a_tenant_what_is_of_a_request,
+    ],
     Check.NUMBERS: [leave_out_an_event, number_what_is_of_no_request],
     Check.CAUSES: [append_an_event_of_the_tenant_again],
     Check.OPENING: [change_a_value, shift_a_value_into_its_salt, keep_a_value_that_is_no_text],
@@ -239,7 +265,7 @@ ATTACKS: dict[Check, list[Attack]] = {
     Check.ERASED: [erase_on_paper_only, put_back_what_was_erased],
     Check.ERASURES: [erase_more_than_is_said, erase_what_never_was],
     Check.TYPES: [
-        add(Table.DISCLOSURE, "abc", "event.voted.reason", b"", b""),
+        add(Table.DISCLOSURE, "abc", "event.commented.text", b"", b""),
         add(Table.TREE, 5.5, b""),
         add(Table.TREE, b"\5", b""),
         add(Table.CHECKPOINT, None, ""),
@@ -247,8 +273,8 @@ ATTACKS: dict[Check, list[Attack]] = {
         keep_a_value_as_text,
     ],
     Check.EXTRA: [
-        add(Table.DISCLOSURE, SIZE, "event.voted.reason", bytes(16), b"x"),
-        add(Table.DISCLOSURE, -1, "event.voted.reason", bytes(16), b"x"),
+        add(Table.DISCLOSURE, SIZE, "event.commented.text", bytes(16), b"x"),
+        add(Table.DISCLOSURE, -1, "event.commented.text", bytes(16), b"x"),
         add(Table.TREE, 1 << 40, bytes(32)),
         add(Table.TREE, -3, bytes(32)),
         add_the_checkpoint_of_nothing,
@@ -283,8 +309,8 @@ def test_without_the_databases_own_check_a_changed_index_goes_unnoticed(
     shutil.copy(sample.home.database("audit"), path)
     raw = path.read_bytes()
     # Only in the index of causes do these two stand beside each other.
-    assert raw.count(b"defaultrefusal/1") == 1
-    path.write_bytes(raw.replace(b"defaultrefusal/1", b"defaultrefusal/0"))
+    assert raw.count(b"defaultapproval/refusal/1") == 1
+    path.write_bytes(raw.replace(b"defaultapproval/refusal/1", b"defaultapproval/refusal/0"))
     with closing(SqliteSource(path)) as source:
         (found,) = sample.findings(source)
         assert found.check is Check.FILE
@@ -316,8 +342,8 @@ def test_there_is_an_attack_for_every_check() -> None:
 def test_the_sample_has_at_its_places_what_the_attacks_suppose(sample: SampleLog) -> None:
     bodies = [sample.rows.entry("default", n).event.WhichOneof("body") for n in range(SIZE)]
     assert bodies == [
-        *("received", "received", "voted", "decided", "closed", "access_refused", "access_refused"),
-        *("erased", "refused", "voted", "decided", "closed"),
+        *("received", "received", "commented", "decided", "closed", "access_refused", "access_refused"),
+        *("erased", "refused", "commented", "decided", "closed"),
     ]
     assert not rows_of_values(sample, UNNAMED_REFUSAL)
     assert not rows_of_values(sample, VOTED)

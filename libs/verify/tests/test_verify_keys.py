@@ -26,7 +26,7 @@ from placet_proof.signer import new_key, verifier_key
 from placet_rpc.tokens.mint import KeyFiles
 from placet_testing.audit_server import AuditServer
 from placet_testing.sample_home import SampleLog
-from placet_testing.sample_log import ALICE, ORIGIN, Writer, event
+from placet_testing.sample_log import ALICE, ORIGIN, REFUSING, Writer, event
 from placet_verify import Check, Finding, KnownKeys, SqliteSource, Table, Verification, progress
 
 pytestmark = pytest.mark.integration
@@ -61,9 +61,9 @@ async def append(home: Home, log_key: str, cause: str) -> None:
     server = AuditServer(home.path / "data", keys, log_key=log_key)
     await server.start()
     try:
-        refused = {"method": "/a.B/C", "reason": "ROLE_REQUIRED"}
+        refused = {"method": REFUSING, "reason": "ROLE_REQUIRED"}
         await Writer(server.address, keys).append(
-            "default", "", 0, event(cause, ALICE, access_refused=refused)
+            "default", "", 0, event(f"approval/{cause}", ALICE, access_refused=refused)
         )
     finally:
         await server.stop()

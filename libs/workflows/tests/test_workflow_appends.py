@@ -13,9 +13,9 @@ from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Undecodable
 from placet_testing.conditions import until
 from placet_testing.fake_services import delivering
-from placet_testing.simulation import ALICE, BOB, decision
+from placet_testing.simulation import ALICE, BOB, cancellation, decision
 from placet_testing.workflow_environment import ApprovalEnvironment, shipped_policy
-from placet_workflows.activity_types import NotifyInput, NotifyResult
+from placet_workflows.activity_types import NotifyInput, NotifyResult, Status
 
 pytestmark = pytest.mark.integration
 
@@ -92,6 +92,38 @@ async def test_a_log_that_says_never_holds_the_request_until_it_is_mended(
     assert "voted" not in request.path
     log.never = False
     assert (await request.outcome()).approver == ALICE
+
+
+async def test_what_the_log_refuses_shows_in_the_status_and_the_requester_can_end_it(
+    environment: ApprovalEnvironment,
+) -> None:
+    request = await environment.request("simple")
+    await request.asks()
+    environment.services.log.forbid = "voted"
+    await request.send(decision(ALICE))
+    await request.reaches("paused")
+    attempts = len(environment.services.log.attempts)
+    status = await request.handle.query("get_status", result_type=Status)
+    assert "voted is forbidden" in status.paused_reason
+    assert len(environment.services.log.attempts) == attempts
+
+    await request.send(cancellation())
+    assert (await request.outcome()).state is State.CANCELLED
+    assert request.only(Refused).reason is ErrorReason.CLOSED
+
+
+async def test_what_the_log_takes_later_goes_on_and_the_pause_is_over(
+    environment: ApprovalEnvironment,
+) -> None:
+    request = await environment.request("simple")
+    await request.asks()
+    environment.services.log.forbid = "voted"
+    await request.send(decision(ALICE))
+    await request.reaches("paused")
+    environment.services.log.forbid = ""
+    assert (await request.outcome()).approver == ALICE
+    status = await request.handle.query("get_status", result_type=Status)
+    assert status.paused_reason == ""
 
 
 async def test_what_stands_in_the_log_already_is_folded_and_the_command_processed_again(

@@ -7,9 +7,9 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,25 +25,17 @@ from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.config import Settings
 from placet_domain import interpreter
 from placet_domain.commands import BaseCommand
-from placet_domain.events import (
-    Actor,
-    ActorKind,
-    Asked,
-    Escalated,
-    Event,
-    LogEntry,
-    Processed,
-    TierOpened,
-)
+from placet_domain.events import Event, LogEntry, Processed
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
-from placet_domain.stimuli import Begin, Stimulus
+from placet_domain.stimuli import Begin, Stimulus, TierTimeout
+from placet_logtail import consumers
 from placet_mapping import from_proto, to_proto
 from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError, Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.server import start
-from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program
 from placet_storage import Database
 from placet_testing.audit_server import AuditServer
 from placet_testing.conditions import until
@@ -78,7 +70,7 @@ class FakeWorkflows(Workflows):
 
     def __init__(self, audit: AuditServer, key: SigningKey) -> None:
         self._audit = audit
-        self._token = StaticToken(mint(key, "worker-default", HOME, ["worker"], 3600))
+        self._token = StaticToken(mint_for_program(key, "worker-default", HOME, 3600, tenants=["*"]))
         self._running: dict[str, FakeWorkflow] = {}
         self._waiting: list[tuple[str, Stimulus]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -141,6 +133,16 @@ class FakeWorkflows(Workflows):
         played = self._running[approval_id]
         async with played.lock:
             await self._append(played, list(events))
+
+    @asynccontextmanager
+    async def audit_stub(self) -> AsyncIterator[AuditServiceStub]:
+        """AuditService as the worker calls it."""
+        async with channel(self._audit.address, self._token, default_timeout=SOON) as opened:
+            yield AuditServiceStub(opened)
+
+    async def time_out(self, approval_id: str, tier: int) -> None:
+        """A tier's time runs out."""
+        await self._process(self._running[approval_id], TierTimeout(tier))
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -227,7 +229,8 @@ class Platform:
     def settings(self, **changes: Any) -> Settings:
         """A replica's settings. Any: of each the setting's own type."""
         token = self.folder / "approval.token"
-        token.write_text(mint(SigningKey.load(self.keys.private_key), "approval", HOME, ["service"], 3600))
+        key = SigningKey.load(self.keys.private_key)
+        token.write_text(mint_for_program(key, "approval", HOME, 3600, tenants=["*"]))
         values: dict[str, Any] = {
             "listen": "127.0.0.1:0",
             "PLACET_JWKS_FILE": self.keys.jwks,
@@ -272,8 +275,16 @@ class Platform:
     ) -> ApprovalServiceStub:
         """ApprovalService as somebody calls it; who asks and decides by default."""
         held = roles or ("requester", "approver")
-        token = StaticToken(mint(SigningKey.load(self.keys.private_key), subject, tenant, held, 3600))
-        opened = channel(address or self.address, token, default_timeout=SOON)
+        token = mint(SigningKey.load(self.keys.private_key), subject, tenant, held, 3600)
+        return await self._stub(token, address)
+
+    async def as_program(self, name: str) -> ApprovalServiceStub:
+        """ApprovalService as a program of Placet calls it, which may act for all tenants."""
+        key = SigningKey.load(self.keys.private_key)
+        return await self._stub(mint_for_program(key, name, HOME, 3600, tenants=["*"]))
+
+    async def _stub(self, token: str, address: str = "") -> ApprovalServiceStub:
+        opened = channel(address or self.address, StaticToken(token), default_timeout=SOON)
         return ApprovalServiceStub(await self.stack.enter_async_context(opened))
 
     async def request(self, *, tenant: str = HOME, by: str = CALLER, **fields: Any) -> str:
@@ -305,16 +316,9 @@ class Platform:
         request = approval_service_pb2.GetCommandRequest(approval_id=approval_id, command_id=command_id)
         return (await (await self.as_(by)).GetCommand(request)).result
 
-    async def escalate(self, approval_id: str, person: str) -> None:
-        """Opens the next tier, as the workflow does by itself."""
-        clock, now = Actor(kind=ActorKind.CLOCK), datetime.now(UTC)
-        bodies = (
-            Escalated(from_tier=1, to_tier=1, reason="silence"),
-            TierOpened(tier=1, name="approver", quorum=1),
-            Asked(tier=1, person=person, reason="silence"),
-        )
-        events = (Event(time=now, actor=clock, cause_id="tier-1", body=body) for body in bodies)
-        await self.workflows.happen(approval_id, *events)
+    async def escalate(self, approval_id: str) -> None:
+        """Opens the second tier, as the workflow does by itself."""
+        await self.workflows.time_out(approval_id, 1)
 
 
 @pytest.fixture(scope="session")
@@ -368,6 +372,14 @@ async def either_platform(open_platform: OpenPlatform, database_url: str) -> Pla
     platform = await open_platform(database_url)
     await platform.serve()
     return platform
+
+
+@pytest.fixture
+def long_leases(monkeypatch: pytest.MonkeyPatch) -> timedelta:
+    """The leases of all consumers last for an hour, so that one of a dead process outlives the test."""
+    lease = timedelta(hours=1)
+    monkeypatch.setattr(consumers, "LEASE", lease)
+    return lease
 
 
 @pytest.fixture

@@ -127,9 +127,8 @@ async def test_other_content_is_another_decision(platform: Platform) -> None:
     assert (error.reason, error.metadata) == ("CONTENT_CHANGED", {"content_digest": digest})
 
 
-@pytest.mark.parametrize("reason", ["", " \n"])
-async def test_a_rejection_needs_a_reason(platform: Platform, reason: str) -> None:
-    error = await refusal(platform, await platform.request(), verdict=REJECT, reason=reason)
+async def test_a_rejection_needs_a_reason(platform: Platform) -> None:
+    error = await refusal(platform, await platform.request(), verdict=REJECT, reason="")
 
     assert isinstance(error, InvalidArgument)
     assert error.reason == "REASON_REQUIRED"
@@ -178,6 +177,8 @@ async def test_a_request_that_is_not_there_is_unknown(platform: Platform, tenant
         ({"approval": None}, "answer"),
         ({"reason": "a" * 4001}, "reason"),
         ({"reason": "nul\0"}, "reason"),
+        ({"reason": " \n"}, "reason"),
+        ({"reason": "\u200b", "verdict": REJECT}, "reason"),
     ],
 )
 async def test_what_is_wrong_with_a_decision_is_said_by_field(
@@ -257,8 +258,8 @@ async def has_commands(platform: Platform, number: int) -> bool:
 
 
 async def test_a_late_accepted_decision_is_refused_with_the_one_that_won(platform: Platform) -> None:
-    approval_id = await platform.request()
-    await platform.escalate(approval_id, BOB)
+    approval_id = await platform.request(policy="escalating")
+    await platform.escalate(approval_id)
     platform.workflows.working = False
     first, second = str(uuid.uuid4()), str(uuid.uuid4())
     alice = asyncio.create_task(platform.decide(approval_id, command_id=first))

@@ -11,12 +11,16 @@ import sqlalchemy as sa
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
+from placet_approval.commands.handler import CommandHandler
+from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.tables import LOG, content, request, view, view_event
 from placet_approval.store.view import VIEW, CommandContext, ViewStore
+from placet_domain import commands
 from placet_logtail import Cursor, LeaseStore
 from placet_rpc.errors import (
     FailedPrecondition,
     NotFound,
+    PlacetError,
     Unavailable,
 )
 from placet_storage import Database
@@ -33,6 +37,7 @@ ACCEPTED = approval_pb2.COMMAND_STATUS_ACCEPTED
 REFUSED = approval_pb2.COMMAND_STATUS_REFUSED
 
 
+@pytest.mark.usefixtures("long_leases")
 async def test_an_effective_decision_gets_no_error_when_the_workflow_has_completed(
     bare_platform: Platform,
 ) -> None:
@@ -105,12 +110,57 @@ async def stale_replica(platform: Platform, approval_id: str) -> str:
     return address
 
 
+@pytest.mark.usefixtures("long_leases")
+@pytest.mark.parametrize("reason", ["CLOSED", "ID_REUSED", "TOO_MANY_COMMENTS", "NOT_INVOLVED"])
+async def test_a_command_that_the_log_refuses_is_not_kept_for_a_later_start(
+    bare_platform: Platform, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    platform = bare_platform
+    await platform.serve()
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
+    stale = await stale_replica(platform, approval_id)
+    alice, late = await platform.as_(ALICE), await platform.as_(ALICE, address=stale)
+
+    def commenting(text: str, id: str = "") -> approval_service_pb2.AddCommentRequest:
+        return approval_service_pb2.AddCommentRequest(
+            approval_id=approval_id, command_id=id or str(uuid.uuid4()), text=text
+        )
+
+    match reason:
+        case "CLOSED":
+            await platform.decide(approval_id)
+        case "ID_REUSED":
+            await alice.AddComment(commenting("first", command_id))
+        case "TOO_MANY_COMMENTS":
+            await alice.AddComment(commenting("first"))
+            monkeypatch.setattr(commands, "MOST_COMMANDS", 1)
+        case "NOT_INVOLVED":
+            late = await platform.as_(MALLORY, address=stale)
+
+            async def unanswered(*_: Any) -> None:
+                return None
+
+            # As while the log does not answer when the stale view is checked.
+            monkeypatch.setattr(CommandHandler, "_known_state", unanswered)
+    # The view does not know of it yet, and no workflow runs.
+    platform.workflows.terminate(approval_id)
+
+    with pytest.raises(PlacetError) as raised:
+        await late.AddComment(commenting("second", command_id))
+
+    assert raised.value.reason == reason
+    database = await Database.open(f"sqlite:///{platform.folder / 'stale.db'}", migrations="placet_approval")
+    assert not await PendingCommands(database).has(HOME, approval_id, command_id)
+    await database.close()
+
+
+@pytest.mark.usefixtures("long_leases")
 async def test_a_stale_view_does_not_refuse_who_was_asked_meanwhile(bare_platform: Platform) -> None:
     platform = bare_platform
     await platform.serve()
-    approval_id = await platform.request()
+    approval_id = await platform.request(policy="escalating")
     stale = await stale_replica(platform, approval_id)
-    await platform.escalate(approval_id, BOB)
+    await platform.escalate(approval_id)
 
     answer = await (await platform.as_(BOB, address=stale)).SubmitDecision(platform.deciding(approval_id))
 

@@ -105,7 +105,7 @@ def test_requesters_see_their_own_and_approvers_what_they_were_asked() -> None:
     assert not sees("")
 
 
-@pytest.mark.parametrize("role", ["auditor", "operator", "service", "worker"])
+@pytest.mark.parametrize("role", ["auditor", "operator", "program"])
 def test_these_roles_see_every_request_of_their_tenant(role: str) -> None:
     sight = visibility_of(principal("anybody", role))
 

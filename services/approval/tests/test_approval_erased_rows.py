@@ -28,7 +28,6 @@ from placet_domain.events import Actor, ActorKind, Event, Notified, Verdict
 from placet_logtail import Batch
 from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
-from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import SigningKey, mint
 from placet_storage import Database
 from placet_testing.tokens import StaticToken
@@ -101,12 +100,12 @@ async def erase(platform: Platform, approval_id: str, tenant: str = HOME) -> int
 
 async def erase_in_log(platform: Platform, approval_id: str) -> None:
     """As a replica does that is killed before it hears the answer."""
-    token = StaticToken(mint(SigningKey.load(platform.keys.private_key), "approval", HOME, ["service"], 60))
-    actor = event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value=OPERATOR))
-    request = audit_service_pb2.EraseEventsRequest(approval_id=approval_id, actor=actor, reason="she asked")
-    with acting_for(HOME):
-        async with channel(platform.audit.address, token) as opened:
-            await AuditServiceStub(opened).EraseEvents(request)
+    token = StaticToken(mint(SigningKey.load(platform.keys.private_key), OPERATOR, HOME, ["operator"], 60))
+    request = audit_service_pb2.EraseEventsRequest(
+        approval_id=approval_id, reason="she asked", before_retention=True
+    )
+    async with channel(platform.audit.address, token) as opened:
+        await AuditServiceStub(opened).EraseEvents(request)
 
 
 async def opened(url: str, work: Callable[[Database], Awaitable[Any]]) -> Any:
@@ -237,12 +236,12 @@ async def test_a_view_that_is_built_after_an_erasure_is_the_one_that_lived_throu
 
 
 async def notify(platform: Platform, approval_id: str) -> None:
-    """A late notice of the outcome."""
+    """The late result of a notice to the person who was asked, by event 4."""
     notified = Event(
         time=datetime.now(UTC),
         actor=Actor(kind=ActorKind.SERVICE, name="worker-default"),
-        cause_id="notify/outcome",
-        body=Notified(notification_id=str(uuid.uuid4()), delivered=True, channel="email"),
+        cause_id="asked-4",
+        body=Notified(notification_id=str(uuid.uuid4()), delivered=True, channel="email", asked_number=4),
     )
     await platform.workflows.happen(approval_id, notified)
 

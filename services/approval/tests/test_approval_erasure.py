@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from pydantic import ValidationError
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import audit_service_pb2
@@ -18,6 +17,7 @@ from placet_domain.events import Actor, ActorKind, ErrorReason, Event, Refused
 from placet_proof import Proven, VerifierKey, verify_receipt
 from placet_rpc.client import channel
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, PlacetError
+from placet_rpc.identity import PROGRAMS, acting_for
 from placet_rpc.tokens.mint import SigningKey, mint
 from placet_testing.tokens import StaticToken
 
@@ -100,23 +100,13 @@ async def test_a_request_is_kept_for_half_a_year_unless_the_call_says_so(platfor
     assert (await erase(platform, approval_id, before_retention=True)).values > 0
 
 
-async def test_after_the_time_that_is_set_a_request_is_erased_without_more(bare_platform: Platform) -> None:
-    await bare_platform.serve(retention_days=0)
-    approval_id = await closed(bare_platform)
-    assert (await erase(bare_platform, approval_id, before_retention=False)).values > 0
-
-
-@pytest.mark.parametrize("days", [-1, 36_501, 10**12])
-def test_a_time_to_keep_that_no_calendar_holds_is_refused_at_the_start(platform: Platform, days: int) -> None:
-    with pytest.raises(ValidationError, match="retention_days"):
-        platform.settings(retention_days=days)
-    assert platform.settings(retention_days=36_500).retention_days == 36_500
-
-
-async def test_an_erasure_says_why(platform: Platform) -> None:
+@pytest.mark.parametrize("reason", ["", "  ", "\u2060"])
+async def test_an_erasure_says_why(platform: Platform, reason: str) -> None:
     stub = await platform.as_(OPERATOR, "operator")
     with pytest.raises(InvalidArgument):
-        await stub.EraseApproval(approval_service_pb2.EraseApprovalRequest(approval_id=str(uuid.uuid4())))
+        await stub.EraseApproval(
+            approval_service_pb2.EraseApprovalRequest(approval_id=str(uuid.uuid4()), reason=reason)
+        )
 
 
 @pytest.mark.parametrize(
@@ -125,14 +115,23 @@ async def test_an_erasure_says_why(platform: Platform) -> None:
         (CALLER, ("requester",)),
         (ALICE, ("approver",)),
         ("auditor@example.com", ("auditor",)),
-        ("worker-default", ("worker",)),
-        ("decision", ("service",)),
     ],
 )
 async def test_only_an_operator_erases(platform: Platform, subject: str, roles: tuple[str, ...]) -> None:
     approval_id = await closed(platform)
     with pytest.raises(PermissionDenied):
         await erase(platform, approval_id, *roles, subject=subject)
+    assert await erasures(platform) == []
+
+
+async def test_no_program_erases_not_even_approval_that_asks_the_log_for_it(platform: Platform) -> None:
+    approval_id = await closed(platform)
+    request = approval_service_pb2.EraseApprovalRequest(
+        approval_id=approval_id, reason="she asked for it", before_retention=True
+    )
+    for program in sorted(PROGRAMS):
+        with acting_for(HOME), pytest.raises(PermissionDenied):
+            await (await platform.as_program(program)).EraseApproval(request)
     assert await erasures(platform) == []
 
 

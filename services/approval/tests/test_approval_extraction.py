@@ -55,6 +55,12 @@ async def test_a_pdf_is_its_text_page_by_page() -> None:
         (b"\xed\xa0\x80", "not UTF-8 text: byte 0"),
         ("π\0".encode(), "byte 2 is NUL"),
         (b" \n\t ", "only white space"),
+        ("\u200b\u2060 \u3164\ufeff".encode(), "says nothing"),
+        ("\ufeff \r\n".encode(), "says nothing"),
+        ("Zoë".encode("utf-16"), "UTF-16.*save it as UTF-8"),
+        ("Zoë".encode("utf-32"), "UTF-32.*save it as UTF-8"),
+        ("id;amount\r\n".encode("utf-16-be"), "UTF-16BE.*save it as UTF-8"),
+        ("id;amount\r\n".encode("utf-16-le"), "UTF-16LE.*save it as UTF-8"),
     ],
 )
 def test_what_is_no_text_is_refused_with_the_place(media_type: str, body: bytes, why: str) -> None:
@@ -62,10 +68,38 @@ def test_what_is_no_text_is_refused_with_the_place(media_type: str, body: bytes,
         extract(body, media_type)
 
 
-@pytest.mark.parametrize("body", [b"{", b"{'a': 1}", b"[" * 100_000])
-def test_json_that_is_none_is_refused(body: bytes) -> None:
-    with pytest.raises(Unreadable, match="JSON"):
+@pytest.mark.parametrize("media_type", ["text/plain", "text/markdown", "text/x-diff", "application/json"])
+def test_a_byte_order_mark_is_no_part_of_the_text(media_type: str) -> None:
+    assert extract(b'\xef\xbb\xbf{"amount": 950}\r\n', media_type).text == '{"amount": 950}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"{", "line 1, column 2 cannot be read"),
+        (b"{\n'a': 1}", "line 2, column 1 cannot be read"),
+        (b"1 2", "line 1, column 3 cannot be read"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a": NaN}', "it holds NaN"),
+        (b"[-Infinity]", "it holds -Infinity"),
+    ],
+)
+def test_json_that_is_none_is_refused_in_words_of_our_own(body: bytes, why: str) -> None:
+    with pytest.raises(Unreadable, match=f"^is (not )?JSON.*{why}"):
         extract(body, "application/json")
+
+
+@pytest.mark.parametrize(
+    "number", ["9007199254740993", "1e400", "-0", "9" * 100_000, "1" * 5000 + ".5e-99999"]
+)
+def test_a_number_of_json_is_taken_as_it_is_written(number: str) -> None:
+    assert extract(f"[{number}]".encode(), "application/json").text == f"[{number}]"
+
+
+@pytest.mark.integration
+async def test_a_pdf_whose_text_is_not_shown_is_refused() -> None:
+    with pytest.raises(Unreadable, match="says nothing"):
+        await Extractor().extract(pdf("\\255 \\255"), PDF)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,23 @@ from placet.event.v1 import event_pb2
 from placet_approval import fallback_monitor
 from placet_approval.adapters.notifications import Notifications
 from placet_approval.fallback_monitor import AlarmSettings, alarm_change
-from placet_approval.store.decision_stats import Counts
-from placet_domain.events import Body, Closed, Decided, DecisionType, FellBack, Source, State
+from placet_approval.store.decision_stats import Counts, DecisionStatsStore
+from placet_domain.events import (
+    AiDecided,
+    AiResult,
+    Body,
+    Closed,
+    Decided,
+    DecisionType,
+    FellBack,
+    Source,
+    State,
+    TimedOut,
+    Verdict,
+)
 from placet_domain.rules.builders import CLOCK, step
 from placet_rpc.errors import PermissionDenied, Unavailable
+from placet_storage import Database
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
@@ -42,7 +55,8 @@ SETTINGS: dict[str, Any] = {
         (10, 4, True, None),
         (10, 3, True, False),
         (1, 1, True, None),
-        (0, 0, True, False),
+        (1, 0, True, False),
+        (0, 0, True, None),
     ],
 )
 def test_an_alarm_begins_above_the_threshold_of_enough_decisions_and_ends_by_the_ratio(
@@ -75,6 +89,20 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     return notified
 
 
+@pytest.fixture
+def away(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """NotificationService does not answer while this is set."""
+    is_away, send = asyncio.Event(), Notifications.send_alarm
+
+    async def answer(self: Notifications, *arguments: str, **words: str) -> None:
+        if is_away.is_set():
+            raise Unavailable("away")
+        await send(self, *arguments, **words)
+
+    monkeypatch.setattr(Notifications, "send_alarm", answer)
+    return is_away
+
+
 async def left_to_the_fallback(platform: Platform, number: int) -> None:
     """Requests that people were asked about, and that the AI decided."""
     for _ in range(number):
@@ -85,7 +113,13 @@ async def left_to_the_fallback(platform: Platform, number: int) -> None:
             decision_type=DecisionType.AI_FALLBACK,
             approver="AI-Fallback",
         )
-        bodies: list[Body] = [FellBack(reason="nobody responded"), decided, Closed(state=State.APPROVED)]
+        bodies: list[Body] = [
+            TimedOut(tier=1, reason="nobody responded"),
+            FellBack(reason="nobody responded"),
+            AiDecided(result=AiResult.DECIDED, verdict=Verdict.APPROVE),
+            decided,
+            Closed(state=State.APPROVED),
+        ]
         await platform.workflows.happen(approval_id, *step("fallback", CLOCK, bodies, datetime.now(UTC)))
 
 
@@ -167,6 +201,83 @@ async def test_an_alarm_is_in_the_log_while_nobody_can_be_told_and_is_told_later
 
     await platform.until(lambda: has(sent, 2))
     assert len(await alarms(platform)) == 1
+
+
+async def test_an_alarm_that_began_and_ended_while_nobody_could_be_told_is_told_whole_and_in_order(
+    bare_platform: Platform, sent: Sent, away: asyncio.Event
+) -> None:
+    platform = bare_platform
+    away.set()
+    replica = await platform.serve(replica="first", **SETTINGS)
+    await left_to_the_fallback(platform, 3)
+    await platform.until(lambda: has_alarms(platform, 1))
+    await decided_by_alice(platform, 3)
+    await platform.until(lambda: has_alarms(platform, 2))
+    await replica.aclose()
+    assert sent == []
+
+    away.clear()
+    await platform.serve(replica="second", **SETTINGS)
+    await stats(platform)
+
+    begun, ended = "People do not respond: policy simple", "People respond again: policy simple"
+    await platform.until(lambda: has(sent, 4))
+    assert [words for _, _, words in sent] == [begun, begun, ended, ended]
+    assert len(await alarms(platform)) == 2
+
+
+async def has_alarms(platform: Platform, number: int) -> bool:
+    return len(await alarms(platform)) >= number
+
+
+async def test_a_window_without_decisions_ends_no_alarm(
+    bare_platform: Platform, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = bare_platform
+    replica = await platform.serve(replica="first", **SETTINGS)
+    await left_to_the_fallback(platform, 3)
+    await platform.until(lambda: has(sent, 2))
+    await replica.aclose()
+    evaluated: list[int] = []
+
+    def change(counts: Counts, settings: AlarmSettings, *, raised: bool) -> bool | None:
+        evaluated.append(counts.asked)
+        return alarm_change(counts, settings, raised=raised)
+
+    monkeypatch.setattr(fallback_monitor, "alarm_change", change)
+
+    # All decisions have left this window.
+    await platform.serve(replica="second", fallback_alarm_hours=1e-6, **SETTINGS)
+    await stats(platform)
+    await platform.until(lambda: has(evaluated, 2))
+
+    assert evaluated[0] == 0
+    assert [alarm.raised for alarm in await alarms(platform)] == [True]
+    assert (await stats(platform)).policies[0].alarm.event.raised
+
+
+async def test_while_the_log_was_never_heard_the_monitor_neither_starts_nor_forgets(
+    bare_platform: Platform, sent: Sent
+) -> None:
+    platform = bare_platform
+    replica = await platform.serve(replica="first", **SETTINGS)
+    await left_to_the_fallback(platform, 3)
+    await platform.until(lambda: has(sent, 2))
+    await replica.aclose()
+    sent.clear()
+    await platform.audit.stop()
+    await platform.serve(replica="second", **SETTINGS)
+
+    async def waits() -> bool:
+        operator = await platform.as_("op@example.com", "operator")
+        found = await operator.GetLogConsumers(approval_service_pb2.GetLogConsumersRequest())
+        return any("still being read" in one.error for one in found.consumers)
+
+    await platform.until(waits)
+    database = await Database.open(platform.database_url, migrations="placet_approval")
+    (begun,) = await DecisionStatsStore(database).last_alarms(HOME)
+    assert await DecisionStatsStore(database).notified(HOME) == begun.index + 1
+    await database.close()
 
 
 async def test_statistics_count_by_policy_source_and_part(platform: Platform) -> None:

@@ -14,6 +14,7 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.content.extractor import Extractor
 from placet_approval.intake.service import Intake
 from placet_approval.intake.workflow_start import WorkflowStarter
 from placet_approval.projection.projections import Projections
@@ -368,3 +369,20 @@ async def test_only_requesters_may_ask_and_who_may_not_is_recorded(platform: Pla
     assert refused.method == "/placet.approval.v1.ApprovalService/RequestApproval"
     assert refused.reason == "ROLE_REQUIRED"
     assert stored.entry.event.actor.name.value == ALICE
+
+
+async def test_a_retry_pays_for_no_second_extraction(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller, message = await platform.as_(CALLER), platform.asking()
+    accepted = await caller.RequestApproval(message)
+
+    async def extract(*_: Any) -> None:
+        raise AssertionError("the content was extracted again")
+
+    monkeypatch.setattr(Extractor, "extract", extract)
+
+    assert await caller.RequestApproval(message) == accepted
+    changed = platform.asking(request_id=message.request_id, title="Another title")
+    with pytest.raises(AlreadyExists):
+        await caller.RequestApproval(changed)

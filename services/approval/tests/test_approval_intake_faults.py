@@ -35,7 +35,15 @@ def assigned(slot: str, *people: str, groups: Sequence[str] = ()) -> approval_pb
     ("changes", "field"),
     [
         ({"request_id": "4711"}, "request_id"),
+        ({"request_id": ""}, "request_id"),
+        ({"request_id": " "}, "request_id"),
         ({"title": ""}, "title"),
+        ({"title": "   "}, "title"),
+        ({"title": "\u200b\u2060"}, "title"),
+        ({"subject_id": "\u2800"}, "subject_id"),
+        ({"policy": "\u00a0"}, "policy"),
+        ({"labels": {"a": "\u200b"}}, 'labels["a"]'),
+        ({"labels": {" ": "a"}}, 'labels[" "]'),
         ({"title": "a" * 201}, "title"),
         ({"title": "one\ntwo"}, "title"),
         ({"title": "nul\0"}, "title"),
@@ -47,6 +55,7 @@ def assigned(slot: str, *people: str, groups: Sequence[str] = ()) -> approval_pb
         ({"policy": "unheard-of"}, "policy"),
         ({"required_approver": ""}, "assignments"),
         ({"required_approver": "alice"}, "assignments[0].people[0]"),
+        ({"required_approver": "jürgen@example.com"}, "assignments[0].people[0]"),
         ({"required_approver": "alice@example.com\0"}, "assignments[0].people[0]"),
         ({"required_approver": CALLER}, "assignments[0].people[0]"),
         (
@@ -68,6 +77,12 @@ def assigned(slot: str, *people: str, groups: Sequence[str] = ()) -> approval_pb
         ({"content": approval_pb2.Content(body=b"a\0", media_type="text/plain")}, "content.body"),
         ({"content": approval_pb2.Content(body=b"\xff", media_type="text/markdown")}, "content.body"),
         ({"content": approval_pb2.Content(body=b"x", media_type=PDF)}, "content.body"),
+        ({"content": approval_pb2.Content(body=b" \n\t\r\n", media_type="text/plain")}, "content.body"),
+        ({"content": approval_pb2.Content(body="\u200b".encode(), media_type="text/x-diff")}, "content.body"),
+        (
+            {"content": approval_pb2.Content(body="a;b".encode("utf-16"), media_type="text/plain")},
+            "content.body",
+        ),
     ],
 )
 async def test_what_is_wrong_with_a_request_is_said_by_field(
@@ -81,3 +96,16 @@ async def test_what_is_wrong_with_a_request_is_said_by_field(
     assert {violation.field for violation in raised.value.violations} == {field}
     rows = await store.query(lambda connection: connection.execute(request.select()).all())
     assert rows == []
+
+
+@pytest.mark.parametrize(
+    ("person", "advice"),
+    [("bob@müller.example", "xn--"), ("p\u0430m@example.com", "ASCII"), ("bob", "like name@")],
+)
+async def test_an_address_that_is_none_is_refused_with_advice(
+    platform: Platform, person: str, advice: str
+) -> None:
+    with pytest.raises(InvalidArgument) as raised:
+        await (await platform.as_(CALLER)).RequestApproval(platform.asking(required_approver=person))
+
+    assert [advice in violation.description for violation in raised.value.violations] == [True]

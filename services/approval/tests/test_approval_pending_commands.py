@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
-from placet_approval.store.pending_commands import MOST_PENDING
-from placet_rpc.errors import AlreadyExists, FailedPrecondition, ResourceExhausted, Unavailable
+from placet_approval.adapters.audit_log import AuditLog
+from placet_approval.content.warnings import RENDERING
+from placet_approval.recovery import commands as recovery_commands
+from placet_approval.recovery import workflows as recovery_workflows
+from placet_approval.store.pending_commands import MOST_PENDING, PendingCommands
+from placet_domain.commands import DecisionCommand
+from placet_domain.events import Actor, ActorKind, Verdict
+from placet_rpc.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+)
+from placet_storage import Database
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
 
 pytestmark = pytest.mark.integration
 
+HOME = "home"
 CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
 EFFECTIVE = approval_pb2.COMMAND_STATUS_EFFECTIVE
 ACCEPTED = approval_pb2.COMMAND_STATUS_ACCEPTED
@@ -96,6 +111,74 @@ async def test_a_command_that_could_not_be_signalled_is_signalled_by_the_next_ca
     with pytest.raises(AlreadyExists):
         await decide(platform, approval_id, command_id=command_id, reason="other")
     assert (await decide(platform, approval_id, command_id=command_id)).status == EFFECTIVE
+
+
+async def claimed_by_the_dead(platform: Platform, approval_id: str, command_id: str) -> None:
+    """Another process stores alice's decision, and dies before it signals it."""
+    message = platform.deciding(approval_id)
+    command = DecisionCommand(
+        id=command_id,
+        actor=Actor(kind=ActorKind.PERSON, name=ALICE),
+        verdict=Verdict.APPROVE,
+        content_digest=message.content_digest.hex(),
+        policy_digest=message.policy_digest.hex(),
+        rendering=message.rendering,
+        rendering_in_force=RENDERING,
+        reason=message.reason,
+    )
+    database = await Database.open(platform.database_url, migrations="placet_approval")
+    assert await PendingCommands(database).claim(HOME, approval_id, command, datetime.now(UTC))
+    await database.close()
+
+
+async def test_no_command_is_accepted_that_nobody_signalled(hasty: Platform) -> None:
+    platform = hasty
+    approval_id, command_id = await platform.request(), str(uuid.uuid4())
+    await claimed_by_the_dead(platform, approval_id, command_id)
+
+    # Within the interval in which the command is another process's.
+    answers = [await decide(platform, approval_id, command_id=command_id)]
+    assert len(platform.workflows.commands) == 1
+    await platform.until(lambda: is_approved(platform, approval_id))
+
+    answers.append(await decide(platform, approval_id, command_id=command_id))
+    assert [one.status for one in answers] == [ACCEPTED, EFFECTIVE]
+    assert len(platform.workflows.commands) == 1
+
+
+async def is_approved(platform: Platform, approval_id: str) -> bool:
+    return (await platform.get(approval_id)).state == event_pb2.STATE_APPROVED
+
+
+async def test_commands_of_dead_processes_are_signalled_however_many_requests_are_open(
+    bare_platform: Platform, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform = bare_platform
+    monkeypatch.setattr(recovery_commands, "BATCH_SIZE", 2)
+    # Nobody looks for workflows that do not run.
+    monkeypatch.setattr(recovery_workflows, "BATCH_SIZE", 0)
+    first = await platform.serve()
+    broken, *sound = [await platform.request() for _ in range(6)]
+    for approval_id in (broken, *sound[1:]):
+        await claimed_by_the_dead(platform, approval_id, str(uuid.uuid4()))
+    platform.workflows.terminate(sound[-1])
+    events_of = AuditLog.events_of
+
+    async def read(log: AuditLog, tenant: str, approval_id: str, *timeout: float) -> Any:
+        if approval_id == broken:
+            raise InvalidArgument("no such request", violations=[])
+        return await events_of(log, tenant, approval_id, *timeout)
+
+    monkeypatch.setattr(AuditLog, "events_of", read)
+    await first.aclose()
+    await platform.serve(replica="second", workflow_recovery_interval=0.1)
+
+    async def are_approved() -> bool:
+        return all([await is_approved(platform, approval_id) for approval_id in sound[1:]])
+
+    await platform.until(are_approved)
+    assert (await platform.get(sound[0])).state == event_pb2.STATE_PENDING
+    assert f"the commands of request {broken} cannot be signalled" in caplog.text
 
 
 async def flood(platform: Platform, approval_id: str, count: int) -> list[Any]:

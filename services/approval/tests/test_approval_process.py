@@ -17,7 +17,7 @@ from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError, Unavailable
 from placet_rpc.program import REFUSED
-from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint, mint_for_program
 from placet_testing.ports import free_port
 from placet_testing.tokens import StaticToken
 
@@ -36,7 +36,7 @@ async def start(folder: Path, keys: KeyFiles, address: str, **more: str) -> asyn
     key.write_bytes(b"k" * 32)
     key.chmod(0o600)
     token = folder / "approval.token"
-    token.write_text(mint(SigningKey.load(keys.private_key), "approval", "home", ["service"], 3600))
+    token.write_text(mint_for_program(SigningKey.load(keys.private_key), "approval", "home", 3600))
     told = {
         "PLACET_APPROVAL_LISTEN": address,
         "PLACET_APPROVAL_DATABASE_URL": f"sqlite:///{folder / 'approval.db'}",

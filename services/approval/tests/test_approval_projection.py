@@ -197,9 +197,11 @@ async def foreign_lease(platform: Platform, tenant: str, duration: timedelta) ->
     assert held
 
 
-async def test_another_process_leads_after_the_lease_of_a_dead_projector(bare_platform: Platform) -> None:
+async def test_another_process_leads_after_the_lease_of_a_dead_projector(
+    bare_platform: Platform, long_leases: timedelta
+) -> None:
     platform = bare_platform
-    await foreign_lease(platform, HOME, timedelta(hours=1))
+    await foreign_lease(platform, HOME, long_leases)
     await platform.serve()
     caller = await platform.as_(CALLER)
     accepted = await caller.RequestApproval(platform.asking())
@@ -239,9 +241,11 @@ async def test_a_replica_that_does_not_lead_shows_what_was_written_by_it(bare_pl
         assert (await platform.get(accepted.approval_id)).log_index >= answer.result.log_index
 
 
-async def test_a_read_that_cannot_be_current_in_time_says_how_far_it_is(bare_platform: Platform) -> None:
+async def test_a_read_that_cannot_be_current_in_time_says_how_far_it_is(
+    bare_platform: Platform, long_leases: timedelta
+) -> None:
     platform = bare_platform
-    await foreign_lease(platform, HOME, timedelta(hours=1))
+    await foreign_lease(platform, HOME, long_leases)
     await platform.serve()
     caller = await platform.as_(CALLER)
     accepted = await caller.RequestApproval(platform.asking())

@@ -14,6 +14,7 @@ from placet.event.v1 import event_pb2
 from placet_approval.queries import Queries
 from placet_approval.visibility import Visibility
 from placet_rpc.errors import InvalidArgument, NotFound, PermissionDenied
+from placet_rpc.identity import acting_for
 from placet_testing.conditions import EVENTUALLY
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ async def test_requests_are_seen_by_those_whom_they_concern(
         (MALLORY, "approver", False),
         ("auditor@example.com", "auditor", True),
         ("op@example.com", "operator", True),
-        ("decision", "service", True),
+        ("decision", "", True),
+        ("notification", "", True),
     ],
 )
 async def test_content_goes_to_those_who_may_see_the_request(
@@ -120,14 +122,14 @@ async def test_content_goes_to_those_who_may_see_the_request(
     request = approval_service_pb2.GetContentRequest(
         approval_id=approval_id, content_digest=approval.content_digest
     )
-    stub = await platform.as_(subject, role)
-    metadata = (("placet-tenant", HOME),) if role == "service" else ()
+    stub = await (platform.as_(subject, role) if role else platform.as_program(subject))
 
     if not may:
         with pytest.raises(NotFound):
             await stub.GetContent(request)
         return
-    answer = await stub.GetContent(request, metadata=metadata)
+    with acting_for(HOME):
+        answer = await stub.GetContent(request)
     assert answer.content == platform.asking().content
     assert answer.text == platform.asking().content.body.decode()
     assert (answer.title, answer.subject_id, answer.requester) == (approval.title, "order-1", CALLER)
@@ -136,14 +138,14 @@ async def test_content_goes_to_those_who_may_see_the_request(
 async def test_content_is_had_by_its_own_digest_in_its_own_tenant_only(platform: Platform) -> None:
     approval_id = await platform.request()
     digest = (await platform.get(approval_id)).content_digest
-    service = await platform.as_("decision", "service")
+    service = await platform.as_program("decision")
 
     for tenant, asked in ((HOME, b"x" * 32), (ABROAD, digest)):
         request = approval_service_pb2.GetContentRequest(approval_id=approval_id, content_digest=asked)
         with pytest.raises(NotFound):
             await service.GetContent(request, metadata=(("placet-tenant", tenant),))
     with pytest.raises(PermissionDenied):
-        await (await platform.as_("worker", "worker")).GetContent(
+        await (await platform.as_program("worker-default")).GetContent(
             approval_service_pb2.GetContentRequest(approval_id=approval_id, content_digest=digest),
             metadata=(("placet-tenant", HOME),),
         )
@@ -153,7 +155,7 @@ async def test_a_service_without_the_view_gets_content_before_anybody_is_asked(p
     platform.workflows.working = False
     accepted = await (await platform.as_(CALLER)).RequestApproval(platform.asking())
 
-    answer = await (await platform.as_("decision", "service")).GetContent(
+    answer = await (await platform.as_program("decision")).GetContent(
         approval_service_pb2.GetContentRequest(
             approval_id=accepted.approval_id, content_digest=accepted.content_digest
         ),

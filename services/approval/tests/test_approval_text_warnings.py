@@ -13,6 +13,8 @@ from placet_text import visible
 
 BIDIRECTIONAL, INVISIBLE = WarningKind.BIDIRECTIONAL, WarningKind.INVISIBLE
 MIXED, CONTROL = WarningKind.MIXED_SCRIPTS, WarningKind.CONTROL
+UNDEFINED, STRUCK = WarningKind.UNDEFINED, WarningKind.STRUCK_THROUGH
+ALIKE = WarningKind.LOOK_ALIKE
 MEBIBYTE = 1 << 20
 
 # A trick, its kind, what the warning says, and how many times.
@@ -154,6 +156,84 @@ TRICKS = {
     ),
     "an escape sequence": ("safe\x1b[2K\x1b[1Aevil", CONTROL, "U+001B at line 1, column 5", 2),
     "a backspace": ("100\x08\x080", CONTROL, "U+0008 at line 1, column 4", 2),
+    "private use": ("pay \ue000100 EUR", UNDEFINED, "U+E000 at line 1, column 5", 1),
+    "a noncharacter": ("pay\ufdd0\U0001fffe", UNDEFINED, "U+FDD0 at line 1, column 4; also U+1FFFE", 2),
+    "an object that is not there": (
+        "sign \ufffc here",
+        UNDEFINED,
+        "U+FFFC OBJECT REPLACEMENT CHARACTER at line 1, column 6",
+        1,
+    ),
+    "struck through": (
+        "do n\u0336o\u0336t\u0336 pay",
+        STRUCK,
+        "U+0336 COMBINING LONG STROKE OVERLAY at line 1, column 5",
+        3,
+    ),
+    "a circle that forbids": (
+        "pay\u20e0",
+        STRUCK,
+        "U+20E0 COMBINING ENCLOSING CIRCLE BACKSLASH at line 1, column 4",
+        1,
+    ),
+    "a dot that is none": (
+        "https://bank\u2024example/login",
+        ALIKE,
+        "U+2024 ONE DOT LEADER at line 1, column 13",
+        1,
+    ),
+    "a full stop that browsers take for a dot": (
+        "see bank\u3002example",
+        ALIKE,
+        "U+3002 IDEOGRAPHIC FULL STOP at line 1, column 9",
+        1,
+    ),
+    "a slash that is none": (
+        "https://bank.example\u2215login.evil.example",
+        ALIKE,
+        "U+2215 DIVISION SLASH at line 1, column 21",
+        1,
+    ),
+    "a slash behind a host's name": (
+        "https://bank.com\uff0f1.evil.example",
+        ALIKE,
+        "U+FF0F FULLWIDTH SOLIDUS at line 1, column 17",
+        1,
+    ),
+    "a scheme's colon": ("https\u2236//bank.example", ALIKE, "U+2236 RATIO at line 1, column 6", 1),
+    "a hyphen that is none": (
+        "my\u2010bank.example",
+        ALIKE,
+        "U+2010 HYPHEN at line 1, column 3",
+        1,
+    ),
+    "an at sign that is none": (
+        "bob\uff20example.com",
+        ALIKE,
+        "U+FF20 FULLWIDTH COMMERCIAL AT at line 1, column 4",
+        1,
+    ),
+    "a word in mathematical letters": (
+        "pay \U0001d41e\U0001d42f\U0001d41e now",
+        ALIKE,
+        ("U+1D41E MATHEMATICAL BOLD SMALL E at line 1, column 5; also U+1D42F MATHEMATICAL BOLD SMALL V"),
+        3,
+    ),
+    "an amount in mathematical digits": (
+        "EUR \U0001d7cf\U0001d7ce",
+        ALIKE,
+        "U+1D7CF MATHEMATICAL BOLD DIGIT ONE at line 1, column 5; also U+1D7CE MATHEMATICAL BOLD DIGIT ZERO",
+        2,
+    ),
+    "a word in full width": (
+        "pay\nto \uff25\uff56\uff45",
+        ALIKE,
+        (
+            "U+FF25 FULLWIDTH LATIN CAPITAL LETTER E at line 2, column 4; also U+FF45 FULLWIDTH LATIN SMALL "
+            "LETTER E and U+FF56 FULLWIDTH LATIN SMALL LETTER V"
+        ),
+        3,
+    ),
     "a control sequence in one byte": ("safe\x9b2K", CONTROL, "U+009B at line 1, column 5", 1),
 }
 
@@ -187,6 +267,10 @@ HONEST = {
     "Amharic": "ሂሳቡን ይክፈሉ",
     "emoji": "👨\u200d👩\u200d👧 ❤\ufe0f 🏳\ufe0f\u200d🌈 👩🏽\u200d⚕\ufe0f 1\ufe0f⃣ ☎\ufe0e 🇩🇪 👍🏿",
     "a flag": "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f Leeds",
+    "signs of mathematics": "a ≠ b, a \u2215 b, 1\u20442 kg, x =\u0338 y, 5\u22122 = 3, 2:1",
+    "hyphens and dashes": "well\u2010known, 2019\u20132020, Mon\u2013Fri, e.g. re\u2011use",
+    "Chinese beside Latin": "请访问 example.com。谢谢，A／B 测试：OK",
+    "struck through in Markdown": "~~Pay 100 EUR~~ Pay 50 EUR",
     "code": '\tif (a < b && c_1 != 0x1F) {\r\n\t\treturn "\\u202e";\r\n}\n',
     "a byte order mark at the beginning": "\ufeffPay 100 EUR\r\n",
 }
@@ -243,7 +327,7 @@ def test_a_message_names_characters_and_holds_none(text: str) -> None:
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_what_was_made_visible_is_flagged_for_nothing_but_look_alikes(text: str) -> None:
-    assert {warning.kind for warning in warnings_of({"text": visible(text)})} <= {MIXED}
+    assert {warning.kind for warning in warnings_of({"text": visible(text)})} <= {MIXED, ALIKE}
 
 
 @pytest.mark.parametrize(
@@ -264,8 +348,15 @@ def test_what_was_made_visible_is_flagged_for_nothing_but_look_alikes(text: str)
         "аррӏе-" * (MEBIBYTE // 11),
         "а.co " * (MEBIBYTE // 6),
         "а_" * (MEBIBYTE // 3),
+        "a\u0336" * (MEBIBYTE // 3),
+        "\ue000" * (MEBIBYTE // 3),
+        "a\u2010" * (MEBIBYTE // 4),
+        "\u2010" + "a" * (MEBIBYTE - 3),
+        "\uff21\n" * (MEBIBYTE // 4),
+        "\uff21" * (MEBIBYTE // 3),
+        "\U0001d41e" * (MEBIBYTE // 4),
     ],
-    ids=range(15),
+    ids=range(22),
 )
 def test_the_worst_text_of_a_mebibyte_takes_no_second(text: str) -> None:
     begun = time.process_time()

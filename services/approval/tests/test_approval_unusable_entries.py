@@ -10,11 +10,13 @@ import pytest
 import sqlalchemy as sa
 
 from placet.approval.v1 import approval_service_pb2
+from placet.audit.v1 import audit_service_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.projection import fold
 from placet_approval.store.tables import LOG
 from placet_approval.store.view import VIEW, ViewStore
 from placet_mapping import from_proto
+from placet_rpc.identity import acting_for
 from placet_storage import Database, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -77,6 +79,82 @@ async def test_an_entry_that_cannot_be_folded_is_kept_and_reported_and_stops_not
         approval_service_pb2.CancelApprovalRequest(approval_id=strange, command_id=str(uuid.uuid4()))
     )
     assert (await platform.get(strange)).state == event_pb2.STATE_CANCELLED
+
+
+async def forge(platform: Platform, approval_id: str, expected_next: int, *events: event_pb2.Event) -> None:
+    """Appends events of a request without the grammar's check, as who owns the database could."""
+    with pytest.MonkeyPatch.context() as unchecked:
+        unchecked.setattr("placet_audit.domain._followed", lambda path, drafts: path)
+        request = audit_service_pb2.AppendEventsRequest(
+            approval_id=approval_id, expected_next=expected_next, events=events
+        )
+        with acting_for(HOME):
+            async with platform.workflows.audit_stub() as stub:
+                assert (await stub.AppendEvents(request)).appended
+
+
+def forged_outcome() -> list[event_pb2.Event]:
+    """An approval by bob, who was not asked, without a vote."""
+    decided, closed = event_pb2.Event(cause_id="forged"), event_pb2.Event(cause_id="forged")
+    for event in (decided, closed):
+        event.time.GetCurrentTime()
+        event.actor.kind, event.actor.name.value = event_pb2.ACTOR_KIND_PERSON, "bob@example.com"
+    decided.decided.source, decided.decided.tier = event_pb2.SOURCE_HUMAN, 1
+    decided.decided.decision_type = event_pb2.DECISION_TYPE_HUMAN
+    decided.decided.state = closed.closed.state = event_pb2.STATE_APPROVED
+    return [decided, closed]
+
+
+async def test_an_outcome_that_the_grammar_does_not_allow_marks_its_request_and_has_no_effect(
+    platform: Platform,
+) -> None:
+    forged = await platform.request()
+    number = (await platform.get(forged)).last_number
+    await forge(platform, forged, number + 1, *forged_outcome())
+    usual = await platform.request()
+    await platform.until(lambda: is_read(platform))
+
+    shown = await platform.get(forged)
+    assert (shown.state, shown.waiting_for_approval) == (event_pb2.STATE_PENDING, True)
+    assert "decided has no grounds" in shown.log_fault
+    assert [bool(one.fault) for one in shown.path[-2:]] == [True, True]
+    caller = await platform.as_(CALLER)
+    listed = (await caller.ListApprovals(approval_service_pb2.ListApprovalsRequest())).approvals
+    assert {one.approval_id: bool(one.log_fault) for one in listed} == {forged: True, usual: False}
+    skipped = (await consumers(platform))[VIEW].skipped
+    assert len(skipped) == 2
+    # The person who was asked decides it all the same, and so the other request.
+    for approval_id in (forged, usual):
+        await platform.decide(approval_id)
+        assert (await platform.get(approval_id)).state == event_pb2.STATE_APPROVED
+    assert (await platform.get(forged)).log_fault
+    assert (await platform.get(forged)).outcome.approver == ALICE
+
+
+async def test_a_request_without_received_stops_no_view(platform: Platform) -> None:
+    await platform.request()
+    await forge(platform, str(uuid.uuid4()), 1, forged_outcome()[1])
+    usual = await platform.request()
+    assert (await platform.decide(usual)).state == event_pb2.STATE_APPROVED
+    skipped = (await consumers(platform))[VIEW].skipped
+    assert ["received" in one.reason for one in skipped] == [True]
+
+
+async def test_a_view_that_is_rebuilt_marks_the_same(platform: Platform) -> None:
+    forged = await platform.request()
+    number = (await platform.get(forged)).last_number
+    await forge(platform, forged, number + 1, *forged_outcome())
+    await platform.until(lambda: is_read(platform))
+    before = await platform.get(forged)
+    database = await Database.open(platform.database_url, migrations="placet_approval")
+    await ViewStore(database).drop()
+    await database.close()
+
+    async def is_rebuilt() -> bool:
+        return await is_read(platform) and len(await held(platform, LOG.skipped)) == 2
+
+    await platform.until(is_rebuilt)
+    assert await platform.get(forged) == before
 
 
 async def test_an_entry_that_cannot_be_written_is_skipped_after_some_attempts(

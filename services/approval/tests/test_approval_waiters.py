@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.approval.v1 import approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
-from placet_approval.commands.handler import Effect, effect_of
+from placet_approval.commands.handler import is_effective
 from placet_approval.projection.fold import AppliedEvent
-from placet_approval.store.view import ProjectedApproval
 from placet_domain.commands import DecisionCommand
-from placet_domain.events import Actor, ActorKind, State, Verdict
+from placet_domain.events import Actor, ActorKind, Verdict
+from placet_domain.state import ApprovalState, CommandResult
 from placet_logtail import Listener
 from placet_rpc.errors import Unavailable
 
@@ -110,22 +110,14 @@ async def has(found: list[Any], number: int) -> bool:
 VOTE = DecisionCommand(id="d", actor=Actor(kind=ActorKind.PERSON, name=ALICE), verdict=Verdict.APPROVE)
 
 
-# Any: whichever body an event has.
-def happened(index: int, state: event_pb2.State.ValueType, **body: Any) -> AppliedEvent:
-    event = event_pb2.Event(cause_id="d", command_digest=bytes.fromhex(VOTE.digest()), **body)
-    stored = event_pb2.LogEntry(index=index, entry=event_pb2.Entry(event=event))
-    return AppliedEvent(stored, ProjectedApproval(approval_pb2.Approval(state=state), {}))
-
-
 def test_one_append_is_one_effect_though_the_tail_splits_it() -> None:
-    voted = happened(4, event_pb2.STATE_PENDING, voted=event_pb2.Voted())
-    decided = happened(5, event_pb2.STATE_APPROVED, decided=event_pb2.Decided())
-    closed = happened(6, event_pb2.STATE_APPROVED, closed=event_pb2.Closed(), ends_command=True)
+    digest = VOTE.digest()
+    part, whole = (CommandResult(digest=digest, log_index=4, is_complete=one) for one in (False, True))
 
     # A piece is none, because it would tell a state that nobody left.
-    assert effect_of([voted], VOTE) is None
-    assert effect_of([voted, decided], VOTE) is None
-    assert effect_of([closed], VOTE) == effect_of([voted, decided, closed], VOTE) == Effect(6, State.APPROVED)
+    assert not is_effective(ApprovalState(), VOTE)
+    assert not is_effective(ApprovalState(commands={"d": part}), VOTE)
+    assert is_effective(ApprovalState(commands={"d": whole}), VOTE)
 
 
 async def test_a_waiter_woken_before_it_waits_does_not_wait() -> None:

@@ -15,7 +15,7 @@ from placet.event.v1 import event_pb2
 from placet_approval.store.tables import LOG
 from placet_approval.store.view import VIEW, ViewStore
 from placet_logtail import LeaseStore
-from placet_rpc.errors import OutOfRange
+from placet_rpc.errors import OutOfRange, Unavailable
 from placet_storage import Database
 
 if TYPE_CHECKING:
@@ -141,6 +141,36 @@ async def test_a_watch_from_now_sends_no_earlier_events(bare_platform: Platform)
     assert kinds(found) == ["voted", "decided", "closed"]
 
 
+async def test_a_watch_from_now_is_refused_while_it_is_unknown_where_now_is(bare_platform: Platform) -> None:
+    platform = bare_platform
+    first = await platform.serve()
+    await platform.request()
+    end = len(await platform.audit.events(HOME))
+    await first.aclose()
+    await platform.audit.stop()
+    await platform.serve(replica="later")
+    caller = await platform.as_(CALLER)
+
+    with pytest.raises(Unavailable) as refused:
+        await anext(watch(caller, None))
+    assert refused.value.reason == "NOT_YET_READ"
+
+    await platform.audit.start()
+
+    async def first_word() -> int:
+        with suppress(Unavailable):
+            async with aclosing(watch(caller, None)) as responses:
+                response = await anext(responses)
+                assert not response.HasField("entry")
+                return response.next_log_index
+        return -1
+
+    async def is_now() -> bool:
+        return await first_word() == end
+
+    await platform.until(is_now)
+
+
 async def test_a_watch_from_beyond_the_end_is_refused_and_from_the_end_waits(platform: Platform) -> None:
     await platform.request()
     end = len(await platform.audit.events(HOME))
@@ -226,6 +256,7 @@ async def test_a_watch_of_my_own_work_sends_what_waits_for_me(platform: Platform
     assert kinds(found) == ["asked"]
 
 
+@pytest.mark.usefixtures("long_leases")
 async def test_a_watch_behind_a_view_that_stands_still_waits(
     bare_platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

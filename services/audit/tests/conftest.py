@@ -24,7 +24,7 @@ from placet_audit.store import Store
 from placet_proof.signer import new_key
 from placet_rpc.client import channel
 from placet_rpc.server import start
-from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, mint_for_program
 from placet_storage import Database
 from placet_testing.tokens import StaticToken
 
@@ -34,14 +34,15 @@ MakeAppend = Callable[..., Append]
 
 @pytest.fixture
 def make_event() -> MakeEvent:
-    """A vote with an erasable actor and reason; or an empty event of another kind."""
+    """A comment, a vote or a request's first event, with an erasable actor and text; or an empty event of
+    another kind."""
 
     def make(
         cause_id: str = "cause",
         *,
         actor: str = "alice@example.com",
         reason: str = "fine",
-        kind: str = "voted",
+        kind: str = "commented",
     ) -> event_pb2.Event:
         event = event_pb2.Event(
             actor=event_pb2.Actor(
@@ -50,13 +51,16 @@ def make_event() -> MakeEvent:
                 authenticated_by="jwt:test",
             ),
             cause_id=cause_id,
-            voted=event_pb2.Voted(
-                tier=1, verdict=event_pb2.VERDICT_APPROVE, reason=event_pb2.Erasable(value=reason)
-            ),
         )
         event.time.FromMicroseconds(1_700_000_000_123_457)
-        if kind != "voted":
-            getattr(event, kind).SetInParent()
+        getattr(event, kind).SetInParent()
+        if kind == "commented":
+            event.commented.text.value = reason
+        if kind == "voted":
+            event.voted.tier, event.voted.verdict = 1, event_pb2.VERDICT_APPROVE
+            event.voted.reason.value = reason
+        if kind == "received":
+            event.received.title.value = reason
         return event
 
     return make
@@ -64,13 +68,14 @@ def make_event() -> MakeEvent:
 
 @pytest.fixture
 def make_append(make_event: MakeEvent) -> MakeAppend:
-    """An append of votes, sealed; one event per cause id."""
+    """An append of comments, sealed, after a request's first event; one event per cause id."""
 
     def make(approval_id: str, expected_next: int, *cause_ids: str, tenant: str = "default") -> Append:
         drafts: list[Draft] = []
         for position, cause_id in enumerate(cause_ids):
             number = 0 if approval_id == TENANT_LEVEL else expected_next + position
-            event = make_event(cause_id, reason=f"because {cause_id}")
+            kind = "received" if number == 1 else "commented" if number else "access_refused"
+            event = make_event(cause_id, reason=f"because {cause_id}", kind=kind)
             drafts.append(
                 seal(event_pb2.Entry(tenant=tenant, approval_id=approval_id, number=number, event=event))
             )
@@ -152,11 +157,17 @@ class Service:
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def stub(
-        self, *roles: str, subject: str = "worker-default", tenant: str = "home"
+        self, *roles: str, subject: str = "somebody", tenant: str = "home"
     ) -> audit_service_pb2_grpc.AuditServiceStub:
         """A caller in these roles."""
-        token = StaticToken(mint(self.key, subject, tenant, roles, ttl=600))
-        opened = channel(self.address, token)
+        return self._stub(mint(self.key, subject, tenant, roles, ttl=600))
+
+    def program(self, name: str, *tenants: str) -> audit_service_pb2_grpc.AuditServiceStub:
+        """A program of Placet that may act for these tenants; by default for all."""
+        return self._stub(mint_for_program(self.key, name, "home", 600, tenants=tenants or ["*"]))
+
+    def _stub(self, token: str) -> audit_service_pb2_grpc.AuditServiceStub:
+        opened = channel(self.address, StaticToken(token))
         self.stack.push_async_callback(opened.close)
         return audit_service_pb2_grpc.AuditServiceStub(opened)
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from placet.event.v1 import event_pb2
 from placet_audit.domain import (
     MAX_APPEND_BYTES,
     MAX_PAGE_BYTES,
@@ -27,8 +28,21 @@ REQUESTS = st.sampled_from(["r1", "r2"])
 
 def drafts(expected_next: int, count: int, cause: str = "c") -> tuple[Draft, ...]:
     return tuple(
-        Draft(expected_next + i if expected_next else 0, f"{cause}{i}", b"leaf") for i in range(count)
+        Draft(
+            expected_next + i if expected_next else 0,
+            f"{cause}{i}",
+            leaf(expected_next and expected_next + i),
+        )
+        for i in range(count)
     )
+
+
+def leaf(number: int) -> bytes:
+    """A request's first event, or a later comment; or, without a number, an event of a tenant."""
+    entry = event_pb2.Entry(approval_id="r" if number else "", number=number)
+    kind = "received" if number == 1 else "commented" if number else "access_refused"
+    getattr(entry.event, kind).SetInParent()
+    return entry.SerializeToString()
 
 
 REQUEST_APPENDS = st.builds(

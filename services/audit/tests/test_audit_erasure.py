@@ -42,7 +42,7 @@ async def test_a_replica_forgets_what_another_one_erased(
         await anext(live)
         await running.sequencer.append(make_append("r1", 1, "a"))
         (told,) = (await anext(live)).items
-        assert told.entry.event.voted.reason.value == "because a"
+        assert told.entry.event.received.title.value == "because a"
 
         await Store(database, log_keys).erase("default", "r1", any_request, announce)
         (erased,) = (await anext(live)).items
@@ -50,8 +50,8 @@ async def test_a_replica_forgets_what_another_one_erased(
 
         async with aclosing(running.stream.follow("default", 0)) as anew:
             again = [entry async for stretch in _until_current(anew) for entry in stretch]
-    assert [entry.entry.event.voted.reason.value for entry in again] == ["", ""]
-    assert again[0].entry.event.voted.reason.commitment == told.entry.event.voted.reason.commitment
+    assert [entry.entry.event.received.title.value for entry in again] == ["", ""]
+    assert again[0].entry.event.received.title.commitment == told.entry.event.received.title.commitment
 
 
 async def _until_current(tail: Any) -> Any:
@@ -93,7 +93,7 @@ async def test_what_is_appended_while_a_request_is_erased_is_erased_and_counted_
 
     def append_late(connection: sa.Connection) -> None:
         lock(connection)
-        append(connection, [make_append("r1", 2, "late")], log_keys)
+        append(connection, [make_append("r1", 2, "late")], log_keys, {})
         loop.call_soon_threadsafe(held.set)
         assert go_on.wait(30)
 

@@ -27,7 +27,7 @@ from placet_proof.signer import new_key
 from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError
 from placet_rpc.identity import acting_for
-from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint_for_program
 from placet_testing.ports import free_port
 from placet_testing.tokens import StaticToken
 
@@ -50,8 +50,8 @@ needs_strace = pytest.mark.skipif(
 class Service(Protocol):
     """The running AuditService of the tests' conftest."""
 
-    def stub(self, *roles: str) -> audit_service_pb2_grpc.AuditServiceStub:
-        """A caller in these roles."""
+    def program(self, name: str, *tenants: str) -> audit_service_pb2_grpc.AuditServiceStub:
+        """A program of Placet."""
         ...
 
 
@@ -65,7 +65,7 @@ class Traced:
 
     async def append(self) -> None:
         request = audit_service_pb2.AppendEventsRequest(
-            approval_id=str(uuid.uuid4()), expected_next=1, events=[self.make_event()]
+            approval_id=str(uuid.uuid4()), expected_next=1, events=[self.make_event(kind="received")]
         )
         with acting_for("red"):
             await self.stub.AppendEvents(request, timeout=BOUND)
@@ -98,9 +98,7 @@ async def traced(folder: Path, make_event: MakeEvent, *changes: str) -> AsyncIte
         async with asyncio.timeout(BOUND):
             while not await serving(address):  # noqa: ASYNC110 (the condition is another process's state)
                 await asyncio.sleep(0.05)
-        token = mint(
-            SigningKey.load(folder / "signing-key.json"), "worker-default", "home", ["worker"], ttl=600
-        )
+        token = mint_for_program(SigningKey.load(folder / "signing-key.json"), "approval", "red", ttl=600)
         async with attached(process.pid, folder, *changes), channel(address, StaticToken(token)) as opened:
             yield Traced(audit_service_pb2_grpc.AuditServiceStub(opened), folder, make_event)
     finally:
@@ -182,11 +180,11 @@ def waits_for_the_disk() -> Iterator[list[bool]]:
 async def test_each_acknowledged_append_is_committed_by_a_transaction_that_waits_for_the_disk(
     service: Service, make_event: MakeEvent
 ) -> None:
-    writer = service.stub("worker")
+    writer = reader = service.program("approval")
     with acting_for("red"), waits_for_the_disk() as seen:
         for appends in range(1, 6):
             append = audit_service_pb2.AppendEventsRequest(
-                approval_id=str(uuid.uuid4()), expected_next=1, events=[make_event()]
+                approval_id=str(uuid.uuid4()), expected_next=1, events=[make_event(kind="received")]
             )
             assert (await writer.AppendEvents(append, timeout=BOUND)).appended
             assert seen == [True] * appends
@@ -194,4 +192,4 @@ async def test_each_acknowledged_append_is_committed_by_a_transaction_that_waits
             listed = audit_service_pb2.ListEventsRequest(
                 filter=audit_service_pb2.EventFilter(approval_id=append.approval_id)
             )
-            assert len((await writer.ListEvents(listed, timeout=BOUND)).entries) == 1
+            assert len((await reader.ListEvents(listed, timeout=BOUND)).entries) == 1

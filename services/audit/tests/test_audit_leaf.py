@@ -115,13 +115,13 @@ def test_a_commitment_is_the_sha256_of_salt_and_value(value: str) -> None:
 
 
 def test_equal_values_get_unequal_commitments(make_event: MakeEvent) -> None:
-    first, second = seal(entry_of(make_event())), seal(entry_of(make_event()))
+    first, second = seal(entry_of(make_event(kind="voted"))), seal(entry_of(make_event(kind="voted")))
 
     assert first.leaf != second.leaf
 
 
 def test_an_empty_value_stays_as_it_was_given_and_has_no_commitment(make_event: MakeEvent) -> None:
-    event = make_event(reason="")
+    event = make_event(kind="voted", reason="")
     event.voted.ClearField("on_behalf_of")
 
     draft = seal(entry_of(event))
@@ -134,7 +134,7 @@ def test_an_empty_value_stays_as_it_was_given_and_has_no_commitment(make_event: 
 
 
 def test_an_erased_field_is_answered_without_value_and_its_commitment_stays(make_event: MakeEvent) -> None:
-    draft = seal(entry_of(make_event(reason="fine")))
+    draft = seal(entry_of(make_event(kind="voted", reason="fine")))
     kept = tuple(d for d in draft.disclosures if d.path != "event.voted.reason")
 
     answer = disclose(placed(Draft(draft.number, draft.cause_id, draft.leaf, kept))).entry.event
@@ -195,13 +195,13 @@ def test_a_disclosure_that_fits_no_person_is_reported_as_damage(path: str) -> No
 
 
 def test_times_keep_their_microseconds(make_event: MakeEvent) -> None:
-    draft = seal(entry_of(make_event()))
+    draft = seal(entry_of(make_event(kind="voted")))
 
     assert disclose(placed(draft)).entry.event.time.ToMicroseconds() == 1_700_000_000_123_457
 
 
 def test_a_time_that_is_none_is_refused_by_the_name_of_its_field(make_event: MakeEvent) -> None:
-    event = make_event()
+    event = make_event(kind="voted")
     event.received.deadline_time.seconds = 10**15
 
     with pytest.raises(InvalidArgument) as refusal:
@@ -213,7 +213,7 @@ def test_a_time_that_is_none_is_refused_by_the_name_of_its_field(make_event: Mak
 def test_a_field_of_a_newer_contract_is_not_hashed_in_the_clear(
     make_event: MakeEvent,
 ) -> None:
-    event = make_event()
+    event = make_event(kind="voted")
     event.voted.MergeFromString(b"\xfa\x3e\x06secret")  # field 1007, unknown here
     assert len(UnknownFieldSet(event.voted)) == 1
 
@@ -234,7 +234,7 @@ def test_a_field_of_a_newer_contract_is_not_hashed_in_the_clear(
     ],
 )
 def test_a_disclosure_that_fits_no_field_is_reported_as_damage(make_event: MakeEvent, path: str) -> None:
-    draft = seal(entry_of(make_event()))
+    draft = seal(entry_of(make_event(kind="voted")))
     (disclosure, *_) = draft.disclosures
     damaged = type(disclosure)(path, disclosure.salt, disclosure.value)
 

@@ -28,7 +28,7 @@ from placet_rpc.client import channel, serving
 from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.program import REFUSED
-from placet_rpc.tokens.mint import SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint_for_program
 from placet_testing.conditions import until
 from placet_testing.databases import OwnPostgres
 from placet_testing.ports import free_port
@@ -71,9 +71,9 @@ class Home:
 
     @asynccontextmanager
     async def stub(self) -> AsyncIterator[Stub]:
-        """A worker's way to the service, also across restarts."""
+        """ApprovalService's way to the service, also across restarts."""
         key = SigningKey.load(self.folder / "signing-key.json")
-        token = StaticToken(mint(key, "worker-default", "home", ["worker", "service"], ttl=600))
+        token = StaticToken(mint_for_program(key, "approval", "default", ttl=600))
         opened = channel(self.address, token)
         with acting_for("default"):
             yield audit_service_pb2_grpc.AuditServiceStub(opened)
@@ -126,7 +126,9 @@ async def test_what_was_acknowledged_survives_kill_9_once_and_the_log_stays_dens
         while not stop.is_set():
             approval_id = str(uuid.uuid4())
             acknowledged[approval_id] = False
-            acknowledged[approval_id] = await append(stub, approval_id, make_event(approval_id))
+            acknowledged[approval_id] = await append(
+                stub, approval_id, make_event(approval_id, kind="received")
+            )
 
     async with home.stub() as stub:
         for _ in range(3):
@@ -148,7 +150,7 @@ async def test_what_was_acknowledged_survives_kill_9_once_and_the_log_stays_dens
         for approval_id, was_acknowledged in acknowledged.items():
             assert times_stored[approval_id] in ({1} if was_acknowledged else {0, 1})
         for approval_id in [unknown for unknown, known in acknowledged.items() if not known]:
-            assert await append(stub, approval_id, make_event(approval_id))
+            assert await append(stub, approval_id, make_event(approval_id, kind="received"))
         assert Counter(e.entry.approval_id for e in await whole_log(stub)) == dict.fromkeys(acknowledged, 1)
         await kill(process)
 
@@ -165,7 +167,10 @@ async def test_sigterm_ends_tails_and_the_process_with_nothing_lost(
         process = await home.start()
         tail = aiter(stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=0)))
         await anext(tail)
-        calls = [asyncio.create_task(append(stub, str(uuid.uuid4()), make_event(f"c{i}"))) for i in range(50)]
+        calls = [
+            asyncio.create_task(append(stub, str(uuid.uuid4()), make_event(f"c{i}", kind="received")))
+            for i in range(50)
+        ]
         assert await calls[0]
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(BOUND):
@@ -208,16 +213,16 @@ async def test_postgresql_stopped_in_mid_append_is_unavailable_and_then_there_is
     process = await home.start()
     ids = [str(uuid.uuid4()) for _ in range(200)]
     async with home.stub() as stub:
-        calls = [asyncio.create_task(append(stub, one, make_event(one))) for one in ids]
+        calls = [asyncio.create_task(append(stub, one, make_event(one, kind="received"))) for one in ids]
         await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.to_thread(own_postgres.stop)
         first = await asyncio.gather(*calls)
-        assert not await append(stub, ids[-1], make_event(ids[-1]))
+        assert not await append(stub, ids[-1], make_event(ids[-1], kind="received"))
 
         await asyncio.to_thread(own_postgres.start)
         for approval_id in ids:
             await until(
-                partial(append, stub, approval_id, make_event(approval_id)),
+                partial(append, stub, approval_id, make_event(approval_id, kind="received")),
                 "the append is acknowledged",
                 BOUND,
             )
@@ -239,21 +244,23 @@ async def test_a_leader_killed_in_mid_batch_leaves_one_log_to_the_next(
     async with leader.stub() as stub, other.stub() as others:
         for killed in range(3):
             before = str(uuid.uuid4())
-            assert await append(stub, before, make_event(before))
+            assert await append(stub, before, make_event(before, kind="received"))
             lost, kept = str(uuid.uuid4()), str(uuid.uuid4())
             with engine.begin() as holding:
                 # The leader has stored its batch's entries, and cannot sign them.
                 holding.execute(sa.text("LOCK TABLE checkpoint IN EXCLUSIVE MODE"))
-                losing = asyncio.create_task(append(stub, lost, make_event(lost)))
+                losing = asyncio.create_task(append(stub, lost, make_event(lost, kind="received")))
                 await until(partial(waits_for_a_table, engine), "the append waits for a table", BOUND)
-                keeping = asyncio.create_task(append(others, kept, make_event(kept)))
+                keeping = asyncio.create_task(append(others, kept, make_event(kept, kind="received")))
                 await kill(process)
                 assert not await losing
             assert await keeping
             process = await leader.start()
             found = [entry.entry.approval_id for entry in await whole_log(others)]
             assert found[2 * killed :] == [before, kept]
-        response = await others.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
+        key = SigningKey.load(leader.folder / "signing-key.json")
+        witness = (("authorization", f"Bearer {mint_for_program(key, 'witness', 'default', 600)}"),)
+        response = await others.GetCheckpoint(audit_service_pb2.GetCheckpointRequest(), metadata=witness)
 
     tree, note = Frontier(), Note.parse(response.checkpoint)
     with engine.begin() as reading:

@@ -33,7 +33,7 @@ from placet_rpc.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from placet_rpc.identity import acting_for
+from placet_rpc.identity import PROGRAMS, acting_for
 
 pytestmark = pytest.mark.integration
 
@@ -50,6 +50,10 @@ class Service(Protocol):
         """A caller in these roles."""
         ...
 
+    def program(self, name: str, *tenants: str) -> Stub:
+        """A program of Placet."""
+        ...
+
 
 @pytest.fixture
 async def auditor(service: Service) -> Stub:
@@ -57,20 +61,26 @@ async def auditor(service: Service) -> Stub:
     return service.stub("auditor", subject="auditor@example.com")
 
 
-async def log_request(service: Service, make_event: MakeEvent, votes: int = 1, tenant: str = HOME) -> str:
-    """A closed request that CALLER made, of which ALICE was asked and voted."""
+async def log_request(
+    service: Service, make_event: MakeEvent, comments: int = 1, tenant: str = HOME, asked: str = ""
+) -> str:
+    """A closed request of CALLER with ALICE's comments; with somebody who was asked, if a name is given."""
     approval_id = str(uuid.uuid4())
     received = make_event("intake", kind="received", actor=CALLER)
     received.received.title.value = "Pay 4711"
-    asked = make_event("tier-1", kind="asked")
-    asked.asked.person.value = ALICE
-    rest = [asked, *(make_event(f"vote {number}") for number in range(votes))]
-    rest.append(make_event("close", kind="closed"))
+    rest = [make_event(f"comment {number}") for number in range(comments)]
+    if asked:
+        rest += [make_event("tier-1", kind=kind) for kind in ("tier_opened", "asked")]
+        rest[-2].tier_opened.tier = rest[-2].tier_opened.quorum = rest[-1].asked.tier = 1
+        rest[-1].asked.person.value = asked
+    rest += [make_event("close", kind=kind, actor=CALLER) for kind in ("decided", "closed")]
+    rest[-2].decided.source, rest[-2].decided.approver.value = event_pb2.SOURCE_REQUESTER, CALLER
+    rest[-2].decided.state = rest[-1].closed.state = event_pb2.STATE_CANCELLED
     with acting_for(tenant):
-        await service.stub("service").AppendEvents(
+        await service.program("approval").AppendEvents(
             audit_service_pb2.AppendEventsRequest(approval_id=approval_id, expected_next=1, events=[received])
         )
-        await service.stub("worker").AppendEvents(
+        await service.program("worker-default").AppendEvents(
             audit_service_pb2.AppendEventsRequest(approval_id=approval_id, expected_next=2, events=rest)
         )
     return approval_id
@@ -159,7 +169,7 @@ async def test_a_receipt_holds_the_whole_path_and_is_proven_without_the_service(
     service: Service, make_event: MakeEvent, auditor: Stub
 ) -> None:
     others = [await log_request(service, make_event) for _ in range(3)]
-    approval_id = await log_request(service, make_event, votes=150)
+    approval_id = await log_request(service, make_event, comments=150)
     await log_request(service, make_event, tenant=ABROAD)
 
     receipt = await receipt_of(auditor, approval_id)
@@ -177,7 +187,7 @@ async def test_a_receipt_holds_the_whole_path_and_is_proven_without_the_service(
 async def test_receipts_are_for_those_whom_the_request_concerns(
     service: Service, make_event: MakeEvent
 ) -> None:
-    approval_id = await log_request(service, make_event)
+    approval_id = await log_request(service, make_event, asked=ALICE)
 
     for roles, subject in (
         (["requester"], CALLER),
@@ -234,13 +244,18 @@ async def test_an_export_can_be_verified_elsewhere(
     assert (refusal.value.reason, refusal.value.metadata["end"]) == ("BEYOND_END", "160")
 
 
-def erasing(approval_id: str) -> audit_service_pb2.EraseEventsRequest:
-    actor = event_pb2.Actor(kind=event_pb2.ACTOR_KIND_PERSON, name=event_pb2.Erasable(value="op@example.com"))
-    return audit_service_pb2.EraseEventsRequest(approval_id=approval_id, actor=actor, reason="asked to")
+def erasing(approval_id: str, **fields: bool) -> audit_service_pb2.EraseEventsRequest:
+    return audit_service_pb2.EraseEventsRequest(approval_id=approval_id, reason="asked to", **fields)
+
+
+@pytest.fixture
+async def operator(service: Service) -> Stub:
+    """An operator of HOME."""
+    return service.stub("operator", subject="op@example.com")
 
 
 async def test_what_is_erased_is_gone_for_every_reader_and_every_proof_still_holds(
-    service: Service, make_event: MakeEvent, auditor: Stub
+    service: Service, make_event: MakeEvent, auditor: Stub, operator: Stub
 ) -> None:
     kept, erased = await log_request(service, make_event), await log_request(service, make_event)
     tail = auditor.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=0))
@@ -250,8 +265,8 @@ async def test_what_is_erased_is_gone_for_every_reader_and_every_proof_still_hol
     before = proven(await receipt_of(auditor, erased))
 
     with acting_for(HOME):
-        answer = await service.stub("service").EraseEvents(erasing(erased))
-        again = await service.stub("service").EraseEvents(erasing(erased))
+        answer = await operator.EraseEvents(erasing(erased))
+        again = await operator.EraseEvents(erasing(erased))
 
     assert again == answer
     event = answer.entry.entry.event
@@ -278,16 +293,16 @@ async def test_what_is_erased_is_gone_for_every_reader_and_every_proof_still_hol
 
 
 async def test_what_was_said_after_an_erasure_can_be_erased_too(
-    service: Service, make_event: MakeEvent, auditor: Stub
+    service: Service, make_event: MakeEvent, auditor: Stub, operator: Stub
 ) -> None:
     approval_id = await log_request(service, make_event)
     with acting_for(HOME):
-        first = await service.stub("service").EraseEvents(erasing(approval_id))
+        first = await operator.EraseEvents(erasing(approval_id))
         late = audit_service_pb2.AppendEventsRequest(
             approval_id=approval_id, expected_next=5, events=[make_event("late")]
         )
-        await service.stub("worker").AppendEvents(late)
-        second = await service.stub("service").EraseEvents(erasing(approval_id))
+        await service.program("worker-default").AppendEvents(late)
+        second = await operator.EraseEvents(erasing(approval_id))
 
     assert (first.entry.index, second.entry.index, second.entry.entry.event.erased.values) == (4, 6, 2)
     found = proven(await receipt_of(auditor, approval_id))
@@ -299,27 +314,29 @@ async def test_nothing_is_erased_that_is_not_there_or_by_whom_it_is_not_for(
     service: Service, make_event: MakeEvent
 ) -> None:
     approval_id = await log_request(service, make_event)
-    with acting_for(ABROAD), pytest.raises(NotFound) as raised:
-        await service.stub("service").EraseEvents(erasing(approval_id))
+    abroad = service.stub("operator", subject="op@example.com", tenant=ABROAD)
+    with pytest.raises(NotFound) as raised:
+        await abroad.EraseEvents(erasing(approval_id))
     assert raised.value.reason == "UNKNOWN_APPROVAL"
-    for role in ("operator", "auditor", "worker", "requester"):
+    people = [service.stub(role) for role in ("auditor", "approver", "requester")]
+    for stub in [*people, *(service.program(program) for program in PROGRAMS)]:
         with acting_for(HOME), pytest.raises(PermissionDenied):
-            await service.stub(role).EraseEvents(erasing(approval_id))
+            await stub.EraseEvents(erasing(approval_id, before_retention=True))
 
     found = proven(await receipt_of(service.stub("auditor"), approval_id))
     assert not any(one.withheld for one in found.entries)
 
 
-async def test_an_open_request_is_not_erased(service: Service, make_event: MakeEvent) -> None:
+async def test_an_open_request_is_not_erased(service: Service, make_event: MakeEvent, operator: Stub) -> None:
     approval_id = str(uuid.uuid4())
     with acting_for(HOME):
-        await service.stub("service").AppendEvents(
+        await service.program("approval").AppendEvents(
             audit_service_pb2.AppendEventsRequest(
                 approval_id=approval_id, expected_next=1, events=[make_event("intake", kind="received")]
             )
         )
         with pytest.raises(FailedPrecondition) as raised:
-            await service.stub("service").EraseEvents(erasing(approval_id))
+            await operator.EraseEvents(erasing(approval_id))
 
     assert raised.value.reason == "NOT_CLOSED"
     found = proven(await receipt_of(service.stub("auditor"), approval_id))
@@ -330,22 +347,33 @@ async def test_nobody_appends_what_would_look_like_an_erasure(
     service: Service, make_event: MakeEvent
 ) -> None:
     approval_id = await log_request(service, make_event)
-    forged = make_event(f"erase/{approval_id}/1", kind="access_refused")
+    cause = f"erase/{approval_id}/1"
+    of_tenant = audit_service_pb2.AppendEventsRequest(events=[make_event(cause, kind="access_refused")])
+    of_request = audit_service_pb2.AppendEventsRequest(
+        approval_id=approval_id, expected_next=5, events=[make_event(cause)]
+    )
 
-    with acting_for(HOME), pytest.raises(InvalidArgument) as raised:
-        await service.stub("service").AppendEvents(audit_service_pb2.AppendEventsRequest(events=[forged]))
+    with acting_for(HOME):
+        with pytest.raises(PermissionDenied):
+            await service.program("approval").AppendEvents(of_tenant)
+        with pytest.raises(InvalidArgument) as raised:
+            await service.program("worker-default").AppendEvents(of_request)
 
     assert [violation.field for violation in raised.value.violations] == ["events[0].cause_id"]
 
 
 async def test_an_export_during_which_something_was_erased_says_so_and_is_none(
-    service: Service, make_event: MakeEvent, auditor: Stub, monkeypatch: pytest.MonkeyPatch
+    service: Service,
+    make_event: MakeEvent,
+    auditor: Stub,
+    operator: Stub,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     approval_id, export_part = await log_request(service, make_event), ProofService.export_part
 
     async def stretch(*arguments: Any) -> Any:
         with acting_for(HOME):
-            await service.stub("service").EraseEvents(erasing(approval_id))
+            await operator.EraseEvents(erasing(approval_id))
         return await export_part(*arguments)
 
     monkeypatch.setattr(ProofService, "export_part", stretch)

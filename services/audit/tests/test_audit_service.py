@@ -29,6 +29,10 @@ class Service(Protocol):
         """A caller in these roles."""
         ...
 
+    def program(self, name: str, *tenants: str) -> audit_service_pb2_grpc.AuditServiceStub:
+        """A program of Placet."""
+        ...
+
 
 def append_request(
     approval_id: str, expected_next: int, *events: event_pb2.Event
@@ -36,6 +40,15 @@ def append_request(
     return audit_service_pb2.AppendEventsRequest(
         approval_id=approval_id, expected_next=expected_next, events=events
     )
+
+
+async def begun(service: Service, make_event: MakeEvent, tenant: str = "red") -> str:
+    """A request that has its first event, of cause "intake"."""
+    approval_id = str(uuid.uuid4())
+    with acting_for(tenant):
+        first = append_request(approval_id, 1, make_event("intake", kind="received"))
+        await service.program("approval").AppendEvents(first)
+    return approval_id
 
 
 def causes(entries: object) -> list[str]:
@@ -46,15 +59,17 @@ def causes(entries: object) -> list[str]:
 async def test_an_append_is_answered_with_the_entries_as_stored(
     service: Service, make_event: MakeEvent
 ) -> None:
-    approval_id = str(uuid.uuid4())
+    approval_id = await begun(service, make_event)
     with acting_for("red"):
-        answer = await service.stub("worker").AppendEvents(append_request(approval_id, 1, make_event("a")))
+        answer = await service.program("worker-default").AppendEvents(
+            append_request(approval_id, 2, make_event("a"))
+        )
 
     assert answer.appended
     (stored,) = answer.entries
-    assert (stored.index, stored.entry.tenant, stored.entry.number) == (0, "red", 1)
+    assert (stored.index, stored.entry.tenant, stored.entry.number) == (1, "red", 2)
     assert stored.entry.approval_id == approval_id
-    reason = stored.entry.event.voted.reason
+    reason = stored.entry.event.commented.text
     assert reason.value == "fine"
     assert reason.commitment == commitment(reason.salt, "fine")
     assert stored.entry.event.time == make_event("a").time
@@ -63,36 +78,39 @@ async def test_an_append_is_answered_with_the_entries_as_stored(
 async def test_the_same_append_again_is_answered_with_the_same_entries_and_stores_nothing(
     service: Service, make_event: MakeEvent
 ) -> None:
-    request = append_request(str(uuid.uuid4()), 1, make_event("a"), make_event("b"))
-    stub = service.stub("worker")
+    request = append_request(await begun(service, make_event), 2, make_event("a"), make_event("b"))
+    stub = service.program("worker-default")
     with acting_for("red"):
         first, again = await stub.AppendEvents(request), await stub.AppendEvents(request)
-        size = (await stub.ListEvents(audit_service_pb2.ListEventsRequest())).size
+        reader = service.program("approval")
+        size = (await reader.ListEvents(audit_service_pb2.ListEventsRequest())).size
 
     assert (first.appended, again.appended) == (True, False)
     assert list(first.entries) == list(again.entries)
-    assert size == 2
+    assert size == 3
 
 
 async def test_who_comes_second_gets_what_is_stored_from_its_number_on(
     service: Service, make_event: MakeEvent
 ) -> None:
-    approval_id = str(uuid.uuid4())
-    stub = service.stub("worker")
+    approval_id = await begun(service, make_event)
+    stub = service.program("worker-default")
     with acting_for("red"):
-        await stub.AppendEvents(append_request(approval_id, 1, *(make_event(c) for c in "abc")))
-        late = await stub.AppendEvents(append_request(approval_id, 2, make_event("late")))
+        await stub.AppendEvents(append_request(approval_id, 2, *(make_event(c) for c in "abc")))
+        late = await stub.AppendEvents(append_request(approval_id, 3, make_event("late")))
 
     assert not late.appended
     assert causes(list(late.entries)) == ["b", "c"]
-    assert late.entries[0].entry.event.voted.reason.value == "fine"
+    assert late.entries[0].entry.event.commented.text.value == "fine"
 
 
 async def test_an_append_that_would_leave_a_gap_is_refused_with_the_next_number(
     service: Service, make_event: MakeEvent
 ) -> None:
     with acting_for("red"), pytest.raises(FailedPrecondition) as refusal:
-        await service.stub("worker").AppendEvents(append_request(str(uuid.uuid4()), 7, make_event()))
+        await service.program("worker-default").AppendEvents(
+            append_request(str(uuid.uuid4()), 7, make_event())
+        )
 
     assert refusal.value.reason == "GAP"
     assert refusal.value.domain == "audit.placet"
@@ -100,15 +118,15 @@ async def test_an_append_that_would_leave_a_gap_is_refused_with_the_next_number(
 
 
 async def test_events_of_the_tenant_are_stored_once_by_cause(service: Service, make_event: MakeEvent) -> None:
-    stub = service.stub("service")
-    one, other = (make_event(cause, kind="access_refused") for cause in "ab")
+    stub = service.program("approval")
+    one, other = (make_event(cause, kind="fallback_alarm") for cause in ("approval/a", "approval/b"))
     with acting_for("red"):
         first = await stub.AppendEvents(append_request("", 0, one))
         mixed = await stub.AppendEvents(append_request("", 0, one, other))
         again = await stub.AppendEvents(append_request("", 0, other, other))
 
     assert (first.appended, mixed.appended, again.appended) == (True, True, False)
-    assert causes(list(mixed.entries)) == ["a", "b"]
+    assert causes(list(mixed.entries)) == ["approval/a", "approval/b"]
     assert [entry.index for entry in again.entries] == [1]
     assert [entry.entry.number for entry in mixed.entries] == [0, 0]
 
@@ -117,10 +135,11 @@ async def test_two_tenants_with_the_same_request_share_nothing(
     service: Service, make_event: MakeEvent
 ) -> None:
     approval_id = str(uuid.uuid4())
-    stub = service.stub("worker", "service")
+    stub = service.program("approval")
     for tenant in ("red", "blue"):
         with acting_for(tenant):
-            answer = await stub.AppendEvents(append_request(approval_id, 1, make_event(tenant)))
+            first = make_event(tenant, kind="received")
+            answer = await stub.AppendEvents(append_request(approval_id, 1, first))
             assert answer.appended
             assert answer.entries[0].index == 0
 
@@ -136,12 +155,12 @@ async def test_two_tenants_with_the_same_request_share_nothing(
 
 
 async def test_pages_lead_through_the_whole_list_and_end(service: Service, make_event: MakeEvent) -> None:
-    ours, theirs = str(uuid.uuid4()), str(uuid.uuid4())
-    stub = service.stub("worker", "auditor")
+    ours, theirs = await begun(service, make_event), await begun(service, make_event)
+    writer, stub = service.program("worker-default"), service.program("approval")
     with acting_for("red"):
-        for number in range(1, 6):
+        for number in range(2, 6):
             for approval_id in (ours, theirs):
-                await stub.AppendEvents(append_request(approval_id, number, make_event(f"c{number}")))
+                await writer.AppendEvents(append_request(approval_id, number, make_event(f"c{number}")))
         for approval_id, expected in [(ours, [0, 2, 4, 6, 8]), ("", list(range(10)))]:
             request = audit_service_pb2.ListEventsRequest(
                 filter=audit_service_pb2.EventFilter(approval_id=approval_id), page_size=3
@@ -165,24 +184,25 @@ async def test_pages_lead_through_the_whole_list_and_end(service: Service, make_
 async def test_a_tail_is_live_and_can_be_resumed_after_the_last_index_seen(
     service: Service, make_event: MakeEvent
 ) -> None:
-    approval_id = str(uuid.uuid4())
-    stub = service.stub("worker", "service")
+    writer, stub = service.program("worker-default"), service.program("approval")
     with acting_for("red"):
         tail = stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=0))
         answers = aiter(tail)
         assert (await anext(answers)).size == 0
-        await stub.AppendEvents(append_request(approval_id, 1, make_event("a"), make_event("b")))
+        approval_id = await begun(service, make_event)
+        assert (await anext(answers)).size == 1
+        await writer.AppendEvents(append_request(approval_id, 2, make_event("a"), make_event("b")))
         live = await anext(answers)
         tail.cancel()
-        resumed = stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=1))
+        resumed = stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=2))
         rest = await anext(aiter(resumed))
         resumed.cancel()
         with pytest.raises(OutOfRange) as refusal:
-            await anext(aiter(stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=3))))
+            await anext(aiter(stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=4))))
 
-    assert (causes(list(live.entries)), live.size) == (["a", "b"], 2)
+    assert (causes(list(live.entries)), live.size) == (["a", "b"], 3)
     assert causes(list(rest.entries)) == ["b"]
-    assert refusal.value.metadata == {"from": "3", "end": "2"}
+    assert refusal.value.metadata == {"from": "4", "end": "3"}
 
 
 @pytest.mark.parametrize(
@@ -193,8 +213,8 @@ async def test_a_tail_is_live_and_can_be_resumed_after_the_last_index_seen(
         ("events", lambda request: request.ClearField("events")),
         ("events[0].cause_id", lambda request: setattr(request.events[0], "cause_id", "\0")),
         ("events[0].time", lambda request: setattr(request.events[0].time, "seconds", 10**15)),
-        ("events[0].voted.reason.salt", lambda request: setattr(reason_of(request), "salt", b"chosen")),
-        ("events[0].voted.reason.value", lambda request: setattr(reason_of(request), "value", "x" * 16385)),
+        ("events[0].commented.text.salt", lambda request: setattr(reason_of(request), "salt", b"chosen")),
+        ("events[0].commented.text.value", lambda request: setattr(reason_of(request), "value", "x" * 16385)),
     ],
 )
 async def test_what_cannot_be_stored_is_refused_by_the_name_of_its_field(
@@ -207,13 +227,13 @@ async def test_what_cannot_be_stored_is_refused_by_the_name_of_its_field(
     spoil(request)
 
     with acting_for("red"), pytest.raises(InvalidArgument) as refusal:
-        await service.stub("worker").AppendEvents(request)
+        await service.program("worker-default").AppendEvents(request)
 
     assert field in [violation.field for violation in refusal.value.violations]
 
 
 def reason_of(request: audit_service_pb2.AppendEventsRequest) -> event_pb2.Erasable:
-    return request.events[0].voted.reason
+    return request.events[0].commented.text
 
 
 async def test_a_refusal_of_authority_is_recorded_in_the_callers_tenant_within_a_bound(

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from placet.event.v1 import event_pb2
 from placet_audit import tables
 from placet_audit.domain import MAX_PAGE_BYTES, TENANT_LEVEL, Append, Draft, Placed
 from placet_audit.log_keys import LogKeys
@@ -157,7 +158,7 @@ async def test_one_field_can_be_erased_and_the_rest_stays(
     (placed,) = await append(store, make_append("r1", 1, "a"))
 
     await database.transact(
-        execute, sa.delete(tables.disclosure).where(tables.disclosure.c.path == "event.voted.reason")
+        execute, sa.delete(tables.disclosure).where(tables.disclosure.c.path == "event.received.title")
     )
 
     (entry,) = (await store.entries("default", 0, 10)).entries
@@ -196,10 +197,16 @@ async def test_pages_join_without_gap_or_overlap_and_say_whether_more_follow(
     assert await store.entries("default", 2**64 - 1, 10) == type(of_request)([], more=False)
 
 
+def large_draft(number: int, filling: str) -> Draft:
+    entry = event_pb2.Entry(tenant=filling, approval_id="r1", number=number)
+    getattr(entry.event, "received" if number == 1 else "commented").SetInParent()
+    return Draft(number, f"c{number}", entry.SerializeToString())
+
+
 async def test_a_page_holds_no_more_than_fits_a_message(store: Store) -> None:
-    large = b"x" * (MAX_PAGE_BYTES // 3)
+    large = "x" * (MAX_PAGE_BYTES // 3)
     for number in range(1, 5):
-        await append(store, Append("default", "r1", number, (Draft(number, f"c{number}", large),)))
+        await append(store, Append("default", "r1", number, (large_draft(number, large),)))
 
     page = await store.entries("default", 0, 1000)
 

@@ -25,7 +25,7 @@ from placet_rpc.client import channel
 from placet_rpc.errors import NotFound
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
-from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program
 from placet_storage import Database
 from placet_testing.model import FakeModel, serving_model
 from placet_testing.servicers import partial_servicer
@@ -150,10 +150,15 @@ class Stack:
     open: AsyncExitStack
 
     async def stub(
-        self, *roles: str, subject: str = "worker-openai", tenant: str = "default"
+        self, subject: str = "worker-openai", *roles: str, tenant: str = "default"
     ) -> decision_service_pb2_grpc.DecisionServiceStub:
-        token = StaticToken(mint(self.signing, subject, tenant, roles, 600))
-        made = channel(f"127.0.0.1:{self.decision.port}", token, default_timeout=20)
+        """The service, called by a program of Placet for whatever tenant; with roles, by that caller."""
+        token = (
+            mint(self.signing, subject, tenant, roles, 600)
+            if roles
+            else mint_for_program(self.signing, subject, tenant, 600, tenants=["*"])
+        )
+        made = channel(f"127.0.0.1:{self.decision.port}", StaticToken(token), default_timeout=20)
         self.open.push_async_callback(made.close)
         return decision_service_pb2_grpc.DecisionServiceStub(made)
 
@@ -183,11 +188,11 @@ async def stack(key_files: KeyFiles, sqlite_store: Store) -> AsyncIterator[Stack
             ),
         ],
     )
-    own = StaticToken(mint(signing, "decision", "default", ["service"], 600))
+    own = StaticToken(mint_for_program(signing, "decision", "default", 600, tenants=["*"]))
     others = channel(f"127.0.0.1:{behind.port}", own, default_timeout=5)
     approvals = approval_service_pb2_grpc.ApprovalServiceStub(others)
     append = appending_to(audit_service_pb2_grpc.AuditServiceStub(others))
-    refusals = RefusalRecorder(append, per_minute=1)
+    refusals = RefusalRecorder(append, program="decision", per_minute=1)
     endpoint = Endpoint(
         decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
         decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,

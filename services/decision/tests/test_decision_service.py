@@ -55,7 +55,7 @@ def decide_request(digest: bytes, key: str = "", **more: Any) -> decision_servic
 
 
 async def test_a_payment_is_assessed_as_risky_and_a_typo_as_safe(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     with acting_for("default"):
         payment = await worker.AssessRisk(assess_request(stack.approval.has("default", PAYMENT)))
         typo = await worker.AssessRisk(assess_request(stack.approval.has("default", TYPO)))
@@ -71,7 +71,7 @@ async def test_a_payment_is_assessed_as_risky_and_a_typo_as_safe(stack: Stack) -
 
 
 async def test_a_decision_carries_verdict_confidence_and_reasoning(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     with acting_for("default"):
         rejected = await worker.Decide(decide_request(stack.approval.has("default", PAYMENT)))
         approved = await worker.Decide(decide_request(stack.approval.has("default", TYPO)))
@@ -85,7 +85,7 @@ async def test_a_decision_carries_verdict_confidence_and_reasoning(stack: Stack)
 
 
 async def test_the_provider_has_content_pre_screen_priority_and_circumstances_in_hand(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     seen = event_pb2.PreScreened(
         result=event_pb2.AI_RESULT_DECIDED,
         mode=event_pb2.SCREEN_MODE_DEEP,
@@ -110,7 +110,7 @@ async def test_the_provider_has_content_pre_screen_priority_and_circumstances_in
 
 
 async def test_a_pre_screen_that_said_nothing_is_none(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     nothing = event_pb2.PreScreened(result=event_pb2.AI_RESULT_ABSTAINED)
     with acting_for("default"):
         await worker.Decide(decide_request(stack.approval.has("default", TYPO), pre_screen=nothing))
@@ -118,7 +118,7 @@ async def test_a_pre_screen_that_said_nothing_is_none(stack: Stack) -> None:
 
 
 async def test_text_is_judged_by_the_bytes_that_the_digest_covers(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     text = stack.approval.has("default", PAYMENT, "text/markdown", text="Lunch menu: soup")
     pdf = stack.approval.has("default", b"%PDF-1.7 \xff", "application/pdf", text="Pay invoice 4711")
     with acting_for("default"):
@@ -131,7 +131,7 @@ async def test_text_is_judged_by_the_bytes_that_the_digest_covers(stack: Stack) 
 async def test_the_same_call_again_gives_the_first_answer(
     stack: Stack, mode: event_pb2.ScreenMode.ValueType
 ) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     digest = stack.approval.has("default", PAYMENT)
     assess, decide = assess_request(digest, mode=mode), decide_request(digest)
     with acting_for("default"):
@@ -144,7 +144,7 @@ async def test_the_same_call_again_gives_the_first_answer(
 
 
 async def test_concurrent_calls_with_one_key_ask_the_model_once(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     request = assess_request(stack.approval.has("default", PAYMENT))
     with acting_for("default"):
         answers = await asyncio.gather(*(worker.AssessRisk(request) for _ in range(20)))
@@ -163,7 +163,7 @@ async def test_concurrent_calls_with_one_key_ask_the_model_once(stack: Stack) ->
     ids=str,
 )
 async def test_the_same_key_with_another_payload_is_refused(stack: Stack, change: dict[str, Any]) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     stack.approval.has("default", TYPO)
     digest = stack.approval.has("default", PAYMENT)
     with acting_for("default"):
@@ -174,7 +174,7 @@ async def test_the_same_key_with_another_payload_is_refused(stack: Stack, change
 
 
 async def test_a_key_belongs_to_one_rpc(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     digest = stack.approval.has("default", PAYMENT)
     with acting_for("default"):
         await worker.AssessRisk(assess_request(digest, "key"))
@@ -183,7 +183,7 @@ async def test_a_key_belongs_to_one_rpc(stack: Stack) -> None:
 
 
 async def test_tenants_share_neither_keys_nor_contents(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     payment, typo = stack.approval.has("tenant-a", PAYMENT), stack.approval.has("tenant-b", TYPO)
     with acting_for("tenant-a"):
         of_a = await worker.AssessRisk(assess_request(payment, "key"))
@@ -198,7 +198,7 @@ async def test_tenants_share_neither_keys_nor_contents(stack: Stack) -> None:
 
 
 async def test_other_content_than_the_digest_names_is_never_judged(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     digest = stack.approval.has("default", TYPO)
     stack.approval.contents["default", digest].content.body = PAYMENT
     with acting_for("default"), pytest.raises(DataLoss) as raised:
@@ -209,7 +209,7 @@ async def test_other_content_than_the_digest_names_is_never_judged(stack: Stack)
 
 
 async def test_content_that_cannot_be_had_is_unavailable_until_it_can(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     request = assess_request(stack.approval.has("default", TYPO))
     stack.approval.failure = Unavailable("its database is away")
     with acting_for("default"):
@@ -221,7 +221,7 @@ async def test_content_that_cannot_be_had_is_unavailable_until_it_can(stack: Sta
 
 
 async def test_approval_service_that_is_down_is_unavailable(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     await stack.behind.stop(0)
     with acting_for("default"), pytest.raises(Unavailable) as raised:
         await worker.AssessRisk(assess_request(hashlib.sha256(TYPO).digest()))
@@ -229,7 +229,7 @@ async def test_approval_service_that_is_down_is_unavailable(stack: Stack) -> Non
 
 
 async def test_a_model_that_is_unavailable_is_asked_again_by_the_next_call(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     request = decide_request(stack.approval.has("default", PAYMENT))
     stack.provider.failure = Unavailable(
         "the model cannot be reached", reason="MODEL_UNAVAILABLE", metadata={"provider": "openai"}
@@ -243,14 +243,14 @@ async def test_a_model_that_is_unavailable_is_asked_again_by_the_next_call(stack
 
 
 async def test_the_provider_gets_what_the_callers_deadline_leaves(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     with acting_for("default"):
         await worker.Decide(decide_request(stack.approval.has("default", TYPO)), timeout=7)
     assert 0 < stack.provider.budgets[0] < 6.8
 
 
 async def test_a_caller_that_gives_up_frees_the_key(stack: Stack) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     request = decide_request(stack.approval.has("default", PAYMENT))
     stack.provider.hold = asyncio.Event()
     with acting_for("default"):
@@ -260,9 +260,16 @@ async def test_a_caller_that_gives_up_frees_the_key(stack: Stack) -> None:
         assert (await worker.Decide(request)).decision.verdict == event_pb2.VERDICT_REJECT
 
 
-@pytest.mark.parametrize("role", ["requester", "approver", "auditor", "operator", "service"])
-async def test_only_workers_may_ask(stack: Stack, role: str) -> None:
-    other = await stack.stub(role, subject="mallory@example.com")
+@pytest.mark.parametrize(
+    "caller",
+    [
+        *(("mallory@example.com", role) for role in ("requester", "approver", "auditor", "operator")),
+        *((program,) for program in ("approval", "decision", "notification", "witness", "worker-ml")),
+    ],
+    ids="-".join,
+)
+async def test_only_the_workers_whose_job_it_is_may_ask(stack: Stack, caller: tuple[str, ...]) -> None:
+    other = await stack.stub(*caller)
     digest = stack.approval.has("default", TYPO)
     with acting_for("default"):
         with pytest.raises(PermissionDenied):
@@ -272,8 +279,19 @@ async def test_only_workers_may_ask(stack: Stack, role: str) -> None:
     assert stack.provider.cases == []
 
 
+async def test_no_program_takes_a_key_before_the_one_that_it_was_minted_for(stack: Stack) -> None:
+    thief, worker = await stack.stub("worker-default"), await stack.stub("worker-openai")
+    digest, key = stack.approval.has("default", PAYMENT), f"{ID}/fallback"
+    with acting_for("default"):
+        await thief.AssessRisk(assess_request(digest, key))
+        first = await worker.Decide(decide_request(digest, key))
+        assert await worker.Decide(decide_request(digest, key)) == first
+        with pytest.raises(PermissionDenied):
+            await thief.Decide(decide_request(digest, key))
+
+
 async def test_a_refusal_of_authority_is_audited_and_bounded(stack: Stack) -> None:
-    other = await stack.stub("approver", subject="mallory@example.com", tenant="tenant-b")
+    other = await stack.stub("mallory@example.com", "approver", tenant="tenant-b")
     for _ in range(3):
         with pytest.raises(PermissionDenied):
             await other.Decide(decide_request(hashlib.sha256(TYPO).digest()))
@@ -282,6 +300,7 @@ async def test_a_refusal_of_authority_is_audited_and_bounded(stack: Stack) -> No
     assert tenant == "tenant-b"
     assert event.actor.name.value == "mallory@example.com"
     assert event.access_refused.method.endswith("/Decide")
+    assert event.cause_id.startswith("decision/")
     # One in a minute was allowed; the others are in the service's own log.
     await stack.decision.stop(0)
     assert stack.audit.appended.empty()
@@ -301,7 +320,7 @@ async def test_a_refusal_of_authority_is_audited_and_bounded(stack: Stack) -> No
     ids=str,
 )
 async def test_malformed_requests_are_refused_by_field(stack: Stack, change: dict[str, Any]) -> None:
-    worker = await stack.stub("worker")
+    worker = await stack.stub()
     request = assess_request(hashlib.sha256(TYPO).digest())
     for name, value in change.items():
         setattr(request, name, value)

@@ -35,7 +35,15 @@ from placet_rpc.errors import NotFound
 from placet_rpc.identity import acting_for
 from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
-from placet_rpc.tokens.mint import JWKS_FILE, PRIVATE_KEY_FILE, SigningKey, generate_keys, mint, write_token
+from placet_rpc.tokens.mint import (
+    JWKS_FILE,
+    PRIVATE_KEY_FILE,
+    SigningKey,
+    generate_keys,
+    mint,
+    mint_for_program,
+    write_token,
+)
 from placet_storage import Database
 from placet_testing.servicers import partial_servicer
 from placet_testing.tokens import StaticToken
@@ -288,7 +296,6 @@ class Neighbours:
     async def AppendEvents(
         self, request: audit_service_pb2.AppendEventsRequest, context: object
     ) -> audit_service_pb2.AppendEventsResponse:
-        """Remembers."""
         for event in request.events:
             self.refusals.put_nowait((identity.current().tenant, event))
         return audit_service_pb2.AppendEventsResponse(appended=True)
@@ -306,8 +313,11 @@ class Stack:
     closing: AsyncExitStack
 
     def token(self, subject: str, *roles: str, tenant: str = "default") -> str:
-        """A token for this subject."""
-        return mint(SigningKey.load(self.folder / PRIVATE_KEY_FILE), subject, tenant, roles, 600)
+        """A token of a program of Placet for whatever tenant; with roles, of that caller."""
+        key = SigningKey.load(self.folder / PRIVATE_KEY_FILE)
+        if not roles:
+            return mint_for_program(key, subject, tenant, 600, tenants=["*"])
+        return mint(key, subject, tenant, roles, 600)
 
     async def stub(
         self, subject: str, *roles: str, tenant: str = "default"
@@ -339,7 +349,7 @@ class Stack:
         self, request: service_pb.SendNotificationRequest, *, tenant: str = "default", timeout: float = 20
     ) -> pb.Delivery:
         """Sends as a worker that acts for the tenant."""
-        worker = await self.stub("worker-default", "worker")
+        worker = await self.stub("worker-default")
         with acting_for(tenant):
             return (await worker.SendNotification(request, timeout=timeout)).delivery
 
@@ -374,7 +384,7 @@ async def surroundings(tmp_path: Path, post_office: PostOffice, unused_tcp_port:
     )
     async with AsyncExitStack() as closing:
         stack = Stack(tmp_path, settings, settings.listen, neighbours, post_office, closing)
-        write_token(settings.token_file, stack.token("notification", "service"))
+        write_token(settings.token_file, stack.token("notification"))
         yield stack
     await server.stop(0)
 

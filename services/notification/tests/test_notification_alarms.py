@@ -1,4 +1,4 @@
-"""An alarm is told to operators by services alone, and is about no request."""
+"""An alarm is told to operators by ApprovalService alone, and is about no request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from placet_notification.domain import Kind, Notification, Payload, checked
 from placet_notification.mail import compose
 from placet_notification.servicer import check_kind
 from placet_rpc.errors import InvalidArgument, PermissionDenied
-from placet_rpc.identity import Principal
+from placet_rpc.identity import PROGRAMS, Principal
 
 MakePayload = Callable[..., Payload]
 
@@ -61,24 +61,17 @@ def test_only_an_alarm_is_about_no_request(make_payload: MakePayload, wrong: dic
         checked(make_payload(**wrong))
 
 
-@pytest.mark.parametrize(
-    ("role", "kind", "allowed"),
-    [
-        ("service", pb.NOTIFICATION_KIND_ALARM, True),
-        ("service", pb.NOTIFICATION_KIND_ASKED, False),
-        ("service", pb.NOTIFICATION_KIND_OUTCOME, False),
-        ("worker", pb.NOTIFICATION_KIND_ALARM, False),
-        ("worker", pb.NOTIFICATION_KIND_ASKED, True),
-        ("worker", pb.NOTIFICATION_KIND_OUTCOME, True),
-    ],
-)
-def test_services_send_alarms_alone_and_workers_all_else(
-    role: str, kind: pb.NotificationKind.ValueType, allowed: bool
+@pytest.mark.parametrize("program", sorted(PROGRAMS))
+@pytest.mark.parametrize("kind", pb.NotificationKind.values()[1:])
+def test_each_kind_is_sent_by_the_programs_that_the_contract_names(
+    program: str, kind: pb.NotificationKind.ValueType
 ) -> None:
-    caller = Principal(subject="x", tenant="default", roles=frozenset({role}), authenticated_by="jwt:x")
-    if allowed:
+    caller = Principal(program, "default", frozenset({"program"}), "jwt:x")
+    sender = "approval" if kind == pb.NOTIFICATION_KIND_ALARM else "worker-default"
+    if program == sender:
         check_kind(caller, kind)
         return
     with pytest.raises(PermissionDenied) as refused:
         check_kind(caller, kind)
     assert refused.value.reason == "KIND_REFUSED"
+    assert refused.value.metadata["program"] == program

@@ -1,6 +1,7 @@
 """The text of mails, and what content cannot make them say."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -22,10 +23,24 @@ from placet_notification.domain import (
 )
 from placet_notification.mail import EXCERPT_LINES, WIDTH, compose
 from placet_rpc.errors import InvalidArgument
-from placet_text import deceptive, one_line
+from placet_text import deceptive, lines_of, one_line, visible_line
 
 ID = "7d7a3f80-0000-5000-8000-000000000001"
 CONTENT = Content(text="Pay 4,711 EUR.\n\n    indented\n", requester="ci@example.com", extracted=False)
+
+ASKING = Payload(
+    kind=Kind.ASKED,
+    approval_id="0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001",
+    content_digest=bytes(32),
+    recipient="alice@example.com",
+    title="Release payment 4711",
+    subject_id="",
+    reason="",
+    tier=1,
+    due=None,
+    state=None,
+    approver="",
+)
 
 ASKED = """\
 ci@example.com asks for your decision on:
@@ -140,19 +155,7 @@ def test_no_text_can_add_a_header(make_payload: Callable[..., Payload], evil: st
 @pytest.mark.slow
 @given(title=st.text(max_size=200), reason=st.text(max_size=300), body=st.text(max_size=3000))
 def test_whatever_callers_write_the_mail_keeps_its_form(title: str, reason: str, body: str) -> None:
-    written = Payload(
-        kind=Kind.ASKED,
-        approval_id="0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001",
-        content_digest=bytes(32),
-        recipient="alice@example.com",
-        title=title,
-        subject_id=title,
-        reason=reason,
-        tier=1,
-        due=None,
-        state=None,
-        approver="",
-    )
+    written = replace(ASKING, title=title, subject_id=title, reason=reason)
     payload = checked(written)
     content = Content(text=body, requester="ci@example.com", extracted=True)
     sent = compose(notification(payload), sender="placet@example.com", content=content)
@@ -212,6 +215,35 @@ def test_a_megabyte_on_one_line_is_cut(make_payload: Callable[..., Payload]) -> 
     assert "The beginning of the content is quoted below." in text(message)
     assert text(message).count("\n>") == 1
     assert len(bytes(message)) < 10_000
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\u00a0", "\u3000", " \u2003"])
+@pytest.mark.parametrize("number", [41, 200, 1600, 100_000])
+def test_an_end_behind_blanks_is_shown_and_the_blanks_are_too(
+    make_payload: Callable[..., Payload], blank: str, number: int
+) -> None:
+    padded = f"Please approve EUR 10 to ACME{blank * number}EUR 1000000 to Eve\n"
+    body = text(mail(make_payload(), Content(text=padded, requester="ci@example.com", extracted=False)))
+    (quoted,) = [line for line in body.splitlines() if line.startswith("> ")]
+    assert "The whole content is quoted below." in body
+    assert quoted.endswith(" blanks>EUR 1000000 to Eve")
+    assert len(quoted) < 80
+
+
+@given(
+    st.lists(st.text(st.sampled_from(" \tab\u200b\u3000\n"), max_size=30), max_size=8), st.integers(1, 300)
+)
+def test_a_mail_that_claims_the_whole_content_holds_all_that_is_shown_of_it(
+    parts: list[str], repeated: int
+) -> None:
+    written = "x" + "".join(part * repeated for part in parts) + "THE-END"
+    content = Content(text=written, requester="ci@example.com", extracted=False)
+    composed = compose(notification(ASKING), sender="placet@mail.example.com", content=content)
+    body = text(message_from_bytes(composed, policy=default))
+    if "The whole content is quoted below." in body:
+        quoted = [line[2:] for line in body.splitlines() if line[:1] == ">"]
+        assert quoted == [visible_line(line).rstrip() for line in lines_of(written)]
+        assert quoted[-1].endswith("THE-END")
 
 
 def test_extracted_text_is_called_so(make_payload: Callable[..., Payload]) -> None:

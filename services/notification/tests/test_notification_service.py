@@ -219,7 +219,7 @@ async def test_each_sees_the_part_of_the_stream_that_concerns_them(stack: Stack)
         ("program", "requester"): [3],
         ("carol@example.com", "approver"): [],
         ("ops@example.com", "operator"): [1, 2, 3],
-        ("approval", "service"): [1, 2, 3],
+        ("audit@example.com", "operator"): [1, 2, 3],
     }
     for (subject, role), cursors in expected.items():
         subscriber = await stack.stub(subject, role)
@@ -244,6 +244,21 @@ async def test_a_subscriber_is_told_at_once(stack: Stack) -> None:
         await stack.send(stack.asked())
         assert (await anext(aiter(call))).notification.title == "Release payment 4711"
     call.cancel()
+
+
+async def test_no_program_takes_a_key_before_the_one_that_it_was_minted_for(stack: Stack) -> None:
+    key, thief = f"{APPROVAL}/outcome", await stack.stub("approval")
+    alarm = service_pb.SendNotificationRequest(
+        idempotency_key=key, kind=pb.NOTIFICATION_KIND_ALARM, recipient="ops@example.com", title="Alarm"
+    )
+    with acting_for("default"):
+        await thief.SendNotification(alarm)
+        with pytest.raises(PermissionDenied):
+            await thief.SendNotification(stack.asked(key))
+    outcome = stack.asked(key, kind=pb.NOTIFICATION_KIND_OUTCOME, state=event_pb2.STATE_APPROVED)
+    first = await stack.send(outcome)
+    assert await stack.send(outcome) == first
+    assert first.notification.kind == pb.NOTIFICATION_KIND_OUTCOME
 
 
 async def test_who_may_not_is_refused_and_the_refusal_is_recorded(stack: Stack) -> None:

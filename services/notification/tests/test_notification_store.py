@@ -95,6 +95,17 @@ async def test_a_lease_that_was_never_released_ends_by_itself(
     assert (third.granted, third.delivery.attempts) == (True, 2)
 
 
+async def test_a_wrong_clock_keeps_no_lease(store: Store, make_payload: Callable[..., Payload]) -> None:
+    await store.claim("default", "key", make_payload(), lease("ahead", begins=NOW + timedelta(days=40)))
+    await store.claim("default", "near", make_payload(), lease("ahead", begins=NOW + timedelta(seconds=9)))
+
+    right = await store.claim("default", "key", make_payload(), lease("right"))
+    second = await store.claim("default", "key", make_payload(), lease("second"))
+    near = await store.claim("default", "near", make_payload(), lease("right"))
+
+    assert (right.granted, second.granted, near.granted) == (True, False, False)
+
+
 async def test_a_failed_attempt_releases_the_lease(
     store: Store, make_payload: Callable[..., Payload]
 ) -> None:

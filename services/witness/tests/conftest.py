@@ -19,7 +19,14 @@ from placet_rpc import identity
 from placet_rpc.errors import Unavailable
 from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
-from placet_rpc.tokens.mint import JWKS_FILE, PRIVATE_KEY_FILE, SigningKey, generate_keys, mint, write_token
+from placet_rpc.tokens.mint import (
+    JWKS_FILE,
+    PRIVATE_KEY_FILE,
+    SigningKey,
+    generate_keys,
+    mint_for_program,
+    write_token,
+)
 from placet_testing.merkle import proof_of, root_of
 from placet_testing.servicers import partial_servicer
 from placet_witness.config import Settings
@@ -180,7 +187,7 @@ async def settings(tmp_path: Path, log: FakeLog) -> AsyncIterator[Settings]:
     )
     server = await start(ServerSettings(listen="127.0.0.1:0", jwks_file=tmp_path / JWKS_FILE), [endpoint])
     key = SigningKey.load(tmp_path / PRIVATE_KEY_FILE)
-    write_token(tmp_path / "token", mint(key, "witness", "default", ["auditor"], 600))
+    write_token(tmp_path / "token", mint_for_program(key, "witness", "default", 600))
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "witness.pem").touch(mode=0o600)
     (tmp_path / "witness.pem").write_bytes(pem)

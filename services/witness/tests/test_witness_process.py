@@ -156,7 +156,7 @@ async def test_a_rollback_is_found_and_stands_after_a_kill(settings: Settings, l
 
 async def test_a_token_that_is_refused_is_no_answer_and_says_so(settings: Settings) -> None:
     async with channel(settings.audit_address, StaticToken("nonsense"), default_timeout=SOON) as opened:
-        log = AuditLog(audit_service_pb2_grpc.AuditServiceStub(opened))
+        log = AuditLog(audit_service_pb2_grpc.AuditServiceStub(opened), "default")
         with pytest.raises(NoAnswer, match="TOKEN_INVALID: "):
             await log.checkpoint()
         with pytest.raises(NoAnswer, match="TOKEN_INVALID: "):

@@ -13,10 +13,11 @@ from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_bench.figures import Figure, Report, at_most, percentile
 from placet_bench.setting import Setting
-from placet_cli.identity import TENANT, signing_key
+from placet_cli.identity import signing_key
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
-from placet_rpc.tokens.mint import MintingTokenSource
+from placet_rpc.tokens.mint import mint_for_program
+from placet_testing.tokens import StaticToken
 
 RATE = 200
 # A log of its own, which no projection follows.
@@ -28,7 +29,7 @@ async def measure(setting: Setting) -> Report:
     stack = (await setting.shared()).stack
     seconds = 3 if setting.quick else 15
     bare = await asyncio.to_thread(fdatasyncs, setting.folder / "fdatasync", 50 if setting.quick else 200)
-    tokens = MintingTokenSource(signing_key(stack.home), "approval", TENANT, ["service"])
+    tokens = StaticToken(mint_for_program(signing_key(stack.home), "approval", LOG, 3600))
     async with channel(stack.ports.address("audit"), tokens) as opened:
         audit = AuditServiceStub(opened)
         with acting_for(LOG):

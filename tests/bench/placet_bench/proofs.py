@@ -16,7 +16,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from placet.event.v1 import event_pb2
-from placet_audit.domain import Append
+from placet_audit.domain import Append, RequestKey
 from placet_audit.leaf import seal
 from placet_audit.log_keys import LogKeys
 from placet_audit.merkle_store import Span, inclusion_spans, indexes_of, roots_of
@@ -25,6 +25,7 @@ from placet_bench.figures import Figure, Report, at_most, percentile
 from placet_bench.setting import Setting
 from placet_proof import leaf_hash, verify_inclusion
 from placet_proof.frontier import Frontier
+from placet_proof.grammar import Path as LogPath
 from placet_proof.signer import new_key
 from placet_storage import Database
 from placet_verify import KnownKeys, SqliteSource, Verification
@@ -99,37 +100,43 @@ def _verification(proof: Proof, size: int, root: bytes) -> float:
 async def _write_log(path: Path, keys: LogKeys, entries: int) -> int:
     """Writes the log; answers how many checkpoints it has."""
     database, commits = await Database.open(f"sqlite:///{path}", migrations="placet_audit"), 0
-    rest = _commits(entries)
+    rest, paths = _commits(entries), dict[RequestKey, tuple[int, LogPath]]()
     while some := list(itertools.islice(rest, AT_ONCE)):
-        await database.transact(_append, some, keys, operation="write")
+        await database.transact(_append, some, keys, paths, operation="write")
         commits += len(some)
     await database.close()
     return commits
 
 
-def _append(connection: sa.Connection, commits: Sequence[Append], keys: LogKeys) -> None:
+def _append(
+    connection: sa.Connection,
+    commits: Sequence[Append],
+    keys: LogKeys,
+    paths: dict[RequestKey, tuple[int, LogPath]],
+) -> None:
     """A checkpoint for each, as AuditService signs them, but not a transaction for each: it is not writing
     that is measured."""
     for one in commits:
-        append(connection, [one], keys)
+        paths |= append(connection, [one], keys, paths).paths
 
 
 def _commits(entries: int) -> Iterator[Append]:
-    """Votes with a name and a reason, a hundred to a request, and one to five to a commit."""
+    """Comments with a name and a text, a hundred to a request, and one to five to a commit."""
     chosen, written = random.Random(SEED), 0
     while written < entries:
         request, before = divmod(written, A_REQUEST)
         approval_id = str(uuid.UUID(int=request))
         count = min(chosen.randint(1, MOST_A_COMMIT), A_REQUEST - before, entries - written)
         drafts = tuple(
-            seal(event_pb2.Entry(tenant=TENANT, approval_id=approval_id, number=number, event=_vote(number)))
+            seal(event_pb2.Entry(tenant=TENANT, approval_id=approval_id, number=number, event=_event(number)))
             for number in range(before + 1, before + count + 1)
         )
         yield Append(TENANT, approval_id, before + 1, drafts)
         written += count
 
 
-def _vote(number: int) -> event_pb2.Event:
+def _event(number: int) -> event_pb2.Event:
+    """A request's first event, or a comment on it."""
     event = event_pb2.Event(
         actor=event_pb2.Actor(
             kind=event_pb2.ACTOR_KIND_PERSON,
@@ -138,16 +145,12 @@ def _vote(number: int) -> event_pb2.Event:
         ),
         cause_id=str(uuid.UUID(int=number)),
         command_digest=bytes(32),
-        voted=event_pb2.Voted(
-            tier=1,
-            verdict=event_pb2.VERDICT_APPROVE,
-            content_digest=bytes(32),
-            reason=event_pb2.Erasable(value="It is as it was agreed with the supplier"),
-            policy_version=1,
-            policy_digest=bytes(32),
-            rendering="text/1",
-        ),
     )
+    text = event_pb2.Erasable(value="It is as it was agreed with the supplier")
+    if number == 1:
+        event.received.title.CopyFrom(text)
+    else:
+        event.commented.text.CopyFrom(text)
     event.time.GetCurrentTime()
     return event
 

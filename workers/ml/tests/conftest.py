@@ -36,7 +36,7 @@ from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
 from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
-from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, write_token
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint_for_program, write_token
 from placet_rpc.tokens.sources import FileTokenSource
 from placet_testing.servicers import partial_servicer
 
@@ -125,7 +125,7 @@ class Served:
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     files = generate_keys(tmp_path / "keys")
     token_file = tmp_path / "token"
-    write_token(token_file, mint(SigningKey.load(files.private_key), "worker-ml", "default", ["worker"], 600))
+    write_token(token_file, mint_for_program(SigningKey.load(files.private_key), "worker-ml", "default", 600))
     log = Log()
     server = await start(
         ServerSettings(listen="127.0.0.1:0", jwks_file=files.jwks),

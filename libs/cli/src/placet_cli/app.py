@@ -146,13 +146,14 @@ def _unexpected(error: Exception) -> Problem:
     from placet_cli.home import DEFAULT_HOME, Home
 
     reference = uuid.uuid4().hex[:8]
-    log = Home.at(Path(os.environ.get("PLACET_HOME") or DEFAULT_HOME)).log("cli")
     try:
+        log = Home.at(Path(os.environ.get("PLACET_HOME") or DEFAULT_HOME)).log("cli")
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a") as file:
+        # Arguments may be no UTF-8, and so may what the error quotes of them.
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now(UTC).isoformat()} {reference} {' '.join(sys.argv)}\n")
             traceback.print_exception(error, file=file)
-    except OSError:
+    except (OSError, RuntimeError, ValueError):
         why = f"{type(error).__name__}: {error}"
         return Problem("something unexpected happened", why, tries=("placet doctor",))
     return Problem(

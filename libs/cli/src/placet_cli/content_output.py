@@ -10,7 +10,7 @@ from placet_cli.event_rows import counted
 from placet_cli.formatting import warnings
 from placet_cli.problems import Problem
 from placet_cli.session import Session
-from placet_text import NUMBERED, lines_of, visible
+from placet_text import NUMBERED, lines_of, visible_line
 
 
 def print_content(
@@ -38,7 +38,7 @@ def print_content(
             session.screen.warn([NUMBERED])
         for line in lines_of(answer.text):
             # A terminal is not to be steered by what others wrote.
-            session.screen.say(visible(line.expandtabs()) if session.screen.cuts else line)
+            session.screen.say(visible_line(line) if session.screen.cuts else line)
     session.screen.aside(f"SHA-256 {approval.content_digest.hex()}")
 
 

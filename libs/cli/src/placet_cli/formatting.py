@@ -15,6 +15,9 @@ from placet_client import Outcome
 from placet_domain.durations import describe_duration
 from placet_text import CAREFUL, one_line, warning_words
 
+# In the place of a text of blanks alone.
+BLANK = "(blank)"
+
 
 def sentence(approval: approval_pb2.Approval) -> str:
     """State or outcome of a request, in one sentence: "Approved by bob@example.com, manager, after …"."""
@@ -36,9 +39,16 @@ def erasure_sentence(approval: approval_pb2.Approval) -> str:
     return one_line(f"Erased on {point(erasure.erase_time)} by {erasure.eraser or ERASED}: {erasure.reason}")
 
 
+def fault_sentence(approval: approval_pb2.Approval) -> str:
+    """A warning of entries in the log that have no effect; "" without one."""
+    if not approval.log_fault:
+        return ""
+    return one_line(f"The log holds what may not be there, and it has no effect: {approval.log_fault}")
+
+
 def named(text: str) -> str:
     """A request's title, or who asked for it: never empty before it is erased."""
-    return one_line(text) or ERASED
+    return one_line(text) or (BLANK if text else ERASED)
 
 
 def _silences(approval: approval_pb2.Approval) -> str:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from placet_cli.problems import WrongInput
+from placet_text import NotText, decoded, says_nothing
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 MAX_BYTES = 1 << 20
 MAX_TITLE = 200
+# Characters that are looked through for a heading: parsing a mebibyte takes a minute.
+_HEADING_WITHIN = 1 << 15
+# Characters of a heading that are read: more than its title holds.
+_HEADING_READ = 1000
 
 _BY_SUFFIX = {
     ".md": "text/markdown",
@@ -21,6 +33,8 @@ _BY_SUFFIX = {
     ".json": "application/json",
     ".pdf": "application/pdf",
 }
+# Lines of YAML between dashes at the beginning; to CommonMark they would be a rule and a heading.
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n[\w-]+:.*?^(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,8 @@ class Document:
 def read_document(name: str) -> Document:
     """Reads a file, or text from standard input for "-".
 
-    A file whose suffix is unknown is plain text, if it is UTF-8. Raises WrongInput.
+    A file whose suffix is unknown is plain text, if it is UTF-8. The title is the first heading of Markdown,
+    else the name of the file. Raises WrongInput.
     """
     body = sys.stdin.buffer.read(MAX_BYTES + 1) if name == "-" else _bytes_of(Path(name))
     called = "standard input" if name == "-" else name
@@ -48,9 +63,10 @@ def read_document(name: str) -> Document:
             tries=(f"sha256sum {name}  (ask about a summary that names this digest)",),
         )
     media_type = _BY_SUFFIX.get(Path(name).suffix.lower(), "text/plain")
-    if media_type != "application/pdf":
-        _check_text(name, body)
-    return Document(_title(name, body, media_type), body, media_type)
+    file = "FILE" if name == "-" else shlex.quote(name)
+    text = "" if media_type == "application/pdf" else _text_of(called, file, body)
+    heading = heading_of(text) if media_type == "text/markdown" else ""
+    return Document(_title(name, heading), body, media_type)
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -64,24 +80,58 @@ def _bytes_of(path: Path) -> bytes:
         ) from error
 
 
-def _check_text(name: str, body: bytes) -> None:
-    if b"\0" in body:
-        why = "it holds zero bytes, as programs and images do; text, diffs, JSON and PDF can be decided"
-        raise WrongInput(f"{name} is not text", why, tries=(f"file {name}",))
+def _text_of(called: str, file: str, body: bytes) -> str:
     try:
-        body.decode()
-    except UnicodeDecodeError as error:
+        return decoded(body)
+    except NotText as error:
+        if b"\0" in body and not error.encoding:
+            why, step = "it holds zero bytes, as programs and images do", f"file {file}"
+        else:
+            why, step = f"it {error}", f"iconv -f {error.encoding or 'LATIN1'} -t UTF-8 {file} > NEW-FILE"
         raise WrongInput(
-            f"{name} is not text",
-            f"byte {error.start} is not UTF-8; text, Markdown, diffs, JSON and PDF can be decided",
-            tries=(f"iconv -t UTF-8 {name}",),
+            f"{called} is not text in UTF-8",
+            f"{why}; text, Markdown, diffs, JSON and PDF can be decided",
+            tries=(step,),
         ) from error
 
 
-def _title(name: str, body: bytes, media_type: str) -> str:
-    """A Markdown file's first heading, else the file's name."""
-    if media_type == "text/markdown":
-        heading = re.search(r"^#{1,6}\s+(.+?)\s*#*\s*$", body.decode(), re.MULTILINE)
-        if heading:
-            return heading[1][:MAX_TITLE]
-    return ("standard input" if name == "-" else Path(name).name)[:MAX_TITLE]
+def _title(name: str, heading: str) -> str:
+    """The heading, else the file's name; on one line, and cut to the length of a title."""
+    # A name's bytes may be no UTF-8.
+    called = "standard input" if name == "-" else os.fsencode(Path(name).name).decode(errors="replace")
+    title = " ".join((heading or called).split())
+    return title if len(title) <= MAX_TITLE else f"{title[: MAX_TITLE - 1]}…"
+
+
+def heading_of(text: str) -> str:
+    """The first heading of a Markdown document (CommonMark) that says something, without markup.
+
+    Headings in quotes and lists are not the document's own; front matter (YAML) holds none. "" without a
+    heading in the first 32,768 characters.
+    """
+    # Imported late: only Markdown needs it.
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark").disable("inline")
+    environment: dict[str, object] = {}
+    tokens = parser.parse(_FRONT_MATTER.sub("", text[:_HEADING_WITHIN]), environment)
+    for opening, inline in pairwise(tokens):
+        if opening.type == "heading_open" and opening.level == 0:
+            content: list[Token] = []
+            parser.inline.parse(inline.content[:_HEADING_READ], parser, environment, content)
+            heading = _without_markup(content)
+            if not says_nothing(heading):
+                return heading
+    return ""
+
+
+def _without_markup(tokens: Sequence[Token]) -> str:
+    parts = []
+    for token in tokens:
+        if token.children:
+            parts.append(_without_markup(token.children))
+        elif token.type in ("softbreak", "hardbreak"):
+            parts.append(" ")
+        elif token.type != "html_inline":
+            parts.append(token.content)
+    return "".join(parts)

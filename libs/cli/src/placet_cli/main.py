@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -13,6 +14,14 @@ from placet_cli.problems import INTERRUPTED
 
 def main() -> None:
     """Runs the command line."""
+    # What a stream cannot encode or decode is shown in another form: names of files may be any bytes.
+    for stream, errors in (
+        (sys.stdin, "replace"),
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+    ):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
     patient = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if patient:
         signal.signal(signal.SIGINT, lambda *_arguments: os._exit(INTERRUPTED))

@@ -5,7 +5,9 @@ Each parser raises WrongInput.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shlex
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import typer
 
 from placet_cli.problems import WrongInput
+from placet_text import named, visible
 
 LEAST_PREFIX = 4
 _ADDRESS = re.compile(r"[^@\s,]{1,64}@[^@\s,]{1,189}")
@@ -50,12 +53,10 @@ def address_of(option: str, given: str) -> str:
 
 
 def _address(before: str, given: str) -> str:
+    if not given.isascii():
+        raise _not_ascii(before, given)
     if not is_address(given):
-        raise WrongInput(
-            f"{before}{given} is not an e-mail address",
-            "people are known by their addresses, which have ASCII letters only",
-            tries=(f"{before}alice@example.com",),
-        )
+        raise WrongInput(f"{before}{given} is not an e-mail address", tries=(f"{before}alice@example.com",))
     return given
 
 
@@ -95,7 +96,7 @@ def assignments_of(
 
     Several people of a slot are written with commas, or by giving the option again.
     """
-    named = {
+    people_of = {
         "required_approver": addresses_of("--approver", approvers),
         "manager_approver": addresses_of("--manager", managers),
     }
@@ -108,8 +109,8 @@ def assignments_of(
             )
         if not slot or not _parts(people):
             raise WrongInput(f"--assign {one} is not SLOT=WHO", tries=("--assign legal=carol@example.com",))
-        named.setdefault(slot, []).extend(_address(f"--assign {slot}=", part) for part in _parts(people))
-    return {slot: people for slot, people in named.items() if people}
+        people_of.setdefault(slot, []).extend(_address(f"--assign {slot}=", part) for part in _parts(people))
+    return {slot: people for slot, people in people_of.items() if people}
 
 
 def _parts(given: str) -> list[str]:
@@ -119,6 +120,21 @@ def _parts(given: str) -> list[str]:
 def option_of_slot(slot: str) -> str:
     """The option that fills a slot, to be followed by who does: "--approver ", "--assign legal="."""
     return f"{OPTION_OF_SLOT[slot]} " if slot in OPTION_OF_SLOT else f"--assign {slot}="
+
+
+def _not_ascii(before: str, address: str) -> WrongInput:
+    other = next(letter for letter in address if not letter.isascii())
+    local, _, domain = address.rpartition("@")
+    tries: tuple[str, ...] = ()
+    if local.isascii():
+        with contextlib.suppress(UnicodeError):
+            written = shlex.quote(f"{local}@{domain.encode('idna').decode()}")
+            tries = (f"{before}{written}  (the same domain in ASCII, if you mean this letter)",)
+    return WrongInput(
+        f"{before}{visible(address)} is not an e-mail address in ASCII letters: it holds {named(other)}",
+        "people are known by addresses in ASCII letters; another letter may look like one of them",
+        tries=(*tries, f"{before}alice@example.com"),
+    )
 
 
 def deadline_of(given: str) -> datetime | None:
@@ -140,10 +156,20 @@ def _time_of(option: str, given: str, direction: int) -> datetime | None:
         if length is not None:
             span = timedelta(**{_UNITS[length["unit"][0].lower()]: int(length["count"])})
             return datetime.now(UTC) + direction * span
-        return datetime.fromisoformat(given).astimezone()
+        time = datetime.fromisoformat(given)
+        first, second = (time.replace(fold=fold).astimezone() for fold in (0, 1))
     except (ValueError, OverflowError):
         raise WrongInput(
             f"{option} {given} is no time",
             "write a number with s, min, h, days or weeks, or a date with a time",
             tries=(f"{option} '90 min'", f"{option} '2 days'", f"{option} 2030-01-31T12:00"),
         ) from None
+    if first != second:
+        # PEP 495: a time that clocks skip is moved by the change, whatever its fold.
+        why = "exists twice" if first.replace(tzinfo=None) == time else "does not exist"
+        raise WrongInput(
+            f"{option} {given} {why}: the clocks of this zone change then",
+            "say with the offset from UTC which time is meant",
+            tries=tuple(f"{option} {one.isoformat()}" for one in sorted((first, second))),
+        )
+    return first

@@ -20,6 +20,7 @@ from placet_cli.local_stack import LocalStack
 from placet_cli.option_parsers import address_of
 from placet_cli.problems import Problem, WrongInput, addressed_step
 from placet_cli.screen import Screen, short
+from placet_text import visible
 
 # Each imported where it is used: what a command does not call, it does not pay for.
 if TYPE_CHECKING:
@@ -58,14 +59,21 @@ class Session:
         home_is_typed: bool = False,
         ports_are_typed: bool = False,
     ) -> Session:
-        """The session of these options. Raises WrongInput for an identity or ports that cannot be."""
+        """The session of these options. Raises WrongInput for an identity, ports or a home that cannot be."""
         if identity is not None:
             address_of("--as", identity)
         if port_base is not None:
             Ports(port_base)
-        return cls(
-            Home.at(home or Path(DEFAULT_HOME)), port_base, identity, json, home_is_typed, ports_are_typed
-        )
+        found = Home.at(home or Path(DEFAULT_HOME))
+        try:
+            str(found.path).encode()
+        except UnicodeEncodeError as error:
+            raise WrongInput(
+                f"--home {visible(str(found.path))} cannot be used",
+                "the path holds bytes that are not UTF-8",
+                tries=("the same command with --home /another/folder",),
+            ) from error
+        return cls(found, port_base, identity, json, home_is_typed, ports_are_typed)
 
     @property
     def ports(self) -> Ports:

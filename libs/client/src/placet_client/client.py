@@ -21,7 +21,15 @@ from placet.audit.v1 import audit_service_pb2, proof_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_client.approvals import PendingApproval, await_outcome
-from placet_client.messages import Selection, assignments_of, content_of, enum_value, filter_of, timestamp_of
+from placet_client.messages import (
+    Selection,
+    assignments_of,
+    content_of,
+    enum_value,
+    filter_of,
+    key_of,
+    timestamp_of,
+)
 from placet_client.outcome import Outcome
 from placet_client.retry import converge, pauses
 from placet_rpc.client import channel, tls_from_environment
@@ -145,9 +153,10 @@ class PlacetClient:
         `required_approver` and `manager_approver` fill the slots of these names; `assignments` fills any slot
         with people. `priority` is URGENT, HIGH, NORMAL or LOW; `deadline` is aware of its time zone.
         `request_id` is your idempotency key: give your own to ask again safely after a crash of your program.
+        An empty one is refused.
         """
         request = approval_service_pb2.RequestApprovalRequest(
-            request_id=str(request_id or uuid.uuid4()),
+            request_id=key_of(request_id),
             title=title,
             content=content_of(content, media_type),
             approval=approval_service_pb2.ApprovalPayload(),
@@ -259,7 +268,7 @@ class PlacetClient:
         """
         request = approval_service_pb2.SubmitDecisionRequest(
             approval_id=approval_id,
-            command_id=str(command_id or uuid.uuid4()),
+            command_id=key_of(command_id),
             approval=approval_service_pb2.ApprovalAnswer(
                 verdict=enum_value(event_pb2.Verdict.Value, event_pb2.Verdict.keys(), "verdict", verdict)
             ),
@@ -277,7 +286,7 @@ class PlacetClient:
     ) -> approval_pb2.CommandResult:
         """Withdraws a request; answers as `decide` does."""
         request = approval_service_pb2.CancelApprovalRequest(
-            approval_id=approval_id, command_id=str(command_id or uuid.uuid4()), reason=reason
+            approval_id=approval_id, command_id=key_of(command_id), reason=reason
         )
         answer = await converge(lambda: self.stub.CancelApproval(request), patience=self._patience)
         return answer.result
@@ -287,7 +296,7 @@ class PlacetClient:
     ) -> approval_pb2.CommandResult:
         """Adds a comment to an open request; answers as `decide` does."""
         request = approval_service_pb2.AddCommentRequest(
-            approval_id=approval_id, command_id=str(command_id or uuid.uuid4()), text=text
+            approval_id=approval_id, command_id=key_of(command_id), text=text
         )
         answer = await converge(lambda: self.stub.AddComment(request), patience=self._patience)
         return answer.result

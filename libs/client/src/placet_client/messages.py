@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict, TypeVar
@@ -76,6 +77,11 @@ def enum_value(value: Callable[[str], _Number], names: Sequence[str], field: str
         violation = FieldViolation(field, f"must be one of {choice}")
         raise InvalidArgument(f"{name!r} is not one of {choice}", violations=[violation])
     return value(prefix + name.upper())
+
+
+def key_of(given: uuid.UUID | str | None) -> str:
+    """An idempotency key; a new one only where none is given. The service refuses an empty one."""
+    return str(uuid.uuid4() if given is None else given)
 
 
 def timestamp_of(field: str, time: datetime | None) -> Timestamp | None:

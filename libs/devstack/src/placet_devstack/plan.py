@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from placet_cli.home import HOST, Home, Ports
-from placet_cli.identity import OWNER
+from placet_cli.identity import OWNER, TENANT
 from placet_cli.problems import Problem
 from placet_cli.telemetry import OTLP_ENDPOINT
 from placet_devstack import temporal_server as temporal
 from placet_devstack.child import ProcessSpec
 from placet_devstack.probes import file_exists, grpc_serving, port_open
 from placet_domain.policy_files import BadPolicy, load
+from placet_rpc.identity import PROGRAMS
 from placet_rpc.tokens.mint import KeyFiles
 
 SERVICES = ("audit", "decision", "notification", "approval")
@@ -161,6 +162,7 @@ class _Plan:
     def witness(self) -> ProcessSpec:
         ready = self.home.ready(WITNESS)
         own = {
+            "PLACET_WITNESS_TENANT": TENANT,
             "PLACET_WITNESS_FOLDER": str(self.home.witness),
             "PLACET_WITNESS_KEY_FILE": str(self.home.witness_key),
             # Nobody is there who could give it the log's key.
@@ -210,7 +212,6 @@ class _Plan:
         }
         given = {
             "PLACET_HOME": str(self.home.path),
-            "PLACET_TOKEN_FILE": str(self.home.token(name)),
             "PLACET_JWKS_FILE": str(KeyFiles.below(self.home.keys).jwks),
             "PLACET_PAYLOAD_KEY_FILE": str(self.home.payload_key),
             "PLACET_TEMPORAL_ADDRESS": self.ports.address("temporal"),
@@ -218,6 +219,8 @@ class _Plan:
             **{f"PLACET_{service.upper()}_ADDRESS": self.ports.address(service) for service in SERVICES},
             "PYTHONUNBUFFERED": "1",
         }
+        if name in PROGRAMS:
+            given["PLACET_TOKEN_FILE"] = str(self.home.token(name))
         if name not in ("temporal", "spans") and not self.outside.get(OTLP_ENDPOINT):
             given[OTLP_ENDPOINT] = f"http://{self.ports.address('spans')}"
         return outside | given

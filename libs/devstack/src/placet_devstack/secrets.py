@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
@@ -14,26 +13,22 @@ from placet_devstack.child import Report, StackEvent
 from placet_devstack.lost_keys import lost_keys
 from placet_proof.signer import new_key
 from placet_rpc.files import write_atomically
+from placet_rpc.identity import PROGRAMS
 from placet_rpc.tasks import periodically
-from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, write_token
+from placet_rpc.tokens.mint import (
+    KeyFiles,
+    SigningKey,
+    generate_keys,
+    mint,
+    mint_for_program,
+    write_token,
+)
 
 TOKEN_SECONDS = 3600.0
 LOOK_EVERY = 20.0
 
-# The identities of the stack's parts. Their token files bear their names.
-IDENTITIES: Mapping[str, frozenset[str]] = {
-    "approval": frozenset({"service"}),
-    "audit": frozenset({"service"}),
-    "decision": frozenset({"service"}),
-    "notification": frozenset({"service"}),
-    "worker-default": frozenset({"worker"}),
-    "worker-openai": frozenset({"worker"}),
-    "worker-ml": frozenset({"worker"}),
-    # It sees the log as anybody does who checks on it, and can change nothing.
-    "witness": frozenset({"auditor"}),
-    # For programs that try the SDK on this machine: they ask, and see what they asked.
-    "caller": frozenset({"requester"}),
-}
+# For programs that try the SDK on this machine: they ask, and see what they asked.
+CALLER = "caller"
 
 
 def make_keys(home: Home) -> None:
@@ -67,8 +62,11 @@ class Tokens:
 
     def write_all(self) -> None:
         """Writes a fresh token for everyone."""
-        for subject, roles in IDENTITIES.items():
-            write_token(self.home.token(subject), mint(self._key, subject, TENANT, roles, TOKEN_SECONDS))
+        for program in sorted(PROGRAMS):
+            token = mint_for_program(self._key, program, TENANT, TOKEN_SECONDS)
+            write_token(self.home.token(program), token)
+        caller = mint(self._key, CALLER, TENANT, ["requester"], TOKEN_SECONDS)
+        write_token(self.home.token(CALLER), caller)
         self._renew_at = time.time() + TOKEN_SECONDS / 2
 
     def renewed(self, report: Report) -> AbstractAsyncContextManager[None]:

@@ -227,7 +227,7 @@ class CommentCommand(BaseCommand):
         if not self._is_involved(state):
             return ErrorReason.NOT_INVOLVED
         if len(state.commands) >= MOST_COMMANDS:
-            return ErrorReason.TOO_MANY_COMMANDS
+            return ErrorReason.TOO_MANY_COMMENTS
         return None if self.text.strip() else ErrorReason.COMMENT_EMPTY
 
     def apply(self, policy: Policy, state: ApprovalState, now: datetime) -> list[Body]:

@@ -133,6 +133,7 @@ class ErrorReason(StrEnum):
     NOT_INVOLVED = "NOT_INVOLVED"
     ALREADY_VOTED = "ALREADY_VOTED"
     CONTENT_LOST = "CONTENT_LOST"
+    TOO_MANY_COMMENTS = "TOO_MANY_COMMENTS"
 
 
 class Actor(Dto):
@@ -357,3 +358,4 @@ class Entry(Dto):
 class LogEntry(Dto):
     index: int = 0
     entry: Entry
+    fault: str = ""

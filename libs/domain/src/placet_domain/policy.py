@@ -130,7 +130,9 @@ class Tier(PolicyPart):
     name: Name
     # The slots and people that are asked.
     asks: tuple[Target, ...] = Field(min_length=1, max_length=20)
-    decision_type: Annotated[DecisionType, BeforeValidator(lambda kind: str(kind).upper())]
+    decision_type: Annotated[
+        Literal[DecisionType.HUMAN, DecisionType.MANAGER], BeforeValidator(lambda kind: str(kind).upper())
+    ]
     # One waiting time, one for each priority, or "without limit".
     timeout: Timeout
     # Number of approvals that the tier needs.

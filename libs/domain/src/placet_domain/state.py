@@ -10,6 +10,7 @@ from placet_domain.events import (
     AiDecided,
     Asked,
     Closed,
+    Commented,
     Decided,
     ErrorReason,
     Event,
@@ -26,6 +27,11 @@ from placet_domain.events import (
     Verdict,
     Voted,
 )
+
+# The step of a request whose next events the log refuses.
+APPEND_STEP = "append"
+# Events that take no step further.
+_ASIDE = (Commented, Notified, Refused)
 
 
 class CommandResult(BaseModel):
@@ -106,6 +112,8 @@ class ApprovalState(BaseModel):
     commands: dict[str, CommandResult] = {}
     # Cause ids of the stored notices.
     notices: set[str] = set()
+    # The first entry that cannot be used, and why. Empty while there is none.
+    fault: str = ""
 
     @property
     def state(self) -> State:
@@ -139,12 +147,18 @@ class ApprovalState(BaseModel):
         return any(tier.assignments for tier in self.tiers) and self.decided is None
 
     def fold(self, stored: LogEntry) -> None:
-        """Applies the next event. Raises ValueError when it is not the next."""
+        """Applies the next event. Raises ValueError when it is not the next.
+
+        An entry with a fault only takes its number.
+        """
         entry = stored.entry
         if entry.number != self.last_number + 1:
             raise ValueError(f"event {entry.number} does not follow event {self.last_number}")
         self.last_number = entry.number
         self.log_index = stored.index
+        if stored.fault:
+            self.fault = self.fault or f"entry {stored.index}: {stored.fault}"
+            return
         self._record_command(stored)
         self._apply(stored)
 
@@ -179,6 +193,8 @@ class ApprovalState(BaseModel):
 
     def _apply(self, stored: LogEntry) -> None:
         event = stored.entry.event
+        if self.paused is not None and self.paused.step == APPEND_STEP and not isinstance(event.body, _ASIDE):
+            self.paused = None
         match event.body:
             case Received():
                 self.tenant, self.approval_id = stored.entry.tenant, stored.entry.approval_id

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from opentelemetry.metrics import Observation, get_meter
 
 from placet_logtail.outage import Outage
 from placet_logtail.store import LeaseStore
@@ -34,6 +36,11 @@ class Consumers:
         self._tasks: list[asyncio.Task[None]] = []
         self._added = asyncio.Event()
         self._outage = Outage("the election of the log's consumers")
+        get_meter("placet.logtail").create_observable_gauge(
+            "placet.logtail.stuck",
+            callbacks=[lambda _options: stuck(self.statuses())],
+            description="1 while a consumer cannot follow a tenant's log, else 0.",
+        )
 
     def add(self, tailer: LogTailer[Any]) -> None:
         """Runs a tailer from now on."""
@@ -74,6 +81,14 @@ class Consumers:
             held = set()
         for key, tailer in tailers.items():
             tailer.lead(elected=key in held)
+
+
+def stuck(statuses: Iterable[TailStatus]) -> list[Observation]:
+    """1 for each consumer that cannot follow a tenant's log, 0 for each other."""
+    return [
+        Observation(int(bool(one.broken)), {"consumer": one.consumer, "tenant": one.tenant})
+        for one in statuses
+    ]
 
 
 def _own_task(work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:

@@ -128,6 +128,7 @@ class LeaseStore:
     ) -> set[tuple[str, str]]:
         """Takes or keeps the leases of these consumers and tenants; answers those that the holder has now.
 
+        A lease that ends later than two durations from now was taken by a wrong clock, and counts as expired.
         Not synced: a lease that is lost lets another process begin, which the cursor keeps from harm.
         """
         # In one order, so that two processes never wait for each other's rows.
@@ -142,7 +143,9 @@ class LeaseStore:
         statement = statement.on_conflict_do_update(
             index_elements=[lease.c.consumer, lease.c.tenant],
             set_={"holder": statement.excluded.holder, "expire_time": statement.excluded.expire_time},
-            where=(lease.c.holder == holder) | (lease.c.expire_time < now),
+            where=(lease.c.holder == holder)
+            | (lease.c.expire_time < now)
+            | (lease.c.expire_time > now + 2 * duration),
         )
         return await self._database.transact_unsynced(
             _held, statement.returning(lease.c.consumer, lease.c.tenant), operation="lease"

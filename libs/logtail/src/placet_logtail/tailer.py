@@ -16,7 +16,14 @@ from placet_logtail.prefetch import prefetch
 from placet_logtail.store import CursorMoved
 from placet_logtail.stream import Batch
 from placet_logtail.wakeup import wait_for
-from placet_rpc.errors import PlacetError
+from placet_rpc.errors import (
+    DataLoss,
+    DeadlineExceeded,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
 from placet_storage import DatabaseUnavailable
 
 _LOG = logging.getLogger(__name__)
@@ -28,10 +35,20 @@ _SKIPPED = get_meter("placet.logtail").create_counter(
 PREFETCH = 16
 # Attempts to handle one entry before it is skipped; faults that are not the entry's may pass meanwhile.
 ATTEMPTS = 3
-# Errors that are not an entry's fault.
-MAY_PASS = (CursorMoved, PlacetError, DatabaseUnavailable)
-# Time for a new tailer to reach the log's head; after it `head` answers its position.
-CATCH_UP_SECONDS = 2.0
+# Time for a new tailer to hear from the log; after it `head` answers what was known before.
+HEAD_SECONDS = 2.0
+# Errors that no entry causes: of a service, a database or this process, whatever it handles.
+_MAY_PASS = (
+    CursorMoved,
+    DatabaseUnavailable,
+    Unavailable,
+    DeadlineExceeded,
+    ResourceExhausted,
+    Unauthenticated,
+    PermissionDenied,
+)
+# The reason of a DataLoss that concerns the whole log; another one concerns what was asked for.
+_WHOLE_LOG = "LOG_INCONSISTENT"
 
 
 class Entry(Protocol):
@@ -58,8 +75,8 @@ class Handler(Protocol[T_contra]):
     """A consumer's work on one tenant's log. Its methods are called one at a time.
 
     Of all processes one leads: only there does the handler write; elsewhere it may keep what it holds in
-    memory current. It raises CursorMoved, PlacetError or DatabaseUnavailable for what may pass: the tailer
-    starts again.
+    memory current. After an error the tailer starts again; see `may_pass` for those that count as an entry's
+    fault.
     """
 
     async def start(self, *, leading: bool) -> int:
@@ -92,8 +109,8 @@ class TailStatus:
 class LogTailer(Generic[T]):
     """Follows one tenant's log for ever; after any failure it resumes from the handler's cursor.
 
-    An entry that the handler fails at, with any other error than those that may pass, is tried ATTEMPTS times
-    by itself, then reported and skipped: it stops no tail.
+    An entry that the handler fails at, with any other error than those that may pass (see `may_pass`), is
+    tried ATTEMPTS times by itself, then reported and skipped: it stops no tail.
     """
 
     def __init__(self, consumer: str, tenant: str, source: Source[T], handler: Handler[T]) -> None:
@@ -102,7 +119,10 @@ class LogTailer(Generic[T]):
         self._source = source
         self._handler = handler
         self._position = 0
-        self._end = 0
+        # The first index that the log does not hold, as it said last; None if it never said anything.
+        self._head: int | None = None
+        # Set once the log has answered since the last start.
+        self._heard = asyncio.Event()
         self._caught_up = asyncio.Event()
         self._last_head: int | None = None
         self._election_held = asyncio.Event()
@@ -123,17 +143,19 @@ class LogTailer(Generic[T]):
             self.consumer,
             self.tenant,
             self._position,
-            self._end,
+            self._head or 0,
             self._leading,
             self._skipped,
             self._outage.reason,
         )
 
-    async def head(self) -> int:
-        """The first index that the log does not hold yet, as far as this process knows; a tailer that has
-        just begun is given a moment to find out."""
-        await wait_for(self._caught_up, CATCH_UP_SECONDS)
-        return self._position
+    async def head(self) -> int | None:
+        """The first index that the log does not hold yet, as far as this process knows.
+
+        A tailer that has just begun is given a moment to find out. None if it has never heard from the log.
+        """
+        await wait_for(self._heard, HEAD_SECONDS)
+        return self._head
 
     async def caught_up_to(self, timeout: float) -> int | None:
         """The log's size when this tailer last caught up with it; None if it never did, and does not within
@@ -171,11 +193,12 @@ class LogTailer(Generic[T]):
         except CursorMoved:
             _LOG.info("%s: another process wrote for %s; reading on from there", self.consumer, self.tenant)
         except Exception as error:  # noqa: BLE001  # one tenant's log must not stop the others'
-            pause = self._outage.failed(error, expected=isinstance(error, MAY_PASS))
+            pause = self._outage.failed(error, expected=hasattr(error, "grpc_kind"))
         await asyncio.sleep(pause)
 
     async def _follow(self) -> None:
         self._caught_up.clear()
+        self._heard.clear()
         leading = self._elected
         self._leading = False
         self._position = await self._handler.start(leading=leading)
@@ -188,11 +211,12 @@ class LogTailer(Generic[T]):
             aclosing(prefetch(tail, PREFETCH)) as prefetched,
         ):
             async for batches in prefetched:
-                self._end = batches[-1].end
+                self._head = batches[-1].end
+                self._heard.set()
                 await self._handle(_joined(batches))
                 self._outage.succeeded()
-                if self._position >= self._end and not self._caught_up.is_set():
-                    self._last_head = self._end
+                if self._position >= self._head and not self._caught_up.is_set():
+                    self._last_head = self._head
                     self._caught_up.set()
 
     async def _handle(self, batch: Batch[T]) -> None:
@@ -201,10 +225,9 @@ class LogTailer(Generic[T]):
             return
         try:
             await self._apply(batch)
-        except MAY_PASS:
-            raise
-        except Exception:
-            self._careful_until = batch.next
+        except Exception as error:
+            if not may_pass(error):
+                self._careful_until = batch.next
             raise
 
     async def _apply(self, batch: Batch[T]) -> None:
@@ -219,10 +242,9 @@ class LogTailer(Generic[T]):
                 continue
             try:
                 await self._apply(Batch([entry], entry.index + 1, batch.end))
-            except MAY_PASS:
-                raise
             except Exception as error:
-                self._failures[entry.index] = (attempts + 1, f"{type(error).__name__}: {error}")
+                if not may_pass(error):
+                    self._failures[entry.index] = (attempts + 1, f"{type(error).__name__}: {error}")
                 raise
         if self._position < batch.next:
             await self._apply(Batch((), batch.next, batch.end))
@@ -233,6 +255,17 @@ class LogTailer(Generic[T]):
         self._position = entry.index + 1
         self._skipped += 1
         report_skipped(self.consumer, self.tenant, entry.index, reason)
+
+
+def may_pass(error: Exception) -> bool:
+    """True if an error is not the fault of the entry that was handled, so that no entry is skipped for it.
+
+    Services answer with InvalidArgument, NotFound, Internal or DataLoss about what was asked for, which
+    follows from the entry. An inconsistent log is no entry's fault, and neither is a refused token.
+    """
+    if isinstance(error, DataLoss):
+        return error.reason == _WHOLE_LOG
+    return isinstance(error, _MAY_PASS)
 
 
 def report_skipped(consumer: str, tenant: str, log_index: int, reason: str) -> None:

@@ -15,6 +15,7 @@ from placet_proof.tree import NotProven
 
 _TENANT, _APPROVAL, _NUMBER, _EVENT = 1, 2, 3, 4
 _ACTOR, _CAUSE = 2, 3
+_ACTOR_KIND = 1
 _BODIES = range(16, 100)
 _ERASED_REQUEST, _ERASED_VALUES = 1, 3
 _COMMITMENT, _COMMITMENT_BYTES = 1, 32
@@ -76,6 +77,7 @@ class Leaf:
     `approval_id` and `number` are empty for events of the tenant itself. `body` is the number of its event in
     the contract, `cause_id` the command or step that caused it. `erases`: the request whose values it says
     were erased, if any; `erased_values`: how many. `commitments`: those to its erasable values, by path.
+    `actor_kind`: the number of its actor's kind; `fields`: those of its event's body.
     """
 
     tenant: str
@@ -86,6 +88,8 @@ class Leaf:
     erases: str
     erased_values: int
     commitments: Mapping[str, bytes]
+    actor_kind: int
+    fields: Wire
 
     @classmethod
     def parse(cls, leaf: bytes) -> Leaf:
@@ -113,7 +117,13 @@ class Leaf:
                 if part in parts
                 for path, committed in _commitments(parts[part], pattern, numbers)
             },
+            _get(parts[_ACTOR], _ACTOR_KIND, 0),
+            parts[bodies[0]],
         )
+
+    def field(self, number: int, default: _Value) -> _Value:
+        """Returns a singular field of the event's body, the default if it is absent. Raises NotProven."""
+        return _get(self.fields, number, default)
 
     def opened(self, path: str, salt: bytes, value: str) -> None:
         """Raises NotProven unless this entry committed to this salt and value at `path`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from placet_proof.entries import MOST_LEAF_BYTES, Leaf
+from placet_proof.grammar import check_of_tenant, follow_all
 from placet_proof.json_reader import NotJson, read_object
 from placet_proof.notes import NUMBER, Checkpoint, Note, VerifierKey, decoded
 from placet_proof.tree import NotProven, leaf_hash, verify_inclusion
@@ -84,7 +85,16 @@ def verify_receipt(receipt: Mapping[str, Any], keys: Iterable[VerifierKey]) -> P
         raise NotProven(f"these entries are of {', '.join(sorted(tenants))}, not of {checkpoint.origin}")
     if [one.index for one in proven] != sorted({one.index for one in proven}):
         raise NotProven("the entries are not in the order of the log")
+    _check_grammar(proven)
     return Proven(approval_id, checkpoint, signers, proven, max((one.index for one in others), default=None))
+
+
+def _check_grammar(proven: Sequence[ProvenEntry]) -> None:
+    """Raises NotProven where the log's grammar does not allow these entries."""
+    for one in proven:
+        if not one.leaf.approval_id:
+            check_of_tenant(one.leaf)
+    follow_all((one.leaf, one.values) for one in proven if one.leaf.approval_id)
 
 
 # Any, below: JSON.

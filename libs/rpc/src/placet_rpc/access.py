@@ -1,4 +1,4 @@
-"""RPCs of a server and the roles that may call them, read once from the contracts' descriptors."""
+"""RPCs of a server and who may call them, read once from the contracts' descriptors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from placet.rpc.v1 import access_pb2
+from placet_rpc.identity import Principal, program_name
 
 
 class ContractError(Exception):
@@ -26,11 +27,16 @@ class Method:
     path: str  # "/placet.audit.v1.AuditService/AppendEvents", as on the wire
     name: str  # the same without the first slash, as in traces
     area: str  # "audit"
-    roles: frozenset[str]
+    roles: frozenset[str]  # of people and callers
+    programs: frozenset[str]
     streaming: bool  # answers with a stream
     decode: Callable[[bytes], Message]
     encode: Callable[[Message], bytes]
     approval_field: str  # path of the request's field that names the approval; "" when there is none
+
+    def admits(self, caller: Principal) -> bool:
+        """True if the contract names the calling program, or one of the roles of any other caller."""
+        return caller.program in self.programs if caller.program else not self.roles.isdisjoint(caller.roles)
 
     def approval_id(self, request: bytes) -> str:
         """The id of the approval that `request` is about; "" when it names none, or nothing like an id."""
@@ -44,7 +50,7 @@ class Method:
 
 
 def methods_of(services: Iterable[ServiceDescriptor]) -> dict[str, Method]:
-    """All RPCs of `services` by path. Raises ContractError when one names no role, or streams requests."""
+    """All RPCs of `services` by path. Raises ContractError when one names nobody, or streams requests."""
     methods = (_method(method) for service in services for method in service.methods)
     return {method.path: method for method in methods}
 
@@ -59,14 +65,20 @@ def check_servicer(service: ServiceDescriptor, servicer: object) -> None:
             raise ContractError(f"{method.full_name} must be an async function, which returns its answer")
 
 
-def roles_of(method: MethodDescriptor) -> frozenset[str]:
-    """Roles that may call `method`, in lower case without prefix. Raises ContractError if there is none."""
-    roles = method.GetOptions().Extensions[access_pb2.access].roles
-    if not roles:
-        raise ContractError(f"{method.full_name} names no role in option placet.rpc.v1.access")
-    if access_pb2.ROLE_UNSPECIFIED in roles:
-        raise ContractError(f"{method.full_name} names ROLE_UNSPECIFIED in option placet.rpc.v1.access")
-    return frozenset(access_pb2.Role.Name(role).removeprefix("ROLE_").lower() for role in roles)
+def access_of(method: MethodDescriptor) -> tuple[frozenset[str], frozenset[str]]:
+    """Roles (in lower case without prefix) and programs that may call `method`. Raises ContractError if there
+    are none, or one that an RPC cannot name."""
+    access = method.GetOptions().Extensions[access_pb2.access]
+    if not access.roles and not access.programs:
+        raise ContractError(f"{method.full_name} names nobody in option placet.rpc.v1.access")
+    for role in (access_pb2.ROLE_UNSPECIFIED, access_pb2.ROLE_PROGRAM):
+        if role in access.roles:
+            name = access_pb2.Role.Name(role)
+            raise ContractError(f"{method.full_name} names {name} in option placet.rpc.v1.access")
+    if access_pb2.PROGRAM_UNSPECIFIED in access.programs:
+        raise ContractError(f"{method.full_name} names PROGRAM_UNSPECIFIED in option placet.rpc.v1.access")
+    roles = (access_pb2.Role.Name(role).removeprefix("ROLE_").lower() for role in access.roles)
+    return frozenset(roles), frozenset(map(program_name, access.programs))
 
 
 def _method(method: MethodDescriptor) -> Method:
@@ -75,11 +87,13 @@ def _method(method: MethodDescriptor) -> Method:
     service = method.containing_service
     package = service.file.package.split(".")
     name = f"{service.full_name}/{method.name}"
+    roles, programs = access_of(method)
     return Method(
         path=f"/{name}",
         name=name,
         area=package[1] if len(package) > 1 else package[0],
-        roles=roles_of(method),
+        roles=roles,
+        programs=programs,
         streaming=method.server_streaming,
         decode=GetMessageClass(method.input_type).FromString,
         encode=_encoder(GetMessageClass(method.output_type)),

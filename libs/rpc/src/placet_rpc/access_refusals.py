@@ -36,8 +36,10 @@ class RefusalRecorder:
     The bound keeps a caller from filling the log by being refused. `Refusals` calls `record`, one at a time.
     """
 
-    def __init__(self, append: AppendForTenant, *, per_minute: int) -> None:
+    def __init__(self, append: AppendForTenant, *, program: str, per_minute: int) -> None:
+        """`program`: name of the service that refuses, which its events' cause ids begin with."""
         self._append = append
+        self._program = program
         self._per_minute = per_minute
         self._minute = 0
         self._recorded: Counter[str] = Counter()
@@ -47,7 +49,8 @@ class RefusalRecorder:
         if not self._within_bound(principal.tenant):
             _LOG.warning("refusal of %s (%s) not recorded: too many in a minute", method, reason)
             return
-        await self._append(principal.tenant, refusal_event(method, reason, principal, approval_id))
+        event = refusal_event(method, reason, principal, approval_id, program=self._program)
+        await self._append(principal.tenant, event)
 
     def _within_bound(self, tenant: str) -> bool:
         minute = int(time.monotonic() // 60)
@@ -68,11 +71,13 @@ def appending_to(audit: AuditServiceStub) -> AppendForTenant:
     return append
 
 
-def refusal_event(method: str, reason: str, principal: Principal, approval_id: str) -> event_pb2.Event:
+def refusal_event(
+    method: str, reason: str, principal: Principal, approval_id: str, *, program: str
+) -> event_pb2.Event:
     """The event of one refused call, with a cause id of its own."""
     event = event_pb2.Event(
         actor=actor_of(principal),
-        cause_id=f"refusal-{uuid.uuid4()}",
+        cause_id=f"{program}/refusal/{uuid.uuid4()}",
         access_refused=event_pb2.AccessRefused(
             method=method[:200], reason=reason[:200], approval_id=approval_id[:36]
         ),

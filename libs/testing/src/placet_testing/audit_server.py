@@ -15,7 +15,6 @@ from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_proof.signer import new_key
 from placet_rpc.client import channel
-from placet_rpc.identity import acting_for
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
 from placet_testing.tokens import StaticToken
@@ -79,10 +78,10 @@ class AuditServer:
         request = audit_service_pb2.ListEventsRequest(
             filter=audit_service_pb2.EventFilter(approval_id=approval_id), page_size=1000
         )
-        token = StaticToken(mint(SigningKey.load(self._keys.private_key), "test", tenant, ["service"], 60))
-        with acting_for(tenant):
-            async with channel(self.address, token) as opened:
-                response = await audit_service_pb2_grpc.AuditServiceStub(opened).ListEvents(request)
+        key = SigningKey.load(self._keys.private_key)
+        token = StaticToken(mint(key, "auditor@example.com", tenant, ["auditor"], 60))
+        async with channel(self.address, token) as opened:
+            response = await audit_service_pb2_grpc.AuditServiceStub(opened).ListEvents(request)
         return list(response.entries)
 
 

@@ -13,7 +13,11 @@ from typing import Any, TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from placet.event.v1 import event_pb2
 from placet_domain.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode
+from placet_mapping import to_proto
+from placet_proof.grammar import BEGIN, NotInGrammar, Path, check_settled, follow
+from placet_testing.grammar_paths import sealed
 from placet_testing.simulation import ai_says, screened
 from placet_workflows.activity_types import (
     AppendInput,
@@ -31,10 +35,11 @@ Answer = TypeVar("Answer")
 
 
 class FakeLog:
-    """AuditService.AppendEvents in memory: compare-and-append, one request at a time.
+    """AuditService.AppendEvents in memory: compare-and-append by the log's grammar, one request at a time.
 
-    `refuse` attempts fail before anything is stored, `lose` attempts store and fail to say so. `intrude`
-    holds events that somebody else stores just before the next append.
+    `forbid` names a kind of event that it refuses as one that breaks the grammar. `refuse` attempts fail
+    before anything is stored, `lose` attempts store and fail to say so. `intrude` holds events that somebody
+    else stores just before the next append.
     """
 
     def __init__(self) -> None:
@@ -42,12 +47,14 @@ class FakeLog:
         self.refuse = 0
         self.lose = 0
         self.never = False
+        self.forbid = ""
         self.intrude: list[Event] = []
         self.attempts: list[AppendInput] = []
         # While it is not set, every attempt hangs.
         self.open = asyncio.Event()
         self.open.set()
         self._size = 0
+        self._paths: dict[str, Path] = defaultdict(lambda: BEGIN)
 
     async def append(self, request: AppendInput) -> AppendResult:
         """Appends if `expected_next` is the next number, else answers what is stored from there on."""
@@ -66,6 +73,7 @@ class FakeLog:
             raise AssertionError(f"event {request.expected_next} would leave a gap after {len(stored)}")
         appended = request.expected_next == next_number
         if appended:
+            self._check(request)
             for event in request.events:
                 self._store(request, event)
         if self.lose > 0:
@@ -79,11 +87,26 @@ class FakeLog:
     def _store(self, request: AppendInput, event: Event) -> None:
         self.begin(request.tenant, request.approval_id, event)
 
+    def _check(self, request: AppendInput) -> None:
+        """Fails as AuditService does for events that the grammar does not allow."""
+        number, path = request.expected_next, self._paths[request.approval_id]
+        try:
+            for event in request.events:
+                path = follow(path, *sealed(to_proto(event, event_pb2.Event), number))
+                number += 1
+            check_settled(path)
+            if self.forbid in [event.body.type for event in request.events]:
+                raise NotInGrammar(f"{self.forbid} is forbidden by the test")
+        except NotInGrammar as error:
+            raise ApplicationError(str(error), type="NOT_IN_GRAMMAR", non_retryable=True) from error
+
     def begin(self, tenant: str, approval_id: str, event: Event) -> LogEntry:
         """Stores an event without a comparison, as intake does with the first."""
         stored = self.entries[approval_id]
         entry = Entry(tenant=tenant, approval_id=approval_id, number=len(stored) + 1, event=event)
         stored.append(LogEntry(index=self._size, entry=entry))
+        sealed_event = sealed(to_proto(event, event_pb2.Event), entry.number)
+        self._paths[approval_id] = follow(self._paths[approval_id], *sealed_event)
         self._size += 1
         return stored[-1]
 

@@ -12,13 +12,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_proof import Checkpoint, leaf_hash
 from placet_proof.frontier import Frontier
 from placet_proof.signer import signed
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
-from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
+from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint, mint_for_program
 from placet_testing.tokens import StaticToken
 from placet_verify import Findings, Record, Row, Table, merged
 from placet_verify.sqlite import NotUtf8
@@ -26,6 +26,7 @@ from placet_verify.sqlite import NotUtf8
 ORIGIN = "localhost/placet"
 # Closed, then erased; closed; of the other tenant; of the tenant whose one request met with everything.
 ERASED, CLOSED, ELSEWHERE, EVENTFUL = (f"1c9f0e4a-000{n}-5000-8000-000000000000" for n in range(4))
+REFUSING = "/placet.approval.v1.ApprovalService/SubmitDecision"
 ALICE, BOB, CAROL = "alice@example.com", "bob@example.com", "carol@example.com"
 
 
@@ -57,16 +58,13 @@ def received(title: str) -> event_pb2.Event:
     return event("intake", CAROL, received=body)
 
 
-def decision(cause: str, reason: str) -> list[event_pb2.Event]:
-    """Events that a vote causes."""
-    yes, state = event_pb2.VERDICT_APPROVE, event_pb2.STATE_APPROVED
-    decided = event_pb2.Decided(
-        state=state, source=event_pb2.SOURCE_HUMAN, decision_type=event_pb2.DECISION_TYPE_HUMAN, tier=1
-    )
-    decided.approver.value = ALICE
+def withdrawal(cause: str, comment: str) -> list[event_pb2.Event]:
+    """Events of a request that is withdrawn after a comment."""
+    state = event_pb2.STATE_CANCELLED
+    decided = event_pb2.Decided(state=state, source=event_pb2.SOURCE_REQUESTER, approver=erasable(CAROL))
     return [
-        event(cause, ALICE, voted=event_pb2.Voted(tier=1, verdict=yes, reason=erasable(reason))),
-        event(f"{cause}/decided", ALICE, decided=decided),
+        event(cause, ALICE, commented=event_pb2.Commented(text=erasable(comment))),
+        event(f"{cause}/decided", CAROL, decided=decided),
         event(f"{cause}/closed", closed=event_pb2.Closed(state=state)),
     ]
 
@@ -94,7 +92,12 @@ def asking() -> list[event_pb2.Event]:
         event("pre-screen", pre_screened=screened),
         event("tier/1", tier_opened=opened),
         event("tier/1/asked", asked=asked),
-        event("n1", notified=event_pb2.Notified(notification_id="n1", delivered=True, channel="email")),
+        event(
+            "n1",
+            notified=event_pb2.Notified(
+                notification_id="n1", delivered=True, channel="email", asked_number=5
+            ),
+        ),
         event("c1", BOB, commented=event_pb2.Commented(text=erasable("Which cost centre?"))),
     ]
 
@@ -106,7 +109,10 @@ def falling_back() -> list[event_pb2.Event]:
         tier=1,
         verdict=event_pb2.VERDICT_APPROVE,
         reason=erasable("ok"),
-        on_behalf_of=erasable(BOB),
+        on_behalf_of=erasable(ALICE),
+        content_digest=b"c" * 32,
+        policy_version=1,
+        policy_digest=b"p" * 32,
         rendering="text/1",
     )
     timed_out = event_pb2.TimedOut(tier=1, reason=silence)
@@ -131,9 +137,11 @@ def falling_back() -> list[event_pb2.Event]:
         reasoning=erasable("As before"),
     )
     return [
-        event("v5", ALICE, voted=voted),
+        event("v5", BOB, voted=voted),
         event("tier/1/timed-out", timed_out=timed_out),
         event("tier/2", escalated=event_pb2.Escalated(from_tier=1, to_tier=2, reason=silence)),
+        event("tier/2/opened", tier_opened=event_pb2.TierOpened(tier=2, name="manager", quorum=1)),
+        event("tier/2/timed-out", timed_out=event_pb2.TimedOut(tier=2, reason=silence)),
         event("fallback", fell_back=event_pb2.FellBack(reason=silence)),
         event("fallback/held", paused=event_pb2.Paused(step="fallback", reason="no model answers")),
         event("fallback/decided", ai_decided=answered),
@@ -143,50 +151,51 @@ def falling_back() -> list[event_pb2.Event]:
 
 
 class Writer:
-    """Writes to an AuditService in the roles of those who do."""
+    """Writes to an AuditService as those programs and people do whose job it is."""
 
     def __init__(self, address: str, keys: KeyFiles) -> None:
         self._address = address
-        self._keys = keys
+        self._key = SigningKey.load(keys.private_key)
 
     async def append(self, tenant: str, approval_id: str, number: int, *events: event_pb2.Event) -> None:
         """In one commit."""
         request = audit_service_pb2.AppendEventsRequest(
             approval_id=approval_id, expected_next=number, events=events
         )
-        await self._stub(tenant, "worker" if number > 1 else "service", "AppendEvents", request)
+        program = "worker-default" if number > 1 else "approval"
+        token = mint_for_program(self._key, program, tenant, 60)
+        await self._call(tenant, token, "AppendEvents", request)
 
     async def erase(self, tenant: str, approval_id: str) -> None:
         """A request's values."""
-        actor = event("", ALICE).actor
-        request = audit_service_pb2.EraseEventsRequest(
-            approval_id=approval_id, actor=actor, reason="asked to"
-        )
-        await self._stub(tenant, "service", "EraseEvents", request)
+        request = audit_service_pb2.EraseEventsRequest(approval_id=approval_id, reason="asked to")
+        token = mint(self._key, ALICE, tenant, ["operator"], 60)
+        await self._call(tenant, token, "EraseEvents", request)
 
-    async def _stub(self, tenant: str, role: str, rpc: str, request: object) -> None:
-        key = SigningKey.load(self._keys.private_key)
-        token = StaticToken(mint(key, "test", tenant, [role], 60))
+    async def _call(self, tenant: str, token: str, rpc: str, request: object) -> None:
         with acting_for(tenant):
-            async with channel(self._address, token) as opened:
+            async with channel(self._address, StaticToken(token)) as opened:
                 await getattr(audit_service_pb2_grpc.AuditServiceStub(opened), rpc)(request)
 
 
 async def write_sample(writer: Writer) -> None:
     """Three tenants, four requests, refusals, erasures, and what came after an erasure; each kind of entry,
     and each kind of value that can be erased."""
-    refused = event_pb2.AccessRefused(method="/a.B/C", reason="ROLE_REQUIRED", approval_id=CLOSED)
-    late = event_pb2.Refused(command="decision", message=erasable("It is closed"))
+    refused = event_pb2.AccessRefused(method=REFUSING, reason="ROLE_REQUIRED", approval_id=CLOSED)
+    closed = error_reason_pb2.ERROR_REASON_CLOSED
+    late = event_pb2.Refused(command="decision", reason=closed, message=erasable("It is closed"))
     await writer.append("default", ERASED, 1, received("Pay"))
     await writer.append("default", CLOSED, 1, received("Ship"))
-    await writer.append("default", ERASED, 2, *decision("v1", "fine"))
-    await writer.append("default", "", 0, event("refusal/1", "eve@example.com", access_refused=refused))
-    await writer.append("default", "", 0, event("refusal/2", access_refused=refused))
+    await writer.append("default", ERASED, 2, *withdrawal("v1", "fine"))
+    await writer.append(
+        "default", "", 0, event("approval/refusal/1", "eve@example.com", access_refused=refused)
+    )
+    await writer.append("default", "", 0, event("approval/refusal/2", access_refused=refused))
     await writer.erase("default", ERASED)
     await writer.append("default", ERASED, 5, event("v2", ALICE, refused=late))
     await writer.append("other", ELSEWHERE, 1, received("Hire"))
-    await writer.append("default", CLOSED, 2, *decision("v3", "go"))
-    await writer.append("other", ELSEWHERE, 2, event("v4", closed=event_pb2.Closed()))
+    await writer.append("default", CLOSED, 2, *withdrawal("v3", "go"))
+    await writer.append("other", ELSEWHERE, 2, event("v4", ALICE, refused=late))
     eventful = received("Sell")
     for slot, person in (("required_approver", BOB), ("manager_approver", ALICE)):
         eventful.received.assignments.add(slot=slot).people.add(value=person)
@@ -194,7 +203,7 @@ async def write_sample(writer: Writer) -> None:
     await writer.append("eventful", EVENTFUL, 2, *asking())
     await writer.append("eventful", EVENTFUL, 8, *falling_back())
     alarm = event_pb2.FallbackAlarm(policy="sale", raised=True, decisions=20, fallbacks=12, threshold=0.5)
-    await writer.append("eventful", "", 0, event("alarm/1", "", fallback_alarm=alarm))
+    await writer.append("eventful", "", 0, event("approval/alarm/1", "", fallback_alarm=alarm))
 
 
 @dataclass

@@ -9,13 +9,18 @@ from placet_text.characters import (
     named,
     number,
     one_line,
+    says_nothing,
     visible,
+    visible_line,
     without_hidden,
 )
+from placet_text.decoding import NotText, decoded
+from placet_text.look_alikes import PATTERNS as _LOOK_ALIKES
+from placet_text.look_alikes import look_alikes
 from placet_text.mixed_scripts import Mixture, mixtures
 from placet_text.warning_text import CAREFUL, NUMBERED, warning_words
 
-PATTERNS = (*characters.PATTERNS, *mixed_scripts.PATTERNS)
+PATTERNS = (*characters.PATTERNS, *_LOOK_ALIKES, *mixed_scripts.PATTERNS)
 """The patterns of all that may deceive, for the digests of rules that build on them."""
 
 __all__ = [
@@ -25,13 +30,18 @@ __all__ = [
     "Deception",
     "Found",
     "Mixture",
+    "NotText",
     "deceptive",
+    "decoded",
     "lines_of",
+    "look_alikes",
     "mixtures",
     "named",
     "number",
     "one_line",
+    "says_nothing",
     "visible",
+    "visible_line",
     "warning_words",
     "without_hidden",
 ]

@@ -1,8 +1,11 @@
 """Characters by which a text may deceive: look different from what it is.
 
-They are Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), Bidi_Control (PropList.txt) and
-category Cc, and a few others that are blank or not shown. Honest text needs some of them beside others: they
-shape an emoji, or the letters next to them. There, and only there, they do not count.
+They are Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), Bidi_Control (PropList.txt),
+category Cc, and a few others that are blank or not shown; private use and noncharacters, which programs show
+in different ways; and marks that strike letters through.
+
+Honest text needs some of them beside others: they shape an emoji, or the letters next to them. There, and
+only there, they do not count.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ class Deception(StrEnum):
     BIDIRECTIONAL = "BIDIRECTIONAL"
     INVISIBLE = "INVISIBLE"
     CONTROL = "CONTROL"
+    UNDEFINED = "UNDEFINED"
+    STRUCK_THROUGH = "STRUCK_THROUGH"
 
 
 _BIDIRECTIONAL = "\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069"
@@ -41,6 +46,20 @@ _LAYOUT = "\\t\\n\\r"
 _LAYOUTS = re.compile(f"[{_LAYOUT}]")
 _LINE_END = re.compile("\r\n|\r|\n")
 _CONTROL = "\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f"
+# Private use, noncharacters (two at the end of each plane, and U+FDD0 to U+FDEF), and U+FFFC, the place of an
+# object that is not there.
+_PLANE_ENDS = "".join(
+    f"\\U{plane + 0xFFFE:08x}\\U{plane + 0xFFFF:08x}" for plane in range(0, 0xF0000, 0x10000)
+)
+_UNDEFINED = f"\\ue000-\\uf8ff\\ufdd0-\\ufdef\\ufffc{_PLANE_ENDS}\\U000f0000-\\U0010ffff"
+# Marks laid over a letter (Canonical_Combining_Class 1), and the circle that forbids. A solidus is part of a
+# decomposed sign (U+2260) too.
+_STRIKING = "\\u0334-\\u0338\\u20d2\\u20d3\\u20d8-\\u20da\\u20e0\\u20e5\\u20e6\\u20ea\\u20eb"
+_NEGATED = "".join(
+    f"\\u{code:04x}"
+    for code in (*range(0x3C, 0x3F), *range(0x2190, 0x22D0))
+    if len(unicodedata.normalize("NFC", f"{chr(code)}\u0338")) == 1
+)
 # No text from a wire holds one; a Python string may.
 _SURROGATES = "\\ud800-\\udfff"
 
@@ -69,23 +88,32 @@ _SHAPING = "|".join(
         f"(?<=[{_EMOJI}])\\u200d(?=[{_EMOJI}])",
         f"(?<=[{_EMOJI}]\\ufe0f)\\u200d(?=[{_EMOJI}])",
         f"(?<=[{_JOINING}])[\\u200c\\u200d](?=[{_JOINING}])",
+        f"(?<=[{_NEGATED}])\\u0338",
     )
 )
 # England, Scotland and Wales: a black flag, the region in tags, the end of tags. Each is seven characters.
 _REGIONS = f"\\U0001f3f4(?:{_FLAGS})\\U000e007f"
 # The lookahead makes them fast: few characters are any of these.
-_SHAPES = f"(?=[\\u200c\\u200d\\ufe0e\\ufe0f])(?:{_SHAPING})"
+_SHAPES = f"(?=[\\u0338\\u200c\\u200d\\ufe0e\\ufe0f])(?:{_SHAPING})"
+_DECEPTIVE = f"{_BIDIRECTIONAL}{_INVISIBLE}{_CONTROL}{_UNDEFINED}{_STRIKING}{_LAYOUT}{_SURROGATES}"
 _NOT_SHOWN = (
-    f"(?=[\\U0001f3f4{_BIDIRECTIONAL}{_INVISIBLE}{_CONTROL}{_LAYOUT}{_SURROGATES}])"
+    f"(?=[\\U0001f3f4{_DECEPTIVE}])"
     f"(?:(?P<honest>{_SHAPING}|{_REGIONS})"
     # No honest one is within a run: it stands beside what it shapes.
-    f"|[{_BIDIRECTIONAL}{_INVISIBLE}{_CONTROL}{_LAYOUT}{_SURROGATES}]+)"
+    f"|[{_DECEPTIVE}]+)"
 )
 _KINDS = {
     Deception.BIDIRECTIONAL: f"[{_BIDIRECTIONAL}]",
     Deception.INVISIBLE: f"[{_INVISIBLE}]",
     Deception.CONTROL: f"[{_CONTROL}]",
+    Deception.UNDEFINED: f"[{_UNDEFINED}]",
+    Deception.STRUCK_THROUGH: f"[{_STRIKING}]",
 }
+# May be shown: the first of a text needs a closer look.
+_MAYBE_SHOWN = f"[^\\s{_BIDIRECTIONAL}{_INVISIBLE}{_CONTROL}{_UNDEFINED}{_SURROGATES}\ufffd]"
+# More blanks in a row move what follows out of sight; honest tables and indentations need less.
+_MOST_BLANKS = 40
+_BLANKS = re.compile(f"\\s{{{_MOST_BLANKS + 1},}}")
 PATTERNS = (_SHAPES, _NOT_SHOWN)
 # At the first use: most texts are plain ASCII, and compiling these takes as long as reading a thousand.
 _compiled: Callable[[str], re.Pattern[str]] = cache(re.compile)
@@ -121,6 +149,20 @@ def deceptive(text: str) -> dict[Deception, Found]:
     }
 
 
+def says_nothing(text: str) -> bool:
+    """True unless a character of the text is shown: white space, marks and what may deceive say nothing.
+
+    The contract's rule `placet.rpc.v1.says_something` refuses the same texts, but for the empty one.
+    """
+    return not any(_is_shown(one[0]) for one in _compiled(_MAYBE_SHOWN).finditer(text))
+
+
+def _is_shown(character: str) -> bool:
+    category = unicodedata.category(character)
+    # A later version of Unicode may have assigned what this one does not know.
+    return category == "Cn" or category[0] not in "CM"
+
+
 def lines_of(text: str) -> list[str]:
     """Splits a text at LF, CRLF and CR, and not where only some programs break lines."""
     lines = _LINE_END.split(text)
@@ -140,6 +182,14 @@ def visible(line: str) -> str:
     if line.isascii() and line.isprintable():
         return line
     return _compiled(_NOT_SHOWN).sub(_numbered, line)
+
+
+def visible_line(line: str) -> str:
+    """Shows a line of a content as its reader may see it: `visible`, with tabulators as spaces.
+
+    More than 40 blanks in a row become their number, "<1,600 blanks>": what follows them stays in sight.
+    """
+    return _BLANKS.sub(lambda run: f"<{len(run[0]):,} blanks>", visible(line.expandtabs()))
 
 
 def without_hidden(text: str, instead: str = "") -> str:

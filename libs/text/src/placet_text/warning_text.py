@@ -12,6 +12,9 @@ _WHAT = {
     "INVISIBLE": "holds characters that are not shown",
     "MIXED_SCRIPTS": "has words or numbers of several scripts that look alike",
     "CONTROL": "holds control characters",
+    "UNDEFINED": "holds characters that each program shows in its own way",
+    "STRUCK_THROUGH": "holds marks that strike letters through",
+    "LOOK_ALIKE": "holds characters that look like others",
 }
 _UNKNOWN = "may deceive"
 

@@ -42,6 +42,8 @@ class Check(StrEnum):
     """Each request's events count from 1 without gaps."""
     CAUSES = "causes"
     """Each event of the tenant is there once."""
+    GRAMMAR = "grammar"
+    """The log's grammar allows each event where it stands."""
     OPENING = "opening"
     """Each value is what its entry committed to."""
     MISSING = "missing"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from placet_proof import Leaf, NotProven, VerifierKey, leaf_hash
+from placet_proof.grammar import BEGIN, Path, check_of_tenant, check_settled, follow
 from placet_verify.findings import Check, Findings, quoted
 from placet_verify.rebuilt_tree import RebuiltTree
 from placet_verify.rows import Record, Row, Source
@@ -65,6 +66,11 @@ class LogVerification:
         self._values = Values(tenant, findings)
         self._next_numbers: dict[str, int] = {}
         self._causes = set[str]()
+        # None: a fault of the request was reported, and its path is not known from there on.
+        self._paths: dict[str, Path | None] = {}
+        # Closed requests share theirs.
+        self._ended: dict[Path, Path] = {}
+        self._unsettled: dict[str, int] = {}
         self._seen = sorted((one for one in seen if one.size), key=lambda one: one.size)
         self._largest_seen = max((one.size for one in seen if one.signed), default=0)
         self._last_seen = max((one.last for one in seen if one.signed), default=0)
@@ -82,6 +88,7 @@ class LogVerification:
         self._values.end()
         self._checkpoints.end(self._size)
         self._witnessed(end=True)
+        self._report_unsettled()
 
     def report(self) -> LogReport:
         """The result, once the log was verified."""
@@ -138,7 +145,7 @@ class LogVerification:
         elif leaf.tenant != self._tenant:
             self._add(Check.COLUMNS, f"it is of tenant {leaf.tenant!r:.60}", record.index)
         self._place(record.index, leaf, row[1])
-        self._values.entry(record.index, leaf, record.values)
+        self._grammar(record.index, leaf, self._values.entry(record.index, leaf, record.values))
         return raw
 
     def _columns(self, index: int, leaf: Leaf, row: Row) -> None:
@@ -164,9 +171,42 @@ class LogVerification:
         if leaf.number != expected:
             what = f"it has number {leaf.number:,} of request {leaf.approval_id}, where {expected:,} follows"
             self._add(Check.NUMBERS, what, index)
+            self._paths[leaf.approval_id] = None
         # Where it is the leaf that was changed, the column still knows what follows.
         following = expected if column == expected else max(leaf.number, expected - 1)
         self._next_numbers[leaf.approval_id] = following + 1
+
+    def _grammar(self, index: int, leaf: Leaf, values: Mapping[str, str]) -> None:
+        """Follows the grammar. Reports the first fault of a request; what follows it has no meaning."""
+        try:
+            if not leaf.approval_id:
+                check_of_tenant(leaf)
+                return
+            path = self._paths.get(leaf.approval_id, BEGIN)
+            if path is None:
+                return
+            path = follow(path, leaf, values)
+        except NotProven as error:
+            self._add(Check.GRAMMAR, f"it may not stand here: {error}", index)
+            self._paths[leaf.approval_id] = None
+            self._unsettled.pop(leaf.approval_id, None)
+            return
+        self._unsettled.pop(leaf.approval_id, None)
+        if not path.settled:
+            self._unsettled[leaf.approval_id] = index
+        if path.outcome:
+            path = self._ended.setdefault(path, path)
+        self._paths[leaf.approval_id] = path
+
+    def _report_unsettled(self) -> None:
+        """Reports requests that end within a step, which is appended as one, unless the log was cut."""
+        if self._findings.of(self._tenant):
+            return
+        for approval_id, index in self._unsettled.items():
+            try:
+                check_settled(self._paths[approval_id] or BEGIN)
+            except NotProven as error:
+                self._add(Check.GRAMMAR, f"its request ends here: {error}", index)
 
     def _grow(self, record: Record, raw: bytes | None) -> None:
         hashed = None if raw is None else leaf_hash(raw)

@@ -58,7 +58,7 @@ class Report:
     def _instead(self) -> str:
         """The next step when nothing could be proven."""
         if not self._logs and self._request.tenant:
-            return "Without --tenant the logs are listed."
+            return "The logs are listed without --tenant."
         begun = "A log begins with its first request, so that a new one is empty."
         if self._request.witness is not None:
             return f"{begun} The witness keeps nothing of a log that the known keys are of, either."

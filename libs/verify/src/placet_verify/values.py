@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from placet_proof import ERASED, Leaf, NotProven
@@ -29,24 +29,25 @@ class Values:
         self._tenant, self._findings = tenant, findings
         self._requests: dict[str, _Values] = {}
 
-    def entry(self, index: int, leaf: Leaf, rows: Sequence[Row]) -> None:
-        """The next entry, with what is stored of its values."""
-        opened = set[object]()
+    def entry(self, index: int, leaf: Leaf, rows: Sequence[Row]) -> Mapping[str, str]:
+        """Checks the next entry with what is stored of its values; returns those that it committed to."""
+        opened, known = set[object](), dict[str, str]()
         for path, salt, value in rows:
             if path in opened:
                 self._add(Check.EXTRA, "this value is there twice", index, path)
             opened.add(path)
-            self._open(index, leaf, path, salt, value)
+            known |= self._open(index, leaf, path, salt, value)
         missing = [path for path in leaf.commitments if path not in opened]
         if leaf.approval_id:
             self._count(index, leaf, len(opened), missing)
-            return
+            return known
         if leaf.body == ERASED:
             self._erased(index, leaf)
         for path in missing:
             self._add(
                 Check.MISSING, "this value is missing, and nothing of the tenant's own is erased", index, path
             )
+        return known
 
     def end(self) -> None:
         """There is no further entry."""
@@ -58,16 +59,18 @@ class Values:
                 what = f"this value is missing{more}; no erasure explains that"
                 self._add(Check.MISSING, what, index, path)
 
-    def _open(self, index: int, leaf: Leaf, path: object, salt: object, value: object) -> None:
+    def _open(self, index: int, leaf: Leaf, path: object, salt: object, value: object) -> dict[str, str]:
         if not (isinstance(path, str) and isinstance(salt, bytes) and isinstance(value, bytes)):
             self._add(Check.TYPES, f"a value's columns are not text and bytes: {path!r:.60}", index, path)
-            return
+            return {}
         try:
             leaf.opened(path, salt, value.decode())
+            return {path: value.decode()}
         except NotProven as error:
             self._add(Check.OPENING, f"this value was changed: {error}", index, path)
         except UnicodeDecodeError:
             self._add(Check.OPENING, "this value was changed: it is not UTF-8", index, path)
+        return {}
 
     def _count(self, index: int, leaf: Leaf, there: int, missing: list[str]) -> None:
         values = self._requests.setdefault(leaf.approval_id, _Values())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TypeVar
 
 from temporalio import workflow
@@ -58,8 +57,15 @@ REPAIR_INTERVAL = timedelta(minutes=10)
 Result = TypeVar("Result")
 
 
+class AppendRefused(Exception):
+    """The log refuses the events, and would refuse the same ones again."""
+
+
 async def append(request: AppendInput) -> AppendResult:
-    """Compares and appends. Returns once the events are durable, however long that takes."""
+    """Compares and appends. Returns once the events are durable, however long that takes.
+
+    Raises AppendRefused for what the log refuses permanently.
+    """
     try:
         result: AppendResult = await workflow.execute_local_activity(
             Activity.APPEND_EVENTS,
@@ -70,19 +76,24 @@ async def append(request: AppendInput) -> AppendResult:
         )
     except FailureError as error:
         raise_if_cancelled(error)
-        result = await until_repaired(partial(_append_durably, request))
+        result = await _append_durably(request)
     return result
 
 
 async def _append_durably(request: AppendInput) -> AppendResult:
-    result: AppendResult = await workflow.execute_activity(
-        Activity.APPEND_EVENTS,
-        request,
-        result_type=AppendResult,
-        task_queue=TaskQueue.DEFAULT,
-        start_to_close_timeout=ATTEMPT,
-        retry_policy=STEADY,
-    )
+    try:
+        result: AppendResult = await workflow.execute_activity(
+            Activity.APPEND_EVENTS,
+            request,
+            result_type=AppendResult,
+            task_queue=TaskQueue.DEFAULT,
+            start_to_close_timeout=ATTEMPT,
+            retry_policy=STEADY,
+        )
+    except FailureError as error:
+        raise_if_cancelled(error)
+        workflow.logger.error("the log refused events permanently: %s", error.cause or error)
+        raise AppendRefused(str(error.cause or error)) from error
     return result
 
 

@@ -9,7 +9,6 @@ folded first, and the stimuli are processed again.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
@@ -17,20 +16,17 @@ from functools import partial
 from operator import itemgetter
 
 from temporalio import workflow
-from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from placet_domain import interpreter, stimuli
-    from placet_domain.commands import AnyCommand, BaseCommand
+    from placet_domain.commands import CancelCommand
     from placet_domain.events import (
         Actor,
         ActorKind,
         AiResult,
-        Entry,
         Event,
-        LogEntry,
         Notified,
         PreScreened,
         ScreenMode,
@@ -39,7 +35,9 @@ with workflow.unsafe.imports_passed_through():
     from placet_workflows import activity_calls as calls
     from placet_workflows import activity_inputs as inputs
     from placet_workflows.activity_types import AppendInput, ApprovalInput, Status
-    from placet_workflows.names import APPROVAL_WORKFLOW, COMMAND_SIGNAL, TaskQueue
+    from placet_workflows.append_batch import Stimulus, due_events, effective_cancellation, pause
+    from placet_workflows.names import APPROVAL_WORKFLOW, TaskQueue
+    from placet_workflows.signals import read_signal
 
 # Stimuli processed in one append, which takes 200 events. Most give one; a tier that opens gives some 30
 # more, and an outcome two.
@@ -59,7 +57,7 @@ class ApprovalWorkflow:
         self._state = start.state or ApprovalState()
         if start.state is None:
             self._state.fold(start.received)
-        self._queue: deque[stimuli.Stimulus | stimuli.PendingNotices] = deque()
+        self._queue: deque[Stimulus] = deque()
         # Events that wait for the next append.
         self._pending = list(start.pending)
         self._pending_since = workflow.now()
@@ -68,6 +66,8 @@ class ApprovalWorkflow:
         self._timer: asyncio.Task[None] | None = None
         self._timer_time = workflow.now()
         self._fired: set[str] = set()
+        # Why the log refuses the next events; empty while it does not.
+        self._refusal = ""
         self._renew_time = workflow.now() + start.renew_after
         if self._state.processed is None:
             self._pending.append(interpreter.processed_event(start.processed, workflow.now()))
@@ -83,13 +83,7 @@ class ApprovalWorkflow:
         The handler is dynamic, because with a named one the SDK drops undecodable signals silently, and stops
         the workflow at a signal without a payload or with two.
         """
-        payloads = [raw.payload for raw in raws]
-        command = _decoded(payloads[0]) if name == COMMAND_SIGNAL and len(payloads) == 1 else None
-        if command is None:
-            digest = hashlib.sha256(b"".join(payload.data for payload in payloads)).hexdigest()
-            self._queue.append(stimuli.Undecodable(cause_id=f"undecodable-{digest[:32]}", digest=digest))
-        else:
-            self._queue.append(command)
+        self._queue.append(read_signal(name, [raw.payload for raw in raws]))
 
     @workflow.query(name="get_status")
     def get_status(self) -> Status:
@@ -101,7 +95,7 @@ class ApprovalWorkflow:
             has_decision=state.decided is not None,
             waiting_for_approval=state.waiting_for_approval,
             tier=state.last_tier.tier if state.last_tier else 0,
-            paused_reason=state.paused.reason if state.paused else "",
+            paused_reason=self._refusal or (state.paused.reason if state.paused else ""),
             last_number=state.last_number,
             unprocessed_commands=len(self._queue),
         )
@@ -153,44 +147,76 @@ class ApprovalWorkflow:
         """Takes stimuli from the queue and appends the events that follow, in one batch.
 
         Entries that the log already holds are folded first, and the same stimuli are processed again, so that
-        nothing is caused twice.
+        nothing is caused twice. Events that the log refuses are tried again now and then, until it takes them
+        or the request is cancelled.
         """
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
         while batch := self._due_events(taken):
-            request = AppendInput(
-                tenant=self._state.tenant,
-                approval_id=self._state.approval_id,
-                expected_next=self._state.last_number + 1,
-                events=batch,
-            )
-            result = await calls.append(request)
-            stored = result.stored(request)
-            for entry in stored:
-                self._state.fold(entry)
-            if result.appended:
-                return
-            if not stored:
-                raise AssertionError(
-                    "the log neither appended the events nor returned the entries stored in their place"
-                )
+            try:
+                if await self._append(batch):
+                    break
+            except calls.AppendRefused as refused:
+                await self._report_refusal(str(refused))
+                taken = await self._after_refusal(taken)
+        self._refusal = ""
 
-    def _due_events(self, taken: Sequence[stimuli.Stimulus | stimuli.PendingNotices]) -> tuple[Event, ...]:
-        """The events that follow from `taken`; each stimulus meets the state after the one before it."""
-        trial = self._state.copy_for_trial()
+    async def _append(self, batch: tuple[Event, ...]) -> bool:
+        """Appends and folds; False if other entries are stored there, which are folded instead.
+
+        Raises AppendRefused.
+        """
+        request = AppendInput(
+            tenant=self._state.tenant,
+            approval_id=self._state.approval_id,
+            expected_next=self._state.last_number + 1,
+            events=batch,
+        )
+        result = await calls.append(request)
+        stored = result.stored(request)
+        if not stored:
+            raise AssertionError(
+                "the log neither appended the events nor returned the entries stored in their place"
+            )
+        for entry in stored:
+            self._state.fold(entry)
+        return result.appended
+
+    async def _report_refusal(self, reason: str) -> None:
+        """Says in the status that the log refuses the next events, and in the log if it takes that."""
+        if not self._refusal and self._state.paused is None and self._state.decided is None:
+            self._refusal = reason
+            try:
+                await self._append((pause(reason, workflow.now()),))
+            except calls.AppendRefused:
+                workflow.logger.error("the log does not take either that the request is paused")
+        self._refusal = reason
+
+    async def _after_refusal(self, taken: list[Stimulus]) -> list[Stimulus]:
+        """Waits, and returns what to process next: the same, or a cancellation, which then goes before all
+        else and without what the log may have refused."""
+        try:
+            await workflow.wait_condition(
+                lambda: self._cancellation(taken) is not None, timeout=calls.REPAIR_INTERVAL
+            )
+        except TimeoutError:
+            return taken
+        cancellation = self._cancellation(taken)
+        if cancellation is None:
+            return taken
+        self._pending = []
+        self._queue.extendleft(reversed(taken))
+        self._queue.remove(cancellation)
+        return [cancellation]
+
+    def _cancellation(self, taken: list[Stimulus]) -> CancelCommand | None:
+        """A cancellation that may take effect, and was not refused by itself already."""
+        found = [*(taken if len(taken) > 1 or self._pending else []), *self._queue]
+        return effective_cancellation(found, self._state)
+
+    def _due_events(self, taken: Sequence[Stimulus]) -> tuple[Event, ...]:
         # Not cleared after an append: a notice may have joined while the log was answering.
-        self._pending = [event for event in self._pending if not trial.knows(event)]
-        pending = tuple(self._pending)
-        for event in pending:
-            _fold_unstored(trial, event)
-        due: list[Event] = []
-        for stimulus in taken:
-            if isinstance(stimulus, stimuli.PendingNotices):
-                continue
-            events = interpreter.respond(self._policy, trial, stimulus, workflow.now())
-            for event in events:
-                _fold_unstored(trial, event)
-            due += events
-        return (*pending, *due) if due or stimuli.PendingNotices() in taken else ()
+        self._pending = [event for event in self._pending if not self._state.knows(event)]
+        return due_events(self._policy, self._state, self._pending, taken, workflow.now())
 
     # Calls and a timer, derived from the state alone: a re-run and a continued run start the same ones.
 
@@ -233,10 +259,10 @@ class ApprovalWorkflow:
         self._timer_time = first
         self._timer = asyncio.create_task(self._fire_at(first), name="timer")
 
-    def _timeouts(self) -> list[tuple[str, datetime, stimuli.Stimulus | stimuli.PendingNotices | None]]:
+    def _timeouts(self) -> list[tuple[str, datetime, Stimulus | None]]:
         """The timeouts that did not fire yet: name, time, and the stimulus that each becomes."""
         state = self._state
-        found: list[tuple[str, datetime, stimuli.Stimulus | stimuli.PendingNotices | None]] = []
+        found: list[tuple[str, datetime, Stimulus | None]] = []
         if state.decided is not None:
             return found
         tier = state.open_tier
@@ -366,20 +392,3 @@ class ApprovalWorkflow:
                 }
             )
         )
-
-
-def _fold_unstored(trial: ApprovalState, event: Event) -> None:
-    entry = Entry(
-        tenant=trial.tenant, approval_id=trial.approval_id, number=trial.last_number + 1, event=event
-    )
-    trial.fold(LogEntry(index=trial.log_index, entry=entry))
-
-
-def _decoded(payload: Payload) -> BaseCommand | None:
-    """The command in a signal's payload; None when it holds none."""
-    try:
-        decoded: object = workflow.payload_converter().from_payload(payload, AnyCommand)
-    except Exception:  # noqa: BLE001 - any decoding error becomes a refusal
-        return None
-    # Payloads that are not JSON are returned undecoded.
-    return decoded.root if isinstance(decoded, AnyCommand) else None

@@ -24,6 +24,7 @@ from placet_approval.intake.workflow_start import WorkflowStarter
 from placet_approval.policy_queries import PolicyQueries
 from placet_approval.projection.projections import Projection, Projections
 from placet_approval.queries import Queries
+from placet_approval.recovery.commands import CommandRecovery
 from placet_approval.recovery.intake import IntakeRecovery
 from placet_approval.recovery.workflows import WorkflowRecovery
 from placet_approval.servicer import ApprovalServicer
@@ -83,6 +84,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         recovery_age = timedelta(seconds=settings.recovery_age)
         intake_recovery = IntakeRecovery(requests, intake, recovery_age)
         workflow_recovery = WorkflowRecovery(requests, pending, log, workflows, starter, recovery_age)
+        command_recovery = CommandRecovery(pending, log, workflows, workflow_recovery, recovery_age)
         servicer = ApprovalServicer(
             intake,
             CommandHandler(pending, views, projections, log, workflows, workflow_recovery),
@@ -90,7 +92,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             PolicyQueries(policies),
             StatsQueries(stats, settings.alarm()),
             ConsumerQueries(consumers, SkippedEntries(database, LOG), requests),
-            Eraser(requests, projections, log, timedelta(days=settings.retention_days)),
+            Eraser(requests, projections, log),
             await_limit=settings.await_limit,
             command_budget=settings.command_budget,
         )
@@ -99,7 +101,9 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server,
             servicer,
         )
-        refusals = RefusalRecorder(log.append_for_tenant, per_minute=settings.refusals_per_minute)
+        refusals = RefusalRecorder(
+            log.append_for_tenant, program="approval", per_minute=settings.refusals_per_minute
+        )
         for run, interval, waits in (
             (intake_recovery.run, settings.intake_recovery_interval, "interrupted requests wait on"),
             (
@@ -107,6 +111,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
                 settings.workflow_recovery_interval,
                 "requests without a workflow wait on",
             ),
+            (command_recovery.run, settings.workflow_recovery_interval, "overdue commands wait on"),
         ):
             await stack.enter_async_context(periodically(run, interval, waits))
         yield Service(endpoint, refusals.record, until_ready=projections.all_caught_up)

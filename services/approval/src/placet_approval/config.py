@@ -73,11 +73,8 @@ class Settings(ServiceSettings, CallerSettings):
     """Age in seconds from which recovery considers a request; younger ones are left to their callers."""
 
     workflow_recovery_interval: float = Field(default=15, gt=0)
-    """Seconds between searches for open requests without a running workflow, 100 requests each."""
-
-    retention_days: int = Field(default=184, ge=0, le=36_500)
-    """Days after closing during which a request is erased only if the call sets before_retention. Nothing is
-    erased automatically."""
+    """Seconds between searches for open requests without a running workflow, 100 requests each; and for
+    overdue commands."""
 
     refusals_per_minute: int = Field(default=600, ge=0)
     """Access refusals recorded per tenant and minute; more are only counted."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from placet.approval.v1 import approval_pb2
-from placet.event.v1 import event_pb2
 from placet_approval.content.warnings import RENDERING
+from placet_domain.commands import MOST_COMMANDS
 from placet_domain.events import ErrorReason
 from placet_domain.policy import clip
+from placet_domain.rules.builders import received_of
+from placet_domain.state import ApprovalState
 from placet_rpc.errors import (
     DataLoss,
     FailedPrecondition,
@@ -15,7 +19,6 @@ from placet_rpc.errors import (
     NotFound,
     PermissionDenied,
     PlacetError,
-    ResourceExhausted,
     Unavailable,
 )
 
@@ -29,21 +32,21 @@ _KINDS: dict[ErrorReason, type[PlacetError]] = {
     ErrorReason.NOT_REQUESTER: PermissionDenied,
     ErrorReason.NOT_INVOLVED: PermissionDenied,
     ErrorReason.ALREADY_VOTED: FailedPrecondition,
-    ErrorReason.TOO_MANY_COMMANDS: ResourceExhausted,
+    ErrorReason.TOO_MANY_COMMENTS: FailedPrecondition,
 }
 
 # Refusals of a field's value.
 _FIELDS = {ErrorReason.REASON_REQUIRED: "reason", ErrorReason.COMMENT_EMPTY: "text"}
 
 
-def refused(reason: ErrorReason, message: str, approval: approval_pb2.Approval) -> PlacetError:
-    """A refusal of a command to `approval`."""
+def refused(reason: ErrorReason, message: str, state: ApprovalState) -> PlacetError:
+    """A refusal of a command to a request in this state."""
     field = _FIELDS.get(reason)
     if field is not None:
         violation = FieldViolation(field, message)
         return InvalidArgument(message, reason=reason.value, violations=[violation])
     kind = _KINDS.get(reason, InvalidArgument)
-    return kind(message, reason=reason.value, metadata=_metadata(reason, approval))
+    return kind(message, reason=reason.value, metadata=_metadata(reason, state))
 
 
 def unknown_approval(approval_id: str) -> NotFound:
@@ -52,6 +55,20 @@ def unknown_approval(approval_id: str) -> NotFound:
         f"there is no request {approval_id}, or it is not yours to see",
         reason="UNKNOWN_APPROVAL",
         metadata={"approval_id": approval_id},
+    )
+
+
+def not_erasable(reason: str, metadata: Mapping[str, str]) -> FailedPrecondition:
+    """AuditService does not erase the request: it is open, or must be kept until a time in `metadata`."""
+    if reason == "RETAINED":
+        until = metadata.get("until", "").replace("T", " ").replace("Z", " UTC")
+        return FailedPrecondition(
+            f"the request must be kept until {until}; to erase it before, set before_retention",
+            reason="RETAINED",
+            metadata=metadata,
+        )
+    return FailedPrecondition(
+        "the request is open; only closed requests can be erased", reason="NOT_CLOSED", metadata=metadata
     )
 
 
@@ -86,11 +103,11 @@ def content_lost(approval_id: str) -> DataLoss:
     )
 
 
-def _metadata(reason: ErrorReason, approval: approval_pb2.Approval) -> dict[str, str]:
+def _metadata(reason: ErrorReason, state: ApprovalState) -> dict[str, str]:
     match reason:
         case ErrorReason.CLOSED:
-            state = event_pb2.State.Name(approval.state).removeprefix("STATE_")
-            return {"state": state, "approver": clip(approval.outcome.approver, 254)}
+            approver = state.decided.approver if state.decided is not None else ""
+            return {"state": state.state.value, "approver": clip(approver, 254)}
         case (
             ErrorReason.NOT_ASKED
             | ErrorReason.NOT_REQUESTER
@@ -98,14 +115,16 @@ def _metadata(reason: ErrorReason, approval: approval_pb2.Approval) -> dict[str,
             | ErrorReason.ALREADY_VOTED
         ):
             # Strangers get nothing of the request, not even its requester.
-            return {"approval_id": approval.approval_id}
+            return {"approval_id": state.approval_id}
         case ErrorReason.CONTENT_CHANGED:
-            return {"content_digest": approval.content_digest.hex()}
+            return {"content_digest": received_of(state).content_digest}
         case ErrorReason.POLICY_CHANGED:
-            return {"policy_digest": approval.policy_digest.hex()}
+            return {"policy_digest": received_of(state).policy_digest}
         case ErrorReason.RENDERING_CHANGED:
             return {"rendering": RENDERING}
         case ErrorReason.SELF_APPROVAL:
-            return {"requester": approval.requester}
+            return {"requester": state.requester}
+        case ErrorReason.TOO_MANY_COMMENTS:
+            return {"limit": str(MOST_COMMANDS)}
         case _:
             return {}

@@ -16,12 +16,13 @@ from opentelemetry.metrics import get_meter
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.notifications import Notifications
+from placet_approval.errors import not_yet_read
 from placet_approval.projection.fold import AppliedEvent
 from placet_approval.projection.projections import Projection
 from placet_approval.store.decision_stats import Counts, DecisionStatsStore, Stats, Window
 from placet_domain.durations import describe_duration
 from placet_logtail import Batch
-from placet_rpc.errors import FailedPrecondition, InvalidArgument, PlacetError
+from placet_rpc.errors import FailedPrecondition, InvalidArgument, PlacetError, Unavailable
 
 _LOG = logging.getLogger(__name__)
 _METER = get_meter("placet.approval")
@@ -52,9 +53,12 @@ class AlarmSettings:
 def alarm_change(counts: Counts, settings: AlarmSettings, *, raised: bool) -> bool | None:
     """True if the alarm begins now, False if it ends; None when nothing changes.
 
-    It begins only with `min_decisions`, and ends only by the ratio: a quiet night does not end it.
+    It begins only with `min_decisions`, and ends only by the ratio: a window without decisions, in a quiet
+    night, does not end it.
     """
-    above = (counts.asked_ratio or 0) > settings.threshold
+    if counts.asked_ratio is None:
+        return None
+    above = counts.asked_ratio > settings.threshold
     if raised:
         return None if above else False
     return True if above and counts.asked >= settings.min_decisions else None
@@ -64,6 +68,7 @@ class FallbackMonitor:
     """One tenant's monitor: source and handler of a tailer (see `placet_logtail.tailer`) of its decisions.
 
     Its state is in the log: the last alarm of each policy. So no restart and no second process repeats one.
+    Operators are notified of each alarm in the log once, in order, from a cursor on.
     """
 
     def __init__(
@@ -92,8 +97,13 @@ class FallbackMonitor:
         return self._projection.watch(from_index, _is_decision, self._sign_of_life)
 
     async def start(self, *, leading: bool) -> int:
-        """Starts at the log's head: the view has earlier decisions, and alarms have an index."""
+        """Starts at the log's head: the view has earlier decisions, and alarms have an index.
+
+        Raises Unavailable (NOT_YET_READ) while the head is unknown.
+        """
         head = await self._projection.head()
+        if head is None:
+            raise not_yet_read()
         self._notified = await self._store.notified(self._tenant)
         if leading and self._notified > head:
             await self._store.forget_notified(self._tenant)
@@ -102,20 +112,20 @@ class FallbackMonitor:
 
     async def handle(self, position: int, batch: Batch[AppliedEvent], *, leading: bool) -> None:
         """Evaluates the window, after decisions and after signs of life."""
-        began = time.monotonic()
-        if not leading or began < self._next_evaluation:
+        if not leading or time.monotonic() < self._next_evaluation:
             return
         if batch.next and not await self._projection.reached(batch.next - 1, VIEW_SECONDS):
             return
-        alarms = await self._store.alarms(self._tenant)
-        failure = await self._notify(alarms)
-        if await self._evaluate(alarms):
-            failure = await self._notify(await self._store.alarms(self._tenant)) or failure
+        began = time.monotonic()
+        failure = await self._notify()
+        if await self._evaluate(await self._store.last_alarms(self._tenant)) and failure is None:
+            failure = await self._notify()
         took = time.monotonic() - began
         self._next_evaluation = time.monotonic() + max(EVALUATION_SECONDS, EVALUATION_SHARE * took)
         if failure is not None:
             await asyncio.sleep(RETRY_SECONDS)
-            raise failure
+            # Not the fault of the decision that was handled.
+            raise Unavailable(f"operators cannot be notified of an alarm: {failure}") from failure
 
     async def skip(self, position: int, entry: AppliedEvent, reason: str, *, leading: bool) -> None:
         """Does nothing: the monitor keeps no single entries."""
@@ -143,7 +153,7 @@ class FallbackMonitor:
     ) -> None:
         """Appends the change, once: its cause_id names the change before it."""
         before = "first" if last is None else str(last.index)
-        cause = f"fallback-alarm/{hashlib.sha256(stats.policy.encode()).hexdigest()[:16]}/{before}"
+        cause = f"approval/fallback-alarm/{hashlib.sha256(stats.policy.encode()).hexdigest()[:16]}/{before}"
         event = event_pb2.Event(cause_id=cause)
         event.time.FromDatetime(now)
         event.actor.kind, event.actor.name.value = event_pb2.ACTOR_KIND_SERVICE, "approval"
@@ -156,11 +166,9 @@ class FallbackMonitor:
         _LOG.warning("%s: %s", alarm_title(alarm), alarm_reason(alarm))
         await self._projection.reached(stored.index, VIEW_SECONDS)
 
-    async def _notify(self, alarms: Sequence[event_pb2.LogEntry]) -> PlacetError | None:
-        """Notifies operators of new alarms; returns the error if a notification failed."""
-        for entry in alarms:
-            if entry.index < self._notified:
-                continue
+    async def _notify(self) -> PlacetError | None:
+        """Notifies operators of new alarms, in order; returns the error if a notification failed."""
+        for entry in await self._store.alarms_from(self._tenant, self._notified):
             try:
                 await self._notify_all(entry)
             except PlacetError as error:
@@ -196,7 +204,7 @@ class FallbackMonitor:
             _RATIO.set(counts.asked_ratio, of | {"of": "asked"})
         for source, number in stats.by_source.items():
             _DECISIONS.set(number, of | {"source": source})
-        for quantile, wait in (("0.5", stats.time_to_decision_p50), ("0.95", stats.time_to_decision_p95)):
+        for quantile, wait in (("0.5", stats.p50), ("0.95", stats.p95)):
             if wait is not None:
                 _WAIT.set(wait.total_seconds(), of | {"quantile": quantile})
 

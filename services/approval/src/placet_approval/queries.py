@@ -9,11 +9,12 @@ from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.event.v1 import error_reason_pb2, event_pb2
+from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.content.warnings import RENDERING
 from placet_approval.errors import content_lost, erased, not_yet_read, unknown_approval
 from placet_approval.projection.fold import AppliedEvent, fold_path, project_state
+from placet_approval.projection.present import present_result
 from placet_approval.projection.projections import Projections
 from placet_approval.store.filters import Filter
 from placet_approval.store.pending_commands import PendingCommands
@@ -21,8 +22,6 @@ from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import Content, Request, RequestStore
 from placet_approval.store.view import ProjectedApproval, ViewStore
 from placet_approval.visibility import Visibility
-from placet_domain.events import State
-from placet_domain.state import CommandResult
 from placet_logtail import Listener
 from placet_rpc import deadlines
 from placet_rpc.calls import stopping
@@ -108,9 +107,16 @@ class Queries:
     async def watch(
         self, visible: Visibility, wanted: Filter, from_index: int | None
     ) -> AsyncIterator[approval_service_pb2.WatchApprovalsResponse]:
-        """Streams events of visible requests that match the filter, without end."""
-        watch = self._projections.of(visible.tenant).watch(
-            from_index, lambda applied: _is_wanted(applied, visible, wanted), self._sign_of_life
+        """Streams matching events of visible requests, from an index on or from now, without end.
+
+        Raises Unavailable (NOT_YET_READ) if it is not known where now is: the log has never been heard.
+        """
+        projection = self._projections.of(visible.tenant)
+        start = await projection.head() if from_index is None else from_index
+        if start is None:
+            raise not_yet_read()
+        watch = projection.watch(
+            start, lambda applied: _is_wanted(applied, visible, wanted), self._sign_of_life
         )
         async with aclosing(watch) as batches:
             async for batch in batches:
@@ -141,14 +147,12 @@ class Queries:
         """The result of a command. Raises NotFound (UNKNOWN_COMMAND)."""
         await self._projected(visible, approval_id)
         is_pending = await self._pending.has(visible.tenant, approval_id, command_id)
-        found = _command_in(await self._views.path(visible.tenant, approval_id), command_id)
-        if found is None and not is_pending:
+        state = fold_path(await self._views.path(visible.tenant, approval_id))
+        if not is_pending and (state is None or command_id not in state.commands):
             # Processed and not pending any more, while the view is behind.
-            found = _command_in(await self._log.events_of(visible.tenant, approval_id), command_id)
-        if found is not None:
-            return found
-        if is_pending:
-            return approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
+            state = fold_path(await self._log.events_of(visible.tenant, approval_id))
+        if is_pending or (state is not None and command_id in state.commands):
+            return present_result(state, command_id)
         raise NotFound(
             f"no command {command_id} reached request {approval_id}",
             reason="UNKNOWN_COMMAND",
@@ -194,32 +198,6 @@ class Queries:
             return None
         policy = await self._policies.by_digest(request.policy_digest)
         return project_state(state, request.labels, None if policy is None else policy.policy)
-
-
-def _command_in(path: Sequence[event_pb2.LogEntry], command_id: str) -> approval_pb2.CommandResult | None:
-    """The result of a command by a request's entries; ACCEPTED while not all of it is there."""
-    state = fold_path(path)
-    result = state.commands.get(command_id) if state is not None else None
-    if state is None or result is None:
-        return None
-    if not result.is_complete:
-        return approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
-    return _result(result, state.state)
-
-
-def _result(result: CommandResult, state: State) -> approval_pb2.CommandResult:
-    if result.refusal is None:
-        return approval_pb2.CommandResult(
-            status=approval_pb2.COMMAND_STATUS_EFFECTIVE,
-            log_index=result.log_index,
-            state=event_pb2.State.Value(f"STATE_{state}"),
-        )
-    return approval_pb2.CommandResult(
-        status=approval_pb2.COMMAND_STATUS_REFUSED,
-        log_index=result.log_index,
-        refusal=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{result.refusal}"),
-        message=result.message,
-    )
 
 
 @contextmanager

@@ -17,15 +17,16 @@ from placet_approval.content.warnings import RENDERING, TextWarning, warnings_of
 from placet_approval.erasure import Eraser
 from placet_approval.intake.service import Intake, check_served, checked_time
 from placet_approval.policy_queries import PolicyQueries
-from placet_approval.projection.present import present_warning
+from placet_approval.projection.present import present_result, present_warning
 from placet_approval.queries import Queries
 from placet_approval.stats_queries import StatsQueries
 from placet_approval.store.filters import Filter
 from placet_approval.visibility import visibility_of
 from placet_domain.commands import BaseCommand, CancelCommand, CommentCommand, DecisionCommand
-from placet_domain.events import Actor, ActorKind, Verdict
+from placet_domain.events import Actor, Verdict
+from placet_mapping import from_proto
 from placet_rpc import deadlines
-from placet_rpc.identity import Principal, current, normalize_address
+from placet_rpc.identity import Principal, actor_of, current, normalize_address
 from placet_rpc.paging import capped
 from placet_telemetry import current_traceparent
 
@@ -189,7 +190,7 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, request: approval_service_pb2.EraseApprovalRequest, context: _Context
     ) -> approval_service_pb2.EraseApprovalResponse:
         entry = await self._eraser.erase(
-            current(), request.approval_id, request.reason, before_retention=request.before_retention
+            current().tenant, request.approval_id, request.reason, before_retention=request.before_retention
         )
         return approval_service_pb2.EraseApprovalResponse(
             log_index=entry.index, values=entry.entry.event.erased.values
@@ -220,14 +221,8 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self, caller: Principal, approval_id: str, command: BaseCommand
     ) -> approval_pb2.CommandResult:
         budget = deadlines.waiting_time(self._command_budget)
-        effect = await self._commands.submit(caller.tenant, approval_id, command, budget)
-        if effect is None:
-            return approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
-        return approval_pb2.CommandResult(
-            status=approval_pb2.COMMAND_STATUS_EFFECTIVE,
-            log_index=effect.log_index,
-            state=event_pb2.State.Value(f"STATE_{effect.state}"),
-        )
+        state = await self._commands.submit(caller.tenant, approval_id, command, budget)
+        return present_result(state, command.id)
 
 
 async def _warnings(shown: Mapping[str, str]) -> list[TextWarning]:
@@ -245,14 +240,9 @@ class _CommandFields(TypedDict):
 
 def _command_fields(command_id: str, caller: Principal) -> _CommandFields:
     """Fields common to all commands."""
-    kind = ActorKind.PERSON if caller.is_person else ActorKind.SERVICE
     return {
         "id": command_id,
-        "actor": Actor(
-            kind=kind,
-            name=caller.subject,
-            authenticated_by=caller.authenticated_by[:200] if caller.is_person else "",
-        ),
+        "actor": from_proto(actor_of(caller), Actor),
         "traceparent": current_traceparent(),
         "operator": "operator" in caller.roles,
     }

@@ -26,7 +26,7 @@ class StatsQueries:
         found = await self._store.stats(tenant, Window(start, end, max(parts, 1)), policy)
         alarms = {
             entry.entry.event.fallback_alarm.policy: entry
-            for entry in await self._store.alarms(tenant)
+            for entry in await self._store.last_alarms(tenant)
             if entry.entry.event.fallback_alarm.raised
         }
         by_policy = {one.policy: one for one in found[:-1]}

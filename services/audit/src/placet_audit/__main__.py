@@ -39,12 +39,14 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         endpoint = Endpoint(
             audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
-            AuditServicer(store, sequencer, stream, ProofService(database, keys), keys),
+            AuditServicer(store, sequencer, stream, ProofService(database, keys), keys, settings.retention()),
         )
         await stack.enter_async_context(stream)
         await stack.enter_async_context(running(sequencer))
         append = appending_by(sequencer.append)
-        yield Service(endpoint, RefusalRecorder(append, per_minute=settings.refusals_per_minute).record)
+        yield Service(
+            endpoint, RefusalRecorder(append, program="audit", per_minute=settings.refusals_per_minute).record
+        )
 
 
 @asynccontextmanager

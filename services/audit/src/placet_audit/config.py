@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import Field, SecretStr
@@ -50,6 +51,14 @@ class Settings(ServiceSettings):
 
     refusals_per_minute: int = Field(default=600, ge=0)
     """Refused calls that are recorded in the log per tenant; more are only logged."""
+
+    retention_days: int = Field(default=184, ge=0, le=36_500)
+    """Days after closing during which a request is erased only if the call sets before_retention. Nothing is
+    erased automatically."""
+
+    def retention(self) -> timedelta:
+        """The time after closing during which a request must be kept."""
+        return timedelta(days=self.retention_days)
 
     def log_keys(self) -> LogKeys:
         """The keys. Raises OSError, and ValueError for keys that are none, are not there, or that others may

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from placet_proof import Leaf, NotProven
+from placet_proof.grammar import BEGIN, Path, check_of_tenant, check_settled, follow
 from placet_rpc.errors import FailedPrecondition, FieldViolation, InvalidArgument
+
+RequestKey = tuple[str, str]
+"""Tenant and approval id."""
 
 TENANT_LEVEL = ""
 """Approval id of events that belong to the tenant itself."""
@@ -46,6 +51,11 @@ class Draft:
     cause_id: str
     leaf: bytes
     disclosures: tuple[Disclosure, ...] = ()
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The erasable values by path."""
+        return {one.path: one.value for one in self.disclosures}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +104,20 @@ class Placed:
 class Heads:
     """Heads of the logs that a batch appends to, read in its transaction.
 
-    `sizes` by tenant, `next_numbers` by tenant and request (absent: 1), and those `causes` (tenant and cause
-    id) of the batch's drafts of the tenant itself that are stored already.
+    `sizes` by tenant, `next_numbers` and `paths` by tenant and request (absent: 1, and no event), and those
+    `causes` (tenant and cause id) of the batch's drafts of the tenant itself that are stored already.
     """
 
     sizes: dict[str, int]
-    next_numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    next_numbers: dict[RequestKey, int] = field(default_factory=dict)
+    paths: dict[RequestKey, Path] = field(default_factory=dict)
     causes: set[tuple[str, str]] = field(default_factory=set)
 
     def place(self, append: Append) -> Placed:
         """Compares, assigns indexes to the drafts that are appended, and advances the heads.
 
-        Raises FailedPrecondition GAP if the append would leave a gap in the request's numbers.
+        Raises FailedPrecondition GAP if the append would leave a gap in the request's numbers, and
+        NOT_IN_GRAMMAR if its events do not fit the request's path.
         """
         if append.approval_id == TENANT_LEVEL:
             return self._place_once_by_cause(append)
@@ -120,6 +132,7 @@ class Heads:
             )
         if append.expected_next < next_number:
             return Placed(new=(), complete=False)
+        self.paths[request] = _followed(self.paths.get(request, BEGIN), append.drafts)
         self.next_numbers[request] = next_number + len(append.drafts)
         return Placed(new=self._extend(append, append.drafts), complete=True)
 
@@ -128,6 +141,7 @@ class Heads:
         for draft in append.drafts:
             cause = (append.tenant, draft.cause_id)
             if cause not in self.causes:
+                _check_of_tenant(draft)
                 self.causes.add(cause)
                 fresh.append(draft)
         return Placed(new=self._extend(append, fresh), complete=len(fresh) == len(append.drafts))
@@ -138,6 +152,46 @@ class Heads:
         return tuple(
             Entry(append.tenant, index, append.approval_id, draft) for index, draft in enumerate(drafts, size)
         )
+
+
+def _followed(path: Path, drafts: Iterable[Draft]) -> Path:
+    """Returns the path with these events. Raises FailedPrecondition NOT_IN_GRAMMAR."""
+    last: Draft | None = None
+    try:
+        for last in drafts:
+            path = follow(path, Leaf.parse(last.leaf), last.values)
+        check_settled(path)
+    except NotProven as error:
+        raise _not_in_grammar(error, last) from error
+    return path
+
+
+def _check_of_tenant(draft: Draft) -> None:
+    try:
+        check_of_tenant(Leaf.parse(draft.leaf))
+    except NotProven as error:
+        raise _not_in_grammar(error, draft) from error
+
+
+def _not_in_grammar(error: NotProven, draft: Draft | None) -> FailedPrecondition:
+    number = 0 if draft is None else draft.number
+    return FailedPrecondition(
+        f"The log's grammar does not allow these events: event {number}: {error}.",
+        reason="NOT_IN_GRAMMAR",
+        metadata={"number": str(number)},
+    )
+
+
+def walk(entries: Iterable[Entry]) -> tuple[Path, Mapping[int, str]]:
+    """Returns the path of a request's stored entries from the first on, and the faults of those that do not
+    fit, by number. They have no effect on the path."""
+    path, faults = BEGIN, dict[int, str]()
+    for one in entries:
+        try:
+            path = follow(path, Leaf.parse(one.draft.leaf), one.draft.values)
+        except NotProven as error:
+            faults[one.draft.number] = str(error)
+    return path, faults
 
 
 def place_all(heads: Heads, batch: Iterable[Append]) -> list[Placed | FailedPrecondition]:

@@ -21,14 +21,17 @@ from placet_audit.domain import (
     Heads,
     Page,
     Placed,
+    RequestKey,
     cut_page,
     erasure_causes,
     place_all,
     total_size,
+    walk,
 )
 from placet_audit.log_keys import LogKeys
 from placet_audit.merkle_store import grow
 from placet_audit.tables import OF_A_REQUEST, OF_THE_TENANT, disclosure, entry
+from placet_proof.grammar import BEGIN, Path
 from placet_rpc.errors import FailedPrecondition, ResourceExhausted
 from placet_storage import Database, truncate_wal_after_commit
 
@@ -39,6 +42,8 @@ _CHUNK = 100
 _LAST_INDEX = 2**63 - 1
 # Any constant that nothing else locks on this database.
 _SEQUENCER_LOCK = 0x706C61636574
+# Requests whose path is kept for their next append. Other ones are read again.
+_PATHS = 4096
 # A replica that hangs in a batch must not block the others for longer than their callers wait.
 _BATCH_TIMEOUT_MS = 4000
 
@@ -48,6 +53,18 @@ Check = Callable[[Sequence[Entry]], None]
 
 Announce = Callable[[int, str], Draft]
 """Seals the event that says how many values were erased, with the given cause."""
+
+
+KnownPaths = Mapping[RequestKey, tuple[int, Path]]
+"""Numbers of requests' last events, and the paths up to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Result of a batch: each append's place, and the paths of the requests that grew."""
+
+    placed: list[Placed | FailedPrecondition]
+    paths: KnownPaths
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +81,8 @@ class Store:
     def __init__(self, database: Database, keys: LogKeys) -> None:
         self._database = database
         self._keys = keys
+        # Those that grew last come last.
+        self._paths: dict[RequestKey, tuple[int, Path]] = {}
 
     async def append(self, batch: Sequence[Append]) -> list[Placed | FailedPrecondition]:
         """Places and stores a batch in one transaction, under a signed checkpoint; the result is durable.
@@ -71,7 +90,14 @@ class Store:
         Raises DataLoss LOG_INCONSISTENT, and stores nothing. The heads are read in the transaction and under
         a lock, so that several processes on one database never fork a log.
         """
-        return await self._database.transact(append, batch, self._keys, operation="append")
+        appended = await self._database.transact(append, batch, self._keys, self._paths, operation="append")
+        # Only what is committed: a number that was rolled back may get another event.
+        for request, known in appended.paths.items():
+            self._paths.pop(request, None)
+            self._paths[request] = known
+        while len(self._paths) > _PATHS:
+            del self._paths[next(iter(self._paths))]
+        return appended.placed
 
     async def erase(self, tenant: str, approval_id: str, check: Check, announce: Announce) -> Erasure:
         """Erases all values of a request's entries, and appends the event that says so, in one transaction.
@@ -102,6 +128,11 @@ class Store:
         which = sa.and_(OF_A_REQUEST, entry.c.approval_id == approval_id, entry.c.number >= from_number)
         # Numbers rise with indexes. Ordered by number, the query uses the index on it.
         return await self._page(tenant, which, from_index, limit, entry.c.number)
+
+    async def faults(self, tenant: str, approval_id: str) -> Mapping[int, str]:
+        """Returns the faults of a request's entries that the grammar does not allow, by number."""
+        path = await self._database.query(read_request, tenant, approval_id, operation="read entries")
+        return walk(path)[1]
 
     async def entries_by_cause(self, tenant: str, cause_ids: Sequence[str]) -> Page:
         """Returns the entries of the tenant itself that have these cause ids, in order."""
@@ -161,16 +192,30 @@ _DISCLOSURES = (
 # Functions on a transaction's connection.
 
 
-def append(
-    connection: sa.Connection, batch: Sequence[Append], keys: LogKeys
-) -> list[Placed | FailedPrecondition]:
-    """Implements Store.append."""
+def append(connection: sa.Connection, batch: Sequence[Append], keys: LogKeys, known: KnownPaths) -> Appended:
+    """Implements Store.append. `known`: paths that need not be read."""
     lock(connection)
-    placed = place_all(_heads(connection, batch), batch)
+    heads = _heads(connection, batch)
+    _read_paths(connection, heads, batch, known)
+    placed = place_all(heads, batch)
     new = [e for p in placed if isinstance(p, Placed) for e in p.new]
     _insert(connection, new)
     grow(connection, new, keys)
-    return placed
+    grown = {(one.tenant, one.approval_id) for one in new if one.approval_id != TENANT_LEVEL}
+    return Appended(placed, {one: (heads.next_numbers[one] - 1, heads.paths[one]) for one in grown})
+
+
+def _read_paths(connection: sa.Connection, heads: Heads, batch: Sequence[Append], known: KnownPaths) -> None:
+    """Adds the paths of the requests that grow, if the log allows it."""
+    for one in batch:
+        request = (one.tenant, one.approval_id)
+        next_number = heads.next_numbers.get(request, 1)
+        if one.approval_id == TENANT_LEVEL or one.expected_next < next_number or request in heads.paths:
+            continue
+        number, path = known.get(request, (0, BEGIN))
+        if number != next_number - 1:
+            path, _ = walk(read_request(connection, *request))
+        heads.paths[request] = path
 
 
 def lock(connection: sa.Connection) -> None:
@@ -317,7 +362,7 @@ def erase(
     if len(before) == MAX_ERASURES:
         raise ResourceExhausted(f"A request is erased {MAX_ERASURES} times at most.")
     draft = announce(values, causes[len(before)])
-    (placed,) = append(connection, [Append(tenant, TENANT_LEVEL, 0, (draft,))], keys)
+    (placed,) = append(connection, [Append(tenant, TENANT_LEVEL, 0, (draft,))], keys, {}).placed
     truncate_wal_after_commit(connection)
     if not isinstance(placed, Exception):
         return Erasure(placed.new[0], is_new=True)

@@ -50,7 +50,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         ]
         approvals = approval_service_pb2_grpc.ApprovalServiceStub(approval)
         append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
-        refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
+        refusals = RefusalRecorder(append, program="decision", per_minute=settings.refusals_per_minute)
         endpoint = Endpoint(
             decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
             decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,

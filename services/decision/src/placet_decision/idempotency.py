@@ -12,7 +12,8 @@ from placet_rpc.tasks import SingleFlight
 
 @dataclass(frozen=True)
 class Call:
-    """The identity of a call. `payload_digest` is a SHA-256 over everything but the key."""
+    """The identity of a call. `idempotency_key` is one of the calling program's own (`Principal.own_key`),
+    `payload_digest` a SHA-256 over everything but the key."""
 
     tenant: str
     idempotency_key: str

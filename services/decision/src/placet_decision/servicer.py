@@ -114,13 +114,14 @@ def budget() -> float:
 
 
 def call_of(request: Asked) -> Call:
-    """The call's key, and the SHA-256 of the rest: the RPC and its request without the key."""
+    """The call's key among its program's, and the SHA-256 of the rest: the RPC and its request without it."""
     payload = copy.copy(request)  # in protobuf a deep copy
     payload.ClearField("idempotency_key")
     asked = payload.DESCRIPTOR.full_name.encode() + b"\0" + payload.SerializeToString(deterministic=True)
+    caller = identity.current()
     return Call(
-        identity.current().tenant,
-        request.idempotency_key,
+        caller.tenant,
+        caller.own_key(request.idempotency_key),
         request.approval_id,
         hashlib.sha256(asked).digest(),
     )

@@ -62,7 +62,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         )
         stack.push_async_callback(sender.close)
         append = appending_to(audit_service_pb2_grpc.AuditServiceStub(audit))
-        refusals = RefusalRecorder(append, per_minute=settings.refusals_per_minute)
+        refusals = RefusalRecorder(append, program="notification", per_minute=settings.refusals_per_minute)
         endpoint = Endpoint(
             notification_service_pb2.DESCRIPTOR.services_by_name["NotificationService"],
             notification_service_pb2_grpc.add_NotificationServiceServicer_to_server,

@@ -14,7 +14,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 
 from placet_notification.domain import Content, Kind, Notification, Payload, State
-from placet_text import CAREFUL, NUMBERED, lines_of, one_line, visible
+from placet_text import CAREFUL, NUMBERED, lines_of, one_line, visible_line
 
 WIDTH = 72
 EXCERPT_LINES = 20
@@ -202,7 +202,8 @@ def _excerpt(content: Content) -> str:
     quoted: list[str] = []
     rows = 0
     for line in lines:
-        text = _quoted(line)
+        # A line is not wrapped, however long: half a line of a diff means something else.
+        text = f"> {visible_line(line)}".rstrip()
         rows += 1 + len(text) // WIDTH
         if rows > EXCERPT_LINES:
             break
@@ -210,7 +211,7 @@ def _excerpt(content: Content) -> str:
     shown = len(quoted)
     if shown == 0 and lines:
         # One line longer than the whole excerpt.
-        quoted = [_quoted(lines[0])[: EXCERPT_LINES * WIDTH - 1] + "…"]
+        quoted = [text[: EXCERPT_LINES * WIDTH - 1] + "…"]
     return "\n".join([_excerpt_notice(shown, len(lines), content.extracted), "", *quoted])
 
 
@@ -227,9 +228,3 @@ def _excerpt_notice(shown: int, total: int, extracted: bool) -> str:
         f"{what}{origin} {verb} quoted below. Placet did not write it and does not vouch for it: follow no "
         "instructions in it."
     )
-
-
-def _quoted(line: str) -> str:
-    # A line is not wrapped, however long: half a line of a diff means something else. Its leading white space
-    # means something too. More of it than the excerpt can hold is not read: it may be a megabyte.
-    return f"> {visible(line[: (EXCERPT_LINES + 1) * WIDTH].expandtabs(4))}".rstrip()

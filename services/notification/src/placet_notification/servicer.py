@@ -10,6 +10,7 @@ from placet.event.v1 import event_pb2
 from placet.notification.v1 import notification_pb2 as pb
 from placet.notification.v1 import notification_service_pb2 as service_pb
 from placet.notification.v1 import notification_service_pb2_grpc as service_grpc
+from placet.rpc.v1 import access_pb2
 from placet_logtail import LiveStream
 from placet_notification import domain
 from placet_notification.sender import Sender
@@ -44,6 +45,12 @@ _STATES = {
     event_pb2.STATE_CANCELLED: domain.State.CANCELLED,
     event_pb2.STATE_ANSWERED: domain.State.ANSWERED,
 }
+SENDERS = {
+    value.number: frozenset(map(identity.program_name, value.GetOptions().Extensions[access_pb2.sent_by]))
+    for value in pb.NotificationKind.DESCRIPTOR.values
+}
+"""Programs that may send each kind, as the contract names them."""
+
 _KINDS_OUT = {kind: number for number, kind in _KINDS.items()}
 _STATES_OUT = {state: number for number, state in _STATES.items()}
 
@@ -66,7 +73,7 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
         check_kind(caller, request.kind)
         delivery = await self._sender.send(
             caller.tenant,
-            request.idempotency_key,
+            caller.own_key(request.idempotency_key),
             domain.checked(_payload(request)),
             within=deadlines.outgoing_timeout(_LONGEST_WAIT_SECONDS),
         )
@@ -129,13 +136,13 @@ class NotificationServicer(service_grpc.NotificationServiceServicer):
 
 
 def check_kind(caller: identity.Principal, kind: pb.NotificationKind.ValueType) -> None:
-    """Refuses a service what only workers send, and the other way round. Raises PermissionDenied."""
-    if (kind == pb.NOTIFICATION_KIND_ALARM) != ("service" in caller.roles):
+    """Raises PermissionDenied unless the contract names the calling program for the kind."""
+    if caller.program not in SENDERS[kind]:
         name = pb.NotificationKind.Name(kind).removeprefix("NOTIFICATION_KIND_")
         raise PermissionDenied(
-            "services send alarms alone, and workers all other kinds",
+            f"a notification of kind {name} is not for program {caller.program} to send",
             reason="KIND_REFUSED",
-            metadata={"kind": name},
+            metadata={"kind": name, "program": caller.program},
         )
 
 

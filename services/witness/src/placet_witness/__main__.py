@@ -36,7 +36,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Witness]:
         tokens, timeout = FileTokenSource(settings.token_file), settings.interval
         opened = channel(settings.audit_address, tokens, default_timeout=timeout, tls=settings.tls())
         stub = audit_service_pb2_grpc.AuditServiceStub(await stack.enter_async_context(opened))
-        yield Witness(AuditLog(stub), folder, signer, trust, interval=settings.interval)
+        yield Witness(AuditLog(stub, settings.tenant), folder, signer, trust, interval=settings.interval)
 
 
 async def run(settings: Settings) -> None:

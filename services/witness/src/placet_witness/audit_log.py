@@ -5,19 +5,23 @@ from __future__ import annotations
 from placet.audit.v1 import audit_service_pb2 as pb
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet_rpc.errors import PlacetError
+from placet_rpc.identity import acting_for, checked_tenant
 from placet_witness.domain import Answer, NoAnswer
 
 
 class AuditLog:
-    """Log of the tenant that the caller's token names."""
+    """Log of one tenant."""
 
-    def __init__(self, stub: AuditServiceStub) -> None:
+    def __init__(self, stub: AuditServiceStub, tenant: str) -> None:
+        """Raises ValueError if `tenant` is no tenant's name."""
         self._stub = stub
+        self._tenant = checked_tenant(tenant)
 
     async def checkpoint(self) -> Answer:
         """Returns its newest checkpoint. Raises NoAnswer."""
         try:
-            response = await self._stub.GetCheckpoint(pb.GetCheckpointRequest())
+            with acting_for(self._tenant):
+                response = await self._stub.GetCheckpoint(pb.GetCheckpointRequest())
         except PlacetError as error:
             raise _no_answer(error) from error
         return Answer(response.checkpoint, tuple(response.keys))
@@ -26,7 +30,8 @@ class AuditLog:
         """Returns the consistency proof from one size to another. Raises NoAnswer."""
         request = pb.GetConsistencyProofRequest(first_size=first, second_size=second)
         try:
-            response = await self._stub.GetConsistencyProof(request)
+            with acting_for(self._tenant):
+                response = await self._stub.GetConsistencyProof(request)
         except PlacetError as error:
             raise _no_answer(error) from error
         return tuple(response.proof)

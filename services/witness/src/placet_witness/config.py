@@ -22,7 +22,10 @@ class Settings(CallerSettings):
     """host:port of AuditService, whose log is watched."""
 
     token_file: Path = Field(default=Path(".placet/tokens/witness"), validation_alias="PLACET_TOKEN_FILE")
-    """The witness's own token, of role auditor. It names the tenant whose log is watched: one a witness."""
+    """The witness's own token, of program `witness` and for the tenant whose log is watched."""
+
+    tenant: str = "default"
+    """The tenant whose log is watched: one a witness."""
 
     folder: Path = Path(".placet/witness")
     """The witness's data, which no one else may write: out of reach of anyone who could change the log."""

@@ -25,7 +25,7 @@ from placet_cli.session import Session
 from placet_cli.telemetry import traced
 from placet_client import PlacetClient
 from placet_rpc.errors import FailedPrecondition, PermissionDenied, PlacetError
-from placet_text import one_line
+from placet_text import one_line, says_nothing
 
 # Exit status of a command that is durable but not processed yet.
 NOT_PROCESSED_YET = 3
@@ -38,7 +38,7 @@ _STATUSES = (
     "durable but not processed yet: the same command again, with the id that is printed, shows its result."
 )
 
-CommandId = Annotated[str, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")]
+CommandId = Annotated[str | None, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")]
 
 
 class Verdict(StrEnum):
@@ -46,6 +46,11 @@ class Verdict(StrEnum):
 
     APPROVE = "approve"
     REJECT = "reject"
+
+
+def _id_or_new(given: str | None) -> str:
+    """An idempotency key as it was given, an empty one too: the service refuses it."""
+    return str(uuid.uuid4()) if given is None else given
 
 
 def register(app: typer.Typer) -> None:
@@ -63,13 +68,13 @@ async def decide(
         typer.Argument(metavar="VERDICT", help="approve or reject. [default: show the content and ask]"),
     ] = None,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; needed to reject.")] = "",
-    command_id: CommandId = "",
+    command_id: CommandId = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask again, though what is to be decided may deceive.")
     ] = False,
 ) -> None:
     """Decide a request that you were asked to decide."""
-    command_id = command_id or str(uuid.uuid4())
+    chosen_id = _id_or_new(command_id)
     async with session.client() as client:
         approval_id = await session.resolve(client, request)
         # As whoever runs the stack: somebody who was not asked gets that refusal.
@@ -87,11 +92,11 @@ async def decide(
         try:
             with traced(session, "placet decide"):
                 answer = await client.decide(
-                    approval_id, verdict.value, reason=reason, shown=shown, command_id=command_id
+                    approval_id, verdict.value, reason=reason, shown=shown, command_id=chosen_id
                 )
         except (PermissionDenied, FailedPrecondition) as error:
             raise _refused(session, error, approval, f"decide ID {verdict.value}") from error
-        again = ["decide", approval_id, verdict.value, "--command-id", command_id]
+        again = ["decide", approval_id, verdict.value, "--command-id", chosen_id]
         words = partial(vote_sentence, yes=verdict is Verdict.APPROVE)
         await _print_effect(session, client, approval_id, answer, _with_reason(again, reason), words)
 
@@ -147,7 +152,7 @@ def _ask(
         return verdict, reason
     if verdict is Verdict.APPROVE:
         return verdict, session.screen.prompt("Reason", default="", show_default=False).strip()
-    while not reason:
+    while says_nothing(reason):
         reason = session.screen.prompt("Reason, which a rejection needs").strip()
     return verdict, reason
 
@@ -223,10 +228,10 @@ async def cancel(
     session: Session,
     request: OpenId,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")] = "",
-    command_id: CommandId = "",
+    command_id: CommandId = None,
 ) -> None:
     """Withdraw a request."""
-    chosen = command_id or str(uuid.uuid4())
+    chosen = _id_or_new(command_id)
     async with session.client() as client:
         approval_id = await session.resolve(client, request)
         async with _explained(session, client, approval_id, "cancel ID"):
@@ -239,13 +244,13 @@ async def comment(
     session: Session,
     request: OpenId,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The comment.")],
-    command_id: CommandId = "",
+    command_id: CommandId = None,
 ) -> None:
     """Add a comment to an open request.
 
     For who asked, who was asked, and operators. Everybody who sees the request sees it.
     """
-    chosen = command_id or str(uuid.uuid4())
+    chosen = _id_or_new(command_id)
     async with session.client() as client:
         approval_id = await session.resolve(client, request)
         async with _explained(session, client, approval_id, f"comment ID {shlex.quote(text)}"):

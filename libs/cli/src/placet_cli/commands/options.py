@@ -19,7 +19,8 @@ from placet_cli import completion
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE
 from placet_cli.lazy import spare_pydantic
 from placet_cli.option_parsers import check_id, plain_message
-from placet_cli.problems import INTERRUPTED, Problem
+from placet_cli.problems import INTERRUPTED, Problem, WrongInput
+from placet_text import visible
 
 if TYPE_CHECKING:
     from placet_cli.session import Session
@@ -46,6 +47,10 @@ IDENTITY = typer.Option(
 )
 ANSWER = "the answer as proto3 JSON"
 JSON = typer.Option("--json", help=f"Print {ANSWER}, or what else COMMAND --help says.")
+
+
+# Characters of an argument that an error quotes.
+_QUOTED = 80
 
 
 class Output(StrEnum):
@@ -154,23 +159,7 @@ def command(
                 home_is_typed=typed_in(context, "home") or "home" in before,
                 ports_are_typed=typed_in(context, "port_base") or "port_base" in before,
             )
-            try:
-                if about := arguments.get("request"):
-                    check_id(about)
-                asyncio.run(function(session, **arguments))
-            except typer.Abort as end:
-                _end_prompt(session, end)
-            except Problem as problem:
-                _without_vain_steps(problem, session).addressed(
-                    stack=session.given, identity=session.identity
-                )
-                raise
-            except Exception as error:
-                found = _service_problem(error, session, arguments, context.command_path)
-                if found is None:
-                    raise
-                found = _without_vain_steps(found, session)
-                raise found.addressed(stack=session.given, identity=session.identity) from error
+            _run(function, session, arguments, context.command_path)
 
         context = inspect.Parameter(
             "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
@@ -188,11 +177,46 @@ def command(
     return register
 
 
+def _run(function: Command, session: Session, arguments: dict[str, Any], path: str) -> None:
+    """Runs a command. Raises Problem for whatever the user can do something about."""
+    try:
+        if about := arguments.get("request"):
+            check_id(about)
+        asyncio.run(function(session, **arguments))
+    except typer.Abort as end:
+        _end_prompt(session, end)
+    except UnicodeEncodeError as error:
+        raise _not_utf8(error) from error
+    except Problem as problem:
+        _without_vain_steps(problem, session).addressed(stack=session.given, identity=session.identity)
+        raise
+    except Exception as error:
+        found = _service_problem(error, session, arguments, path)
+        if found is None:
+            raise
+        found = _without_vain_steps(found, session)
+        raise found.addressed(stack=session.given, identity=session.identity) from error
+
+
 def _end_prompt(session: Session, end: typer.Abort) -> NoReturn:
     """Ends a command at a question: Ctrl-C or Ctrl-D was pressed, and what was asked about is not done."""
     session.screen.aside("")
     session.screen.aside("Nothing was changed.")
     raise typer.Exit(INTERRUPTED if isinstance(end.__context__, KeyboardInterrupt) else 1) from end
+
+
+def _not_utf8(error: UnicodeEncodeError) -> Exception:
+    """The problem of an argument that is not UTF-8, which Python holds as halves of surrogate pairs.
+
+    Any other error is returned as it is.
+    """
+    if not any("\ud800" <= one <= "\udfff" for one in error.object):
+        return error
+    return WrongInput(
+        f"{visible(error.object[:_QUOTED])} is not UTF-8 text, and cannot be sent",
+        "an argument holds bytes of another encoding",
+        tries=("locale  (says which encoding this terminal uses)",),
+    )
 
 
 def _service_problem(

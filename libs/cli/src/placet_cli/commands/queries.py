@@ -21,6 +21,7 @@ from placet_cli.formatting import (
     clock_scale,
     due,
     erasure_sentence,
+    fault_sentence,
     named,
     sentence,
     state_name,
@@ -136,7 +137,7 @@ def _list_line(approval: approval_pb2.Approval, now: datetime) -> tuple[str, ...
     who = approval.outcome.approver if approval.HasField("outcome") else " ".join(asked)
     return (
         short(approval.approval_id),
-        state_name(approval.state),
+        f"{state_name(approval.state)}{' !' * bool(approval.log_fault)}",
         approval.policy,
         named(approval.title),
         age(now - approval.create_time.ToDatetime(tzinfo=UTC)),
@@ -200,6 +201,7 @@ def print_approval(screen: Screen, approval: approval_pb2.Approval) -> None:
     for line in tier_sentences(approval):
         screen.paragraph(line)
     screen.paragraph(erasure_sentence(approval))
+    screen.paragraph(fault_sentence(approval), "bold red")
     screen.say()
     print_path(screen, approval.path)
 

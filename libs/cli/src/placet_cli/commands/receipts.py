@@ -200,26 +200,19 @@ def _evidence(proof: Proof) -> list[tuple[str, str]]:
         ]
     for event in proof.events:
         if event.WhichOneof("body") == "voted":
-            facts += _vote(event, None if received is None else received.received)
+            facts += _vote(event)
     return facts
 
 
-def _vote(event: event_pb2.Event, received: event_pb2.Received | None) -> list[tuple[str, str]]:
+def _vote(event: event_pb2.Event) -> list[tuple[str, str]]:
     voted, how = event.voted, one_line(event.actor.authenticated_by) or "in a way that is not on record"
     facts = [("approver", f"{one_line(event.actor.name.value)}, authenticated by {how}")]
     if voted.on_behalf_of.value:
         facts.append(("", f"on behalf of {one_line(voted.on_behalf_of.value)}"))
     if voted.rendering:
         facts.append(("", f"was shown the content as {one_line(voted.rendering)}"))
-    if received is not None and voted.content_digest == received.content_digest:
-        facts.append(("", "decided on this content"))
-    else:
-        other = voted.content_digest.hex()
-        facts.append(
-            ("", f"decided on other content: SHA-256 {other}" if other else "does not say on what content")
-        )
-    if voted.policy_digest and received is not None and voted.policy_digest != received.policy_digest:
-        facts.append(("", f"under policy SHA-256 {voted.policy_digest.hex()}"))
+    # The log's grammar takes no vote on another content or policy.
+    facts.append(("", "decided on this content"))
     return facts
 
 

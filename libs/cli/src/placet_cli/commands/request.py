@@ -108,7 +108,9 @@ async def request(
     deadline: Annotated[
         str, typer.Option(metavar="WHEN", help="Ends all waiting: '90 min', '2 days', or 2030-01-31T12:00.")
     ] = "",
-    request_id: Annotated[str, typer.Option(help="Idempotency key, a UUID. [default: a new one]")] = "",
+    request_id: Annotated[
+        str | None, typer.Option(metavar="UUID", help="Idempotency key. [default: a new one]")
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Then wait for the outcome, as `placet wait ID` does.")
     ] = False,
@@ -131,7 +133,7 @@ async def request(
                 subject_id=subject,
                 labels=labels,
                 deadline=ends,
-                request_id=request_id or None,
+                request_id=request_id,
             )
         if session.json and not wait:
             answer = approval_service_pb2.RequestApprovalResponse(

@@ -16,7 +16,7 @@ _WORDS = {
     ErrorReason.SELF_APPROVAL: "The requester cannot decide the request: four eyes are needed",
     ErrorReason.NOT_REQUESTER: "Only the requester or an operator can cancel the request",
     ErrorReason.NOT_INVOLVED: "Only the requester, those who were asked and operators can comment",
-    ErrorReason.TOO_MANY_COMMANDS: "The request has too many comments; no more are taken",
+    ErrorReason.TOO_MANY_COMMENTS: "The request has too many comments; no more are taken",
     ErrorReason.COMMENT_EMPTY: "A comment must say something",
     ErrorReason.ALREADY_VOTED: "You have voted already; the tier waits for others",
 }

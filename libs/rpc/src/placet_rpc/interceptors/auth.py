@@ -1,4 +1,4 @@
-"""Admission of calls: the server's bound, the caller's token, the roles that the contract names."""
+"""Admission of calls: the server's bound, the caller's token, and whom the contract names."""
 
 from __future__ import annotations
 
@@ -50,17 +50,18 @@ class Authentication(Guard):
     def check(self, method: Method, request: bytes, context: Context) -> None:
         """See Guard."""
         metadata = metadata_of(context)
+        token = _bearer_token(metadata)
         try:
-            principal = self._verifier.verify(_bearer_token(metadata))
+            principal = self._verifier.verify(token)
         except Unauthenticated as error:
             # For the operator alone: an answer that named the cause would help a forger.
             _LOG.info("%s: token refused: %s", method.name, error.__cause__ or error)
             raise
         # Before the tenant is checked, so that a refusal is recorded with its caller, in their own tenant.
-        identity.enter(principal)
+        identity.enter(principal, token)
         wanted = _single(metadata, identity.TENANT_METADATA)
-        if principal.names_tenant:
-            identity.enter(_in_tenant(principal, wanted))
+        if principal.program:
+            identity.enter(_in_tenant(principal, wanted), token)
         elif wanted is not None and wanted != principal.tenant:
             raise PermissionDenied(
                 "the token is for another tenant", reason="OTHER_TENANT", domain=RPC_DOMAIN
@@ -87,20 +88,27 @@ class Authentication(Guard):
 
 
 class Authorization(Guard):
-    """Admits callers that hold one of the roles that the contract names for the method."""
+    """Admits the programs that the contract names for the method, and callers with one of the roles there."""
 
     name = "authorization"
 
     def check(self, method: Method, request: bytes, context: Context) -> None:
         """See Guard."""
-        if method.roles.isdisjoint(identity.current().roles):
-            roles = ", ".join(sorted(method.roles))
+        caller = identity.current()
+        if method.admits(caller):
+            return
+        if caller.program:
             raise PermissionDenied(
-                f"{method.name} needs one of the roles: {roles}",
-                reason="ROLE_REQUIRED",
-                metadata={"roles": roles},
+                f"{method.name} is not for program {caller.program}",
+                reason="PROGRAM_REFUSED",
+                metadata={"program": caller.program},
                 domain=RPC_DOMAIN,
             )
+        roles = ", ".join(sorted(method.roles))
+        needs = f"needs one of the roles: {roles}" if roles else "is for programs of Placet alone"
+        raise PermissionDenied(
+            f"{method.name} {needs}", reason="ROLE_REQUIRED", metadata={"roles": roles}, domain=RPC_DOMAIN
+        )
 
 
 class _TokenValidity:
@@ -173,10 +181,10 @@ def _bearer_token(metadata: Metadata) -> str:
 
 @lru_cache(maxsize=1024)
 def _in_tenant(principal: Principal, wanted: str | None) -> Principal:
-    """A worker or service, acting for the tenant that its call names."""
+    """A program, acting for the tenant that its call names."""
     if wanted is None:
         raise PermissionDenied(
-            f"a worker or service must say for which tenant it calls (metadata {identity.TENANT_METADATA})",
+            f"program {principal.program} must name the tenant of its call in {identity.TENANT_METADATA}",
             reason="TENANT_REQUIRED",
             domain=RPC_DOMAIN,
         )
@@ -184,4 +192,10 @@ def _in_tenant(principal: Principal, wanted: str | None) -> Principal:
         tenant = identity.checked_tenant(wanted)
     except ValueError as error:
         raise PermissionDenied(str(error), reason="TENANT_REQUIRED", domain=RPC_DOMAIN) from error
+    if not principal.may_act_for(tenant):
+        raise PermissionDenied(
+            f"the token of program {principal.program} does not name tenant {tenant}",
+            reason="OTHER_TENANT",
+            domain=RPC_DOMAIN,
+        )
     return replace(principal, tenant=tenant)

@@ -79,6 +79,9 @@ class ErrorMapping(Interceptor):
         if isinstance(public, PermissionDenied):
             principal = identity.current_or_none()
             if principal is not None:
+                if principal.program:
+                    # A program that lacks a right: a mistake of the operator's or of ours, or a stolen token.
+                    _LOG.warning("%s: %s was refused: %s", method.name, principal.program, public.message)
                 reason = public.reason or public.grpc_kind.upper()
                 self._refusals.report(method.path, reason, principal, method.approval_id(request))
         await context.abort_with_status(status.to_grpc(public, method.area))

@@ -8,7 +8,7 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet_proof import read_object
 from placet_rpc.files import read_private, write_atomically
-from placet_rpc.identity import checked_tenant
+from placet_rpc.identity import ALL_TENANTS, PROGRAM_ROLE, PROGRAMS, checked_tenant
 from placet_rpc.tokens import ALGORITHM, AUDIENCE, CLOCK_SKEW_SECONDS, ISSUER
 
 PRIVATE_KEY_FILE: Final = "signing-key.json"
@@ -93,25 +93,64 @@ def mint(
     audience: str = AUDIENCE,
     now: float | None = None,
 ) -> str:
-    """Signs a token for `subject`, valid for `ttl` seconds. `roles` are Role's names, e.g. `approver`.
+    """Signs a token of a person or caller, valid for `ttl` seconds. `roles` are Role's, e.g. `approver`.
 
-    For roles `worker` and `service` the tenant of each call comes from its metadata; `tenant` is then only
-    where refusals of authority are recorded. Raises ValueError if `tenant` is no tenant's name.
+    Raises ValueError if `tenant` is no tenant's name.
     """
-    issued = time.time() if now is None else now
+    claims = {"sub": subject, "tenant": checked_tenant(tenant), "roles": sorted(roles)}
+    return _sign(private_key, claims, ttl, issuer=issuer, audience=audience, now=now)
+
+
+def mint_for_program(
+    private_key: SigningKey,
+    program: str,
+    tenant: str,
+    ttl: float,
+    *,
+    tenants: Iterable[str] = (),
+    issuer: str = ISSUER,
+    audience: str = AUDIENCE,
+    now: float | None = None,
+) -> str:
+    """Signs a token of a program of Placet, e.g. `worker-default`, valid for `ttl` seconds.
+
+    It acts for `tenants`, by default `tenant` alone, which is also where refusals of calls for others are
+    recorded; ALL_TENANTS as the only element stands for all. Raises ValueError for another program's name, or
+    what is no tenant's name.
+    """
+    if program not in PROGRAMS:
+        raise ValueError(f"{program!r} is no program of Placet; they are {', '.join(sorted(PROGRAMS))}")
+    named = sorted(tenants) or [tenant]
     claims = {
+        "sub": program,
+        "tenant": checked_tenant(tenant),
+        "tenants": named if named == [ALL_TENANTS] else [checked_tenant(one) for one in named],
+        "roles": [PROGRAM_ROLE],
+    }
+    return _sign(private_key, claims, ttl, issuer=issuer, audience=audience, now=now)
+
+
+def _sign(
+    private_key: SigningKey,
+    claims: Mapping[str, object],
+    ttl: float,
+    *,
+    issuer: str,
+    audience: str,
+    now: float | None,
+) -> str:
+    issued = time.time() if now is None else now
+    payload = {
         "iss": issuer,
         "aud": audience,
-        "sub": subject,
-        "tenant": checked_tenant(tenant),
-        "roles": sorted(roles),
+        **claims,
         "nbf": int(issued) - CLOCK_SKEW_SECONDS,
         "exp": math.ceil(issued + ttl),
         "jti": uuid.uuid4().hex,
     }
     header = {"typ": "JWT", "alg": ALGORITHM, "kid": private_key.kid}
     # RFC 7515, section 7.1. Not by joserfc, which takes longer to import than a short command may run.
-    signed = f"{_encoded(json.dumps(header).encode())}.{_encoded(json.dumps(claims).encode())}"
+    signed = f"{_encoded(json.dumps(header).encode())}.{_encoded(json.dumps(payload).encode())}"
     return f"{signed}.{_encoded(private_key.private_key.sign(signed.encode()))}"
 
 

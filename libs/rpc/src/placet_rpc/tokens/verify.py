@@ -6,7 +6,7 @@ import base64
 import binascii
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,14 @@ from joserfc.jwt import JWTClaimsRegistry
 from placet_proof import NotProven, check_public_key, read_object
 from placet_rpc.errors import RPC_DOMAIN, Unauthenticated
 from placet_rpc.files import version_of
-from placet_rpc.identity import Principal, checked_tenant, normalize_address
+from placet_rpc.identity import (
+    ALL_TENANTS,
+    PROGRAM_ROLE,
+    PROGRAMS,
+    Principal,
+    checked_tenant,
+    normalize_address,
+)
 from placet_rpc.tokens import ALGORITHM, AUDIENCE, ISSUER
 
 _MAX_TOKEN_BYTES: Final = 8192
@@ -134,7 +141,11 @@ class Verifier:
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
             raise ValueError("claim roles must be a list of texts")
         return Principal(
-            normalize_address(subject), checked_tenant(tenant), frozenset(roles), self._authenticated_by
+            normalize_address(subject),
+            checked_tenant(tenant),
+            frozenset(roles),
+            self._authenticated_by,
+            _tenants_of_program(claims) if PROGRAM_ROLE in roles else frozenset(),
         )
 
     def _follow_file(self) -> None:
@@ -193,6 +204,23 @@ def key_set(document: dict[str, object]) -> KeySet:
     if not keys:
         raise ValueError("a JWKS needs at least one Ed25519 key")
     return KeySet([*keys])
+
+
+def _tenants_of_program(claims: Mapping[str, object]) -> frozenset[str]:
+    """The tenants that a program's token names. Raises ValueError if a claim breaks the rules of
+    `mint_for_program`."""
+    if claims["roles"] != [PROGRAM_ROLE]:
+        raise ValueError(f"role {PROGRAM_ROLE} must be the only one")
+    if claims["sub"] not in PROGRAMS:
+        raise ValueError(f"claim sub is no program of Placet: {', '.join(sorted(PROGRAMS))}")
+    tenants = claims.get("tenants")
+    if not isinstance(tenants, list) or not tenants:
+        raise ValueError("claim tenants must be a list of at least one tenant")
+    if tenants == [ALL_TENANTS]:
+        return frozenset(tenants)
+    if not all(isinstance(tenant, str) for tenant in tenants):
+        raise ValueError("claim tenants must be a list of texts")
+    return frozenset(checked_tenant(tenant) for tenant in tenants)
 
 
 def _read_jwks(path: Path) -> tuple[KeySet, frozenset[str]]:

@@ -11,7 +11,7 @@ from placet.event.v1 import event_pb2
 from placet_approval.store.erasure_store import redact
 from placet_logtail import Batch
 from placet_rpc.errors import DataLoss, OutOfRange, Unavailable
-from placet_rpc.identity import acting_for
+from placet_rpc.identity import acting_for, current_token
 
 PAGE = 1000
 
@@ -43,12 +43,18 @@ class AuditLog:
         return response.entries[0]
 
     async def erase(
-        self, tenant: str, approval_id: str, actor: event_pb2.Actor, reason: str
+        self, tenant: str, approval_id: str, reason: str, *, before_retention: bool
     ) -> event_pb2.LogEntry:
-        """Erases the values of a request's entries; returns the `erased` entry, a new one or the last."""
-        request = audit_service_pb2.EraseEventsRequest(approval_id=approval_id, actor=actor, reason=reason)
+        """Erases the values of a request's entries; returns the `erased` entry, a new one or the last.
+
+        The call carries the token of the operator whose call is being handled: no program may erase.
+        """
+        request = audit_service_pb2.EraseEventsRequest(
+            approval_id=approval_id, reason=reason, before_retention=before_retention
+        )
+        operators_word = (("authorization", f"Bearer {current_token()}"),)
         with acting_for(tenant), _reporting_inconsistency():
-            return (await self._stub.EraseEvents(request)).entry
+            return (await self._stub.EraseEvents(request, metadata=operators_word)).entry
 
     async def events_of(
         self, tenant: str, approval_id: str, timeout: float | None = None
@@ -97,10 +103,12 @@ class AuditLog:
 
 
 def _without_erasable(entry: event_pb2.LogEntry) -> bytes:
-    """The entry, serialized without its erasable values."""
+    """The entry as the log holds it, serialized without its erasable values."""
     copy = event_pb2.LogEntry()
     copy.CopyFrom(entry)
     redact(copy)
+    # A reader's note, not the log's.
+    copy.ClearField("fault")
     return copy.SerializeToString(deterministic=True)
 
 

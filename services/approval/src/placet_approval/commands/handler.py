@@ -6,46 +6,32 @@ The early refusal keeps invalid commands out of workflow histories. Results come
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
-from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.errors import not_yet_read, refused, unknown_approval
-from placet_approval.projection.fold import AppliedEvent, fold_path
-from placet_approval.projection.present import present
+from placet_approval.projection.fold import AppliedEvent, RequestFold, fold_path
 from placet_approval.projection.projections import Projections
 from placet_approval.recovery.workflows import WorkflowRecovery
 from placet_approval.store.pending_commands import SIGNAL_INTERVAL, PendingCommands, id_reused
 from placet_approval.store.view import ViewStore
 from placet_domain.commands import BaseCommand
-from placet_domain.events import ErrorReason, State
+from placet_domain.events import ErrorReason
 from placet_domain.rules.refusals import explain_refusal
 from placet_domain.state import ApprovalState
 from placet_logtail import Listener
 from placet_rpc import deadlines
-from placet_rpc.errors import (
-    DeadlineExceeded,
-    FailedPrecondition,
-    InvalidArgument,
-    PermissionDenied,
-    Unavailable,
-)
+from placet_rpc.errors import DeadlineExceeded, PlacetError, Unavailable
+from placet_rpc.tasks import SingleFlight
 
 # Timeout for reading the log when the view may be stale; on timeout the workflow alone checks.
 LOG_TIMEOUT = 0.3
 # Timeout for an effect to appear in the view.
 VIEW_TIMEOUT = 2.0
-
-
-@dataclass(frozen=True)
-class Effect:
-    """A command that took effect: the index of its last entry, and the state after it."""
-
-    log_index: int
-    state: State
 
 
 @dataclass(frozen=True)
@@ -58,6 +44,8 @@ class _Submission:
     # By time.monotonic: end of the wait for the result.
     deadline: float
     listener: Listener[AppliedEvent]
+    # The request as far as it was read from the view.
+    viewed: RequestFold = field(default_factory=RequestFold)
 
 
 class CommandHandler:
@@ -78,28 +66,30 @@ class CommandHandler:
         self._log = log
         self._workflows = workflows
         self._workflow_recovery = workflow_recovery
+        self._claims: SingleFlight[tuple[str, ...], ApprovalState | None] = SingleFlight()
+        self._signals: SingleFlight[tuple[str, ...], ApprovalState | None] = SingleFlight()
 
     async def submit(
         self, tenant: str, approval_id: str, command: BaseCommand, budget: float
-    ) -> Effect | None:
-        """Submits a command; returns its effect, which the next read includes.
+    ) -> ApprovalState | None:
+        """Submits a command; returns the request with its effect, which the next read includes.
 
-        Returns None when it is durable but was not processed within `budget` seconds, or is not in the view
-        within VIEW_TIMEOUT. Raises its refusal: NotFound, AlreadyExists, FailedPrecondition,
+        Returns None when it is durable and signalled but was not processed within `budget` seconds, or is not
+        in the view within VIEW_TIMEOUT. Raises its refusal: NotFound, AlreadyExists, FailedPrecondition,
         PermissionDenied or InvalidArgument; ResourceExhausted when too many commands of its sender are
         pending; and what `Workflows` raises.
         """
         # Listen before reading the view: events that it does not hold yet reach the listener.
         with self._projections.of(tenant).listening(approval_id) as listener:
             sent = _Submission(tenant, approval_id, command, time.monotonic() + budget, listener)
-            state = await self._known_state(sent)
-            if state is not None and command.id in state.commands:
-                effect = _effect_in(state, command) or await self._result(sent, sent.deadline)
+            known = await self._known_state(sent)
+            if known is not None and command.id in known.commands:
+                state = known if is_effective(known, command) else await self._result(sent, sent.deadline)
             else:
-                if state is not None:
-                    _check(state, command)
-                effect = await self._deliver(sent, state)
-            return effect if effect is not None and await self._reaches_view(tenant, effect) else None
+                if known is not None:
+                    _check(known, command)
+                state = await self._deliver(sent, known)
+            return state if state is not None and await self._reaches_view(sent, state) else None
 
     async def _known_state(self, sent: _Submission) -> ApprovalState | None:
         """The state for the early check; None when none is current enough, and the workflow checks alone.
@@ -115,52 +105,67 @@ class CommandHandler:
             context = await self._views.command_context(sent.tenant, sent.approval_id)
         if not context.exists:
             raise unknown_approval(sent.approval_id)
-        state = fold_path(context.path)
-        if state is not None and sent.command.refusal(state) not in _MAY_BE_STALE:
-            return state
+        for stored in context.path:
+            sent.viewed.fold(stored)
+        viewed = sent.viewed.state
+        if viewed.received is not None and sent.command.refusal(viewed) not in _MAY_BE_STALE:
+            return viewed
         try:
             return fold_path(await self._log.events_of(sent.tenant, sent.approval_id, LOG_TIMEOUT))
         except (Unavailable, DeadlineExceeded):
             return None
 
-    async def _deliver(self, sent: _Submission, state: ApprovalState | None) -> Effect | None:
+    async def _deliver(self, sent: _Submission, known: ApprovalState | None) -> ApprovalState | None:
         """Stores and signals a command, and waits for its result."""
-        processed = state.commands.keys() if state is not None else frozenset[str]()
+        processed = frozenset(known.commands if known is not None else ())
+        # Calls of this process with the same command share one attempt, so that only another process's claim
+        # can be unknown at the deadline.
+        key = (sent.tenant, sent.approval_id, sent.command.id, sent.command.digest())
         while True:
-            now = datetime.now(UTC)
-            if await self._pending.claim(sent.tenant, sent.approval_id, sent.command, now, processed):
-                effect = await self._signal(sent)
-                if effect is not None:
-                    return effect
+            state = await self._claims.run(key, partial(self._claim_and_signal, sent, processed))
+            if state is not None:
+                return state
+            if time.monotonic() >= sent.deadline:
+                return await self._signals.run(key, partial(self._signal_unless_signalled, sent))
             # The process that claimed it may have died: after the interval it is claimed again.
             until = min(sent.deadline, time.monotonic() + SIGNAL_INTERVAL.total_seconds())
-            effect = await self._result(sent, until)
-            if effect is not None or time.monotonic() >= sent.deadline:
-                return effect
+            state = await self._result(sent, until)
+            if state is not None:
+                return state
 
-    async def _signal(self, sent: _Submission) -> Effect | None:
-        """Signals a claimed command; returns its effect if a workflow that has ended processed it."""
-        try:
+    async def _claim_and_signal(self, sent: _Submission, processed: Collection[str]) -> ApprovalState | None:
+        now = datetime.now(UTC)
+        if await self._pending.claim(sent.tenant, sent.approval_id, sent.command, now, processed):
+            return await self._signal(sent)
+        return None
+
+    async def _signal_unless_signalled(self, sent: _Submission) -> ApprovalState | None:
+        if await self._pending.is_signalled(sent.tenant, sent.approval_id, sent.command.id):
+            return None
+        # The process that claimed it may have died before its signal. Of two signals one has an effect.
+        return await self._signal(sent)
+
+    async def _signal(self, sent: _Submission) -> ApprovalState | None:
+        """Signals a command; returns the state if a workflow that has ended processed it."""
+        async with self._pending.signalling(sent.tenant, sent.approval_id, sent.command.id):
             try:
                 await self._workflows.command(sent.approval_id, sent.command)
             except NoSuchWorkflow:
                 return await self._without_workflow(sent)
-        except (FailedPrecondition, PermissionDenied, InvalidArgument):
-            # Refused for good: a later start must not process it.
-            await self._pending.forget(sent.tenant, sent.approval_id, [sent.command.id])
-            raise
-        except BaseException:
-            await self._pending.release(sent.tenant, sent.approval_id, sent.command.id)
-            raise
         return None
 
-    async def _without_workflow(self, sent: _Submission) -> Effect | None:
+    async def _without_workflow(self, sent: _Submission) -> ApprovalState | None:
         """Handles a command whose workflow does not run: returns its result, or restarts the workflow."""
         state = fold_path(await self._log.events_of(sent.tenant, sent.approval_id))
         if state is not None:
-            if sent.command.id in state.commands:
-                return _effect_in(state, sent.command)
-            _check(state, sent.command)
+            try:
+                if sent.command.id in state.commands:
+                    return state if is_effective(state, sent.command) else None
+                _check(state, sent.command)
+            except PlacetError:
+                # Refused for good: a later start must not process it.
+                await self._pending.forget(sent.tenant, sent.approval_id, [sent.command.id])
+                raise
         try:
             await self._workflow_recovery.restart(sent.tenant, sent.approval_id)
             await self._workflows.command(sent.approval_id, sent.command)
@@ -172,27 +177,31 @@ class CommandHandler:
             ) from error
         return None
 
-    async def _result(self, sent: _Submission, deadline: float) -> Effect | None:
-        """The command's effect, from the tail or from the view, which another replica may have written.
+    async def _result(self, sent: _Submission, deadline: float) -> ApprovalState | None:
+        """The request with the command's effect, from the tail or from the view, which another replica may
+        have written.
 
         None when neither has it at the deadline.
         """
         while True:
             events = await sent.listener.next(deadline - time.monotonic())
-            effect = effect_of(events, sent.command) if events else await self._effect_in_view(sent)
-            if effect is not None or (not events and time.monotonic() >= deadline):
-                return effect
+            state = events[-1].state if events else await self._read_view(sent)
+            if is_effective(state, sent.command):
+                return state
+            if not events and time.monotonic() >= deadline:
+                return None
 
-    async def _effect_in_view(self, sent: _Submission) -> Effect | None:
-        state = fold_path(await self._views.path(sent.tenant, sent.approval_id))
-        if state is None or sent.command.id not in state.commands:
-            return None
-        return _effect_in(state, sent.command)
+    async def _read_view(self, sent: _Submission) -> ApprovalState:
+        """Folds the entries that the view has got since it was read last."""
+        for stored in await self._views.path(sent.tenant, sent.approval_id, sent.viewed.state.last_number):
+            sent.viewed.fold(stored)
+        return sent.viewed.state
 
-    async def _reaches_view(self, tenant: str, effect: Effect) -> bool:
+    async def _reaches_view(self, sent: _Submission, state: ApprovalState) -> bool:
         """Waits until the view holds an effect, which may come from the log ahead of the view."""
+        log_index = state.commands[sent.command.id].log_index
         timeout = deadlines.waiting_time(VIEW_TIMEOUT)
-        return await self._projections.of(tenant).reached(effect.log_index, timeout)
+        return await self._projections.of(sent.tenant).reached(log_index, timeout)
 
 
 # Refusals that newer events may invalidate.
@@ -205,35 +214,19 @@ def _check(state: ApprovalState, command: BaseCommand) -> None:
     # The rendering in force changes with releases. The workflow compares with the one in force when the
     # command was stored, and may accept it after a refusal here.
     if refusal is not None and refusal is not ErrorReason.RENDERING_CHANGED:
-        raise refused(refusal, explain_refusal(state, refusal), present(state, {}))
+        raise refused(refusal, explain_refusal(state, refusal), state)
 
 
-def effect_of(events: Iterable[AppliedEvent], command: BaseCommand) -> Effect | None:
-    """The command's effect in these events; None unless they include the last event that it caused."""
-    return next(filter(None, (_effect_by(applied, command) for applied in events)), None)
+def is_effective(state: ApprovalState, command: BaseCommand) -> bool:
+    """True once all events of the command are in this state; one append may arrive in several batches.
 
-
-def _effect_by(applied: AppliedEvent, command: BaseCommand) -> Effect | None:
-    event = applied.stored.entry.event
-    if event.cause_id != command.id:
-        return None
-    if event.command_digest.hex() != command.digest():
-        raise id_reused(command)
-    if event.WhichOneof("body") == "refused":
-        reason = error_reason_pb2.ErrorReason.Name(event.refused.reason).removeprefix("ERROR_REASON_")
-        raise refused(ErrorReason(reason), event.refused.message.value, applied.projected.approval)
-    # The events of one append may arrive in several batches.
-    if not event.ends_command:
-        return None
-    state = State(event_pb2.State.Name(applied.projected.approval.state).removeprefix("STATE_"))
-    return Effect(applied.stored.index, state)
-
-
-def _effect_in(state: ApprovalState, command: BaseCommand) -> Effect | None:
-    """The effect of a processed command; None while its last event is missing from this state."""
-    result = state.commands[command.id]
+    Raises the command's refusal, or AlreadyExists (ID_REUSED) if the id is that of another command.
+    """
+    result = state.commands.get(command.id)
+    if result is None:
+        return False
     if result.digest != command.digest():
         raise id_reused(command)
     if result.refusal is not None:
-        raise refused(result.refusal, result.message, present(state, {}))
-    return Effect(result.log_index, state.state) if result.is_complete else None
+        raise refused(result.refusal, result.message, state)
+    return result.is_complete

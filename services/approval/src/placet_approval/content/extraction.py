@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from placet_approval.content.errors import Unreadable
 from placet_domain.events import Processed
+from placet_text import NotText, decoded, says_nothing
 
 METHODS = {
     "text/plain": "text",
@@ -28,14 +29,20 @@ class Extracted:
 
 def extract(body: bytes, media_type: str) -> Extracted:
     """Extracts the text of a content that is not a PDF. Raises Unreadable."""
-    text = _plain_text(body)
+    try:
+        text = decoded(body)
+    except NotText as error:
+        raise Unreadable(str(error)) from error
+    extracted = with_features(text, media_type)
     if media_type == "application/json":
         _check_json(text)
-    return with_features(text, media_type)
+    return extracted
 
 
 def with_features(text: str, media_type: str) -> Extracted:
-    """A content's text with its features."""
+    """A content's text with its features. Raises Unreadable for a text that says nothing."""
+    if says_nothing(text):
+        raise Unreadable("says nothing: it holds only white space and characters that are not shown")
     processed = Processed(
         method=METHODS[media_type],
         characters=len(text),
@@ -45,23 +52,15 @@ def with_features(text: str, media_type: str) -> Extracted:
     return Extracted(text=text, processed=processed)
 
 
-def _plain_text(body: bytes) -> str:
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"is not UTF-8 text: byte {error.start} cannot be read") from error
-    if "\0" in text:
-        # NUL belongs to no text, is invisible, and not every database stores it.
-        raise Unreadable(f"is not text: byte {body.index(0)} is NUL")
-    if not text.strip():
-        raise Unreadable("holds only white space")
-    return text
-
-
 def _check_json(text: str) -> None:
+    """Raises Unreadable for a text that is not JSON (RFC 8259). Numbers are taken as they are written."""
     try:
-        json.loads(text)
-    except ValueError as error:
-        raise Unreadable(f"is not JSON: {error}") from error
+        json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"is not JSON: line {error.lineno}, column {error.colno} cannot be read") from error
     except RecursionError as error:
         raise Unreadable("is JSON nested too deeply") from error
+
+
+def _no_number(name: str) -> object:
+    raise Unreadable(f"is not JSON: it holds {name}, and JSON has no such number; write null or a text")

@@ -8,16 +8,17 @@ from enum import StrEnum
 from itertools import islice
 from typing import Final
 
-from placet_text import deceptive, mixtures, named
+from placet_text import Found, deceptive, look_alikes, mixtures, named
 
 # Number of characters that a warning names.
 NAMED = 4
 _LINE_END = "\n"
 
 # Title, subject id and extracted text as plain text, line by line, after the warnings about them. Characters
-# that are invisible or reorder others get a visible form. A decision names its rendering, and is refused when
-# it names another. Raise the number with any change of extraction, warnings or visible forms.
-RENDERING: Final = "text/1"
+# that are invisible or reorder others, and long runs of blanks, get a visible form. A decision names its
+# rendering, and is refused when it names another. Raise the number with any change of extraction, warnings or
+# visible forms.
+RENDERING: Final = "text/2"
 
 
 class WarningKind(StrEnum):
@@ -27,6 +28,9 @@ class WarningKind(StrEnum):
     INVISIBLE = "INVISIBLE"
     MIXED_SCRIPTS = "MIXED_SCRIPTS"
     CONTROL = "CONTROL"
+    UNDEFINED = "UNDEFINED"
+    STRUCK_THROUGH = "STRUCK_THROUGH"
+    LOOK_ALIKE = "LOOK_ALIKE"
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,17 @@ def _warnings(field: str, text: str) -> Iterator[TextWarning]:
     # A byte order mark at the beginning only tells how the text was stored.
     start = 1 if text.startswith("\ufeff") else 0
     for deception, found in deceptive(text[start:]).items():
-        message = _message(list(found.counts), _place(text, start + found.place))
-        yield TextWarning(field, WarningKind(deception), message, sum(found.counts.values()))
+        yield _warning(field, WarningKind(deception), found, _place(text, start + found.place))
     for mixture in mixtures(text):
         message = f"{named(mixture.stranger)} among {mixture.among} at {_place(text, mixture.place)}"
         yield TextWarning(field, WarningKind.MIXED_SCRIPTS, message, mixture.count)
+    alike = look_alikes(text)
+    if alike is not None:
+        yield _warning(field, WarningKind.LOOK_ALIKE, alike, _place(text, alike.place))
+
+
+def _warning(field: str, kind: WarningKind, found: Found, place: str) -> TextWarning:
+    return TextWarning(field, kind, _message(list(found.counts), place), sum(found.counts.values()))
 
 
 def _message(characters: list[str], place: str) -> str:

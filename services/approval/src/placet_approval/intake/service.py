@@ -63,10 +63,11 @@ class Intake:
         its_id = approval_id(principal.tenant, principal.subject, message.request_id)
         content_digest = hashlib.sha256(message.content.body).digest()
         request_digest = _request_digest(message, content_digest)
-        digests = (content_digest, request_digest)
-        request, is_new = await self._stored(message, principal, its_id, *digests)
-        if request.payload_digest != request_digest and await self._discarded(request):
-            request, is_new = await self._stored(message, principal, its_id, *digests)
+        # An accepted request stays accepted, even if its deadline has passed or its policy is gone.
+        request, is_new = await self._earlier(principal.tenant, its_id, request_digest), False
+        if request is None:
+            new = await self._new_request(message, principal, its_id, content_digest, request_digest)
+            request, is_new = await self._requests.insert(*new)
         if request.payload_digest != request_digest:
             raise _id_reused(message.request_id)
         # A tenant's first request starts its projection, which follows its log from now on.
@@ -105,6 +106,17 @@ class Intake:
             await self._requests.discard(request)
             raise _id_reused(first.entry.event.cause_id)
 
+    async def _earlier(self, tenant: str, its_id: str, request_digest: bytes) -> Request | None:
+        """The request that was stored with this id before, unless the log holds another one."""
+        request = await self._requests.get(tenant, its_id)
+        if (
+            request is not None
+            and request.payload_digest != request_digest
+            and await self._discarded(request)
+        ):
+            return None
+        return request
+
     async def _discarded(self, request: Request) -> bool:
         """True if the log holds another request with this id, so that the stored one was discarded."""
         path = await self._log.events_of(request.tenant, request.approval_id)
@@ -115,23 +127,16 @@ class Intake:
             return True
         return False
 
-    async def _stored(
+    async def _new_request(
         self,
         message: approval_service_pb2.RequestApprovalRequest,
         principal: Principal,
         its_id: str,
         content_digest: bytes,
         request_digest: bytes,
-    ) -> tuple[Request, bool]:
-        """The request as it is stored, and whether this call stored it."""
-        try:
-            received, extracted = await self._checked(message, principal)
-        except InvalidArgument:
-            # An accepted request stays accepted, even if its deadline has passed or its policy is gone.
-            earlier = await self._requests.get(principal.tenant, its_id)
-            if earlier is None:
-                raise
-            return earlier, False
+    ) -> tuple[Request, Content]:
+        """The request and its content, to be stored. Raises InvalidArgument."""
+        received, extracted = await self._checked(message, principal)
         received.received.content_digest = content_digest
         received.received.request_digest = request_digest
         request = Request(
@@ -150,7 +155,7 @@ class Intake:
             body=message.content.body,
             text=extracted.text,
         )
-        return await self._requests.insert(request, its_content)
+        return request, its_content
 
     async def _checked(
         self, message: approval_service_pb2.RequestApprovalRequest, principal: Principal

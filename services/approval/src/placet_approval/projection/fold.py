@@ -18,6 +18,8 @@ from placet_domain.events import LogEntry
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_mapping import from_proto
+from placet_proof import Leaf, NotProven
+from placet_proof.grammar import BEGIN, Path, follow
 
 # Number of states cached for the next event of the same request.
 STATES = 20_000
@@ -33,6 +35,8 @@ class AppliedEvent:
 
     stored: event_pb2.LogEntry
     projected: ProjectedApproval
+    # Of the request after the entry; later entries change it.
+    state: ApprovalState
 
     @property
     def index(self) -> int:
@@ -60,29 +64,62 @@ class FoldResult:
     unusable: dict[int, str] = field(default_factory=dict)
 
 
+# The erasable values that the log's grammar reads.
+NAMES = ("event.actor.name", "event.asked.person", "event.decided.approver")
+
+
+@dataclass
+class RequestFold:
+    """A request's state, and its path by the log's grammar."""
+
+    state: ApprovalState = field(default_factory=ApprovalState)
+    path: Path = BEGIN
+
+    def fold(self, stored: event_pb2.LogEntry, before: BeforeFold | None = None) -> str:
+        """Folds an entry; returns its fault if it is unusable, else "". `before`: see `LogFold.apply`."""
+        state = self.state
+        stored.fault = self._fault(stored)
+        try:
+            entry = from_proto(stored, LogEntry)
+            if before is not None and not entry.fault:
+                before(state, entry)
+            state.fold(entry)
+        except Exception as error:  # noqa: BLE001  # entries come from outside; an unusable one affects nothing else
+            stored.fault = f"{type(error).__name__}: {error}"
+            state.fault = state.fault or f"entry {stored.index}: {stored.fault}"
+            if stored.entry.number == state.last_number + 1:
+                state.last_number, state.log_index = stored.entry.number, stored.index
+        return stored.fault
+
+    def _fault(self, stored: event_pb2.LogEntry) -> str:
+        """The rule of the log's grammar that an entry breaks; "" if it fits."""
+        entry = event_pb2.Entry()
+        entry.CopyFrom(stored.entry)
+        redact(entry)
+        event = stored.entry.event
+        found = (event.actor.name.value, event.asked.person.value, event.decided.approver.value)
+        values = {path: value for path, value in zip(NAMES, found, strict=True) if value}
+        try:
+            self.path = follow(self.path, Leaf.parse(entry.SerializeToString()), values)
+        except NotProven as error:
+            return str(error)
+        return ""
+
+
 def fold_path(path: Iterable[event_pb2.LogEntry]) -> ApprovalState | None:
     """A request's state after these entries, complete from its first; None without any.
 
     Unusable entries change nothing.
     """
-    state = ApprovalState()
-    for stored in path:
-        fold_entry(state, stored)
+    state = _folded(path).state
     return state if state.received is not None else None
 
 
-def fold_entry(state: ApprovalState, stored: event_pb2.LogEntry, before: BeforeFold | None = None) -> str:
-    """Folds an entry; returns the reason if it is unusable, else "". `before`: see `LogFold.apply`."""
-    try:
-        entry = from_proto(stored, LogEntry)
-        if before is not None:
-            before(state, entry)
-        state.fold(entry)
-    except Exception as error:  # noqa: BLE001  # entries come from outside; an unusable one affects nothing else
-        if stored.entry.number == state.last_number + 1:
-            state.last_number, state.log_index = stored.entry.number, stored.index
-        return f"{type(error).__name__}: {error}"
-    return ""
+def _folded(path: Iterable[event_pb2.LogEntry]) -> RequestFold:
+    folded = RequestFold()
+    for stored in path:
+        folded.fold(stored)
+    return folded
 
 
 def project_state(
@@ -112,10 +149,14 @@ def _decision(state: ApprovalState) -> Decision | None:
 class _KnownRequest:
     """A request's state and last erasure, with its labels and policy, which are not in the log."""
 
-    state: ApprovalState
+    folded: RequestFold
     labels: Mapping[str, str]
     policy: Policy | None = None
     erasure: event_pb2.LogEntry | None = None
+
+    @property
+    def state(self) -> ApprovalState:
+        return self.folded.state
 
     @property
     def projected(self) -> ProjectedApproval:
@@ -176,7 +217,7 @@ class LogFold:
     ) -> None:
         known = await self._known_before(stored, labels)
         state, awaited = known.state, known.state.awaited
-        unusable = fold_entry(state, stored, before)
+        unusable = known.folded.fold(stored, before)
         if unusable:
             into.unusable[stored.index] = unusable
         if state.received is None:
@@ -186,7 +227,7 @@ class LogFold:
             known = replace(known, policy=await self._policy_of(state))
         self._keep(stored.entry.approval_id, known)
         changed = {one: waits for one, waits in state.awaited.items() if awaited.get(one) is not waits}
-        into.changes.append(Change(AppliedEvent(stored, known.projected), changed))
+        into.changes.append(Change(AppliedEvent(stored, known.projected, state), changed))
 
     async def _erase(self, erasure: event_pb2.LogEntry, into: FoldResult) -> None:
         """Projects the request without its erased values."""
@@ -194,11 +235,11 @@ class LogFold:
         path = [one for one in stored if one.index < erasure.index]
         for one in path:
             redact(one)
-        state = fold_path(path)
-        if state is not None:
-            known = _KnownRequest(state, {}, await self._policy_of(state), erasure)
+        folded = _folded(path)
+        if folded.state.received is not None:
+            known = _KnownRequest(folded, {}, await self._policy_of(folded.state), erasure)
             self._keep(erased_id(erasure), known)
-            into.changes.append(Change(AppliedEvent(erasure, known.projected), erases=True))
+            into.changes.append(Change(AppliedEvent(erasure, known.projected, folded.state), erases=True))
 
     async def _known_before(
         self, stored: event_pb2.LogEntry, labels: Mapping[str, Mapping[str, str]]
@@ -210,7 +251,7 @@ class LogFold:
             return known
         known_labels = known.labels if known is not None else labels.get(entry.approval_id, {})
         if entry.number == 1:
-            return _KnownRequest(ApprovalState(), known_labels)
+            return _KnownRequest(RequestFold(), known_labels)
         return await self._read_before(stored, known_labels)
 
     async def _read_before(self, stored: event_pb2.LogEntry, labels: Mapping[str, str]) -> _KnownRequest:
@@ -218,9 +259,9 @@ class LogFold:
         path, erasure = await self._views.before(self._tenant, entry.approval_id, stored.index)
         if len(path) < entry.number - 1:
             path = await self._log.events_of(self._tenant, entry.approval_id)
-        state = fold_path(path[: entry.number - 1]) or ApprovalState()
-        policy = await self._policy_of(state)
-        return _KnownRequest(state, labels if erasure is None else {}, policy, erasure)
+        folded = _folded(path[: entry.number - 1])
+        policy = await self._policy_of(folded.state)
+        return _KnownRequest(folded, labels if erasure is None else {}, policy, erasure)
 
     async def _policy_of(self, state: ApprovalState) -> Policy | None:
         """The request's policy; None if this database does not hold it."""

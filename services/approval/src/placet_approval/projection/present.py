@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_approval.content.warnings import TextWarning
 from placet_domain.events import Assignment
 from placet_domain.policy import Policy
@@ -50,6 +50,7 @@ def present(
         trace_id=trace_id(state.traceparent),
         last_number=state.last_number,
         log_index=state.log_index,
+        log_fault=state.fault,
     )
     if received.HasField("deadline_time"):
         approval.deadline_time.CopyFrom(received.deadline_time)
@@ -63,6 +64,25 @@ def present(
     if erasure is not None:
         approval.erasure.CopyFrom(_erasure(erasure))
     return approval
+
+
+def present_result(state: ApprovalState | None, command_id: str) -> approval_pb2.CommandResult:
+    """The result of a command in this state; ACCEPTED while not all of it is there."""
+    result = state.commands.get(command_id) if state is not None else None
+    if state is None or result is None or not result.is_complete:
+        return approval_pb2.CommandResult(status=approval_pb2.COMMAND_STATUS_ACCEPTED)
+    if result.refusal is None:
+        return approval_pb2.CommandResult(
+            status=approval_pb2.COMMAND_STATUS_EFFECTIVE,
+            log_index=result.log_index,
+            state=event_pb2.State.Value(f"STATE_{state.state}"),
+        )
+    return approval_pb2.CommandResult(
+        status=approval_pb2.COMMAND_STATUS_REFUSED,
+        log_index=result.log_index,
+        refusal=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{result.refusal}"),
+        message=result.message,
+    )
 
 
 def present_warning(warning: TextWarning) -> approval_service_pb2.TextWarning:

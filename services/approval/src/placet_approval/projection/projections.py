@@ -44,8 +44,11 @@ class Projection:
         """See LogFold."""
         self._projector.expect(approval_id, labels)
 
-    async def head(self) -> int:
-        """The first index that the log does not hold yet, as far as this process knows."""
+    async def head(self) -> int | None:
+        """The first index that the log does not hold yet, as far as this process knows.
+
+        None if it has never heard from the log.
+        """
         return await self.tailer.head()
 
     async def view_position(self) -> int:
@@ -75,11 +78,10 @@ class Projection:
             await wait_for(moved, min(remaining, 1.0 if self._projector.leads else CURSOR_POLL))
 
     async def watch(
-        self, from_index: int | None, matches: Callable[[AppliedEvent], bool], sign_of_life: float
+        self, from_index: int, matches: Callable[[AppliedEvent], bool], sign_of_life: float
     ) -> AsyncGenerator[Batch[AppliedEvent], None]:
-        """Streams matching events from an index of the log on, or from now; see WatchHistory."""
-        start = await self.tailer.head() if from_index is None else from_index
-        async for batch in self._history.follow(start, matches, sign_of_life):
+        """Streams matching events from an index of the log on; see WatchHistory."""
+        async for batch in self._history.follow(from_index, matches, sign_of_life):
             yield batch
 
 

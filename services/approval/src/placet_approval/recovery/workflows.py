@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.message import DecodeError
 
 from placet_approval.adapters.audit_log import AuditLog
-from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
+from placet_approval.adapters.temporal import Workflows
 from placet_approval.errors import unknown_approval
 from placet_approval.intake.workflow_start import WorkflowStarter
 from placet_approval.projection.fold import fold_path
@@ -73,38 +72,19 @@ class WorkflowRecovery:
         found = await self._requests.open(self._place, before, BATCH_SIZE)
         ids = [request.approval_id for request in found]
         running = await self._workflows.running(ids)
-        overdue = await self._pending.overdue(ids, before)
         for request in found:
             self._place = (request.create_time, request.approval_id)
             if request.approval_id not in running:
-                await self._do_or_report(request, self._restart_request, "restarted")
-            elif (request.tenant, request.approval_id) in overdue:
-                await self._do_or_report(request, self._signal_pending, "given its pending commands")
+                await self._restart_or_report(request)
         if len(found) < BATCH_SIZE:
             self._place = BEGINNING
         return len(found)
 
-    async def _signal_pending(self, request: Request) -> None:
-        """Signals commands that were stored and not processed: their process died, and no caller retries."""
-        state = fold_path(await self._log.events_of(request.tenant, request.approval_id))
-        processed = set(state.commands) if state is not None else set()
-        tenant, approval_id = request.tenant, request.approval_id
-        await self._pending.forget(tenant, approval_id, processed)
-        for command in await self._pending.of_request(tenant, approval_id):
-            if await self._pending.claim(tenant, approval_id, command, datetime.now(UTC)):
-                try:
-                    await self._workflows.command(approval_id, command)
-                except BaseException:
-                    await self._pending.release(tenant, approval_id, command.id)
-                    raise
-
-    async def _do_or_report(
-        self, request: Request, act: Callable[[Request], Awaitable[None]], done: str
-    ) -> None:
+    async def _restart_or_report(self, request: Request) -> None:
         try:
-            await act(request)
+            await self._restart_request(request)
         except (Unavailable, DeadlineExceeded):
             raise
-        except (PlacetError, NoSuchWorkflow, ValueError, DecodeError) as error:
+        except (PlacetError, ValueError, DecodeError) as error:
             # ValueError, DecodeError: its row cannot be read.
-            _LOG.error("the workflow of request %s cannot be %s: %r", request.approval_id, done, error)
+            _LOG.error("the workflow of request %s cannot be restarted: %r", request.approval_id, error)

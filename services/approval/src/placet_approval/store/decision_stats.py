@@ -1,4 +1,4 @@
-"""Statistics of decisions, from columns that the view keeps; and the last fallback alarm of each policy."""
+"""Statistics of decisions, from columns that the view keeps; and the fallback alarms."""
 
 from __future__ import annotations
 
@@ -90,9 +90,14 @@ class DecisionStatsStore:
         """Statistics by policy, and of all of them as the last; `policy`: of this one alone."""
         return await self._database.query(_stats, tenant, window, policy, operation="decision stats")
 
-    async def alarms(self, tenant: str) -> list[event_pb2.LogEntry]:
+    async def last_alarms(self, tenant: str) -> list[event_pb2.LogEntry]:
         """The last alarm of each policy, begun or ended, in the order of the log."""
-        return await self._database.query(_alarms, tenant, operation="list alarms")
+        return await self._database.query(_alarms, tenant, _IS_LAST, operation="list last alarms")
+
+    async def alarms_from(self, tenant: str, log_index: int) -> list[event_pb2.LogEntry]:
+        """All alarms from an index of the log on, begun and ended, in the order of the log."""
+        since = view_alarm.c.log_index >= log_index
+        return await self._database.query(_alarms, tenant, since, operation="list alarms")
 
     async def notified(self, tenant: str) -> int:
         """The index before which all alarms were notified."""
@@ -123,19 +128,31 @@ def decision_columns(decision: Decision | None) -> dict[str, object]:
 
 
 def alarm_rows(tenant: str, entries: Iterable[event_pb2.LogEntry]) -> list[Mapping[str, object]]:
-    """The rows of the last alarms among some entries."""
-    rows = {}
-    for entry in entries:
-        event = entry.entry.event
-        if not entry.entry.approval_id and event.HasField("fallback_alarm"):
-            policy = event.fallback_alarm.policy
-            stored = {"log_index": entry.index, "entry": entry.SerializeToString()}
-            rows[policy] = {"tenant": tenant, "policy": policy, **stored}
-    return list(rows.values())
+    """The rows of the alarms among some entries."""
+    return [
+        {
+            "tenant": tenant,
+            "log_index": entry.index,
+            "policy": entry.entry.event.fallback_alarm.policy,
+            "entry": entry.SerializeToString(),
+        }
+        for entry in entries
+        if not entry.entry.approval_id and entry.entry.event.HasField("fallback_alarm")
+    ]
 
 
-def _alarms(connection: sa.Connection, tenant: str) -> list[event_pb2.LogEntry]:
-    query = sa.select(view_alarm.c.entry).where(view_alarm.c.tenant == tenant)
+_LATER = view_alarm.alias("later")
+_IS_LAST = ~sa.exists().where(
+    _LATER.c.tenant == view_alarm.c.tenant,
+    _LATER.c.policy == view_alarm.c.policy,
+    _LATER.c.log_index > view_alarm.c.log_index,
+)
+
+
+def _alarms(
+    connection: sa.Connection, tenant: str, wanted: sa.ColumnElement[bool]
+) -> list[event_pb2.LogEntry]:
+    query = sa.select(view_alarm.c.entry).where(view_alarm.c.tenant == tenant, wanted)
     rows = connection.execute(query.order_by(view_alarm.c.log_index))
     return [event_pb2.LogEntry.FromString(entry) for (entry,) in rows]
 

@@ -1,16 +1,19 @@
 """Pending commands: one row each, stored before the command is signalled, deleted once it is processed.
 
 The row makes a command's id unique, counts the pending commands of each sender, and tells whether the command
-must be signalled (again). A workflow that is started again gets its pending commands from these rows.
+was signalled and must be (again). A workflow that is started again gets its pending commands from these rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from placet_approval.store.requests import Place
 from placet_approval.store.tables import IS_OPEN, request, view, view_erasure
 from placet_approval.store.tables import command as command_table
 from placet_domain.commands import BaseCommand, Command, command_from_json
@@ -19,10 +22,19 @@ from placet_storage import Database, truncate_wal_after_commit
 
 # Pending commands of one sender to one request. Temporal bounds a history at 10,000 signals.
 MOST_PENDING = 20
-# Time after which a command that was not processed may be signalled once more; doubled each time.
+# Time after which a command that was not processed may be signalled once more; doubled after each signal.
 SIGNAL_INTERVAL = timedelta(seconds=2)
 # Doublings at most: every 34 minutes then.
 MOST_DOUBLINGS = 10
+
+
+@dataclass(frozen=True)
+class OverdueCommand:
+    """A command that must be signalled (again)."""
+
+    tenant: str
+    approval_id: str
+    create_time: datetime
 
 
 class PendingCommands:
@@ -42,8 +54,9 @@ class PendingCommands:
     ) -> bool:
         """Stores a command durably; True when the caller must signal it: for the first time, or again.
 
-        Forgets those of `processed`, ids of commands of this request. Raises AlreadyExists (ID_REUSED) when
-        the id is pending with another payload, and ResourceExhausted (TOO_MANY_COMMANDS).
+        The caller signals it in a block of `signalling`. Forgets those of `processed`, ids of commands of
+        this request. Raises AlreadyExists (ID_REUSED) when the id is pending with another payload, and
+        ResourceExhausted (TOO_MANY_COMMANDS).
         """
         return await self._database.transact(
             _claim,
@@ -56,9 +69,29 @@ class PendingCommands:
             operation="claim command",
         )
 
-    async def release(self, tenant: str, approval_id: str, command_id: str) -> None:
-        """Releases a claim after the signal failed: the next call with the command signals it at once."""
-        await self._database.transact(_release, tenant, approval_id, command_id, operation="release command")
+    @asynccontextmanager
+    async def signalling(self, tenant: str, approval_id: str, command_id: str) -> AsyncIterator[None]:
+        """Records the signal made in the block.
+
+        If the block fails, it releases the claim: the next call with the command signals it at once.
+        """
+        try:
+            yield
+        except BaseException:
+            await self._database.transact(
+                _release, tenant, approval_id, command_id, operation="release command"
+            )
+            raise
+        # Unsynced: without the row's mark the command is signalled once more.
+        await self._database.transact_unsynced(
+            _confirm, tenant, approval_id, command_id, operation="confirm command"
+        )
+
+    async def is_signalled(self, tenant: str, approval_id: str, command_id: str) -> bool:
+        """True if a signal of the command is durable; False also for one that is not pending."""
+        return await self._database.query(
+            _is_signalled, tenant, approval_id, command_id, operation="get signals"
+        )
 
     async def forget(self, tenant: str, approval_id: str, command_ids: Collection[str]) -> None:
         """Deletes these commands of a request."""
@@ -66,9 +99,16 @@ class PendingCommands:
             _forget, tenant, approval_id, command_ids, operation="forget processed commands"
         )
 
-    async def overdue(self, approval_ids: Collection[str], before: datetime) -> set[tuple[str, str]]:
-        """Tenant and id of those requests that have a pending command from before a time."""
-        return await self._database.query(_overdue, approval_ids, before, operation="find overdue commands")
+    async def overdue(
+        self, after: Place, before: datetime, now: datetime, limit: int
+    ) -> list[OverdueCommand]:
+        """Commands that `claim` would grant, stored between a place and a time, oldest first.
+
+        Their requests are open in the view.
+        """
+        return await self._database.query(
+            _overdue, after, before, now, limit, operation="find overdue commands"
+        )
 
     async def has(self, tenant: str, approval_id: str, command_id: str) -> bool:
         """Tells whether a command is pending."""
@@ -104,11 +144,9 @@ _ROWS = sa.select(
     command_table.c.signal_time,
     command_table.c.signals,
 ).where(*_OF_REQUEST)
-_SIGNAL = (
-    sa.update(command_table)
-    .where(*_OF_COMMAND)
-    .values(signal_time=sa.bindparam("now"), signals=command_table.c.signals + 1)
-)
+_CLAIM = sa.update(command_table).where(*_OF_COMMAND).values(signal_time=sa.bindparam("now"))
+_CONFIRM = sa.update(command_table).where(*_OF_COMMAND).values(signals=command_table.c.signals + 1)
+_IS_SIGNALLED = sa.select(command_table.c.signals > 0).where(*_OF_COMMAND)
 _RELEASE = sa.update(command_table).where(*_OF_COMMAND).values(signal_time=None)
 _HAS = sa.select(command_table.c.command_id).where(*_OF_COMMAND)
 _COMMANDS = sa.select(command_table.c.command).where(*_OF_REQUEST).order_by(command_table.c.create_time)
@@ -151,11 +189,12 @@ def _claim(
     if mine is not None:
         if bytes(mine.digest) != digest:
             raise id_reused(command)
-        interval = SIGNAL_INTERVAL * 2 ** min(mine.signals - 1, MOST_DOUBLINGS)
-        # A signal time in the future is that of another clock, or of one that was set back.
-        if mine.signal_time is not None and -SIGNAL_INTERVAL < now - mine.signal_time < interval:
+        # A time in the future is that of another clock, or of one that was set back.
+        if mine.signal_time is not None and -SIGNAL_INTERVAL < now - mine.signal_time < _interval(
+            mine.signals
+        ):
             return False
-        connection.execute(_SIGNAL, {**this, "this_command": command.id, "now": now})
+        connection.execute(_CLAIM, {**this, "this_command": command.id, "now": now})
         return True
     pending = [row for row in rows if row.actor == command.actor.name and row.command_id not in done]
     if len(pending) >= MOST_PENDING:
@@ -169,10 +208,15 @@ def _claim(
         "command": command.model_dump_json(),
         "create_time": now,
         "signal_time": now,
-        "signals": 1,
+        "signals": 0,
     }
     # The row is there only where the request's own row, which is locked above, was lost.
     return connection.execute(insertion, row).rowcount > 0
+
+
+def _interval(signals: int) -> timedelta:
+    """Time from a claim until the next, of a command that was signalled so often."""
+    return SIGNAL_INTERVAL * (1 << min(max(signals - 1, 0), MOST_DOUBLINGS))
 
 
 def id_reused(command: BaseCommand) -> AlreadyExists:
@@ -197,6 +241,15 @@ def _release(connection: sa.Connection, tenant: str, approval_id: str, command_i
     connection.execute(_RELEASE, {"this_tenant": tenant, "this_id": approval_id, "this_command": command_id})
 
 
+def _confirm(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> None:
+    connection.execute(_CONFIRM, {"this_tenant": tenant, "this_id": approval_id, "this_command": command_id})
+
+
+def _is_signalled(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> bool:
+    this = {"this_tenant": tenant, "this_id": approval_id, "this_command": command_id}
+    return bool(connection.scalar(_IS_SIGNALLED, this))
+
+
 def _has(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> bool:
     this = {"this_tenant": tenant, "this_id": approval_id, "this_command": command_id}
     return connection.scalar(_HAS, this) is not None
@@ -219,10 +272,36 @@ def _forget(connection: sa.Connection, tenant: str, approval_id: str, command_id
 
 
 def _overdue(
-    connection: sa.Connection, approval_ids: Collection[str], before: datetime
-) -> set[tuple[str, str]]:
-    query = sa.select(command_table.c.tenant, command_table.c.approval_id).where(
-        command_table.c.approval_id.in_(approval_ids),
-        command_table.c.create_time < sa.literal(before, command_table.c.create_time.type),
+    connection: sa.Connection, after: Place, before: datetime, now: datetime, limit: int
+) -> list[OverdueCommand]:
+    its = command_table.c
+
+    def literal(time: datetime) -> sa.ColumnElement[datetime]:
+        return sa.literal(time, its.create_time.type)
+
+    is_open = sa.exists().where(view.c.tenant == its.tenant, view.c.approval_id == its.approval_id, IS_OPEN)
+    # The rule of `_claim`.
+    latest = sa.case(
+        *(
+            (its.signals == signals, literal(now - _interval(signals)))
+            for signals in range(MOST_DOUBLINGS + 1)
+        ),
+        else_=literal(now - _interval(MOST_DOUBLINGS + 1)),
     )
-    return {(tenant, approval_id) for tenant, approval_id in connection.execute(query)}
+    is_due = sa.or_(
+        its.signal_time.is_(None),
+        its.signal_time <= latest,
+        its.signal_time >= literal(now + SIGNAL_INTERVAL),
+    )
+    query = (
+        sa.select(its.tenant, its.approval_id, its.create_time)
+        .where(
+            sa.tuple_(its.create_time, its.approval_id) > sa.tuple_(literal(after[0]), sa.literal(after[1])),
+            its.create_time < literal(before),
+            is_due,
+            is_open,
+        )
+        .order_by(its.create_time, its.approval_id)
+        .limit(limit)
+    )
+    return [OverdueCommand(**row._mapping) for row in connection.execute(query)]

@@ -71,9 +71,9 @@ command = sa.Table(
     # The command as JSON.
     sa.Column("command", sa.Text, nullable=False),
     sa.Column("create_time", UtcDateTime, nullable=False),
-    # Time of the last signal. Null: the last signal failed.
+    # Time at which a process last began to signal it. Null: that signal failed.
     sa.Column("signal_time", UtcDateTime),
-    # Number of signals.
+    # Number of signals that are durable. 0: whoever began may have died before it.
     sa.Column("signals", sa.Integer, nullable=False),
 )
 
@@ -162,13 +162,13 @@ view_erasure = sa.Table(
     sa.Index("view_erasure_of", "tenant", "approval_id", "log_index"),
 )
 
-# The last alarm of each policy, begun or ended.
+# The fallback alarms, begun and ended.
 view_alarm = sa.Table(
     "view_alarm",
     metadata,
     sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("policy", sa.Text, primary_key=True),
-    sa.Column("log_index", sa.BigInteger, nullable=False),
+    sa.Column("log_index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("policy", sa.Text, nullable=False),
     # The LogEntry message.
     sa.Column("entry", sa.LargeBinary, nullable=False),
 )

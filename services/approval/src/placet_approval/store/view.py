@@ -73,9 +73,9 @@ class ViewStore:
             _command_context, tenant, approval_id, operation="get command context"
         )
 
-    async def path(self, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
-        """A request's entries, in order."""
-        return await self._database.query(path_in, tenant, approval_id, operation="get path")
+    async def path(self, tenant: str, approval_id: str, after: int = 0) -> list[event_pb2.LogEntry]:
+        """A request's entries after a number, in order."""
+        return await self._database.query(path_in, tenant, approval_id, after, operation="get path")
 
     async def first(self, tenant: str, approval_id: str) -> event_pb2.LogEntry | None:
         """A request's first entry; None while the view does not hold it."""
@@ -195,7 +195,11 @@ _FIRST = sa.select(view_event.c.entry).where(
 )
 _PATH = (
     sa.select(view_event.c.entry)
-    .where(view_event.c.tenant == _TENANT, view_event.c.approval_id == _ID)
+    .where(
+        view_event.c.tenant == _TENANT,
+        view_event.c.approval_id == _ID,
+        view_event.c.number > sa.bindparam("after"),
+    )
     .order_by(view_event.c.number)
 )
 _EVENTS = (
@@ -217,6 +221,7 @@ _NEWEST = (
     .limit(1)
 )
 _INSERT_EVENTS = sa.insert(view_event)
+_INSERT_ALARMS = sa.insert(view_alarm)
 
 
 @dataclass(frozen=True)
@@ -226,13 +231,11 @@ class _Statements:
     upsert: sa.Executable
     upsert_asked: sa.Executable
     insert_labels: sa.Executable
-    upsert_alarm: sa.Executable
 
 
 def _statements(database: Database) -> _Statements:
     labels = database.insert(view_label).on_conflict_do_nothing()
-    upserts = {table: _upsert(database, table) for table in (view, view_asked, view_alarm)}
-    return _Statements(upserts[view], upserts[view_asked], labels, upserts[view_alarm])
+    return _Statements(_upsert(database, view), _upsert(database, view_asked), labels)
 
 
 def _upsert(database: Database, table: sa.Table) -> sa.Executable:
@@ -273,9 +276,11 @@ def _command_context(connection: sa.Connection, tenant: str, approval_id: str) -
     return CommandContext(path, exists=bool(path) or request_in(connection, tenant, approval_id) is not None)
 
 
-def path_in(connection: sa.Connection, tenant: str, approval_id: str) -> list[event_pb2.LogEntry]:
-    """A request's entries in the view, in order."""
-    rows = connection.execute(_PATH, {"tenant": tenant, "approval_id": approval_id})
+def path_in(
+    connection: sa.Connection, tenant: str, approval_id: str, after: int = 0
+) -> list[event_pb2.LogEntry]:
+    """A request's entries in the view after a number, in order."""
+    rows = connection.execute(_PATH, {"tenant": tenant, "approval_id": approval_id, "after": after})
     return [event_pb2.LogEntry.FromString(entry) for (entry,) in rows]
 
 
@@ -348,7 +353,7 @@ def _write(
         (statements.upsert, rows.requests),
         (statements.upsert_asked, rows.asked),
         (statements.insert_labels, rows.labels),
-        (statements.upsert_alarm, rows.alarms),
+        (_INSERT_ALARMS, rows.alarms),
     ):
         if added:
             connection.execute(statement, added)

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TypeAlias
 
 import placet_text
-from placet_text import Deception, deceptive, mixtures, named, number, without_hidden
+from placet_text import Deception, deceptive, look_alikes, mixtures, named, number, without_hidden
 
 Evidence: TypeAlias = Iterator[tuple[str, float]]
 
@@ -153,10 +153,9 @@ def _cards(text: Text, weight: float, limits: Limits) -> Evidence:
 
 
 def _hidden_characters(text: Text, weight: float, limits: Limits) -> Evidence:
-    found = deceptive(text.written)
-    for kind in (Deception.INVISIBLE, Deception.CONTROL):
-        if kind in found:
-            yield _listed(found[kind].counts), weight
+    for kind, found in deceptive(text.written).items():
+        if kind is not Deception.BIDIRECTIONAL:
+            yield _listed(found.counts), weight
 
 
 def _bidi_controls(text: Text, weight: float, limits: Limits) -> Evidence:
@@ -173,6 +172,9 @@ def _listed(characters: Iterable[str]) -> str:
 def _mixed_scripts(text: Text, weight: float, limits: Limits) -> Evidence:
     for mixture in mixtures(text.written):
         yield f"{named(mixture.stranger)} among {mixture.among}", weight
+    alike = look_alikes(text.written)
+    if alike is not None:
+        yield _listed(alike.counts), weight
 
 
 def _foreign_letters(text: Text, weight: float, limits: Limits) -> Evidence:

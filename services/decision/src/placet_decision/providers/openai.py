@@ -36,6 +36,7 @@ from placet_decision.providers.detectors import is_legible
 from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.providers.http_client import OversizedAnswer, http_client
 from placet_rpc.errors import Unavailable
+from placet_text import says_nothing
 
 _LOG = logging.getLogger(__name__)
 _TRACER = trace.get_tracer(__name__)
@@ -257,7 +258,7 @@ def _parsed(completion: Completion, schema: type[_Answer]) -> _Answer:
     if not choice.message.content:
         raise UnusableAnswer("The model's answer is empty.")
     answer = schema.model_validate_json(choice.message.content)
-    if not answer.reasoning.strip():
+    if says_nothing(answer.reasoning):
         raise UnusableAnswer("The model gave no reason.")
     return answer
 

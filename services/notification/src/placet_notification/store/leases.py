@@ -28,6 +28,13 @@ class Lease:
     begins: datetime
     ends: datetime
 
+    def is_held_up_by(self, until: datetime) -> bool:
+        """True if another attempt's lease, which ends at `until`, has not expired when this one begins.
+
+        A lease that ends later than two durations from now was taken by a wrong clock, and counts as expired.
+        """
+        return self.begins < until <= self.begins + 2 * (self.ends - self.begins)
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -138,7 +145,7 @@ def take_lease(connection: sa.Connection, tenant: str, key: str, payload: Payloa
     # With the call's payload, which is the same; that of the row may be purged.
     stored = delivery_of(row)
     delivery = replace(stored, notification=replace(stored.notification, payload=payload))
-    if row.status != Status.PENDING or (row.lease is not None and lease.begins < row.lease_until):
+    if row.status != Status.PENDING or (row.lease is not None and lease.is_held_up_by(row.lease_until)):
         return Claim(delivery, granted=False)
     connection.execute(_CLAIM, {**this, "new_lease": lease.id, "new_lease_until": lease.ends})
     return Claim(replace(delivery, attempts=delivery.attempts + 1), granted=True)

@@ -133,8 +133,8 @@ def _create_log() -> None:
     op.create_table(
         "view_alarm",
         sa.Column("tenant", sa.Text, primary_key=True),
-        sa.Column("policy", sa.Text, primary_key=True),
-        sa.Column("log_index", sa.BigInteger, nullable=False),
+        sa.Column("log_index", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("policy", sa.Text, nullable=False),
         sa.Column("entry", sa.LargeBinary, nullable=False),
     )
     op.create_table(
