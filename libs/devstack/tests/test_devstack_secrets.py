@@ -9,7 +9,7 @@ import pytest
 
 from placet_cli.home import Home
 from placet_devstack import secrets
-from placet_devstack.process import StackEvent
+from placet_devstack.child import StackEvent
 from placet_devstack.secrets import Tokens, make_keys
 from placet_testing.conditions import until
 
