@@ -61,7 +61,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
 
 
 def provider_of(settings: Settings, store: TokenStore) -> Provider:
-    """The configured provider; `store` keeps spent tokens. The openai SDK is imported only where it is used."""
+    """The configured provider; `store` keeps spent tokens. The openai SDK is imported only where used."""
     if settings.chosen_provider == "embedded":
         return EmbeddedProvider()
     from placet_decision.providers.openai import OpenAiProvider

@@ -1,4 +1,4 @@
-"""The HTTP client under the openai SDK: propagates the trace, bounds bodies, keeps no cookies, never redirects."""
+"""The HTTP client under the openai SDK: propagates the trace, bounds bodies; no cookies, no redirects."""
 
 from collections.abc import AsyncIterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy

@@ -72,7 +72,8 @@ _DECIDE = prompts.decide(VerdictAnswer)
 class _NoAnswer(Exception):
     """The model gave no answer. Its text says why, without foreign words.
 
-    `fault`: it counts for the circuit breaker. `billed`: the model may have worked nevertheless.
+    `fault`: it counts for the circuit breaker. `billed`: the model may have worked nevertheless. `retry_after`:
+    seconds that the server asks for; 0: none.
     """
 
     def __init__(
@@ -192,7 +193,7 @@ class OpenAiProvider:
                 try:
                     completion = await self._completion(prompt, case, key, min(budget, self._timeout))
                 except _NoAnswer as none:
-                    if none.fault:
+                    if none.fault or none.retry_after:
                         admission.failed(none.retry_after)
                     raise _unavailable(str(none)) from None
                 except UnusableAnswer:
