@@ -72,8 +72,8 @@ _DECIDE = prompts.decide(VerdictAnswer)
 class _NoAnswer(Exception):
     """The model gave no answer. Its text says why, without foreign words.
 
-    `fault`: it counts for the circuit breaker. `billed`: the model may have worked nevertheless. `retry_after`:
-    seconds that the server asks for; 0: none.
+    `fault`: it counts for the circuit breaker. `billed`: the model may have worked nevertheless.
+    `retry_after`: seconds that the server asks for; 0: none.
     """
 
     def __init__(
