@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from placet_proof.signer import new_key
+from placet_rpc.files import replacing
 from placet_rpc.identity import PROGRAMS
 from placet_rpc.tokens.mint import (
     KeyFiles,
@@ -27,7 +28,6 @@ from placet_rpc.tokens.mint import (
     generate_keys,
     mint,
     mint_for_program,
-    write_token,
 )
 
 TENANT = "default"
@@ -44,29 +44,21 @@ OURS, TEMPORALS, ROOT = 10001, 1000, 0
 
 @dataclass(frozen=True)
 class Folders:
-    """Where each container's secrets lie below one folder."""
+    """The folders of the containers' secrets, below one folder."""
 
     top: Path
     owners: bool
 
     def write(self, recipient: str, name: str, content: bytes, owner: int, mode: int = 0o600) -> None:
         """Puts a file into its recipient's folder in one step; a secret, unless `mode` says otherwise."""
-        path = self.of(recipient) / name
-        temporary = path.with_name(f".{name}.new")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
+        with replacing(self.of(recipient) / name, mode=mode) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            self._give(temporary, owner)
-        temporary.replace(path)
+            if self.owners:
+                os.fchown(file.fileno(), owner, owner)
 
     def write_token(self, recipient: str, token: str) -> None:
         """Renews a token."""
-        write_token(self.of(recipient) / "token", token)
-        self._give(self.of(recipient) / "token", OURS)
+        self.write(recipient, "token", f"{token}\n".encode(), OURS)
 
     def of(self, recipient: str) -> Path:
         """The folder of a recipient."""
@@ -80,10 +72,6 @@ class Folders:
         if not path.exists():
             self.write("signing", name, fresh, ROOT)
         return path.read_bytes()
-
-    def _give(self, path: Path, owner: int) -> None:
-        if self.owners:
-            os.chown(path, owner, owner)
 
 
 def signing_key(folders: Folders) -> SigningKey:

@@ -8,7 +8,6 @@ AuditService away, (f) no worker, (g) a command that cannot be read.
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections import Counter
 
@@ -170,11 +169,9 @@ async def test_e_with_the_log_away_decisions_are_accepted_and_take_effect_when_i
     digests = {approval_id: (await stack.get(approval_id)).content_digest for approval_id in ids}
     decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}
     with stack.down("audit") if way == "killed" else stack.stopped("audit"):
-        began = time.monotonic()
         answers = await asyncio.gather(
             *(stack.decide(one, ALICE, command_id=decisions[one], content_digest=digests[one]) for one in ids)
         )
-        assert time.monotonic() - began < SOON
         assert {answer.status for answer in answers} == {approval_pb2.COMMAND_STATUS_ACCEPTED}
         read = await asyncio.gather(*(stack.get(one) for one in ids))
         assert {approval.state for approval in read} == {event_pb2.STATE_PENDING}

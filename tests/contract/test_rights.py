@@ -26,9 +26,9 @@ from placet_rpc.identity import PROGRAMS, Principal, acting_for
 from placet_rpc.server import RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint_for_program
-from placet_rpc.tokens.sources import StaticToken
 from placet_testing.audit_server import AuditServer
 from placet_testing.recording_server import METHODS, Metadata, bearer, recording_endpoints
+from placet_testing.tokens import StaticToken
 
 pytestmark = pytest.mark.integration
 

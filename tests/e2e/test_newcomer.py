@@ -18,7 +18,7 @@ import pytest
 from placet_cli.home import Home, Ports
 from placet_devstack.doctor import SILENT_SECONDS
 from placet_devstack.probes import polled
-from placet_devstack.processes import Holder
+from placet_devstack.process_table import Holder
 from placet_devstack.state import StackState
 from placet_testing.command import placet
 from placet_testing.conditions import EVENTUALLY, until

@@ -19,8 +19,8 @@ from placet_rpc.client import channel, serving
 from placet_rpc.errors import PermissionDenied, PlacetError, Unauthenticated, Unavailable
 from placet_rpc.tls import ClientTls
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program, write_token
-from placet_rpc.tokens.sources import StaticToken
 from placet_testing.certificates import Authority
+from placet_testing.tokens import StaticToken
 
 pytestmark = pytest.mark.integration
 

@@ -13,9 +13,9 @@ import pytest
 from placet.audit.v1 import audit_service_pb2
 from placet.event.v1 import event_pb2
 from placet_devstack.alarms import reported_alarms
+from placet_devstack.child import StackEvent
 from placet_devstack.doctor import Finding, diagnose
 from placet_devstack.mail_sink import read_mails
-from placet_devstack.process import StackEvent
 from placet_testing.conditions import EVENTUALLY, SOON, until
 from placet_testing.stack import ALICE, Stack, running_test_stack
 
@@ -42,7 +42,7 @@ async def told(stack: Stack) -> AsyncIterator[list[StackEvent]]:
 
 
 async def alarms(stack: Stack) -> list[bool]:
-    """Which alarms the log holds: True for one that begins."""
+    """The alarms that the log holds: True for one that begins."""
     listing = audit_service_pb2.ListEventsRequest(page_size=1000)
     entries = (await (await stack.audit()).ListEvents(listing)).entries
     events = [one.entry.event for one in entries]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -13,8 +11,8 @@ with workflow.unsafe.imports_passed_through():
 
 
 @workflow.defn(name=APPROVAL_WORKFLOW)
-class ImpatientApprovalWorkflow(ApprovalWorkflow):
-    """Sleeps before it begins, and says so with no `workflow.patched`."""
+class ForgetfulApprovalWorkflow(ApprovalWorkflow):
+    """Writes a memo before it begins, which no run did before, without `workflow.patched`."""
 
     @workflow.init
     def __init__(self, start: ApprovalInput) -> None:
@@ -22,6 +20,6 @@ class ImpatientApprovalWorkflow(ApprovalWorkflow):
 
     @workflow.run
     async def run(self, start: ApprovalInput) -> None:
-        """One timer more than before."""
-        await workflow.sleep(timedelta(seconds=1))
+        """One command more than before, of a kind that no history holds."""
+        workflow.upsert_memo({"began": True})
         await super().run(start)

@@ -64,6 +64,6 @@ async def test_a_recorded_history_replays(current: Replayer, path: Path) -> None
 async def test_an_incompatible_change_does_not_replay(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     # By its name, because the sandbox imports a workflow's module again.
     monkeypatch.syspath_prepend(str(HERE))
-    changed = importlib.import_module("incompatible").ImpatientApprovalWorkflow
+    changed = importlib.import_module("incompatible").ForgetfulApprovalWorkflow
     with pytest.raises(NondeterminismError):
         await replayer(changed).replay_workflow(history(path))

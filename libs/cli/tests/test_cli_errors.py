@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from placet_cli.documents import MAX_BYTES, read_document
 from placet_cli.error_messages import problem_of
 from placet_cli.home import Home
+from placet_cli.input_files import MAX_BYTES, read_document
 from placet_cli.problems import Problem
 from placet_cli.session import Session
 from placet_client import PlacetClient

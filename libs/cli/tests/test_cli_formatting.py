@@ -13,11 +13,11 @@ from placet.event.v1 import event_pb2
 from placet_cli.commands.queries import LIST_HEAD, LIST_WIDTHS
 from placet_cli.commands.stats import _WIDTHS as STATS_WIDTHS
 from placet_cli.event_rows import _WORDS, RowReader, counted, entries, rows
-from placet_cli.formatting import clean, clock_note, erasure_sentence, named, sentence, warnings
+from placet_cli.formatting import clock_note, erasure_sentence, named, sentence, warnings
 from placet_cli.screen import Screen, event_lines, fit
 from placet_cli.times import SPAN_WIDTH, age, left, span
 from placet_devstack.commands.mail import MAIL_WIDTHS
-from placet_text import deceptive
+from placet_text import deceptive, one_line
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ALICE, BOB = "alice@example.com", "bob@example.com"
@@ -212,12 +212,12 @@ def test_an_event_fits_eighty_columns_and_is_aligned() -> None:
 
 
 def test_text_of_others_cannot_steer_the_terminal() -> None:
-    assert clean("a\x1b[31m\r\nb\u202ec") == "a<U+001B>[31m b<U+202E>c"
+    assert one_line("a\x1b[31m\r\nb\u202ec") == "a<U+001B>[31m b<U+202E>c"
 
 
 @given(st.text())
 def test_no_text_of_others_reaches_the_terminal_with_what_steers_or_deceives(text: str) -> None:
-    shown = clean(text)
+    shown = one_line(text)
     assert deceptive(shown) == {}
     assert len(shown.splitlines()) <= 1
 

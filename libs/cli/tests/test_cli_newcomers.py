@@ -18,18 +18,18 @@ from pathlib import Path
 import pytest
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
-from placet_cli import program
+from placet_cli import command_name
 from placet_cli.commands.decide import _with_reason
-from placet_cli.contents import print_content
-from placet_cli.documents import read_document
+from placet_cli.content_output import print_content
 from placet_cli.event_rows import Row
 from placet_cli.home import Home, Ports, typed
+from placet_cli.input_files import read_document
 from placet_cli.option_parsers import deadline_of
 from placet_cli.problems import Problem
 from placet_cli.session import Session
 from placet_cli.times import point_of
 from placet_devstack.ports import check_ports
-from placet_devstack.processes import suspended
+from placet_devstack.process_table import suspended
 from placet_rpc.tokens.mint import MintingTokenSource, generate_keys
 from placet_rpc.tokens.sources import FileTokenSource
 from placet_testing.command import placet
@@ -87,7 +87,7 @@ def test_a_wrong_deadline_is_answered_with_the_units() -> None:
 
 
 def test_a_hint_repeats_who_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "_program", lambda: "placet")
+    monkeypatch.setattr(command_name, "_program", lambda: "placet")
     session = Session.of(tmp_path / "a home", 8100, "alice@example.com", json=False)
     hint = session.again(_with_reason(["decide", "1c9f", "reject", "--command-id", "77a"], "it's late"))
     where = f"--home '{tmp_path}/a home' --port-base 8100"
@@ -201,6 +201,7 @@ def test_content_that_may_deceive_is_shown_after_a_warning_and_by_its_numbers(
 ) -> None:
     session = Session.of(tmp_path, None, None, json=False)
     approval, answer = content_of("pay\r\n\tEUR \u202e001\x85ok 👩\u200d👧\n".encode())
+    answer.coverage.whole = True
     answer.warnings.add(
         field="text",
         kind=approval_service_pb2.TEXT_WARNING_KIND_BIDIRECTIONAL,

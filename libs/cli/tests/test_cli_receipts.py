@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.event.v1 import event_pb2
 from placet_cli.commands.receipts import print_proof
-from placet_cli.receipts import Receipt, own_keys, read_receipt, verified
+from placet_cli.receipt_proof import Receipt, own_keys, read_receipt, verified
 from placet_cli.screen import Screen
 from placet_domain.stimuli import Begin
 from placet_proof import COSIGNATURE, Checkpoint, NotProven, leaf_hash, node_hash

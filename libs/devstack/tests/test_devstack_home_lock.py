@@ -15,7 +15,7 @@ from placet_cli.home import HOST, Home, Ports
 from placet_cli.problems import Problem
 from placet_devstack.home_lock import claimed, end_leftovers
 from placet_devstack.ports import check_ports, free_base
-from placet_devstack.processes import Holder
+from placet_devstack.process_table import Holder
 from placet_devstack.state import StackState, write_state
 
 BASE = free_base(27_000)

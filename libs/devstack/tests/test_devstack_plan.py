@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from placet_cli.home import Home, Ports
+from placet_devstack.child import ProcessSpec
 from placet_devstack.plan import StackOptions, stack
-from placet_devstack.process import ProcessSpec
 from placet_devstack.secrets import CALLER, Tokens, make_keys
 from placet_devstack.temporal_server import POLL_LIMITS
 from placet_rpc.identity import PROGRAMS

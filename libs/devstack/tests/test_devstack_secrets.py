@@ -9,7 +9,7 @@ import pytest
 
 from placet_cli.home import Home
 from placet_devstack import secrets
-from placet_devstack.process import StackEvent
+from placet_devstack.child import StackEvent
 from placet_devstack.secrets import Tokens, make_keys
 from placet_testing.conditions import until
 
@@ -37,10 +37,10 @@ async def changes(path: Path, before: str) -> str:
 async def test_tokens_are_renewed_before_they_expire(home: Home) -> None:
     tokens = Tokens(home)
     tokens.write_all()
-    first = home.token("audit").read_text()
+    first = home.token("approval").read_text()
     async with tokens.renewed(lambda _event: None):
-        second = await changes(home.token("audit"), first)
-        await changes(home.token("audit"), second)
+        second = await changes(home.token("approval"), first)
+        await changes(home.token("approval"), second)
 
 
 async def test_a_renewal_that_fails_is_told_and_tried_again(home: Home) -> None:
@@ -52,6 +52,6 @@ async def test_a_renewal_that_fails_is_told_and_tried_again(home: Home) -> None:
     async with tokens.renewed(told.put_nowait):
         async with asyncio.timeout(10):
             assert (await told.get()).what == "not renewed"
-        before = (away / "audit").read_text()
+        before = (away / "approval").read_text()
         away.rename(folder)
-        await changes(home.token("audit"), before)
+        await changes(home.token("approval"), before)

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from placet_cli.home import Home, Ports
 from placet_devstack.alarms import WitnessAlarms
+from placet_devstack.child import StackEvent
 from placet_devstack.doctor import Finding, diagnose
-from placet_devstack.process import StackEvent
 from placet_devstack.secrets import make_keys
 from placet_devstack.state import write_state
 from placet_witness.domain import Alarm, Kind

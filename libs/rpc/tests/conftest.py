@@ -16,12 +16,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_rpc import client
-from placet_rpc.refusals import OnAccessRefused
+from placet_rpc.access_refusals import OnAccessRefused
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program
-from placet_rpc.tokens.sources import StaticToken
 from placet_testing.servicers import partial_servicer
+from placet_testing.tokens import StaticToken
 
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 

@@ -1,4 +1,4 @@
-"""Caller and tenant of a call, and the hook that is told of refused access."""
+"""Caller and tenant of a call, and the hook that gets refused access."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from placet.audit.v1 import audit_service_pb2 as pb
 from placet_rpc import errors, identity
 from placet_rpc.tokens.mint import mint
-from placet_rpc.tokens.sources import StaticToken
 from placet_testing.conditions import until
+from placet_testing.tokens import StaticToken
 
 pytestmark = pytest.mark.integration
 

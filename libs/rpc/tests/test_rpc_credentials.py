@@ -19,15 +19,15 @@ import grpc.aio
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.rpc.v1 import access_pb2
 from placet_rpc.access import Method
 from placet_rpc.identity import PROGRAMS
 from placet_rpc.server import RunningServer, start
 from placet_rpc.settings import ServerSettings
-from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, mint_for_program, revoke
+from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, mint_for_program
 from placet_testing.recording_server import METHODS, SERVICES, Metadata, bearer, recording_endpoints
+from placet_testing.tokens import revoke
 
 pytestmark = pytest.mark.integration
 
@@ -93,9 +93,7 @@ def resigned(hall: Hall, token: str, change: Callable[[dict[str, Any]], None]) -
 
 
 def signer(key: SigningKey) -> Callable[[bytes], bytes]:
-    private = key.key.private_key
-    assert isinstance(private, Ed25519PrivateKey)
-    return private.sign
+    return key.private_key.sign
 
 
 def other_claims(hall: Hall, method: Method) -> str:

@@ -14,8 +14,8 @@ from placet_rpc.access import methods_of
 from placet_rpc.client import channel
 from placet_rpc.errors import Unauthenticated
 from placet_rpc.interceptors.auth import Authentication
-from placet_rpc.tokens.mint import revoke
 from placet_rpc.tokens.verify import Verifier
+from placet_testing.tokens import revoke
 
 pytestmark = pytest.mark.integration
 

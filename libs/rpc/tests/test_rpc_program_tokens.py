@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from joserfc import jwt
+from joserfc.jwk import OKPKey
 
 from placet_rpc.errors import Unauthenticated
 from placet_rpc.tokens import ALGORITHM
@@ -94,7 +95,8 @@ def test_a_programs_token_that_says_too_much_or_too_little_is_refused(
         mint_for_program(key, "approval", "acme", 60), key_set(json.loads(files.jwks.read_text()))
     )
     changed = {name: value for name, value in (claims | changes).items() if value is not None}
-    token = jwt.encode({"alg": ALGORITHM, "kid": key.key.kid}, changed, key.key, algorithms=[ALGORITHM])
+    signer = OKPKey.import_key(json.loads(files.private_key.read_text()))
+    token = jwt.encode({"alg": ALGORITHM, "kid": key.kid}, changed, signer, algorithms=[ALGORITHM])
 
     with pytest.raises(Unauthenticated) as refused:
         Verifier(files.jwks).verify(token)

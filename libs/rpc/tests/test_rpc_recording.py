@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from placet.event.v1 import event_pb2
+from placet_rpc.access_refusals import RefusalRecorder, refusal_event
 from placet_rpc.identity import Principal
-from placet_rpc.refusals import RefusalRecorder, refusal_event
 
 METHOD = "/placet.approval.v1.ApprovalService/SubmitDecision"
 ID = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"

@@ -58,7 +58,7 @@ async def test_a_server_that_wants_a_certificate_is_reached_by_nobody_without_on
                 await size_seen(audit.address, token, tls)
 
 
-class Door(ServiceSettings):
+class ServedSettings(ServiceSettings):
     """As each service extends them."""
 
     listen: str = "127.0.0.1:0"
@@ -67,9 +67,9 @@ class Door(ServiceSettings):
 @pytest.mark.parametrize(
     ("settings", "variables", "missing"),
     [
-        (Door, ["PLACET_TLS_CERTIFICATE_FILE"], "PLACET_TLS_KEY_FILE"),
-        (Door, ["PLACET_TLS_KEY_FILE"], "PLACET_TLS_CERTIFICATE_FILE"),
-        (Door, ["PLACET_TLS_CLIENT_CA_FILE"], "PLACET_TLS_CERTIFICATE_FILE"),
+        (ServedSettings, ["PLACET_TLS_CERTIFICATE_FILE"], "PLACET_TLS_KEY_FILE"),
+        (ServedSettings, ["PLACET_TLS_KEY_FILE"], "PLACET_TLS_CERTIFICATE_FILE"),
+        (ServedSettings, ["PLACET_TLS_CLIENT_CA_FILE"], "PLACET_TLS_CERTIFICATE_FILE"),
         (CallerSettings, ["PLACET_TLS_CA_FILE", "PLACET_TLS_CLIENT_KEY_FILE"], "_CLIENT_CERTIFICATE_FILE"),
         (
             CallerSettings,
@@ -80,7 +80,7 @@ class Door(ServiceSettings):
 )
 def test_half_of_a_tls_configuration_is_refused_by_the_name_of_the_other_half(
     monkeypatch: pytest.MonkeyPatch,
-    settings: type[Door | CallerSettings],
+    settings: type[ServedSettings | CallerSettings],
     variables: list[str],
     missing: str,
 ) -> None:
@@ -113,13 +113,13 @@ def test_a_caller_with_a_certificate_and_no_authority_speaks_to_nobody(
     ("settings", "variable"),
     [
         *((CallerSettings, name) for name in CALLERS_VARIABLES),
-        (Door, "PLACET_TLS_CERTIFICATE_FILE"),
-        (Door, "PLACET_TLS_KEY_FILE"),
-        (Door, "PLACET_TLS_CLIENT_CA_FILE"),
+        (ServedSettings, "PLACET_TLS_CERTIFICATE_FILE"),
+        (ServedSettings, "PLACET_TLS_KEY_FILE"),
+        (ServedSettings, "PLACET_TLS_CLIENT_CA_FILE"),
     ],
 )
 def test_an_empty_tls_variable_is_refused_by_its_name_and_never_taken_for_plain(
-    monkeypatch: pytest.MonkeyPatch, settings: type[Door | CallerSettings], variable: str
+    monkeypatch: pytest.MonkeyPatch, settings: type[ServedSettings | CallerSettings], variable: str
 ) -> None:
     monkeypatch.setenv(variable, "")
     with pytest.raises(ValueError, match=f"{variable} is set but empty"):

@@ -1,4 +1,4 @@
-"""Which keys a log is verified with: the home's, given ones, and those that signed before."""
+"""Keys that a log is verified with: the home's, given ones, and those that signed before."""
 
 from __future__ import annotations
 

@@ -36,11 +36,11 @@ from placet_rpc.errors import PlacetError, Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program
-from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.audit_server import AuditServer
 from placet_testing.conditions import until
 from placet_testing.requests import decision_message, request_message
+from placet_testing.tokens import StaticToken
 from placet_workflows.activity_types import ApprovalInput
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ class FakeWorkflows(Workflows):
         await asyncio.gather(*self._tasks)
 
     async def happen(self, approval_id: str, *events: Event) -> None:
-        """Something that the workflow logs by itself."""
+        """An event that the workflow logs by itself."""
         played = self._running[approval_id]
         async with played.lock:
             await self._append(played, list(events))

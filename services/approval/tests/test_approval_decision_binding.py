@@ -12,7 +12,7 @@ import pytest
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_approval import servicer
-from placet_approval.content.rendering import RENDERING
+from placet_approval.content.warnings import RENDERING
 from placet_rpc.errors import AlreadyExists, FailedPrecondition, PermissionDenied, PlacetError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
-from placet_approval.store.erasure import erase_in
+from placet_approval.store.erasure_store import erase_in
 from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.tables import LOG, VIEW_TABLES, metadata
 from placet_approval.store.view import ViewStore
@@ -29,8 +29,8 @@ from placet_logtail import Batch
 from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
 from placet_rpc.tokens.mint import SigningKey, mint
-from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
+from placet_testing.tokens import StaticToken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -19,7 +19,7 @@ from placet_rpc.client import channel
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, PlacetError
 from placet_rpc.identity import PROGRAMS, acting_for
 from placet_rpc.tokens.mint import SigningKey, mint
-from placet_rpc.tokens.sources import StaticToken
+from placet_testing.tokens import StaticToken
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
-from placet_approval.content.rendering import RENDERING
+from placet_approval.content.warnings import RENDERING
 from placet_approval.recovery import commands as recovery_commands
 from placet_approval.recovery import workflows as recovery_workflows
 from placet_approval.store.pending_commands import MOST_PENDING, PendingCommands

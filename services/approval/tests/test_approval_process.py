@@ -18,8 +18,8 @@ from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError, Unavailable
 from placet_rpc.program import REFUSED
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint, mint_for_program
-from placet_rpc.tokens.sources import StaticToken
 from placet_testing.ports import free_port
+from placet_testing.tokens import StaticToken
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform

@@ -7,8 +7,7 @@ import json
 
 from placet_approval.content.extraction import extract
 from placet_approval.content.pdf import read_pdf
-from placet_approval.content.rendering import RENDERING
-from placet_approval.content.warnings import warnings_of
+from placet_approval.content.warnings import RENDERING, warnings_of
 from placet_testing.pdf import pdf, pdf_file, shows
 from placet_text import lines_of, one_line, visible_line
 

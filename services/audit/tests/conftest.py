@@ -25,8 +25,8 @@ from placet_proof.signer import new_key
 from placet_rpc.client import channel
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, mint_for_program
-from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
+from placet_testing.tokens import StaticToken
 
 MakeEvent = Callable[..., event_pb2.Event]
 MakeAppend = Callable[..., Append]

@@ -28,8 +28,8 @@ from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint_for_program
-from placet_rpc.tokens.sources import StaticToken
 from placet_testing.ports import free_port
+from placet_testing.tokens import StaticToken
 
 pytestmark = pytest.mark.integration
 

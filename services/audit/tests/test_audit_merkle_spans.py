@@ -1,4 +1,4 @@
-"""Which subtrees a proof consists of: as RFC 9162 defines it, and as the verifier wants it."""
+"""The subtrees that a proof consists of: as RFC 9162 defines it, and as the verifier wants it."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.program import REFUSED
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint_for_program
-from placet_rpc.tokens.sources import StaticToken
 from placet_testing.conditions import until
 from placet_testing.databases import OwnPostgres
 from placet_testing.ports import free_port
+from placet_testing.tokens import StaticToken
 
 pytestmark = pytest.mark.integration
 

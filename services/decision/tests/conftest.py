@@ -23,16 +23,16 @@ from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
 from placet_decision.token_budget import TokenBudget, TokenStore
 from placet_rpc import identity
+from placet_rpc.access_refusals import RefusalRecorder, appending_to
 from placet_rpc.client import channel
 from placet_rpc.errors import NotFound
-from placet_rpc.refusals import RefusalRecorder, appending_to
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program
-from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.model import FakeModel, serving_model
 from placet_testing.servicers import partial_servicer
+from placet_testing.tokens import StaticToken
 
 MakeCase = Callable[..., Case]
 

@@ -44,9 +44,9 @@ from placet_rpc.tokens.mint import (
     mint_for_program,
     write_token,
 )
-from placet_rpc.tokens.sources import StaticToken
 from placet_storage import Database
 from placet_testing.servicers import partial_servicer
+from placet_testing.tokens import StaticToken
 
 APPROVAL = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
 CONTENT = b"Pay 4,711 EUR to Example Ltd.\n"

@@ -17,7 +17,7 @@ from placet.audit.v1 import audit_service_pb2_grpc
 from placet_proof import Note, VerifierKey
 from placet_rpc.client import channel
 from placet_rpc.program import REFUSED
-from placet_rpc.tokens.sources import StaticToken
+from placet_testing.tokens import StaticToken
 from placet_witness.__main__ import assembled
 from placet_witness.audit_log import AuditLog
 from placet_witness.config import Settings

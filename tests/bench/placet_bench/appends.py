@@ -17,7 +17,7 @@ from placet_cli.identity import signing_key
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import mint_for_program
-from placet_rpc.tokens.sources import StaticToken
+from placet_testing.tokens import StaticToken
 
 RATE = 200
 # A log of its own, which no projection follows.

@@ -8,6 +8,7 @@ import time
 from placet_bench.decision import THOUGHT_SECONDS
 from placet_bench.figures import Figure, Report, at_most, percentile
 from placet_bench.setting import Setting
+from placet_testing.conditions import EVENTUALLY, until
 
 WORKER = "worker-default"
 
@@ -25,7 +26,7 @@ async def measure(setting: Setting) -> Report:
         product.stack.kill(WORKER)
         await product.decide(accepted)
         seconds.append(time.perf_counter() - begun)
-        await product.stack.supervisor.wait_ready(WORKER)
+        await until(lambda: product.stack.supervisor.ready(WORKER), f"{WORKER} is ready again", EVENTUALLY)
         await product.meter.rest()
     setting.say(f"kill -9 of {WORKER}: {', '.join(f'{one:.1f} s' for one in seconds)}")
     what = f"kill -9 of {WORKER} → next decision effective"

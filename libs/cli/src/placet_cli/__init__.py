@@ -1,1 +1,1 @@
-"""The placet command, and the embedded stack."""
+"""The `placet` command: a client of the services."""

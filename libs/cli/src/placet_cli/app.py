@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -70,6 +69,8 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata
+
         from placet_cli.screen import Screen
 
         Screen().say(f"placet {metadata.version('placet-cli')}")
@@ -87,7 +88,7 @@ def _print_completion(shell: Shell | None) -> None:
 @app.callback()
 def placet(
     context: typer.Context,
-    home: Annotated[Path | None, options.HOME] = None,
+    home: Annotated[str | None, options.HOME] = None,
     port_base: Annotated[int | None, options.PORT_BASE] = None,
     identity: Annotated[str | None, options.IDENTITY] = None,
     json: Annotated[bool, options.JSON] = False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -139,4 +140,4 @@ def _session_of(context: typer.Context) -> Session:
     common = ("home", "port_base", "identity")
     before, after = context.find_root().params, context.params
     home, port_base, identity = (after.get(name) or before.get(name) for name in common)
-    return Session.of(home, port_base, identity, json=False)
+    return Session.of(None if home is None else Path(home), port_base, identity, json=False)

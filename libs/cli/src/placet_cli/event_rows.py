@@ -13,8 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from placet.event.v1 import event_pb2
 from placet_cli.times import earlier, point, span, until_words
 from placet_rpc.content import gaps_of
-from placet_text import coverage_words
-from placet_text import one_line as clean
+from placet_text import coverage_words, one_line
 
 _DONE = {
     event_pb2.STATE_APPROVED: "Approved",
@@ -99,7 +98,9 @@ def _row(event: event_pb2.Event, whom: str = "") -> Row:
         # A value of a newer contract, which has no name here.
         what, good, brief = body, None, ""
         reason = "in a way that this version has no words for"
-    return Row(event.time.ToDatetime(tzinfo=UTC), _actor(event), what, clean(reason), good, clean(brief))
+    return Row(
+        event.time.ToDatetime(tzinfo=UTC), _actor(event), what, one_line(reason), good, one_line(brief)
+    )
 
 
 def _ended_by(opened: event_pb2.Event, deadline: Timestamp) -> event_pb2.Event:
@@ -114,7 +115,7 @@ def _ended_by(opened: event_pb2.Event, deadline: Timestamp) -> event_pb2.Event:
 
 
 def _actor(event: event_pb2.Event) -> str:
-    name = clean(event.actor.name.value)
+    name = one_line(event.actor.name.value)
     match event.actor.kind:
         case event_pb2.ACTOR_KIND_CLOCK:
             return "clock"
@@ -219,7 +220,7 @@ def _erased(event: event_pb2.Event) -> _Words:
 def _fallback_alarm(event: event_pb2.Event) -> _Words:
     alarm = event.fallback_alarm
     share = f"the fallback made {alarm.fallbacks} of {alarm.decisions} decisions that people were asked for"
-    return ("ALARM" if alarm.raised else "alarm over"), f"{clean(alarm.policy)}: {share}", not alarm.raised
+    return ("ALARM" if alarm.raised else "alarm over"), f"{one_line(alarm.policy)}: {share}", not alarm.raised
 
 
 _WORDS: dict[str, Callable[[event_pb2.Event], _Words]] = {

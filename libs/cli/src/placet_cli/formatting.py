@@ -1,4 +1,4 @@
-"""Requests and events in words. Pure: messages in, text out; nothing here knows a terminal."""
+"""Requests in words; `event_rows` has their events. Pure: messages in, text out, no terminal."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from placet_domain.durations import describe_duration
 from placet_rpc.content import gaps_of
 from placet_text import CAREFUL, coverage_words, one_line, warning_words
 
-# For text that others wrote: on one line, without what could steer a terminal or deceive its reader.
-clean = one_line
 # In the place of a text of blanks alone.
 BLANK = "(blank)"
 
@@ -31,7 +29,7 @@ def sentence(approval: approval_pb2.Approval) -> str:
     more = f", after {silences}" if silences else ""
     if outcome.source == "AI_PRESCREEN":
         more = f": risk {screened.risk:.2f}, below {screened.threshold:.2f}"
-    return clean(outcome.describe(more))
+    return one_line(outcome.describe(more))
 
 
 def erasure_sentence(approval: approval_pb2.Approval) -> str:
@@ -39,19 +37,19 @@ def erasure_sentence(approval: approval_pb2.Approval) -> str:
     if not approval.HasField("erasure"):
         return ""
     erasure = approval.erasure
-    return clean(f"Erased on {point(erasure.erase_time)} by {erasure.eraser or ERASED}: {erasure.reason}")
+    return one_line(f"Erased on {point(erasure.erase_time)} by {erasure.eraser or ERASED}: {erasure.reason}")
 
 
 def fault_sentence(approval: approval_pb2.Approval) -> str:
     """A warning of entries in the log that have no effect; "" without one."""
     if not approval.log_fault:
         return ""
-    return clean(f"The log holds what may not be there, and it has no effect: {approval.log_fault}")
+    return one_line(f"The log holds what may not be there, and it has no effect: {approval.log_fault}")
 
 
 def named(text: str) -> str:
     """A request's title, or who asked for it: never empty before it is erased."""
-    return clean(text) or (BLANK if text else ERASED)
+    return one_line(text) or (BLANK if text else ERASED)
 
 
 def _silences(approval: approval_pb2.Approval) -> str:
@@ -62,7 +60,7 @@ def _silences(approval: approval_pb2.Approval) -> str:
     for entry in approval.path:
         event = entry.entry.event
         if event.WhichOneof("body") == "asked":
-            asked[event.asked.tier] = clean(event.asked.person.value)
+            asked[event.asked.tier] = one_line(event.asked.person.value)
         elif event.WhichOneof("body") == "timed_out":
             waited = describe_duration(event.timed_out.waited.ToTimedelta() * scale)
             person = asked.get(event.timed_out.tier) or f"tier {event.timed_out.tier}"
@@ -72,10 +70,10 @@ def _silences(approval: approval_pb2.Approval) -> str:
 
 def _pending_sentence(approval: approval_pb2.Approval) -> str:
     if approval.paused_reason:
-        return f"Paused: {clean(approval.paused_reason)}."
+        return f"Paused: {one_line(approval.paused_reason)}."
     if not approval.waiting_for_approval:
         return "Under way: nobody has to be asked yet, or any more."
-    people = " or ".join(clean(person) for person in approval.asked)
+    people = " or ".join(one_line(person) for person in approval.asked)
     tier, silences = approval.current_tier, _silences(approval)
     votes = f" ({votes_words(tier)})" if tier.quorum > 1 else ""
     silent = f"; {silences}" if silences else ""
@@ -111,7 +109,7 @@ def tier_sentences(approval: approval_pb2.Approval) -> list[str]:
         due = approval.current_tier.due_time if approval.current_tier.HasField("due_time") else None
         when = "" if due is None else f", from {point(due)} on"
         lines.append(f"Next: {_people(tier)}, tier {tier.tier} ({tier.name}){when}")
-    return [clean(one) for one in lines]
+    return [one_line(one) for one in lines]
 
 
 def _vote(vote: approval_pb2.TierVote) -> str:
@@ -195,7 +193,7 @@ def warnings(content: approval_service_pb2.GetContentResponse) -> list[str]:
     if not content.warnings:
         return []
     lines = [warning_words(one.field, _kind(one), one.message, one.count) for one in content.warnings]
-    return [CAREFUL, *(clean(one) for one in lines)]
+    return [CAREFUL, *(one_line(one) for one in lines)]
 
 
 def unread(coverage: event_pb2.ContentCoverage) -> list[str]:

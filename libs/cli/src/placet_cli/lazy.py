@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
@@ -18,6 +20,30 @@ from placet_cli.problems import Problem
 # Options that typer adds together with the protocol by which shells ask for completions.
 _TYPERS = ("install_completion", "show_completion")
 OWN_PACKAGE = "placet_cli"
+
+
+def spare_pydantic(parameters: list[Any]) -> list[Any]:
+    """The same parameters, which now take plain text and defaults as they are.
+
+    Typer converts every option's value by pydantic, left out or not, and importing that takes a quarter of
+    the CPU that `placet list` may. Any: typer's types of parameters are not public.
+    """
+    for one in parameters:
+        if "process_value" not in vars(one):
+            one.process_value = partial(_value, one, one.process_value)
+    return parameters
+
+
+def _value(param: Any, convert: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    """The value of a parameter, converted only where it is not what it should be already."""
+    if value is None and not param.required:
+        value = () if param.multiple or param.nargs == -1 else None
+    # What was typed is text; a number or a choice is a default.
+    elif not isinstance(value, str | bool | int | Enum) or (
+        type(value) is not param.type_descriptor.annotation
+    ):
+        return convert(context, value)
+    return value if param.callback is None else param.callback(context, param, value)
 
 
 @dataclass(frozen=True)
@@ -70,7 +96,7 @@ class LazyGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The options, without typer's for completion: `placet_cli.completion` has the scripts."""
-        return [one for one in super().get_params(ctx) if one.name not in _TYPERS]
+        return spare_pydantic([one for one in super().get_params(ctx) if one.name not in _TYPERS])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that the arguments name, imported. Raises Problem when its package is missing."""

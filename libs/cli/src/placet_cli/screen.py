@@ -17,8 +17,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from placet_cli.command_name import pasted
 from placet_cli.problems import Problem
-from placet_cli.program import pasted
 from placet_cli.times import SPAN_WIDTH, span
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from placet_cli.command_name import pasted
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE, Home, Ports, shown, typed
 from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import LocalStack
 from placet_cli.option_parsers import address_of
 from placet_cli.problems import Problem, WrongInput, addressed_step
-from placet_cli.program import pasted
 from placet_cli.screen import Screen, short
 from placet_text import visible
 

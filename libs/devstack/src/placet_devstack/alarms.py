@@ -10,8 +10,8 @@ from placet.approval.v1 import approval_service_pb2
 from placet_cli.home import Home, Ports
 from placet_cli.identity import OWNER, person
 from placet_client import PlacetClient
+from placet_devstack.child import Report, StackEvent
 from placet_devstack.plan import WITNESS
-from placet_devstack.process import Report, StackEvent
 from placet_rpc.errors import PlacetError
 from placet_rpc.tasks import periodically
 from placet_witness.domain import Alarm

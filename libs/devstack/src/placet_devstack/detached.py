@@ -13,10 +13,10 @@ from placet_cli.home import Home, typed
 from placet_cli.local_stack import UP
 from placet_cli.problems import Problem
 from placet_cli.session import Session
+from placet_devstack.child import last_lines, open_log
 from placet_devstack.home_lock import home_taken
 from placet_devstack.ports import check_ports
-from placet_devstack.process import last_lines, open_log
-from placet_devstack.processes import Holder, suspended
+from placet_devstack.process_table import Holder, suspended
 from placet_devstack.state import StackState, StartFailure
 
 LOG = "up"

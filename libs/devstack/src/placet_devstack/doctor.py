@@ -21,12 +21,12 @@ from placet_cli.local_stack import STARTING, STOPPING, starting_words
 from placet_cli.problems import Problem
 from placet_devstack import temporal_server as temporal
 from placet_devstack.alarms import fallback_alarm
+from placet_devstack.child import last_lines
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.plan import SERVICES, WITNESS, WORKERS
 from placet_devstack.ports import free_base, holder_of_port, port_free
 from placet_devstack.probes import Probe, grpc_serving, polled, port_open
-from placet_devstack.process import last_lines
-from placet_devstack.processes import Holder, suspended
+from placet_devstack.process_table import Holder, suspended
 from placet_devstack.state import StackState, StartFailure, home_of
 from placet_domain.durations import describe_duration
 from placet_rpc.client import channel

@@ -12,13 +12,13 @@ from temporalio.service import RPCError
 
 from placet_cli.commands.policies import check_policy
 from placet_cli.event_rows import entries
-from placet_cli.formatting import clean
 from placet_cli.identity import TENANT, signing_key
 from placet_cli.problems import Problem
 from placet_cli.screen import Screen
 from placet_cli.session import Session
 from placet_temporal import TemporalSettings, connect
 from placet_temporal.evaluations import EvaluationStatus, evaluation_status, start_evaluation
+from placet_text import one_line
 from placet_workflows.evaluation import (
     EvaluationInput,
     EvaluationReport,
@@ -128,7 +128,7 @@ def _print_report(session: Session, report: EvaluationReport) -> None:
 
 def _print_version(screen: Screen, version: VersionReport, report: EvaluationReport) -> None:
     screen.say()
-    screen.say(f"{clean(version.model)}: n = {version.approved} approved + {version.rejected} rejected")
+    screen.say(f"{one_line(version.model)}: n = {version.approved} approved + {version.rejected} rejected")
     if version.auc is None or version.low is None or version.high is None:
         screen.say(f"  n is too small to say anything: at least {report.minimum} of each are needed")
         return

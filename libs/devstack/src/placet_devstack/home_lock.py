@@ -14,7 +14,7 @@ from pathlib import Path
 from placet_cli.home import Home, Ports, shown, typed
 from placet_cli.problems import Problem
 from placet_devstack.ports import free_base, port_free
-from placet_devstack.processes import Holder
+from placet_devstack.process_table import Holder
 from placet_devstack.state import StackState
 
 GONE_SECONDS = 5.0

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from placet_cli.home import Home, Ports
 from placet_cli.problems import Problem
 from placet_devstack.alarms import reported_alarms
+from placet_devstack.child import ProcessSpec, Report, StackEvent
 from placet_devstack.home_lock import claimed, end_leftovers
 from placet_devstack.plan import StackOptions, stack
 from placet_devstack.ports import check_ports
-from placet_devstack.process import ProcessSpec, Report, StackEvent
 from placet_devstack.secrets import Tokens, make_keys
 from placet_devstack.state import record_failure, write_state
 from placet_devstack.supervisor import Supervisor

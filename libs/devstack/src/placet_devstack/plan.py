@@ -13,8 +13,8 @@ from placet_cli.identity import OWNER, TENANT
 from placet_cli.problems import Problem
 from placet_cli.telemetry import OTLP_ENDPOINT
 from placet_devstack import temporal_server as temporal
+from placet_devstack.child import ProcessSpec
 from placet_devstack.probes import file_exists, grpc_serving, port_open
-from placet_devstack.process import ProcessSpec
 from placet_domain.policy_files import BadPolicy, load
 from placet_rpc.identity import PROGRAMS
 from placet_rpc.tokens.mint import KeyFiles

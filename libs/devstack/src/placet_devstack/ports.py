@@ -10,7 +10,7 @@ import psutil
 
 from placet_cli.home import DEFAULT_PORT_BASE, HOST, Home, Ports, shown, typed
 from placet_cli.problems import Problem
-from placet_devstack.processes import Holder
+from placet_devstack.process_table import Holder
 from placet_devstack.state import home_of
 
 PORT_STEP = 100

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from placet_cli.home import Home
 from placet_cli.identity import TENANT, signing_key
+from placet_devstack.child import Report, StackEvent
 from placet_devstack.lost_keys import lost_keys
-from placet_devstack.process import Report, StackEvent
 from placet_proof.signer import new_key
 from placet_rpc.files import write_atomically
 from placet_rpc.identity import PROGRAMS

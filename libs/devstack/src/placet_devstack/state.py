@@ -16,7 +16,7 @@ import psutil
 from placet_cli.home import Home
 from placet_cli.local_stack import UP
 from placet_cli.problems import Problem
-from placet_devstack.processes import Holder
+from placet_devstack.process_table import Holder
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from placet_cli.local_stack import STARTING, STOPPING, UP
-from placet_devstack.process import Process, ProcessSpec, Report
+from placet_devstack.child import Process, ProcessSpec, Report
 
 
 class Supervisor:
@@ -68,10 +68,6 @@ class Supervisor:
         finally:
             everything.cancel()
         self._enter(UP)
-
-    async def wait_ready(self, name: str) -> None:
-        """Returns when a process is ready (again)."""
-        await self._processes[name].ready.wait()
 
     async def stop(self) -> None:
         """Stops everything in reverse order and returns when all of it is gone. Safe to call again."""

@@ -1,12 +1,12 @@
-"""Durations as policies write them: "30 s", "5 min", "2 h", "3 d"."""
+"""Durations as policies write them: "30 s", "5 min", "2 h", "3 d".
+
+No pydantic here: the command line imports it.
+"""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated
-
-from pydantic import BeforeValidator, PlainSerializer
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _WRITTEN = re.compile(r"^([0-9]{1,12}) ?(s|min|h|d)\Z")
@@ -50,10 +50,3 @@ def describe_duration(duration: timedelta) -> str:
     rounded = round(seconds / _UNITS[smaller]) * _UNITS[smaller]
     whole, rest = divmod(rounded, _UNITS[largest])
     return f"{whole} {largest}" + (f" {rest // _UNITS[smaller]} {smaller}" if rest else "")
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, return_type=str),
-]

@@ -14,9 +14,18 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    model_validator,
+)
 
-from placet_domain.durations import Duration
+from placet_domain.durations import format_duration, parse_duration
 from placet_domain.events import Assignment, DecisionType, Priority, ScreenMode
 
 WITHOUT_LIMIT = "without limit"
@@ -32,6 +41,9 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 Words = Annotated[str, Field(min_length=1, max_length=MOST_WORDS)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+Duration = Annotated[
+    timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)
+]
 
 
 # What an automatic approval needs of its content: "read whole", or "nothing".

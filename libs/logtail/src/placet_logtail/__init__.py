@@ -1,4 +1,4 @@
-"""Consuming the log: see the README."""
+"""Consumers of the log: tailers with checkpoints and leases, live streams, wake-ups. See the README."""
 
 from placet_logtail.consumers import Consumers
 from placet_logtail.live_stream import LiveStream

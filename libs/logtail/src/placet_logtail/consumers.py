@@ -65,6 +65,7 @@ class Consumers:
             _LOG.warning("another process leads only after %s: %s", LEASE, error)
 
     async def _elect_for_ever(self) -> None:
+        """Elects periodically. Not by `run_periodically`: an added tailer is elected at once."""
         while True:
             self._added.clear()
             await self._elect()

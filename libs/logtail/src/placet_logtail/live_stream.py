@@ -13,6 +13,7 @@ from placet_logtail.recent import RecentItems
 from placet_logtail.stream import Batch, Read, follow
 from placet_logtail.wakeup import Wakeup
 from placet_rpc.errors import Unavailable
+from placet_rpc.tasks import run_periodically
 from placet_storage import DatabaseUnavailable
 
 _LOG = logging.getLogger(__name__)
@@ -114,7 +115,8 @@ class LiveStream(Generic[T]):
 
     async def __aenter__(self) -> LiveStream[T]:
         # Without the opener's deadline and trace.
-        self._polling = asyncio.create_task(self._poll_for_ever(), name="stream-poll", context=Context())
+        polling = run_periodically(self._look, self._poll, "streams end late that cannot be read")
+        self._polling = asyncio.create_task(polling, name="stream-poll", context=Context())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -133,16 +135,15 @@ class LiveStream(Generic[T]):
             if not tail.followers:
                 del self._tails[tenant]
 
-    async def _poll_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(self._poll)
-            # Before the query: items published during it are newer than its result.
-            known = {tenant: tail.end for tenant, tail in self._tails.items() if tail.begun}
-            with self._failing(known):
-                ends = await self._store.ends(list(known)) if known else {}
-                for tenant, before in known.items():
-                    with self._failing([tenant]):
-                        await self._refresh(tenant, before, ends.get(tenant, 0))
+    async def _look(self) -> None:
+        """Finds what other processes wrote."""
+        # Before the query: items published during it are newer than its result.
+        known = {tenant: tail.end for tenant, tail in self._tails.items() if tail.begun}
+        with self._failing(known):
+            ends = await self._store.ends(list(known)) if known else {}
+            for tenant, before in known.items():
+                with self._failing([tenant]):
+                    await self._refresh(tenant, before, ends.get(tenant, 0))
 
     async def _refresh(self, tenant: str, before: int, end: int) -> None:
         tail = self._tails.get(tenant)

@@ -8,20 +8,23 @@ arity only; each returns gRPC's own call, or a thin cover of it, so that cancell
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
-from functools import partial
-from typing import Any, Final, TypeVar, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from opentelemetry import propagate, trace
 
-from placet_rpc import deadlines, identity, status, tracing
+from placet_rpc import deadlines, identity, status
 from placet_rpc.errors import PlacetError
 from placet_rpc.tls import TLS_PREFIX, ClientTls
 from placet_rpc.tokens.sources import TokenSource
+
+if TYPE_CHECKING:
+    from opentelemetry import trace
 
 _Result = TypeVar("_Result")
 
@@ -93,7 +96,14 @@ class _Outgoing:
     def __init__(self, tokens: TokenSource | None, default_timeout: float) -> None:
         self._tokens = tokens
         self._default_timeout = default_timeout
-        self._tracer = trace.get_tracer(tracing.INSTRUMENTATION)
+
+    @cached_property
+    def _tracer(self) -> trace.Tracer:
+        from opentelemetry import trace
+
+        from placet_rpc import tracing
+
+        return trace.get_tracer(tracing.INSTRUMENTATION)
 
     async def invoke(
         self,
@@ -103,11 +113,21 @@ class _Outgoing:
         bounded: bool,
     ) -> _Result:
         """Begins a call inside its span, which ends when the call does. `bounded`: it needs a deadline."""
+        # A process that never imported OpenTelemetry has no trace and no one to record spans; importing it
+        # costs a short command more than its call.
+        if "opentelemetry.trace" not in sys.modules:
+            return await begin(self._prepared(details, {}, bounded=bounded))
+        from opentelemetry import propagate, trace
+
+        from placet_rpc import tracing
+
         span = self._tracer.start_span(
             origin_of(details), None, trace.SpanKind.CLIENT, tracing.attributes(origin_of(details))
         )
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier, trace.set_span_in_context(span))
         try:
-            call = await begin(self._prepared(details, span, bounded=bounded))
+            call = await begin(self._prepared(details, carrier, bounded=bounded))
         except BaseException as error:
             code = status.code_of(error) if isinstance(error, PlacetError) else grpc.StatusCode.CANCELLED
             tracing.finish(span, code, failed=True)
@@ -116,14 +136,12 @@ class _Outgoing:
         return call
 
     def _prepared(
-        self, details: grpc.aio.ClientCallDetails, span: trace.Span, *, bounded: bool
+        self, details: grpc.aio.ClientCallDetails, carrier: Mapping[str, str], *, bounded: bool
     ) -> grpc.aio.ClientCallDetails:
         timeout = details.timeout
         if timeout is not None or bounded:
             timeout = deadlines.outgoing_timeout(self._default_timeout if timeout is None else timeout)
         metadata = grpc.aio.Metadata(*(details.metadata or ()))
-        carrier: dict[str, str] = {}
-        propagate.inject(carrier, trace.set_span_in_context(span))
         for key, value in carrier.items():
             metadata.add(key, value)
         if self._tokens is not None and metadata.get("authorization") is None:
@@ -225,6 +243,8 @@ async def _swapped(
 
 def _end_span(span: trace.Span, call: grpc.aio.Call) -> None:
     """A call's done callback."""
+    from placet_rpc import tracing
+
     code = _result_now(call.code())
     # A cancelled call is no failure: its caller wanted its end.
     failed = code is not grpc.StatusCode.OK and not call.cancelled()

@@ -106,7 +106,7 @@ class Unauthenticated(PlacetError):
 
 
 class Unavailable(PlacetError):
-    """Something does not answer now; the same call again converges."""
+    """A service or database does not answer now; the same call again converges."""
 
     grpc_kind = "unavailable"
 
@@ -142,7 +142,7 @@ class Unimplemented(PlacetError):
 
 
 class Internal(PlacetError):
-    """Something unexpected; `metadata["reference"]` finds it in the server's log."""
+    """An unexpected error; `metadata["reference"]` finds it in the server's log."""
 
     grpc_kind = "internal"
 

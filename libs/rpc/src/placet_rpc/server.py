@@ -25,10 +25,10 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from placet_rpc.access import check_servicer, methods_of
+from placet_rpc.access_refusals import OnAccessRefused, Refusals
 from placet_rpc.calls import Calls
 from placet_rpc.health import Health
 from placet_rpc.interceptors import InterceptorChain, server_interceptors
-from placet_rpc.refusals import OnAccessRefused, Refusals
 from placet_rpc.settings import ServerSettings
 from placet_rpc.signals import stop_signals
 from placet_rpc.tokens.verify import Verifier

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from pydantic_settings import BaseSettings
 
+from placet_rpc.access_refusals import OnAccessRefused
 from placet_rpc.program import Telemetry, run_program
-from placet_rpc.refusals import OnAccessRefused
 from placet_rpc.server import Endpoint, serve
 from placet_rpc.settings import ServiceSettings
 

@@ -85,7 +85,7 @@ def run_worker_program(
     """
 
     async def work(read: _Settings) -> None:
-        # All of them first: a wrong one is told before anything is waited for.
+        # All of them first: a wrong one is reported before anything is waited for.
         temporal, worker = TemporalSettings(), WorkerSettings()
         async with AsyncExitStack() as stack:
             registered = await activities(read, stack)

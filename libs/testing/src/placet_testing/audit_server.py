@@ -17,7 +17,7 @@ from placet_proof.signer import new_key
 from placet_rpc.client import channel
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
-from placet_rpc.tokens.sources import StaticToken
+from placet_testing.tokens import StaticToken
 
 
 class AuditServer:
@@ -86,7 +86,7 @@ class AuditServer:
 
 
 class _Stalling:
-    """A servicer that waits before each answer while it is told to. Any: it looks at no message."""
+    """A servicer that waits before each answer while it is set to. Any: it looks at no message."""
 
     def __init__(self, inner: Any, answering: asyncio.Event) -> None:
         self._inner = inner

@@ -21,7 +21,7 @@ def root_of(leaves: list[bytes]) -> bytes:
 
 
 def path_of(m: int, leaves: list[bytes]) -> list[bytes]:
-    """That leaf `m` is in the tree."""
+    """The proof that leaf `m` is in the tree."""
     if len(leaves) <= 1:
         return []
     k = _split(len(leaves))
@@ -31,7 +31,7 @@ def path_of(m: int, leaves: list[bytes]) -> list[bytes]:
 
 
 def proof_of(m: int, leaves: list[bytes], whole: bool = True) -> list[bytes]:
-    """That the tree begins with its first `m` leaves. `whole`: no part of another tree."""
+    """The proof that the tree begins with its first `m` leaves. `whole`: no part of another tree."""
     if m == len(leaves):
         return [] if whole else [root_of(leaves)]
     k = _split(len(leaves))

@@ -40,7 +40,7 @@ class FakeModel:
         self.body = completion(text, finish=finish)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Takes one request, and answers as told."""
+        """Takes one request, and answers as it was set to."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         lines = head.split("\r\n")[1:]
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines if line)}

@@ -19,7 +19,7 @@ from placet_proof.signer import signed
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint, mint_for_program
-from placet_rpc.tokens.sources import StaticToken
+from placet_testing.tokens import StaticToken
 from placet_verify import Findings, Record, Row, Table, merged
 from placet_verify.sqlite import NotUtf8
 

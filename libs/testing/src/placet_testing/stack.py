@@ -23,9 +23,9 @@ from placet.event.v1 import event_pb2
 from placet.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
 from placet_cli.home import Home, Ports
 from placet_cli.identity import TENANT, signing_key
+from placet_devstack.child import ProcessSpec
 from placet_devstack.lifecycle import running_stack
 from placet_devstack.plan import StackOptions, stack
-from placet_devstack.process import ProcessSpec
 from placet_devstack.supervisor import Supervisor
 from placet_rpc.client import channel
 from placet_rpc.errors import DeadlineExceeded, FailedPrecondition, PlacetError, Unavailable

@@ -139,10 +139,10 @@ class Request:
         await until(lambda: self.path.count(step) >= times)
 
     async def asks(self, times: int = 1) -> None:
-        """Waits until so many people were asked, and told.
+        """Waits until so many people were asked, and notified.
 
         The time-skipping server refuses a task that cancels an activity which ended while the task ran
-        (the real one does not), and lets it time out; so nothing is sent while somebody is being told.
+        (the real one does not), and lets it time out; so nothing is sent while a notice is under way.
         """
         await self.reaches("asked", times)
         await until(lambda: sum(notice.tier is not None for notice in self._notices()) >= times)
@@ -175,7 +175,7 @@ class Request:
             await self.reaches(step)
 
     async def send(self, command: object) -> None:
-        """Signals a command, as the door does, or something else."""
+        """Signals a command, as the command handler does, or anything else."""
         await self.handle.signal(COMMAND_SIGNAL, command)
 
     async def outcome(self) -> Decided:

@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 
 class Deception(StrEnum):
@@ -92,29 +93,30 @@ _SHAPING = "|".join(
 )
 # England, Scotland and Wales: a black flag, the region in tags, the end of tags. Each is seven characters.
 _REGIONS = f"\\U0001f3f4(?:{_FLAGS})\\U000e007f"
-_REGION = re.compile(_REGIONS)
 # The lookahead makes them fast: few characters are any of these.
-_SHAPES = re.compile(f"(?=[\\u0338\\u200c\\u200d\\ufe0e\\ufe0f])(?:{_SHAPING})")
+_SHAPES = f"(?=[\\u0338\\u200c\\u200d\\ufe0e\\ufe0f])(?:{_SHAPING})"
 _DECEPTIVE = f"{_BIDIRECTIONAL}{_INVISIBLE}{_CONTROL}{_UNDEFINED}{_STRIKING}{_LAYOUT}{_SURROGATES}"
-_NOT_SHOWN = re.compile(
+_NOT_SHOWN = (
     f"(?=[\\U0001f3f4{_DECEPTIVE}])"
     f"(?:(?P<honest>{_SHAPING}|{_REGIONS})"
     # No honest one is within a run: it stands beside what it shapes.
     f"|[{_DECEPTIVE}]+)"
 )
 _KINDS = {
-    Deception.BIDIRECTIONAL: re.compile(f"[{_BIDIRECTIONAL}]"),
-    Deception.INVISIBLE: re.compile(f"[{_INVISIBLE}]"),
-    Deception.CONTROL: re.compile(f"[{_CONTROL}]"),
-    Deception.UNDEFINED: re.compile(f"[{_UNDEFINED}]"),
-    Deception.STRUCK_THROUGH: re.compile(f"[{_STRIKING}]"),
+    Deception.BIDIRECTIONAL: f"[{_BIDIRECTIONAL}]",
+    Deception.INVISIBLE: f"[{_INVISIBLE}]",
+    Deception.CONTROL: f"[{_CONTROL}]",
+    Deception.UNDEFINED: f"[{_UNDEFINED}]",
+    Deception.STRUCK_THROUGH: f"[{_STRIKING}]",
 }
 # May be shown: the first of a text needs a closer look.
-_MAYBE_SHOWN = re.compile(f"[^\\s{_BIDIRECTIONAL}{_INVISIBLE}{_CONTROL}{_UNDEFINED}{_SURROGATES}\ufffd]")
+_MAYBE_SHOWN = f"[^\\s{_BIDIRECTIONAL}{_INVISIBLE}{_CONTROL}{_UNDEFINED}{_SURROGATES}\ufffd]"
 # More blanks in a row move what follows out of sight; honest tables and indentations need less.
 _MOST_BLANKS = 40
 _BLANKS = re.compile(f"\\s{{{_MOST_BLANKS + 1},}}")
-PATTERNS = (_SHAPES.pattern, _NOT_SHOWN.pattern)
+PATTERNS = (_SHAPES, _NOT_SHOWN)
+# At the first use: most texts are plain ASCII, and compiling these takes as long as reading a thousand.
+_compiled: Callable[[str], re.Pattern[str]] = cache(re.compile)
 
 
 @dataclass(frozen=True)
@@ -133,15 +135,16 @@ def deceptive(text: str) -> dict[Deception, Found]:
 
     Takes 0.1 s for any text of a mebibyte.
     """
-    firsts = {kind: match.start() for kind, one in _KINDS.items() if (match := one.search(text))}
+    kinds = {kind: _compiled(one) for kind, one in _KINDS.items()}
+    firsts = {kind: match.start() for kind, one in kinds.items() if (match := one.search(text))}
     if not firsts:
         return {}
-    plain = _SHAPES.sub(" ", _REGION.sub("\U0001f3f4" + " " * 6, text))
-    firsts = {kind: match.start() for kind in firsts if (match := _KINDS[kind].search(plain))}
+    plain = _compiled(_SHAPES).sub(" ", _compiled(_REGIONS).sub("\U0001f3f4" + " " * 6, text))
+    firsts = {kind: match.start() for kind in firsts if (match := kinds[kind].search(plain))}
     counted = Counter(plain)
     held = "".join(sorted(counted))
     return {
-        kind: Found(place, {one: counted[one] for one in (plain[place], *_KINDS[kind].findall(held))})
+        kind: Found(place, {one: counted[one] for one in (plain[place], *kinds[kind].findall(held))})
         for kind, place in firsts.items()
     }
 
@@ -151,7 +154,7 @@ def says_nothing(text: str) -> bool:
 
     The contract's rule `placet.rpc.v1.says_something` refuses the same texts, but for the empty one.
     """
-    return not any(_is_shown(one[0]) for one in _MAYBE_SHOWN.finditer(text))
+    return not any(_is_shown(one[0]) for one in _compiled(_MAYBE_SHOWN).finditer(text))
 
 
 def _is_shown(character: str) -> bool:
@@ -176,7 +179,9 @@ def visible(line: str) -> str:
 
     Also tabulators, line ends and halves of surrogate pairs: the result is one line, and can be encoded.
     """
-    return _NOT_SHOWN.sub(_numbered, line)
+    if line.isascii() and line.isprintable():
+        return line
+    return _compiled(_NOT_SHOWN).sub(_numbered, line)
 
 
 def visible_line(line: str) -> str:
@@ -192,7 +197,9 @@ def without_hidden(text: str, instead: str = "") -> str:
 
     Tabulators, line ends and the characters that honest text needs stay. The result can be encoded.
     """
-    return _NOT_SHOWN.sub(lambda run: run[0] if run["honest"] else _replaced(run[0], instead), text)
+    return _compiled(_NOT_SHOWN).sub(
+        lambda run: run[0] if run["honest"] else _replaced(run[0], instead), text
+    )
 
 
 def _replaced(run: str, instead: str) -> str:

@@ -59,15 +59,12 @@ def look_alikes(text: str) -> Found | None:
     """
     if text.isascii():
         return None
-    places: dict[str, int] = {}
-    counts: Counter[str] = Counter()
-    for place, characters in _runs(text):
-        places.setdefault(characters[0], place)
-        counts.update(characters)
-    if not places:
+    runs = list(_runs(text))
+    if not runs:
         return None
-    first = min(places, key=places.__getitem__)
-    return Found(places[first], {one: counts[one] for one in (first, *sorted(counts))})
+    place, characters = min(runs)
+    counts = Counter("".join(found for _, found in runs))
+    return Found(place, {one: counts[one] for one in (characters[0], *sorted(counts))})
 
 
 def _runs(text: str) -> Iterator[tuple[int, str]]:
@@ -77,6 +74,6 @@ def _runs(text: str) -> Iterator[tuple[int, str]]:
             yield match.start(), match[0]
     if _FULL_WIDTH.search(text):
         for line in _LINE.finditer(text):
-            letters = [] if _EAST_ASIAN.search(line[0]) else list(_FULL_WIDTH.finditer(line[0]))
-            if letters:
-                yield line.start() + letters[0].start(), "".join(letter[0] for letter in letters)
+            letters = _FULL_WIDTH.findall(line[0])
+            if letters and not _EAST_ASIAN.search(line[0]):
+                yield line.start() + line[0].index(letters[0]), "".join(letters)

@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 # By the first word of a letter's name in Unicode.
 _LOOK_ALIKE = re.compile(
@@ -28,7 +29,7 @@ _IDEOGRAPHS = re.compile("[\\u3400-\\ua4cf\\uac00-\\ud7a3\\U00020000-\\U0003ffff
 # The code of each character's group, by which a text is matched; "" may stand within a word, None ends it.
 _CODES = {None: " ", "": "-", "LATIN": "L", "GREEK": "G", _SCIENCE: "g"}
 _FIRST_OTHER, _OTHERS = 0xE000, "\\ue000-\\uf8ff"
-_MIXED = re.compile(
+_MIXED = (
     f"(?<![-LGg{_OTHERS}])(?:"
     # Two groups, but for the Greek letters of science;
     f"(?=[-g]*+(?P<first>[LG{_OTHERS}])(?:(?P=first)|[-g])*+[LG{_OTHERS}])"
@@ -40,12 +41,14 @@ _MIXED = re.compile(
 # Cyrillic. A label of a host name that consists of these may be a word in Latin letters. Small letters only:
 # host names use them, and few words consist of them, while honest words in capitals do (СМЕТА.xlsx).
 _LIKE_LATIN = "аеорсухѕіјѵүһӏԁԛԝ"
-_HOST = re.compile(
+_HOST = (
     f"(?<!\\w)[{_LIKE_LATIN}][0-9{_LIKE_LATIN}]*+"
     # The rest of the name ends in Latin letters; bounded, so that each place is tried a few times.
     f"(?:[-.][0-9A-Za-z{_LIKE_LATIN}]++){{0,4}}?\\.[A-Za-z]{{2}}"
 )
-PATTERNS = (_LOOK_ALIKE.pattern, _MIXED.pattern, _HOST.pattern, "".join(sorted(_GREEK_LIKE_LATIN)))
+PATTERNS = (_LOOK_ALIKE.pattern, _MIXED, _HOST, "".join(sorted(_GREEK_LIKE_LATIN)))
+# At the first use: most texts are plain ASCII.
+_compiled: Callable[[str], re.Pattern[str]] = cache(re.compile)
 
 _Grouping = Callable[[str], str | None]
 
@@ -80,7 +83,7 @@ def _first_of(one: Mixture | None, other: Mixture | None) -> Mixture | None:
 
 
 def _hosts(text: str) -> Mixture | None:
-    matches = _HOST.finditer(text)
+    matches = _compiled(_HOST).finditer(text)
     first = next(matches, None)
     if first is None:
         return None
@@ -94,7 +97,7 @@ def _mixed(text: str, grouping: _Grouping, kind: str) -> Mixture | None:
         return None
     codes = {name: chr(_FIRST_OTHER + n) for n, name in enumerate(names)} | _CODES
     written = text.translate({ord(character): codes[group] for character, group in groups.items()})
-    matches = _MIXED.finditer(written)
+    matches = _compiled(_MIXED).finditer(written)
     first = next(matches, None)
     if first is None:
         return None

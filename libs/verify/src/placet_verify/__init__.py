@@ -1,11 +1,10 @@
 """Verifies the logs of AuditService from what is stored, without AuditService."""
 
-from placet_verify.errors import CannotVerify, WrongOption
+from placet_verify.errors import CannotVerify, WrongOption, fault_of
 from placet_verify.export import ExportSource
-from placet_verify.faults import fault_of
+from placet_verify.files import Kind, kind_of
 from placet_verify.findings import Check, Finding, Findings
 from placet_verify.keys import DEFAULT_ORIGIN, KnownKeys, advice, load_keys
-from placet_verify.kinds import Kind, kind_of
 from placet_verify.rows import Record, Row, Source, Table, Unreadable, merged
 from placet_verify.sqlite import SqliteSource
 from placet_verify.verification import Verification

@@ -1,4 +1,4 @@
-"""Errors that end a verification before it begins."""
+"""Errors that end a verification before it begins, and the reasons of read errors."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ class WrongOption(Exception):
         super().__init__(message)
         self.option = option
         self.message = message
+
+
+def fault_of(error: Exception) -> str:
+    """The reason of an error, as it follows a colon; an error of this package has its own words."""
+    if isinstance(error, UnicodeError):
+        return "it is not text in UTF-8"
+    if isinstance(error, OverflowError | MemoryError):
+        return "a value in it is too large"
+    return str(error)

@@ -9,9 +9,9 @@ from typing import BinaryIO
 from placet_proof import JsonObject, Note, NotJson, NotProven, VerifierKey, decoded, read_object
 from placet_proof.json_reader import size_in_words
 from placet_proof.notes import NUMBER
-from placet_verify.faults import fault_of
+from placet_verify.errors import fault_of
+from placet_verify.files import Kind, kind_of
 from placet_verify.findings import Check, Findings
-from placet_verify.kinds import Kind, kind_of
 from placet_verify.rows import Record, Row, Unreadable
 
 # A line holds one entry and its values, which fit a message of 4 MiB; in base64 they take a third more.

@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from placet_proof import COSIGNATURE, LOG_SIGNATURE, Note, NotProven, VerifierKey, check_public_key
-from placet_verify.errors import CannotVerify, WrongOption
-from placet_verify.faults import fault_of
+from placet_verify.errors import CannotVerify, WrongOption, fault_of
 from placet_verify.files import MOST_KEY_BYTES, read_text
 
 DEFAULT_ORIGIN = "localhost/placet"

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from placet_verify.errors import CannotVerify, WrongOption
 from placet_verify.keys import DEFAULT_ORIGIN
-from placet_verify.request import Defaults, Request
+from placet_verify.options import Defaults, Request
 from placet_verify.runner import verify
 from placet_verify.screen import Terminal
 
+# As in `placet_cli.problems`, with which the verifier shares no code.
 INTERRUPTED = 130
 _DESCRIPTION = (
     "Verify a whole audit log of Placet: every leaf, the tree, every signature, and every value that is "

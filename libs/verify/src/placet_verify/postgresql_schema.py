@@ -119,4 +119,4 @@ EXPECTED = (
     ),
     *(SchemaObject.of("function", name, body) for name, body in _FUNCTIONS.items()),
 )
-"""What AuditService's migrations make."""
+"""The schema that AuditService's migrations make."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import itertools
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from placet_text import one_line
 from placet_verify.keys import KnownKeys, advice
 from placet_verify.log import LogReport
-from placet_verify.request import Request
+from placet_verify.options import Request
 from placet_verify.screen import Screen
-from placet_verify.text import age, clean, utc
 from placet_verify.verification import Verification
 
 NOT_EXCLUDED = (
@@ -45,7 +45,7 @@ class Report:
         """The reason that nothing could be proven though nothing is wrong; "" when something was."""
         if self._findings or any(log.entries for log in self._logs):
             return ""
-        of = f" of {clean(self._request.tenant)}" if self._request.tenant else ""
+        of = f" of {one_line(self._request.tenant)}" if self._request.tenant else ""
         if self._logs:
             return "this export is of a log without entries"
         if self._request.export is not None:
@@ -58,7 +58,7 @@ class Report:
     def _instead(self) -> str:
         """The next step when nothing could be proven."""
         if not self._logs and self._request.tenant:
-            return "Which logs there are is told without --tenant."
+            return "The logs are listed without --tenant."
         begun = "A log begins with its first request, so that a new one is empty."
         if self._request.witness is not None:
             return f"{begun} The witness keeps nothing of a log that the known keys are of, either."
@@ -88,8 +88,8 @@ class Report:
             screen.lead(f"{mark} ", style, line)
             for key, size in log.also_signed.items():
                 screen.paragraph(
-                    f"{clean(log.tenant)} is also signed by an unknown key, {clean(key)}, from checkpoint "
-                    f"{size:,} on: a hand-over? placet audit checkpoint --keys"
+                    f"{one_line(log.tenant)} is also signed by an unknown key, {one_line(key)}, from "
+                    f"checkpoint {size:,} on: a hand-over? placet audit checkpoint --keys"
                 )
             if log.seen and (unseen := _unseen(log)):
                 screen.paragraph(f"! {unseen} {self._is_it_away}", "bold yellow")
@@ -117,7 +117,7 @@ class Report:
 
     def _log(self, log: LogReport) -> str:
         there = log.entries - log.missing
-        said = f"{clean(log.tenant)}: {there:,}{f' of {log.entries:,}' * bool(log.missing)} entries"
+        said = f"{one_line(log.tenant)}: {there:,}{f' of {log.entries:,}' * bool(log.missing)} entries"
         if self._findings.unreadable(log.tenant):
             return f"{said}, and not all of it can be read"
         root = _root(log)
@@ -139,14 +139,14 @@ class Report:
             screen.say("✗ No log could be verified", "bold red")
         untold = len(findings)
         for finding, *others in itertools.islice(findings.together(), self._request.most):
-            place = clean(finding.place_with(others))
-            screen.lead(f"{place}: " if place else "", "bold", clean(finding.what))
+            place = one_line(finding.place_with(others))
+            screen.lead(f"{place}: " if place else "", "bold", one_line(finding.what))
             untold -= 1 + len(others)
         if untold:
             screen.say(f"… and {untold:,} more: --most {len(findings)}", "dim")
         screen.say()
         if advised := self._advice:
-            screen.paragraph(clean(advised))
+            screen.paragraph(one_line(advised))
             screen.say()
 
     @property
@@ -197,7 +197,7 @@ def _not_excluded(logs: Sequence[LogReport], request: Request) -> str:
     if not logs:
         return "Not excluded, for the witness saw nothing"
     # Nothing is known of a signer whose key is not known.
-    unseen = [clean(log.tenant) for log in logs if not log.seen and not log.strange]
+    unseen = [one_line(log.tenant) for log in logs if not log.seen and not log.strange]
     named = " and ".join(filter(None, (", ".join(unseen[:-1]), *unseen[-1:])))
     return f"Not excluded of {named}, which no witness saw" if unseen else ""
 
@@ -227,7 +227,7 @@ def _unseen(log: LogReport) -> str:
     if away.total_seconds() < _LONG_UNSEEN:
         return ""
     return (
-        f"No witness has seen the log of {clean(log.tenant)} for {age(away)}: what was written since was "
+        f"No witness has seen the log of {one_line(log.tenant)} for {age(away)}: what was written since was "
         "compared with nothing, and could have been cut off without a trace."
     )
 
@@ -243,3 +243,18 @@ def _utc(posix: int) -> datetime | None:
         return datetime.fromtimestamp(posix, UTC)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+# Written anew beside `placet_cli.times`: the verifier shares no code with the command line.
+def utc(time: datetime) -> str:
+    """A point in time: "2026-01-31 12:00:00 UTC"."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def age(duration: timedelta) -> str:
+    """A span of time by its largest unit: "12 s", "3 min", "2 d"."""
+    seconds = max(int(duration.total_seconds()), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from placet_verify.errors import CannotVerify, WrongOption
+from placet_verify.errors import CannotVerify, WrongOption, fault_of
 from placet_verify.export import ExportSource
-from placet_verify.faults import fault_of
 from placet_verify.findings import Findings
 from placet_verify.keys import KnownKeys, load_keys
+from placet_verify.options import Defaults, Request
 from placet_verify.progress import Progress
 from placet_verify.report import Report
-from placet_verify.request import Defaults, Request
 from placet_verify.rows import Source, Unreadable
 from placet_verify.screen import Screen
 from placet_verify.sqlite import SqliteSource

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from placet_verify.faults import fault_of
+from placet_verify.errors import fault_of
 from placet_verify.findings import Findings
 from placet_verify.rows import TENANTS, Record, Row, Table, Unreadable, merged
 from placet_verify.schema import SchemaObject, schema_faults

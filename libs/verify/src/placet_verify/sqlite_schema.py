@@ -58,4 +58,4 @@ def _object(statement: str) -> SchemaObject:
 
 
 EXPECTED = tuple(_object(statement) for statement in _STATEMENTS)
-"""What AuditService's migrations make."""
+"""The schema that AuditService's migrations make."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from placet_proof import COSIGNATURE, Note, NotProven, VerifierKey, read_object
-from placet_verify.faults import fault_of
+from placet_verify.errors import fault_of
 from placet_verify.files import MOST_KEY_BYTES, MOST_WITNESS_BYTES, read_bytes, read_text
 from placet_verify.findings import Check, Findings
 from placet_verify.keys import KnownKeys

@@ -37,8 +37,8 @@ from placet_approval.store.tables import LOG
 from placet_approval.store.view import ViewStore
 from placet_domain.policy_files import load
 from placet_logtail import Consumers, LeaseStore, LogTailer, SkippedEntries
+from placet_rpc.access_refusals import RefusalRecorder
 from placet_rpc.client import channel
-from placet_rpc.refusals import RefusalRecorder
 from placet_rpc.server import Endpoint
 from placet_rpc.service import Service, run_service
 from placet_rpc.tasks import periodically

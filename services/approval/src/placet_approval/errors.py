@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from placet.approval.v1 import approval_pb2
-from placet_approval.content.rendering import RENDERING
+from placet_approval.content.warnings import RENDERING
 from placet_domain.commands import MOST_COMMANDS
 from placet_domain.events import ErrorReason
 from placet_domain.policy import clip

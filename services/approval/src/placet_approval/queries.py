@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
-from placet_approval.content.rendering import RENDERING
+from placet_approval.content.warnings import RENDERING
 from placet_approval.errors import content_lost, erased, not_yet_read, unknown_approval
 from placet_approval.projection.fold import AppliedEvent, fold_path, project_state
 from placet_approval.projection.present import present_result

@@ -13,8 +13,7 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_serv
 from placet.event.v1 import event_pb2
 from placet_approval.commands.handler import CommandHandler
 from placet_approval.consumer_queries import ConsumerQueries
-from placet_approval.content.rendering import RENDERING
-from placet_approval.content.warnings import TextWarning, warnings_of
+from placet_approval.content.warnings import RENDERING, TextWarning, warnings_of
 from placet_approval.erasure import Eraser
 from placet_approval.intake.service import Intake, check_served, checked_time
 from placet_approval.policy_queries import PolicyQueries

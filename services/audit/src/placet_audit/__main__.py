@@ -15,7 +15,7 @@ from placet_audit.proof_service import ProofService
 from placet_audit.sequencer import Sequencer
 from placet_audit.servicer import AuditServicer, appending_by
 from placet_audit.store import Store
-from placet_rpc.refusals import RefusalRecorder
+from placet_rpc.access_refusals import RefusalRecorder
 from placet_rpc.server import Endpoint
 from placet_rpc.service import Service, run_service
 from placet_storage import Database, DatabaseUnavailable, MigrationFailed

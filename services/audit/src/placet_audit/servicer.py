@@ -27,9 +27,9 @@ from placet_audit.sequencer import Sequencer
 from placet_audit.store import Store
 from placet_logtail import beyond_end
 from placet_rpc import identity
+from placet_rpc.access_refusals import AppendForTenant
 from placet_rpc.errors import Unavailable
 from placet_rpc.paging import Listing, capped, number
-from placet_rpc.refusals import AppendForTenant
 
 _LIST_EVENTS = "placet.audit.v1.AuditService/ListEvents"
 

@@ -20,8 +20,8 @@ from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
 from placet_decision.token_budget import TokenBudget, TokenStore
+from placet_rpc.access_refusals import RefusalRecorder, appending_to
 from placet_rpc.client import channel
-from placet_rpc.refusals import RefusalRecorder, appending_to
 from placet_rpc.server import Endpoint
 from placet_rpc.service import Service, run_service
 from placet_rpc.tasks import periodically

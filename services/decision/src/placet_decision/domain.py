@@ -124,7 +124,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Feature:
-    """Something in the content that moved a risk by `weight` in [-1, 1]; positive is riskier."""
+    """A feature of the content that moved a risk by `weight` in [-1, 1]; positive is riskier."""
 
     name: str
     weight: float

@@ -18,8 +18,8 @@ from placet_notification.sender import Sender
 from placet_notification.servicer import NotificationServicer
 from placet_notification.smtp import EmailChannel
 from placet_notification.store import Store
+from placet_rpc.access_refusals import RefusalRecorder, appending_to
 from placet_rpc.client import channel
-from placet_rpc.refusals import RefusalRecorder, appending_to
 from placet_rpc.server import Endpoint
 from placet_rpc.service import Service, run_service
 from placet_rpc.tasks import periodically

@@ -98,7 +98,8 @@ class Witness:
     async def watch(self, looked: Callable[[], None] = lambda: None) -> None:
         """Looks periodically until it is cancelled; `looked` is called after each look.
 
-        Raises OSError when the folder cannot be written to.
+        Raises OSError when the folder cannot be written to; `run_periodically` would go on then, and would
+        add the time of a look to the pause.
         """
         loop = asyncio.get_running_loop()
         if self._is_final:

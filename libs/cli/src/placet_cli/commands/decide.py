@@ -15,8 +15,8 @@ import typer
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli.commands.options import OpenId, command
-from placet_cli.contents import print_content
-from placet_cli.formatting import clean, named, sentence, unread, vote_sentence, warnings
+from placet_cli.content_output import print_content
+from placet_cli.formatting import named, sentence, unread, vote_sentence, warnings
 from placet_cli.identity import OWNER
 from placet_cli.option_parsers import is_address
 from placet_cli.problems import Problem
@@ -25,7 +25,7 @@ from placet_cli.session import Session
 from placet_cli.telemetry import traced
 from placet_client import PlacetClient
 from placet_rpc.errors import FailedPrecondition, PermissionDenied, PlacetError
-from placet_text import says_nothing
+from placet_text import one_line, says_nothing
 
 # Exit status of a command that is durable but not processed yet.
 NOT_PROCESSED_YET = 3
@@ -112,7 +112,7 @@ def _check(
     """Names what is decided, and asks once more where not all was read, or it may deceive. Raises Problem."""
     if session.screen.cuts and not session.json:
         digest = approval.content_digest.hex()[:DIGITS]
-        session.screen.aside(f"To decide: {clean(approval.title)} (content {digest}…)")
+        session.screen.aside(f"To decide: {one_line(approval.title)} (content {digest}…)")
     if content is not None:
         careful = [*unread(content.coverage), *warnings(content)]
         session.screen.warn(careful)

@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 
 from placet_cli import completion
 from placet_cli.home import DEFAULT_HOME, DEFAULT_PORT_BASE
+from placet_cli.lazy import spare_pydantic
 from placet_cli.option_parsers import check_id, plain_message
 from placet_cli.problems import INTERRUPTED, Problem, WrongInput
 from placet_text import visible
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 HOME = typer.Option(
     "--home",
     envvar="PLACET_HOME",
+    metavar="<path>",
     help=f"Where all data is kept. [default: {DEFAULT_HOME}]",
     show_default=False,
     autocompletion=completion.files,
@@ -72,7 +74,7 @@ OpenId = Annotated[
 ]
 
 _COMMON = {
-    "home": (Annotated[Path | None, HOME], None),
+    "home": (Annotated[str | None, HOME], None),
     "port_base": (Annotated[int | None, PORT_BASE], None),
     "identity": (Annotated[str | None, IDENTITY], None),
 }
@@ -83,6 +85,10 @@ Command = Callable[..., Coroutine[Any, Any, None]]
 
 class _PlainCommand(TyperCommand):
     """A command whose usage and errors are in plain words, and which takes no empty value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, whose values are converted only where they have to be."""
+        return spare_pydantic(super().get_params(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """`ID` and `[VERDICT]`, where typer says `{ID}` and `[[VERDICT]]`."""
@@ -146,7 +152,7 @@ def command(
             from placet_cli.session import Session
 
             session = Session.of(
-                given["home"],
+                None if given["home"] is None else Path(given["home"]),
                 given["port_base"],
                 given["identity"],
                 json=bool(given.get("json")) or arguments.get("output") is Output.JSON,

@@ -15,10 +15,8 @@ from placet.event.v1 import event_pb2
 from placet_cli import completion
 from placet_cli.commands.options import Id, Output, OutputOption, command
 from placet_cli.commands.policies import check_policy
-from placet_cli.contents import print_content
 from placet_cli.event_rows import ERASED, RowReader, rows
 from placet_cli.formatting import (
-    clean,
     clock_note,
     clock_scale,
     due,
@@ -36,6 +34,7 @@ from placet_cli.session import Session
 from placet_cli.times import age, point
 from placet_client import PlacetClient
 from placet_client.messages import Selection
+from placet_text import one_line
 
 LIST_HEAD = ("id", "state", "policy", "title", "age", "due", "who")
 LIST_WIDTHS = (8, 9, 11, 16, 6, 7, 17)
@@ -107,7 +106,9 @@ async def list_requests(
     elif not found:
         session.screen.say("No requests.")
         if requester and "@" not in requester:
-            session.screen.aside(f"{clean(requester)} is not an address, so it was taken as a program's name")
+            session.screen.aside(
+                f"{one_line(requester)} is not an address, so it was taken as a program's name"
+            )
     else:
         now = datetime.now(UTC)
         session.screen.table(LIST_HEAD, [_list_line(one, now) for one in found], LIST_WIDTHS, grows=3)
@@ -142,7 +143,7 @@ def _list_line(approval: approval_pb2.Approval, now: datetime) -> tuple[str, ...
         named(approval.title),
         age(now - approval.create_time.ToDatetime(tzinfo=UTC)),
         due(approval, now),
-        clean(who) or (ERASED if approval.HasField("erasure") else ""),
+        one_line(who) or (ERASED if approval.HasField("erasure") else ""),
     )
 
 
@@ -169,6 +170,9 @@ async def show(
         approval = await client.get(await session.resolve(client, request))
         if content or save:
             answer = await client.get_content(approval.approval_id, approval.content_digest)
+            # Imported late: `placet list` shows no content.
+            from placet_cli.content_output import print_content
+
             print_content(session, approval, answer, save)
         elif session.json:
             session.screen.json(approval)
@@ -185,10 +189,10 @@ def print_approval(screen: Screen, approval: approval_pb2.Approval) -> None:
     screen.say(named(approval.title), "bold")
     priority = event_pb2.Priority.Name(approval.priority).removeprefix("PRIORITY_").lower()
     facts = [approval.approval_id, f"policy {approval.policy}", priority]
-    screen.say(" · ".join([*facts, *([clean(approval.subject_id)] if approval.subject_id else [])]), "dim")
+    screen.say(" · ".join([*facts, *([one_line(approval.subject_id)] if approval.subject_id else [])]), "dim")
     screen.say(f"asked {point(approval.create_time)} by {named(approval.requester)}", "dim")
     if approval.labels:
-        marks = [clean(f"{key}={value}") for key, value in sorted(approval.labels.items())]
+        marks = [one_line(f"{key}={value}") for key, value in sorted(approval.labels.items())]
         screen.paragraph(f"labels {' '.join(marks)}", "dim")
     note = clock_note(clock_scale(approval))
     if note:
@@ -196,7 +200,7 @@ def print_approval(screen: Screen, approval: approval_pb2.Approval) -> None:
     screen.say()
     screen.paragraph(sentence(approval), "bold")
     if approval.HasField("outcome") and approval.outcome.reasoning:
-        screen.paragraph(f"“{clean(approval.outcome.reasoning)}”")
+        screen.paragraph(f"“{one_line(approval.outcome.reasoning)}”")
     for line in tier_sentences(approval):
         screen.paragraph(line)
     screen.paragraph(erasure_sentence(approval))

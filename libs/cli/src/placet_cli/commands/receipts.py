@@ -20,14 +20,14 @@ from placet_cli.commands.options import Id, command
 from placet_cli.commands.queries import print_path
 from placet_cli.event_rows import counted, entries
 from placet_cli.export_file import entry_json, replacing
-from placet_cli.formatting import clean
 from placet_cli.key_options import KEY, ORIGIN, known_keys
 from placet_cli.problems import Problem
-from placet_cli.receipts import GONE, NONE, Proof, advised, own_keys, read_receipt, verified
+from placet_cli.receipt_proof import GONE, NONE, Proof, advised, own_keys, read_receipt, verified
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
 from placet_cli.times import point, point_of
 from placet_proof import LOG_SIGNATURE, MOST_RECEIPT_BYTES, NotProven, VerifierKey
+from placet_text import one_line
 from placet_verify import KnownKeys
 
 STATUSES = (
@@ -74,7 +74,7 @@ async def receipt(session: Session, request: Id, output: Output = "-") -> None:
         session.screen.raw(text)
     else:
         if _write(text, Path(output)):
-            session.screen.aside(f"Replaced {clean(output)}, which was there before.")
+            session.screen.aside(f"Replaced {one_line(output)}, which was there before.")
     session.screen.aside(_holds(found))
     shown = "FILE" if output == "-" else shlex.quote(output)
     session.screen.aside(f"To verify it: {session.addressed(f'placet audit verify-receipt {shown}')}")
@@ -96,7 +96,7 @@ def _check(raw: bytes) -> None:
     except NotProven as error:
         raise Problem(
             "the log gave a receipt that proves nothing, and it was not written",
-            clean(str(error)),
+            one_line(str(error)),
             tries=("placet audit verify",),
         ) from error
 
@@ -164,8 +164,8 @@ def _refuse(session: Session, why: str, advice: str) -> None:
         session.screen.raw(json.dumps({"proven": False, "consistent": False, "why": why}, indent=2))
         return
     session.screen.say("✗ Not proven", "bold red")
-    session.screen.paragraph(clean(why))
-    session.screen.paragraph(clean(advice))
+    session.screen.paragraph(one_line(why))
+    session.screen.paragraph(one_line(advice))
 
 
 def print_proof(screen: Screen, proof: Proof) -> None:
@@ -173,12 +173,12 @@ def print_proof(screen: Screen, proof: Proof) -> None:
     screen.paragraph(proof.sentence, "bold")
     decided = proof.first("decided")
     if decided is not None and decided.decided.reasoning.value:
-        screen.paragraph(f"“{clean(decided.decided.reasoning.value)}”")
+        screen.paragraph(f"“{one_line(decided.decided.reasoning.value)}”")
     received = proof.first("received")
     if received is not None:
-        asked = f"asked {point(received.time)} by {clean(received.actor.name.value) or 'nobody'}"
-        screen.say(f"“{clean(received.received.title.value)}”, {asked}", "dim")
-    screen.say(f"request {clean(proof.proven.approval_id)}", "dim")
+        asked = f"asked {point(received.time)} by {one_line(received.actor.name.value) or 'nobody'}"
+        screen.say(f"“{one_line(received.received.title.value)}”, {asked}", "dim")
+    screen.say(f"request {one_line(proof.proven.approval_id)}", "dim")
     screen.say()
     print_path(screen, proof.path)
     screen.say()
@@ -193,9 +193,9 @@ def _evidence(proof: Proof) -> list[tuple[str, str]]:
     if received is not None:
         body = received.received
         facts += [
-            ("content", f"{counted(body.content_size, 'byte')} of {clean(body.media_type)}"),
+            ("content", f"{counted(body.content_size, 'byte')} of {one_line(body.media_type)}"),
             ("", f"SHA-256 {body.content_digest.hex()}"),
-            ("policy", f"{clean(body.policy)}, version {body.policy_version}"),
+            ("policy", f"{one_line(body.policy)}, version {body.policy_version}"),
             ("", f"SHA-256 {body.policy_digest.hex()}"),
         ]
     for event in proof.events:
@@ -205,12 +205,12 @@ def _evidence(proof: Proof) -> list[tuple[str, str]]:
 
 
 def _vote(event: event_pb2.Event) -> list[tuple[str, str]]:
-    voted, how = event.voted, clean(event.actor.authenticated_by) or "in a way that is not on record"
-    facts = [("approver", f"{clean(event.actor.name.value)}, authenticated by {how}")]
+    voted, how = event.voted, one_line(event.actor.authenticated_by) or "in a way that is not on record"
+    facts = [("approver", f"{one_line(event.actor.name.value)}, authenticated by {how}")]
     if voted.on_behalf_of.value:
-        facts.append(("", f"on behalf of {clean(voted.on_behalf_of.value)}"))
+        facts.append(("", f"on behalf of {one_line(voted.on_behalf_of.value)}"))
     if voted.rendering:
-        facts.append(("", f"was shown the content as {clean(voted.rendering)}"))
+        facts.append(("", f"was shown the content as {one_line(voted.rendering)}"))
     # The log's grammar takes no vote on another content or policy.
     facts.append(("", "decided on this content"))
     return facts
@@ -220,12 +220,12 @@ def _place(proof: Proof) -> list[tuple[str, str]]:
     proven = proof.proven
     indexes = ", ".join(f"{one.index:,}" for one in proven.entries)
     facts = [
-        ("log", clean(proven.checkpoint.origin)),
+        ("log", one_line(proven.checkpoint.origin)),
         ("entries", f"{indexes} of {proven.checkpoint.size:,}, counted from 0"),
     ]
     for key, time in proven.signers.items():
         when = "" if time is None else f" at {_time(time)}"
-        facts.append(("signed by" if key.kind == LOG_SIGNATURE else "witness", f"{clean(str(key))}{when}"))
+        facts.append(("signed by" if key.kind == LOG_SIGNATURE else "witness", f"{one_line(str(key))}{when}"))
     return facts
 
 
@@ -233,11 +233,11 @@ def _erasures(proof: Proof) -> list[tuple[str, str]]:
     facts = []
     for event in proof.events:
         if event.WhichOneof("body") == "erased":
-            who = clean(event.actor.name.value) or GONE
+            who = one_line(event.actor.name.value) or GONE
             facts.append(
                 ("erased", f"{counted(event.erased.values, 'value')} at {point(event.time)} by {who}")
             )
-            facts.append(("", f"“{clean(event.erased.reason.value)}”"))
+            facts.append(("", f"“{one_line(event.erased.reason.value)}”"))
     for index, path in proof.withheld:
         facts.append(("withheld", f"{path} of entry {index:,}: no erasure is on record for it"))
     return facts
@@ -257,7 +257,7 @@ def _print_trust(screen: Screen, proof: Proof, given: list[str] | None, brought:
     )
     for key in brought:
         if key in proof.proven.signers:
-            screen.say(f"  {clean(str(key))}")
+            screen.say(f"  {one_line(str(key))}")
             screen.say(f"  SHA-256 {fingerprint(key)}")
     screen.paragraph("The SHA-256 is that of a file of this line alone: sha256sum log.vkey")
 

@@ -18,8 +18,8 @@ from placet.event.v1 import event_pb2
 from placet_cli import completion
 from placet_cli.commands.options import OpenId, Output, OutputOption, command
 from placet_cli.commands.queries import print_approval
-from placet_cli.documents import read_document
-from placet_cli.formatting import clean, sentence
+from placet_cli.formatting import sentence
+from placet_cli.input_files import read_document
 from placet_cli.option_parsers import (
     OPTION_OF_SLOT,
     assignments_of,
@@ -32,6 +32,7 @@ from placet_cli.session import Session
 from placet_cli.telemetry import traced
 from placet_client import PlacetClient
 from placet_rpc.errors import InvalidArgument
+from placet_text import one_line
 
 # Exit status when the answer is no.
 DECLINED = 3
@@ -216,7 +217,7 @@ async def _settled(client: PlacetClient, approval_id: str, log_index: int) -> ap
 
 def _print_accepted(session: Session, approval: approval_pb2.Approval) -> None:
     screen, which = session.screen, short(approval.approval_id)
-    screen.say(f"Asked: {clean(approval.title)}", "bold")
+    screen.say(f"Asked: {one_line(approval.title)}", "bold")
     screen.say(approval.approval_id)
     screen.paragraph(sentence(approval))
     screen.say()

@@ -12,11 +12,12 @@ from placet.event.v1 import event_pb2
 from placet_cli import completion
 from placet_cli.commands.options import command
 from placet_cli.commands.policies import check_policy
-from placet_cli.formatting import clean
 from placet_cli.problems import WrongInput
 from placet_cli.screen import Screen
 from placet_cli.session import Session
+from placet_cli.times import point
 from placet_domain.durations import describe_duration, parse_duration
+from placet_text import one_line
 
 PARTS = 12
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -88,10 +89,9 @@ def print_stats(screen: Screen, found: approval_service_pb2.GetDecisionStatsResp
     screen.aside(f"left over time: a bar for each {part}, · where nobody was asked")
     for one in found.policies:
         if one.HasField("alarm"):
-            begun = one.alarm.begin_time.ToDatetime()
             screen.say(
-                f"ALARM: people do not respond, policy {clean(one.policy)}, since {begun:%Y-%m-%d %H:%M:%S} "
-                f"UTC (threshold {one.alarm.event.threshold:.0%})",
+                f"ALARM: people do not respond, policy {one_line(one.policy)}, since "
+                f"{point(one.alarm.begin_time)} (threshold {one.alarm.event.threshold:.0%})",
                 "bold red",
             )
 
@@ -104,7 +104,7 @@ def _line(one: approval_service_pb2.DecisionStats) -> tuple[str, ...]:
     ]
     numbers = [str(number) for number in (one.decisions, one.asked_decisions, one.fallbacks)]
     mark = "*" if one.HasField("alarm") else ""
-    return (clean(one.policy) or "all", *numbers, left + mark, *waits, chart(one))
+    return (one_line(one.policy) or "all", *numbers, left + mark, *waits, chart(one))
 
 
 def chart(one: approval_service_pb2.DecisionStats) -> str:

@@ -108,7 +108,7 @@ class _Printer:
     def entry(self, entry: event_pb2.LogEntry) -> None:
         """One entry, if it is about what was asked for."""
         event, about = entry.entry.event, entry.entry.approval_id
-        # Refusals at the door and erasures stand in the tenant's own part of the log, and name the request.
+        # Refusals of authority and erasures stand in the tenant's own part of the log, and name the request.
         about = about or event.access_refused.approval_id or event.erased.approval_id
         if self._only not in (None, about):
             return

@@ -12,7 +12,7 @@ from placet_cli.commands.options import command
 from placet_cli.home import shown
 from placet_cli.key_options import KEY, ORIGIN, verifier_errors
 from placet_cli.session import Session
-from placet_verify.request import Defaults, Request
+from placet_verify.options import Defaults, Request
 from placet_verify.runner import verify as verify_log
 
 STATUSES = (

@@ -14,7 +14,7 @@ import typer
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.commands.options import command
-from placet_cli.formatting import clean, clock_note, state_name
+from placet_cli.formatting import clock_note, state_name
 from placet_cli.home import Home, Ports
 from placet_cli.identity import OWNER, person
 from placet_cli.problems import INTERRUPTED, Problem
@@ -23,13 +23,14 @@ from placet_cli.session import Session
 from placet_cli.telemetry import exported
 from placet_cli.times import span
 from placet_client import PlacetClient
+from placet_devstack.child import ProcessSpec, StackEvent
 from placet_devstack.demo.player import KILLED, Player, as_expected
 from placet_devstack.demo.scenarios import CLOCK_SCALE, REQUESTER, SCENARIOS, Scenario
 from placet_devstack.lifecycle import Interrupts, running_stack
 from placet_devstack.plan import StackOptions, stack
-from placet_devstack.process import ProcessSpec, StackEvent
 from placet_devstack.spans import Span, load_trace, render
 from placet_devstack.supervisor import Supervisor
+from placet_text import one_line
 
 # Longer than any machine needs; what is not closed by then is a failure.
 STORY_SECONDS = 180.0
@@ -217,7 +218,7 @@ def _outcome_line(scenario: Scenario, approval: approval_pb2.Approval) -> tuple[
         case event_pb2.SOURCE_AI_FALLBACK:
             why = f"two silences; {outcome.confidence:.0%} sure"
         case _:
-            why = clean(outcome.reasoning)
+            why = one_line(outcome.reasoning)
     state = state_name(outcome.state).upper()
     waited = f"{outcome.waited.ToTimedelta().total_seconds():.0f} s"
     return str(scenario.number), scenario.title, state, outcome.approver, why, waited

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from placet_cli.command_name import pasted
 from placet_cli.commands.options import command
 from placet_cli.home import Home
 from placet_cli.local_stack import UP
-from placet_cli.program import pasted
 from placet_cli.screen import Screen, fit
 from placet_cli.session import Session
 from placet_devstack.doctor import Finding, diagnose

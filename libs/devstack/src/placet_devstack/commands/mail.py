@@ -10,13 +10,12 @@ import typer
 
 from placet_cli.commands.options import command
 from placet_cli.event_rows import counted
-from placet_cli.formatting import clean
 from placet_cli.option_parsers import address_of
 from placet_cli.problems import Problem
 from placet_cli.session import Session
 from placet_cli.times import point_of
 from placet_devstack.mail_sink import Mail, read_mails
-from placet_text import visible
+from placet_text import one_line, visible
 
 SHOWN = 20
 MAIL_WIDTHS = (4, 23, 24, 26)
@@ -66,12 +65,12 @@ async def mail(
 
 
 def _mail_line(place: int, one: Mail) -> tuple[str, ...]:
-    return str(place), point_of(one.received), ", ".join(one.recipients), clean(one.subject)
+    return str(place), point_of(one.received), ", ".join(one.recipients), one_line(one.subject)
 
 
 def _print_mail(session: Session, one: Mail) -> None:
     session.screen.say(f"To:      {', '.join(one.recipients)}", "dim")
-    session.screen.say(f"Subject: {clean(one.subject)}", "bold")
+    session.screen.say(f"Subject: {one_line(one.subject)}", "bold")
     session.screen.say()
     for line in one.text.splitlines():
         # White space carries meaning in what is quoted.

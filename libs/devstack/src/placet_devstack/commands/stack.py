@@ -12,10 +12,10 @@ from placet_cli.commands.options import command
 from placet_cli.home import shown, typed
 from placet_cli.screen import Screen, fit
 from placet_cli.session import Session
+from placet_devstack.child import Report, StackEvent
 from placet_devstack.detached import start_detached, stop_stack
 from placet_devstack.lifecycle import Interrupts, running_stack
 from placet_devstack.plan import StackOptions
-from placet_devstack.process import Report, StackEvent
 
 _NAME = 14
 _WHAT = 12

@@ -15,11 +15,12 @@ import typer
 from placet.approval.v1 import approval_pb2
 from placet_cli import completion
 from placet_cli.commands.options import command
-from placet_cli.formatting import clean, named
+from placet_cli.formatting import named
 from placet_cli.problems import Problem
 from placet_cli.screen import short
 from placet_cli.session import Session
 from placet_devstack.spans import Span, load_trace, render
+from placet_text import one_line
 
 
 def register(app: typer.Typer) -> None:
@@ -81,7 +82,7 @@ def _open_wait(approval: approval_pb2.Approval, spans: Sequence[Span]) -> Span |
         trace_id=approval.trace_id,
         span_id="open",
         parent_id=above[0].span_id if above else "",
-        name=f"waiting for {' or '.join(clean(one) for one in approval.asked)}, so far",
+        name=f"waiting for {' or '.join(one_line(one) for one in approval.asked)}, so far",
         service="approval",
         kind="internal",
         start=opened[-1].time.ToNanoseconds(),

@@ -24,8 +24,8 @@ from placet_cli.screen import Screen, fit
 from placet_cli.session import Session
 from placet_cli.times import span
 from placet_client import PlacetClient
+from placet_devstack.child import StackEvent
 from placet_devstack.demo.scenarios import REQUESTER, Answer, Scenario
-from placet_devstack.process import StackEvent
 from placet_devstack.supervisor import Supervisor
 from placet_domain.ids import approval_id
 

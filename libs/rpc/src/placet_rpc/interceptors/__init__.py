@@ -6,6 +6,7 @@ the method is first called; `InterceptorChain` is the only one that gRPC sees.
 
 from __future__ import annotations
 
+from placet_rpc.access_refusals import Refusals
 from placet_rpc.calls import Calls
 from placet_rpc.interceptors.auth import Admission, Authentication, Authorization
 from placet_rpc.interceptors.base import Interceptor
@@ -13,7 +14,6 @@ from placet_rpc.interceptors.chain import InterceptorChain
 from placet_rpc.interceptors.error_mapping import ErrorMapping
 from placet_rpc.interceptors.observability import RequestLog, Tracing, Tracking
 from placet_rpc.interceptors.validation import Validation
-from placet_rpc.refusals import Refusals
 from placet_rpc.tokens.verify import Verifier
 
 __all__ = ["InterceptorChain", "server_interceptors"]

@@ -11,10 +11,10 @@ import grpc.aio
 
 from placet_rpc import identity, status
 from placet_rpc.access import Method
+from placet_rpc.access_refusals import Refusals
 from placet_rpc.calls import Calls, stopping_error
 from placet_rpc.errors import DataLoss, Internal, PermissionDenied, PlacetError
 from placet_rpc.interceptors.base import Context, Interceptor, Stream, Unary, closing
-from placet_rpc.refusals import Refusals
 
 _LOG = logging.getLogger(__name__)
 

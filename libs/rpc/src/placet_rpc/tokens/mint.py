@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import threading
@@ -12,15 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet_proof import read_object
 from placet_rpc.files import read_private, write_atomically
 from placet_rpc.identity import ALL_TENANTS, PROGRAM_ROLE, PROGRAMS, checked_tenant
 from placet_rpc.tokens import ALGORITHM, AUDIENCE, CLOCK_SKEW_SECONDS, ISSUER
-from placet_rpc.tokens.verify import decode, key_set, read_jwks
 
 PRIVATE_KEY_FILE: Final = "signing-key.json"
 JWKS_FILE: Final = "jwks.json"
@@ -42,21 +40,27 @@ class KeyFiles:
 
 @dataclass(frozen=True)
 class SigningKey:
-    """The private key that tokens are signed with."""
+    """The private key that tokens are signed with, and its id in the JWKS."""
 
-    key: OKPKey
+    private_key: Ed25519PrivateKey
+    kid: str
 
     @classmethod
     def load(cls, path: Path) -> SigningKey:
         """Reads the key. Raises OSError, or ValueError if it is no such key or others may read the file."""
         content = read_private(path)
         try:
-            key = OKPKey.import_key(read_object(content, _MAX_KEY_BYTES))
-        except (JoseError, ValueError, TypeError) as error:
+            key = read_object(content, _MAX_KEY_BYTES)
+        except ValueError as error:
             raise ValueError(f"{path} holds no Ed25519 key") from error
-        if not key.is_private or key.curve_name != "Ed25519":
-            raise ValueError(f"{path} holds no private Ed25519 key")
-        return cls(key)
+        if key.get("kty") != "OKP" or key.get("crv") != "Ed25519" or not isinstance(key.get("kid"), str):
+            raise ValueError(f"{path} holds no Ed25519 key")
+        try:
+            # RFC 8037, section 2: `d` is the private key, 32 bytes in base64url.
+            private = base64.b64decode(key["d"] + "=", altchars=b"-_", validate=True)
+            return cls(Ed25519PrivateKey.from_private_bytes(private), key["kid"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no private Ed25519 key") from error
 
 
 def generate_keys(folder: Path) -> KeyFiles:
@@ -69,6 +73,9 @@ def generate_keys(folder: Path) -> KeyFiles:
     files = KeyFiles.below(folder)
     if files.private_key.exists():
         raise FileExistsError(f"{files.private_key} is in use")
+    # Imported late: keys are made once, and callers who mint need nothing else of this library.
+    from joserfc.jwk import OKPKey
+
     key = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": ALGORITHM}, auto_kid=True)
     write_atomically(files.jwks, json.dumps({"keys": [key.as_dict(private=False)]}, indent=1), mode=0o644)
     write_atomically(files.private_key, json.dumps(key.as_dict(private=True)), mode=0o600)
@@ -133,7 +140,7 @@ def _sign(
     now: float | None,
 ) -> str:
     issued = time.time() if now is None else now
-    signed = {
+    payload = {
         "iss": issuer,
         "aud": audience,
         **claims,
@@ -141,32 +148,20 @@ def _sign(
         "exp": math.ceil(issued + ttl),
         "jti": uuid.uuid4().hex,
     }
-    key = private_key.key
-    return jwt.encode({"alg": ALGORITHM, "kid": key.kid}, signed, key, algorithms=[ALGORITHM])
+    header = {"typ": "JWT", "alg": ALGORITHM, "kid": private_key.kid}
+    # RFC 7515, section 7.1. Not by joserfc, which takes longer to import than a short command may run.
+    signed = f"{_encoded(json.dumps(header).encode())}.{_encoded(json.dumps(payload).encode())}"
+    return f"{signed}.{_encoded(private_key.private_key.sign(signed.encode()))}"
+
+
+def _encoded(raw: bytes) -> str:
+    """base64url without padding (RFC 7515, section 2)."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def write_token(path: Path, token: str) -> None:
     """Writes `token` into `path` (mode 0600) in one step, so that a reader never sees half of it."""
     write_atomically(path, token + "\n", mode=0o600)
-
-
-def revoke(jwks: Path, token: str) -> None:
-    """Makes every service that reads `jwks` refuse `token` from now on, although it has not expired.
-
-    Its id is kept in the file, in a member `revoked` that other readers of a JWKS ignore (RFC 7517,
-    section 5), until the token would have expired. Raises ValueError if the token is not of these keys.
-    """
-    document = read_jwks(jwks)
-    keys = key_set(document)
-    try:
-        claims = decode(token, keys)
-    except (JoseError, ValueError) as error:
-        raise ValueError("the token was not signed by a key of this JWKS") from error
-    now = time.time()
-    revoked = {jti: exp for jti, exp in document.get("revoked", {}).items() if exp > now}
-    revoked[claims["jti"]] = claims["exp"]
-    document["revoked"] = revoked
-    write_atomically(jwks, json.dumps(document, indent=1), mode=0o644)
 
 
 class MintingTokenSource:

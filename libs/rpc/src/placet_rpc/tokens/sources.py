@@ -1,8 +1,7 @@
-"""Token sources of callers: a constant or a file. `mint.MintingTokenSource` is for holders of the key."""
+"""Token sources of callers. `mint.MintingTokenSource` is for holders of the key."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,17 +15,6 @@ class TokenSource(Protocol):
     def token(self) -> str:
         """A token that is valid now. Called for every RPC, so it must be quick. Raises Unauthenticated."""
         ...
-
-
-@dataclass(frozen=True)
-class StaticToken:
-    """One token that never changes: for short-lived programs and tests."""
-
-    value: str
-
-    def token(self) -> str:
-        """The token."""
-        return self.value
 
 
 class FileTokenSource:

@@ -1,4 +1,4 @@
-"""Decisions that race the end of the wait, on the real stack: one outcome each; the loser is told which."""
+"""Decisions that race the end of the wait, on the real stack: one outcome each; the loser learns it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class PunctualModel(FakeModel):
     moments: dict[str, asyncio.Future[float]] = field(default_factory=dict)
 
     def expect(self, name: str) -> asyncio.Future[float]:
-        """When it will answer about `name`, known once it is asked about it."""
+        """The time at which it will answer about `name`, known once it is asked about it."""
         self.moments[name] = asyncio.get_running_loop().create_future()
         return self.moments[name]
 
@@ -116,7 +116,7 @@ class RaceStack:
 
 @asynccontextmanager
 async def race_stack(folder: Path) -> AsyncIterator[RaceStack]:
-    """A stack with fast clocks, whose AI answers when it is told to."""
+    """A stack with fast clocks, whose AI answers on request."""
     policies = folder / "policies"
     policies.mkdir()
     (policies / "race-timeout.toml").write_text(TIMEOUT_POLICY)
@@ -168,8 +168,8 @@ async def races(
 
 @dataclass
 class _Aim:
-    """When a race is (`lead`, in seconds after it was asked), and when in it a person decides (`offset`, in
-    seconds after the aligned moment)."""
+    """The time of a race (`lead`, in seconds after it was asked), and of a person's decision in it (`offset`,
+    in seconds after the aligned moment)."""
 
     lead: float = LEAD
     offset: float = 0.0

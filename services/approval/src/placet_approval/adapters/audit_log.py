@@ -8,7 +8,7 @@ from contextlib import aclosing, contextmanager
 from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
-from placet_approval.store.erasure import redact
+from placet_approval.store.erasure_store import redact
 from placet_logtail import Batch
 from placet_rpc.errors import DataLoss, OutOfRange, Unavailable
 from placet_rpc.identity import acting_for, current_token

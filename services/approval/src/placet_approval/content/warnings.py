@@ -1,4 +1,4 @@
-"""Warnings about deceptive characters in a text, in words."""
+"""Warnings about deceptive characters in a text, in words, and the form in which texts are shown."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
+from typing import Final
 
 from placet_text import Found, deceptive, look_alikes, mixtures, named
 
 # Number of characters that a warning names.
 NAMED = 4
 _LINE_END = "\n"
+
+# Title, subject id and extracted text as plain text, line by line, after the warnings about them. Characters
+# that are invisible or reorder others, and long runs of blanks, get a visible form. A decision names its
+# rendering, and is refused when it names another. Raise the number with any change of extraction, warnings or
+# visible forms.
+RENDERING: Final = "text/1"
 
 
 class WarningKind(StrEnum):

@@ -10,7 +10,7 @@ from placet.event.v1 import event_pb2
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.projection.present import present
 from placet_approval.store.decision_stats import Decision
-from placet_approval.store.erasure import erased_id, redact
+from placet_approval.store.erasure_store import erased_id, redact
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import ProjectedApproval, ViewStore

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.projection.fold import AppliedEvent, LogFold
-from placet_approval.store.erasure import erased_id
+from placet_approval.store.erasure_store import erased_id
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.view import ViewStore

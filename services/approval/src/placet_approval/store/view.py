@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_approval.store.decision_stats import Decision, alarm_rows, decision_columns
-from placet_approval.store.erasure import erase_in, erased_id, erasure_in
+from placet_approval.store.erasure_store import erase_in, erased_id, erasure_in
 from placet_approval.store.filters import Filter, visible_requests
 from placet_approval.store.requests import Request, request_in
 from placet_approval.store.tables import (
@@ -138,7 +138,7 @@ class ViewStore:
     ) -> None:
         """Writes the next entries and the requests that they changed, with the cursor, in one transaction.
 
-        Erasures among them are applied to the tables that this service owns (see `store/erasure.py`).
+        Erasures among them are applied to the tables that this service owns (see `erasure_store`).
         `changed`: each request with the people who are newly awaited, or not any more. `unusable`: the
         reason, by index, for which an entry changed nothing. Raises CursorMoved when the view has not read
         exactly up to `expected`.

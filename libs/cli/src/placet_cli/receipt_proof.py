@@ -14,11 +14,11 @@ from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_cli.event_rows import entries, rows
 from placet_cli.export_file import entry_json
-from placet_cli.formatting import clean
 from placet_cli.times import point
 from placet_client import Outcome
 from placet_proof import COSIGNATURE, Note, NotProven, Proven, VerifierKey, verify_receipt
 from placet_proof import read_receipt as parsed_receipt
+from placet_text import one_line
 from placet_verify import Kind, KnownKeys, advice, kind_of
 
 # JSON, of which the verifier checks every part before it is used; hence Any.
@@ -205,7 +205,7 @@ def _outcome(event: event_pb2.Event) -> Outcome | None:
             state=decided.state,
             source=decided.source,
             decision_type=decided.decision_type,
-            approver=clean(decided.approver.value),
+            approver=one_line(decided.approver.value),
             confidence=decided.confidence,
             decide_time=event.time,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from placet_cli.documents import MAX_BYTES, MAX_TITLE, heading_of, read_document
+from placet_cli.input_files import MAX_BYTES, MAX_TITLE, heading_of, read_document
 from placet_cli.problems import Problem
 
 EXAMPLES = Path(__file__).parents[3] / "examples"

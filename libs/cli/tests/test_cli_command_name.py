@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from placet_cli import program
+from placet_cli import command_name
+from placet_cli.command_name import pasted
 from placet_cli.home import typed
-from placet_cli.program import pasted
 
 OWN = Path(sys.executable).parent / "placet"
 
@@ -19,9 +19,9 @@ OWN = Path(sys.executable).parent / "placet"
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """The name is looked up once for each process."""
-    program._program.cache_clear()
+    command_name._program.cache_clear()
     yield
-    program._program.cache_clear()
+    command_name._program.cache_clear()
 
 
 def test_on_the_path_it_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
