@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ from placet_decision.domain import AiDecision, Assessment, Case, Document, Mode
 from placet_decision.idempotency import IdempotentAnswers
 from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.providers.openai import OpenAiProvider
+from placet_decision.providers.throttle import Throttle
 from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
+from placet_decision.token_budget import TokenBudget, TokenStore
 from placet_rpc import identity
 from placet_rpc.access_refusals import RefusalRecorder, appending_to
 from placet_rpc.client import channel
@@ -213,13 +216,32 @@ async def model() -> AsyncIterator[FakeModel]:
         yield model
 
 
+@dataclass
+class MemoryTokens:
+    """A store of tokens."""
+
+    spent: dict[tuple[str, date], int] = field(default_factory=dict)
+
+    async def spent_tokens(self, tenant: str, day: date) -> int:
+        return self.spent.get((tenant, day), 0)
+
+    async def spend_tokens(self, tenant: str, day: date, tokens: int) -> None:
+        self.spent[tenant, day] = self.spent.get((tenant, day), 0) + tokens
+
+
 @pytest.fixture
+def token_store() -> TokenStore:
+    """A store of tokens, for tests that are not about databases."""
+    return MemoryTokens()
+
+
+@pytest.fixture(scope="session")
 def api_key() -> str:
     """A key that no log and no error may show."""
     return "sk-test-4c1d9f0b7e"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def provider_for(api_key: str) -> Callable[..., AbstractAsyncContextManager[OpenAiProvider]]:
     """Makes a provider that asks the model behind a base URL."""
 
@@ -232,6 +254,8 @@ def provider_for(api_key: str) -> Callable[..., AbstractAsyncContextManager[Open
             "timeout": 30.0,
             "max_input_characters": 10_000,
             "max_output_tokens": 512,
+            "throttle": Throttle(6000),
+            "tokens": TokenBudget(MemoryTokens(), None),
         }
         provider = OpenAiProvider(**{**settings, **changes})
         try:

@@ -3,6 +3,9 @@
 import asyncio
 import gzip
 import json
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,6 +18,8 @@ from placet_rpc.errors import Unavailable
 from placet_testing.model import FakeModel, completion, risk, serving_model, verdict
 
 pytestmark = pytest.mark.integration
+
+ProviderFor: TypeAlias = Callable[..., AbstractAsyncContextManager[OpenAiProvider]]
 
 CASE = Case(Document("Figures", "The quarterly figures are attached.", "text/plain"))
 
@@ -67,32 +72,40 @@ DEEP = b'{"error": {"code": ' + b"[" * 950 + b"]" * 950 + b"}}"
 FEW = settings(max_examples=60)
 
 
-async def ask_both(body: bytes, status: int = 200, encoding: str = "identity") -> list[object]:
+async def ask_both(
+    provider_for: ProviderFor, body: bytes, status: int = 200, encoding: str = "identity"
+) -> list[object]:
     """The results of an assessment and of a decision, when the model gives this answer."""
     outcomes: list[object] = []
     headers = {"content-type": "application/json", "content-encoding": encoding}
-    async with serving_model(FakeModel(status=status, body=body, headers=headers)) as model:
-        provider = OpenAiProvider(
-            api_key=lambda: "key",
-            base_url=model.base_url,
-            model="model-1",
-            timeout=30.0,
-            max_input_characters=10_000,
-            max_output_tokens=512,
-        )
+    fake = FakeModel(status=status, body=body, headers=headers)
+    async with serving_model(fake) as model, provider_for(model.base_url) as provider:
         for asked in (provider.assess(CASE, Mode.DEEP, 20), provider.decide(CASE, 20)):
             try:
                 outcomes.append((await asked).result)
             except Unavailable as unavailable:
                 outcomes.append(unavailable.reason)
-        await provider.close()
     return outcomes
 
 
 @FEW
 @given(ENVELOPES)
-def test_any_json_in_place_of_an_answer_is_an_abstention(body: object) -> None:
-    assert asyncio.run(ask_both(json.dumps(body).encode())) == [Result.ABSTAINED, Result.ABSTAINED]
+@example({"choices": []})
+@example({"error": {"message": "no"}})
+def test_any_json_in_place_of_an_answer_is_unavailable_unless_it_holds_a_message(
+    provider_for: ProviderFor, body: object
+) -> None:
+    outcomes = set(asyncio.run(ask_both(provider_for, json.dumps(body).encode())))
+    says_something = isinstance(body, dict) and "message" in json.dumps(body.get("choices"))
+    assert outcomes == {"MODEL_UNAVAILABLE"} or (says_something and outcomes == {Result.ABSTAINED})
+
+
+@FEW
+@given(st.binary() | st.text().map(str.encode))
+@example(b"")
+@example(b"data: {}\n\ndata: [DONE]\n\n")
+def test_any_bytes_in_place_of_an_answer_are_unavailable(provider_for: ProviderFor, body: bytes) -> None:
+    assert asyncio.run(ask_both(provider_for, body)) == ["MODEL_UNAVAILABLE", "MODEL_UNAVAILABLE"]
 
 
 @FEW
@@ -100,27 +113,29 @@ def test_any_json_in_place_of_an_answer_is_an_abstention(body: object) -> None:
 @example(("model",), [1])
 @example(("choices",), {"a": 1})
 @example(("choices", 0, "message", "content"), {"verdict": "approve"})
-def test_any_json_in_any_place_of_an_answer_is_an_abstention_or_does_not_matter(
-    place: tuple[str | int, ...], value: object
+def test_any_json_in_any_place_of_an_answer_is_no_decision_or_does_not_matter(
+    provider_for: ProviderFor, place: tuple[str | int, ...], value: object
 ) -> None:
     body = json.loads(completion(json.dumps(verdict())))
     inner = body
     for step in place[:-1]:
         inner = inner[step]
     inner[place[-1]] = value
-    outcomes = asyncio.run(ask_both(json.dumps(body).encode()))
-    assert outcomes[0] is Result.ABSTAINED  # A verdict is no risk.
-    assert outcomes[1] in (Result.ABSTAINED, Result.DECIDED)
+    outcomes = asyncio.run(ask_both(provider_for, json.dumps(body).encode()))
+    assert outcomes[0] in ("MODEL_UNAVAILABLE", Result.ABSTAINED)  # A verdict is no risk.
+    assert outcomes[1] in ("MODEL_UNAVAILABLE", Result.ABSTAINED, Result.DECIDED)
 
 
 @FEW
 @given(FORMS)
-def test_any_json_in_the_form_is_an_abstention_unless_it_is_sound(form: dict[str, object]) -> None:
+def test_any_json_in_the_form_is_an_abstention_unless_it_is_sound(
+    provider_for: ProviderFor, form: dict[str, object]
+) -> None:
     sound = {
         **risk(),
         **form,
     }
-    outcomes = asyncio.run(ask_both(completion(json.dumps(sound))))
+    outcomes = asyncio.run(ask_both(provider_for, completion(json.dumps(sound))))
     assert set(outcomes) <= {Result.ABSTAINED, Result.DECIDED}
 
 
@@ -129,8 +144,10 @@ def test_any_json_in_the_form_is_an_abstention_unless_it_is_sound(form: dict[str
 @example(400, {"error": {"code": {}}})
 @example(400, {"error": {"code": ["content_filter"]}})
 @example(400, {"code": 7})
-def test_a_refusal_of_any_shape_is_unavailable_or_an_abstention(status: int, body: object) -> None:
-    outcomes = asyncio.run(ask_both(json.dumps(body).encode(), status))
+def test_a_refusal_of_any_shape_is_unavailable_or_an_abstention(
+    provider_for: ProviderFor, status: int, body: object
+) -> None:
+    outcomes = asyncio.run(ask_both(provider_for, json.dumps(body).encode(), status))
     assert set(outcomes) <= {"MODEL_UNAVAILABLE", Result.ABSTAINED}
 
 
@@ -140,15 +157,17 @@ def test_a_refusal_of_any_shape_is_unavailable_or_an_abstention(status: int, bod
 )
 @example(500, DEEP)
 @example(503, b"")
-def test_a_provider_in_trouble_is_unavailable_whatever_it_says(status: int, body: bytes) -> None:
-    outcomes = asyncio.run(ask_both(body, status))
+def test_a_provider_in_trouble_is_unavailable_whatever_it_says(
+    provider_for: ProviderFor, status: int, body: bytes
+) -> None:
+    outcomes = asyncio.run(ask_both(provider_for, body, status))
     assert outcomes == ["MODEL_UNAVAILABLE", "MODEL_UNAVAILABLE"]
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-def test_a_provider_in_trouble_that_floods_is_unavailable(encoding: str) -> None:
+def test_a_provider_in_trouble_that_floods_is_unavailable(provider_for: ProviderFor, encoding: str) -> None:
     flood = b" " * (100 * MAX_ANSWER_BYTES)
     # A hundred kilobytes on the wire, and a hundred megabytes in memory for whoever decodes them.
     body = gzip.compress(flood) if encoding == "gzip" else flood[: 2 * MAX_ANSWER_BYTES]
-    outcomes = asyncio.run(ask_both(body, 500, encoding))
+    outcomes = asyncio.run(ask_both(provider_for, body, 500, encoding))
     assert outcomes == ["MODEL_UNAVAILABLE", "MODEL_UNAVAILABLE"]

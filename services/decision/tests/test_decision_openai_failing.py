@@ -1,6 +1,7 @@
 """The openai provider on a real wire: answers that do not count are abstentions, no answer is unavailable."""
 
 import asyncio
+import gzip
 import json
 import logging
 import math
@@ -12,6 +13,7 @@ import pytest
 
 from placet_decision.domain import AiDecision, Assessment, Case, Document, Mode, Result
 from placet_decision.providers import http_client
+from placet_decision.providers.completions import MAX_VERDICT_BYTES
 from placet_decision.providers.openai import OpenAiProvider
 from placet_rpc.errors import Unavailable
 from placet_testing.model import FakeModel, completion, risk, verdict
@@ -45,6 +47,17 @@ UNUSABLE_TEXTS = {
     "an unknown word": {**verdict(), "verdict": "approved!", "result": "sure"},
     "more than was asked": {**verdict(), **risk(), "extra": "x"},
     "a number in words": {**verdict(), **risk(), "confidence": "high", "risk": "low"},
+    "a name twice": '{"verdict": "reject", "verdict": "approve", "confidence": 0.9, "reasoning": "Fine."}',
+    "a longer text than anyone reads": {**verdict(), "reasoning": "x" * MAX_VERDICT_BYTES},
+    "nested without end": "[" * 10_000,
+    "half of a surrogate pair": '{"verdict": "approve", "confidence": 0.9, "reasoning": "\\ud800"}',
+    "an invisible reason": {
+        "verdict": "approve",
+        "result": "assessed",
+        "confidence": 0.9,
+        "risk": 0.1,
+        "reasoning": "\u200b\u2062\u3164",
+    },
     "no reason": {
         "verdict": "approve",
         "result": "assessed",
@@ -86,12 +99,33 @@ async def test_a_refusal_is_an_abstention(model: FakeModel, provider: OpenAiProv
     assert "refused" in decision.reasoning
 
 
-@pytest.mark.parametrize("finish", ["length", "content_filter"])
-async def test_an_answer_that_was_cut_off_is_an_abstention(
-    model: FakeModel, provider: OpenAiProvider, finish: str
+@pytest.mark.parametrize("finish", ["length", "content_filter", "tool_calls", "stop ", "", None])
+async def test_an_answer_that_did_not_come_to_its_end_is_an_abstention(
+    model: FakeModel, provider: OpenAiProvider, finish: str | None
 ) -> None:
-    model.says(verdict(), finish=finish)
+    model.body = completion(json.dumps(verdict()), finish=finish)
     assert (await decide(provider, case())).result is Result.ABSTAINED
+
+
+CALL = {"id": "call-1", "type": "function", "function": {"name": "approve", "arguments": "{}"}}
+UNUSABLE_CHOICES = {
+    "two choices": {"choices": 2},
+    "a call of a tool": {"tool_calls": [CALL]},
+    "calls that are none": {"tool_calls": [None]},
+    "a refusal beside the verdict": {"refusal": "I would rather not."},
+}
+
+
+@pytest.mark.parametrize("more", UNUSABLE_CHOICES.values(), ids=UNUSABLE_CHOICES)
+async def test_only_one_plain_choice_counts(
+    model: FakeModel, provider: OpenAiProvider, more: dict[str, Any]
+) -> None:
+    model.body = completion(json.dumps(verdict()), **more)
+    assert (await decide(provider, case())).result is Result.ABSTAINED
+    model.body = completion(json.dumps(risk()), **more)
+    assert (await assess(provider, case())).result is Result.ABSTAINED
+    model.body = completion(json.dumps(verdict()), choices=1, tool_calls=[])
+    assert (await decide(provider, case())).result is Result.DECIDED
 
 
 async def test_a_model_may_abstain(model: FakeModel, provider: OpenAiProvider) -> None:
@@ -103,37 +137,6 @@ async def test_a_model_may_abstain(model: FakeModel, provider: OpenAiProvider) -
     assert decision.result is Result.ABSTAINED
     assert "Not my field." in assessment.reasoning
     assert "Not my field." in decision.reasoning
-
-
-BROKEN_BODIES = {
-    "HTML": (b"<html>welcome</html>", "text/html"),
-    "no JSON": (b"{", "application/json"),
-    "nothing": (b"", "application/json"),
-    "a string": (b'"approve"', "application/json"),
-    "no choices": (b'{"choices": []}', "application/json"),
-    "choices that are none": (b'{"choices": 7}', "application/json"),
-    "a choice without message": (b'{"choices": [{"finish_reason": "stop"}]}', "application/json"),
-    "nested without end": (b"[" * 200_000, "application/json"),
-    "no text": (b"\xff\xfe\x00", "application/json"),
-}
-
-
-@pytest.mark.parametrize(("body", "kind"), BROKEN_BODIES.values(), ids=BROKEN_BODIES)
-async def test_a_malformed_envelope_is_an_abstention(
-    model: FakeModel, provider: OpenAiProvider, body: bytes, kind: str
-) -> None:
-    model.body, model.headers = body, {"content-type": kind}
-    assert (await decide(provider, case())).result is Result.ABSTAINED
-
-
-@pytest.mark.parametrize("compressed", [False, True])
-async def test_an_answer_that_floods_is_an_abstention(
-    model: FakeModel, provider: OpenAiProvider, compressed: bool
-) -> None:
-    model.body = b" " * (2 * http_client.MAX_ANSWER_BYTES)
-    if compressed:
-        model.headers = {"content-type": "application/json", "content-encoding": "gzip"}
-    assert (await decide(provider, case())).result is Result.ABSTAINED
 
 
 async def test_text_that_is_too_long_to_be_read_whole_is_not_judged_in_part(
@@ -192,6 +195,55 @@ async def test_a_wrong_configuration_is_unavailable_and_leaks_no_key(
     assert any(str(status) in line for line in ours)
     assert api_key not in str(raised.value) + raised.value.message + caplog.text
     assert HARMLESS not in str(raised.value) + caplog.text
+
+
+JSON = "application/json"
+GOOD = completion(json.dumps(verdict()))
+BROKEN_BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
+    "HTML": (b"<html>Sign in to go on</html>", {"content-type": "text/html"}),
+    "HTML that claims to be JSON": (b"<html>", {"content-type": JSON}),
+    "half of JSON": (GOOD[:-3], {"content-type": JSON}),
+    "nothing": (b"", {"content-type": JSON}),
+    "an error": (b'{"error": {"message": "overloaded", "code": "content_filter"}}', {"content-type": JSON}),
+    "an error beside an answer": (completion(json.dumps(verdict()), error={"code": 502}), {}),
+    "a stream": (b"data: " + GOOD + b"\n\ndata: [DONE]\n\n", {"content-type": "text/event-stream"}),
+    "a piece of a stream": (
+        b'{"object": "chat.completion.chunk", "choices": [{"delta": {"content": "x"}}]}',
+        {"content-type": JSON},
+    ),
+    "gzip": (gzip.compress(GOOD), {"content-type": JSON, "content-encoding": "gzip"}),
+    "gzip that is none": (GOOD, {"content-type": JSON, "content-encoding": "gzip"}),
+    "gzip that is not told": (gzip.compress(GOOD), {"content-type": JSON}),
+    "an unknown encoding": (GOOD, {"content-type": JSON, "content-encoding": "x-own"}),
+    "a flood": (b" " * http_client.MAX_ANSWER_BYTES + GOOD, {"content-type": JSON}),
+    "a string": (b'"approve"', {"content-type": JSON}),
+    "a verdict without envelope": (json.dumps(verdict()).encode(), {"content-type": JSON}),
+    "no choices": (b'{"choices": []}', {"content-type": JSON}),
+    "choices that are none": (b'{"choices": 7}', {"content-type": JSON}),
+    "a choice without message": (b'{"choices": [{"finish_reason": "stop"}]}', {"content-type": JSON}),
+    "nested without end": (b"[" * 200_000, {"content-type": JSON}),
+    "no text": (b"\xff\xfe\x00", {"content-type": JSON}),
+}
+
+
+@pytest.mark.parametrize(("body", "headers"), BROKEN_BODIES.values(), ids=BROKEN_BODIES)
+async def test_a_broken_envelope_is_unavailable_and_no_answer(
+    model: FakeModel, provider: OpenAiProvider, body: bytes, headers: dict[str, str]
+) -> None:
+    model.body, model.headers = body, headers
+    for ask in (assess, decide):
+        with pytest.raises(Unavailable) as raised:
+            await ask(provider, case())
+        assert raised.value.reason == "MODEL_UNAVAILABLE"
+
+
+async def test_a_body_is_read_no_further_than_its_bound(model: FakeModel, provider: OpenAiProvider) -> None:
+    # It never ends; without a bound this would read until its time is over.
+    model.body, model.endless = b" " * (1 << 16), True
+    with pytest.raises(Unavailable, match="no chat completion"):
+        await decide(provider, case())
+    # What the kernel's buffers take besides.
+    assert model.sent < 8 * http_client.MAX_ANSWER_BYTES
 
 
 async def test_a_slow_model_is_unavailable_within_the_time_that_is_left(

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from placet_decision.__main__ import api_key_of, provider_of
 from placet_decision.api_key import ApiKeyFile
 from placet_decision.config import Settings
+from placet_decision.token_budget import TokenStore
 from placet_rpc.client import serving
 from placet_rpc.tokens.mint import generate_keys
 
@@ -37,13 +38,13 @@ def test_without_a_key_rules_judge() -> None:
 
 @pytest.mark.parametrize("name", OPENAI_VARIABLES[:5])
 async def test_a_key_or_an_address_makes_a_model_judge(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, token_store: TokenStore, name: str
 ) -> None:
     (tmp_path / "key").write_text("sk-secret-1\n")
     monkeypatch.setenv(name, str(tmp_path / "key") if name.endswith("_FILE") else "http://127.0.0.1:1/v1")
     settings = Settings()
     assert settings.chosen_provider == "openai"
-    provider = provider_of(settings)
+    provider = provider_of(settings, token_store)
     assert (provider.name, provider.deep_available) == ("openai", True)
     await provider.close()
 

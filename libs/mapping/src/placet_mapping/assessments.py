@@ -20,6 +20,7 @@ def assess_request(step: AssessInput) -> decision_service_pb2.AssessRiskRequest:
         content_digest=bytes.fromhex(step.content_digest),
         mode=event_pb2.ScreenMode.Value(f"SCREEN_MODE_{step.mode}"),
         priority=event_pb2.Priority.Value(f"PRIORITY_{step.priority}"),
+        policy=step.policy,
     )
 
 
@@ -48,6 +49,7 @@ def decide_request(step: DecideInput) -> decision_service_pb2.DecideRequest:
         approval_id=step.approval_id,
         content_digest=bytes.fromhex(step.content_digest),
         priority=event_pb2.Priority.Value(f"PRIORITY_{step.priority}"),
+        policy=step.policy,
         circumstances=step.circumstances,
     )
     if step.pre_screened is not None:

@@ -22,6 +22,9 @@ class FakeModel:
     hold: asyncio.Event | None = None
     # Bytes a step, each followed by a pause: slower in all than any single read.
     drip: int = 0
+    # Repeats the body until the client has enough; then `sent` counts its bytes.
+    endless: bool = False
+    sent: int = 0
     # Any: JSON.
     seen: list[dict[str, Any]] = field(default_factory=list)
     seen_headers: list[dict[str, str]] = field(default_factory=list)
@@ -55,7 +58,8 @@ class FakeModel:
         if self.hold is not None:
             await self.hold.wait()
         extra = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
-        extra += f"content-length: {len(self.body)}\r\nconnection: close\r\n"
+        extra += "" if self.endless else f"content-length: {len(self.body)}\r\n"
+        extra += "connection: close\r\n"
         head = f"HTTP/1.1 {self.status} X\r\n{extra}\r\n"
         writer.write(head.encode())
         step = self.drip or len(self.body) or 1
@@ -65,6 +69,10 @@ class FakeModel:
             if self.drip:
                 await asyncio.sleep(0.02)
         await writer.drain()
+        while self.endless:
+            writer.write(self.body)
+            await writer.drain()
+            self.sent += len(self.body)
 
     def system(self) -> str:
         """The instructions that came last."""
@@ -75,19 +83,29 @@ class FakeModel:
         return str(self.seen[-1]["messages"][1]["content"])
 
 
-def completion(text: str | None, *, finish: str = "stop", refusal: str | None = None) -> bytes:
-    """The envelope of an answer."""
-    message = {"role": "assistant", "content": text, "refusal": refusal}
-    return json.dumps(
-        {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": "model-1-2026",
-            "choices": [{"index": 0, "finish_reason": finish, "message": message, "logprobs": None}],
-            "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
-        }
-    ).encode()
+def completion(
+    text: str | None,
+    *,
+    finish: str | None = "stop",
+    refusal: str | None = None,
+    choices: int = 1,
+    tool_calls: list[object] | None = None,
+    **changes: object,
+) -> bytes:
+    """The envelope of an answer, with its choice `choices` times. `changes`: other fields, by name."""
+    message: dict[str, object] = {"role": "assistant", "content": text, "refusal": refusal}
+    if tool_calls is not None:
+        message["tool_calls"] = tool_calls
+    choice = {"index": 0, "finish_reason": finish, "message": message, "logprobs": None}
+    envelope = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "model-1-2026",
+        "choices": [choice] * choices,
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+    }
+    return json.dumps({**envelope, **changes}).encode()
 
 
 def risk(

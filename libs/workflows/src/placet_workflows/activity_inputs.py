@@ -26,6 +26,7 @@ def assessment(state: ApprovalState, mode: ScreenMode) -> AssessInput:
         content_digest=received.content_digest,
         mode=mode,
         priority=received.priority,
+        policy=received.policy,
         idempotency_key=f"{state.approval_id}/pre-screen/{mode.lower()}",
     )
 
@@ -38,6 +39,7 @@ def fallback(state: ApprovalState) -> DecideInput:
         approval_id=state.approval_id,
         content_digest=received.content_digest,
         priority=received.priority,
+        policy=received.policy,
         pre_screened=state.pre_screened,
         circumstances=clip(state.fell_back.reason) if state.fell_back else "",
         idempotency_key=f"{state.approval_id}/fallback",

@@ -85,6 +85,7 @@ class AssessInput(Dto):
     content_digest: str
     mode: ScreenMode
     priority: Priority
+    policy: str
     idempotency_key: str
 
 
@@ -103,6 +104,7 @@ class DecideInput(Dto):
     approval_id: str
     content_digest: str
     priority: Priority
+    policy: str
     pre_screened: PreScreened | None
     circumstances: str
     idempotency_key: str

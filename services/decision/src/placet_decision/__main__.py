@@ -19,6 +19,7 @@ from placet_decision.providers import Provider
 from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
+from placet_decision.token_budget import TokenBudget, TokenStore
 from placet_rpc.access_refusals import RefusalRecorder, appending_to
 from placet_rpc.client import channel
 from placet_rpc.server import Endpoint
@@ -35,12 +36,12 @@ _LOG = logging.getLogger(__name__)
 async def assembled(settings: Settings) -> AsyncIterator[Service]:
     """Assembles the service. At the end connections close, and the database closes last."""
     async with AsyncExitStack() as stack:
-        provider = provider_of(settings)
-        stack.push_async_callback(provider.close)
-        _LOG.info("risks and decisions come from provider %s", provider.name)
         database = await Database.open(settings.database_url, migrations="placet_decision")
         stack.push_async_callback(database.close)
         store = Store(database)
+        provider = provider_of(settings, store)
+        stack.push_async_callback(provider.close)
+        _LOG.info("risks and decisions come from provider %s", provider.name)
         purge = partial(purge_expired, store.purge, timedelta(days=settings.keep_days))
         await stack.enter_async_context(periodically(purge, PURGE_SECONDS, "deleting old rows waits on"))
         tokens = FileTokenSource(settings.token_file)
@@ -59,11 +60,12 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         yield Service(endpoint, refusals.record)
 
 
-def provider_of(settings: Settings) -> Provider:
-    """The configured provider. The openai SDK is imported only where it is used."""
+def provider_of(settings: Settings, store: TokenStore) -> Provider:
+    """The configured provider; `store` keeps spent tokens. The openai SDK is imported only where used."""
     if settings.chosen_provider == "embedded":
         return EmbeddedProvider()
     from placet_decision.providers.openai import OpenAiProvider
+    from placet_decision.providers.throttle import Throttle
 
     return OpenAiProvider(
         api_key=api_key_of(settings),
@@ -72,6 +74,8 @@ def provider_of(settings: Settings) -> Provider:
         timeout=settings.openai_timeout,
         max_input_characters=settings.openai_max_input_characters,
         max_output_tokens=settings.openai_max_output_tokens,
+        throttle=Throttle(settings.openai_calls_per_minute),
+        tokens=TokenBudget(store, settings.openai_daily_tokens),
     )
 
 

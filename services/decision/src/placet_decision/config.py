@@ -69,6 +69,16 @@ class Settings(ServiceSettings, CallerSettings):
     )
     """Tokens of one answer, reasoning included; an answer that is cut off is an abstention."""
 
+    openai_calls_per_minute: int = Field(
+        default=6000, ge=1, validation_alias="PLACET_OPENAI_CALLS_PER_MINUTE"
+    )
+    """Calls of the model by this process, at most; more are unavailable and tried again. Set it to what the
+    model's provider allows."""
+
+    openai_daily_tokens: int | None = Field(default=None, ge=1, validation_alias="PLACET_OPENAI_DAILY_TOKENS")
+    """Tokens for each tenant and day (UTC); beyond them the model is unavailable to that tenant. Default: no
+    limit."""
+
     @model_validator(mode="after")
     def _openai_is_reachable(self) -> Self:
         if self.provider == "openai" and not self._names_a_model:

@@ -71,16 +71,42 @@ class PreScreen:
 
 
 @dataclass(frozen=True)
+class Account:
+    """The request that a call of a model is counted for, its tenant and its policy's name ("": not known)."""
+
+    tenant: str = ""
+    approval_id: str = ""
+    policy: str = ""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one call: of the prompt, and of the answer."""
+
+    prompt: int
+    answer: int
+
+    @property
+    def total(self) -> int:
+        """All tokens."""
+        return self.prompt + self.answer
+
+
+@dataclass(frozen=True)
 class Case:
-    """The input of a provider. `circumstances` carries names that people chose: untrusted too."""
+    """The input of a provider. `circumstances` carries names that people chose: untrusted too.
+
+    `account` is not shown to a model, and changes no result.
+    """
 
     document: Document
     priority: Priority = Priority.NORMAL
     pre_screen: PreScreen | None = None
     circumstances: str = ""
+    account: Account = Account()
 
     def digest(self) -> bytes:
-        """SHA-256 of the whole case in canonical form, so that it can be recomputed."""
+        """SHA-256 of all that decides, in canonical form, so that it can be recomputed."""
         seen = self.pre_screen
         return canonical_digest(
             {

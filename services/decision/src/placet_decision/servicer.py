@@ -10,6 +10,7 @@ from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.decision.v1 import decision_pb2, decision_service_pb2, decision_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_decision.domain import (
+    Account,
     AiDecision,
     Assessment,
     Case,
@@ -97,15 +98,15 @@ class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
         return decision_service_pb2.DecideResponse.FromString(response)
 
     async def _case(self, request: Asked) -> Case:
-        found = await fetch_content(
-            self._approvals, identity.current().tenant, request.approval_id, request.content_digest
-        )
+        tenant = identity.current().tenant
+        found = await fetch_content(self._approvals, tenant, request.approval_id, request.content_digest)
         gaps = tuple((kind, count) for kind, count, _ in found.gaps)
         document = Document(found.title, found.text, found.media_type, found.whole, gaps)
         priority = _PRIORITIES[request.priority]
+        account = Account(tenant, request.approval_id, request.policy)
         if isinstance(request, decision_service_pb2.AssessRiskRequest):
-            return Case(document, priority)
-        return Case(document, priority, to_pre_screen(request), request.circumstances)
+            return Case(document, priority, account=account)
+        return Case(document, priority, to_pre_screen(request), request.circumstances, account)
 
 
 def budget() -> float:

@@ -1,10 +1,10 @@
-"""The table of answers and its queries. Responses are opaque bytes here."""
+"""The tables of answers and of spent tokens, with their queries. Responses are opaque bytes here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
@@ -26,6 +26,15 @@ answer = sa.Table(
 )
 """One row per idempotency key and tenant, never changed, deleted by age."""
 
+spent_tokens = sa.Table(
+    "spent_tokens",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+)
+"""Tokens of language models by tenant and day of UTC, deleted by age."""
+
 DELETED_AT_ONCE = 500
 """Answers deleted in one transaction."""
 
@@ -45,6 +54,11 @@ class Store:
         self._database = database
         # Built once: building a statement takes longer than running it.
         self._insert = database.insert(answer).on_conflict_do_nothing()
+        added = database.insert(spent_tokens)
+        self._add_tokens = added.on_conflict_do_update(
+            index_elements=["tenant", "day"],
+            set_={"tokens": spent_tokens.c.tokens + added.excluded.tokens},
+        )
 
     async def find(self, tenant: str, idempotency_key: str) -> Answer | None:
         """The answer to this key; None without one."""
@@ -63,8 +77,17 @@ class Store:
         found = await self._database.transact(_keep, self._insert, row, operation="keep answer")
         return given if found is None else found
 
+    async def spent_tokens(self, tenant: str, day: date) -> int:
+        """Tokens that the tenant spent on this day."""
+        return await self._database.query(_spent, tenant, day, operation="find tokens")
+
+    async def spend_tokens(self, tenant: str, day: date, tokens: int) -> None:
+        """Adds to the tenant's tokens of this day."""
+        row = {"tenant": tenant, "day": day, "tokens": tokens}
+        await self._database.transact(_execute, self._add_tokens, row, operation="spend tokens")
+
     async def purge(self, before: datetime) -> int:
-        """Deletes some answers older than `before` and returns their number; 0 when none is left."""
+        """Deletes some rows older than `before` and returns their number; 0 when none is left."""
         return await self._database.transact(_purge, before, operation="purge answers")
 
 
@@ -91,6 +114,8 @@ def _purge(connection: sa.Connection, before: datetime) -> int:
     oldest = oldest.order_by(answer.c.created_at).limit(DELETED_AT_ONCE)
     keys = sa.tuple_(answer.c.tenant, answer.c.idempotency_key)
     deleted = connection.execute(sa.delete(answer).where(keys.in_(oldest))).rowcount
+    days = sa.delete(spent_tokens).where(spent_tokens.c.day < before.date())
+    deleted += connection.execute(days).rowcount
     if deleted:
         truncate_wal_after_commit(connection)
     return deleted
@@ -99,3 +124,12 @@ def _purge(connection: sa.Connection, before: datetime) -> int:
 def _find(connection: sa.Connection, tenant: str, idempotency_key: str) -> Answer | None:
     row = connection.execute(_FIND, {"this_tenant": tenant, "this_key": idempotency_key}).one_or_none()
     return Answer(row.payload_digest, row.response) if row else None
+
+
+def _spent(connection: sa.Connection, tenant: str, day: date) -> int:
+    mine = (spent_tokens.c.tenant == tenant) & (spent_tokens.c.day == day)
+    return connection.execute(sa.select(spent_tokens.c.tokens).where(mine)).scalar() or 0
+
+
+def _execute(connection: sa.Connection, statement: sa.Insert, row: Mapping[str, object]) -> None:
+    connection.execute(statement, row)

@@ -8,8 +8,9 @@ from placet_decision.domain import AiDecision, Assessment, Case, Mode
 class Provider(Protocol):
     """Assesses cases and decides on them. Every method is safe to call concurrently.
 
-    An unusable answer is an abstention. A model that cannot be reached within `budget` seconds raises
-    `placet_rpc.errors.Unavailable` with reason MODEL_UNAVAILABLE.
+    An unusable answer is an abstention. A model that gives none within `budget` seconds raises
+    `placet_rpc.errors.Unavailable` with reason MODEL_UNAVAILABLE, a tenant's spent budget with
+    TOKEN_BUDGET_SPENT.
     """
 
     @property

@@ -9,7 +9,6 @@ from placet_decision.domain import (
     AiDecision,
     Assessment,
     Case,
-    Document,
     Mode,
     Provenance,
     Result,
@@ -42,7 +41,7 @@ class EmbeddedProvider:
         """The risk by the rules; an abstention where there is nothing to read. Never unavailable."""
         if not is_legible(case.document.text):
             return no_assessment(Mode.QUICK, _NO_TEXT, self._provenance(case))
-        scored = await self.score(case.document)
+        scored = await self.score(case)
         why = f"Risk {scored.risk:.2f} {self._how}. {explained(scored, self.rules.limits.baseline)}"
         return Assessment(
             Result.DECIDED,
@@ -62,7 +61,7 @@ class EmbeddedProvider:
         """
         if not is_legible(case.document.text):
             return no_decision(_NO_TEXT, self._provenance(case))
-        scored = await self.score(case.document)
+        scored = await self.score(case)
         verdict, why = self._verdict(scored, case)
         reasoning = (
             f"{why} Decided {self._how}: risk {scored.risk:.2f}. "
@@ -80,11 +79,11 @@ class EmbeddedProvider:
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def score(self, document: Document) -> Score:
-        """The score by the rules; off the event loop for a long document."""
-        if len(document.text) < _OFF_LOOP_FROM:
-            return score(document, self.rules)
-        return await asyncio.to_thread(score, document, self.rules)
+    async def score(self, case: Case) -> Score:
+        """The score of all that a model is shown, by the rules; off the event loop for a long document."""
+        if len(case.document.title) + len(case.document.text) < _OFF_LOOP_FROM:
+            return score(case.document, self.rules, case.circumstances)
+        return await asyncio.to_thread(score, case.document, self.rules, case.circumstances)
 
     def _verdict(self, scored: Score, case: Case) -> tuple[Verdict | None, str]:
         low, high = self.rules.limits.approve_below, self.rules.limits.reject_from

@@ -1,6 +1,7 @@
-"""The HTTP client under the openai SDK: propagates the trace, bounds answers, follows no redirect."""
+"""The HTTP client under the openai SDK: propagates the trace, bounds bodies; no cookies, no redirects."""
 
 from collections.abc import AsyncIterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
 from openai import OpenAIError
@@ -11,8 +12,8 @@ MAX_ANSWER_BYTES = 1 << 20
 _CONNECT_SECONDS = 5.0
 
 
-class OversizedAnswer(OpenAIError):
-    """The answer is larger than any sound one. The SDK passes its own errors through unchanged."""
+class UnreadableBody(OpenAIError):
+    """The body is larger than any sound one, or compressed. The SDK raises its own errors unchanged."""
 
 
 def http_client() -> httpx2.AsyncClient:
@@ -22,6 +23,8 @@ def http_client() -> httpx2.AsyncClient:
         limits=httpx2.Limits(max_connections=1000, max_keepalive_connections=100),
         # A small compressed answer can be a huge one.
         headers={"accept-encoding": "identity"},
+        # A cookie would link the requests of all tenants.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         # Content goes to no other address than the configured one.
         follow_redirects=False,
         event_hooks={"request": [_propagate_trace], "response": [_bound]},
@@ -37,7 +40,7 @@ async def _propagate_trace(request: httpx2.Request) -> None:
 async def _bound(response: httpx2.Response) -> None:
     compressed = response.headers.get("content-encoding", "identity").lower() != "identity"
     if compressed and response.is_success:
-        raise OversizedAnswer("the answer is compressed, which was not requested")
+        raise UnreadableBody("the body is compressed, which was not requested")
     stream = response.stream
     if isinstance(stream, httpx2.AsyncByteStream):
         # The body of an error is cut instead: its status says enough.
@@ -47,7 +50,7 @@ async def _bound(response: httpx2.Response) -> None:
 
 class _Bounded(httpx2.AsyncByteStream):
     def __init__(self, stream: httpx2.AsyncByteStream, limit: int, *, cut: bool) -> None:
-        """`limit` in bytes; beyond it the stream ends if `cut`, else raises OversizedAnswer."""
+        """`limit` in bytes; beyond it the stream ends if `cut`, else raises UnreadableBody."""
         self._stream = stream
         self._limit = limit
         self._cut = cut
@@ -59,7 +62,7 @@ class _Bounded(httpx2.AsyncByteStream):
             if received > self._limit:
                 if self._cut:
                     return
-                raise OversizedAnswer(f"the answer is larger than {self._limit} bytes")
+                raise UnreadableBody(f"the body is larger than {self._limit} bytes")
             yield chunk
 
     async def aclose(self) -> None:

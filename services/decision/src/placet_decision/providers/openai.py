@@ -1,19 +1,18 @@
 """A language model behind any OpenAI-compatible address.
 
 Its input is untrusted, so its output is too: it has a schema, is validated, and is never clamped. An unusable
-answer is an abstention. Firm rules are a floor under its risk, and content that tries to steer its reader is
-never approved on its word.
+answer is an abstention; a body that is no answer means that the model is unavailable. Firm rules are a floor
+under its risk, and content that tries to steer its reader is never approved on its word.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, TypeVar
 
+import httpx2
 import openai
 from opentelemetry import trace
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from placet_decision.domain import (
     REASONING_LIMIT,
@@ -23,6 +22,7 @@ from placet_decision.domain import (
     Mode,
     Provenance,
     Result,
+    Usage,
     Verdict,
     is_score,
     no_assessment,
@@ -32,69 +32,57 @@ from placet_decision.domain import (
     withhold_approval,
 )
 from placet_decision.providers import prompts
+from placet_decision.providers.completions import (
+    Answer,
+    BrokenEnvelope,
+    Completion,
+    RiskAnswer,
+    UnusableAnswer,
+    VerdictAnswer,
+    model_name,
+    read_answer,
+    read_completion,
+    usage_of,
+)
 from placet_decision.providers.detectors import is_legible
 from placet_decision.providers.embedded import EmbeddedProvider
-from placet_decision.providers.http_client import OversizedAnswer, http_client
+from placet_decision.providers.http_client import UnreadableBody, http_client
+from placet_decision.providers.throttle import Paused, Throttle, retry_after
+from placet_decision.token_budget import TokenBudget
 from placet_rpc.errors import Unavailable
-from placet_text import says_nothing
 
 _LOG = logging.getLogger(__name__)
 _TRACER = trace.get_tracer(__name__)
 
 # The provider refuses this input, so the same call again cannot succeed.
 _ABOUT_THE_INPUT = frozenset({413})
+# The server does not take this call; it may well take others.
+_ABOUT_ONE_CALL = frozenset({400, 422})
+# A timeout after less says nothing about the model.
+_PATIENT_SECONDS = 10.0
+# Shorter keys are placeholders, which may be words of a sentence.
+_SHORTEST_SECRET = 8
 _CODES_ABOUT_THE_INPUT = frozenset({"context_length_exceeded", "content_filter", "content_policy_violation"})
 
-
-class RiskAnswer(BaseModel):
-    """The schema of an answer to `prompts.assess`. Ranges are checked after decoding, which ignores them."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    result: Literal["assessed", "abstained"]
-    risk: float
-    confidence: float
-    reasoning: str
-
-
-class VerdictAnswer(BaseModel):
-    """The schema of an answer to `prompts.decide`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    verdict: Literal["approve", "reject", "abstain"]
-    confidence: float
-    reasoning: str
-
-
-_Answer = TypeVar("_Answer", RiskAnswer, VerdictAnswer)
 
 _ASSESS = prompts.assess(RiskAnswer)
 _DECIDE = prompts.decide(VerdictAnswer)
 
 
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
+class _NoAnswer(Exception):
+    """The model gave no answer. Its text says why, without foreign words.
 
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class Completion(BaseModel):
-    """The fields of a chat completion that are used. `model` is the server's claim.
-
-    Read by this schema and not by the SDK's `parse`, which does not validate it: see decision 022.
+    `fault`: it counts for the circuit breaker. `billed`: the model may have worked nevertheless.
+    `retry_after`: seconds that the server asks for; 0: none.
     """
 
-    choices: list[_Choice]
-    model: str | None = None
-
-
-class UnusableAnswer(Exception):
-    """The model's answer cannot be used. Its text says why, for people."""
+    def __init__(
+        self, why: str, *, fault: bool = True, billed: bool = False, retry_after: float = 0.0
+    ) -> None:
+        super().__init__(why)
+        self.fault = fault
+        self.billed = billed
+        self.retry_after = retry_after
 
 
 class OpenAiProvider:
@@ -112,31 +100,34 @@ class OpenAiProvider:
         timeout: float,
         max_input_characters: int,
         max_output_tokens: int,
+        throttle: Throttle,
+        tokens: TokenBudget,
     ) -> None:
         """`api_key` is called for every request. `base_url` None: OpenAI's own. `timeout`: seconds for a call
-        of the model, at most."""
-
-        async def current_key() -> str:
-            return api_key()
-
+        of the model, at most. `throttle`: that of this model."""
+        self._api_key = api_key
         self._client = openai.AsyncOpenAI(
-            api_key=current_key,
+            # Each call brings its own.
+            api_key="none",
             base_url=base_url,
             # Temporal retries.
             max_retries=0,
             http_client=http_client(),
         )
         self._model = model
+        self._shown_model = model_name(model)
         self._timeout = timeout
         self._max_input_characters = max_input_characters
         self._max_output_tokens = max_output_tokens
+        self._throttle = throttle
+        self._tokens = tokens
         self._embedded = EmbeddedProvider()
 
     async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
         """Quick: by rules. Deep: by the model, never below the risk by firm rules."""
         if mode is Mode.QUICK:
             return await self._embedded.assess(case, mode, budget)
-        scored = await self._embedded.score(case.document)
+        scored = await self._embedded.score(case)
         try:
             self._check_input(case)
             answer, provenance = await self._ask(_ASSESS, RiskAnswer, case, budget)
@@ -158,7 +149,7 @@ class OpenAiProvider:
 
     async def decide(self, case: Case, budget: float) -> AiDecision:
         """Decides by the model; never approves content that tries to steer or deceive its reader."""
-        scored = await self._embedded.score(case.document)
+        scored = await self._embedded.score(case)
         try:
             self._check_input(case)
             answer, provenance = await self._ask(_DECIDE, VerdictAnswer, case, budget)
@@ -184,40 +175,73 @@ class OpenAiProvider:
     def _check_input(self, case: Case) -> None:
         if not is_legible(case.document.text):
             raise UnusableAnswer("The content holds no text that a model can read.")
-        if len(case.document.text) > self._max_input_characters:
+        document = case.document
+        if len(document.title) + len(case.circumstances) + len(document.text) > self._max_input_characters:
             # A decision on the beginning alone would approve the rest unread.
             raise UnusableAnswer(
-                f"The text is longer than the {self._max_input_characters} characters that are read whole."
+                f"The request is longer than the {self._max_input_characters} characters that are read whole."
             )
 
     async def _ask(
-        self, prompt: prompts.Prompt, schema: type[_Answer], case: Case, budget: float
-    ) -> tuple[_Answer, Provenance]:
+        self, prompt: prompts.Prompt, schema: type[Answer], case: Case, budget: float
+    ) -> tuple[Answer, Provenance]:
         """The model's answer. Raises UnusableAnswer, or Unavailable when there is none."""
-        seconds = min(budget, self._timeout)
+        await self._tokens.check(case.account)
+        key = self._api_key()
+        try:
+            with self._throttle.admitted() as admission, self._span() as span:
+                try:
+                    completion = await self._completion(prompt, case, key, min(budget, self._timeout))
+                except _NoAnswer as none:
+                    if none.fault or none.retry_after:
+                        admission.failed(none.retry_after)
+                    raise _unavailable(str(none)) from None
+                except UnusableAnswer:
+                    admission.answered()
+                    raise
+                admission.answered()
+                answered_by = model_name(_redacted(completion.model or "", key))
+                span.set_attribute("gen_ai.response.model", answered_by)
+                answer = read_answer(completion, schema)
+        except Paused as paused:
+            raise _unavailable(f"the model is not asked for {paused.seconds:.0f} s: {paused}") from None
+        answer.reasoning = _redacted(answer.reasoning, key)
+        return answer, self._provenance(prompt, case, answered_by)
+
+    async def _completion(self, prompt: prompts.Prompt, case: Case, key: str, seconds: float) -> Completion:
+        """The envelope of the model's answer, with its tokens charged. Raises _NoAnswer or UnusableAnswer."""
         messages = prompt.messages(case)
-        with self._span() as span, _errors_mapped(seconds):
-            # The SDK's timeout is for each read; a model that drips would outlast it.
-            async with asyncio.timeout(seconds):
-                response = await self._client.chat.completions.with_raw_response.create(
-                    model=self._model,
-                    messages=[
-                        {"role": "system", "content": messages.system},
-                        {"role": "user", "content": messages.user},
-                    ],
-                    response_format=prompt.response_format,
-                    max_completion_tokens=self._max_output_tokens,
-                    timeout=max(seconds, 0.0),
-                )
-            completion = Completion.model_validate_json(response.content)
-            answer = _parsed(completion, schema)
-            answered_by = presentable(completion.model or "", 100)
-            span.set_attribute("gen_ai.response.model", answered_by)
-            return answer, self._provenance(prompt, case, answered_by)
+        # Four characters a token: a guess for servers that count none, and for answers that nobody received.
+        usage = Usage((len(messages.system) + len(messages.user)) // 4, 0)
+        try:
+            with _errors_mapped(seconds):
+                # The SDK's timeout is for each read; a model that drips would outlast it.
+                async with asyncio.timeout(seconds):
+                    response = await self._client.chat.completions.with_raw_response.create(
+                        model=self._model,
+                        messages=[
+                            {"role": "system", "content": messages.system},
+                            {"role": "user", "content": messages.user},
+                        ],
+                        response_format=prompt.response_format,
+                        max_completion_tokens=self._max_output_tokens,
+                        timeout=max(seconds, 0.0),
+                        extra_headers={"Authorization": f"Bearer {key}"},
+                    )
+                usage = Usage(usage.prompt, len(response.content) // 4)
+                completion = read_completion(response.content)
+        except _NoAnswer as none:
+            if none.billed:
+                await self._tokens.charge(case.account, self._shown_model, usage)
+            raise
+        await self._tokens.charge(case.account, self._shown_model, usage_of(completion) or usage)
+        return completion
 
     def _provenance(self, prompt: prompts.Prompt, case: Case, answered_by: str = "") -> Provenance:
         # The server's own name is a claim: it stands beside the configured one, not in its place.
-        model = self._model if answered_by in ("", self._model) else f"{self._model} ({answered_by})"
+        model = self._shown_model
+        if answered_by not in ("", model):
+            model = f"{model} ({answered_by})"
         return Provenance(self.name, model, prompt.digest(self._embedded.rules.digest), case.digest())
 
     @contextmanager
@@ -226,11 +250,11 @@ class OpenAiProvider:
         attributes = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "openai",
-            "gen_ai.request.model": self._model,
+            "gen_ai.request.model": self._shown_model,
             "server.address": self._client.base_url.host,
         }
         with _TRACER.start_as_current_span(
-            f"chat {self._model}",
+            f"chat {self._shown_model}",
             kind=trace.SpanKind.CLIENT,
             attributes=attributes,
             # An exception's text may quote the answer, and so the content.
@@ -245,45 +269,32 @@ class OpenAiProvider:
                 raise
 
 
-def _parsed(completion: Completion, schema: type[_Answer]) -> _Answer:
-    if not completion.choices:
-        raise UnusableAnswer("The model gave no answer.")
-    choice = completion.choices[0]
-    if choice.finish_reason == "length":
-        raise UnusableAnswer("The model's answer was cut off at the limit of its length.")
-    if choice.finish_reason == "content_filter":
-        raise UnusableAnswer("The model's provider filtered the answer.")
-    if choice.message.refusal:
-        raise UnusableAnswer("The model refused to answer.")
-    if not choice.message.content:
-        raise UnusableAnswer("The model's answer is empty.")
-    answer = schema.model_validate_json(choice.message.content)
-    if says_nothing(answer.reasoning):
-        raise UnusableAnswer("The model gave no reason.")
-    return answer
-
-
 @contextmanager
 def _errors_mapped(seconds: float) -> Iterator[None]:
-    """Raises UnusableAnswer for a bad answer, Unavailable for none. No foreign text goes on: it may quote the
-    key or the content."""
+    """Raises UnusableAnswer for content that is not taken, _NoAnswer for no answer.
+
+    No foreign text goes on: it may quote the key or the content.
+    """
     try:
         yield
-    except (TimeoutError, openai.APITimeoutError):
-        raise _unavailable(f"the model did not answer within {seconds:.1f} s") from None
+    except (TimeoutError, openai.APITimeoutError) as error:
+        # Whoever has little time left learns nothing about the model, for others may have more.
+        raise _NoAnswer(
+            f"the model did not answer within {seconds:.1f} s",
+            fault=seconds >= _PATIENT_SECONDS,
+            billed=seconds > 0 and not isinstance(error.__cause__, httpx2.ConnectTimeout),
+        ) from None
     except openai.APIStatusError as error:
         raise _by_status(error) from None
-    except OversizedAnswer:
-        raise UnusableAnswer("The model's answer is larger than an answer can be.") from None
-    except ValidationError:
-        _LOG.warning("the model's answer is malformed")
-        raise UnusableAnswer("The model's answer is malformed.") from None
+    except (BrokenEnvelope, UnreadableBody) as broken:
+        _LOG.warning("what the model's server sent is no answer: %s", broken)
+        raise _NoAnswer("what the model's server sent is no chat completion", billed=True) from None
     except openai.OpenAIError as error:
         _LOG.warning("the model cannot be reached: %s", type(error.__cause__ or error).__name__)
-        raise _unavailable("the model cannot be reached") from None
+        raise _NoAnswer("the model cannot be reached") from None
 
 
-def _by_status(error: openai.APIStatusError) -> UnusableAnswer | Unavailable:
+def _by_status(error: openai.APIStatusError) -> UnusableAnswer | _NoAnswer:
     status = error.status_code
     # The SDK takes the code as it comes: of any type.
     about_the_input = isinstance(error.code, str) and error.code in _CODES_ABOUT_THE_INPUT
@@ -291,7 +302,16 @@ def _by_status(error: openai.APIStatusError) -> UnusableAnswer | Unavailable:
         return UnusableAnswer("The model's provider does not accept this content.")
     if 400 <= status < 500 and status not in (408, 409, 429):
         _LOG.error("the model's provider answers HTTP %d; check key, model and base URL", status)
-    return _unavailable(f"the model's provider answered HTTP {status}")
+    return _NoAnswer(
+        f"the model's provider answered HTTP {status}",
+        fault=status not in _ABOUT_ONE_CALL,
+        retry_after=retry_after(error.response.headers),
+    )
+
+
+def _redacted(text: str, key: str) -> str:
+    """`text` without the API key, which a server may echo."""
+    return text.replace(key, "[redacted]") if len(key) >= _SHORTEST_SECRET else text
 
 
 def _unavailable(message: str) -> Unavailable:

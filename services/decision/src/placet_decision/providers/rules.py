@@ -161,14 +161,23 @@ class Score:
     unread: bool = False
 
 
-def score(document: Document, rules: RuleSet) -> Score:
-    """Applies every rule to title and text, in time linear in their length.
+def score(document: Document, rules: RuleSet, circumstances: str = "") -> Score:
+    """Applies every rule to title and text, and the firm ones to `circumstances`, in linear time.
+
+    Circumstances name people: a word in a name is no topic of the request, and lowers no risk.
 
     Text added on lines of its own never undoes a risk rule's match, so no instruction in the content lowers
     a risk: what sounds like one raises it.
     """
     text = Text.of(f"{document.title}\n{document.text}")
-    fired = [(rule, match) for rule in rules.risk if (match := rule.match(text, rules.limits)) is not None]
+    beside = Text.of(circumstances)
+    fired = []
+    for rule in rules.risk:
+        match = rule.match(text, rules.limits)
+        if match is None and circumstances and rule.strength is not Strength.TOPIC:
+            match = rule.match(beside, rules.limits)
+        if match is not None:
+            fired.append((rule, match))
     return _raised(fired, rules) if fired else _lowered(text, rules)
 
 

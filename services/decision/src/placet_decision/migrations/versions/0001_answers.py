@@ -1,4 +1,4 @@
-"""The answers that were given, one per tenant and idempotency key."""
+"""The answers that were given, one per tenant and idempotency key, and the tokens that were spent."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Create the table with its indexes."""
+    """Create the tables with their indexes."""
     op.create_table(
         "answer",
         sa.Column("tenant", sa.Text, primary_key=True),
@@ -20,3 +20,9 @@ def upgrade() -> None:
     )
     op.create_index("answer_approval", "answer", ["tenant", "approval_id"])
     op.create_index("answer_age", "answer", ["created_at"])
+    op.create_table(
+        "spent_tokens",
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("day", sa.Date, primary_key=True),
+        sa.Column("tokens", sa.BigInteger, nullable=False),
+    )
