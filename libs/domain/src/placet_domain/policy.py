@@ -82,11 +82,9 @@ def _lower(written: object) -> object:
 
 
 class PersonTarget(PolicyPart):
-    """A fixed person, by e-mail address; letter case does not matter."""
+    """A fixed person, by e-mail address in ASCII, as requests name theirs; letter case does not matter."""
 
-    person: Annotated[str, BeforeValidator(_lower)] = Field(
-        pattern=r"^[^@\s\x00-\x20\x7f]+@[^@\s\x00-\x20\x7f]+$", max_length=254
-    )
+    person: Annotated[str, BeforeValidator(_lower)] = Field(pattern=r"^[!-?A-~]+@[!-?A-~]+$", max_length=254)
 
 
 def _as_target(written: object) -> object:
@@ -202,6 +200,10 @@ class Policy(PolicyPart):
     def slots(self) -> tuple[str, ...]:
         """The slots that a request must fill, in the order in which they are asked."""
         return _unique(slot for tier in self.tiers for slot in tier.slots)
+
+    def people(self, assignments: Sequence[Assignment]) -> tuple[str, ...]:
+        """Everyone whom its tiers ask, in order and each once, given what the request names."""
+        return _unique(person for tier in self.tiers for person in tier.people(assignments))
 
     def canonical(self) -> bytes:
         """The canonical body: JSON with sorted keys and no spaces, in UTF-8."""

@@ -37,6 +37,7 @@ REQUESTER = "requester@example.com"
 ALICE = "alice@example.com"
 BOB = "bob@example.com"
 TENANT = "default"
+APPROVAL = "aaaaaaaa-aaaa-5aaa-8aaa-aaaaaaaaaaaa"
 CONTENT = "c0" * 32
 RENDERING = "text/1"
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -77,7 +78,7 @@ def received_event(
 def assigned(policy: Policy) -> tuple[Assignment, ...]:
     """Alice as the required approver, Bob as the manager: for the slots that the policy has."""
     people = {REQUIRED_APPROVER: ALICE, MANAGER_APPROVER: BOB}
-    return tuple(Assignment(slot=slot, people=(people[slot],)) for slot in policy.slots)
+    return tuple(Assignment(slot=slot, people=(people.get(slot, ALICE),)) for slot in policy.slots)
 
 
 def decision(
@@ -158,7 +159,7 @@ class Play:
     def log(self, event: Event) -> None:
         """Stores an event and folds it."""
         self.events.append(event)
-        entry = Entry(tenant=TENANT, approval_id="a" * 36, number=len(self.events), event=event)
+        entry = Entry(tenant=TENANT, approval_id=APPROVAL, number=len(self.events), event=event)
         self.state.fold(LogEntry(index=len(self.events) - 1, entry=entry))
 
     def after(self, wait: timedelta) -> Play:
