@@ -157,6 +157,10 @@ def test_each_command_leaves_exactly_one_result(play: Play, history: list[tuple[
     sent = {stimulus.id for stimulus, _ in history if isinstance(stimulus, BaseCommand)}
     for command_id in sent:
         caused = [event.body.type for event in play.events if event.cause_id == command_id]
+        if not caused:
+            # It came before anybody was asked, and waits.
+            assert not play.state.tiers
+            continue
         assert caused in (["refused"], ["voted", "decided", "closed"], ["decided", "closed"], ["commented"])
         marks = [event.ends_command for event in play.events if event.cause_id == command_id]
         assert marks == [False] * (len(marks) - 1) + [True]

@@ -53,6 +53,10 @@ class TierAssignment(BaseModel):
     number: int
     person: str
     reason: str
+    # Time at which their notice was delivered; None while it is not.
+    told_time: datetime | None = None
+    # Their notice was refused for good.
+    is_unreachable: bool = False
 
 
 class Vote(BaseModel):
@@ -217,6 +221,7 @@ class ApprovalState(BaseModel):
                 self._vote(event.body, event.actor.name, event.time)
             case Notified():
                 self.notices.add(event.cause_id)
+                self._tell(event.body, event.time)
             case _:
                 self._apply_ending(event.body, event.time)
 
@@ -236,6 +241,20 @@ class ApprovalState(BaseModel):
             tier.model_copy(update={"assignments": (*tier.assignments, assignment)})
             if tier.tier == asked.tier
             else tier
+            for tier in self.tiers
+        )
+
+    def _tell(self, notified: Notified, time: datetime) -> None:
+        result = {"told_time": time} if notified.delivered else {"is_unreachable": True}
+        self.tiers = tuple(
+            tier.model_copy(
+                update={
+                    "assignments": tuple(
+                        one.model_copy(update=result) if one.number == notified.asked_number else one
+                        for one in tier.assignments
+                    )
+                }
+            )
             for tier in self.tiers
         )
 
