@@ -9,7 +9,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.exceptions import ApplicationError
 
-from placet_domain.events import Asked, Notified, Source, State
+from placet_domain.events import Asked, FellBack, Notified, Source, State, TimedOut
 from placet_testing.conditions import until
 from placet_testing.fake_services import delivering, never_answering
 from placet_testing.simulation import ALICE, BOB, REQUESTER, cancellation, decision
@@ -40,7 +40,22 @@ async def test_notifications_that_fail_for_ever_do_not_stop_the_clock(
     environment.services.notify = failing_for_the_asked(retryable=True)
     request = await environment.request("escalating")
     assert (await request.outcome()).source is Source.AI_FALLBACK
-    assert timedelta(0) <= request.waited(1) - 2 * HOUR < timedelta(minutes=1)
+    # As long again for somebody to be told.
+    assert timedelta(0) <= request.waited(1) - 4 * HOUR < timedelta(minutes=1)
+    assert request.only(FellBack).reason == f"{ALICE}, {BOB} could not be told"
+    assert [len(one.untold_numbers) for one in request.all_of(TimedOut)] == [1, 1]
+    assert "respond" not in str(request.events)
+
+
+async def test_who_is_told_at_last_has_the_tiers_whole_time(environment: ApprovalEnvironment) -> None:
+    environment.services.notify = failing_for_the_asked(retryable=True)
+    request = await environment.request("escalating")
+    await request.silence_until("paused")
+    environment.services.notify = delivering
+    await request.silence_until("timed_out")
+    assert timedelta(0) < request.waited(1) - 4 * HOUR < timedelta(minutes=25)
+    assert request.only(TimedOut).reason == f"{ALICE} did not respond within 2 h"
+    await request.outcome()
 
 
 async def test_a_notification_that_is_refused_for_good_is_logged_and_nothing_stops(

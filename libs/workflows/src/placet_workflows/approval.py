@@ -282,7 +282,9 @@ class ApprovalWorkflow:
             return found
         tier = state.open_tier
         if tier is not None and tier.due_time is not None:
-            found.append((f"tier-{tier.tier}", tier.due_time, stimuli.TierTimeout(tier.tier)))
+            # By its time too: a tier may wait longer.
+            name = f"tier-{tier.tier} {tier.due_time}"
+            found.append((name, tier.due_time, stimuli.TierTimeout(tier.tier)))
         deadline = state.received.deadline_time if state.received is not None else None
         if state.fell_back is None and deadline is not None:
             found.append(("deadline", deadline, stimuli.DeadlinePassed()))
