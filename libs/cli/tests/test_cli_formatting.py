@@ -77,8 +77,8 @@ def test_who_could_not_be_told_is_not_called_silent() -> None:
         source=event_pb2.SOURCE_POLICY,
         approver="fast-escalate",
     )
-    first = message.path[1].entry.event.timed_out
-    first.untold_numbers.append(message.path[0].entry.number)
+    events = {one.entry.event.WhichOneof("body"): one.entry for one in reversed(message.path)}
+    events["timed_out"].event.timed_out.untold_numbers.append(events["asked"].number)
     after = f"{ALICE} could not be told and {BOB} was silent for 4 h"
     assert sentence(message) == f"Rejected by policy fast-escalate, after {after}."
 

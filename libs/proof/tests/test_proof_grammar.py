@@ -44,10 +44,11 @@ BODY = event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"]
 
 
 def going_on(name: str) -> Policy:
-    """A shipped policy that waits for no notice."""
+    """A shipped policy that waits for no notice, and whose AI needs no content that was read."""
     policy = shipped_policy(name)
     tiers = tuple(tier.model_copy(update={"until_told": GO_ON}) for tier in policy.tiers)
-    return policy.model_copy(update={"tiers": tiers})
+    fallback = policy.fallback.model_copy(update={"requires": "nothing"})
+    return policy.model_copy(update={"tiers": tiers, "fallback": fallback})
 
 
 def played(policy: Policy) -> Play:
