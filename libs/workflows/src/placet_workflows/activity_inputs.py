@@ -49,7 +49,9 @@ def notice_to_assigned(
 ) -> NotifyInput:
     """Notifies one of those who were asked."""
     # The request's own deadline ends the tier's wait too.
-    ends = [time for time in (tier.due_time, received_of(state).deadline_time) if time is not None]
+    # The tier's first end, also when it waits longer: one idempotency key stands for one notice.
+    due = None if tier.timeout is None else tier.open_time + tier.timeout
+    ends = [time for time in (due, received_of(state).deadline_time) if time is not None]
     return _notice(state, step, assignment.person, assignment.reason).model_copy(
         update={"tier": tier.tier, "due_time": min(ends, default=None)}
     )
