@@ -291,8 +291,12 @@ async def test_a_decision_before_anybody_is_asked_waits_for_the_log(platform: Pl
     stub = await platform.as_(CALLER)
     approval_id = (await stub.RequestApproval(platform.asking(policy="escalating"))).approval_id
     deciding = asyncio.create_task(platform.decide(approval_id))
+
+    async def signalled() -> bool:
+        return bool(platform.workflows.commands)
+
     # The workflow meets it after it asked.
-    await platform.until(lambda: platform.workflows.commands)
+    await platform.until(signalled)
     await platform.workflows.work()
 
     answer = await deciding
