@@ -67,6 +67,22 @@ def test_a_managers_approval_reads_with_who_was_silent_before() -> None:
     assert sentence(message) == f"Approved by {BOB}, manager, after {ALICE} was silent for 2 h."
 
 
+def test_who_could_not_be_told_is_not_called_silent() -> None:
+    message = approval(
+        asked(1, ALICE),
+        timed_out(1, timedelta(hours=4)),
+        asked(2, BOB),
+        timed_out(2, timedelta(hours=4)),
+        state=event_pb2.STATE_REJECTED,
+        source=event_pb2.SOURCE_POLICY,
+        approver="fast-escalate",
+    )
+    events = {one.entry.event.WhichOneof("body"): one.entry for one in reversed(message.path)}
+    events["timed_out"].event.timed_out.untold_numbers.append(events["asked"].number)
+    after = f"{ALICE} could not be told and {BOB} was silent for 4 h"
+    assert sentence(message) == f"Rejected by policy fast-escalate, after {after}."
+
+
 def test_silence_is_told_by_the_policys_clock_in_a_demonstration() -> None:
     message = approval(
         asked(1, ALICE),

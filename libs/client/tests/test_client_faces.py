@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 import uuid
+import warnings
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2, approval_serv
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_client import sync
-from placet_client.messages import key_of
+from placet_client.messages import assignments_of, key_of
 from placet_rpc.server import Endpoint, start
 from placet_rpc.settings import ServerSettings
 from placet_rpc.tokens.mint import MintingTokenSource, SigningKey, generate_keys
@@ -244,6 +245,7 @@ PROGRAM = """
 import asyncio, os, sys
 import placet_client
 from placet_client import sync
+from placet_client.messages import assignments_of
 from placet_client.messages import key_of
 
 def in_fork(use):
@@ -281,3 +283,17 @@ def test_a_fork_is_told_to_open_a_client_of_its_own_instead_of_hanging() -> None
 def test_an_idempotency_key_is_made_only_where_none_is_given() -> None:
     assert key_of(None) != key_of(None)
     assert (key_of(""), key_of(COMMAND), key_of(uuid.UUID(COMMAND))) == ("", COMMAND, COMMAND)
+
+
+def test_a_manager_who_is_asked_before_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match="bob@example.com is both approver and manager"):
+        assignments_of("", "Bob@example.com", {"required_approver": ["alice@example.com", "bob@example.com"]})
+    same = ["a@example.com", "b@example.com"]
+    with pytest.warns(UserWarning, match="are both approver and manager"):
+        assignments_of("", "", {"required_approver": same, "manager_approver": same})
+
+
+def test_another_manager_needs_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assignments_of("alice@example.com", "bob@example.com", {"manager_approver": ["alice@example.com"]})

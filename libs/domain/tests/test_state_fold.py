@@ -64,7 +64,7 @@ def test_held_lasts_until_the_ai_or_a_person_answers() -> None:
 
 
 def test_a_command_that_caused_three_events_is_complete_with_the_last() -> None:
-    play = Play(POLICY, coverage=None)
+    play = Play(POLICY, coverage=None, telling=False)
     command = decision(ALICE)
     play.on(Begin(), command)
     result = play.state.commands[command.id]

@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from placet.event.v1 import error_reason_pb2, event_pb2, options_pb2
+from placet_domain.policy import GO_ON, Policy
 from placet_domain.stimuli import (
     Begin,
     FallbackDone,
@@ -41,7 +42,21 @@ from placet_testing.workflow_environment import shipped_policy
 Events = list[event_pb2.Event]
 BODY = event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"]
 
-ESCALATING, DOCUMENT = shipped_policy("escalating"), shipped_policy("document")
+
+def going_on(name: str) -> Policy:
+    """A shipped policy that waits for no notice, and whose AI needs no content that was read."""
+    policy = shipped_policy(name)
+    tiers = tuple(tier.model_copy(update={"until_told": GO_ON}) for tier in policy.tiers)
+    fallback = policy.fallback.model_copy(update={"requires": "nothing"})
+    return policy.model_copy(update={"tiers": tiers, "fallback": fallback})
+
+
+def played(policy: Policy) -> Play:
+    """A request that was not processed, and whose notices have no result."""
+    return Play(policy, coverage=None, telling=False)
+
+
+ESCALATING, DOCUMENT = going_on("escalating"), going_on("document")
 QUORUM = asking_both(ESCALATING)
 
 
@@ -105,11 +120,11 @@ def test_the_names_of_the_values_are_those_of_the_contract(table: Any, prefix: s
 
 def candidates(before: Events) -> dict[str, event_pb2.Event]:
     """An event of each kind, as well formed for this state as can be; of decided, one of each source."""
-    play = Play(ESCALATING)
+    play = played(ESCALATING)
     tiers = [one for one in before if one.HasField("tier_opened")]
     asked = [number for number, one in enumerate(before, 1) if one.HasField("asked")]
     told = {one.notified.asked_number for one in before if one.HasField("notified")}
-    (received,) = messages(play.events)
+    received = messages(play.events)[0]
     waiting = [number for number in asked if number not in told]
     known = before[0].received if before else received.received
     voted = plain(
@@ -129,7 +144,7 @@ def candidates(before: Events) -> dict[str, event_pb2.Event]:
         "tier_opened": plain("tier_opened", tier=len(tiers) + 1, quorum=1),
         "asked": plain("asked", tier=len(tiers)),
         "notified": plain("notified", asked_number=waiting[0] if waiting else 1),
-        "timed_out": plain("timed_out", tier=len(tiers)),
+        "timed_out": plain("timed_out", tier=len(tiers), untold_numbers=untold_in_last_tier(before)),
         "escalated": plain("escalated", from_tier=len(tiers), to_tier=len(tiers) + 1),
         "voted": voted,
         "refused": plain("refused", reason=error_reason_pb2.ERROR_REASON_NOT_ASKED),
@@ -151,6 +166,18 @@ def candidates(before: Events) -> dict[str, event_pb2.Event]:
     }
 
 
+def untold_in_last_tier(before: Events) -> list[int]:
+    """Numbers of the `asked` events of the last tier without a delivered notice."""
+    delivered = {one.notified.asked_number for one in before if one.notified.delivered}
+    tier = max((one.asked.tier for one in before), default=0)
+    opened = max((one.tier_opened.tier for one in before), default=0)
+    return [
+        number
+        for number, one in enumerate(before, 1)
+        if one.HasField("asked") and one.asked.tier == tier == opened and number not in delivered
+    ]
+
+
 def cut(path: Events, last: str, times: int = 1) -> Events:
     """The path up to the event of this kind, the first or a later one."""
     ends = [number for number, event in enumerate(path, 1) if event.WhichOneof("body") == last]
@@ -160,20 +187,22 @@ def cut(path: Events, last: str, times: int = 1) -> Events:
 SILENT = (Begin(), TierTimeout(1), TierTimeout(2), FallbackUnavailable(), FallbackDone(ai_says()))
 STATES: dict[str, Callable[[], Events]] = {
     "nothing": list,
-    "received": lambda: play_events(Play(ESCALATING)),
-    "screened low": lambda: cut(play_events(Play(DOCUMENT), PreScreenDone(screened(0.01))), "pre_screened"),
-    "tier opened": lambda: cut(play_events(Play(QUORUM), Begin()), "tier_opened"),
-    "asked": lambda: play_events(Play(QUORUM), Begin()),
-    "one of two voted": lambda: play_events(Play(QUORUM), Begin(), decision(ALICE)),
-    "both voted": lambda: cut(play_events(Play(QUORUM), Begin(), decision(ALICE), decision(BOB)), "voted", 2),
-    "timed out": lambda: cut(play_events(Play(ESCALATING), *SILENT), "timed_out"),
-    "escalated": lambda: cut(play_events(Play(ESCALATING), *SILENT), "escalated"),
-    "second tier": lambda: cut(play_events(Play(ESCALATING), *SILENT), "asked", 2),
-    "fell back": lambda: cut(play_events(Play(ESCALATING), *SILENT), "fell_back"),
-    "paused": lambda: cut(play_events(Play(ESCALATING), *SILENT), "paused"),
-    "AI decided": lambda: cut(play_events(Play(ESCALATING), *SILENT), "ai_decided"),
-    "decided": lambda: cut(play_events(Play(ESCALATING), *SILENT), "decided"),
-    "closed": lambda: play_events(Play(ESCALATING), *SILENT),
+    "received": lambda: play_events(played(ESCALATING)),
+    "screened low": lambda: cut(play_events(played(DOCUMENT), PreScreenDone(screened(0.01))), "pre_screened"),
+    "tier opened": lambda: cut(play_events(played(QUORUM), Begin()), "tier_opened"),
+    "asked": lambda: play_events(played(QUORUM), Begin()),
+    "one of two voted": lambda: play_events(played(QUORUM), Begin(), decision(ALICE)),
+    "both voted": lambda: cut(
+        play_events(played(QUORUM), Begin(), decision(ALICE), decision(BOB)), "voted", 2
+    ),
+    "timed out": lambda: cut(play_events(played(ESCALATING), *SILENT), "timed_out"),
+    "escalated": lambda: cut(play_events(played(ESCALATING), *SILENT), "escalated"),
+    "second tier": lambda: cut(play_events(played(ESCALATING), *SILENT), "asked", 2),
+    "fell back": lambda: cut(play_events(played(ESCALATING), *SILENT), "fell_back"),
+    "paused": lambda: cut(play_events(played(ESCALATING), *SILENT), "paused"),
+    "AI decided": lambda: cut(play_events(played(ESCALATING), *SILENT), "ai_decided"),
+    "decided": lambda: cut(play_events(played(ESCALATING), *SILENT), "decided"),
+    "closed": lambda: play_events(played(ESCALATING), *SILENT),
 }
 ASIDE = {"refused", "commented"}
 OPEN = ASIDE | {"processed", "pre_screened", "paused", "decided REQUESTER"}

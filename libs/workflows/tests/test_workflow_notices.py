@@ -9,10 +9,10 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.exceptions import ApplicationError
 
-from placet_domain.events import Asked, Notified, Source, State
+from placet_domain.events import Asked, FellBack, Notified, Source, State, TimedOut
 from placet_testing.conditions import until
 from placet_testing.fake_services import delivering, never_answering
-from placet_testing.simulation import ALICE, BOB, REQUESTER, decision
+from placet_testing.simulation import ALICE, BOB, REQUESTER, cancellation, decision
 from placet_testing.workflow_environment import ApprovalEnvironment
 from placet_workflows.activity_types import NotifyInput, NotifyResult
 
@@ -40,7 +40,22 @@ async def test_notifications_that_fail_for_ever_do_not_stop_the_clock(
     environment.services.notify = failing_for_the_asked(retryable=True)
     request = await environment.request("escalating")
     assert (await request.outcome()).source is Source.AI_FALLBACK
-    assert timedelta(0) <= request.waited(1) - 2 * HOUR < timedelta(minutes=1)
+    # As long again for somebody to be told.
+    assert timedelta(0) <= request.waited(1) - 4 * HOUR < timedelta(minutes=1)
+    assert request.only(FellBack).reason == f"{ALICE}, {BOB} could not be told"
+    assert [len(one.untold_numbers) for one in request.all_of(TimedOut)] == [1, 1]
+    assert "respond" not in str(request.events)
+
+
+async def test_who_is_told_at_last_has_the_tiers_whole_time(environment: ApprovalEnvironment) -> None:
+    environment.services.notify = failing_for_the_asked(retryable=True)
+    request = await environment.request("escalating")
+    await request.silence_until("paused")
+    environment.services.notify = delivering
+    await request.silence_until("timed_out")
+    assert timedelta(0) < request.waited(1) - 4 * HOUR < timedelta(minutes=25)
+    assert request.only(TimedOut).reason == f"{ALICE} did not respond within 2 h"
+    await request.outcome()
 
 
 async def test_a_notification_that_is_refused_for_good_is_logged_and_nothing_stops(
@@ -121,11 +136,44 @@ async def test_the_result_of_a_notification_is_in_the_log_soon_while_somebody_is
     ]
     recipients = [request.events[notice.asked_number - 1].body for notice in request.all_of(Notified)]
     assert [body.person for body in recipients if isinstance(body, Asked)] == [ALICE, BOB]
-    assert [(notice.recipient, notice.tier) for notice in environment.services.notified] == [
-        (ALICE, 1),
-        (BOB, 2),
-        (REQUESTER, None),
-    ]
+    told = [(notice.recipient, notice.tier) for notice in environment.services.notified]
+    assert told[:2] == [(ALICE, 1), (BOB, 2)]
+    assert sorted(told[2:]) == [(ALICE, None), (BOB, None), (REQUESTER, None)]
+
+
+async def test_who_was_told_is_told_that_nothing_is_left_to_decide(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("escalating")
+    await request.asks()
+    await request.silence(3 * HOUR)
+    await request.asks(times=2)
+    await request.send(decision(BOB))
+    await request.outcome()
+    closing = [notice for notice in environment.services.delivered if notice.tier is None]
+    assert {(notice.recipient, notice.state, notice.approver) for notice in closing} == {
+        (who, State.APPROVED, BOB) for who in (ALICE, REQUESTER)
+    }
+
+
+async def test_who_was_told_learns_of_a_withdrawal(environment: ApprovalEnvironment) -> None:
+    request = await environment.request("simple")
+    await request.asks()
+    await request.send(cancellation())
+    await request.outcome()
+    closing = [notice for notice in environment.services.delivered if notice.tier is None]
+    assert {(notice.recipient, notice.state) for notice in closing} == {
+        (who, State.CANCELLED) for who in (ALICE, REQUESTER)
+    }
+
+
+async def test_who_could_not_be_told_of_a_request_is_not_told_of_its_end(
+    environment: ApprovalEnvironment,
+) -> None:
+    environment.services.notify = failing_for_the_asked(retryable=False)
+    request = await environment.request("simple")
+    await request.reaches("notified")
+    await request.send(cancellation())
+    await request.outcome()
+    assert [one.recipient for one in environment.services.notified if one.tier is None] == [REQUESTER]
 
 
 def failing_for_the_asked(*, retryable: bool) -> Callable[[NotifyInput], Awaitable[NotifyResult]]:

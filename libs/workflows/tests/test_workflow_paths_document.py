@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from temporalio.testing import WorkflowEnvironment
 
 from placet_domain.events import (
     AiResult,
@@ -22,9 +23,9 @@ from placet_domain.events import (
     State,
     Verdict,
 )
-from placet_testing.fake_services import deep_model, never_answering, quick_assessment, saying
+from placet_testing.fake_services import Services, deep_model, never_answering, quick_assessment, saying
 from placet_testing.simulation import ALICE, BOB, ai_says, cancellation, decision, screened
-from placet_testing.workflow_environment import ApprovalEnvironment
+from placet_testing.workflow_environment import ApprovalEnvironment, openai_worker, running_environment
 from placet_workflows.names import TaskQueue
 
 pytestmark = pytest.mark.integration
@@ -180,14 +181,34 @@ async def test_an_ai_that_abstains_rejects_by_the_policys_word(environment: Appr
     )
 
 
-async def test_a_vote_during_the_pre_screen_is_refused_for_nobody_was_asked(
-    environment_without_model: ApprovalEnvironment,
+async def test_a_vote_during_the_pre_screen_waits_until_its_sender_is_asked(
+    skipping_server: WorkflowEnvironment,
 ) -> None:
-    environment_without_model.services.assess = deep_model(screened(0.9))
-    request = await environment_without_model.request("document", commands=[decision(ALICE)])
-    await request.reaches("refused")
-    assert request.only(Refused).reason is ErrorReason.NOT_ASKED
-    assert request.path == ["received", "processed", "refused"]
+    services = Services()
+    services.assess = deep_model(screened(0.9))
+    async with running_environment(skipping_server, services, openai=False) as environment:
+        early = decision(ALICE)
+        stranger = decision("mallory@example.com")
+        request = await environment.request("document", commands=[early, early, stranger])
+        await request.reaches("refused")
+        assert request.only(Refused).reason is ErrorReason.NOT_ASKED
+        assert request.path == ["received", "processed", "refused"]
+        async with openai_worker(skipping_server.client, services):
+            outcome = await request.outcome()
+    assert outcome.approver == ALICE
+    assert [event.cause_id for event in request.events if event.command_digest] == [
+        stranger.id,
+        *[early.id] * 3,
+    ]
+
+
+async def test_a_vote_before_an_approval_at_once_is_told_that_the_request_is_closed(
+    environment: ApprovalEnvironment,
+) -> None:
+    environment.services.assess = deep_model(screened(0.1))
+    request = await environment.request("document", commands=[decision(ALICE)])
+    assert (await request.outcome()).source is Source.AI_PRESCREEN
+    assert request.only(Refused).reason is ErrorReason.CLOSED
 
 
 async def test_the_requester_cancels_during_the_pre_screen(

@@ -281,3 +281,32 @@ async def test_a_late_accepted_decision_is_refused_with_the_one_that_won(platfor
     assert "approved by alice@example.com" in command.message
     path = await platform.audit.events(HOME, approval_id)
     assert [one.index for one in path if one.entry.event.HasField("refused")] == [command.log_index]
+
+
+async def test_a_decision_before_anybody_is_asked_waits_for_the_log(platform: Platform) -> None:
+    platform.workflows.working = False
+    stub = await platform.as_(CALLER)
+    approval_id = (await stub.RequestApproval(platform.asking(policy="escalating"))).approval_id
+    deciding = asyncio.create_task(platform.decide(approval_id))
+
+    async def signalled() -> bool:
+        return bool(platform.workflows.commands)
+
+    # The workflow meets it after it asked.
+    await platform.until(signalled)
+    await platform.workflows.work()
+
+    answer = await deciding
+
+    assert (answer.status, answer.state) == (EFFECTIVE, event_pb2.STATE_APPROVED)
+    assert not [one for one in await platform.audit.events(HOME) if not one.entry.approval_id]
+
+
+async def test_a_stranger_is_refused_before_anybody_is_asked(platform: Platform) -> None:
+    platform.workflows.working = False
+    stub = await platform.as_(CALLER)
+    approval_id = (await stub.RequestApproval(platform.asking(policy="escalating"))).approval_id
+
+    error = await refusal(platform, approval_id, MALLORY)
+
+    assert error.reason == "NOT_ASKED"

@@ -53,18 +53,29 @@ def named(text: str) -> str:
 
 
 def _silences(approval: approval_pb2.Approval) -> str:
-    """ "alice@example.com was silent for 2 h and bob@example.com for 4 h", by the policy's clock."""
+    """ "alice@example.com was silent for 2 h and bob@example.com for 4 h", by the policy's clock.
+
+    Whoever was not told was not silent: "alice@example.com could not be told".
+    """
     scale = clock_scale(approval)
-    asked: dict[int, str] = {}
+    # The people asked in each tier, by the number of the event that asked them.
+    asked: dict[int, dict[int, str]] = {}
     silences: list[str] = []
     for entry in approval.path:
         event = entry.entry.event
         if event.WhichOneof("body") == "asked":
-            asked[event.asked.tier] = one_line(event.asked.person.value)
+            asked.setdefault(event.asked.tier, {})[entry.entry.number] = one_line(event.asked.person.value)
         elif event.WhichOneof("body") == "timed_out":
-            waited = describe_duration(event.timed_out.waited.ToTimedelta() * scale)
-            person = asked.get(event.timed_out.tier) or f"tier {event.timed_out.tier}"
-            silences.append(f"{person} {'was silent ' if not silences else ''}for {waited}")
+            people = asked.get(event.timed_out.tier, {})
+            untold = [people.get(number, "") for number in event.timed_out.untold_numbers]
+            told = [name for number, name in people.items() if number not in event.timed_out.untold_numbers]
+            if untold:
+                silences.append(f"{', '.join(filter(None, untold)) or 'somebody'} could not be told")
+            if told or not untold:
+                waited = describe_duration(event.timed_out.waited.ToTimedelta() * scale)
+                person = told[-1] if told and told[-1] else f"tier {event.timed_out.tier}"
+                follows = silences and not silences[-1].endswith("told")
+                silences.append(f"{person} {'' if follows else 'was silent '}for {waited}")
     return " and ".join(silences)
 
 

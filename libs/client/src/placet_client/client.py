@@ -153,7 +153,8 @@ class PlacetClient:
         `required_approver` and `manager_approver` fill the slots of these names; `assignments` fills any slot
         with people. `priority` is URGENT, HIGH, NORMAL or LOW; `deadline` is aware of its time zone.
         `request_id` is your idempotency key: give your own to ask again safely after a crash of your program.
-        An empty one is refused.
+        An empty one is refused. Warns (UserWarning) where all managers are approvers too, so that nobody else
+        is asked after a silence.
         """
         request = approval_service_pb2.RequestApprovalRequest(
             request_id=key_of(request_id),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict, TypeVar
@@ -39,14 +40,29 @@ def content_of(content: str | bytes, media_type: str) -> approval_pb2.Content:
 def assignments_of(
     required_approver: str, manager_approver: str, assignments: Mapping[str, Sequence[str]]
 ) -> Iterable[approval_pb2.Assignment]:
-    """The contract's assignments, slot by slot."""
+    """The contract's assignments, slot by slot. Warns where the managers were asked before."""
     named: dict[str, list[str]] = {}
     for slot, person in (("required_approver", required_approver), ("manager_approver", manager_approver)):
         if person:
             named[slot] = [person]
     for slot, people in assignments.items():
         named.setdefault(slot, []).extend(people)
+    if warning := warning_of_same(named):
+        # Of the program that calls request_approval.
+        warnings.warn(warning, stacklevel=3)
     return [approval_pb2.Assignment(slot=slot, people=people) for slot, people in named.items()]
+
+
+def warning_of_same(assignments: Mapping[str, Sequence[str]]) -> str:
+    """A warning where the managers are approvers too, so that nobody else is asked after a silence; or ""."""
+    first, then = (
+        {one.lower() for one in assignments.get(slot, ())}
+        for slot in ("required_approver", "manager_approver")
+    )
+    if not then or not then <= first:
+        return ""
+    verb = "is" if len(then) == 1 else "are"
+    return f"{' and '.join(sorted(then))} {verb} both approver and manager, so nobody else is asked"
 
 
 def filter_of(selection: Selection) -> approval_service_pb2.ApprovalFilter:

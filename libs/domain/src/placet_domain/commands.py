@@ -46,6 +46,8 @@ _Rendering = Annotated[str, Field(max_length=50)]
 # Commands of a request after which it takes no more comments: its whole state goes into one payload.
 MOST_COMMANDS = 1000
 _SENDERS = (ActorKind.PERSON, ActorKind.SERVICE)
+# Refusals that the first tier ends for those whom it asks.
+_UNTIL_ASKED = (ErrorReason.NOT_ASKED, ErrorReason.NOT_INVOLVED)
 
 
 class BaseCommand(Dto):
@@ -78,8 +80,9 @@ class BaseCommand(Dto):
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 
     def respond(self, policy: Policy, state: ApprovalState, now: datetime) -> list[Event]:
-        """The events that the command causes, the last one marked; none when it was processed before."""
-        if self.id in state.commands:
+        """The events that the command causes, the last one marked; none when it was processed before, or is
+        early."""
+        if self.id in state.commands or self.is_early(policy, state):
             return []
         reason = self.refusal(state)
         if reason is not None:
@@ -103,10 +106,25 @@ class BaseCommand(Dto):
     def refusal(self, state: ApprovalState) -> ErrorReason | None:
         """The reason for which the command must be refused in this state; None when it may take effect.
 
-        Only people involved in the request get CLOSED; for others a closed request is refused as an open
-        one.
+        Only people involved in the request get CLOSED, and those whom it names if it closed before anybody
+        was asked; for others a closed request is refused as an open one.
         """
-        return ErrorReason.CLOSED if state.decided is not None and self._is_involved(state) else None
+        if state.decided is None:
+            return None
+        named = () if state.tiers or state.received is None else state.received.assignments
+        involved = self._is_involved(state) or any(self.actor.name in one.people for one in named)
+        return ErrorReason.CLOSED if involved else None
+
+    def is_early(self, policy: Policy, state: ApprovalState) -> bool:
+        """Tells whether the command's sender is somebody whom the policy asks, and nobody was asked yet.
+
+        An early command is not refused. It waits for the first tier, or for the end of the request.
+        """
+        if state.tiers or state.fell_back is not None or state.decided is not None:
+            return False
+        if state.received is None or self.actor.name not in policy.people(state.received.assignments):
+            return False
+        return self.refusal(state) in _UNTIL_ASKED
 
     @abstractmethod
     def apply(self, policy: Policy, state: ApprovalState, now: datetime) -> list[Body]:

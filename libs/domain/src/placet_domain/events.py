@@ -252,6 +252,7 @@ class TimedOut(Dto):
     tier: int = 0
     waited: timedelta | None = None
     reason: ErasableText = ""
+    untold_numbers: tuple[int, ...] = ()
 
 
 class Escalated(Dto):
@@ -300,6 +301,7 @@ class Paused(Dto):
     type: Literal["paused"] = "paused"
     step: str = ""
     reason: str = ""
+    until_time: datetime | None = None
 
 
 class Decided(Dto):

@@ -30,7 +30,7 @@ PROCESS_CAUSE = "process"
 
 
 def respond(policy: Policy, state: ApprovalState, stimulus: Stimulus, now: datetime) -> list[Event]:
-    """The events that follow from `stimulus` at time `now`, in order. Empty when it is stale.
+    """The events that follow from `stimulus` at time `now`, in order. Empty when it is stale or early.
 
     Raises nothing for any stimulus in any state: a late stimulus has no effect, a late command is refused.
     """
@@ -54,6 +54,11 @@ def respond(policy: Policy, state: ApprovalState, stimulus: Stimulus, now: datet
             return fallback.on_unavailable(state, now)
         case FallbackDone():
             return fallback.on_result(policy, state, stimulus.result, now)
+
+
+def is_early(policy: Policy, state: ApprovalState, stimulus: object) -> bool:
+    """Tells whether a stimulus is a command that must be processed again once the first tier is open."""
+    return isinstance(stimulus, BaseCommand) and stimulus.is_early(policy, state)
 
 
 def processed_event(processed: Processed, now: datetime) -> Event:

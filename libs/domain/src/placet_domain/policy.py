@@ -29,6 +29,7 @@ from placet_domain.durations import format_duration, parse_duration
 from placet_domain.events import Assignment, DecisionType, Priority, ScreenMode
 
 WITHOUT_LIMIT = "without limit"
+GO_ON = "go on"
 # The slots that requests fill by `--approver` and `--manager`.
 REQUIRED_APPROVER, MANAGER_APPROVER = "required_approver", "manager_approver"
 
@@ -94,11 +95,9 @@ def _lower(written: object) -> object:
 
 
 class PersonTarget(PolicyPart):
-    """A fixed person, by e-mail address; letter case does not matter."""
+    """A fixed person, by e-mail address in ASCII, as requests name theirs; letter case does not matter."""
 
-    person: Annotated[str, BeforeValidator(_lower)] = Field(
-        pattern=r"^[^@\s\x00-\x20\x7f]+@[^@\s\x00-\x20\x7f]+$", max_length=254
-    )
+    person: Annotated[str, BeforeValidator(_lower)] = Field(pattern=r"^[!-?A-~]+@[!-?A-~]+$", max_length=254)
 
 
 def _as_target(written: object) -> object:
@@ -130,6 +129,18 @@ Timeout = Annotated[
 ]
 
 
+def _kind_of_extension(written: object) -> str:
+    return "none" if written == GO_ON else "unset" if written is None else "one"
+
+
+UntilTold = Annotated[
+    Annotated[Literal["go on"], Tag("none")]
+    | Annotated[None, Tag("unset")]
+    | Annotated[Duration, Tag("one")],
+    Discriminator(_kind_of_extension),
+]
+
+
 class Tier(PolicyPart):
     """People who are asked at the same time, and for how long."""
 
@@ -143,6 +154,9 @@ class Tier(PolicyPart):
     timeout: Timeout
     # Number of approvals that the tier needs.
     quorum: int = Field(default=1, ge=1, le=20)
+    # Time that it waits longer for somebody to be told, when its time ends and too few people could be told
+    # to decide it; or "go on". Unset: as long again as its timeout.
+    until_told: UntilTold = None
     # Message to the people who are asked. {slot} stands for the people that the request names for a slot.
     message: Words = "Your decision is needed"
 
@@ -151,6 +165,12 @@ class Tier(PolicyPart):
         if isinstance(self.timeout, ByPriority):
             return self.timeout.of(priority)
         return self.timeout if isinstance(self.timeout, timedelta) else None
+
+    def extension_of(self, priority: Priority) -> timedelta | None:
+        """Time that it waits longer when too few people could be told; None when it goes on."""
+        if self.until_told is None:
+            return self.timeout_of(priority)
+        return self.until_told if isinstance(self.until_told, timedelta) else None
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -215,6 +235,10 @@ class Policy(PolicyPart):
         """The slots that a request must fill, in the order in which they are asked."""
         return _unique(slot for tier in self.tiers for slot in tier.slots)
 
+    def people(self, assignments: Sequence[Assignment]) -> tuple[str, ...]:
+        """Everyone whom its tiers ask, in order and each once, given what the request names."""
+        return _unique(person for tier in self.tiers for person in tier.people(assignments))
+
     def canonical(self) -> bytes:
         """The canonical body: JSON with sorted keys and no spaces, in UTF-8."""
         body = self.model_dump(mode="json")
@@ -234,6 +258,11 @@ def fill_slots(words: str, assignments: Sequence[Assignment], limit: int = 1000)
     """A policy's words with the request's people in place of {slot}, cut to `limit` characters."""
     people = {one.slot: " and ".join(one.people) for one in assignments}
     return clip(_PLACEHOLDER.sub(lambda match: people.get(match[1], match[0]), words), limit)
+
+
+def names_slots(words: str) -> bool:
+    """Tells whether a policy's words name people by their slot."""
+    return _PLACEHOLDER.search(words) is not None
 
 
 def clip(text: str, limit: int = 1000) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
@@ -24,6 +24,7 @@ from placet_domain.events import (
     Refused,
     State,
     TierOpened,
+    TimedOut,
     Verdict,
     Voted,
 )
@@ -32,6 +33,11 @@ from placet_domain.events import (
 APPEND_STEP = "append"
 # Events that take no step further.
 _ASIDE = (Commented, Notified, Refused)
+
+
+def tier_step(tier: int) -> str:
+    """The name of a tier's step."""
+    return f"tier-{tier}"
 
 
 class CommandResult(BaseModel):
@@ -53,6 +59,10 @@ class TierAssignment(BaseModel):
     number: int
     person: str
     reason: str
+    # Time at which their notice was delivered; None while it is not.
+    told_time: datetime | None = None
+    # Their notice was refused for good.
+    is_unreachable: bool = False
 
 
 class Vote(BaseModel):
@@ -74,11 +84,41 @@ class TierState(BaseModel):
     due_time: datetime | None = None
     assignments: tuple[TierAssignment, ...] = ()
     votes: tuple[Vote, ...] = ()
+    # The tier's waiting time, as it opened; None without limit.
+    timeout: timedelta | None = None
+    # Its time ended and it waits longer, for somebody to be told.
+    is_extended: bool = False
+    # Numbers of the `asked` events that were untold when it timed out; None before.
+    untold_numbers: tuple[int, ...] | None = None
 
     @property
     def people(self) -> tuple[str, ...]:
         """Everyone who was asked in it, in order. Erased people have empty names, and are left out."""
         return tuple(one.person for one in self.assignments if one.person)
+
+    @property
+    def untold(self) -> tuple[int, ...]:
+        """Numbers of the `asked` events whose notices were not delivered in its time, in order."""
+        if self.untold_numbers is not None:
+            return self.untold_numbers
+        return tuple(one.number for one in self.assignments if one.told_time is None)
+
+    @property
+    def can_decide(self) -> bool:
+        """Enough people were told, or voted without, to reach the quorum."""
+        voted = {vote.person for vote in self.votes}
+        able = [one for one in self.assignments if one.told_time is not None or one.person in voted]
+        return len(able) >= self.quorum
+
+    @property
+    def is_telling(self) -> bool:
+        """Somebody without a vote is neither told nor out of reach: their notice is tried again."""
+        voted = {vote.person for vote in self.votes}
+        return any(
+            one.told_time is None and not one.is_unreachable
+            for one in self.assignments
+            if one.person not in voted
+        )
 
     @property
     def approvals(self) -> int:
@@ -217,6 +257,7 @@ class ApprovalState(BaseModel):
                 self._vote(event.body, event.actor.name, event.time)
             case Notified():
                 self.notices.add(event.cause_id)
+                self._tell(event.body, event.time)
             case _:
                 self._apply_ending(event.body, event.time)
 
@@ -227,6 +268,7 @@ class ApprovalState(BaseModel):
             quorum=opened.quorum,
             open_time=time,
             due_time=opened.due_time,
+            timeout=None if opened.due_time is None else opened.due_time - time,
         )
         self.tiers = (*self.tiers, tier)
 
@@ -238,6 +280,48 @@ class ApprovalState(BaseModel):
             else tier
             for tier in self.tiers
         )
+
+    def _tell(self, notified: Notified, time: datetime) -> None:
+        """Records the end of a notice. In an extended tier the people have its whole time from then on."""
+        result = {"told_time": time} if notified.delivered else {"is_unreachable": True}
+        self.tiers = tuple(
+            tier.model_copy(
+                update={
+                    "assignments": tuple(
+                        one.model_copy(update=result) if one.number == notified.asked_number else one
+                        for one in tier.assignments
+                    )
+                }
+            )
+            for tier in self.tiers
+        )
+        tier = self.last_tier
+        if tier is None or not tier.is_extended or not tier.can_decide or tier.timeout is None:
+            return
+        if self._is_paused_for(tier):
+            self.paused = None
+            self._replace_last_tier(tier.model_copy(update={"due_time": time + tier.timeout}))
+
+    def _is_paused_for(self, tier: TierState) -> bool:
+        return self.paused is not None and self.paused.step == tier_step(tier.tier)
+
+    def _replace_last_tier(self, tier: TierState) -> None:
+        self.tiers = (*self.tiers[:-1], tier)
+
+    def _pause(self, paused: Paused) -> None:
+        self.paused = paused
+        tier = self.last_tier
+        if tier is not None and self._is_paused_for(tier):
+            self._replace_last_tier(
+                tier.model_copy(update={"is_extended": True, "due_time": paused.until_time or tier.due_time})
+            )
+
+    def _time_out(self, timed_out: TimedOut) -> None:
+        tier = self.last_tier
+        if tier is not None:
+            if self._is_paused_for(tier):
+                self.paused = None
+            self._replace_last_tier(tier.model_copy(update={"untold_numbers": timed_out.untold_numbers}))
 
     def _vote(self, voted: Voted, person: str, time: datetime) -> None:
         vote = Vote(person=person, verdict=voted.verdict, reason=voted.reason, time=time)
@@ -251,7 +335,9 @@ class ApprovalState(BaseModel):
             case FellBack():
                 self.fell_back = body
             case Paused():
-                self.paused = body
+                self._pause(body)
+            case TimedOut():
+                self._time_out(body)
             case AiDecided():
                 self.ai_decided, self.paused = body, None
             case Decided():
@@ -259,5 +345,5 @@ class ApprovalState(BaseModel):
             case Closed():
                 self.closed = body
             case _:
-                # Timeouts, escalations, refusals, comments and notices change no part of this state.
+                # Escalations, refusals, comments and notices change no part of this state.
                 pass

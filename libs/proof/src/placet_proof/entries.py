@@ -190,6 +190,15 @@ def _all(fields: Wire, number: int) -> list[bytes]:
     return values
 
 
+def numbers_in(packed: bytes) -> list[int]:
+    """Returns the numbers of a packed repeated field. Raises NotProven."""
+    numbers, at = [], 0
+    while at < len(packed):
+        number, at = _varint(packed, at)
+        numbers.append(number)
+    return numbers
+
+
 def _text(fields: Wire, number: int) -> str:
     try:
         return _get(fields, number, b"").decode()

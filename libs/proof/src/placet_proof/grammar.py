@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from placet_proof.entries import Leaf
+from placet_proof.entries import Leaf, numbers_in
 from placet_proof.tree import NotProven
 from placet_proof.vocabulary import (
     ACTOR_KINDS,
@@ -50,11 +50,15 @@ class NotInGrammar(NotProven):
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """An opened tier: the names of those who were asked in it and of those who approved. None: unknown."""
+    """An opened tier: the names of those who were asked in it and of those who approved. None: unknown.
+
+    `untold`: numbers of its `asked` events whose notices were not delivered.
+    """
 
     quorum: int
     asked: tuple[str | None, ...] = ()
     approved: tuple[str | None, ...] = ()
+    untold: frozenset[int] = frozenset()
 
     @property
     def approvals(self) -> int:
@@ -202,19 +206,24 @@ def _asked(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(path.last in (TIER_OPENED, ASKED), "asked follows tier_opened")
     _require(leaf.field(1, 0) == len(path.tiers), "asked names another tier than the open one")
     *earlier, tier = path.tiers
-    tier = replace(tier, asked=(*tier.asked, _name(leaf, values, "event.asked.person")))
+    asked = (*tier.asked, _name(leaf, values, "event.asked.person"))
+    tier = replace(tier, asked=asked, untold=tier.untold | {leaf.number})
     return replace(path, tiers=(*earlier, tier), untold=path.untold | {leaf.number})
 
 
 def _notified(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     number = leaf.field(4, 0)
     _require(number in path.untold, "notified names no event asked without a notice")
-    return replace(path, untold=path.untold - {number})
+    delivered = frozenset({number}) if leaf.field(2, 0) else frozenset()
+    tiers = tuple(replace(tier, untold=tier.untold - delivered) for tier in path.tiers)
+    return replace(path, tiers=tiers, untold=path.untold - {number})
 
 
 def _timed_out(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(FELL_BACK not in path.done, "timed_out does not follow fell_back")
     _require(0 < leaf.field(1, 0) == len(path.tiers), "timed_out names another tier than the open one")
+    untold = sorted(path.tiers[-1].untold)
+    _require(numbers_in(leaf.field(4, b"")) == untold, "timed_out names others than those who were not told")
     return path
 
 

@@ -20,6 +20,7 @@ from placet_domain.events import (
     Entry,
     Event,
     LogEntry,
+    Notified,
     PreScreened,
     Priority,
     Processed,
@@ -37,6 +38,7 @@ REQUESTER = "requester@example.com"
 ALICE = "alice@example.com"
 BOB = "bob@example.com"
 TENANT = "default"
+APPROVAL = "aaaaaaaa-aaaa-5aaa-8aaa-aaaaaaaaaaaa"
 CONTENT = "c0" * 32
 RENDERING = "text/1"
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -77,7 +79,7 @@ def received_event(
 def assigned(policy: Policy) -> tuple[Assignment, ...]:
     """Alice as the required approver, Bob as the manager: for the slots that the policy has."""
     people = {REQUIRED_APPROVER: ALICE, MANAGER_APPROVER: BOB}
-    return tuple(Assignment(slot=slot, people=(people[slot],)) for slot in policy.slots)
+    return tuple(Assignment(slot=slot, people=(people.get(slot, ALICE),)) for slot in policy.slots)
 
 
 def decision(
@@ -148,6 +150,8 @@ class Play:
     events: list[Event] = field(default_factory=list)
     # What of the content was read; None: the log does not say.
     coverage: ContentCoverage | None = WHOLE
+    # Notices are delivered, at the next stimulus.
+    telling: bool = True
 
     def __post_init__(self) -> None:
         self.log(received_event(self.policy, self.now, priority=self.priority, clock_scale=self.clock_scale))
@@ -158,7 +162,7 @@ class Play:
     def log(self, event: Event) -> None:
         """Stores an event and folds it."""
         self.events.append(event)
-        entry = Entry(tenant=TENANT, approval_id="a" * 36, number=len(self.events), event=event)
+        entry = Entry(tenant=TENANT, approval_id=APPROVAL, number=len(self.events), event=event)
         self.state.fold(LogEntry(index=len(self.events) - 1, entry=entry))
 
     def after(self, wait: timedelta) -> Play:
@@ -167,12 +171,33 @@ class Play:
         return self
 
     def on(self, *stimuli: Stimulus) -> list[Body]:
-        """Processes and logs each in turn; answers the bodies of what was logged."""
-        before = len(self.events)
+        """Processes and logs each in turn; answers the bodies of what they caused."""
+        caused: list[Event] = []
         for stimulus in stimuli:
-            for event in respond(self.policy, self.state, stimulus, self.now):
+            if self.telling:
+                self.tell(*self.untold)
+            events = respond(self.policy, self.state, stimulus, self.now)
+            for event in events:
                 self.log(event)
-        return [event.body for event in self.events[before:]]
+            caused += events
+        return [event.body for event in caused]
+
+    @property
+    def untold(self) -> list[str]:
+        """Those whose notices have no result yet; nobody once the request is decided."""
+        if self.state.decided is not None:
+            return []
+        asked = [one for tier in self.state.tiers for one in tier.assignments]
+        return [one.person for one in asked if one.told_time is None and not one.is_unreachable]
+
+    def tell(self, *people: str, delivered: bool = True) -> None:
+        """Logs the results of these people's notices."""
+        for one in [one for tier in self.state.tiers for one in tier.assignments]:
+            if one.person in people and one.told_time is None:
+                notified = Notified(delivered=delivered, channel="email", asked_number=one.number)
+                service = Actor(kind=ActorKind.SERVICE, name="notification")
+                cause = f"asked-{one.number}"
+                self.log(Event(time=self.now, actor=service, cause_id=cause, body=notified))
 
     @property
     def path(self) -> list[str]:

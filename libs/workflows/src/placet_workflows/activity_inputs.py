@@ -5,7 +5,7 @@ So a re-run and a continued run send the same inputs under the same idempotency 
 
 from __future__ import annotations
 
-from placet_domain.events import ScreenMode
+from placet_domain.events import ScreenMode, Source
 from placet_domain.policy import clip
 from placet_domain.rules.builders import decided_of, received_of
 from placet_domain.state import ApprovalState, TierAssignment, TierState
@@ -51,16 +51,35 @@ def notice_to_assigned(
 ) -> NotifyInput:
     """Notifies one of those who were asked."""
     # The request's own deadline ends the tier's wait too.
-    ends = [time for time in (tier.due_time, received_of(state).deadline_time) if time is not None]
+    # The tier's first end, also when it waits longer: one idempotency key stands for one notice.
+    due = None if tier.timeout is None else tier.open_time + tier.timeout
+    ends = [time for time in (due, received_of(state).deadline_time) if time is not None]
     return _notice(state, step, assignment.person, assignment.reason).model_copy(
         update={"tier": tier.tier, "due_time": min(ends, default=None)}
     )
 
 
-def notice_of_outcome(state: ApprovalState) -> NotifyInput:
-    """Notifies the requester of the outcome."""
+def released(state: ApprovalState) -> dict[str, str]:
+    """Those who were told of a decided request and need not decide it any more, by the step of their notice.
+
+    The person whose vote decided it knows.
+    """
     decided = decided_of(state)
-    return _notice(state, "outcome", state.requester, decided.reasoning).model_copy(
+    votes = state.tiers[decided.tier - 1].votes if decided.source is Source.HUMAN and decided.tier else ()
+    decider = votes[-1].person if votes else ""
+    told = {
+        one.person: f"released-{one.number}"
+        for tier in state.tiers
+        for one in tier.assignments
+        if one.told_time is not None and one.person not in ("", decider)
+    }
+    return {step: person for person, step in told.items()}
+
+
+def notice_of_outcome(state: ApprovalState, step: str, recipient: str) -> NotifyInput:
+    """Notifies the requester, or somebody who was asked, of the outcome."""
+    decided = decided_of(state)
+    return _notice(state, step, recipient, decided.reasoning).model_copy(
         update={"state": decided.state, "approver": clip(decided.approver, APPROVER_LIMIT)}
     )
 

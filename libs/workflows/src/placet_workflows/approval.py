@@ -58,6 +58,8 @@ class ApprovalWorkflow:
         if start.state is None:
             self._state.fold(start.received)
         self._queue: deque[Stimulus] = deque()
+        # Commands that wait for the first tier.
+        self._early: list[Stimulus] = []
         # Events that wait for the next append.
         self._pending = list(start.pending)
         self._pending_since = workflow.now()
@@ -97,12 +99,12 @@ class ApprovalWorkflow:
             tier=state.last_tier.tier if state.last_tier else 0,
             paused_reason=self._refusal or (state.paused.reason if state.paused else ""),
             last_number=state.last_number,
-            unprocessed_commands=len(self._queue),
+            unprocessed_commands=len(self._queue) + len(self._early),
         )
 
     @workflow.run
     async def run(self, _start: ApprovalInput) -> None:
-        """Ends when the outcome is in the log, every command is processed and the requester is notified.
+        """Ends when the outcome is in the log, every command is processed and all are notified of it.
 
         A cancellation in Temporal is not authenticated here, so it has no effect on the request. The worker's
         log names CancelApproval instead.
@@ -138,8 +140,9 @@ class ApprovalWorkflow:
         return bool(self._queue) or failed or self._is_finished() or self._may_renew()
 
     def _is_finished(self) -> bool:
-        notice = self._calls.get("outcome")
-        return self._state.closed is not None and notice is not None and notice.done() and not self._queue
+        if self._state.closed is None or self._queue or "outcome" not in self._calls:
+            return False
+        return all(notice.done() for notice in self._calls.values())
 
     # Writing.
 
@@ -148,9 +151,10 @@ class ApprovalWorkflow:
 
         Entries that the log already holds are folded first, and the same stimuli are processed again, so that
         nothing is caused twice. Events that the log refuses are tried again now and then, until it takes them
-        or the request is cancelled.
+        or the request is cancelled. Early commands go last, and those that are still early afterwards wait.
         """
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+        taken.sort(key=self._is_early)
         while batch := self._due_events(taken):
             try:
                 if await self._append(batch):
@@ -159,6 +163,12 @@ class ApprovalWorkflow:
                 await self._report_refusal(str(refused))
                 taken = await self._after_refusal(taken)
         self._refusal = ""
+        waiting = [*self._early, *filter(self._is_early, taken)]
+        self._early = list(filter(self._is_early, waiting))
+        self._queue.extend(one for one in waiting if not self._is_early(one))
+
+    def _is_early(self, stimulus: Stimulus) -> bool:
+        return interpreter.is_early(self._policy, self._state, stimulus)
 
     async def _append(self, batch: tuple[Event, ...]) -> bool:
         """Appends and folds; False if other entries are stored there, which are folded instead.
@@ -233,7 +243,7 @@ class ApprovalWorkflow:
     def _wanted_calls(self) -> dict[str, Callable[[], Coroutine[object, object, None]]]:
         state = self._state
         if state.decided is not None:
-            return {"outcome": self._notify_requester} if state.closed is not None else {}
+            return self._closing_calls() if state.closed is not None else {}
         wanted: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
         if state.fell_back is not None:
             if state.ai_decided is None:
@@ -246,6 +256,11 @@ class ApprovalWorkflow:
                 if assignment.number not in self._notified and step not in state.notices:
                     wanted[step] = partial(self._notify_assigned, step, tier, assignment)
         return wanted
+
+    def _closing_calls(self) -> dict[str, Callable[[], Coroutine[object, object, None]]]:
+        """The notices of the outcome: to the requester, and to those who need not decide any more."""
+        recipients = {"outcome": self._state.requester, **inputs.released(self._state)}
+        return {step: partial(self._notify_outcome, step, who) for step, who in recipients.items()}
 
     def _set_timer(self) -> None:
         """Sets one timer, for what is due first. One that fires too early costs less than another one."""
@@ -267,7 +282,9 @@ class ApprovalWorkflow:
             return found
         tier = state.open_tier
         if tier is not None and tier.due_time is not None:
-            found.append((f"tier-{tier.tier}", tier.due_time, stimuli.TierTimeout(tier.tier)))
+            # By its time too: a tier may wait longer.
+            name = f"tier-{tier.tier} {tier.due_time}"
+            found.append((name, tier.due_time, stimuli.TierTimeout(tier.tier)))
         deadline = state.received.deadline_time if state.received is not None else None
         if state.fell_back is None and deadline is not None:
             found.append(("deadline", deadline, stimuli.DeadlinePassed()))
@@ -369,9 +386,9 @@ class ApprovalWorkflow:
         else:
             self._queue.append(stimuli.PendingNotices())
 
-    async def _notify_requester(self) -> None:
-        """Notifies the requester of the outcome, which is in the log: the second half of step "finalize"."""
-        await calls.notify(inputs.notice_of_outcome(self._state))
+    async def _notify_outcome(self, step: str, recipient: str) -> None:
+        """Notifies somebody of the outcome, which is in the log: the second half of step "finalize"."""
+        await calls.notify(inputs.notice_of_outcome(self._state, step, recipient))
 
     # Continue-as-new.
 

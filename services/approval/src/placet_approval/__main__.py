@@ -87,7 +87,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         command_recovery = CommandRecovery(pending, log, workflows, workflow_recovery, recovery_age)
         servicer = ApprovalServicer(
             intake,
-            CommandHandler(pending, views, projections, log, workflows, workflow_recovery),
+            CommandHandler(pending, policies, views, projections, log, workflows, workflow_recovery),
             Queries(requests, pending, policies, views, projections, log, settings.sign_of_life),
             PolicyQueries(policies),
             StatsQueries(stats, settings.alarm()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,6 @@ from placet_cli.commands.queries import print_approval
 from placet_cli.formatting import sentence
 from placet_cli.input_files import read_document
 from placet_cli.option_parsers import (
-    OPTION_OF_SLOT,
     assignments_of,
     deadline_of,
     labels_of,
@@ -118,11 +118,10 @@ async def request(
 ) -> None:
     """Ask for a decision about a text, a diff, JSON or a PDF."""
     assignments = assignments_of(approver or [], manager or [], assign or [])
-    _warn_of_same(session, assignments)
     labels, ends = labels_of(label or []), deadline_of(deadline)
     document = read_document(file)
     async with session.client() as client:
-        with traced(session, "placet request"), _as_given(assignments):
+        with traced(session, "placet request"), _as_given(assignments), _warnings_shown(session):
             accepted = await client.request_approval(
                 title=title or document.title,
                 content=document.body,
@@ -148,14 +147,14 @@ async def request(
             await _wait(session, client, accepted.id, output)
 
 
-def _warn_of_same(session: Session, assignments: Mapping[str, Sequence[str]]) -> None:
-    """Warns when the manager is who was asked before, so that nobody else is asked after a silence."""
-    first, then = ({one.lower() for one in assignments.get(slot, ())} for slot in OPTION_OF_SLOT)
-    if then and then <= first:
-        session.screen.aside(
-            f"Careful: {' and '.join(sorted(then))} {'is' if len(then) == 1 else 'are'} both approver and "
-            "manager, so nobody else is asked"
-        )
+@contextmanager
+def _warnings_shown(session: Session) -> Iterator[None]:
+    """Shows the client's warnings of what is asked."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for one in caught:
+        session.screen.aside(f"Careful: {one.message}")
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from placet_domain.rules.builders import (
     policy_actor,
     step,
 )
+from placet_domain.rules.silence import rejection
 from placet_domain.state import ApprovalState
 
 FALLBACK_CAUSE = "fallback"
@@ -66,7 +67,10 @@ def on_result(policy: Policy, state: ApprovalState, result: AiDecided, now: date
         model=result.model,
         confidence=result.confidence,
         reasoning=clip(
-            result.reasoning if approved else f"{policy.fallback.rejection}: {result.reasoning}", 4000
+            result.reasoning
+            if approved
+            else f"{rejection(policy.fallback.rejection, state)}: {result.reasoning}",
+            4000,
         ),
     )
     return events + step(FALLBACK_CAUSE, model, close(state, decided, now), now)
@@ -91,6 +95,6 @@ def _reject_by_policy(policy: Policy, state: ApprovalState, now: datetime) -> li
         source=Source.POLICY,
         decision_type=DecisionType.AUTOMATIC,
         approver=policy.name,
-        reasoning=policy.fallback.rejection,
+        reasoning=rejection(policy.fallback.rejection, state),
     )
     return step(FALLBACK_CAUSE, policy_actor(policy), close(state, decided, now), now)

@@ -18,6 +18,7 @@ from placet_approval.projection.fold import AppliedEvent, RequestFold, fold_path
 from placet_approval.projection.projections import Projections
 from placet_approval.recovery.workflows import WorkflowRecovery
 from placet_approval.store.pending_commands import SIGNAL_INTERVAL, PendingCommands, id_reused
+from placet_approval.store.policies import PolicyStore
 from placet_approval.store.view import ViewStore
 from placet_domain.commands import BaseCommand
 from placet_domain.events import ErrorReason
@@ -54,6 +55,7 @@ class CommandHandler:
     def __init__(
         self,
         pending: PendingCommands,
+        policies: PolicyStore,
         views: ViewStore,
         projections: Projections,
         log: AuditLog,
@@ -61,6 +63,7 @@ class CommandHandler:
         workflow_recovery: WorkflowRecovery,
     ) -> None:
         self._pending = pending
+        self._policies = policies
         self._views = views
         self._projections = projections
         self._log = log
@@ -87,7 +90,7 @@ class CommandHandler:
                 state = known if is_effective(known, command) else await self._result(sent, sent.deadline)
             else:
                 if known is not None:
-                    _check(known, command)
+                    await self._check(known, command)
                 state = await self._deliver(sent, known)
             return state if state is not None and await self._reaches_view(sent, state) else None
 
@@ -161,7 +164,7 @@ class CommandHandler:
             try:
                 if sent.command.id in state.commands:
                     return state if is_effective(state, sent.command) else None
-                _check(state, sent.command)
+                await self._check(state, sent.command)
             except PlacetError:
                 # Refused for good: a later start must not process it.
                 await self._pending.forget(sent.tenant, sent.approval_id, [sent.command.id])
@@ -197,6 +200,23 @@ class CommandHandler:
             sent.viewed.fold(stored)
         return sent.viewed.state
 
+    async def _check(self, state: ApprovalState, command: BaseCommand) -> None:
+        """Raises the command's refusal, if the workflow would refuse it in this state as well."""
+        refusal = command.refusal(state)
+        # The rendering in force changes with releases. The workflow compares with the one in force when the
+        # command was stored, and may accept it after a refusal here.
+        if refusal is None or refusal is ErrorReason.RENDERING_CHANGED:
+            return
+        # An early command waits in the workflow, and here for its result.
+        if not await self._is_early(state, command):
+            raise refused(refusal, explain_refusal(state, refusal), state)
+
+    async def _is_early(self, state: ApprovalState, command: BaseCommand) -> bool:
+        if state.tiers or state.received is None:
+            return False
+        stored = await self._policies.by_digest(bytes.fromhex(state.received.policy_digest))
+        return stored is not None and command.is_early(stored.policy, state)
+
     async def _reaches_view(self, sent: _Submission, state: ApprovalState) -> bool:
         """Waits until the view holds an effect, which may come from the log ahead of the view."""
         log_index = state.commands[sent.command.id].log_index
@@ -206,15 +226,6 @@ class CommandHandler:
 
 # Refusals that newer events may invalidate.
 _MAY_BE_STALE = frozenset({ErrorReason.NOT_ASKED, ErrorReason.NOT_INVOLVED, ErrorReason.ALREADY_VOTED})
-
-
-def _check(state: ApprovalState, command: BaseCommand) -> None:
-    """Raises the command's refusal, if the workflow would refuse it in this state as well."""
-    refusal = command.refusal(state)
-    # The rendering in force changes with releases. The workflow compares with the one in force when the
-    # command was stored, and may accept it after a refusal here.
-    if refusal is not None and refusal is not ErrorReason.RENDERING_CHANGED:
-        raise refused(refusal, explain_refusal(state, refusal), state)
 
 
 def is_effective(state: ApprovalState, command: BaseCommand) -> bool:
