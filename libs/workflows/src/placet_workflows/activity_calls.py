@@ -16,7 +16,10 @@ from temporalio.common import Priority as TaskPriority
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
-from placet_domain.events import AiResult
+from placet_domain.events import AiResult, PreScreened, ScreenMode
+from placet_domain.policy import PreScreen
+from placet_domain.state import ApprovalState
+from placet_workflows import activity_inputs as inputs
 from placet_workflows.activity_types import (
     AppendInput,
     AppendResult,
@@ -95,6 +98,23 @@ async def _append_durably(request: AppendInput) -> AppendResult:
         workflow.logger.error("the log refused events permanently: %s", error.cause or error)
         raise AppendRefused(str(error.cause or error)) from error
     return result
+
+
+async def pre_screen(state: ApprovalState, settings: PreScreen) -> PreScreened:
+    """Assesses quickly; then deeply, if the policy demands it and a model is configured.
+
+    The policy's time limit covers both; without an answer the result is UNAVAILABLE.
+    """
+    ends = workflow.now() + settings.time_limit
+    try:
+        assessed = await assess_quickly(inputs.assessment(state, ScreenMode.QUICK), ends)
+        if settings.mode is ScreenMode.DEEP and assessed.deep_available:
+            deep = inputs.assessment(state, ScreenMode.DEEP)
+            assessed = await assess(deep, TaskQueue.OPENAI, ends)
+    except FailureError as error:
+        raise_if_cancelled(error)
+        return PreScreened(result=AiResult.UNAVAILABLE, mode=settings.mode)
+    return assessed.result
 
 
 async def assess_quickly(request: AssessInput, ends: datetime) -> AssessResult:

@@ -25,18 +25,15 @@ with workflow.unsafe.imports_passed_through():
     from placet_domain.events import (
         Actor,
         ActorKind,
-        AiResult,
         Event,
         Notified,
-        PreScreened,
-        ScreenMode,
     )
     from placet_domain.state import ApprovalState, TierAssignment, TierState
     from placet_workflows import activity_calls as calls
     from placet_workflows import activity_inputs as inputs
     from placet_workflows.activity_types import AppendInput, ApprovalInput, Status
     from placet_workflows.append_batch import Stimulus, due_events, effective_cancellation, pause
-    from placet_workflows.names import APPROVAL_WORKFLOW, TaskQueue
+    from placet_workflows.names import APPROVAL_WORKFLOW
     from placet_workflows.signals import read_signal
 
 # Stimuli processed in one append, which takes 200 events. Most give one; a tier that opens gives some 30
@@ -327,25 +324,10 @@ class ApprovalWorkflow:
     # Calls. Each ends by putting its result into the queue or among the pending events.
 
     async def _pre_screen(self) -> None:
-        """Assesses quickly; then deeply, if the policy demands it and a model is configured.
-
-        The policy's time limit covers both.
-        """
-        pre_screen = self._policy.pre_screen
-        if pre_screen is None:
-            return
-        ends = workflow.now() + pre_screen.time_limit
-        try:
-            quick = inputs.assessment(self._state, ScreenMode.QUICK)
-            assessed = await calls.assess_quickly(quick, ends)
-            if pre_screen.mode is ScreenMode.DEEP and assessed.deep_available:
-                deep = inputs.assessment(self._state, ScreenMode.DEEP)
-                assessed = await calls.assess(deep, TaskQueue.OPENAI, ends)
-            result = assessed.result
-        except FailureError as error:
-            calls.raise_if_cancelled(error)
-            result = PreScreened(result=AiResult.UNAVAILABLE, mode=pre_screen.mode)
-        self._queue.append(stimuli.PreScreenDone(result))
+        """Runs the policy's pre-screen."""
+        if self._policy.pre_screen is not None:
+            result = await calls.pre_screen(self._state, self._policy.pre_screen)
+            self._queue.append(stimuli.PreScreenDone(result))
 
     async def _fall_back(self) -> None:
         """Asks the AI to decide. Without an answer in time the request pauses, and the call is repeated."""
