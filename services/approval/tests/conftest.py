@@ -25,7 +25,7 @@ from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.config import Settings
 from placet_domain import interpreter
 from placet_domain.commands import BaseCommand
-from placet_domain.events import WHOLE, Event, LogEntry, Processed
+from placet_domain.events import WHOLE, Actor, ActorKind, Event, LogEntry, Notified, Processed
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Begin, Stimulus, TierTimeout
@@ -139,6 +139,21 @@ class FakeWorkflows(Workflows):
         """AuditService as the worker calls it."""
         async with channel(self._audit.address, self._token, default_timeout=SOON) as opened:
             yield AuditServiceStub(opened)
+
+    async def tell(self, approval_id: str) -> None:
+        """The notices of the open tier are delivered."""
+        tier = self._running[approval_id].state.open_tier
+        assert tier is not None
+        service = Actor(kind=ActorKind.SERVICE, name="notification")
+        delivered = [
+            Notified(
+                notification_id=str(uuid.uuid4()), delivered=True, channel="email", asked_number=one.number
+            )
+            for one in tier.assignments
+        ]
+        now = datetime.now(UTC)
+        events = (Event(time=now, actor=service, cause_id="tier-1", body=body) for body in delivered)
+        await self.happen(approval_id, *events)
 
     async def time_out(self, approval_id: str, tier: int) -> None:
         """A tier's time runs out."""
@@ -319,7 +334,8 @@ class Platform:
         return (await (await self.as_(by)).GetCommand(request)).result
 
     async def escalate(self, approval_id: str) -> None:
-        """Opens the second tier, as the workflow does by itself."""
+        """Opens the second tier, as the workflow does by itself after the first was told and silent."""
+        await self.workflows.tell(approval_id)
         await self.workflows.time_out(approval_id, 1)
 
 

@@ -26,7 +26,7 @@ Events = Sequence[event_pb2.Event]
 
 def play() -> list[event_pb2.Event]:
     """A request that alice approves: received, opened, asked; voted, decided, closed."""
-    played = Play(shipped_policy("simple"))
+    played = Play(shipped_policy("simple"), coverage=None, telling=False)
     played.on(Begin(), decision(ALICE))
     return messages(played.events)
 
