@@ -21,6 +21,7 @@ from placet_domain.events import (
     Entry,
     Event,
     LogEntry,
+    Notified,
     Received,
     Source,
     Verdict,
@@ -71,7 +72,15 @@ class Request:
             self.state.fold(stored)
 
     def happen(self, stimulus: Stimulus, after: timedelta) -> None:
-        self.log(interpreter.respond(self.policy, self.state, stimulus, START + after))
+        """What a stimulus causes; who is asked is told at once."""
+        events = interpreter.respond(self.policy, self.state, stimulus, START + after)
+        self.log(events)
+        if self.state.open_tier is not None and any(event.body.type == "asked" for event in events):
+            service = Actor(kind=ActorKind.SERVICE, name="notification")
+            told = [
+                Notified(delivered=True, asked_number=one.number) for one in self.state.open_tier.assignments
+            ]
+            self.log([Event(time=START + after, actor=service, body=body) for body in told])
 
 
 def told(exporter: InMemorySpanExporter) -> dict[int, ReadableSpan]:
