@@ -25,7 +25,7 @@ from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.config import Settings
 from placet_domain import interpreter
 from placet_domain.commands import BaseCommand
-from placet_domain.events import WHOLE, Actor, ActorKind, Event, LogEntry, Notified, Processed
+from placet_domain.events import WHOLE, Event, LogEntry, Processed
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Begin, Stimulus, TierTimeout
@@ -39,7 +39,7 @@ from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mi
 from placet_storage import Database
 from placet_testing.audit_server import AuditServer
 from placet_testing.conditions import until
-from placet_testing.requests import decision_message, request_message
+from placet_testing.requests import decision_message, delivered_notices, request_message
 from placet_testing.tokens import StaticToken
 from placet_workflows.activity_types import ApprovalInput
 
@@ -48,8 +48,7 @@ T = TypeVar("T")
 HOME, ABROAD = "home", "abroad"
 CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
 SOON = 15.0
-# Seconds that a command handler waits for a result: longer than a busy machine takes, or as short as a test
-# without a worker needs.
+# Seconds that a command handler waits for a result: with a worker, and without one.
 PATIENT, HASTY = 10.0, 0.2
 
 
@@ -140,24 +139,11 @@ class FakeWorkflows(Workflows):
         async with channel(self._audit.address, self._token, default_timeout=SOON) as opened:
             yield AuditServiceStub(opened)
 
-    async def tell(self, approval_id: str) -> None:
-        """The notices of the open tier are delivered."""
-        tier = self._running[approval_id].state.open_tier
-        assert tier is not None
-        service = Actor(kind=ActorKind.SERVICE, name="notification")
-        delivered = [
-            Notified(
-                notification_id=str(uuid.uuid4()), delivered=True, channel="email", asked_number=one.number
-            )
-            for one in tier.assignments
-        ]
-        now = datetime.now(UTC)
-        events = (Event(time=now, actor=service, cause_id="tier-1", body=body) for body in delivered)
-        await self.happen(approval_id, *events)
-
     async def time_out(self, approval_id: str, tier: int) -> None:
-        """A tier's time runs out."""
-        await self._process(self._running[approval_id], TierTimeout(tier))
+        """The open tier's notices are delivered, and its time runs out."""
+        played = self._running[approval_id]
+        await self.happen(approval_id, *delivered_notices(played.state))
+        await self._process(played, TierTimeout(tier))
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -335,7 +321,6 @@ class Platform:
 
     async def escalate(self, approval_id: str) -> None:
         """Opens the second tier, as the workflow does by itself after the first was told and silent."""
-        await self.workflows.tell(approval_id)
         await self.workflows.time_out(approval_id, 1)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
+from placet_domain.events import Actor, ActorKind, Event, Notified
 from placet_domain.policy_files import load
+from placet_domain.state import ApprovalState
 
 _POLICIES = load(None)
 
@@ -44,3 +47,20 @@ def decision_message(
         "reason": "fine",
     }
     return approval_service_pb2.SubmitDecisionRequest(**(values | fields))
+
+
+def delivered_notices(state: ApprovalState) -> list[Event]:
+    """The events that say that everyone of the open tier was told."""
+    assert state.open_tier is not None
+    service = Actor(kind=ActorKind.SERVICE, name="notification")
+    return [
+        Event(
+            time=datetime.now(UTC),
+            actor=service,
+            cause_id=f"tier-{state.open_tier.tier}",
+            body=Notified(
+                notification_id=str(uuid.uuid4()), delivered=True, channel="email", asked_number=one.number
+            ),
+        )
+        for one in state.open_tier.assignments
+    ]
