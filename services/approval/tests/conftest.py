@@ -225,8 +225,7 @@ class Platform:
     address: str = ""
 
     # Tests cannot import a conftest, so what they share hangs here.
-    asking = staticmethod(asking)
-    deciding = staticmethod(deciding)
+    asking, deciding = staticmethod(asking), staticmethod(deciding)
     until = staticmethod(until)
 
     def settings(self, **changes: Any) -> Settings:
@@ -305,8 +304,8 @@ class Platform:
 
     async def get(self, approval_id: str, tenant: str = HOME) -> approval_pb2.Approval:
         """A request as its caller sees it."""
-        request = approval_service_pb2.GetApprovalRequest(approval_id=approval_id)
-        return (await (await self.as_(CALLER, tenant=tenant)).GetApproval(request)).approval
+        stub, get = await self.as_(CALLER, tenant=tenant), approval_service_pb2.GetApprovalRequest
+        return (await stub.GetApproval(get(approval_id=approval_id))).approval
 
     async def decide(self, approval_id: str, by: str = ALICE, **fields: Any) -> approval_pb2.CommandResult:
         """One decision by one call."""
@@ -320,7 +319,7 @@ class Platform:
         return (await (await self.as_(by)).GetCommand(request)).result
 
     async def escalate(self, approval_id: str) -> None:
-        """Opens the second tier, as the workflow does by itself after the first was told and silent."""
+        """Opens the second tier, as the workflow does by itself."""
         await self.workflows.time_out(approval_id, 1)
 
 
