@@ -125,7 +125,7 @@ class Served:
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     files = generate_keys(tmp_path / "keys")
     token_file = tmp_path / "token"
-    write_token(token_file, mint_for_program(SigningKey.load(files.private_key), "worker-ml", "default", 600))
+    write_token(token_file, mint_for_program(SigningKey.load(files.private_key), "worker-ml", TENANT, 600))
     log = Log()
     server = await start(
         ServerSettings(listen="127.0.0.1:0", jwks_file=files.jwks),
