@@ -1,4 +1,4 @@
-"""What a forger would write is refused by the log's grammar, and in receipts."""
+"""Forged events are refused by the log's grammar, and in receipts."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_value_that_the_outcome_cannot_have_is_refused(field: str, value: int)
         path_of(path)
 
 
-# Who votes.
+# Voters.
 
 
 def with_vote(**changes: Any) -> Events:

@@ -1,4 +1,4 @@
-"""What the interpreter writes fits the log's grammar; with one change it is refused, or still consistent."""
+"""The interpreter's events fit the log's grammar; with one change they are refused, or still consistent."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_path_with_one_change_is_refused_or_still_consistent(
 
 
 def assert_consistent(path: Events) -> None:
-    """What a path says of itself, by its events alone."""
+    """The outcome of a path, by its events alone."""
     kinds = [event.WhichOneof("body") for event in path]
     assert kinds.index("received") == 0
     assert kinds.count("received") == 1

@@ -1,4 +1,4 @@
-"""What was not read is said in words that fit its number and place."""
+"""Unread parts are named in words that fit their number and place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a PDF says anywhere is read and marked; what cannot be read is named, and never taken for absent."""
+"""Text anywhere in a PDF is read and marked; unreadable parts are named, and never taken for absent."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Request:
             self.state.fold(stored)
 
     def happen(self, stimulus: Stimulus, after: timedelta) -> None:
-        """What a stimulus causes; who is asked is told at once."""
+        """Logs the events of a stimulus; who is asked is told at once."""
         events = interpreter.respond(self.policy, self.state, stimulus, START + after)
         self.log(events)
         if self.state.open_tier is not None and any(event.body.type == "asked" for event in events):

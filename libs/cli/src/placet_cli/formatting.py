@@ -208,7 +208,7 @@ def warnings(content: approval_service_pb2.GetContentResponse) -> list[str]:
 
 
 def unread(coverage: event_pb2.ContentCoverage) -> list[str]:
-    """What of a content was not read, before it is shown or decided; nothing if all was."""
+    """Sentences about the unread parts of a content, to be shown first; none if all was read."""
     return coverage_words(whole=coverage.whole, gaps=gaps_of(coverage))
 
 

@@ -38,7 +38,7 @@ def _value(param: Any, convert: Callable[[Any, Any], Any], context: Any, value: 
     """The value of a parameter, converted only where it is not what it should be already."""
     if value is None and not param.required:
         value = () if param.multiple or param.nargs == -1 else None
-    # What was typed is text; a number or a choice is a default.
+    # A typed value is text; a number or a choice is a default.
     elif not isinstance(value, str | bool | int | Enum) or (
         type(value) is not param.type_descriptor.annotation
     ):

@@ -14,7 +14,7 @@ from placet_cli.problems import INTERRUPTED
 
 def main() -> None:
     """Runs the command line."""
-    # What a stream cannot encode or decode is shown in another form: names of files may be any bytes.
+    # Text that a stream cannot encode or decode is shown in another form: names of files may be any bytes.
     for stream, errors in (
         (sys.stdin, "replace"),
         (sys.stdout, "backslashreplace"),

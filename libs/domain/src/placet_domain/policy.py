@@ -47,7 +47,7 @@ Duration = Annotated[
 ]
 
 
-# What an automatic approval needs of its content: "read whole", or "nothing".
+# Condition of an automatic approval on its content: "read whole", or "nothing".
 Requirement = Literal["read whole", "nothing"]
 
 

@@ -301,7 +301,7 @@ def _decided(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
 def _closed(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(path.last == DECIDED, "closed follows decided")
     _require(leaf.field(1, 0) == path.outcome, "closed has another state than decided")
-    # What follows depends on nothing else.
+    # The rest depends on nothing else.
     return Path(outcome=path.outcome, untold=path.untold)
 
 

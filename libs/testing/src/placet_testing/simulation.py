@@ -148,7 +148,7 @@ class Play:
     now: datetime = START
     state: ApprovalState = field(default_factory=ApprovalState)
     events: list[Event] = field(default_factory=list)
-    # What of the content was read; None: the log does not say.
+    # The read parts of the content; None: the log does not say.
     coverage: ContentCoverage | None = WHOLE
     # Notices are delivered, at the next stimulus.
     telling: bool = True

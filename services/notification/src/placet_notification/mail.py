@@ -192,7 +192,7 @@ def _filled(text: str, *, first: str = "", other: str = "") -> str:
 
 
 def _unread(content: Content) -> list[str]:
-    """What of the content was not read, before anything else."""
+    """The unread parts of the content, before anything else."""
     if not content.unread:
         return []
     heading, *sentences = content.unread
