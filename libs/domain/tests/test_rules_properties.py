@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from placet_domain.commands import BaseCommand
@@ -109,7 +109,6 @@ def run(play: Play, history: list[tuple[Stimulus, int]]) -> Play:
 
 
 @given(plays, histories)
-@settings(max_examples=300)
 def test_there_is_one_outcome_at_most_and_nothing_but_refusals_after_it(
     play: Play, history: list[tuple[Stimulus, int]]
 ) -> None:
@@ -122,7 +121,6 @@ def test_there_is_one_outcome_at_most_and_nothing_but_refusals_after_it(
 
 
 @given(plays, histories)
-@settings(max_examples=300)
 def test_a_human_outcome_is_the_vote_of_a_person_who_was_asked_and_of_nobody_else(
     play: Play, history: list[tuple[Stimulus, int]]
 ) -> None:
@@ -139,7 +137,6 @@ def test_a_human_outcome_is_the_vote_of_a_person_who_was_asked_and_of_nobody_els
 
 
 @given(plays, histories)
-@settings(max_examples=300)
 def test_the_clock_never_decides_and_a_timeout_is_never_a_persons_rejection(
     play: Play, history: list[tuple[Stimulus, int]]
 ) -> None:
@@ -151,7 +148,6 @@ def test_the_clock_never_decides_and_a_timeout_is_never_a_persons_rejection(
 
 
 @given(plays, histories)
-@settings(max_examples=300)
 def test_each_command_leaves_exactly_one_result(play: Play, history: list[tuple[Stimulus, int]]) -> None:
     run(play, history)
     sent = {stimulus.id for stimulus, _ in history if isinstance(stimulus, BaseCommand)}
@@ -169,7 +165,6 @@ def test_each_command_leaves_exactly_one_result(play: Play, history: list[tuple[
 
 
 @given(plays, histories)
-@settings(max_examples=200)
 def test_an_ai_decides_only_where_its_step_was_reached(
     play: Play, history: list[tuple[Stimulus, int]]
 ) -> None:
@@ -198,7 +193,6 @@ def requiring(policy: Policy, screen: Requirement, fallback: Requirement) -> Pol
 
 
 @given(st.sampled_from(POLICIES), coverages, requirements, requirements, histories)
-@settings(max_examples=300)
 def test_no_model_approves_what_was_not_read_whole_unless_the_policy_requires_nothing(
     policy: Policy,
     coverage: ContentCoverage | None,
@@ -216,7 +210,6 @@ def test_no_model_approves_what_was_not_read_whole_unless_the_policy_requires_no
 
 
 @given(plays, histories)
-@settings(max_examples=200)
 def test_tiers_open_in_order_each_once(play: Play, history: list[tuple[Stimulus, int]]) -> None:
     run(play, history)
     opened = [event.body.tier for event in play.events if event.body.type == "tier_opened"]
@@ -225,7 +218,6 @@ def test_tiers_open_in_order_each_once(play: Play, history: list[tuple[Stimulus,
 
 
 @given(plays, histories)
-@settings(max_examples=100)
 def test_the_state_survives_its_journey_into_a_continued_run(
     play: Play, history: list[tuple[Stimulus, int]]
 ) -> None:
@@ -234,7 +226,6 @@ def test_the_state_survives_its_journey_into_a_continued_run(
 
 
 @given(plays, histories, stimuli)
-@settings(max_examples=200)
 def test_a_trial_leaves_the_state_as_it_was(
     play: Play, history: list[tuple[Stimulus, int]], stimulus: Stimulus
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from placet.event.v1 import event_pb2
@@ -298,14 +298,12 @@ def agrees(found: bytes) -> None:
         assert leaf.body == entry.event.DESCRIPTOR.fields_by_name[body].number
 
 
-@settings(max_examples=500)
 @given(st.binary(max_size=80))
 def test_any_bytes_are_read_or_refused(found: bytes) -> None:
     agrees(found)
 
 
 @pytest.mark.slow
-@settings(max_examples=1000)
 @given(
     st.sampled_from([a_vote, an_erasure, an_unnamed_refusal]),
     st.lists(st.tuples(st.integers(0, 600), st.sampled_from("dix"), st.integers(0, 255)), max_size=6),

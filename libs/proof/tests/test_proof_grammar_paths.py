@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from placet.event.v1 import event_pb2
@@ -76,7 +76,6 @@ policies = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(policy=policies, history=st.lists(stimuli, max_size=12))
 def test_whatever_the_interpreter_writes_fits_and_each_step_ends_settled(
     policy: Policy, history: Sequence[Any]
@@ -121,7 +120,6 @@ def change_number(path: Events, at: int, other: int) -> Events:
     return path
 
 
-@settings(max_examples=500, deadline=None)
 @given(
     policy=policies,
     history=st.lists(stimuli, min_size=1, max_size=8),

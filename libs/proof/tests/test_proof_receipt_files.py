@@ -8,7 +8,7 @@ import re
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.json_format import MessageToDict
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from placet.audit.v1 import proof_pb2
@@ -110,7 +110,6 @@ PIECES = st.binary(max_size=4) | st.sampled_from(
 )
 
 
-@settings(max_examples=300)
 @given(data=st.data())
 def test_a_changed_file_is_good_or_refused_with_a_sentence(data: st.DataObject) -> None:
     raw = bytearray(receipt())

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.json_format import MessageToDict
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from placet.audit.v1 import proof_pb2
@@ -342,7 +342,6 @@ VALUES = st.recursive(
 
 
 @pytest.mark.slow
-@settings(max_examples=500)
 @given(value=VALUES, place=st.integers(0, 10_000))
 def test_whatever_stands_in_a_receipts_place_is_refused_or_says_the_same(value: object, place: int) -> None:
     log = Log()

@@ -162,7 +162,7 @@ def test_a_header_in_another_spelling_of_base64_is_refused(files: KeyFiles, sign
     check_refused(files.jwks, f"{changed[part]}.{rest}")
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_signed_bytes_are_taken_or_refused_in_one_way(
     files: KeyFiles, sign: Sign, data: st.DataObject

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from placet.event.v1 import event_pb2
@@ -125,7 +125,6 @@ def test_every_flipped_bit_is_found_where_it_is(sample: SampleLog, table: Table)
 ANYTHING = st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text() | st.binary()
 
 
-@settings(max_examples=400)
 @given(data=st.data())
 def test_whatever_stands_in_a_columns_place_is_found(sample: SampleLog, data: st.DataObject) -> None:
     table = data.draw(st.sampled_from(list(Table)))

@@ -98,7 +98,7 @@ PIECES = st.binary(max_size=4) | st.sampled_from(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_an_export_that_somebody_changed_is_good_or_told_with_sentences(
     sample: SampleLog, lines: list[bytes], tmp_path: Path, data: st.DataObject
@@ -135,7 +135,7 @@ def test_a_file_that_holds_no_usable_key_is_refused_with_its_reason(tmp_path: Pa
         load_keys(["a+b\0"], "", None)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_key_that_somebody_changed_is_taken_or_refused_with_a_sentence(
     tmp_path: Path, data: st.DataObject

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from placet_decision.domain import Case, Document, Mode, Result
@@ -69,9 +69,6 @@ FORMS = st.fixed_dictionaries(
 )
 DEEP = b'{"error": {"code": ' + b"[" * 950 + b"]" * 950 + b"}}"
 # Each example is a server, a provider and two calls.
-FEW = settings(max_examples=60)
-
-
 async def ask_both(
     provider_for: ProviderFor, body: bytes, status: int = 200, encoding: str = "identity"
 ) -> list[object]:
@@ -88,7 +85,6 @@ async def ask_both(
     return outcomes
 
 
-@FEW
 @given(ENVELOPES)
 @example({"choices": []})
 @example({"error": {"message": "no"}})
@@ -100,7 +96,6 @@ def test_any_json_in_place_of_an_answer_is_unavailable_unless_it_holds_a_message
     assert outcomes == {"MODEL_UNAVAILABLE"} or (says_something and outcomes == {Result.ABSTAINED})
 
 
-@FEW
 @given(st.binary() | st.text().map(str.encode))
 @example(b"")
 @example(b"data: {}\n\ndata: [DONE]\n\n")
@@ -108,7 +103,6 @@ def test_any_bytes_in_place_of_an_answer_are_unavailable(provider_for: ProviderF
     assert asyncio.run(ask_both(provider_for, body)) == ["MODEL_UNAVAILABLE", "MODEL_UNAVAILABLE"]
 
 
-@FEW
 @given(PLACES, ENVELOPES)
 @example(("model",), [1])
 @example(("choices",), {"a": 1})
@@ -126,7 +120,6 @@ def test_any_json_in_any_place_of_an_answer_is_no_decision_or_does_not_matter(
     assert outcomes[1] in ("MODEL_UNAVAILABLE", Result.ABSTAINED, Result.DECIDED)
 
 
-@FEW
 @given(FORMS)
 def test_any_json_in_the_form_is_an_abstention_unless_it_is_sound(
     provider_for: ProviderFor, form: dict[str, object]
@@ -139,7 +132,6 @@ def test_any_json_in_the_form_is_an_abstention_unless_it_is_sound(
     assert set(outcomes) <= {Result.ABSTAINED, Result.DECIDED}
 
 
-@FEW
 @given(st.sampled_from([400, 401, 403, 404, 422]), ENVELOPES)
 @example(400, {"error": {"code": {}}})
 @example(400, {"error": {"code": ["content_filter"]}})
@@ -151,7 +143,6 @@ def test_a_refusal_of_any_shape_is_unavailable_or_an_abstention(
     assert set(outcomes) <= {"MODEL_UNAVAILABLE", Result.ABSTAINED}
 
 
-@FEW
 @given(
     st.sampled_from([301, 408, 429, 500, 503, 599]), ENVELOPES.map(json.dumps).map(str.encode) | st.binary()
 )

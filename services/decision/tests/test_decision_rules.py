@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from placet_decision.domain import Case, Document, Mode, PreScreen, Priority, Result, Verdict
@@ -137,7 +137,6 @@ def test_text_that_speaks_to_the_ai_raises_the_risk(injection: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
 @given(
     text=st.one_of(
         st.text(max_size=300),
@@ -154,7 +153,6 @@ def test_no_text_is_made_safer_by_an_instruction(text: str, injection: str, befo
     assert steered.risk > 2 * LOW
 
 
-@settings(max_examples=200)
 @given(text=st.text(max_size=400))
 def test_any_text_can_be_scored(text: str) -> None:
     result = scored(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from placet_proof import COSIGNATURE, Checkpoint, leaf_hash
@@ -41,7 +41,6 @@ def refusal(told: Answer, trust: Trust, origin: str = "") -> Kind:
 signers = st.lists(st.integers(0, 4), max_size=4, unique=True).map(tuple)
 
 
-@settings(max_examples=300)
 @given(known=signers, by=signers, offered=signers, learns=st.booleans())
 def test_a_checkpoint_is_read_only_if_a_known_key_signed_it_and_keys_join_only_by_signing_with_it(
     known: tuple[int, ...], by: tuple[int, ...], offered: tuple[int, ...], learns: bool
@@ -130,7 +129,6 @@ entries = st.lists(st.integers(0, 1), max_size=12)
 
 
 @pytest.mark.slow
-@settings(max_examples=500)
 @given(before=entries, now=entries)
 def test_only_a_log_that_begins_with_all_that_it_was_goes_through(before: list[int], now: list[int]) -> None:
     if now[: len(before)] == before:
@@ -140,7 +138,6 @@ def test_only_a_log_that_begins_with_all_that_it_was_goes_through(before: list[i
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
 @given(before=st.lists(st.integers(0, 1), min_size=1, max_size=12), data=st.data())
 def test_no_proof_makes_another_log_of_a_larger_size_the_same(before: list[int], data: st.DataObject) -> None:
     now = data.draw(st.lists(st.integers(0, 1), min_size=len(before) + 1, max_size=20))

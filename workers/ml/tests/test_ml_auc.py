@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from placet_worker_ml.auc import MINIMUM, auc, interval, report
@@ -44,7 +44,6 @@ def test_the_area_is_the_chance_that_a_rejected_request_scored_higher(scores: Sc
 
 
 @pytest.mark.slow
-@settings(max_examples=100)
 @given(
     st.dictionaries(
         st.integers(0, 1000), st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8
