@@ -24,7 +24,8 @@ from placet_workflows.names import COMMAND_SIGNAL
 
 pytestmark = pytest.mark.integration
 
-TIMES = 8
+# The long run (`make chaos`) kills at random, 200 times.
+TIMES = 4
 ENDING = ["voted", "decided", "closed"]
 
 
@@ -163,9 +164,7 @@ async def test_d_a_command_during_the_closing_append_is_refused_and_recorded(sta
 async def test_e_with_the_log_away_decisions_are_accepted_and_take_effect_when_it_is_back(
     stack: Stack, way: str
 ) -> None:
-    ids = [await stack.request() for _ in range(130)]
-    for approval_id in ids:
-        await stack.waiting(approval_id)
+    ids = await stack.all_waiting(130)
     digests = {approval_id: (await stack.get(approval_id)).content_digest for approval_id in ids}
     decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}
     with stack.down("audit") if way == "killed" else stack.stopped("audit"):
@@ -175,27 +174,25 @@ async def test_e_with_the_log_away_decisions_are_accepted_and_take_effect_when_i
         assert {answer.status for answer in answers} == {approval_pb2.COMMAND_STATUS_ACCEPTED}
         read = await asyncio.gather(*(stack.get(one) for one in ids))
         assert {approval.state for approval in read} == {event_pb2.STATE_PENDING}
-    for approval_id in ids:
-        outcome = await stack.outcome(approval_id)
+    outcomes = await asyncio.gather(*(stack.outcome(approval_id) for approval_id in ids))
+    for approval_id, outcome in zip(ids, outcomes, strict=True):
         assert (outcome.state, outcome.approver) == (event_pb2.STATE_APPROVED, ALICE)
         assert Counter(kinds(await stack.path(approval_id)))["voted"] == 1
 
 
 @pytest.mark.timeout(400)
 async def test_f_decisions_without_any_worker_are_each_processed_once_when_it_returns(stack: Stack) -> None:
-    ids = [await stack.request() for _ in range(50)]
-    for approval_id in ids:
-        await stack.waiting(approval_id)
+    ids = await stack.all_waiting(50)
     decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}
     with stack.down("worker-default"):
-        for approval_id in ids:
-            answer = await stack.decide(approval_id, ALICE, command_id=decisions[approval_id])
-            assert answer.status == approval_pb2.COMMAND_STATUS_ACCEPTED
         # The impatient send it again.
-        for approval_id in ids[:5]:
-            await stack.decide(approval_id, ALICE, command_id=decisions[approval_id])
+        for impatient in (ids, ids[:5]):
+            answers = await asyncio.gather(
+                *(stack.decide(one, ALICE, command_id=decisions[one]) for one in impatient)
+            )
+            assert {answer.status for answer in answers} == {approval_pb2.COMMAND_STATUS_ACCEPTED}
+    await asyncio.gather(*(stack.outcome(approval_id) for approval_id in ids))
     for approval_id in ids:
-        await stack.outcome(approval_id)
         path = await stack.path(approval_id)
         assert Counter(kinds(path))["voted"] == 1
         assert not refusals(path)

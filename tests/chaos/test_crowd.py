@@ -10,7 +10,7 @@ from placet_testing.stack import Stack
 pytestmark = pytest.mark.integration
 
 # The long run (`make chaos`) takes a hundred.
-KEYS = 20
+KEYS = 5
 
 
 @pytest.mark.timeout(400)

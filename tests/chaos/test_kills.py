@@ -15,7 +15,7 @@ from placet_testing.stack import ALICE, Stack
 
 pytestmark = pytest.mark.integration
 
-PENDING = 10
+PENDING = 6
 PROCESSES = (
     "temporal",
     "audit",
@@ -40,9 +40,9 @@ async def effective(stack: Stack, approval_id: str, command_id: str) -> bool:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", PROCESSES)
 async def test_a_process_killed_while_requests_are_pending_loses_none(stack: Stack, name: str) -> None:
-    ids = [await stack.request("simple" if number % 2 else "document") for number in range(PENDING)]
-    for approval_id in ids[:-2]:
-        await stack.waiting(approval_id)
+    ids = await stack.all_waiting(PENDING, "document", "simple")
+    # Those are still being asked when it is killed.
+    ids += await asyncio.gather(stack.request("document"), stack.request("simple"))
     killed = stack.pid(name)
     stack.kill(name)
     decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}

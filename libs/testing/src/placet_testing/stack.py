@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import itertools
 import os
 import signal
 import sys
@@ -158,6 +160,13 @@ class Stack:
             return approval if approval is not None and approval.waiting_for_approval else None
 
         return await until(ask, f"{approval_id} waits for a person", within)
+
+    async def all_waiting(self, number: int, *policies: str) -> list[str]:
+        """Asks for so many approvals at once, of each policy in turn; their ids once all wait for a person."""
+        turns = itertools.cycle(policies or ("simple",))
+        ids = await asyncio.gather(*(self.request(next(turns)) for _ in range(number)))
+        await asyncio.gather(*(self.waiting(approval_id) for approval_id in ids))
+        return ids
 
     async def outcome(self, approval_id: str, within: float = EVENTUALLY) -> approval_pb2.Outcome:
         """The outcome, once there is one."""
