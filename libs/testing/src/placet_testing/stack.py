@@ -162,7 +162,7 @@ class Stack:
         return await until(ask, f"{approval_id} waits for a person", within)
 
     async def all_waiting(self, number: int, *policies: str) -> list[str]:
-        """Asks for so many approvals at once, of each policy in turn; their ids once all wait for a person."""
+        """Asks for so many approvals at once, of each policy in turn; their ids once all are asked."""
         turns = itertools.cycle(policies or ("simple",))
         ids = await asyncio.gather(*(self.request(next(turns)) for _ in range(number)))
         await asyncio.gather(*(self.waiting(approval_id) for approval_id in ids))
