@@ -46,8 +46,8 @@ format: install ## bring code and contracts into shape, and renew the tables in 
 	@$(BIN)/python tools/rights.py
 
 # One process more than cores: with as many as cores, the tests left a third of them idle.
-test: install ## the whole suite, 20 to 30 minutes (ARGS='-k name': a part)
-	@$(BIN)/pytest --numprocesses=$$($(PYTHON) -c "import os; print(os.cpu_count() + 1)") --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
+test: install ## the whole suite, TIMES (ARGS='-k name': a part; THOROUGH=1: each bit, many examples)
+	@$(if $(THOROUGH),PLACET_THOROUGH=1) $(BIN)/pytest --numprocesses=$$($(PYTHON) -c "import os; print(os.cpu_count() + 1)") --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 demo: install ## six requests tell the story, a minute (EXIT=1: end by itself)
 	@$(BIN)/placet demo $(if $(EXIT),--exit)

@@ -25,6 +25,7 @@ from placet_proof import Checkpoint, NotProven, Proven, VerifierKey, commitment,
 from placet_proof.receipts import read_receipt, verify_receipt
 from placet_proof.signer import cosigned, signed, verifier_key
 from placet_testing.merkle import path_of, root_of
+from placet_testing.properties import bits_to_flip
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 ORIGIN = "log.example/placet"
@@ -314,12 +315,12 @@ def cosigned_by_a_witness(log: Log, time: int) -> tuple[dict[str, Any], Verifier
 
 
 @pytest.mark.slow
-def test_every_bit_of_a_receipts_file_is_refused_or_says_the_same(log: Log) -> None:
+def test_a_flipped_bit_of_a_receipts_file_is_refused_or_says_the_same(log: Log) -> None:
     receipt = log.receipt(ID, 0, 3)
     said, file = proven(receipt, log), json.dumps(receipt).encode()
     keys = range(file.index(b'"keys": ["') + 10, file.index(b'"]', file.index(b'"keys": [')))
     same = []
-    for bit in range(8 * len(file)):
+    for bit in bits_to_flip(len(file)):
         changed = bytearray(file)
         changed[bit // 8] ^= 1 << bit % 8
         try:

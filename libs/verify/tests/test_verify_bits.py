@@ -1,4 +1,4 @@
-"""Every bit of all that is stored of a log: whichever is flipped, the entry or the checkpoint is named."""
+"""Bits of all that is stored of a log: whichever is flipped, the entry or the checkpoint is named."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from placet.event.v1 import event_pb2
 from placet_proof import ERASABLE
+from placet_testing.properties import bits_to_flip
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import Logbook
 from placet_verify import Finding, Row, SqliteSource, Table
@@ -24,7 +25,7 @@ from placet_verify.sqlite import NotUtf8
 
 pytestmark = pytest.mark.integration
 
-INTEGER_BITS = 64
+INTEGER_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ def flip(raw: bytes, bit: int) -> bytes:
 
 
 def flips(rows: Logbook, table: Table) -> Iterator[Flip]:
-    """One for each bit of a table."""
+    """One for each bit of a table; see `bits_to_flip`."""
     for at, row in enumerate(rows.tables[table]):
         for column, value in enumerate(row):
-            size = INTEGER_BITS if isinstance(value, int) else 8 * len(raw_of(value))
-            yield from (Flip(table, at, column, bit) for bit in range(size))
+            size = INTEGER_BYTES if isinstance(value, int) else len(raw_of(value))
+            yield from (Flip(table, at, column, bit) for bit in bits_to_flip(size))
 
 
 def raw_of(value: object) -> bytes:
@@ -108,7 +109,7 @@ def test_the_sample_holds_each_kind_of_entry_and_of_value(sample: SampleLog) -> 
 
 @pytest.mark.parametrize("table", Table, ids=lambda table: table.label)
 @pytest.mark.usefixtures("unchanged_parts_remembered")
-def test_every_flipped_bit_is_found_where_it_is(sample: SampleLog, table: Table) -> None:
+def test_a_flipped_bit_is_found_where_it_is(sample: SampleLog, table: Table) -> None:
     tried, missed = 0, []
     for one in flips(sample.rows, table):
         changed = one.applied(sample.rows)
@@ -119,7 +120,7 @@ def test_every_flipped_bit_is_found_where_it_is(sample: SampleLog, table: Table)
         if not named(found, table, before, after):
             missed.append(one)
     assert missed == []
-    assert tried > 5000
+    assert tried > 1000
 
 
 ANYTHING = st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text() | st.binary()

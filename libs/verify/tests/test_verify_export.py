@@ -16,6 +16,7 @@ from placet_cli.problems import Problem
 from placet_proof import Checkpoint, Note
 from placet_proof.frontier import Frontier
 from placet_proof.signer import signed
+from placet_testing.properties import bits_to_flip
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import ORIGIN, Logbook
 from placet_verify import Check, ExportSource, Findings, Record, Seen, Table
@@ -71,7 +72,7 @@ def test_a_whole_export_is_good(sample: SampleLog, lines: list[str], tmp_path: P
 
 
 @pytest.mark.usefixtures("unchanged_parts_remembered")
-def test_every_bit_of_an_export_is_found_or_says_the_same(sample: SampleLog, tmp_path: Path) -> None:
+def test_a_flipped_bit_of_an_export_is_found_or_says_the_same(sample: SampleLog, tmp_path: Path) -> None:
     path, text = tmp_path / "log", "".join(lines_of(sample.rows, "other")).encode()
 
     def records() -> list[Record]:
@@ -79,7 +80,7 @@ def test_every_bit_of_an_export_is_found_or_says_the_same(sample: SampleLog, tmp
 
     path.write_bytes(text)
     whole, same = records(), 0
-    for bit in range(8 * len(text)):
+    for bit in bits_to_flip(len(text)):
         changed = bytearray(text)
         changed[bit // 8] ^= 1 << bit % 8
         path.write_bytes(changed)
