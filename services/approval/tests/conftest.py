@@ -32,7 +32,7 @@ from placet_domain.stimuli import Begin, Stimulus, TierTimeout
 from placet_logtail import consumers
 from placet_mapping import from_proto, to_proto
 from placet_rpc.client import channel
-from placet_rpc.errors import PlacetError, Unavailable
+from placet_rpc.errors import FailedPrecondition, PlacetError, Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program
@@ -141,9 +141,12 @@ class FakeWorkflows(Workflows):
 
     async def time_out(self, approval_id: str, tier: int) -> None:
         """The open tier's notices are delivered, and its time runs out."""
-        played = self._running[approval_id]
-        await self.happen(approval_id, *delivered_notices(played.state))
-        await self._process(played, TierTimeout(tier))
+        await self.tell(approval_id)
+        await self._process(self._running[approval_id], TierTimeout(tier))
+
+    async def tell(self, approval_id: str) -> None:
+        """The open tier's notices are delivered."""
+        await self.happen(approval_id, *delivered_notices(self._running[approval_id].state))
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -177,7 +180,7 @@ class FakeWorkflows(Workflows):
                 await self._append(played, events)
 
     async def _append(self, played: FakeWorkflow, events: list[Event]) -> None:
-        """Until it is done, as the workflow does."""
+        """Until it is done, as the workflow does; but what the log refuses for good fails the test."""
         request = audit_service_pb2.AppendEventsRequest(
             approval_id=played.state.approval_id,
             expected_next=played.state.last_number + 1,
@@ -189,6 +192,8 @@ class FakeWorkflows(Workflows):
                     async with channel(self._audit.address, self._token, default_timeout=1) as opened:
                         response = await AuditServiceStub(opened).AppendEvents(request)
                 break
+            except FailedPrecondition:
+                raise
             except PlacetError:
                 await asyncio.sleep(0.05)
         for stored in response.entries:

@@ -107,6 +107,7 @@ async def left_to_the_fallback(platform: Platform, number: int) -> None:
     """Requests that people were asked about, and that the AI decided."""
     for _ in range(number):
         approval_id = await platform.request()
+        await platform.workflows.tell(approval_id)
         decided = Decided(
             state=State.APPROVED,
             source=Source.AI_FALLBACK,
