@@ -26,6 +26,8 @@ pytestmark = pytest.mark.integration
 
 # The long run (`make chaos`) kills at random, 200 times.
 TIMES = 4
+# A worker runs 100 workflow tasks at a time.
+MORE_THAN_A_WORKERS_TASKS = 110
 ENDING = ["voted", "decided", "closed"]
 
 
@@ -160,11 +162,11 @@ async def test_d_a_command_during_the_closing_append_is_refused_and_recorded(sta
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("way", ["killed", "stalled"])
+@pytest.mark.parametrize(("way", "number"), [("killed", 20), ("stalled", MORE_THAN_A_WORKERS_TASKS)])
 async def test_e_with_the_log_away_decisions_are_accepted_and_take_effect_when_it_is_back(
-    stack: Stack, way: str
+    stack: Stack, way: str, number: int
 ) -> None:
-    ids = await stack.all_waiting(130)
+    ids = await stack.all_waiting(number)
     digests = {approval_id: (await stack.get(approval_id)).content_digest for approval_id in ids}
     decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}
     with stack.down("audit") if way == "killed" else stack.stopped("audit"):

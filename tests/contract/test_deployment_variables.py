@@ -8,8 +8,8 @@ import variables
 from deployment import ROOT
 
 NAME = re.compile(r"\b(?:PLACET|OPENAI)_[A-Z0-9_]*[A-Z0-9]\b")
-# Told by the product's own tests to a process that they kill; nothing that anybody sets.
-OF_TESTS = {"PLACET_FAILPOINTS"}
+# Of the tests alone: places where a process is killed, and the length of a property test.
+OF_TESTS = {"PLACET_FAILPOINTS", "PLACET_THOROUGH"}
 
 
 def test_the_table_of_variables_is_what_the_programs_declare() -> None:

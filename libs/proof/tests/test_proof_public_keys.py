@@ -46,8 +46,13 @@ def with_y(y: int) -> list[Point]:
 
 
 def small_order() -> set[Point]:
-    """The points whose order divides 8: what is left of any point when its part of large order is gone."""
-    return {times(ORDER, point) for y in range(2, 40) for point in with_y(y)}
+    """The points whose order divides 8: the multiples of one of order 8.
+
+    Such a point is left of another one when that one's part of large order is gone.
+    """
+    left = (times(ORDER, point) for y in range(2, P) for point in with_y(y))
+    generator = next(point for point in left if times(4, point) != IDENTITY)
+    return {times(factor, generator) for factor in range(8)}
 
 
 def spellings(point: Point) -> set[bytes]:

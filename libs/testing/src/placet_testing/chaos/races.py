@@ -25,7 +25,8 @@ from placet_testing.stack import ALICE, DecisionResult, Stack, running_test_stac
 
 # 2 h → 0.72 s, 4 h → 1.44 s: silence at both tiers lasts two seconds.
 CLOCK_SCALE = 10_000
-AT_ONCE = 40
+# Races at a time at most. Of few there are fewer, so that later ones learn from earlier ones.
+AT_ONCE, ROUNDS = 40, 6
 # Between asking and the aligned moment, in seconds; longer when that was too short to be ready for it.
 LEAD = 5.0
 LONGEST_LEAD = 60.0
@@ -148,10 +149,11 @@ async def races(
     however fast the machine is.
     """
     held, aim, turns = Races(rival), _Aim(), iter(range(count))
+    at_once = min(AT_ONCE, max(1, count // ROUNDS))
 
     async def in_turn(place: int) -> None:
         # Spread out: races that end together would wait for each other, and not for their rivals.
-        await asyncio.sleep(place * LEAD / AT_ONCE)
+        await asyncio.sleep(place * LEAD / at_once)
         for _ in turns:
             try:
                 while not await _race(stack_of_races, held, aim):
@@ -161,7 +163,7 @@ async def races(
             progress(held)
 
     async with asyncio.TaskGroup() as tasks:
-        for place in range(AT_ONCE):
+        for place in range(at_once):
             tasks.create_task(in_turn(place))
     return held
 
