@@ -184,7 +184,7 @@ async def test_e_with_the_log_away_decisions_are_accepted_and_take_effect_when_i
 
 @pytest.mark.timeout(400)
 async def test_f_decisions_without_any_worker_are_each_processed_once_when_it_returns(stack: Stack) -> None:
-    ids = await stack.all_waiting(50)
+    ids = await stack.all_waiting(20)
     decisions = {approval_id: str(uuid.uuid4()) for approval_id in ids}
     with stack.down("worker-default"):
         # The impatient send it again.

@@ -34,15 +34,18 @@ async def until(
     *,
     pause: float = 0.02,
 ) -> Any:  # Any: as above
-    """Asks again, `pause` seconds apart, until the answer is truthy; answers that.
+    """Asks again until the answer is truthy; answers that. Raises AssertionError, which names `what`, after
+    `within` seconds.
 
-    Raises AssertionError, which names `what`, after `within` seconds.
+    It asks `pause` seconds apart, and later as far apart as an eighth of the time it has waited, a second
+    at most: many who wait for something slow would else keep it from happening.
     """
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while True:
         found = ask()
         answer = await found if inspect.isawaitable(found) else found
         if answer:
             return answer
-        assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        await asyncio.sleep(pause)
+        waited = time.monotonic() - began
+        assert waited < within, f"not within {within} s: {what}"
+        await asyncio.sleep(max(pause, min(waited / 8, 1)))
