@@ -259,7 +259,10 @@ class Platform:
         async with AsyncExitStack() as stack:
             service = await stack.enter_async_context(assembled(settings, self.workflows))
             server = await start(
-                settings.server(), [service.endpoint], on_access_refused=service.on_access_refused
+                settings.server(),
+                [service.endpoint],
+                on_access_refused=service.on_access_refused,
+                parts=service.parts,
             )
             stack.push_async_callback(server.stop, settings.grace)
             self.address = f"127.0.0.1:{server.port}"

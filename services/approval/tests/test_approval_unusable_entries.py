@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from placet.approval.v1 import approval_service_pb2
 from placet.audit.v1 import audit_service_pb2
 from placet.event.v1 import event_pb2
+from placet_approval.adapters.notifications import Notifications
 from placet_approval.projection import fold
 from placet_approval.store.tables import LOG
 from placet_approval.store.view import VIEW, ViewStore
 from placet_mapping import from_proto
+from placet_rpc.client import serving
 from placet_rpc.identity import acting_for
 from placet_storage import Database, DatabaseUnavailable
 
@@ -129,6 +131,36 @@ async def test_an_outcome_that_the_grammar_does_not_allow_marks_its_request_and_
         assert (await platform.get(approval_id)).state == event_pb2.STATE_APPROVED
     assert (await platform.get(forged)).log_fault
     assert (await platform.get(forged)).outcome.approver == ALICE
+
+
+async def test_a_view_that_skips_is_said_by_health_and_operators_are_told_of_each_entry_once(
+    bare_platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform, told = bare_platform, dict[str, tuple[str, str]]()
+
+    async def send(_: Any, tenant: str, key: str, recipient: str, *, title: str, **_words: str) -> None:
+        told[key] = (recipient, title)
+
+    monkeypatch.setattr(Notifications, "send_alarm", send)
+    monkeypatch.setattr("placet_approval.__main__.CHECK_SECONDS", 0.05)
+    replicas = [await platform.serve(replica=name, alarm_recipients="op@example.com") for name in "ab"]
+    await platform.request()
+    assert await serving(platform.address, VIEW)
+
+    await forge(platform, str(uuid.uuid4()), 1, forged_outcome()[1])
+    await platform.until(lambda: is_unhealthy(platform))
+    assert await serving(platform.address)
+    for replica in replicas:
+        await replica.aclose()
+    await platform.serve(replica="c", alarm_recipients="op@example.com")
+    await platform.until(lambda: is_unhealthy(platform))
+    expected = "The view of home does not follow the log at entry 4"
+    assert list(told.values()) == [("op@example.com", expected)]
+
+
+async def is_unhealthy(platform: Platform) -> bool:
+    """True if the view's health says that it does not follow the log."""
+    return not await serving(platform.address, VIEW)
 
 
 async def test_a_request_without_received_stops_no_view(platform: Platform) -> None:

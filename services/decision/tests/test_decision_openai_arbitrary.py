@@ -68,6 +68,8 @@ FORMS = st.fixed_dictionaries(
     optional=dict.fromkeys(("verdict", "result", "risk", "confidence", "reasoning", "more"), JSON),
 )
 DEEP = b'{"error": {"code": ' + b"[" * 950 + b"]" * 950 + b"}}"
+
+
 # Each example is a server, a provider and two calls.
 async def ask_both(
     provider_for: ProviderFor, body: bytes, status: int = 200, encoding: str = "identity"

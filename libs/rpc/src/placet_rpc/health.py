@@ -7,22 +7,30 @@ may be cut off before they get NOT_SERVING. Here a watcher gets NOT_SERVING, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+# Seconds between looks at a part, by a watcher of it.
+PART_SECONDS = 1.0
+
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # its wheel carries no types; hence Any below
-    """SERVING for the server as a whole ("") and each of its services, from `serve` to `stop`."""
+    """SERVING for the server as a whole ("") and each of its services, from `serve` to `stop`.
 
-    def __init__(self, services: Iterable[str]) -> None:
-        """`services` are full names."""
-        self._services = frozenset(services) | {""}
+    For a part of the server only while that part says so besides; one at fault leaves the server SERVING.
+    """
+
+    def __init__(self, services: Iterable[str], parts: Mapping[str, Callable[[], bool]]) -> None:
+        """`services` are full names; `parts` by name."""
+        self._parts = dict(parts)
+        self._services = frozenset(services) | {""} | self._parts.keys()
         self._serving = self._stopped = False
         # Set at the next change, and replaced then.
         self._changed = asyncio.Event()
@@ -46,11 +54,19 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # its wheel
     async def Watch(self, request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: N802 (the contract's name)
         """The state now and whenever it changes; the stream ends when the server stops."""
         while True:
-            changed = self._changed
-            yield self._answer(request.service)
+            changed, told = self._changed, self._answer(request.service)
+            yield told
             if self._stopped:
                 return
+            await self._change(request.service, told, changed)
+
+    async def _change(self, service: str, told: Any, changed: asyncio.Event) -> None:
+        """Returns when the answer may be another than the one that was told."""
+        if service not in self._parts:
             await changed.wait()
+        while self._answer(service) == told and not changed.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), PART_SECONDS)
 
     def _tell_watchers(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
@@ -60,4 +76,6 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # its wheel
         states = health_pb2.HealthCheckResponse
         if service not in self._services:
             return states(status=states.SERVICE_UNKNOWN)
-        return states(status=states.SERVING if self._serving else states.NOT_SERVING)
+        part = self._parts.get(service)
+        serving = self._serving and (part is None or part())
+        return states(status=states.SERVING if serving else states.NOT_SERVING)

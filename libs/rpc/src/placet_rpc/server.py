@@ -12,7 +12,7 @@ import gc
 import ipaddress
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from contextvars import Context
 from dataclasses import dataclass
@@ -122,10 +122,12 @@ async def start(
     *,
     on_access_refused: OnAccessRefused | None = None,
     until_ready: Callable[[], Awaitable[None]] | None = None,
+    parts: Mapping[str, Callable[[], bool]] | None = None,
 ) -> RunningServer:
     """Starts to serve `endpoints`, with health, on the running loop.
 
-    Health is NOT_SERVING until `until_ready` returns; calls are answered all the same.
+    Health is NOT_SERVING until `until_ready` returns; calls are answered all the same. `parts` are names that
+    health knows besides the services', each with what tells whether that part does its work.
     `on_access_refused(method, reason, principal, approval_id)` is called, in the background, for each call of
     a known caller that authority refused. Raises ContractError if an RPC names no role or has an unreadable
     rule, OSError or ValueError if the JWKS cannot be used, CannotListen if the address cannot.
@@ -142,7 +144,7 @@ async def start(
         check_servicer(endpoint.descriptor, endpoint.servicer)
         endpoint.register(endpoint.servicer, server)
     names = [endpoint.descriptor.full_name for endpoint in endpoints]
-    health = Health(names)
+    health = Health(names, parts or {})
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if settings.reflection:
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
@@ -159,19 +161,20 @@ async def serve(
     *,
     on_access_refused: OnAccessRefused | None = None,
     until_ready: Callable[[], Awaitable[None]] | None = None,
+    parts: Mapping[str, Callable[[], bool]] | None = None,
     ready: Callable[[RunningServer], None] | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then stops gracefully.
 
-    `until_ready`: see `start`. `ready` is called once the server answers. A second signal cuts the grace
-    short. Raises as `start` does.
+    `until_ready` and `parts`: see `start`. `ready` is called once the server answers. A second signal cuts
+    the grace short. Raises as `start` does.
     """
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     async with AsyncExitStack() as stack:
         # Before anything else, so that a signal does not interrupt the start.
         stack.enter_context(stop_signals(signals.put_nowait))
         server = await start(
-            settings, endpoints, on_access_refused=on_access_refused, until_ready=until_ready
+            settings, endpoints, on_access_refused=on_access_refused, until_ready=until_ready, parts=parts
         )
         stack.push_async_callback(server.stop)
         # Freeze the objects that live for ever: a collection that scans them all stops every call meanwhile.

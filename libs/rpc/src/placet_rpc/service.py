@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pydantic_settings import BaseSettings
@@ -25,6 +25,8 @@ class Service:
     on_access_refused: OnAccessRefused
     # Health is NOT_SERVING until it returns; None: the service is ready at once.
     until_ready: Callable[[], Awaitable[None]] | None = None
+    # See `placet_rpc.server.start`.
+    parts: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
 
 
 def run_service(
@@ -49,6 +51,7 @@ def run_service(
                 [service.endpoint],
                 on_access_refused=service.on_access_refused,
                 until_ready=service.until_ready,
+                parts=service.parts,
             )
 
     return run_program(name, settings, work, telemetry=telemetry, about=about, also=also, explained=explained)

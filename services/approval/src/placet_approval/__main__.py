@@ -16,6 +16,7 @@ from placet_approval.adapters.notifications import Notifications
 from placet_approval.adapters.temporal import Workflows
 from placet_approval.commands.handler import CommandHandler
 from placet_approval.config import Settings
+from placet_approval.consumer_monitor import CHECK_SECONDS, ConsumerMonitor
 from placet_approval.consumer_queries import ConsumerQueries
 from placet_approval.erasure import Eraser
 from placet_approval.fallback_monitor import FallbackMonitor
@@ -34,7 +35,7 @@ from placet_approval.store.pending_commands import PendingCommands
 from placet_approval.store.policies import PolicyStore
 from placet_approval.store.requests import RequestStore
 from placet_approval.store.tables import LOG
-from placet_approval.store.view import ViewStore
+from placet_approval.store.view import VIEW, ViewStore
 from placet_domain.policy_files import load
 from placet_logtail import Consumers, LeaseStore, LogTailer, SkippedEntries
 from placet_rpc.access_refusals import RefusalRecorder
@@ -77,6 +78,8 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             consumers.add(LogTailer(MONITOR, tenant, decisions, decisions))
 
         projections = Projections(log, views, requests, policies, consumers, monitor)
+        skipped = SkippedEntries(database, LOG)
+        consumer_monitor = ConsumerMonitor(consumers, skipped, notifications, settings.alarm().recipients)
         for tenant in await requests.tenants():
             projections.of(tenant)
         starter = WorkflowStarter(workflows, pending, policies)
@@ -91,7 +94,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             Queries(requests, pending, policies, views, projections, log, settings.sign_of_life),
             PolicyQueries(policies),
             StatsQueries(stats, settings.alarm()),
-            ConsumerQueries(consumers, SkippedEntries(database, LOG), requests),
+            ConsumerQueries(consumers, skipped, requests),
             Eraser(requests, projections, log),
             await_limit=settings.await_limit,
             command_budget=settings.command_budget,
@@ -112,9 +115,15 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
                 "requests without a workflow wait on",
             ),
             (command_recovery.run, settings.workflow_recovery_interval, "overdue commands wait on"),
+            (consumer_monitor.run, CHECK_SECONDS, "operators are told later"),
         ):
             await stack.enter_async_context(periodically(run, interval, waits))
-        yield Service(endpoint, refusals.record, until_ready=projections.all_caught_up)
+        yield Service(
+            endpoint,
+            refusals.record,
+            until_ready=projections.all_caught_up,
+            parts={name: partial(consumer_monitor.follows, name) for name in (VIEW, MONITOR)},
+        )
 
 
 @asynccontextmanager
