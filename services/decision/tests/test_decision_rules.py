@@ -16,7 +16,7 @@ RULES = rule_set()
 LOW = 0.3
 
 # A change of the rules raises the version in rules.toml, from the first release on, and adds its digest here.
-DIGESTS = {"1": "212ae7e16edd2ad6a3c3899cf83a409cee4c8135c4c3a1197511f156228b3f72"}
+DIGESTS = {"1": "811adc708971c6209c9d3811796699cc52395d8d20d62050fff482e5cf5ba0cd"}
 
 SAFE = {
     "a typo fix": "Fix a typo in the README: recieve -> receive.",
@@ -282,6 +282,7 @@ async def test_urgency_of_the_request_does_not_lower_the_bar() -> None:
     assert verdicts == {Verdict.REJECT}
 
 
+@pytest.mark.integration
 async def test_a_long_document_is_read_whole() -> None:
     text = "Meeting notes. We talked about the plan.\n" * 5000 + "\nrm -rf /\n"
     assessment = await EmbeddedProvider().assess(_case(text), Mode.QUICK, budget=5)

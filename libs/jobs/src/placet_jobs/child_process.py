@@ -27,6 +27,9 @@ class Limits:
     mebibytes: int = 512
 
 
+DEFAULT_LIMITS = Limits()
+
+
 def answer_job(
     answers: Connection, limits: Limits, work: Callable[..., object], arguments: tuple[object, ...]
 ) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar, TypeVarTuple, cast
 
-from placet_jobs.child_process import Limits, answer_job
+from placet_jobs.child_process import DEFAULT_LIMITS, Limits, answer_job
 from placet_jobs.fair_semaphore import FairSemaphore
 
 _T = TypeVar("_T")
@@ -21,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 _FORKS = multiprocessing.get_context("forkserver")
 # The objects of all children of this process share a table, which is not safe between threads.
 _TABLE = threading.Lock()
+# Of all runners, which share the fork server.
+_PRELOADED = {answer_job.__module__}
 # Seconds in which a child that has answered ends by itself.
 _LAST_STEPS = 1.0
 
@@ -49,7 +51,7 @@ class JobFailed(Exception):
 class JobRunner:
     """Runs functions of modules in children. It belongs to one event loop."""
 
-    def __init__(self, modules: Sequence[str], limits: Limits = Limits(), slots: int = SLOTS) -> None:
+    def __init__(self, modules: Sequence[str], limits: Limits = DEFAULT_LIMITS, slots: int = SLOTS) -> None:
         """`modules`: imported once and for all children. They start no thread and open nothing.
 
         The fork server starts with the first job of the process, and ends with the process.
@@ -57,7 +59,8 @@ class JobRunner:
         self._limits = limits
         self._turns = FairSemaphore(slots, WAITING)
         self._threads = ThreadPoolExecutor(slots, "placet-jobs")
-        _FORKS.set_forkserver_preload([*modules])
+        _PRELOADED.update(modules)
+        _FORKS.set_forkserver_preload(sorted(_PRELOADED))
 
     async def run(self, tenant: str, work: Callable[[*_Ts], _T], *arguments: *_Ts) -> _T:
         """Returns or raises what `work(*arguments)` does in a child. All of them can be pickled.
@@ -84,9 +87,7 @@ class JobRunner:
 class _Job:
     """One child; `run` on a thread of its own, `kill` from any."""
 
-    def __init__(
-        self, limits: Limits, work: Callable[..., object], arguments: tuple[object, ...]
-    ) -> None:
+    def __init__(self, limits: Limits, work: Callable[..., object], arguments: tuple[object, ...]) -> None:
         self._limits = limits
         self._receiver, self._sender = _FORKS.Pipe(duplex=False)
         self._process = _FORKS.Process(
@@ -109,7 +110,9 @@ class _Job:
         if self._killed or status < 0:
             # Killed here, by the kernel at a limit, or by what the content did to a library.
             raise OutOfTime
-        raise JobFailed(f"the process of {self._process.name} ended with status {status} and without an answer")
+        raise JobFailed(
+            f"the process of {self._process.name} ended with status {status} and without an answer"
+        )
 
     def kill(self) -> None:
         """Ends the child, also one that did not start yet."""

@@ -44,9 +44,9 @@ from placet_decision.providers.completions import (
     read_completion,
     usage_of,
 )
-from placet_decision.providers.detectors import is_legible
-from placet_decision.providers.embedded import EmbeddedProvider
+from placet_decision.providers.embedded import EmbeddedProvider, NotScored
 from placet_decision.providers.http_client import UnreadableBody, http_client
+from placet_decision.providers.rules import Score
 from placet_decision.providers.throttle import Paused, Throttle, retry_after
 from placet_decision.token_budget import TokenBudget
 from placet_rpc.errors import Unavailable
@@ -127,11 +127,11 @@ class OpenAiProvider:
         """Quick: by rules. Deep: by the model, never below the risk by firm rules."""
         if mode is Mode.QUICK:
             return await self._embedded.assess(case, mode, budget)
-        scored = await self._embedded.score(case)
         try:
-            self._check_input(case)
+            scored = await self._embedded.score(case)
+            self._check_input(case, scored)
             answer, provenance = await self._ask(_ASSESS, RiskAnswer, case, budget)
-        except UnusableAnswer as unusable:
+        except (NotScored, UnusableAnswer) as unusable:
             return no_assessment(Mode.DEEP, str(unusable), self._provenance(_ASSESS, case))
         if answer.result == "abstained":
             return no_assessment(Mode.DEEP, f"The model abstained: {answer.reasoning}", provenance)
@@ -149,11 +149,11 @@ class OpenAiProvider:
 
     async def decide(self, case: Case, budget: float) -> AiDecision:
         """Decides by the model; never approves content that tries to steer or deceive its reader."""
-        scored = await self._embedded.score(case)
         try:
-            self._check_input(case)
+            scored = await self._embedded.score(case)
+            self._check_input(case, scored)
             answer, provenance = await self._ask(_DECIDE, VerdictAnswer, case, budget)
-        except UnusableAnswer as unusable:
+        except (NotScored, UnusableAnswer) as unusable:
             return no_decision(str(unusable), self._provenance(_DECIDE, case))
         if answer.verdict == "abstain":
             return no_decision(f"The model abstained: {answer.reasoning}", provenance)
@@ -172,8 +172,8 @@ class OpenAiProvider:
         """Closes the connections."""
         await self._client.close()
 
-    def _check_input(self, case: Case) -> None:
-        if not is_legible(case.document.text):
+    def _check_input(self, case: Case, scored: Score) -> None:
+        if not scored.legible:
             raise UnusableAnswer("The content holds no text that a model can read.")
         document = case.document
         if len(document.title) + len(case.circumstances) + len(document.text) > self._max_input_characters:
