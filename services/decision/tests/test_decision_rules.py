@@ -212,12 +212,12 @@ def test_the_form_that_is_matched_undoes_what_hides_words() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "unit", ["a", "pay ", "1 ", "eyj", "de12 ", "<!--", "a.", "\n-", "http://a", "EUR 1"]
+    "unit", ["a", "pay ", "1 ", "1,", "$", "eyj", "de12 ", "<!--", "a.", "\n-", "http://a", "EUR 1"]
 )
 def test_no_text_takes_for_ever(unit: str) -> None:
     # Takes a tenth of a second; matching that backtracks takes hours. Other programs add no CPU time.
     began = time.process_time()
-    scored(unit * (100_000 // len(unit)))
+    scored(unit * (50_000 // len(unit)))
     assert time.process_time() - began < 20
 
 

@@ -9,6 +9,9 @@ from contextlib import asynccontextmanager
 
 from placet_rpc.errors import RPC_DOMAIN, ResourceExhausted
 
+# Seconds in which some of those that wait had their turn.
+_RETRY_AFTER = 1.0
+
 
 class FairSemaphore:
     """Slots that keys get in turns (round robin). It belongs to one event loop.
@@ -45,10 +48,11 @@ class FairSemaphore:
         queue = self._waiting.setdefault(key, deque())
         if len(queue) >= self._most_waiting:
             raise ResourceExhausted(
-                f"{self._most_waiting} contents of this tenant wait to be read already; try later",
+                f"{self._most_waiting} contents of this tenant wait for their turn already; try later",
                 reason="TENANT_BUSY",
                 metadata={"limit": str(self._most_waiting)},
                 domain=RPC_DOMAIN,
+                retry_after=_RETRY_AFTER,
             )
         turn = asyncio.get_running_loop().create_future()
         queue.append(turn)

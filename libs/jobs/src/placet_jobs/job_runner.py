@@ -29,7 +29,7 @@ _LAST_STEPS = 1.0
 SLOTS: Final = max(2, os.cpu_count() or 1)
 """Children at once, each on a core; a tenant has one fewer at most."""
 WAITING: Final = 32
-"""Jobs of one tenant that may wait; each holds its content in memory."""
+"""Waiters of one tenant at most; each holds its content in memory."""
 
 
 class OverLimit(Exception):
