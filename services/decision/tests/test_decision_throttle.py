@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from placet_decision.providers.throttle import (
+    _PAUSE,
     FAILURES_IN_A_ROW,
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -105,6 +106,17 @@ async def test_a_probe_that_is_given_up_leaves_the_next_one_to_another(
         pass
     await answer(throttle)
     await answer(throttle)
+
+
+async def test_the_pause_of_the_model_shows_in_a_metric(
+    throttle: Throttle, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[float] = []
+    monkeypatch.setattr(_PAUSE, "set", shown.append)
+    await fail(throttle, FAILURES_IN_A_ROW)
+    clock.now += FIRST_PAUSE
+    await answer(throttle)
+    assert shown == [FIRST_PAUSE, 0]
 
 
 async def test_a_late_answer_does_not_cut_a_pause_short(throttle: Throttle) -> None:
