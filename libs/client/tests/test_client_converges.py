@@ -27,7 +27,7 @@ from placet_rpc.errors import (
 )
 from placet_rpc.server import Endpoint, RunningServer, start
 from placet_rpc.settings import ServerSettings
-from placet_rpc.tokens.mint import KeyFiles, MintingTokenSource, SigningKey, generate_keys, mint
+from placet_rpc.tokens.mint import MintingTokenSource, SigningKey, generate_keys
 from placet_testing.servicers import partial_servicer
 
 pytestmark = pytest.mark.integration
@@ -352,40 +352,6 @@ async def test_a_watch_is_resumed_after_the_last_index_seen(
     assert seen == [10, 12, 13]
     assert [request.from_log_index for request in service.asked] == [0, 12, 13]
     assert not service.asked[0].HasField("from_log_index")
-
-
-class Replaceable:
-    """A token that is replaced by the next one of a list, until there is none."""
-
-    def __init__(self, tokens: list[str]) -> None:
-        self._tokens = tokens
-
-    def token(self) -> str:
-        return self._tokens[0]
-
-    def replace(self) -> None:
-        del self._tokens[:-1]
-
-
-@pytest.mark.parametrize("reason", ["TOKEN_REVOKED", "TOKEN_INVALID"])
-async def test_a_watch_whose_token_was_revoked_goes_on_with_another_or_ends_at_once(
-    serve: Serve, service: Scripted, tmp_path: Path, reason: str
-) -> None:
-    server = await serve("127.0.0.1:0")
-    ended = Unauthenticated("revoked", reason=reason, domain="rpc.placet")
-    first = approval_service_pb2.WatchApprovalsResponse(entry=event_pb2.LogEntry(index=4), next_log_index=5)
-    second = approval_service_pb2.WatchApprovalsResponse(entry=event_pb2.LogEntry(index=5), next_log_index=6)
-    service.watched = [[first, ended], [second, ended]]
-    key = SigningKey.load(KeyFiles.below(tmp_path / "keys").private_key)
-    source = Replaceable([mint(key, "ci@example.com", "default", ROLES, 600) for _ in range(2)])
-    async with PlacetClient.connect(f"127.0.0.1:{server.port}", source) as client:
-        changes = client.watch()
-        assert (await anext(changes)).entry.index == 4
-        source.replace()
-        assert (await anext(changes)).entry.index == 5
-        with pytest.raises(Unauthenticated, match="revoked"):
-            await anext(changes)
-    assert [request.from_log_index for request in service.asked] == [0, 5]
 
 
 async def test_a_list_gathers_pages_up_to_its_limit(client: PlacetClient, service: Scripted) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -90,7 +90,7 @@ async def test_a_stream_that_never_waits_ends_too(run_audit: Any, keys: Any) -> 
     assert error.reason == "TOKEN_EXPIRED"
 
 
-def opened(method: Method, verifier: Verifier, token: str) -> AsyncGenerator[int, None]:
+def opened(method: Method, verifier: Verifier, token: str) -> AsyncIterator[Any]:
     """The stream of a handler that answers once and then waits, behind the check of its token."""
 
     async def answer_once(request: Any, context: Any) -> AsyncIterator[int]:
