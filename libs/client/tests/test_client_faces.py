@@ -244,16 +244,16 @@ def test_a_receipt_needs_the_address_of_the_log(monkeypatch: pytest.MonkeyPatch)
 PROGRAM = """
 import asyncio, os, sys
 import placet_client
+from placet.approval.v1 import approval_service_pb2
 from placet_client import sync
-from placet_client.messages import assignments_of
-from placet_client.messages import key_of
+from placet_rpc.client import UsedInFork
 
 def in_fork(use):
     child = os.fork()
     if child == 0:
         try:
             use()
-        except RuntimeError as error:
+        except UsedInFork as error:
             print(error, flush=True)
             os._exit(0)
         os._exit(1)
@@ -266,6 +266,9 @@ with sync.PlacetClient.connect("127.0.0.1:1", "no-token", patience=0) as client:
 async def main():
     async with placet_client.PlacetClient.connect("127.0.0.1:1", "no-token", patience=0) as client:
         in_fork(lambda: client.stub)
+        stub = client.stub
+        in_fork(lambda: stub.GetApproval(approval_service_pb2.GetApprovalRequest()))
+        in_fork(lambda: stub.WatchApprovals(approval_service_pb2.WatchApprovalsRequest()))
 
 asyncio.run(main())
 """
@@ -276,8 +279,8 @@ def test_a_fork_is_told_to_open_a_client_of_its_own_instead_of_hanging() -> None
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True
     )
     describe = [line for line in finished.stdout.splitlines() if line]
-    assert len(describe) == 3
-    assert all("opened this client before it forked" in line for line in describe), describe
+    assert len(describe) == 5
+    assert all(" before it forked; gRPC does not work in the fork" in line for line in describe), describe
 
 
 def test_an_idempotency_key_is_made_only_where_none_is_given() -> None:

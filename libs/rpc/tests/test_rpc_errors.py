@@ -50,6 +50,12 @@ def test_every_error_carries_a_reason_and_its_domain(kind: type[PlacetError]) ->
     assert (error.reason, error.domain) == (expected, "rpc.placet")
 
 
+def test_the_time_after_which_to_call_again_arrives_within_its_bounds() -> None:
+    assert across(errors.Unavailable("busy", retry_after=2.5)).retry_after == 2.5
+    assert across(errors.Unavailable("busy")).retry_after == 0
+    assert across(errors.Unavailable("busy", retry_after=1e9)).retry_after == 86_400
+
+
 def test_an_invalid_argument_always_names_its_fields() -> None:
     error = across(InvalidArgument("the parts do not fit together"))
 

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
+from placet.approval.v1 import approval_service_pb2
 from placet.audit.v1 import audit_service_pb2 as pb
-from placet_rpc.access import methods_of
+from placet.decision.v1 import decision_service_pb2
+from placet.notification.v1 import notification_service_pb2
+from placet_rpc.access import Method, methods_of
 from placet_rpc.client import channel
 from placet_rpc.errors import Unauthenticated
+from placet_rpc.files import write_atomically
 from placet_rpc.interceptors.auth import Authentication
+from placet_rpc.tokens.mint import generate_keys
 from placet_rpc.tokens.verify import Verifier
 from placet_testing.tokens import revoke
 
 pytestmark = pytest.mark.integration
 
-TAIL = methods_of(pb.DESCRIPTOR.services_by_name.values())["/placet.audit.v1.AuditService/TailEvents"]
+SERVICES = (
+    approval_service_pb2.DESCRIPTOR,
+    pb.DESCRIPTOR,
+    decision_service_pb2.DESCRIPTOR,
+    notification_service_pb2.DESCRIPTOR,
+)
+METHODS = methods_of(service for file in SERVICES for service in file.services_by_name.values())
+STREAMS = [method for method in METHODS.values() if method.streaming]
+TAIL = METHODS["/placet.audit.v1.AuditService/TailEvents"]
 
 
 class Log:
@@ -76,33 +90,55 @@ async def test_a_stream_that_never_waits_ends_too(run_audit: Any, keys: Any) -> 
     assert error.reason == "TOKEN_EXPIRED"
 
 
-@pytest.mark.parametrize("outlives", [False, True])
-async def test_a_stream_ends_when_its_token_is_revoked_and_not_before(
-    keys: Any, tmp_path: Any, outlives: bool
+def opened(method: Method, verifier: Verifier, token: str) -> AsyncIterator[Any]:
+    """The stream of a handler that answers once and then waits, behind the check of its token."""
+
+    async def answer_once(request: Any, context: Any) -> AsyncIterator[int]:
+        yield 1
+        await asyncio.Event().wait()
+
+    context = Mock()
+    context.invocation_metadata.return_value = [("authorization", f"Bearer {token}")]
+    return Authentication(verifier).stream(method, answer_once)(Mock(), context)
+
+
+@pytest.mark.parametrize("method", STREAMS, ids=[method.name for method in STREAMS])
+@pytest.mark.parametrize("end", ["TOKEN_EXPIRED", "TOKEN_REVOKED", "TOKEN_INVALID"])
+async def test_every_stream_of_the_contract_ends_with_its_token(
+    keys: Any, tmp_path: Path, method: Method, end: str
 ) -> None:
     jwks = tmp_path / "jwks.json"
     jwks.write_bytes(keys.files.jwks.read_bytes())
-    token = keys.token("auditor", subject="auditor@example.com")
-    verifier = Verifier(jwks, cache_seconds=0.05)
-    log = Log()
-    context = Mock()
-    context.invocation_metadata.return_value = [("authorization", f"Bearer {token.value}")]
-    stream = Authentication(verifier).stream(TAIL, log.tail)(pb.TailEventsRequest(from_log_index=1), context)
-    assert (await anext(stream)).size == 2
+    expires = end == "TOKEN_EXPIRED"
+    token = keys.token("auditor", ttl=0.2 if expires else 60).value
+    stream = opened(method, Verifier(jwks, cache_seconds=0.05), token)
+    assert await anext(stream) == 1
 
-    revoke(jwks, keys.token("auditor").value if outlives else token.value)
+    if end == "TOKEN_REVOKED":
+        revoke(jwks, token)
+    if end == "TOKEN_INVALID":
+        other = generate_keys(tmp_path / "other").jwks
+        write_atomically(jwks, other.read_text(), mode=0o644)
+
+    async with asyncio.timeout(10):
+        with pytest.raises(Unauthenticated) as ended:
+            await anext(stream)
+    assert (ended.value.reason, ended.value.domain) == (end, "rpc.placet")
+
+
+async def test_a_stream_outlives_the_revocation_of_another_token(keys: Any, tmp_path: Path) -> None:
+    jwks = tmp_path / "jwks.json"
+    jwks.write_bytes(keys.files.jwks.read_bytes())
+    stream = opened(TAIL, Verifier(jwks, cache_seconds=0.05), keys.token("auditor").value)
+    assert await anext(stream) == 1
+
+    revoke(jwks, keys.token("auditor").value)
 
     waiting = asyncio.ensure_future(anext(stream))
-    done, _ = await asyncio.wait([waiting], timeout=0.5 if outlives else 10)
-    assert bool(done) is not outlives
-    if outlives:
-        waiting.cancel()
-        await asyncio.wait([waiting])
-    else:
-        error = waiting.exception()
-        assert isinstance(error, Unauthenticated)
-        assert error.reason == "TOKEN_REVOKED"
-    assert log.ended == 1
+    done, _ = await asyncio.wait([waiting], timeout=0.3)
+    assert not done
+    waiting.cancel()
+    await asyncio.wait([waiting])
 
 
 async def test_a_stream_s_own_timeout_stays_its_own(keys: Any) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from placet_approval.content.errors import Unreadable
 from placet_approval.content.extraction import extract
-from placet_approval.content.extractor import Extractor, Limits
+from placet_approval.content.extractor import Extractor
 from placet_approval.content.pdf import MAX_TEXT_BYTES, read_pdf
+from placet_jobs import Limits
 from placet_testing.pdf import pdf, pdf_with_content
 
 PDF = "application/pdf"
@@ -40,7 +41,7 @@ def test_text_is_taken_as_it_is_and_described(media_type: str, method: str) -> N
 
 @pytest.mark.integration
 async def test_a_pdf_is_its_text_page_by_page() -> None:
-    extracted = await Extractor().extract(pdf("Pay 4,711 EUR", "to Example Ltd."), PDF)
+    extracted = await Extractor().extract("acme", pdf("Pay 4,711 EUR", "to Example Ltd."), PDF)
 
     assert extracted.text == "Pay 4,711 EUR\n\nto Example Ltd."
     assert extracted.processed.method == "pdf"
@@ -99,7 +100,7 @@ def test_a_number_of_json_is_taken_as_it_is_written(number: str) -> None:
 @pytest.mark.integration
 async def test_a_pdf_whose_text_is_not_shown_is_refused() -> None:
     with pytest.raises(Unreadable, match="says nothing"):
-        await Extractor().extract(pdf("\\255 \\255"), PDF)
+        await Extractor().extract("acme", pdf("\\255 \\255"), PDF)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +173,9 @@ ENDLESS = pdf_with_content(zlib.compress(b"BT /F1 12 Tf " + b"(a) Tj " * 8_000_0
 @pytest.mark.integration
 async def test_a_page_that_takes_for_ever_is_killed_and_the_next_pdf_is_read() -> None:
     assert len(ENDLESS) < 1 << 20
-    extractor = Extractor(Limits(cpu_seconds=1), concurrency=1)
-    hanging = asyncio.create_task(extractor.extract(ENDLESS, PDF))
-    waiting = asyncio.create_task(extractor.extract(pdf("Pay"), PDF))
+    extractor = Extractor(Limits(cpu_seconds=1), slots=1)
+    hanging = asyncio.create_task(extractor.extract("acme", ENDLESS, PDF))
+    waiting = asyncio.create_task(extractor.extract("acme", pdf("Pay"), PDF))
 
     with pytest.raises(Unreadable, match="takes too long to read; send its text instead"):
         await hanging
@@ -183,25 +184,39 @@ async def test_a_page_that_takes_for_ever_is_killed_and_the_next_pdf_is_read() -
 
 
 @pytest.mark.integration
+async def test_another_tenants_pdf_is_read_while_one_tenants_take_for_ever() -> None:
+    extractor = Extractor(slots=2)
+    hanging = [asyncio.create_task(extractor.extract("slow", ENDLESS, PDF)) for _ in range(8)]
+    await asyncio.sleep(0)
+
+    assert (await extractor.extract("acme", pdf("Pay"), PDF)).text == "Pay"
+
+    assert not any(one.done() for one in hanging)
+    for one in hanging:
+        one.cancel()
+    await asyncio.wait(hanging)
+
+
+@pytest.mark.integration
 async def test_a_pdf_that_waits_is_killed_too() -> None:
     with pytest.raises(Unreadable, match="takes too long"):
-        await Extractor(Limits(seconds=0.2)).extract(ENDLESS, PDF)
+        await Extractor(Limits(seconds=0.2)).extract("acme", ENDLESS, PDF)
 
 
 @pytest.mark.integration
 async def test_a_pdf_that_takes_all_memory_is_refused() -> None:
     with pytest.raises(Unreadable, match="takes too much memory to read; send its text instead"):
-        await Extractor(Limits(cpu_seconds=60, seconds=60, mebibytes=128)).extract(ENDLESS, PDF)
+        await Extractor(Limits(cpu_seconds=60, seconds=60, mebibytes=128)).extract("acme", ENDLESS, PDF)
 
 
 @pytest.mark.integration
 async def test_a_caller_who_goes_away_takes_the_reading_of_their_pdf_along() -> None:
-    extractor = Extractor(concurrency=1)
+    extractor = Extractor(slots=1)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
-            await extractor.extract(ENDLESS, PDF)
+            await extractor.extract("acme", ENDLESS, PDF)
 
-    assert (await extractor.extract(pdf("Pay"), PDF)).text == "Pay"
+    assert (await extractor.extract("acme", pdf("Pay"), PDF)).text == "Pay"
 
 
 @pytest.mark.integration
@@ -210,16 +225,6 @@ async def test_a_pdfs_own_process_refuses_in_the_same_words(body: bytes) -> None
     with pytest.raises(Unreadable) as here:
         read_pdf(body)
     with pytest.raises(Unreadable) as there:
-        await Extractor().extract(body, PDF)
+        await Extractor().extract("acme", body, PDF)
 
     assert str(there.value) == str(here.value)
-
-
-@pytest.mark.integration
-async def test_what_a_pdfs_process_cannot_do_itself_is_not_the_pdfs_fault(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with pytest.raises(RuntimeError, match="process that reads a content failed"):
-        await Extractor(Limits(mebibytes=1 << 60)).extract(pdf("Pay"), PDF)
-
-    assert "Error" in caplog.text

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from placet_approval.content.extraction import extract
-from placet_approval.content.extractor import Extractor, Limits
+from placet_approval.content.extractor import Extractor
 from placet_approval.content.markdown import markdown_gaps
 from placet_domain.events import WHOLE, ContentCoverage, ContentGap, GapKind
+from placet_jobs import Limits
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_images_and_what_is_not_shown_are_gaps_of_markdown(
 @pytest.mark.integration
 async def test_markdown_is_its_own_text_with_its_gaps() -> None:
     text = "# Menu\n![the order](order.png)\n"
-    extracted = await Extractor().extract(text.encode(), "text/markdown")
+    extracted = await Extractor().extract("acme", text.encode(), "text/markdown")
     assert extracted.text == text
     image = ContentGap(kind=GapKind.IMAGE, count=1)
     assert extracted.processed.coverage == ContentCoverage(whole=False, gaps=(image,))
@@ -44,7 +45,7 @@ async def test_markdown_is_its_own_text_with_its_gaps() -> None:
 
 async def test_markdown_without_markup_of_that_kind_needs_no_process() -> None:
     # A process with these limits ends at once.
-    extracted = await Extractor(Limits(seconds=0)).extract(b"# Menu\n- soup\n", "text/markdown")
+    extracted = await Extractor(Limits(seconds=0)).extract("acme", b"# Menu\n- soup\n", "text/markdown")
     assert extracted.processed.coverage == WHOLE
 
 

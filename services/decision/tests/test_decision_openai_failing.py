@@ -14,7 +14,9 @@ import pytest
 from placet_decision.domain import AiDecision, Assessment, Case, Document, Mode, Result
 from placet_decision.providers import http_client
 from placet_decision.providers.completions import MAX_VERDICT_BYTES
+from placet_decision.providers.embedded import EmbeddedProvider, NotScored
 from placet_decision.providers.openai import OpenAiProvider
+from placet_decision.providers.rules import Score
 from placet_rpc.errors import Unavailable
 from placet_testing.model import FakeModel, completion, risk, verdict
 
@@ -29,6 +31,18 @@ def case(text: str = HARMLESS, **more: Any) -> Case:
 
 async def assess(provider: OpenAiProvider, asked: Case, budget: float = 20) -> Assessment:
     return await provider.assess(asked, Mode.DEEP, budget)
+
+
+async def test_a_model_is_not_asked_about_content_that_rules_cannot_score(
+    provider: OpenAiProvider, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_scored(*_: Any) -> Score:
+        raise NotScored("The content takes too long.")
+
+    monkeypatch.setattr(EmbeddedProvider, "score", not_scored)
+    assert (await assess(provider, case())).reasoning == "The content takes too long."
+    assert (await decide(provider, case())).result is Result.ABSTAINED
+    assert model.seen == []
 
 
 async def decide(provider: OpenAiProvider, asked: Case, budget: float = 20) -> AiDecision:

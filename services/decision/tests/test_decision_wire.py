@@ -67,8 +67,12 @@ async def test_a_server_that_asks_for_time_is_not_asked_before(
     model.status, model.body = status, b'{"error": {"message": "slow down"}}'
     model.headers = {"content-type": "application/json", "retry-after": "30"}
     async with provider_for(model.base_url, throttle=Throttle(6000, clock)) as provider:
-        for _ in range(32):
-            assert await ask(provider) == "MODEL_UNAVAILABLE"
+        for second in range(32):
+            with pytest.raises(Unavailable) as refused:
+                await provider.decide(CASE, 20)
+            assert refused.value.reason == "MODEL_UNAVAILABLE"
+            # The first says what the server said, the others what is left of it.
+            assert refused.value.retry_after == 30 - second % 30
             clock.now += 1
         asked = len(model.seen)
     assert asked == 2
@@ -115,8 +119,9 @@ async def test_callers_in_a_hurry_open_no_breaker(model: FakeModel, provider_for
 
 
 async def test_no_more_calls_are_made_than_the_rate_limit_admits(
-    model: FakeModel, provider_for: ProviderFor
+    model: FakeModel, provider_for: ProviderFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(openai_provider, "_MOST_PATIENCE", 0.0)
     clock = Clock()
     model.says(verdict())
     async with provider_for(model.base_url, throttle=Throttle(60, clock)) as provider:

@@ -47,6 +47,7 @@ _NEXT: dict[str, tuple[str, ...]] = {
     "BEYOND_END": ("the same command without --from",),
     "PAGE_TOKEN_INVALID": (AGAIN,),
     "TOO_MANY_CALLS": (_LATER,),
+    "TENANT_BUSY": (_LATER,),
     "RESOURCE_EXHAUSTED": (_LATER,),
     "DEADLINE_EXCEEDED": ("placet list  (it may have taken effect)", AGAIN, "placet doctor"),
     "DATA_LOSS": ("placet audit verify", "placet doctor"),

@@ -32,7 +32,7 @@ from placet_client.messages import (
 )
 from placet_client.outcome import Outcome
 from placet_client.retry import converge, pauses
-from placet_rpc.client import channel, tls_from_environment
+from placet_rpc.client import channel, check_process, tls_from_environment
 from placet_rpc.content import check_digest
 from placet_rpc.errors import PlacetError, ends_stream_only
 from placet_rpc.tls import ClientTls
@@ -122,12 +122,13 @@ class PlacetClient:
     def stub(self) -> ApprovalServiceStub:
         """The generated stub behind this client, for RPCs that it does not cover.
 
-        Raises RuntimeError outside `async with`, and in a fork of the process that opened the client.
+        Raises RuntimeError outside `async with`, and UsedInFork in a fork of the process that opened the
+        client.
         """
         return self._stub_of(ApprovalServiceStub, self._address)
 
     def _stub_of(self, stub: Callable[[grpc.aio.Channel], _Stub], address: str) -> _Stub:
-        check_process(self._process, "async with")
+        check_open(self._process, "async with")
         if address not in self._channels:
             self._channels[address] = channel(address, self._tokens, tls=self._tls)
         return stub(self._channels[address])
@@ -225,14 +226,16 @@ class PlacetClient:
     ) -> AsyncGenerator[approval_service_pb2.WatchApprovalsResponse, None]:
         """Each change to the requests of `selection` as it becomes durable, from `from_log_index` or now on.
 
-        A stream that breaks off or ends with its token is resumed where it ended, for as long as the service
-        is not away for longer than `patience` seconds at a time.
+        A stream that breaks off or ends with its token is resumed where it ended, with the token that its
+        source has by then, for as long as the service is not away for longer than `patience` seconds at a
+        time. A revoked token without another in its place is an error at once.
         """
         request = approval_service_pb2.WatchApprovalsRequest(
             filter=filter_of(selection), from_log_index=from_log_index
         )
         waits, alive = pauses(), time.monotonic()
         while True:
+            token = self._tokens.token()
             call = self.stub.WatchApprovals(request)
             try:
                 async for change in call:
@@ -242,7 +245,8 @@ class PlacetClient:
                     if change.HasField("entry"):
                         yield change
             except PlacetError as error:
-                if not ends_stream_only(error) or time.monotonic() - alive > self._patience:
+                goes_on = ends_stream_only(error, fresh_token=self._tokens.token() != token)
+                if not goes_on or time.monotonic() - alive > self._patience:
                     raise
             finally:
                 call.cancel()
@@ -364,15 +368,11 @@ class PlacetClient:
         return (await converge(lambda: stub.GetReceipt(request), patience=self._patience)).receipt
 
 
-def check_process(opened_in: int | None, statement: str) -> None:
-    """Raises RuntimeError unless this process opened the client, which it does by `statement`."""
+def check_open(opened_in: int | None, statement: str) -> None:
+    """Raises RuntimeError unless the client is open, which it is by `statement`, and UsedInFork in a fork."""
     if opened_in is None:
         raise RuntimeError(f"use the client inside `{statement}`")
-    if opened_in != os.getpid():
-        raise RuntimeError(
-            f"process {opened_in} opened this client before it forked; gRPC does not work in the fork: "
-            f"open a client of its own with `{statement}`"
-        )
+    check_process(opened_in, "client")
 
 
 def _path_from_environment(variable: str) -> Path | None:

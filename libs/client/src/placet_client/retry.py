@@ -28,7 +28,8 @@ def pauses() -> Iterator[float]:
 
 
 async def converge(call: Callable[[], Awaitable[_Answer]], *, patience: float) -> _Answer:
-    """The first answer of `call`, which is made again while its failure is transient.
+    """The first answer of `call`, which is made again while its failure is transient, not before the failure
+    says when.
 
     Gives up, raising the last failure, when the next attempt would begin more than `patience` seconds after
     the first. `call` must do the same each time: same ids, same payload.
@@ -37,7 +38,8 @@ async def converge(call: Callable[[], Awaitable[_Answer]], *, patience: float) -
     for pause in pauses():
         try:
             return await call()
-        except TRANSIENT:
+        except TRANSIENT as error:
+            pause = max(pause, error.retry_after)
             if time.monotonic() + pause > deadline:
                 raise
         await asyncio.sleep(pause)

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import placet_client
 from placet.approval.v1 import approval_service_pb2
-from placet_client.client import PATIENCE, check_process
+from placet_client.client import PATIENCE, check_open
 from placet_client.messages import Selection
 from placet_client.outcome import Outcome
 from placet_rpc.tls import ClientTls
@@ -170,7 +170,7 @@ class PlacetClient:
 
     def _run(self, work: Callable[[placet_client.PlacetClient], Coroutine[Any, Any, _Answer]]) -> _Answer:
         loop = self._loop
-        check_process(None if loop is None else loop.process, "with")
+        check_open(None if loop is None else loop.process, "with")
         assert loop is not None
         return loop.run(work(self._client))
 

@@ -58,11 +58,47 @@ def channel(
     Unary calls get `default_timeout` seconds unless they say otherwise, and never more than what is left of
     the call being handled, less a little; streams get no deadline. Without `tls` the connection is plain, for
     trusted networks. Awaiting a call, or reading a stream, raises placet_rpc.errors. Stop reading a stream
-    early with `call.cancel()`. Raises OSError if a file of `tls` cannot be read.
+    early with `call.cancel()`. Raises OSError if a file of `tls` cannot be read. In a fork of this process
+    each call raises UsedInFork, where gRPC would hang.
     """
     outgoing = _Outgoing(tokens, default_timeout)
     interceptors = [_UnaryUnary(outgoing), _UnaryStream(outgoing)]
-    return _bare_channel(address, tls, [*_OPTIONS, *options], interceptors)
+    return _in_one_process(_bare_channel(address, tls, [*_OPTIONS, *options], interceptors))
+
+
+class UsedInFork(RuntimeError):
+    """A process uses what was opened before it was forked; its text says so, for the programmer."""
+
+
+def check_process(opened_in: int, what: str = "channel") -> None:
+    """Raises UsedInFork unless this process opened it."""
+    if opened_in != os.getpid():
+        raise UsedInFork(
+            f"process {opened_in} opened this {what} before it forked; gRPC does not work in the fork: "
+            f"open a {what} of its own there"
+        )
+
+
+def _in_one_process(opened: grpc.aio.Channel) -> grpc.aio.Channel:
+    """The channel, with calls that check the process. Interceptors are too late: they never run in a fork."""
+    process = os.getpid()
+
+    def checked(method: Callable[..., Callable[..., Any]]) -> Callable[..., Any]:
+        def of(*positional: Any, **named: Any) -> Callable[..., Any]:
+            call = method(*positional, **named)
+
+            def begin(*request: Any, **options: Any) -> Any:
+                check_process(process)
+                return call(*request, **options)
+
+            return begin
+
+        return of
+
+    # Placet's RPCs have these arities alone.
+    for name in ("unary_unary", "unary_stream"):
+        setattr(opened, name, checked(getattr(opened, name)))
+    return opened
 
 
 async def serving(

@@ -33,6 +33,7 @@ class PlacetError(Exception):
     `reason` is the name in the area's `ErrorReason` enum without its prefix, e.g. `CLOSED`; `metadata`
     holds that reason's values. `domain` is `<area>.placet`; left empty, the server fills in its own.
     `origin` is the RPC that answered with this error; empty for one that was raised in this process.
+    `retry_after`: seconds after which the same call may succeed (google.rpc.RetryInfo); 0: not known.
     """
 
     # Any exception with this attribute is answered with the status of that name (see placet_rpc.status);
@@ -47,6 +48,7 @@ class PlacetError(Exception):
         metadata: Mapping[str, str] | None = None,
         domain: str = "",
         origin: str = "",
+        retry_after: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -54,6 +56,7 @@ class PlacetError(Exception):
         self.metadata = dict(metadata or {})
         self.domain = domain
         self.origin = origin
+        self.retry_after = retry_after
 
 
 class InvalidArgument(PlacetError):
@@ -147,9 +150,12 @@ class Internal(PlacetError):
     grpc_kind = "internal"
 
 
-def ends_stream_only(error: PlacetError) -> bool:
+def ends_stream_only(error: PlacetError, *, fresh_token: bool = False) -> bool:
     """True if a stream that ended with `error` goes on when it is opened again, from the position after the
-    last message: the service was away, or the token expired and its source has a fresh one by now."""
+    last message: the service was away, or the token ended and its source has a fresh one by now.
+
+    `fresh_token`: the source has another token than the stream's, so that a revoked one is replaced.
+    """
     if isinstance(error, Unauthenticated):
-        return error.reason == "TOKEN_EXPIRED"
+        return fresh_token or error.reason == "TOKEN_EXPIRED"
     return isinstance(error, Unavailable | DeadlineExceeded)

@@ -43,6 +43,8 @@ _PASSED_ON: Final[dict[str, tuple[type[PlacetError], str]]] = {
 _MESSAGE_BYTES: Final = 600
 _VALUE_BYTES: Final = 300
 _DETAILS_BYTES: Final = 3000
+# A peer's longer delay is taken for this one.
+_MOST_RETRY_SECONDS: Final = 86_400.0
 
 
 def public_error(error: Exception) -> PlacetError:
@@ -72,7 +74,7 @@ def code_of(error: PlacetError) -> grpc.StatusCode:
 
 
 def to_grpc(error: PlacetError, area: str) -> grpc.Status:
-    """`error` as a status to abort with, always with ErrorInfo, and with BadRequest for InvalidArgument.
+    """`error` as a status to abort with: ErrorInfo, BadRequest for InvalidArgument, RetryInfo if it is known.
 
     `area` ("audit") makes the domain of a reason that names none. An error without a reason gets the one of
     its kind from placet.rpc.v1.ErrorReason.
@@ -84,6 +86,10 @@ def to_grpc(error: PlacetError, area: str) -> grpc.Status:
         metadata={key: _clipped(value, _VALUE_BYTES) for key, value in error.metadata.items()},
     )
     status.details.add().Pack(info)
+    if error.retry_after > 0:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(round(error.retry_after * 1000))
+        status.details.add().Pack(retry)
     if isinstance(error, InvalidArgument):
         # Without a field the request as a whole is at fault.
         violations = error.violations or (FieldViolation("", error.message),)
@@ -95,7 +101,7 @@ def from_grpc(error: grpc.aio.AioRpcError, origin: str) -> PlacetError:
     """The typed error behind a failed call to `origin` (an RPC's full name)."""
     code = error.code()
     kind = _CLASSES[code]
-    info, violations = _details(error)
+    info, bad_request, retry = _details(error)
     message = error.details() or code.name
     if info is None:
         # gRPC's own error, not a Placet service's: name the call.
@@ -103,10 +109,18 @@ def from_grpc(error: grpc.aio.AioRpcError, origin: str) -> PlacetError:
         info = error_details_pb2.ErrorInfo()
     reason, metadata, domain = info.reason, dict(info.metadata), info.domain
     if kind is InvalidArgument:
+        violations = [FieldViolation(item.field, item.description) for item in bad_request.field_violations]
         return InvalidArgument(
             message, violations=violations, reason=reason, metadata=metadata, domain=domain, origin=origin
         )
-    return kind(message, reason=reason, metadata=metadata, domain=domain, origin=origin)
+    return kind(
+        message,
+        reason=reason,
+        metadata=metadata,
+        domain=domain,
+        origin=origin,
+        retry_after=min(max(retry.retry_delay.ToMilliseconds() / 1000, 0.0), _MOST_RETRY_SECONDS),
+    )
 
 
 def _bad_request(violations: tuple[FieldViolation, ...], room: int) -> error_details_pb2.BadRequest:
@@ -127,24 +141,25 @@ def _bad_request(violations: tuple[FieldViolation, ...], room: int) -> error_det
 
 def _details(
     error: grpc.aio.AioRpcError,
-) -> tuple[error_details_pb2.ErrorInfo | None, list[FieldViolation]]:
-    """ErrorInfo and BadRequest of a failed call; None when it carries no readable google.rpc.Status."""
+) -> tuple[error_details_pb2.ErrorInfo | None, error_details_pb2.BadRequest, error_details_pb2.RetryInfo]:
+    """The details of a failed call; without ErrorInfo when it carries no readable google.rpc.Status."""
     status = status_pb2.Status()
+    info = error_details_pb2.ErrorInfo()
+    bad_request, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_METADATA and isinstance(value, bytes):
             break
     else:
-        return None, []
-    info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        return None, bad_request, retry
     try:
         status.ParseFromString(value)
         for detail in status.details:
-            # Unpack parses only a detail of the message's own type.
-            if not detail.Unpack(info):
-                detail.Unpack(bad_request)
+            for known in (info, bad_request, retry):
+                # Unpack parses only a detail of the message's own type.
+                detail.Unpack(known)
     except DecodeError:
-        return None, []
-    return info, [FieldViolation(item.field, item.description) for item in bad_request.field_violations]
+        return None, error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    return info, bad_request, retry
 
 
 def _clipped(text: str, limit: int) -> str:

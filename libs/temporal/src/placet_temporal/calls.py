@@ -30,7 +30,8 @@ def one_call(tenant: str) -> Iterator[float]:
 
     A typed error becomes an ApplicationError of the same name. Temporal retries it, for a service comes back
     and an operator gives what was missing (a role, a token, space on the disk), except where the same call
-    must fail again: then the workflow decides what becomes of the step.
+    must fail again: then the workflow decides what becomes of the step. Where the service says when to call
+    again, the next attempt begins then.
     """
     info = activity.info()
     limit = info.start_to_close_timeout or info.schedule_to_close_timeout or timedelta(minutes=1)
@@ -39,4 +40,9 @@ def one_call(tenant: str) -> Iterator[float]:
             yield limit.total_seconds() * SHARE_OF_TIME
     except PlacetError as error:
         kind = error.reason or type(error).__name__
-        raise ApplicationError(str(error), type=kind, non_retryable=isinstance(error, FOR_GOOD)) from error
+        raise ApplicationError(
+            str(error),
+            type=kind,
+            non_retryable=isinstance(error, FOR_GOOD),
+            next_retry_delay=timedelta(seconds=error.retry_after) if error.retry_after else None,
+        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, TypedDict
@@ -24,6 +23,7 @@ from placet_approval.store.filters import Filter
 from placet_approval.visibility import visibility_of
 from placet_domain.commands import BaseCommand, CancelCommand, CommentCommand, DecisionCommand
 from placet_domain.events import Actor, Processed, Verdict
+from placet_jobs import JobRunner
 from placet_mapping import from_proto, to_proto
 from placet_rpc import deadlines
 from placet_rpc.identity import Principal, actor_of, current, normalize_address
@@ -32,8 +32,8 @@ from placet_telemetry import current_traceparent
 
 # Sizes of a page, by default and at most.
 DEFAULT_PAGE, MOST_PAGE = 50, 500
-# Longest text that is checked on the event loop, in milliseconds; longer ones are checked in a thread.
-INLINE_CHARACTERS = 50_000
+# Longest text that is checked on the event loop, in milliseconds; longer ones are checked in a child.
+INLINE_CHARACTERS = 16_000
 
 # gRPC types a context by its messages, which differ from RPC to RPC.
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -65,6 +65,8 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         self._eraser = eraser
         self._await_limit = await_limit
         self._command_budget = command_budget
+        # Apart from the reading of new contents, which must not keep people from those that are there.
+        self._jobs = JobRunner([warnings_of.__module__])
 
     async def RequestApproval(
         self, request: approval_service_pb2.RequestApprovalRequest, context: _Context
@@ -214,11 +216,16 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
             **shown,
             requester=event.actor.name.value,
             rendering=RENDERING,
-            warnings=[present_warning(warning) for warning in await _warnings(shown)],
+            warnings=[present_warning(warning) for warning in await self._warnings(shown)],
             coverage=to_proto(
                 Processed.model_validate_json(its_request.processed).coverage, event_pb2.ContentCoverage
             ),
         )
+
+    async def _warnings(self, shown: Mapping[str, str]) -> list[TextWarning]:
+        if sum(map(len, shown.values())) < INLINE_CHARACTERS:
+            return warnings_of(shown)
+        return await self._jobs.run(current().tenant, warnings_of, shown)
 
     async def _submit(
         self, caller: Principal, approval_id: str, command: BaseCommand
@@ -226,12 +233,6 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
         budget = deadlines.waiting_time(self._command_budget)
         state = await self._commands.submit(caller.tenant, approval_id, command, budget)
         return present_result(state, command.id)
-
-
-async def _warnings(shown: Mapping[str, str]) -> list[TextWarning]:
-    if sum(map(len, shown.values())) < INLINE_CHARACTERS:
-        return warnings_of(shown)
-    return await asyncio.to_thread(warnings_of, shown)
 
 
 class _CommandFields(TypedDict):

@@ -77,9 +77,10 @@ async def _print_range(printer: _Printer, stub: audit_service_pb2_grpc.AuditServ
 
 
 async def _follow(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceStub, start: int) -> None:
-    """Tails, and begins again where it ended when the service was away, for however long."""
-    following, waits = start, pauses()
+    """Tails, and begins again where it ended when the service was away, however long, or the token ended."""
+    following, waits, tokens = start, pauses(), printer.session.tokens()
     while True:
+        token = tokens.token()
         try:
             async for some in stub.TailEvents(audit_service_pb2.TailEventsRequest(from_log_index=following)):
                 waits = pauses()
@@ -89,7 +90,7 @@ async def _follow(printer: _Printer, stub: audit_service_pb2_grpc.AuditServiceSt
                 if printer.session.screen.unread:
                     return
         except PlacetError as error:
-            if not ends_stream_only(error):
+            if not ends_stream_only(error, fresh_token=tokens.token() != token):
                 raise
             # It was there when the tail began, so it comes back.
         await asyncio.sleep(next(waits))

@@ -1,4 +1,4 @@
-"""The error of reading a content. A file of its own, for the process that reads a PDF imports little."""
+"""The error of reading a content."""
 
 from __future__ import annotations
 

@@ -23,6 +23,9 @@ METHODS = {
 # The largest number that the contract's fields hold.
 _MOST = 2**32 - 1
 
+# A Markdown text without these shows all that it says when it is rendered.
+MARKUP = (b"![", b"<", b"]:")
+
 # A change of a file that is no text, as git writes it, and as other programs do.
 _BINARY_CHANGE = re.compile(
     r"^(?:GIT binary patch|Binary files .* differ|Cannot display: file marked as a binary)", re.MULTILINE
@@ -48,6 +51,22 @@ def extract(body: bytes, media_type: str) -> Extracted:
     if media_type == "application/json":
         _check_json(text)
     return extracted
+
+
+def extract_any(body: bytes, media_type: str) -> Extracted:
+    """Extracts the text of a content of any type; it may take any time and memory. Raises Unreadable."""
+    # Each imports a parser of its own.
+    if media_type == "application/pdf":
+        from placet_approval.content.pdf import read_pdf
+
+        text, gaps = read_pdf(body)
+        return with_features(text, media_type, gaps)
+    extracted = extract(body, media_type)
+    if media_type != "text/markdown" or not any(sign in body for sign in MARKUP):
+        return extracted
+    from placet_approval.content.markdown import markdown_gaps
+
+    return with_features(extracted.text, media_type, markdown_gaps(extracted.text))
 
 
 def with_features(text: str, media_type: str, gaps: Sequence[Gap]) -> Extracted:

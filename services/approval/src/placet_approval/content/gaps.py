@@ -1,7 +1,4 @@
-"""Gaps between a content and the text that is read from it.
-
-The process that reads a content imports this module, so it imports little.
-"""
+"""Gaps between a content and the text that is read from it."""
 
 from __future__ import annotations
 

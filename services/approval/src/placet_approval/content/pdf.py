@@ -1,7 +1,7 @@
 """The text of a PDF, and what of it the text does not hold.
 
 Untrusted bytes may make this code run without end or take all memory. It runs in a process of its own, which
-can be killed (`placet_approval.content.content_process`), and imports little.
+can be killed (`placet_jobs`).
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ class Intake:
     ) -> approval_service_pb2.RequestApprovalResponse:
         """Accepts a request, or answers with the one that the same call made before.
 
-        Raises InvalidArgument, Unimplemented (KIND_NOT_SERVED), AlreadyExists (ID_REUSED), Unavailable.
+        Raises InvalidArgument, Unimplemented (KIND_NOT_SERVED), AlreadyExists (ID_REUSED), ResourceExhausted
+        (TENANT_BUSY), Unavailable.
         """
         check_served(message.WhichOneof("payload"))
         its_id = approval_id(principal.tenant, principal.subject, message.request_id)
@@ -165,7 +166,8 @@ class Intake:
         known = {name: one.policy for name, one in current.items()}
         policy = current[check(_rules_of(message, principal), known, datetime.now(UTC)).name]
         try:
-            extracted = await self._extractor.extract(message.content.body, message.content.media_type)
+            content = message.content
+            extracted = await self._extractor.extract(principal.tenant, content.body, content.media_type)
         except Unreadable as error:
             raise _invalid("content.body", str(error)) from error
         return self._received(message, principal, policy), extracted

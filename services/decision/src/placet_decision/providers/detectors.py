@@ -47,13 +47,20 @@ class Limits:
     currency: str
     # (at least, weight), the largest first
     amounts: tuple[tuple[float, float], ...]
-    amount: re.Pattern[str] = field(init=False)
+    # An amount behind its currency; a currency, and the amount that ends before it.
+    amount_behind: re.Pattern[str] = field(init=False)
+    currency_alone: re.Pattern[str] = field(init=False)
+    amount_before: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
         number, scale = r"\d[\d.,'’ ]{0,24}", r"(?:k|m|mn|mio|bn|thousand|tausend|million(?:en)?|billion)?"
-        before = rf"{self.currency}\s{{0,2}}({number})\s?({scale})\b"
-        behind = rf"\b({number})\s?({scale})\s{{0,2}}{self.currency}(?![a-z])"
-        object.__setattr__(self, "amount", re.compile(f"{before}|{behind}"))
+        behind = rf"{self.currency}\s{{0,2}}({number})\s?({scale})\b"
+        object.__setattr__(self, "amount_behind", re.compile(behind))
+        object.__setattr__(
+            self, "currency_alone", re.compile(rf"(?<=[\d.,'’\skmnod]){self.currency}(?![a-z])")
+        )
+        # Not from the number on: a text of digits and commas holds many, and each may have to be tried often.
+        object.__setattr__(self, "amount_before", re.compile(rf"\b({number})\s?({scale})\s{{0,2}}\Z"))
 
 
 Detector: TypeAlias = Callable[[Text, float, Limits], Evidence]
@@ -66,6 +73,8 @@ _PROSE = re.compile(r"(?m)^\+\+\+ \S+\.(?:md|txt|rst|adoc)\s*$")
 _FACTORS = {"": 1.0, "k": 1e3, "thousand": 1e3, "tausend": 1e3, "bn": 1e9, "billion": 1e9}
 _MILLION = 1e6
 _SMALL_EDIT_LINES = 6
+# Characters of a number, its scale and the spaces between.
+_LONGEST_AMOUNT = 40
 
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 _LOOKALIKES = str.maketrans(
@@ -122,25 +131,41 @@ def amount(written: str) -> float:
 
 
 def _amounts(text: Text, weight: float, limits: Limits) -> Evidence:
-    for match in limits.amount.finditer(text.matched):
-        value = amount(match[1] or match[3]) * _FACTORS.get(match[2] or match[4] or "", _MILLION)
+    for written, scale, evidence in _written_amounts(text.matched, limits):
+        value = amount(written) * _FACTORS.get(scale, _MILLION)
         for least, heavier in limits.amounts:
             if value >= least:
-                yield match[0].strip(), heavier
+                yield evidence, heavier
                 break
+
+
+def _written_amounts(text: str, limits: Limits) -> Iterator[tuple[str, str, str]]:
+    """Number, scale and the whole of each amount with a currency."""
+    for match in limits.amount_behind.finditer(text):
+        yield match[1], match[2], match[0].strip()
+    for currency in limits.currency_alone.finditer(text):
+        place = currency.start()
+        before = limits.amount_before.search(text, max(0, place - _LONGEST_AMOUNT), place)
+        if before is not None:
+            yield before[1], before[2], f"{before[0]}{currency[0]}".strip()
 
 
 def _ibans(text: Text, weight: float, limits: Limits) -> Evidence:
     for match in _IBAN.finditer(text.matched):
         compact = re.sub("[ -]", "", match[1])
-        # Other text may follow on the line, so every length that an IBAN can have is tried (ISO 13616).
-        if any(_checks_out(compact[:length]) for length in range(15, min(len(compact), 34) + 1)):
+        if _begins_with_an_iban(compact):
             yield masked(compact), weight
 
 
-def _checks_out(iban: str) -> bool:
-    """ISO 7064, mod 97-10."""
-    return int("".join(str(int(sign, 36)) for sign in iban[4:] + iban[:4])) % 97 == 1
+def _begins_with_an_iban(compact: str) -> bool:
+    """ISO 7064, mod 97-10, for every length that an IBAN can have (ISO 13616): other text may follow."""
+    head = "".join(str(int(sign, 36)) for sign in compact[:4])
+    remainder = 0
+    for length, sign in enumerate(compact[4:34], 5):
+        remainder = int(f"{remainder}{int(sign, 36)}") % 97
+        if length >= 15 and int(f"{remainder}{head}") % 97 == 1:
+            return True
+    return False
 
 
 def _cards(text: Text, weight: float, limits: Limits) -> Evidence:

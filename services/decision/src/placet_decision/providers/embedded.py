@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from placet_decision.domain import (
     REASONING_LIMIT,
     AiDecision,
@@ -17,12 +15,19 @@ from placet_decision.domain import (
     no_decision,
     presentable,
 )
-from placet_decision.providers.detectors import is_legible
-from placet_decision.providers.rules import RuleSet, Score, explained, rule_set, score
+from placet_decision.providers.rules import Score, explained, rule_set
+from placet_decision.providers.scorer import score_by_built_in_rules
+from placet_jobs import JobRunner, Limits, OverLimit
 
 _NO_TEXT = "The content holds no text that rules can read."
-# Longer text is scored off the event loop, because it would delay other calls.
-_OFF_LOOP_FROM = 50_000
+# Longer text is scored in a child process. Scoring takes up to 10 s a mebibyte, so this takes 40 ms at worst.
+INLINE_CHARACTERS = 4096
+# Shorter than an activity's attempt: of a content that takes longer, an abstention is the answer.
+LIMITS = Limits(cpu_seconds=20, seconds=40)
+
+
+class NotScored(Exception):
+    """The rules could not read the content within their limits. Its text says so, for people."""
 
 
 class EmbeddedProvider:
@@ -31,17 +36,21 @@ class EmbeddedProvider:
     name = "embedded"
     deep_available = False
 
-    def __init__(self, rules: RuleSet | None = None) -> None:
-        """`rules`: default the built-in ones."""
-        self.rules = rules or rule_set()
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        """`limits`: of scoring one long content."""
+        self.rules = rule_set()
+        self._jobs = JobRunner([score_by_built_in_rules.__module__], limits)
         self._model = f"placet-rules/{self.rules.version}"
         self._how = f"by rules ({self._model}), not by a learned model"
 
     async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
-        """The risk by the rules; an abstention where there is nothing to read. Never unavailable."""
-        if not is_legible(case.document.text):
+        """The risk by the rules; an abstention where they can read nothing, or not within their limits."""
+        try:
+            scored = await self.score(case)
+        except NotScored as error:
+            return no_assessment(Mode.QUICK, str(error), self._provenance(case))
+        if not scored.legible:
             return no_assessment(Mode.QUICK, _NO_TEXT, self._provenance(case))
-        scored = await self.score(case)
         why = f"Risk {scored.risk:.2f} {self._how}. {explained(scored, self.rules.limits.baseline)}"
         return Assessment(
             Result.DECIDED,
@@ -59,9 +68,12 @@ class EmbeddedProvider:
         A guess in the middle is the policy's to make. Neither priority nor silence lowers the limits, and an
         approval must not contradict the pre-screen.
         """
-        if not is_legible(case.document.text):
+        try:
+            scored = await self.score(case)
+        except NotScored as error:
+            return no_decision(str(error), self._provenance(case))
+        if not scored.legible:
             return no_decision(_NO_TEXT, self._provenance(case))
-        scored = await self.score(case)
         verdict, why = self._verdict(scored, case)
         reasoning = (
             f"{why} Decided {self._how}: risk {scored.risk:.2f}. "
@@ -80,10 +92,17 @@ class EmbeddedProvider:
         """Nothing to close."""
 
     async def score(self, case: Case) -> Score:
-        """The score of all that a model is shown, by the rules; off the event loop for a long document."""
-        if len(case.document.title) + len(case.document.text) < _OFF_LOOP_FROM:
-            return score(case.document, self.rules, case.circumstances)
-        return await asyncio.to_thread(score, case.document, self.rules, case.circumstances)
+        """The score of all that a model is shown, by the rules. Raises NotScored.
+
+        Raises ResourceExhausted (TENANT_BUSY) while too many contents of the tenant wait to be scored.
+        """
+        document, circumstances = case.document, case.circumstances
+        if len(document.title) + len(document.text) + len(circumstances) <= INLINE_CHARACTERS:
+            return score_by_built_in_rules(document, circumstances)
+        try:
+            return await self._jobs.run(case.account.tenant, score_by_built_in_rules, document, circumstances)
+        except OverLimit:
+            raise NotScored("The content takes too long or too much memory for the rules to read.") from None
 
     def _verdict(self, scored: Score, case: Case) -> tuple[Verdict | None, str]:
         low, high = self.rules.limits.approve_below, self.rules.limits.reject_from

@@ -7,6 +7,7 @@ under its risk, and content that tries to steer its reader is never approved on 
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -44,10 +45,10 @@ from placet_decision.providers.completions import (
     read_completion,
     usage_of,
 )
-from placet_decision.providers.detectors import is_legible
-from placet_decision.providers.embedded import EmbeddedProvider
+from placet_decision.providers.embedded import EmbeddedProvider, NotScored
 from placet_decision.providers.http_client import UnreadableBody, http_client
-from placet_decision.providers.throttle import Paused, Throttle, retry_after
+from placet_decision.providers.rules import Score
+from placet_decision.providers.throttle import LONGEST_RETRY_AFTER, Admission, Paused, Throttle, retry_after
 from placet_decision.token_budget import TokenBudget
 from placet_rpc.errors import Unavailable
 
@@ -60,6 +61,8 @@ _ABOUT_THE_INPUT = frozenset({413})
 _ABOUT_ONE_CALL = frozenset({400, 422})
 # A timeout after less says nothing about the model.
 _PATIENT_SECONDS = 10.0
+# Longest wait of a call for its turn within the rate limit, in seconds.
+_MOST_PATIENCE = 10.0
 # Shorter keys are placeholders, which may be words of a sentence.
 _SHORTEST_SECRET = 8
 _CODES_ABOUT_THE_INPUT = frozenset({"context_length_exceeded", "content_filter", "content_policy_violation"})
@@ -127,11 +130,11 @@ class OpenAiProvider:
         """Quick: by rules. Deep: by the model, never below the risk by firm rules."""
         if mode is Mode.QUICK:
             return await self._embedded.assess(case, mode, budget)
-        scored = await self._embedded.score(case)
         try:
-            self._check_input(case)
+            scored = await self._embedded.score(case)
+            self._check_input(case, scored)
             answer, provenance = await self._ask(_ASSESS, RiskAnswer, case, budget)
-        except UnusableAnswer as unusable:
+        except (NotScored, UnusableAnswer) as unusable:
             return no_assessment(Mode.DEEP, str(unusable), self._provenance(_ASSESS, case))
         if answer.result == "abstained":
             return no_assessment(Mode.DEEP, f"The model abstained: {answer.reasoning}", provenance)
@@ -149,11 +152,11 @@ class OpenAiProvider:
 
     async def decide(self, case: Case, budget: float) -> AiDecision:
         """Decides by the model; never approves content that tries to steer or deceive its reader."""
-        scored = await self._embedded.score(case)
         try:
-            self._check_input(case)
+            scored = await self._embedded.score(case)
+            self._check_input(case, scored)
             answer, provenance = await self._ask(_DECIDE, VerdictAnswer, case, budget)
-        except UnusableAnswer as unusable:
+        except (NotScored, UnusableAnswer) as unusable:
             return no_decision(str(unusable), self._provenance(_DECIDE, case))
         if answer.verdict == "abstain":
             return no_decision(f"The model abstained: {answer.reasoning}", provenance)
@@ -172,8 +175,8 @@ class OpenAiProvider:
         """Closes the connections."""
         await self._client.close()
 
-    def _check_input(self, case: Case) -> None:
-        if not is_legible(case.document.text):
+    def _check_input(self, case: Case, scored: Score) -> None:
+        if not scored.legible:
             raise UnusableAnswer("The content holds no text that a model can read.")
         document = case.document
         if len(document.title) + len(case.circumstances) + len(document.text) > self._max_input_characters:
@@ -188,25 +191,44 @@ class OpenAiProvider:
         """The model's answer. Raises UnusableAnswer, or Unavailable when there is none."""
         await self._tokens.check(case.account)
         key = self._api_key()
+        begun = time.monotonic()
         try:
-            with self._throttle.admitted() as admission, self._span() as span:
-                try:
-                    completion = await self._completion(prompt, case, key, min(budget, self._timeout))
-                except _NoAnswer as none:
-                    if none.fault or none.retry_after:
-                        admission.failed(none.retry_after)
-                    raise _unavailable(str(none)) from None
-                except UnusableAnswer:
-                    admission.answered()
-                    raise
-                admission.answered()
-                answered_by = model_name(_redacted(completion.model or "", key))
-                span.set_attribute("gen_ai.response.model", answered_by)
-                answer = read_answer(completion, schema)
+            async with self._throttle.admitted(
+                case.account.tenant, min(_MOST_PATIENCE, max(budget / 2, 0.0))
+            ) as admission:
+                seconds = min(budget - (time.monotonic() - begun), self._timeout)
+                answer, answered_by = await self._answered(admission, prompt, schema, case, key, seconds)
         except Paused as paused:
-            raise _unavailable(f"the model is not asked for {paused.seconds:.0f} s: {paused}") from None
+            raise _unavailable(
+                f"the model is not asked for {paused.seconds:.0f} s: {paused}", paused.seconds
+            ) from None
         answer.reasoning = _redacted(answer.reasoning, key)
         return answer, self._provenance(prompt, case, answered_by)
+
+    async def _answered(
+        self,
+        admission: Admission,
+        prompt: prompts.Prompt,
+        schema: type[Answer],
+        case: Case,
+        key: str,
+        seconds: float,
+    ) -> tuple[Answer, str]:
+        """The answer to an admitted call, and the name of the model that gave it. Raises as `_ask` does."""
+        with self._span() as span:
+            try:
+                completion = await self._completion(prompt, case, key, seconds)
+            except _NoAnswer as none:
+                if none.fault or none.retry_after:
+                    admission.failed(none.retry_after)
+                raise _unavailable(str(none), none.retry_after) from None
+            except UnusableAnswer:
+                admission.answered()
+                raise
+            admission.answered()
+            answered_by = model_name(_redacted(completion.model or "", key))
+            span.set_attribute("gen_ai.response.model", answered_by)
+            return read_answer(completion, schema), answered_by
 
     async def _completion(self, prompt: prompts.Prompt, case: Case, key: str, seconds: float) -> Completion:
         """The envelope of the model's answer, with its tokens charged. Raises _NoAnswer or UnusableAnswer."""
@@ -314,5 +336,10 @@ def _redacted(text: str, key: str) -> str:
     return text.replace(key, "[redacted]") if len(key) >= _SHORTEST_SECRET else text
 
 
-def _unavailable(message: str) -> Unavailable:
-    return Unavailable(message, reason="MODEL_UNAVAILABLE", metadata={"provider": OpenAiProvider.name})
+def _unavailable(message: str, retry_after: float) -> Unavailable:
+    return Unavailable(
+        message,
+        reason="MODEL_UNAVAILABLE",
+        metadata={"provider": OpenAiProvider.name},
+        retry_after=min(retry_after, LONGEST_RETRY_AFTER),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -13,7 +13,15 @@ from importlib import resources
 from pydantic import BaseModel, ConfigDict, Field
 
 from placet_decision.domain import EVIDENCE_LIMIT, Document, Feature, canonical_digest, presentable
-from placet_decision.providers.detectors import DETECTORS, PATTERNS, Detector, Evidence, Limits, Text
+from placet_decision.providers.detectors import (
+    DETECTORS,
+    PATTERNS,
+    Detector,
+    Evidence,
+    Limits,
+    Text,
+    is_legible,
+)
 
 
 class Strength(StrEnum):
@@ -149,7 +157,7 @@ class Score:
 
     `risk` is the baseline plus the weights of `features`. `floor` is the risk by the firm rules alone (0 when
     none fired) and `firm` names them; `tampering` names the rules that saw an attempt to steer or deceive the
-    reader. `unread`: rules cannot read part of the text.
+    reader. `unread`: rules cannot read part of the text. `legible`: there is something to read.
     """
 
     risk: float
@@ -159,6 +167,7 @@ class Score:
     firm: tuple[str, ...] = ()
     tampering: tuple[str, ...] = ()
     unread: bool = False
+    legible: bool = True
 
 
 def score(document: Document, rules: RuleSet, circumstances: str = "") -> Score:
@@ -178,7 +187,8 @@ def score(document: Document, rules: RuleSet, circumstances: str = "") -> Score:
             match = rule.match(beside, rules.limits)
         if match is not None:
             fired.append((rule, match))
-    return _raised(fired, rules) if fired else _lowered(text, rules)
+    scored = _raised(fired, rules) if fired else _lowered(text, rules)
+    return replace(scored, legible=is_legible(document.text))
 
 
 def _raised(fired: list[tuple[Rule, Match]], rules: RuleSet) -> Score:

@@ -1,16 +1,26 @@
-"""The throttle of one model: circuit breaker, Retry-After and rate limit. It refuses at once."""
+"""The throttle of one model: circuit breaker, Retry-After, and a rate limit with turns between tenants."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from opentelemetry import metrics
+
+from placet_jobs import WAITING, FairSemaphore
+
 _LOG = logging.getLogger(__name__)
+_PAUSE = metrics.get_meter("placet.decision").create_gauge(
+    "placet.decision.model.pause",
+    unit="s",
+    description="Seconds for which the circuit breaker keeps the model from being asked; 0: it is closed.",
+)
 
 FAILURES_IN_A_ROW = 5
 """Failures after which the circuit breaker opens."""
@@ -51,7 +61,8 @@ class Throttle:
     """Admits calls of one model. It belongs to one event loop.
 
     FAILURES_IN_A_ROW open the circuit breaker for FIRST_PAUSE, a Retry-After for its own time. Then one call
-    is admitted as a probe: an answer closes the breaker, a failure opens it for longer.
+    is admitted as a probe: an answer closes the breaker, a failure opens it for longer. These refuse at once.
+    Calls beyond the rate limit wait, in turns per tenant.
     """
 
     def __init__(self, calls_per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,11 +77,24 @@ class Throttle:
         # None while the breaker is closed.
         self._open_until: float | None = None
         self._probe: Admission | None = None
+        # Held by the one call that is next.
+        self._turns = FairSemaphore(1, WAITING)
+        _PAUSE.set(0)
 
-    @contextmanager
-    def admitted(self) -> Iterator[Admission]:
-        """Admits one call for as long as the context lasts. Raises Paused."""
-        admission = self._admit()
+    @asynccontextmanager
+    async def admitted(self, tenant: str, patience: float) -> AsyncIterator[Admission]:
+        """Admits one call for as long as the context lasts.
+
+        Raises Paused, also when the rate limit admits none within `patience` seconds, and ResourceExhausted
+        (TENANT_BUSY) when too many calls of the tenant wait.
+        """
+        # Whoever cannot be admitted takes no turn.
+        self._check_breaker()
+        await self._count(tenant, patience)
+        self._check_breaker()
+        admission = Admission(self)
+        if self._open_until is not None:
+            self._probe = admission
         try:
             yield admission
         finally:
@@ -83,6 +107,7 @@ class Throttle:
         if self._open_until is None or admission is self._probe:
             if self._open_until is not None:
                 _LOG.info("the model answers again")
+                _PAUSE.set(0)
             self._failures, self._pause, self._open_until = 0, FIRST_PAUSE, None
 
     def failed(self, admission: Admission, retry_after: float) -> None:
@@ -94,26 +119,34 @@ class Throttle:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         if pause > 0:
             self._open_until = max(self._open_until or 0.0, self._clock() + pause)
+            _PAUSE.set(self._open_until - self._clock())
             _LOG.warning("the model is not asked for %.0f s, after %d failures", pause, self._failures)
 
-    def _admit(self) -> Admission:
+    def _check_breaker(self) -> None:
         now = self._clock()
         if self._open_until is not None and now < self._open_until:
             raise Paused("it failed, or asked for time", self._open_until - now)
         if self._probe is not None:
             raise Paused("one call is trying it again", 1.0)
-        self._count(now)
-        admission = Admission(self)
-        if self._open_until is not None:
-            self._probe = admission
-        return admission
 
-    def _count(self, now: float) -> None:
+    async def _count(self, tenant: str, patience: float) -> None:
+        until = self._clock() + patience
+        try:
+            async with asyncio.timeout(patience), self._turns.slot(tenant):
+                while (wait := self._refilled()) > 0:
+                    if self._clock() + wait > until:
+                        raise Paused("its rate limit is reached", wait)
+                    await asyncio.sleep(wait)
+                self._calls -= 1
+        except TimeoutError:
+            raise Paused("its rate limit is reached", 1 / self._per_second) from None
+
+    def _refilled(self) -> float:
+        """Seconds until the rate limit admits a call; 0: now."""
+        now = self._clock()
         gained = (now - self._filled_at) * self._per_second
         self._calls, self._filled_at = min(self._burst, self._calls + gained), now
-        if self._calls < 1:
-            raise Paused("its rate limit is reached", (1 - self._calls) / self._per_second)
-        self._calls -= 1
+        return max(0.0, (1 - self._calls) / self._per_second)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
