@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from placet_proof.notes import COSIGNATURE, KEY_NAME, LOG_SIGNATURE, VerifierKey, cosigned_text
 
@@ -12,6 +19,17 @@ def new_key() -> str:
     """Generates a private key, in PEM (PKCS #8, not encrypted)."""
     key = Ed25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def read_key(pem: bytes) -> Ed25519PrivateKey:
+    """Reads a private key in PEM (PKCS #8, not encrypted). Raises ValueError for anything else."""
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError("it is no private key in PEM") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError("the key must be an Ed25519 key")  # noqa: TRY004  # a wrong file, not a wrong call
+    return key
 
 
 def verifier_key(private: Ed25519PrivateKey, name: str, kind: int = LOG_SIGNATURE) -> VerifierKey:

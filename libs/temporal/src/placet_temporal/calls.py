@@ -30,7 +30,8 @@ def one_call(tenant: str) -> Iterator[float]:
 
     A typed error becomes an ApplicationError of the same name. Temporal retries it, for a service comes back
     and an operator gives what was missing (a role, a token, space on the disk), except where the same call
-    must fail again: then the workflow decides what becomes of the step.
+    must fail again: then the workflow decides what becomes of the step. Its detail is the number of the event
+    that AuditService names.
     """
     info = activity.info()
     limit = info.start_to_close_timeout or info.schedule_to_close_timeout or timedelta(minutes=1)
@@ -39,4 +40,6 @@ def one_call(tenant: str) -> Iterator[float]:
             yield limit.total_seconds() * SHARE_OF_TIME
     except PlacetError as error:
         kind = error.reason or type(error).__name__
-        raise ApplicationError(str(error), type=kind, non_retryable=isinstance(error, FOR_GOOD)) from error
+        details = [error.metadata["number"]] if "number" in error.metadata else []
+        final = isinstance(error, FOR_GOOD)
+        raise ApplicationError(str(error), *details, type=kind, non_retryable=final) from error

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from placet_audit.log_keys import LogKeys, NoLogKey
+from placet_proof import NotProven, VerifierKey, attestation_keys
 from placet_rpc.files import read_private
 from placet_rpc.settings import ServiceSettings
 
@@ -33,6 +34,12 @@ class Settings(ServiceSettings):
 
     log_key_file: Path = Path(".placet/keys/log.pem")
     """The file with these keys, mode 0600, unless the variable holds them. Read at start."""
+
+    attestation_keys_file: Path = Field(
+        default=Path(".placet/keys/attestation.vkey"), validation_alias="PLACET_ATTESTATION_KEYS_FILE"
+    )
+    """The public keys of people's commands: a verifier key on each line, with ` until TIME` if it has ended.
+    Read at start."""
 
     queue_limit: int = Field(default=2000, ge=1)
     """Appends that may wait; one more is answered RESOURCE_EXHAUSTED."""
@@ -64,13 +71,26 @@ class Settings(ServiceSettings):
         """The keys. Raises OSError, and ValueError for keys that are none, are not there, or that others may
         read; it says where they were looked for."""
         given = self.log_key.get_secret_value()
+        attesting = self._attestation_keys()
         try:
-            return LogKeys.read(given or read_private(self.log_key_file).decode(), self.origin)
+            return LogKeys.read(given or read_private(self.log_key_file).decode(), self.origin, attesting)
         except FileNotFoundError as error:
             raise ValueError(_no_file(self.log_key_file)) from error
         except NoLogKey as error:
             where = "PLACET_AUDIT_LOG_KEY" if given else str(self.log_key_file)
             raise ValueError(f"{where}: {error}") from error
+
+    def _attestation_keys(self) -> tuple[VerifierKey, ...]:
+        try:
+            return attestation_keys(self.attestation_keys_file.read_text().splitlines())
+        except NotProven as error:
+            raise ValueError(f"{self.attestation_keys_file}: {error}") from error
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"there are no keys of attestations, without which no command of a person is logged: "
+                f"{self.attestation_keys_file} does not exist. It holds ApprovalService's public key and those that it "
+                "had before. PLACET_ATTESTATION_KEYS_FILE names another file"
+            ) from error
 
 
 def _no_file(path: Path) -> str:

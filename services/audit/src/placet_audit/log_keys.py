@@ -31,17 +31,18 @@ class LogKeys:
 
     Each private key signs: one, or two during a key rotation, so that verifiers who know the old one accept
     the new one. Keys with a public half only do not sign; their checkpoints stay valid. `origin`: the name of
-    the logs, to which the tenant is added.
+    the logs, to which the tenant is added. `attesting`: those that sign the commands in the logs.
     """
 
     origin: str
     private: Sequence[Ed25519PrivateKey] = field(repr=False)
     public: Sequence[bytes]
+    attesting: Sequence[VerifierKey] = ()
     # Last checkpoint of each tenant that this process signed: its signature need not be verified.
     _own: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def read(cls, pem: str, origin: str) -> LogKeys:
+    def read(cls, pem: str, origin: str, attesting: Sequence[VerifierKey] = ()) -> LogKeys:
         """Reads PEM blocks, newest first: private Ed25519 keys (PKCS #8), then public ones.
 
         Raises NoLogKey for anything else, and without a private one.
@@ -56,7 +57,7 @@ class LogKeys:
         if not private:
             only = ", and here is only the public half of one" if public else ""
             raise NoLogKey(f"the log's key must be a private Ed25519 key in PEM{only}")
-        return cls(origin, private, public)
+        return cls(origin, private, public, attesting)
 
     def origin_of(self, tenant: str) -> str:
         """Returns the origin of a tenant's checkpoints, which is also the name of its keys."""
