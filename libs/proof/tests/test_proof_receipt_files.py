@@ -42,7 +42,7 @@ def leaf(number: int, name: str, **body: object) -> bytes:
 
 LEAVES = {
     "carol@example.com": leaf(1, "carol@example.com", received=event_pb2.Received()),
-    "alice@example.com": leaf(2, "alice@example.com", commented=event_pb2.Commented()),
+    "alice@example.com": leaf(2, "alice@example.com", processed=event_pb2.Processed()),
 }
 
 

@@ -22,8 +22,10 @@ from hypothesis import strategies as st
 from placet.audit.v1 import proof_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_proof import Checkpoint, NotProven, Proven, VerifierKey, commitment, leaf_hash
+from placet_proof.attestation import salt_of
 from placet_proof.receipts import read_receipt, verify_receipt
 from placet_proof.signer import cosigned, signed, verifier_key
+from placet_testing.attestation import KEYS, attest, is_of_command
 from placet_testing.merkle import path_of, root_of
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -46,9 +48,12 @@ class Log:
         entry = event_pb2.Entry(
             tenant=self.tenant, approval_id=approval_id, number=number, event=event_pb2.Event(**event)
         )
-        opened = []
+        opened, seed = [], bytes([len(self.leaves)]) * 16
+        if is_of_command(entry.event):
+            attest(entry.event, self.tenant, approval_id, seed=seed)
+            entry.event.attestation.service.ClearField("salt_seed")
         for path, erasable in erasables(entry):
-            salt = bytes([len(self.leaves)]) * 16
+            salt = salt_of(seed, path)
             opened.append(proof_pb2.Disclosure(path=path, salt=salt, value=erasable.value))
             erasable.CopyFrom(event_pb2.Erasable(commitment=commitment(salt, erasable.value)))
         self.leaves.append(entry.SerializeToString(deterministic=True))
@@ -71,6 +76,7 @@ class Log:
         message = proof_pb2.Receipt(
             approval_id=approval_id, checkpoint=self.note(), keys=[str(key_of(self))], entries=entries
         )
+        message.attestation_keys.extend(map(str, KEYS))
         return MessageToDict(message)
 
 
@@ -97,6 +103,9 @@ def comment(text: str) -> event_pb2.Commented:
     return event_pb2.Commented(text=event_pb2.Erasable(value=text))
 
 
+NOBODY = event_pb2.Actor(kind=event_pb2.ACTOR_KIND_SERVICE)
+
+
 def refusal() -> event_pb2.Refused:
     return event_pb2.Refused(reason=error_reason_pb2.ERROR_REASON_NOT_ASKED)
 
@@ -109,7 +118,7 @@ def log() -> Log:
     log.append(OTHER, 1, actor=person("carol@example.com"), received=event_pb2.Received())
     log.append("", 0, access_refused=event_pb2.AccessRefused(approval_id=ID))
     log.append(ID, 2, actor=person("alice@example.com"), commented=comment("Seen the letter"))
-    log.append(ID, 3, refused=refusal())
+    log.append(ID, 3, cause_id="late", actor=NOBODY, refused=refusal())
     log.append(OTHER, 2, actor=person("alice@example.com"), commented=comment("no"))
     log.append(
         "", 0, erased=event_pb2.Erased(approval_id=ID, reason=event_pb2.Erasable(value="asked"), values=3)
@@ -118,7 +127,7 @@ def log() -> Log:
 
 
 def proven(receipt: Receipt, log: Log) -> Proven:
-    return verify_receipt(receipt, [key_of(log)])
+    return verify_receipt(receipt, [key_of(log), *KEYS])
 
 
 def test_a_receipt_proves_who_said_what(log: Log) -> None:
@@ -253,7 +262,7 @@ def test_entries_that_are_not_in_the_order_of_the_log_are_refused(log: Log) -> N
 def test_entries_of_another_tenant_are_refused(log: Log) -> None:
     """A server could put another tenant's entries into a log; then its own signature shows it."""
     log.tenant = "guest"
-    log.append(OTHER, 3, refused=refusal())
+    log.append(OTHER, 3, cause_id="late", actor=NOBODY, refused=refusal())
     log.tenant = "home"
     with pytest.raises(NotProven, match="guest"):
         proven(log.receipt(OTHER, 1, 5, 7), log)
@@ -283,22 +292,25 @@ def test_a_signature_by_an_unknown_key_is_refused_and_one_by_a_known_one_among_o
         proven({**receipt, "checkpoint": log.note(mallory)}, log)
     handed_over = {**receipt, "checkpoint": log.note(mallory, KEY)}
     assert list(proven(handed_over, log).signers) == [key_of(log)]
-    assert len(verify_receipt(handed_over, [key_of(log, mallory), key_of(log)]).signers) == 2
+    assert len(verify_receipt(handed_over, [key_of(log, mallory), key_of(log), *KEYS]).signers) == 2
     with pytest.raises(NotProven, match="no known key signed"):
         verify_receipt(receipt, [])
 
 
 def test_a_witness_says_when_it_saw_the_log(log: Log) -> None:
     receipt, known = cosigned_by_a_witness(log, 1_700_000_000)
-    assert verify_receipt(receipt, [key_of(log), known]).signers == {key_of(log): None, known: 1_700_000_000}
+    assert verify_receipt(receipt, [key_of(log), known, *KEYS]).signers == {
+        key_of(log): None,
+        known: 1_700_000_000,
+    }
 
 
 def test_a_witness_of_many_logs_stands_for_none_whose_key_is_known(log: Log) -> None:
     strange = Log(origin="x/y", leaves=log.leaves, disclosures=log.disclosures)
     receipt, known = cosigned_by_a_witness(strange, 1_700_000_000)
-    assert verify_receipt(receipt, [known]).checkpoint.origin == f"x/y/{log.tenant}"
+    assert verify_receipt(receipt, [known, *KEYS]).checkpoint.origin == f"x/y/{log.tenant}"
     with pytest.raises(NotProven, match="no known key of it signed"):
-        verify_receipt(receipt, [key_of(log), known])
+        verify_receipt(receipt, [key_of(log), known, *KEYS])
 
 
 def cosigned_by_a_witness(log: Log, time: int) -> tuple[dict[str, Any], VerifierKey]:
@@ -379,7 +391,8 @@ def test_a_receipt_is_verified_without_network_home_or_any_other_part_of_placet(
         socket.socket = refuse
         from placet_proof import VerifierKey, read_receipt, verify_receipt
         receipt = read_receipt(open("receipt.json", "rb").read())
-        proven = verify_receipt(receipt, [VerifierKey.parse({str(key_of(log))!r})])
+        keys = {[str(key_of(log)), *map(str, KEYS)]!r}
+        proven = verify_receipt(receipt, [VerifierKey.parse(one) for one in keys])
         others = [name for name in sys.modules if name.split(".")[0] in ("placet", "grpc", "google")]
         assert others == []
         print(proven.entries[1].values["event.commented.text"])

@@ -30,6 +30,7 @@ from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
 from placet_rpc.tokens.mint import SigningKey, mint
 from placet_storage import Database
+from placet_testing.attestation import attested_command
 from placet_testing.tokens import StaticToken
 
 if TYPE_CHECKING:
@@ -195,7 +196,9 @@ async def test_no_erased_value_is_left_in_the_tables(either_platform: Platform) 
     )
     await opened(
         platform.database_url,
-        lambda database: PendingCommands(database).claim(HOME, gone, command, datetime.now(UTC)),
+        lambda database: PendingCommands(database, attested_command).claim(
+            HOME, gone, command, datetime.now(UTC)
+        ),
     )
 
     await settled(platform, await erase(platform, gone))

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_audit import proof_service
 from placet_audit.proof_service import ProofService
 from placet_proof import (
@@ -33,6 +33,7 @@ from placet_rpc.errors import (
     Unavailable,
 )
 from placet_rpc.identity import PROGRAMS, acting_for
+from placet_testing.attestation import attest, attest_all
 
 pytestmark = pytest.mark.integration
 
@@ -60,6 +61,13 @@ async def auditor(service: Service) -> Stub:
     return service.stub("auditor", subject="auditor@example.com")
 
 
+def late_refusal(make_event: MakeEvent, approval_id: str) -> event_pb2.Event:
+    """A refusal of ALICE's, which may follow an outcome."""
+    event = make_event("late", kind="refused")
+    event.refused.reason, event.refused.message.value = error_reason_pb2.ERROR_REASON_CLOSED, "late"
+    return attest(event, HOME, approval_id)
+
+
 async def log_request(
     service: Service, make_event: MakeEvent, comments: int = 1, tenant: str = HOME, asked: str = ""
 ) -> str:
@@ -75,6 +83,7 @@ async def log_request(
     rest += [make_event("close", kind=kind, actor=CALLER) for kind in ("decided", "closed")]
     rest[-2].decided.source, rest[-2].decided.approver.value = event_pb2.SOURCE_REQUESTER, CALLER
     rest[-2].decided.state = rest[-1].closed.state = event_pb2.STATE_CANCELLED
+    attest_all(rest, tenant, approval_id)
     with acting_for(tenant):
         await service.program("approval").AppendEvents(
             audit_service_pb2.AppendEventsRequest(approval_id=approval_id, expected_next=1, events=[received])
@@ -98,7 +107,8 @@ async def receipt_of(stub: Stub, approval_id: str) -> proof_pb2.Receipt:
 
 
 def proven(receipt: proof_pb2.Receipt) -> Proven:
-    return verify_receipt(MessageToDict(receipt), [VerifierKey.parse(key) for key in receipt.keys])
+    keys = [*receipt.keys, *receipt.attestation_keys]
+    return verify_receipt(MessageToDict(receipt), [VerifierKey.parse(key) for key in keys])
 
 
 async def test_what_was_acknowledged_is_under_the_checkpoint_and_can_be_proven(
@@ -298,7 +308,7 @@ async def test_what_was_said_after_an_erasure_can_be_erased_too(
     with acting_for(HOME):
         first = await operator.EraseEvents(erasing(approval_id))
         late = audit_service_pb2.AppendEventsRequest(
-            approval_id=approval_id, expected_next=5, events=[make_event("late")]
+            approval_id=approval_id, expected_next=5, events=[late_refusal(make_event, approval_id)]
         )
         await service.program("worker-default").AppendEvents(late)
         second = await operator.EraseEvents(erasing(approval_id))

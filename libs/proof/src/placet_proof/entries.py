@@ -70,19 +70,24 @@ def commitment(salt: bytes, value: str) -> bytes:
     return sha256(salt + value.encode(errors="surrogatepass")).digest()
 
 
+@dataclass(frozen=True, slots=True)
 class Message:
-    """A message within a leaf. Its methods raise NotProven, as the constructor does."""
+    """A message within a leaf. Its methods raise NotProven."""
 
-    def __init__(self, raw: bytes) -> None:
-        self._fields = _fields(raw)
+    fields: Wire
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Message:
+        """Parses a message."""
+        return cls(_fields(raw))
 
     def get(self, number: int, default: _Value) -> _Value:
         """Returns a singular field, the default if it is absent."""
-        return _get(self._fields, number, default)
+        return _get(self.fields, number, default)
 
     def message(self, number: int) -> Message:
         """Returns a message in a field, an empty one if it is absent."""
-        return Message(self.get(number, b""))
+        return Message.parse(self.get(number, b""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +97,8 @@ class Leaf:
     `approval_id` and `number` are empty for events of the tenant itself. `body` is the number of its event in
     the contract, `cause_id` the command or step that caused it. `erases`: the request whose values it says
     were erased, if any; `erased_values`: how many. `commitments`: those to its erasable values, by path.
-    `actor_kind`: the number of its actor's kind; `fields`: those of its event's body. `seconds`: the event's time
-    in POSIX seconds, a large number before 1970. `attestation`: None if it has none.
+    `actor_kind`: the number of its actor's kind; `fields`: those of its event's body. `seconds`: the event's
+    time in POSIX seconds, a large number before 1970. `attestation`: None if it has none.
     """
 
     tenant: str
@@ -140,7 +145,7 @@ class Leaf:
             parts[bodies[0]],
             _text(parts[_ACTOR], _AUTHENTICATED_BY),
             _seconds(_fields(_get(event, _TIME, b""))),
-            Message(_get(event, _ATTESTATION, b"")) if _ATTESTATION in event else None,
+            Message.parse(_get(event, _ATTESTATION, b"")) if _ATTESTATION in event else None,
         )
 
     def field(self, number: int, default: _Value) -> _Value:

@@ -84,8 +84,8 @@ class Path:
 
     `last`: kind of the last event; 0 before the first. `done`: kinds of events that come once, and came.
     `binding`: content, policy and its version, which a vote repeats. `untold`: numbers of the `asked` events
-    without a notice. `outcome`: state of the outcome; 0 while there is none. `received_at`: POSIX time of the first
-    event. `commands`: ids of the commands with an event, each of which has one attested event.
+    without a notice. `outcome`: state of the outcome; 0 while there is none. `received_at`: POSIX time of the
+    first event. `commands`: ids of the commands, each of which has one attested event.
     """
 
     last: int = 0
@@ -121,8 +121,8 @@ def follow(path: Path, leaf: Leaf, values: Mapping[str, str], keys: Sequence[Ver
     """Returns a request's path with one more event. Raises NotInGrammar if the event does not fit, and
     NotAttested where the attestation of a command is missing or not valid.
 
-    `values`: the entry's erasable values that are known, by path. `keys`: those that sign attestations; others
-    are left out. The caller compares tenant, request and number of the entry.
+    `values`: the entry's erasable values that are known, by path. `keys`: those that sign attestations;
+    others are left out. The caller compares tenant, request and number of the entry.
     """
     kind = _kind(leaf)
     if kind in OF_THE_TENANT or not leaf.approval_id:
@@ -160,7 +160,7 @@ def _attested(path: Path, leaf: Leaf, values: Mapping[str, str], keys: Sequence[
 def follow_all(events: Iterable[tuple[Leaf, Mapping[str, str]]], keys: Sequence[VerifierKey]) -> Path:
     """Returns the path of a request's entries from its first on, each with its known values.
 
-    Raises NotInGrammar, also if the last one must be followed by another; NotAttested. `keys`: as of `follow`.
+    Raises NotInGrammar, also if the last one must be followed by another; NotAttested. `keys`: see `follow`.
     """
     path = BEGIN
     for leaf, values in events:

@@ -1,12 +1,13 @@
-"""Attestations of tests: one key, under which commands and forged events are signed as ApprovalService signs."""
+"""Attestations of tests: one key, with which commands and events are signed as ApprovalService signs."""
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -55,6 +56,11 @@ def attested(command: C, tenant: str, approval_id: str) -> C:
     return signed
 
 
+def attested_command(tenant: str, approval_id: str, command: BaseCommand) -> BaseCommand:
+    """As `attested`, for `PendingCommands`."""
+    return attested(command, tenant, approval_id)
+
+
 def statement_of(
     event: event_pb2.Event, tenant: str, approval_id: str, operator: bool, seed: bytes
 ) -> Statement:
@@ -84,15 +90,15 @@ def attest(
     operator: bool = False,
     key: Ed25519PrivateKey = KEY,
     seed: bytes = b"",
-    **changes: Any,
+    lie: Mapping[str, Any] = MappingProxyType({}),
 ) -> event_pb2.Event:
     """Signs an event of a command, in place; returns it.
 
-    `changes`: fields of the statement that was signed in place of the right one. Any: of each its type.
+    `lie`: fields of the statement that is signed in place of the right one. Any: of each its type.
     """
     seed = seed or os.urandom(16)
     right = statement_of(event, tenant, approval_id, operator, seed)
-    signed = replace(right, **changes)
+    signed = replace(right, **lie)
     service = event.attestation.service
     service.key_id, service.signature = public_key(key).id, key.sign(signed.encoded)
     service.time.seconds, service.time.nanos = right.seconds, right.nanos

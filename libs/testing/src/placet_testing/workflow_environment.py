@@ -110,7 +110,7 @@ async def real_time() -> AsyncIterator[WorkflowEnvironment]:
 
 
 def attested_for(sent: object, approval_id: str) -> object:
-    """A command with the attestation for its request; anything else as it is, and what was made without one."""
+    """A command with the attestation for its request. One without any stays so, as anything else does."""
     if isinstance(sent, BaseCommand) and sent.attestation is not None:
         return attested(sent, TENANT, approval_id)
     return sent

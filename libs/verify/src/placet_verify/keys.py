@@ -127,11 +127,11 @@ def load_keys(
             path = attesting
             with suppress(FileNotFoundError):
                 known = known.with_lines(read_text(path, MOST_KEY_BYTES))
-        return known
     except (OSError, ValueError) as error:
         what = f"the key of this home, {path}, cannot be used"
         tries = ("placet doctor", "the same command with --key")
         raise CannotVerify(what, fault_of(error), tries=tries) from error
+    return known
 
 
 def signed_by(note: Note, keys: Iterable[VerifierKey]) -> bool:

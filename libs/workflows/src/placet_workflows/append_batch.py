@@ -36,8 +36,8 @@ def due_events(
 def without_unattested(
     taken: Sequence[Stimulus], batch: Sequence[Event], position: int
 ) -> list[Stimulus] | None:
-    """The stimuli without the command that caused the event at `position` of a batch, whose attestation the log
-    refuses; what it sent counts as undecodable. None if no command is found."""
+    """The stimuli without the command that caused the event at `position` of a batch, whose attestation the
+    log refuses: in its place is something undecodable. None if there is no such command."""
     cause = batch[position].cause_id if 0 <= position < len(batch) else ""
     forged = [one for one in taken if isinstance(one, BaseCommand) and one.id == cause]
     if not forged:

@@ -101,8 +101,8 @@ class Settings(ServiceSettings, CallerSettings):
             raise ValueError(f"{self.attestation_keys_file}: {error}") from error
 
     def attester(self) -> Attester:
-        """The signer of commands. Raises OSError, and ValueError for a key that is none, that others may read, or
-        whose attestations AuditService would refuse."""
+        """The signer of commands. Raises OSError, and ValueError for a key that is none, that others may
+        read, or whose attestations AuditService would refuse."""
         try:
             attester = Attester(read_key(read_private(self.attestation_key_file)))
         except FileNotFoundError as error:
@@ -111,8 +111,8 @@ class Settings(ServiceSettings, CallerSettings):
             raise ValueError(f"{self.attestation_key_file}: {error}") from error
         if attester.public not in self.attestation_keys():
             raise ValueError(
-                f"{self.attestation_keys_file} must name the key of {self.attestation_key_file}, without an end, "
-                f"before anything is signed with it: {attester.public}"
+                f"{self.attestation_keys_file} must hold the public half of {self.attestation_key_file}, "
+                f"without an end, before anything is signed with it: {attester.public}"
             )
         return attester
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -71,14 +72,14 @@ class Settings(ServiceSettings):
         """The keys. Raises OSError, and ValueError for keys that are none, are not there, or that others may
         read; it says where they were looked for."""
         given = self.log_key.get_secret_value()
-        attesting = self._attestation_keys()
         try:
-            return LogKeys.read(given or read_private(self.log_key_file).decode(), self.origin, attesting)
+            keys = LogKeys.read(given or read_private(self.log_key_file).decode(), self.origin)
         except FileNotFoundError as error:
             raise ValueError(_no_file(self.log_key_file)) from error
         except NoLogKey as error:
             where = "PLACET_AUDIT_LOG_KEY" if given else str(self.log_key_file)
             raise ValueError(f"{where}: {error}") from error
+        return replace(keys, attesting=self._attestation_keys())
 
     def _attestation_keys(self) -> tuple[VerifierKey, ...]:
         try:
@@ -87,9 +88,9 @@ class Settings(ServiceSettings):
             raise ValueError(f"{self.attestation_keys_file}: {error}") from error
         except FileNotFoundError as error:
             raise ValueError(
-                f"there are no keys of attestations, without which no command of a person is logged: "
-                f"{self.attestation_keys_file} does not exist. It holds ApprovalService's public key and those that it "
-                "had before. PLACET_ATTESTATION_KEYS_FILE names another file"
+                f"there are no keys of attestations, and without them no person's command is logged: "
+                f"{self.attestation_keys_file} does not exist. It holds ApprovalService's public key, and "
+                "those that it had before. PLACET_ATTESTATION_KEYS_FILE names another file"
             ) from error
 
 

@@ -104,8 +104,9 @@ class Placed:
 class Heads:
     """Heads of the logs that a batch appends to, read in its transaction.
 
-    `attesting`: keys of attestations. `sizes` by tenant, `next_numbers` and `paths` by tenant and request (absent: 1, and no event), and those
-    `causes` (tenant and cause id) of the batch's drafts of the tenant itself that are stored already.
+    `attesting`: keys of attestations. `sizes` by tenant, `next_numbers` and `paths` by tenant and request
+    (absent: 1, and no event), and those `causes` (tenant and cause id) of the batch's drafts of the tenant
+    itself that are stored already.
     """
 
     sizes: dict[str, int]
@@ -118,8 +119,8 @@ class Heads:
         """Compares, assigns indexes to the drafts that are appended, and advances the heads.
 
         Raises FailedPrecondition GAP if the append would leave a gap in the request's numbers, and
-        NOT_IN_GRAMMAR if its events do not fit the request's path, NOT_ATTESTED if one is a command's without a
-        valid attestation.
+        NOT_IN_GRAMMAR if its events do not fit the request's path, NOT_ATTESTED if one is a command's and has
+        no valid attestation.
         """
         if append.approval_id == TENANT_LEVEL:
             return self._place_once_by_cause(append)

@@ -42,7 +42,7 @@ class LogKeys:
     _own: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def read(cls, pem: str, origin: str, attesting: Sequence[VerifierKey] = ()) -> LogKeys:
+    def read(cls, pem: str, origin: str) -> LogKeys:
         """Reads PEM blocks, newest first: private Ed25519 keys (PKCS #8), then public ones.
 
         Raises NoLogKey for anything else, and without a private one.
@@ -57,7 +57,7 @@ class LogKeys:
         if not private:
             only = ", and here is only the public half of one" if public else ""
             raise NoLogKey(f"the log's key must be a private Ed25519 key in PEM{only}")
-        return cls(origin, private, public, attesting)
+        return cls(origin, private, public)
 
     def origin_of(self, tenant: str) -> str:
         """Returns the origin of a tenant's checkpoints, which is also the name of its keys."""
