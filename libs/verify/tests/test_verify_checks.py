@@ -14,6 +14,7 @@ from placet.event.v1 import event_pb2
 from placet_proof import Checkpoint
 from placet_proof.frontier import Frontier
 from placet_proof.signer import signed
+from placet_testing.attestation import attest
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import CLOSED, ELSEWHERE, ERASED, ORIGIN, Logbook
 from placet_verify import Check, Row, Seen, SqliteSource, Table, Unreadable
@@ -65,7 +66,7 @@ def sign_for_another_log(rows: Logbook, key: Ed25519PrivateKey) -> None:
 
 def change_an_entry_and_regrow_the_tree(rows: Logbook, key: Ed25519PrivateKey) -> None:
     entry = rows.entry("default", VOTED)
-    entry.event.actor.kind = event_pb2.ACTOR_KIND_SERVICE
+    entry.event.traceparent = "00-0-0-00"
     rows.rewrite("default", VOTED, entry)
     rows.regrow("default")
 
@@ -124,8 +125,31 @@ def end_within_a_step(rows: Logbook, key: Ed25519PrivateKey) -> None:
     entry = event_pb2.Entry(tenant="other", approval_id=ELSEWHERE, number=3)
     entry.event.decided.state = event_pb2.STATE_CANCELLED
     entry.event.decided.source = event_pb2.SOURCE_REQUESTER
+    attest(entry.event, "other", ELSEWHERE, operator=True).attestation.service.ClearField("salt_seed")
     rows.insert("other", 2, entry)
     rows.reseal("other", key)
+
+
+def take_an_attestation_away(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    entry = rows.entry("default", VOTED)
+    entry.event.ClearField("attestation")
+    rows.rewrite("default", VOTED, entry)
+    rows.reseal("default", key)
+
+
+def transplant_an_attestation(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    entry, other = rows.entry("default", VOTED), rows.entry("default", VOTED_LATER)
+    entry.event.attestation.CopyFrom(other.event.attestation)
+    rows.rewrite("default", VOTED, entry)
+    rows.reseal("default", key)
+
+
+def attest_with_the_logs_own_key(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    entry = rows.entry("default", VOTED)
+    service = attest(entry.event, "default", entry.approval_id, key=key).attestation.service
+    service.ClearField("salt_seed")
+    rows.rewrite("default", VOTED, entry)
+    rows.reseal("default", key)
 
 
 def say_of_a_tenant_what_is_of_a_request(rows: Logbook, key: Ed25519PrivateKey) -> None:
@@ -255,6 +279,11 @@ ATTACKS: dict[Check, list[Attack]] = {
     ],
     Check.NUMBERS: [leave_out_an_event, number_what_is_of_no_request],
     Check.CAUSES: [append_an_event_of_the_tenant_again],
+    Check.ATTESTATION: [
+        take_an_attestation_away,
+        transplant_an_attestation,
+        attest_with_the_logs_own_key,
+    ],
     Check.OPENING: [change_a_value, shift_a_value_into_its_salt, keep_a_value_that_is_no_text],
     Check.MISSING: [
         delete_a_value_at(VOTED_LATER),

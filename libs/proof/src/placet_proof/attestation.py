@@ -146,7 +146,7 @@ def check_attestation(leaf: Leaf, received_at: int, keys: Iterable[VerifierKey])
     )
     signers = [key for key in keys if key.kind == ATTESTATION and key.id == found.key_id]
     if not signers:
-        raise NotAttested(f"no known key has the id {found.key_id.hex()!r:.20} of the attestation's")
+        raise NotAttested(f"no known key has the id {found.key_id.hex():.20} of the attestation")
     latest = max(found.seconds, received_at)
     if all(key.until is not None and latest > key.until for key in signers):
         raise NotAttested(f"the attestation's key {found.key_id.hex()} had ended")

@@ -23,6 +23,12 @@ from placet_verify.files import MOST_KEY_BYTES, read_text
 
 DEFAULT_ORIGIN = "localhost/placet"
 
+ATTESTING_ADVICE = (
+    "Give the keys of people's commands too: --key with a file of all lines that "
+    "`placet audit checkpoint --keys` prints where the log is."
+)
+"""The next step where attestations cannot be verified, because no key of them is known."""
+
 _BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 # The expression looks for the end of each block from its beginning on.
 _MOST_BLOCKS = 100
