@@ -19,9 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from placet_proof import ATTESTATION
-from placet_proof.notes import ATTESTATION_KEY
-from placet_proof.signer import new_key, read_key, verifier_key
+from placet_proof.signer import attestation_key, new_key, read_key
 from placet_rpc.files import replacing
 from placet_rpc.identity import PROGRAMS
 from placet_rpc.tokens.mint import (
@@ -109,7 +107,7 @@ def write_log_key(folders: Folders) -> None:
 def write_attestation_keys(folders: Folders) -> None:
     """The key that ApprovalService signs people's commands with, and its public half."""
     private = folders.kept("attestation.pem", new_key().encode())
-    public = verifier_key(read_key(private), ATTESTATION_KEY, ATTESTATION)
+    public = attestation_key(read_key(private))
     folders.write("approval", "attestation.pem", private, OURS)
     for name in ("approval", "audit"):
         folders.write(name, "attestation.vkey", f"{public}\n".encode(), OURS)

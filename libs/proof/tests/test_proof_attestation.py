@@ -15,8 +15,18 @@ from placet_proof.attestation import Statement
 from placet_proof.grammar import BEGIN, NotInGrammar, Path, follow, follow_all
 from placet_proof.signer import verifier_key
 from placet_testing.attestation import KEY, KEYS, attest, public_key
-from placet_testing.grammar_paths import APPROVAL, TENANT, messages, play_events, receipt_of, sealed
-from placet_testing.simulation import ALICE, BOB, REQUESTER, Play, cancellation, comment, decision
+from placet_testing.grammar_paths import messages, play_events, receipt_of, sealed
+from placet_testing.simulation import (
+    ALICE,
+    APPROVAL,
+    BOB,
+    REQUESTER,
+    TENANT,
+    Play,
+    cancellation,
+    comment,
+    decision,
+)
 from placet_testing.workflow_environment import shipped_policy
 
 Events = list[event_pb2.Event]

@@ -19,8 +19,6 @@ from placet_proof.grammar import BEGIN, NotInGrammar, follow
 from placet_proof.signer import verifier_key
 from placet_testing.attestation import KEYS, attest_all
 from placet_testing.grammar_paths import (
-    APPROVAL,
-    TENANT,
     asking_both,
     outcome,
     path_of,
@@ -31,8 +29,10 @@ from placet_testing.grammar_paths import (
 )
 from placet_testing.simulation import (
     ALICE,
+    APPROVAL,
     BOB,
     REQUESTER,
+    TENANT,
     Play,
     decision,
 )

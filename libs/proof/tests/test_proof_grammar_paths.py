@@ -24,8 +24,6 @@ from placet_proof import NotProven
 from placet_proof.grammar import BEGIN, follow
 from placet_testing.attestation import KEYS, attest_all
 from placet_testing.grammar_paths import (
-    APPROVAL,
-    TENANT,
     asking_both,
     messages,
     path_of,
@@ -34,8 +32,10 @@ from placet_testing.grammar_paths import (
 )
 from placet_testing.simulation import (
     ALICE,
+    APPROVAL,
     BOB,
     REQUESTER,
+    TENANT,
     Play,
     ai_says,
     cancellation,

@@ -15,7 +15,8 @@ from placet_testing.simulation import ALICE, APPROVAL, TENANT, cancellation, com
 
 
 def settings(private: Path, public: Path) -> Settings:
-    return Settings(attestation_key_file=private, PLACET_ATTESTATION_KEYS_FILE=public)
+    files = {"attestation_key_file": private, "PLACET_ATTESTATION_KEYS_FILE": public}
+    return Settings(**files)  # type: ignore[arg-type]  # one by its alias
 
 
 @pytest.mark.parametrize("command", [decision(ALICE), cancellation(operator=True), comment()])

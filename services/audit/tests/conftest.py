@@ -204,7 +204,7 @@ async def _serving(database_url: str, key_folder: Path) -> AsyncIterator[Service
         listen="127.0.0.1:0",
         jwks_file=key_folder / "jwks.json",
         log_key=SecretStr(new_key()),
-        PLACET_ATTESTATION_KEYS_FILE=write_keys(key_folder)[1],
+        attestation_keys_file=write_keys(key_folder)[1],
         refusals_per_minute=3,
     )
     async with assembled(settings) as parts:

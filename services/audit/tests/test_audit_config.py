@@ -36,7 +36,7 @@ def test_a_key_in_a_file_is_read(tmp_path: Path) -> None:
         len(
             Settings(
                 log_key_file=key_file(tmp_path, new_key()),
-                PLACET_ATTESTATION_KEYS_FILE=write_keys(tmp_path)[1],
+                attestation_keys_file=write_keys(tmp_path)[1],
             )
             .log_keys()
             .private

@@ -11,9 +11,7 @@ from placet_cli.home import Home
 from placet_cli.identity import TENANT, signing_key
 from placet_devstack.child import Report, StackEvent
 from placet_devstack.lost_keys import lost_keys
-from placet_proof import ATTESTATION
-from placet_proof.notes import ATTESTATION_KEY
-from placet_proof.signer import new_key, read_key, verifier_key
+from placet_proof.signer import attestation_key, new_key, read_key
 from placet_rpc.files import write_atomically
 from placet_rpc.identity import PROGRAMS
 from placet_rpc.tasks import periodically
@@ -60,7 +58,7 @@ def _make_attestation_key(home: Home) -> None:
         return
     private = read_key(home.attestation_key.read_bytes())
     known = home.attestation_keys.read_text() if home.attestation_keys.exists() else ""
-    line = f"{verifier_key(private, ATTESTATION_KEY, ATTESTATION)}\n"
+    line = f"{attestation_key(private)}\n"
     write_atomically(home.attestation_keys, line + known, mode=0o644)
 
 

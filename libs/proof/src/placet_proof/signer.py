@@ -1,6 +1,11 @@
-"""Signatures of logs and witnesses. No signature is verified with it."""
+"""Signatures of logs and witnesses. No signature is verified with it.
+
+python -m placet_proof.signer < attestation.pem     prints the public key of a key of attestations
+"""
 
 from __future__ import annotations
+
+import sys
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,7 +17,20 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from placet_proof.notes import COSIGNATURE, KEY_NAME, LOG_SIGNATURE, VerifierKey, cosigned_text
+from placet_proof.notes import (
+    ATTESTATION,
+    ATTESTATION_KEY,
+    COSIGNATURE,
+    KEY_NAME,
+    LOG_SIGNATURE,
+    VerifierKey,
+    cosigned_text,
+)
+
+
+def attestation_key(private: Ed25519PrivateKey) -> VerifierKey:
+    """Returns the public half of a key that signs attestations."""
+    return verifier_key(private, ATTESTATION_KEY, ATTESTATION)
 
 
 def new_key() -> str:
@@ -48,3 +66,7 @@ def cosigned(text: str, private: Ed25519PrivateKey, name: str, time: int) -> str
     """Signs a checkpoint's text for a witness, at a POSIX time; returns the line of the signature."""
     signature = time.to_bytes(8, "big") + private.sign(cosigned_text(text, time))
     return verifier_key(private, name, COSIGNATURE).line(signature)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{attestation_key(read_key(sys.stdin.buffer.read()))}\n")

@@ -15,10 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from placet.event.v1 import event_pb2
 from placet_domain.commands import BaseCommand
-from placet_proof import ATTESTATION, VerifierKey
+from placet_proof import VerifierKey
 from placet_proof.attestation import Statement, body_digest, commitment_of
-from placet_proof.notes import ATTESTATION_KEY
-from placet_proof.signer import verifier_key
+from placet_proof.signer import attestation_key
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 COMMANDS = {"voted": "decision", "decided": "cancel", "commented": "comment"}
@@ -29,7 +28,7 @@ C = TypeVar("C", bound=BaseCommand)
 
 def public_key(private: Ed25519PrivateKey, until: int | None = None) -> VerifierKey:
     """The public half of a key of attestations."""
-    return replace(verifier_key(private, ATTESTATION_KEY, ATTESTATION), until=until)
+    return replace(attestation_key(private), until=until)
 
 
 KEYS = (public_key(KEY),)

@@ -10,9 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from placet_domain.attestation import Attestation, ServiceSignature
 from placet_domain.commands import BaseCommand
 from placet_domain.events import ActorKind
-from placet_proof import ATTESTATION, attestation
-from placet_proof.notes import ATTESTATION_KEY
-from placet_proof.signer import verifier_key
+from placet_proof import attestation
+from placet_proof.signer import attestation_key
 from placet_proof.vocabulary import PERSON, SERVICE
 
 _SENDERS = {ActorKind.PERSON: PERSON, ActorKind.SERVICE: SERVICE}
@@ -24,7 +23,7 @@ class Attester:
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
-        self.public = verifier_key(private, ATTESTATION_KEY, ATTESTATION)
+        self.public = attestation_key(private)
 
     def attested(self, tenant: str, approval_id: str, command: BaseCommand) -> BaseCommand:
         """Returns the command with an attestation for this request, made now.
