@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from placet_proof.signer import signed
 from placet_testing.attestation import attest
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import CLOSED, ELSEWHERE, ERASED, ORIGIN, Logbook
-from placet_verify import Check, Row, Seen, SqliteSource, Table, Unreadable
+from placet_verify import Check, Row, Seen, SqliteSource, Table
 
 pytestmark = pytest.mark.integration
 
@@ -345,23 +345,6 @@ def test_without_the_databases_own_check_a_changed_index_goes_unnoticed(
         assert found.check is Check.FILE
         assert f"index {REFUSAL} of default" in found.what
         assert sample.findings(source, without={Check.FILE}) == []
-
-
-class Torn(Logbook):
-    """Rows of which a table cannot be read to its end."""
-
-    def rows(self, table: Table, tenant: str) -> Iterator[Row]:
-        yield from super().rows(table, tenant)
-        if table is Table.TREE and tenant == "default":
-            raise Unreadable("the disk is gone")
-
-
-def test_a_table_that_cannot_be_read_to_its_end_is_told_with_where_it_ends(sample: SampleLog) -> None:
-    torn = Torn(sample.rows.tables)
-    (found,) = sample.findings(torn)
-    assert (found.check, found.tenant, found.first) == (Check.FILE, "default", SIZE)
-    assert found.what == "table tree cannot be read any further: the disk is gone"
-    assert sample.findings(torn, without={Check.FILE}) == []
 
 
 def test_there_is_an_attack_for_every_check() -> None:

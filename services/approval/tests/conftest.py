@@ -37,7 +37,7 @@ from placet_rpc.identity import acting_for
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program
 from placet_storage import Database
-from placet_testing.attestation import write_keys
+from placet_testing.attestation import key_settings
 from placet_testing.audit_server import AuditServer
 from placet_testing.conditions import until
 from placet_testing.requests import decision_message, delivered_notices, request_message
@@ -234,23 +234,19 @@ class Platform:
         token = self.folder / "approval.token"
         key = SigningKey.load(self.keys.private_key)
         token.write_text(mint_for_program(key, "approval", HOME, 3600, tenants=["*"]))
-        private, public = write_keys(self.folder / "attestation")
         values: dict[str, Any] = {
             "listen": "127.0.0.1:0",
             "PLACET_JWKS_FILE": self.keys.jwks,
             "PLACET_TOKEN_FILE": token,
-            "attestation_key_file": private,
-            "PLACET_ATTESTATION_KEYS_FILE": public,
             "PLACET_AUDIT_ADDRESS": self.audit.address,
             "database_url": self.database_url,
             "command_budget": PATIENT,
             "sign_of_life": 0.3,
-            "intake_recovery_interval": 3600,
-            "workflow_recovery_interval": 3600,
+            **dict.fromkeys(("intake_recovery_interval", "workflow_recovery_interval"), 3600),
             "recovery_age": 0.01,
             "grace": 0,
         }
-        return Settings(**(values | changes))
+        return Settings(**(key_settings(self.folder / "attestation") | values | changes))
 
     async def serve(self, **changes: Any) -> AsyncExitStack:
         """Starts a replica, which is the one that is called from now on; closing the stack ends it."""

@@ -188,11 +188,9 @@ async def test_no_erased_value_is_left_in_the_tables(either_platform: Platform) 
     gone, kept, abroad = [
         await closed(platform, number, tenant) for number, tenant in enumerate((HOME, HOME, ABROAD))
     ]
+    asked = Actor(kind=ActorKind.PERSON, name="asked-000-@example.com")
     command = DecisionCommand(
-        id=str(uuid.uuid4()),
-        actor=Actor(kind=ActorKind.PERSON, name="asked-000-@example.com"),
-        verdict=Verdict.APPROVE,
-        reason="reason-000-",
+        id=str(uuid.uuid4()), actor=asked, verdict=Verdict.APPROVE, reason="reason-000-"
     )
     await opened(
         platform.database_url,

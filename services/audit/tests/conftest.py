@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from placet.audit.v1 import audit_service_pb2_grpc
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_audit.__main__ import assembled
 from placet_audit.config import Settings
 from placet_audit.domain import TENANT_LEVEL, Append, Draft
@@ -60,6 +60,9 @@ def make_event() -> MakeEvent:
         if kind == "voted":
             event.voted.tier, event.voted.verdict = 1, event_pb2.VERDICT_APPROVE
             event.voted.reason.value = reason
+        if kind == "refused":
+            event.refused.reason = error_reason_pb2.ERROR_REASON_CLOSED
+            event.refused.message.value = reason
         if kind == "received":
             event.received.title.value = reason
         return event

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
-from placet.event.v1 import error_reason_pb2, event_pb2
+from placet.event.v1 import event_pb2
 from placet_audit import proof_service
 from placet_audit.proof_service import ProofService
 from placet_proof import (
@@ -59,13 +59,6 @@ class Service(Protocol):
 async def auditor(service: Service) -> Stub:
     """An auditor of HOME."""
     return service.stub("auditor", subject="auditor@example.com")
-
-
-def late_refusal(make_event: MakeEvent, approval_id: str) -> event_pb2.Event:
-    """A refusal of ALICE's, which may follow an outcome."""
-    event = make_event("late", kind="refused")
-    event.refused.reason, event.refused.message.value = error_reason_pb2.ERROR_REASON_CLOSED, "late"
-    return attest(event, HOME, approval_id)
 
 
 async def log_request(
@@ -307,10 +300,11 @@ async def test_what_was_said_after_an_erasure_can_be_erased_too(
     approval_id = await log_request(service, make_event)
     with acting_for(HOME):
         first = await operator.EraseEvents(erasing(approval_id))
-        late = audit_service_pb2.AppendEventsRequest(
-            approval_id=approval_id, expected_next=5, events=[late_refusal(make_event, approval_id)]
+        late = make_event("late", kind="refused")
+        append = audit_service_pb2.AppendEventsRequest(
+            approval_id=approval_id, expected_next=5, events=[attest(late, HOME, approval_id)]
         )
-        await service.program("worker-default").AppendEvents(late)
+        await service.program("worker-default").AppendEvents(append)
         second = await operator.EraseEvents(erasing(approval_id))
 
     assert (first.entry.index, second.entry.index, second.entry.entry.event.erased.values) == (4, 6, 2)

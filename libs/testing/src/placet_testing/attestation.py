@@ -47,6 +47,12 @@ def write_keys(folder: Path) -> tuple[Path, Path]:
     return private, public
 
 
+def key_settings(folder: Path) -> dict[str, Path]:
+    """Settings of ApprovalService that name these files."""
+    private, public = write_keys(folder)
+    return {"attestation_key_file": private, "PLACET_ATTESTATION_KEYS_FILE": public}
+
+
 def attested(command: C, tenant: str, approval_id: str) -> C:
     """The command as ApprovalService stores it for this request."""
     # By name: a library imports no service, and this runs only where the whole workspace is installed.
