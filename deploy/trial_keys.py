@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from placet_proof.signer import new_key
+from placet_proof.signer import attestation_key, new_key, read_key
 from placet_rpc.files import replacing
 from placet_rpc.identity import PROGRAMS
 from placet_rpc.tokens.mint import (
@@ -104,6 +104,15 @@ def write_log_key(folders: Folders) -> None:
     folders.write("audit", "log.pem", folders.kept("log.pem", new_key().encode()), OURS)
 
 
+def write_attestation_keys(folders: Folders) -> None:
+    """The key that ApprovalService signs people's commands with, and its public half."""
+    private = folders.kept("attestation.pem", new_key().encode())
+    public = attestation_key(read_key(private))
+    folders.write("approval", "attestation.pem", private, OURS)
+    for name in ("approval", "audit"):
+        folders.write(name, "attestation.vkey", f"{public}\n".encode(), OURS)
+
+
 def write_witness_key(folders: Folders) -> None:
     """The key that the witness signs with."""
     folders.write(WITNESS, "witness.pem", folders.kept("witness.pem", new_key().encode()), OURS)
@@ -149,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_tokens(folders, key, seconds)
     write_payload_key(folders)
     write_log_key(folders)
+    write_attestation_keys(folders)
     write_witness_key(folders)
     write_passwords(folders, asked.database_host)
     return 0

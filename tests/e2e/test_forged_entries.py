@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import audit_service_pb2
+from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_audit.config import Settings
 from placet_audit.domain import Append
@@ -18,11 +19,19 @@ from placet_audit.log_keys import LogKeys
 from placet_audit.store import Store
 from placet_cli.identity import TENANT
 from placet_devstack.doctor import diagnose
+from placet_domain.attestation import Attestation, ServiceSignature
+from placet_domain.commands import DecisionCommand
+from placet_domain.events import Actor, ActorKind, Verdict
 from placet_proof import NotProven, VerifierKey, verify_receipt
+from placet_rpc.client import channel
+from placet_rpc.errors import FailedPrecondition
+from placet_rpc.identity import acting_for
 from placet_storage import Database
 from placet_testing.conditions import until
 from placet_testing.stack import ALICE, AUDITOR, BOB, CALLER, Stack
+from placet_testing.tokens import StaticToken
 from placet_verify import Check, KnownKeys, SqliteSource, Verification
+from placet_workflows.names import COMMAND_SIGNAL
 
 pytestmark = pytest.mark.integration
 
@@ -49,7 +58,7 @@ async def forge(stack: Stack, approval_id: str, number: int, events: Sequence[ev
         drafts.append(seal(entry))
     database = await Database.open(f"sqlite:///{stack.home.database('audit')}", migrations="placet_audit")
     with pytest.MonkeyPatch.context() as unchecked:
-        unchecked.setattr("placet_audit.domain._followed", lambda path, drafts: path)
+        unchecked.setattr("placet_audit.domain._followed", lambda path, drafts, keys: path)
         (placed,) = await Store(database, keys).append([Append(TENANT, approval_id, number, tuple(drafts))])
     await database.close()
     assert not isinstance(placed, Exception)
@@ -61,7 +70,8 @@ async def is_proven(stack: Stack, approval_id: str) -> bool:
     request = audit_service_pb2.GetReceiptRequest(approval_id=approval_id)
     receipt = (await (await stack.audit()).GetReceipt(request)).receipt
     with contextlib.suppress(NotProven):
-        verify_receipt(MessageToDict(receipt), [VerifierKey.parse(key) for key in receipt.keys])
+        keys = [VerifierKey.parse(key) for key in (*receipt.keys, *receipt.attestation_keys)]
+        verify_receipt(MessageToDict(receipt), keys)
         return True
     return False
 
@@ -70,10 +80,70 @@ def findings(stack: Stack) -> list[Check]:
     """The checks that `placet audit verify` finds broken."""
     keys = LogKeys.read(stack.home.log_key.read_text(), str(Settings.model_fields["origin"].default))
     with contextlib.closing(SqliteSource(stack.home.database("audit"))) as source:
-        verification = Verification(source, KnownKeys(keys.origin, tuple(keys.public)))
+        known = KnownKeys(keys.origin, tuple(keys.public)).with_lines(stack.home.attestation_keys.read_text())
+        verification = Verification(source, known)
         for _ in verification.run():
             continue
     return [one.check for one in verification.findings]
+
+
+def forged_vote(approved: event_pb2.Received) -> list[event_pb2.Event]:
+    """All that alice's approval would cause, of which she knows nothing."""
+    voted, decided, closed = [event_pb2.Event(cause_id="forged") for _ in range(3)]
+    for event in (voted, decided, closed):
+        event.time.GetCurrentTime()
+        event.actor.kind, event.actor.name.value = event_pb2.ACTOR_KIND_PERSON, ALICE
+    voted.voted.tier, voted.voted.verdict = 1, event_pb2.VERDICT_APPROVE
+    voted.voted.content_digest, voted.voted.policy_digest = approved.content_digest, approved.policy_digest
+    voted.voted.policy_version = approved.policy_version
+    decided.decided.source, decided.decided.tier = event_pb2.SOURCE_HUMAN, 1
+    decided.decided.decision_type = event_pb2.DECISION_TYPE_HUMAN
+    decided.decided.approver.value = ALICE
+    decided.decided.state = closed.closed.state = event_pb2.STATE_APPROVED
+    return [voted, decided, closed]
+
+
+async def test_who_holds_a_workers_token_or_temporal_cannot_vote_for_a_person(stack: Stack) -> None:
+    waiting, other = await stack.request(), await stack.request()
+    await stack.waiting(waiting)
+    await stack.waiting(other)
+    assert (await stack.decide(other, ALICE)).status == approval_pb2.COMMAND_STATUS_EFFECTIVE
+    path = await stack.path(waiting)
+    unsigned = forged_vote(path[0].received)
+    taken = [event_pb2.Event.FromString(event.SerializeToString()) for event in unsigned]
+    (vote,) = [event for event in await stack.path(other) if event.HasField("voted")]
+    taken[0].attestation.CopyFrom(vote.attestation)
+    taken[0].attestation.service.salt_seed = bytes(16)
+    token = StaticToken(stack.home.token("worker-default").read_text().strip())
+    async with channel(stack.ports.address("audit"), token) as opened:
+        for events in (unsigned, taken):
+            request = audit_service_pb2.AppendEventsRequest(
+                approval_id=waiting, expected_next=len(path) + 1, events=events
+            )
+            with acting_for(TENANT), pytest.raises(FailedPrecondition) as refused:
+                await AuditServiceStub(opened).AppendEvents(request)
+            assert refused.value.reason == "NOT_ATTESTED"
+    assert (await stack.get(waiting)).state == event_pb2.STATE_PENDING
+
+    # One signal of Temporal's operator, and the person's own decision after it.
+    content = path[0].received.content_digest.hex()
+    alice = Actor(kind=ActorKind.PERSON, name=ALICE)
+    signed = ServiceSignature(
+        key_id="00" * 4, signature="00" * 64, body_digest="00" * 32, salt_seed="00" * 16
+    )
+    for attestation in (None, Attestation(service=signed)):
+        forged = DecisionCommand(
+            id=f"forged-{attestation is None}",
+            actor=alice,
+            verdict=Verdict.APPROVE,
+            content_digest=content,
+            attestation=attestation,
+        )
+        await (await stack.temporal()).get_workflow_handle(waiting).signal(COMMAND_SIGNAL, forged)
+    assert (await stack.decide(waiting, ALICE)).status == approval_pb2.COMMAND_STATUS_EFFECTIVE
+    kinds = [event.WhichOneof("body") for event in await stack.path(waiting)]
+    assert (kinds.count("voted"), kinds.count("refused")) == (1, 2)
+    assert await is_proven(stack, waiting)
 
 
 async def test_a_forged_outcome_marks_its_request_everywhere_and_stops_nothing(stack: Stack) -> None:

@@ -93,18 +93,19 @@ async def test_a_receipt_is_verified_on_another_machine_with_the_public_key_alon
         f"SHA-256 {(b'p' * 32).hex()}",
         "log       localhost/placet/default",
         "entries   1, 9, 10, 11 of 12",
-        f"signed by {keys.strip()}",
+        f"signed by {keys.splitlines()[0]}",
         "✓ Proven, by the key that you gave",
     ):
         assert part in told
     assert "withheld" not in told
-    key = keys.strip()
-    assert "✓ Proven" in await elsewhere.placet("audit", "verify-receipt", str(receipt), "--key", key)
-    answer = json.loads(
-        await elsewhere.placet("audit", "verify-receipt", str(receipt), "--key", key, "--json")
-    )
+    given = [part for key in keys.splitlines() for part in ("--key", key)]
+    assert "✓ Proven" in await elsewhere.placet("audit", "verify-receipt", str(receipt), *given)
+    answer = json.loads(await elsewhere.placet("audit", "verify-receipt", str(receipt), *given, "--json"))
     assert (answer["proven"], answer["approvalId"], answer["size"]) == (True, CLOSED, 12)
     assert answer["entries"][1]["entry"]["event"]["commented"]["text"]["value"] == "go"
+    told = await elsewhere.placet("audit", "verify-receipt", str(receipt), *given[:2], status=1)
+    assert "no known key has the id" in told
+    assert "Give the keys of people's commands too" in " ".join(told.split())
 
 
 async def test_the_program_in_the_docs_verifies_a_receipt(served: Terminal, elsewhere: Terminal) -> None:
@@ -128,7 +129,8 @@ async def test_without_a_key_from_elsewhere_a_receipt_is_consistent_and_not_prov
     key = json.loads(receipt)["keys"][0]
     assert "Consistent, but not proven" in told
     assert f"  {key}\n" in told
-    (elsewhere.folder / "log.vkey").write_text(await served.placet("audit", "checkpoint", "--keys"))
+    keys = await served.placet("audit", "checkpoint", "--keys")
+    (elsewhere.folder / "log.vkey").write_text(f"{keys.splitlines()[0]}\n")
     # As sha256sum sums the file up, its line's end too.
     summed = hashlib.sha256((elsewhere.folder / "log.vkey").read_bytes()).hexdigest()
     assert f"  SHA-256 {summed}\n" in told
@@ -276,8 +278,9 @@ async def test_a_checkpoint_is_printed_as_it_was_signed_with_the_keys(served: Te
     assert told.startswith("localhost/placet/default\n12\n")
     answer = json.loads(await served.placet("audit", "checkpoint", "--json"))
     assert answer["checkpoint"] in told
-    assert answer["keys"][0] in told
-    assert (await served.placet("audit", "checkpoint", "--keys")).split() == answer["keys"]
+    public = answer["keys"] + answer["attestationKeys"]
+    assert all(one in told for one in public)
+    assert (await served.placet("audit", "checkpoint", "--keys")).split() == public
 
 
 async def test_a_note_alone_is_printed_as_it_was_signed(served: Terminal) -> None:
@@ -299,7 +302,8 @@ async def test_a_file_that_is_too_large_is_refused_by_its_size(elsewhere: Termin
 
 async def test_the_keys_alone_are_printed_for_programs_too(served: Terminal) -> None:
     answer = json.loads(await served.placet("audit", "checkpoint", "--keys", "--json"))
-    assert answer == {"keys": (await served.placet("audit", "checkpoint", "--keys")).split()}
+    log, attesting = (await served.placet("audit", "checkpoint", "--keys")).split()
+    assert answer == {"keys": [log], "attestationKeys": [attesting]}
 
 
 async def test_a_file_of_another_kind_is_told_as_what_it_is(served: Terminal) -> None:
@@ -324,8 +328,11 @@ async def test_an_export_is_verified_on_another_machine(served: Terminal, elsewh
     assert (served.folder / "log.jsonl").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in served.folder.glob(".*")] == []
     shutil.copy(served.folder / "log.jsonl", elsewhere.folder)
-    (key,) = (await served.placet("audit", "checkpoint", "--keys")).split()
-    told = await elsewhere.placet("audit", "verify", "--export", "log.jsonl", "--key", key)
+    log, attesting = (await served.placet("audit", "checkpoint", "--keys")).split()
+    exported = ("audit", "verify", "--export", "log.jsonl", "--key", log)
+    told = await elsewhere.placet(*exported, status=1)
+    assert "Give the keys of people's commands too" in " ".join(told.split())
+    told = await elsewhere.placet(*exported, "--key", attesting)
     assert "✓ default: 12 entries, root" in told
     assert "8 checkpoints, all good" in told
     told = await elsewhere.placet("audit", "verify", "--export", "log.jsonl", status=1)

@@ -37,6 +37,34 @@ def steps(said: str) -> list[str]:
     return [line.strip().partition("  (")[0] for line in told.splitlines()]
 
 
+def test_the_public_keys_of_attestations_stay_when_the_private_one_is_made_anew(tmp_path: Path) -> None:
+    home = Home.at(tmp_path / "home")
+    home.prepare()
+    make_keys(home)
+    first = home.attestation_keys.read_text()
+    make_keys(home)
+    assert home.attestation_keys.read_text() == first
+    home.attestation_key.unlink()
+    make_keys(home)
+    second = home.attestation_keys.read_text()
+    assert second.endswith(first)
+    assert len(set(second.splitlines())) == 2
+    # Nothing was logged yet: from the private key alone.
+    home.attestation_keys.unlink()
+    make_keys(home)
+    assert home.attestation_keys.read_text() == second.removesuffix(first)
+
+
+async def test_lost_public_keys_of_attestations_are_not_replaced(home: Home) -> None:
+    kept = home.attestation_keys.read_text()
+    home.attestation_keys.unlink()
+    problem = await refused(home)
+    assert problem.what.startswith(f"{home.attestation_keys} is gone")
+    assert not home.attestation_keys.exists()
+    home.attestation_keys.write_text(kept)
+    assert not lost_keys(home)
+
+
 @pytest.fixture
 def home(sample: SampleLog, tmp_path: Path) -> Home:
     """A home with the sample's log."""

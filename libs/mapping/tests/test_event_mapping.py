@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from placet.event.v1 import error_reason_pb2, event_pb2
-from placet_domain import events
+from placet_domain import attestation, events
 from placet_mapping import from_proto, to_proto
 from placet_mapping.mapper import BODIES, dto_of, enum_prefix
 
@@ -21,6 +21,7 @@ EVENT = event_pb2.Event.DESCRIPTOR
 PAIRS: list[tuple[Descriptor, type[BaseModel]]] = [
     (event_pb2.Actor.DESCRIPTOR, events.Actor),
     (event_pb2.Assignment.DESCRIPTOR, events.Assignment),
+    (event_pb2.ServiceSignature.DESCRIPTOR, attestation.ServiceSignature),
     (event_pb2.ContentCoverage.DESCRIPTOR, events.ContentCoverage),
     (event_pb2.ContentGap.DESCRIPTOR, events.ContentGap),
     (EVENT, events.Event),
@@ -44,9 +45,12 @@ def kind_of_proto(field: FieldDescriptor) -> str:
 
 def is_optional(field: FieldDescriptor) -> bool:
     times = ("google.protobuf.Timestamp", "google.protobuf.Duration")
-    # The time of an event is required, so its DTO has no None.
+    # These times are required, so their DTOs have no None.
+    required = ("placet.event.v1.Event.time", "placet.event.v1.ServiceSignature.time")
+    if field.full_name == "placet.event.v1.Event.attestation":
+        return True
     if field.message_type is not None:
-        return field.message_type.full_name in times and field.full_name != "placet.event.v1.Event.time"
+        return field.message_type.full_name in times and field.full_name not in required
     return bool(field.has_presence)
 
 

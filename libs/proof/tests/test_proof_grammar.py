@@ -19,8 +19,8 @@ from placet_domain.stimuli import (
 )
 from placet_proof import vocabulary
 from placet_proof.grammar import BEGIN, NotInGrammar, check_of_tenant, follow
+from placet_testing.attestation import KEYS, attest_all
 from placet_testing.grammar_paths import (
-    APPROVAL,
     asking_both,
     messages,
     outcome,
@@ -30,8 +30,10 @@ from placet_testing.grammar_paths import (
 )
 from placet_testing.simulation import (
     ALICE,
+    APPROVAL,
     BOB,
     REQUESTER,
+    TENANT,
     Play,
     ai_says,
     decision,
@@ -204,9 +206,9 @@ STATES: dict[str, Callable[[], Events]] = {
     "decided": lambda: cut(play_events(played(ESCALATING), *SILENT), "decided"),
     "closed": lambda: play_events(played(ESCALATING), *SILENT),
 }
-ASIDE = {"refused", "commented"}
-OPEN = ASIDE | {"processed", "pre_screened", "paused", "decided REQUESTER"}
-LATE = ASIDE | {"processed", "notified", "voted", "ai_decided", "decided REQUESTER"}
+ASIDE = {"refused"}
+OPEN = ASIDE | {"commented", "processed", "pre_screened", "paused", "decided REQUESTER"}
+LATE = ASIDE | {"commented", "processed", "notified", "voted", "ai_decided", "decided REQUESTER"}
 ALLOWED: dict[str, set[str]] = {
     "nothing": {"received"},
     "received": OPEN | {"tier_opened", "fell_back"},
@@ -231,11 +233,12 @@ def test_each_kind_of_event_in_each_state_is_allowed_or_refused(state: str) -> N
     before = STATES[state]()
     path = BEGIN
     for number, event in enumerate(before, 1):
-        path = follow(path, *sealed(event, number))
+        path = follow(path, *sealed(event, number), KEYS)
     allowed = set()
     for kind, event in candidates(before).items():
+        (signed,) = attest_all([event], TENANT, APPROVAL)
         try:
-            follow(path, *sealed(event, len(before) + 1))
+            follow(path, *sealed(signed, len(before) + 1), KEYS)
         except NotInGrammar:
             continue
         allowed.add(kind)
@@ -246,7 +249,7 @@ def test_each_kind_of_event_in_each_state_is_allowed_or_refused(state: str) -> N
 def test_an_append_ends_where_a_step_ends(state: str) -> None:
     path = BEGIN
     for number, event in enumerate(STATES[state](), 1):
-        path = follow(path, *sealed(event, number))
+        path = follow(path, *sealed(event, number), KEYS)
     assert path.settled is (state not in ("both voted", "timed out", "escalated", "AI decided", "decided"))
 
 

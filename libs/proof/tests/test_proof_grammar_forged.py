@@ -17,6 +17,7 @@ from placet_domain.stimuli import (
 from placet_proof import Leaf, NotProven, verify_receipt, vocabulary
 from placet_proof.grammar import BEGIN, NotInGrammar, follow
 from placet_proof.signer import verifier_key
+from placet_testing.attestation import KEYS, attest_all
 from placet_testing.grammar_paths import (
     asking_both,
     outcome,
@@ -28,8 +29,10 @@ from placet_testing.grammar_paths import (
 )
 from placet_testing.simulation import (
     ALICE,
+    APPROVAL,
     BOB,
     REQUESTER,
+    TENANT,
     Play,
     decision,
 )
@@ -118,7 +121,7 @@ def with_vote(**changes: Any) -> Events:
 )
 def test_a_vote_that_nobody_asked_for_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(NotInGrammar, match=why):
-        path_of(with_vote(**changes))
+        path_of(attest_all(with_vote(**changes), TENANT, APPROVAL))
 
 
 def test_a_person_votes_once_in_a_tier_and_where_they_were_asked_last() -> None:
@@ -143,12 +146,12 @@ def test_an_outcome_names_those_who_voted() -> None:
 def test_where_names_are_erased_the_rest_of_the_grammar_holds() -> None:
     path = BEGIN
     for number, event in enumerate(voted_path(), 1):
-        path = follow(path, sealed(event, number)[0], {})
+        path = follow(path, sealed(event, number)[0], {}, KEYS)
     assert path.outcome == event_pb2.STATE_APPROVED
     both = play_events(Play(QUORUM), Begin(), decision(ALICE), decision(BOB))
     path = BEGIN
     for number, event in enumerate(both, 1):
-        path = follow(path, sealed(event, number)[0], {})
+        path = follow(path, sealed(event, number)[0], {}, KEYS)
     assert path.outcome == event_pb2.STATE_APPROVED
 
 
@@ -159,7 +162,7 @@ LOG = "log.example/placet/default"
 
 
 def test_a_receipt_is_proven_only_if_its_path_fits() -> None:
-    path, keys = voted_path(), [verifier_key(KEY, LOG)]
+    path, keys = voted_path(), [verifier_key(KEY, LOG), *KEYS]
     assert len(verify_receipt(receipt_of(path, KEY, LOG), keys).entries) == len(path)
     twice = [*path, outcome("POLICY", "REJECTED", "AUTOMATIC"), plain("closed", state=3)]
     for forged in (path[1:], [*path[:3], *path[4:]], twice, path[:-1]):
@@ -174,6 +177,6 @@ def test_a_body_of_anything_is_refused_and_nothing_else_is_raised(raw: bytes) ->
         event = b"\x22" + bytes([len(head)]) + head
         try:
             leaf = Leaf.parse(b"\x12\x01a\x18\x01" + event)
-            follow(BEGIN, leaf, {})
+            follow(BEGIN, leaf, {}, KEYS)
         except NotProven:
             continue

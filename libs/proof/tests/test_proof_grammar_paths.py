@@ -22,6 +22,7 @@ from placet_domain.stimuli import (
 )
 from placet_proof import NotProven
 from placet_proof.grammar import BEGIN, follow
+from placet_testing.attestation import KEYS, attest_all
 from placet_testing.grammar_paths import (
     asking_both,
     messages,
@@ -31,8 +32,10 @@ from placet_testing.grammar_paths import (
 )
 from placet_testing.simulation import (
     ALICE,
+    APPROVAL,
     BOB,
     REQUESTER,
+    TENANT,
     Play,
     ai_says,
     cancellation,
@@ -86,7 +89,7 @@ def test_whatever_the_interpreter_writes_fits_and_each_step_ends_settled(
             play.after(timedelta(hours=1)).on(stimulus)
         for event in messages(play.events[done:]):
             done += 1
-            path = follow(path, *sealed(event, done))
+            path = follow(path, *sealed(event, done), KEYS)
         assert path.settled
     assert path.outcome == (event_pb2.State.Value(f"STATE_{play.state.state}") if play.state.decided else 0)
 
@@ -131,7 +134,8 @@ def test_a_path_with_one_change_is_refused_or_still_consistent(
     policy: Policy, history: Sequence[Any], how: Callable[[Events, int, int], Events], at: int, other: int
 ) -> None:
     path = play_events(Play(policy), *history)
-    path = how(path, at % len(path), other)
+    # Also where the command handler itself would have signed it.
+    path = attest_all(how(path, at % len(path), other), TENANT, APPROVAL)
     try:
         path_of(path)
     except NotProven:
@@ -150,7 +154,7 @@ def assert_consistent(path: Events) -> None:
         return
     at = kinds.index("decided")
     assert kinds[at + 1] == "closed"
-    assert set(kinds[at + 2 :]) <= {"refused", "commented", "notified"}
+    assert set(kinds[at + 2 :]) <= {"refused", "notified"}
     decided = path[at].decided
     assert decided.state == path[at + 1].closed.state
     votes = [event for event in path[:at] if event.HasField("voted")]

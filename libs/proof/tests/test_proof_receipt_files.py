@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -42,7 +46,7 @@ def leaf(number: int, name: str, **body: object) -> bytes:
 
 LEAVES = {
     "carol@example.com": leaf(1, "carol@example.com", received=event_pb2.Received()),
-    "alice@example.com": leaf(2, "alice@example.com", commented=event_pb2.Commented()),
+    "alice@example.com": leaf(2, "alice@example.com", processed=event_pb2.Processed()),
 }
 
 
@@ -122,3 +126,31 @@ def test_a_changed_file_is_good_or_refused_with_a_sentence(data: st.DataObject) 
     except NotProven as error:
         refused = str(error)
     assert not PYTHON.search(refused)
+
+
+@pytest.mark.integration
+def test_a_receipt_is_verified_without_network_home_or_any_other_part_of_placet(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "receipt.json").write_bytes(receipt())
+    code = f"""
+        import socket, sys
+        def refuse(*_, **__): raise AssertionError("no network")
+        socket.socket = refuse
+        from placet_proof import VerifierKey, read_receipt, verify_receipt
+        receipt = read_receipt(open("receipt.json", "rb").read())
+        proven = verify_receipt(receipt, [VerifierKey.parse({str(KEY)!r})])
+        others = [name for name in sys.modules if name.split(".")[0] in ("placet", "grpc", "google")]
+        assert others == []
+        print(proven.entries[1].values["event.actor.name"])
+    """
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert finished.stdout == "alice@example.com\n"

@@ -3,7 +3,7 @@ are found, the last ones by what a witness saw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from placet_proof import Note
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import Logbook
-from placet_verify import Check, Finding, Seen, Table
+from placet_verify import Check, Finding, Row, Seen, Table, Unreadable
 
 pytestmark = pytest.mark.integration
 
@@ -285,3 +285,20 @@ def test_a_witness_finds_what_nobody_else_can(
     (finding,) = sample.findings(rows, seen=seen)
     assert (finding.check, finding.tenant, finding.checkpoint) == (Check.WITNESS, LOG, SIZE)
     assert "2023-11-14" in finding.what
+
+
+class Torn(Logbook):
+    """Rows of which a table cannot be read to its end."""
+
+    def rows(self, table: Table, tenant: str) -> Iterator[Row]:
+        yield from super().rows(table, tenant)
+        if table is Table.TREE and tenant == "default":
+            raise Unreadable("the disk is gone")
+
+
+def test_a_table_that_cannot_be_read_to_its_end_is_told_with_where_it_ends(sample: SampleLog) -> None:
+    torn = Torn(sample.rows.tables)
+    (found,) = sample.findings(torn)
+    assert (found.check, found.tenant, found.first) == (Check.FILE, "default", 12)
+    assert found.what == "table tree cannot be read any further: the disk is gone"
+    assert sample.findings(torn, without={Check.FILE}) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from placet.event.v1 import event_pb2
 from placet_proof import Checkpoint
 from placet_proof.frontier import Frontier
 from placet_proof.signer import signed
+from placet_testing.attestation import attest
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import CLOSED, ELSEWHERE, ERASED, ORIGIN, Logbook
-from placet_verify import Check, Row, Seen, SqliteSource, Table, Unreadable
+from placet_verify import Check, Row, Seen, SqliteSource, Table
 
 pytestmark = pytest.mark.integration
 
@@ -65,7 +66,7 @@ def sign_for_another_log(rows: Logbook, key: Ed25519PrivateKey) -> None:
 
 def change_an_entry_and_regrow_the_tree(rows: Logbook, key: Ed25519PrivateKey) -> None:
     entry = rows.entry("default", VOTED)
-    entry.event.actor.kind = event_pb2.ACTOR_KIND_SERVICE
+    entry.event.traceparent = "00-0-0-00"
     rows.rewrite("default", VOTED, entry)
     rows.regrow("default")
 
@@ -124,8 +125,31 @@ def end_within_a_step(rows: Logbook, key: Ed25519PrivateKey) -> None:
     entry = event_pb2.Entry(tenant="other", approval_id=ELSEWHERE, number=3)
     entry.event.decided.state = event_pb2.STATE_CANCELLED
     entry.event.decided.source = event_pb2.SOURCE_REQUESTER
+    attest(entry.event, "other", ELSEWHERE, operator=True).attestation.service.ClearField("salt_seed")
     rows.insert("other", 2, entry)
     rows.reseal("other", key)
+
+
+def take_an_attestation_away(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    entry = rows.entry("default", VOTED)
+    entry.event.ClearField("attestation")
+    rows.rewrite("default", VOTED, entry)
+    rows.reseal("default", key)
+
+
+def transplant_an_attestation(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    entry, other = rows.entry("default", VOTED), rows.entry("default", VOTED_LATER)
+    entry.event.attestation.CopyFrom(other.event.attestation)
+    rows.rewrite("default", VOTED, entry)
+    rows.reseal("default", key)
+
+
+def attest_with_the_logs_own_key(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    entry = rows.entry("default", VOTED)
+    service = attest(entry.event, "default", entry.approval_id, key=key).attestation.service
+    service.ClearField("salt_seed")
+    rows.rewrite("default", VOTED, entry)
+    rows.reseal("default", key)
 
 
 def say_of_a_tenant_what_is_of_a_request(rows: Logbook, key: Ed25519PrivateKey) -> None:
@@ -255,6 +279,11 @@ ATTACKS: dict[Check, list[Attack]] = {
     ],
     Check.NUMBERS: [leave_out_an_event, number_what_is_of_no_request],
     Check.CAUSES: [append_an_event_of_the_tenant_again],
+    Check.ATTESTATION: [
+        take_an_attestation_away,
+        transplant_an_attestation,
+        attest_with_the_logs_own_key,
+    ],
     Check.OPENING: [change_a_value, shift_a_value_into_its_salt, keep_a_value_that_is_no_text],
     Check.MISSING: [
         delete_a_value_at(VOTED_LATER),
@@ -316,23 +345,6 @@ def test_without_the_databases_own_check_a_changed_index_goes_unnoticed(
         assert found.check is Check.FILE
         assert f"index {REFUSAL} of default" in found.what
         assert sample.findings(source, without={Check.FILE}) == []
-
-
-class Torn(Logbook):
-    """Rows of which a table cannot be read to its end."""
-
-    def rows(self, table: Table, tenant: str) -> Iterator[Row]:
-        yield from super().rows(table, tenant)
-        if table is Table.TREE and tenant == "default":
-            raise Unreadable("the disk is gone")
-
-
-def test_a_table_that_cannot_be_read_to_its_end_is_told_with_where_it_ends(sample: SampleLog) -> None:
-    torn = Torn(sample.rows.tables)
-    (found,) = sample.findings(torn)
-    assert (found.check, found.tenant, found.first) == (Check.FILE, "default", SIZE)
-    assert found.what == "table tree cannot be read any further: the disk is gone"
-    assert sample.findings(torn, without={Check.FILE}) == []
 
 
 def test_there_is_an_attack_for_every_check() -> None:

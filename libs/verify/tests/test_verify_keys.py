@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,16 @@ from placet_cli.home import Home
 from placet_proof import COSIGNATURE, VerifierKey
 from placet_proof.signer import new_key, verifier_key
 from placet_rpc.tokens.mint import KeyFiles
+from placet_testing.attestation import KEYS
 from placet_testing.audit_server import AuditServer
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import ALICE, ORIGIN, REFUSING, Writer, event
 from placet_verify import Check, Finding, KnownKeys, SqliteSource, Table, Verification, progress
 
 pytestmark = pytest.mark.integration
+
+# The keys of people's commands, to which each test adds those of the log.
+ATTESTING = KnownKeys(named=KEYS)
 
 
 def public_half(pem: str) -> str:
@@ -75,12 +80,12 @@ async def test_a_key_takes_over_from_another_without_a_break(sample: SampleLog, 
     old, new = sample.home.log_key.read_text(), new_key()
     await append(home, new + old, "handed-over")
     await append(home, new + public_half(old), "by-the-new-one")
-    both = KnownKeys().with_pem(new + public_half(old))
+    both = ATTESTING.with_pem(new + public_half(old))
     assert findings(home, both) == []
     # Who knows one only can tell which checkpoints are whose: the one that was handed over is of both.
     by_old = {one.checkpoint for one in findings(home, sample.keys) if one.check is Check.SIGNATURE}
     by_new = {
-        one.checkpoint for one in findings(home, KnownKeys().with_pem(new)) if one.check is Check.SIGNATURE
+        one.checkpoint for one in findings(home, ATTESTING.with_pem(new)) if one.check is Check.SIGNATURE
     }
     assert by_old == {14}
     assert by_new == {1, 2, 5, 6, 7, 8, 9, 12}
@@ -101,7 +106,7 @@ async def test_a_hand_over_is_no_alarm_for_who_knows_the_old_key_only(
         [],
         {f"{ORIGIN}/default+{VerifierKey.parse(vkey(new)).id.hex()}": 13},
     )
-    assert verified(home, KnownKeys().with_pem(new + old)) == ([], {})
+    assert verified(home, ATTESTING.with_pem(new + old)) == ([], {})
     # What the new key alone signed, who knows the old one cannot verify.
     await append(home, new + public_half(old), "by-the-new-one")
     found, _ = verified(home, sample.keys)
@@ -118,14 +123,14 @@ def test_a_key_is_taken_in_each_of_its_forms(sample: SampleLog, tmp_path: Path, 
         "public PEM file": public_half(pem),
     }
     path.write_text(forms[how])
-    keys = KnownKeys().with_given(forms[how] if how == "vkey" else str(path))
+    keys = ATTESTING.with_given(forms[how] if how == "vkey" else str(path))
     assert keys.any
     assert findings(sample.home, keys) == []
     assert bool(findings(sample.home, keys, "other")) is (how == "vkey")
 
 
 def test_a_log_by_another_name_is_another_log(sample: SampleLog) -> None:
-    keys = KnownKeys("example.com/other").with_pem(sample.home.log_key.read_text())
+    keys = replace(ATTESTING, origin="example.com/other").with_pem(sample.home.log_key.read_text())
     assert {one.check for one in findings(sample.home, keys)} == {Check.SIGNATURE, Check.COVERAGE}
 
 

@@ -17,6 +17,7 @@ from placet_cli.home import Home
 from placet_proof import COSIGNATURE, Checkpoint
 from placet_proof.frontier import Frontier
 from placet_proof.signer import cosigned, signed, verifier_key
+from placet_testing.attestation import KEYS
 from placet_testing.command import placet
 from placet_testing.sample_home import SampleLog
 from placet_testing.sample_log import ORIGIN, Logbook
@@ -262,9 +263,12 @@ def test_where_no_known_key_signed_nothing_is_said_of_witnesses(
 def test_it_is_said_whose_key_was_used(sample: SampleLog, home: Home) -> None:
     told = verify(home, "--tenant", "default", status=0)
     assert f"Verified with the key of this home, {home.log_key}.\n" in told
-    key = ("--key", str(verifier_key(sample.stolen_key, NAME)))
+    key = ("--key", str(verifier_key(sample.stolen_key, NAME)), "--key", str(KEYS[0]))
     told = verify(home, "--tenant", "default", *key, status=0)
+    assert "Verified with the keys that you gave.\n" in told
+    told = verify(home, "--tenant", "default", *key[:2], status=1)
     assert "Verified with the key that you gave.\n" in told
+    assert "Give the keys of people's commands too" in told
     assert json.loads(verify(home, "--json", status=0))["keysFrom"] == "home"
     assert json.loads(verify(home, "--tenant", "default", "--json", *key, status=0))["keysFrom"] == "given"
 

@@ -241,6 +241,28 @@ async def test_a_decision_after_the_close_is_refused_while_the_requester_is_bein
     assert (await request.outcome()).state is State.APPROVED
 
 
+@pytest.mark.parametrize("how", ["unsigned", "of another request"])
+async def test_a_forged_command_has_no_effect_and_delays_nobody(
+    environment: ApprovalEnvironment, how: str
+) -> None:
+    request = await environment.request("simple")
+    await request.asks()
+    forged = decision(ALICE)
+    if how == "unsigned":
+        forged = forged.model_copy(update={"attestation": None})
+    for _ in range(2):
+        # As it is: the environment would sign it for this request.
+        await request.handle.signal(COMMAND_SIGNAL, forged)
+    await request.reaches("refused")
+    assert request.only(Refused).reason is ErrorReason.UNDECODABLE
+    assert "paused" not in request.path
+    own = decision(ALICE, Verdict.REJECT, reason="no")
+    await request.send(own)
+    assert (await request.outcome()).state is State.REJECTED
+    (voted,) = [event for event in request.events if isinstance(event.body, Voted)]
+    assert voted.cause_id == own.id
+
+
 async def test_who_cancels_the_workflow_in_temporal_decides_nothing(environment: ApprovalEnvironment) -> None:
     request = await environment.request("simple")
     await request.handle.cancel()

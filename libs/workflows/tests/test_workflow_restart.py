@@ -11,7 +11,7 @@ from placet_domain.commands import Command
 from placet_domain.events import Event, Notified, Source
 from placet_domain.state import ApprovalState
 from placet_testing.simulation import ALICE, REQUESTER, TENANT, decision
-from placet_testing.workflow_environment import ApprovalEnvironment, Request
+from placet_testing.workflow_environment import ApprovalEnvironment, Request, attested_for
 from placet_workflows.activity_types import ApprovalInput, NotifyInput
 from placet_workflows.names import APPROVAL_WORKFLOW, TaskQueue
 
@@ -42,9 +42,10 @@ async def restarted(environment: ApprovalEnvironment, events: list[Event], *acce
     template = (await environment.requests[0].handle.fetch_history()).events[0]
     (payload,) = template.workflow_execution_started_event_attributes.input.payloads
     start = environment.client.data_converter.payload_converter.from_payload(payload, ApprovalInput)
+    commands = tuple(attested_for(command, approval_id) for command in accepted)
     handle = await environment.client.start_workflow(
         APPROVAL_WORKFLOW,
-        start.model_copy(update={"received": first, "state": state, "commands": accepted}),
+        start.model_copy(update={"received": first, "state": state, "commands": commands}),
         id=approval_id,
         task_queue=TaskQueue.DEFAULT,
     )

@@ -37,6 +37,7 @@ from placet_rpc.identity import acting_for
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program
 from placet_storage import Database
+from placet_testing.attestation import key_settings
 from placet_testing.audit_server import AuditServer
 from placet_testing.conditions import until
 from placet_testing.requests import decision_message, delivered_notices, request_message
@@ -246,12 +247,11 @@ class Platform:
             "database_url": self.database_url,
             "command_budget": PATIENT,
             "sign_of_life": 0.3,
-            "intake_recovery_interval": 3600,
-            "workflow_recovery_interval": 3600,
+            **dict.fromkeys(("intake_recovery_interval", "workflow_recovery_interval"), 3600),
             "recovery_age": 0.01,
             "grace": 0,
         }
-        return Settings(**(values | changes))
+        return Settings(**(key_settings(self.folder / "attestation") | values | changes))
 
     async def serve(self, **changes: Any) -> AsyncExitStack:
         """Starts a replica, which is the one that is called from now on; closing the stack ends it."""

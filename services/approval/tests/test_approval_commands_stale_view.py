@@ -24,6 +24,7 @@ from placet_rpc.errors import (
     Unavailable,
 )
 from placet_storage import Database
+from placet_testing.attestation import attested_command
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
@@ -150,7 +151,7 @@ async def test_a_command_that_the_log_refuses_is_not_kept_for_a_later_start(
 
     assert raised.value.reason == reason
     database = await Database.open(f"sqlite:///{platform.folder / 'stale.db'}", migrations="placet_approval")
-    assert not await PendingCommands(database).has(HOME, approval_id, command_id)
+    assert not await PendingCommands(database, attested_command).has(HOME, approval_id, command_id)
     await database.close()
 
 

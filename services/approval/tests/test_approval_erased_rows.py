@@ -30,6 +30,7 @@ from placet_rpc.client import channel
 from placet_rpc.errors import Unavailable
 from placet_rpc.tokens.mint import SigningKey, mint
 from placet_storage import Database
+from placet_testing.attestation import attested_command
 from placet_testing.tokens import StaticToken
 
 if TYPE_CHECKING:
@@ -187,15 +188,15 @@ async def test_no_erased_value_is_left_in_the_tables(either_platform: Platform) 
     gone, kept, abroad = [
         await closed(platform, number, tenant) for number, tenant in enumerate((HOME, HOME, ABROAD))
     ]
+    asked = Actor(kind=ActorKind.PERSON, name="asked-000-@example.com")
     command = DecisionCommand(
-        id=str(uuid.uuid4()),
-        actor=Actor(kind=ActorKind.PERSON, name="asked-000-@example.com"),
-        verdict=Verdict.APPROVE,
-        reason="reason-000-",
+        id=str(uuid.uuid4()), actor=asked, verdict=Verdict.APPROVE, reason="reason-000-"
     )
     await opened(
         platform.database_url,
-        lambda database: PendingCommands(database).claim(HOME, gone, command, datetime.now(UTC)),
+        lambda database: PendingCommands(database, attested_command).claim(
+            HOME, gone, command, datetime.now(UTC)
+        ),
     )
 
     await settled(platform, await erase(platform, gone))

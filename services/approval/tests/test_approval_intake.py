@@ -36,6 +36,7 @@ from placet_rpc.errors import (
 )
 from placet_rpc.tokens.sources import FileTokenSource
 from placet_storage import Database
+from placet_testing.attestation import KEYS, attested_command
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
@@ -226,11 +227,13 @@ async def run_recovery(platform: Platform, *, older_than: float = 0.0) -> int:
     try:
         async with channel(platform.audit.address, tokens) as audit:
             requests, views = RequestStore(database), ViewStore(database)
-            log = AuditLog(AuditServiceStub(audit))
+            log = AuditLog(AuditServiceStub(audit), KEYS)
             policies = PolicyStore(database, load(None))
             consumers = Consumers(LeaseStore(database, LOG), holder="intake_recovery")
             projections = Projections(log, views, requests, policies, consumers)
-            starter = WorkflowStarter(platform.workflows, PendingCommands(database), policies)
+            starter = WorkflowStarter(
+                platform.workflows, PendingCommands(database, attested_command), policies, KEYS
+            )
             intake = Intake(requests, views, projections, log, starter, policies, 1)
             return await IntakeRecovery(requests, intake, timedelta(seconds=older_than)).run()
     finally:

@@ -16,6 +16,7 @@ from placet_domain.commands import DecisionCommand
 from placet_domain.events import Actor, ActorKind, Verdict
 from placet_rpc.errors import AlreadyExists, ResourceExhausted, Unavailable
 from placet_storage import Database
+from placet_testing.attestation import attested_command
 
 HOME, ID = "home", "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -23,7 +24,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 @pytest.fixture
 def pending(database: Database) -> PendingCommands:
-    return PendingCommands(database)
+    return PendingCommands(database, attested_command)
 
 
 @pytest.fixture
@@ -41,13 +42,27 @@ async def test_a_command_is_claimed_once_and_pending_until_it_is_processed(pendi
     assert not await pending.claim(HOME, ID, deciding("c"), NOW + timedelta(seconds=1))
     assert await pending.claim(HOME, ID, deciding("d"), NOW + timedelta(seconds=2))
 
-    assert await pending.of_request(HOME, ID) == [deciding("c"), deciding("d")]
+    assert [one.id for one in await pending.of_request(HOME, ID)] == ["c", "d"]
     assert await pending.has(HOME, ID, "c")
 
     await pending.claim(HOME, ID, deciding("e"), NOW + timedelta(seconds=3), processed={"c"})
 
-    assert await pending.of_request(HOME, ID) == [deciding("d"), deciding("e")]
+    assert [one.id for one in await pending.of_request(HOME, ID)] == ["d", "e"]
     assert not await pending.has(HOME, ID, "c")
+
+
+async def test_a_command_is_attested_once_however_often_it_is_sent(pending: PendingCommands) -> None:
+    first = await pending.claim(HOME, ID, deciding("c"), NOW)
+    again = await pending.claim(HOME, ID, deciding("c"), NOW + timedelta(seconds=2))
+
+    assert first is not None
+    assert first.attestation is not None
+    assert again == first
+    assert await pending.of_request(HOME, ID) == [first]
+    assert await pending.unsignalled(HOME, ID, "c") == first
+    # As recovery takes it up, also where its row was deleted meanwhile.
+    await pending.forget(HOME, ID, ["c"])
+    assert await pending.claim(HOME, ID, first, NOW) == first
 
 
 async def test_an_id_with_another_payload_is_refused_while_it_is_pending(pending: PendingCommands) -> None:
@@ -76,13 +91,13 @@ async def test_a_claim_whose_process_died_before_the_signal_is_known_as_such(
     pending: PendingCommands,
 ) -> None:
     await pending.claim(HOME, ID, deciding("c"), NOW)
-    assert not await pending.is_signalled(HOME, ID, "c")
+    assert await pending.unsignalled(HOME, ID, "c")
 
     assert await pending.claim(HOME, ID, deciding("c"), NOW + timedelta(seconds=2))
     async with pending.signalling(HOME, ID, "c"):
         pass
 
-    assert await pending.is_signalled(HOME, ID, "c")
+    assert not await pending.unsignalled(HOME, ID, "c")
     assert not await pending.claim(HOME, ID, deciding("c"), NOW + timedelta(seconds=3))
 
 
@@ -93,7 +108,7 @@ async def test_a_claim_whose_signal_failed_can_be_taken_at_once(pending: Pending
         async with pending.signalling(HOME, ID, "c"):
             raise Unavailable("away")
 
-    assert not await pending.is_signalled(HOME, ID, "c")
+    assert await pending.unsignalled(HOME, ID, "c")
     assert await pending.claim(HOME, ID, deciding("c"), NOW)
 
 
@@ -110,7 +125,7 @@ async def test_one_sender_has_a_bounded_number_of_pending_commands_however_many_
     )
 
     refused = [one for one in results if isinstance(one, ResourceExhausted)]
-    assert (results.count(True), len(refused)) == (MOST_PENDING, 60 - MOST_PENDING)
+    assert (60 - len(refused), len(refused)) == (MOST_PENDING, 60 - MOST_PENDING)
     assert {one.reason for one in refused} == {"TOO_MANY_COMMANDS"}
     bob = Actor(kind=ActorKind.PERSON, name="bob@example.com", authenticated_by="jwt:placet")
     assert await pending.claim(HOME, ID, deciding("of bob").model_copy(update={"actor": bob}), NOW)

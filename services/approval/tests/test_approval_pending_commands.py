@@ -26,6 +26,7 @@ from placet_rpc.errors import (
     Unavailable,
 )
 from placet_storage import Database
+from placet_testing.attestation import attested_command
 
 if TYPE_CHECKING:
     from services.approval.tests.conftest import Platform
@@ -127,7 +128,9 @@ async def claimed_by_the_dead(platform: Platform, approval_id: str, command_id: 
         reason=message.reason,
     )
     database = await Database.open(platform.database_url, migrations="placet_approval")
-    assert await PendingCommands(database).claim(HOME, approval_id, command, datetime.now(UTC))
+    assert await PendingCommands(database, attested_command).claim(
+        HOME, approval_id, command, datetime.now(UTC)
+    )
     await database.close()
 
 

@@ -26,6 +26,7 @@ from placet_logtail import Batch, LeaseStore
 from placet_rpc import deadlines
 from placet_rpc.errors import FailedPrecondition, Unavailable
 from placet_storage import Database
+from placet_testing.attestation import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -133,7 +134,7 @@ async def states(platform: Platform, tenant: str) -> dict[str, ApprovalState | N
     for stored in await platform.audit.events(tenant):
         if stored.entry.approval_id:
             paths.setdefault(stored.entry.approval_id, []).append(stored)
-    return {approval_id: fold_path(path) for approval_id, path in paths.items()}
+    return {approval_id: fold_path(path, KEYS) for approval_id, path in paths.items()}
 
 
 async def test_two_projectors_at_once_do_each_others_view_no_harm(

@@ -23,6 +23,7 @@ from placet_domain.events import Actor, ActorKind, Verdict
 from placet_logtail import CursorMoved
 from placet_rpc.errors import InvalidArgument
 from placet_storage import Database
+from placet_testing.attestation import attested_command
 from placet_testing.databases import schema_differences
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -74,7 +75,7 @@ def ids(count: int) -> list[str]:
 
 @pytest.fixture
 def pending(database: Database) -> PendingCommands:
-    return PendingCommands(database)
+    return PendingCommands(database, attested_command)
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from placet.audit.v1 import audit_service_pb2_grpc
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_audit.__main__ import assembled
 from placet_audit.config import Settings
 from placet_audit.domain import TENANT_LEVEL, Append, Draft
@@ -26,6 +26,7 @@ from placet_rpc.client import channel
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint, mint_for_program
 from placet_storage import Database
+from placet_testing.attestation import KEYS, attest_all, write_keys
 from placet_testing.tokens import StaticToken
 
 MakeEvent = Callable[..., event_pb2.Event]
@@ -59,6 +60,9 @@ def make_event() -> MakeEvent:
         if kind == "voted":
             event.voted.tier, event.voted.verdict = 1, event_pb2.VERDICT_APPROVE
             event.voted.reason.value = reason
+        if kind == "refused":
+            event.refused.reason = error_reason_pb2.ERROR_REASON_CLOSED
+            event.refused.message.value = reason
         if kind == "received":
             event.received.title.value = reason
         return event
@@ -76,6 +80,8 @@ def make_append(make_event: MakeEvent) -> MakeAppend:
             number = 0 if approval_id == TENANT_LEVEL else expected_next + position
             kind = "received" if number == 1 else "commented" if number else "access_refused"
             event = make_event(cause_id, reason=f"because {cause_id}", kind=kind)
+            if number:
+                attest_all([event], tenant, approval_id)
             drafts.append(
                 seal(event_pb2.Entry(tenant=tenant, approval_id=approval_id, number=number, event=event))
             )
@@ -95,7 +101,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def log_keys() -> LogKeys:
     """Keys of the log."""
-    return LogKeys.read(new_key(), "test.example/log")
+    return replace(LogKeys.read(new_key(), "test.example/log"), attesting=KEYS)
 
 
 @pytest.fixture
@@ -201,6 +207,7 @@ async def _serving(database_url: str, key_folder: Path) -> AsyncIterator[Service
         listen="127.0.0.1:0",
         jwks_file=key_folder / "jwks.json",
         log_key=SecretStr(new_key()),
+        attestation_keys_file=write_keys(key_folder)[1],
         refusals_per_minute=3,
     )
     async with assembled(settings) as parts:

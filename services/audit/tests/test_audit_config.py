@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from placet_audit.config import Settings
 from placet_proof.signer import new_key
 from placet_rpc.program import REFUSED
+from placet_testing.attestation import write_keys
 
 
 def key_file(folder: Path, content: str) -> Path:
@@ -31,7 +32,17 @@ def public_half() -> str:
 
 
 def test_a_key_in_a_file_is_read(tmp_path: Path) -> None:
-    assert len(Settings(log_key_file=key_file(tmp_path, new_key())).log_keys().private) == 1
+    assert (
+        len(
+            Settings(
+                log_key_file=key_file(tmp_path, new_key()),
+                attestation_keys_file=write_keys(tmp_path)[1],
+            )
+            .log_keys()
+            .private
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize(

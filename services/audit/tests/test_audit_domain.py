@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_audit.domain import (
     MAX_APPEND_BYTES,
     MAX_PAGE_BYTES,
@@ -40,10 +40,13 @@ def drafts(expected_next: int, count: int, cause: str = "c") -> tuple[Draft, ...
 
 
 def leaf(number: int) -> bytes:
-    """A request's first event, or a later comment; or, without a number, an event of a tenant."""
+    """A request's first event, or a later refusal; or, without a number, an event of a tenant."""
     entry = event_pb2.Entry(approval_id="r" if number else "", number=number)
-    kind = "received" if number == 1 else "commented" if number else "access_refused"
+    kind = "received" if number == 1 else "refused" if number else "access_refused"
     getattr(entry.event, kind).SetInParent()
+    if kind == "refused":
+        entry.event.actor.kind = event_pb2.ACTOR_KIND_SERVICE
+        entry.event.refused.reason = error_reason_pb2.ERROR_REASON_UNDECODABLE
     return entry.SerializeToString()
 
 
@@ -79,6 +82,7 @@ def test_compare_and_append_equals_its_model(batches: list[list[Append]]) -> Non
 
 def heads_of(model: dict[str, list[tuple[str, int, str]]]) -> Heads:
     return Heads(
+        attesting=(),
         sizes={tenant: len(log) for tenant, log in model.items()},
         next_numbers={
             (tenant, request): 1 + max(number for r, number, _ in log if r == request)
@@ -98,7 +102,7 @@ def path_to(number: int) -> Path:
     """The path of a request with so many events."""
     path = BEGIN
     for one in range(1, number + 1):
-        path = follow(path, Leaf.parse(leaf(one)), {})
+        path = follow(path, Leaf.parse(leaf(one)), {}, ())
     return path
 
 

@@ -28,6 +28,7 @@ from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint_for_program
+from placet_testing.attestation import write_keys
 from placet_testing.ports import free_port
 from placet_testing.tokens import StaticToken
 
@@ -91,6 +92,7 @@ async def traced(folder: Path, make_event: MakeEvent, *changes: str) -> AsyncIte
             "PLACET_AUDIT_LISTEN": address,
             "PLACET_AUDIT_DATABASE_URL": f"sqlite:///{folder / 'audit.db'}",
             "PLACET_AUDIT_LOG_KEY": LOG_KEY,
+            "PLACET_ATTESTATION_KEYS_FILE": str(write_keys(folder)[1]),
             "PLACET_JWKS_FILE": str(folder / "jwks.json"),
         },
     )

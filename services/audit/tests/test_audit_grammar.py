@@ -16,6 +16,7 @@ from placet_audit.store import Store
 from placet_domain.stimuli import Begin
 from placet_rpc.errors import FailedPrecondition
 from placet_storage import Database
+from placet_testing.attestation import attest_all
 from placet_testing.grammar_paths import messages
 from placet_testing.simulation import ALICE, BOB, Play, decision
 from placet_testing.workflow_environment import shipped_policy
@@ -33,7 +34,7 @@ def play() -> list[event_pb2.Event]:
 
 def append_of(approval_id: str, expected_next: int, events: Events) -> Append:
     drafts = []
-    for number, event in enumerate(events, expected_next):
+    for number, event in enumerate(attest_all(events, TENANT, approval_id), expected_next):
         entry = event_pb2.Entry(tenant=TENANT, approval_id=approval_id, number=number)
         entry.event.CopyFrom(event)
         drafts.append(seal(entry))
@@ -136,7 +137,7 @@ async def test_an_entry_written_beneath_the_check_has_no_effect_and_is_told(
     path = play()
     await appended(store, "r", 1, path[:3])
     with monkeypatch.context() as unchecked:
-        unchecked.setattr(domain, "_followed", lambda path, drafts: path)
+        unchecked.setattr(domain, "_followed", lambda path, drafts, keys: path)
         await appended(Store(database, log_keys), "r", 4, path[4:])
     faults = await store.faults(TENANT, "r")
     assert set(faults) == {4, 5}

@@ -29,6 +29,7 @@ from placet_rpc.errors import DeadlineExceeded, Unavailable
 from placet_rpc.identity import acting_for
 from placet_rpc.program import REFUSED
 from placet_rpc.tokens.mint import SigningKey, generate_keys, mint_for_program
+from placet_testing.attestation import write_keys
 from placet_testing.conditions import until
 from placet_testing.databases import OwnPostgres
 from placet_testing.ports import free_port
@@ -63,6 +64,7 @@ class Home:
                 "PLACET_AUDIT_LISTEN": self.address,
                 "PLACET_AUDIT_DATABASE_URL": self.database_url,
                 "PLACET_AUDIT_LOG_KEY": LOG_KEY,
+                "PLACET_ATTESTATION_KEYS_FILE": str(write_keys(self.folder)[1]),
                 "PLACET_JWKS_FILE": str(self.folder / "jwks.json"),
             },
         )
@@ -194,6 +196,7 @@ async def test_a_service_that_cannot_start_says_why_in_one_line(tmp_path: Path) 
         | {
             "PLACET_AUDIT_DATABASE_URL": f"sqlite:///{tmp_path / 'audit.db'}",
             "PLACET_AUDIT_LOG_KEY": LOG_KEY,
+            "PLACET_ATTESTATION_KEYS_FILE": str(write_keys(tmp_path)[1]),
             "PLACET_JWKS_FILE": str(tmp_path / "nowhere.json"),
         },
     )

@@ -33,6 +33,7 @@ from placet_rpc.errors import (
     Unavailable,
 )
 from placet_rpc.identity import PROGRAMS, acting_for
+from placet_testing.attestation import attest, attest_all
 
 pytestmark = pytest.mark.integration
 
@@ -75,6 +76,7 @@ async def log_request(
     rest += [make_event("close", kind=kind, actor=CALLER) for kind in ("decided", "closed")]
     rest[-2].decided.source, rest[-2].decided.approver.value = event_pb2.SOURCE_REQUESTER, CALLER
     rest[-2].decided.state = rest[-1].closed.state = event_pb2.STATE_CANCELLED
+    attest_all(rest, tenant, approval_id)
     with acting_for(tenant):
         await service.program("approval").AppendEvents(
             audit_service_pb2.AppendEventsRequest(approval_id=approval_id, expected_next=1, events=[received])
@@ -98,7 +100,8 @@ async def receipt_of(stub: Stub, approval_id: str) -> proof_pb2.Receipt:
 
 
 def proven(receipt: proof_pb2.Receipt) -> Proven:
-    return verify_receipt(MessageToDict(receipt), [VerifierKey.parse(key) for key in receipt.keys])
+    keys = [*receipt.keys, *receipt.attestation_keys]
+    return verify_receipt(MessageToDict(receipt), [VerifierKey.parse(key) for key in keys])
 
 
 async def test_what_was_acknowledged_is_under_the_checkpoint_and_can_be_proven(
@@ -297,10 +300,11 @@ async def test_what_was_said_after_an_erasure_can_be_erased_too(
     approval_id = await log_request(service, make_event)
     with acting_for(HOME):
         first = await operator.EraseEvents(erasing(approval_id))
-        late = audit_service_pb2.AppendEventsRequest(
-            approval_id=approval_id, expected_next=5, events=[make_event("late")]
+        late = make_event("late", kind="refused")
+        append = audit_service_pb2.AppendEventsRequest(
+            approval_id=approval_id, expected_next=5, events=[attest(late, HOME, approval_id)]
         )
-        await service.program("worker-default").AppendEvents(late)
+        await service.program("worker-default").AppendEvents(append)
         second = await operator.EraseEvents(erasing(approval_id))
 
     assert (first.entry.index, second.entry.index, second.entry.entry.event.erased.values) == (4, 6, 2)

@@ -15,6 +15,7 @@ from placet.event.v1 import event_pb2
 from placet_audit.config import Settings
 from placet_rpc.errors import FailedPrecondition
 from placet_rpc.identity import acting_for
+from placet_testing.attestation import attest
 
 MakeEvent = Callable[..., event_pb2.Event]
 Stub = audit_service_pb2_grpc.AuditServiceStub
@@ -41,6 +42,7 @@ async def test_a_request_is_kept_until_its_time_is_over_unless_the_operator_says
     received, decided = make_event("intake", kind="received"), make_event("cancel", kind="decided")
     decided.decided.state, decided.decided.source = event_pb2.STATE_CANCELLED, event_pb2.SOURCE_REQUESTER
     decided.decided.approver.value = decided.actor.name.value
+    attest(decided, "home", approval_id)
     closed = make_event("close", kind="closed")
     closed.closed.state = event_pb2.STATE_CANCELLED
     closed.time.FromDatetime(now)

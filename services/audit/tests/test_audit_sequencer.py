@@ -44,7 +44,7 @@ class InMemory:
     def __init__(self, **failures: Exception) -> None:
         self.entries: list[Entry] = []
         self._failures = failures
-        self._heads = Heads(sizes={"default": 0})
+        self._heads = Heads(sizes={"default": 0}, attesting=())
 
     async def append(self, batch: Sequence[Append]) -> CommandResult:
         for cause in [draft.cause_id for append in batch for draft in append.drafts]:

@@ -14,6 +14,7 @@ from placet.event.v1 import event_pb2
 from placet_proof import commitment
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, OutOfRange, PermissionDenied
 from placet_rpc.identity import acting_for
+from placet_testing.attestation import attest_all
 
 pytestmark = pytest.mark.integration
 
@@ -37,8 +38,9 @@ class Service(Protocol):
 def append_request(
     approval_id: str, expected_next: int, *events: event_pb2.Event
 ) -> audit_service_pb2.AppendEventsRequest:
+    attested = attest_all(events, "red", approval_id)
     return audit_service_pb2.AppendEventsRequest(
-        approval_id=approval_id, expected_next=expected_next, events=events
+        approval_id=approval_id, expected_next=expected_next, events=attested
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from placet.event.v1 import event_pb2
+from placet.event.v1 import error_reason_pb2, event_pb2
 from placet_audit import tables
 from placet_audit.domain import MAX_PAGE_BYTES, TENANT_LEVEL, Append, Draft, Placed
 from placet_audit.log_keys import LogKeys
@@ -199,7 +199,11 @@ async def test_pages_join_without_gap_or_overlap_and_say_whether_more_follow(
 
 def large_draft(number: int, filling: str) -> Draft:
     entry = event_pb2.Entry(tenant=filling, approval_id="r1", number=number)
-    getattr(entry.event, "received" if number == 1 else "commented").SetInParent()
+    # Neither needs an attestation.
+    getattr(entry.event, "received" if number == 1 else "refused").SetInParent()
+    if number > 1:
+        entry.event.actor.kind = event_pb2.ACTOR_KIND_SERVICE
+        entry.event.refused.reason = error_reason_pb2.ERROR_REASON_UNDECODABLE
     return Draft(number, f"c{number}", entry.SerializeToString())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -20,10 +21,16 @@ from placet_proof.frontier import EMPTY_ROOT, Frontier
 from placet_proof.signer import new_key
 from placet_rpc.errors import DataLoss
 from placet_storage import Database
+from placet_testing.attestation import KEYS
 
 MakeAppend = Callable[..., Append]
 ORIGIN = "test.example/log"
 OF_ANOTHER = 'SELECT roots FROM tree WHERE {it} AND "index" = 0'
+
+
+def keys_of(pem: str) -> LogKeys:
+    """Keys of a log, with those of attestations."""
+    return replace(LogKeys.read(pem, ORIGIN), attesting=KEYS)
 
 
 async def append(store: Store, *appends: Append) -> list[Placed]:
@@ -134,7 +141,7 @@ async def test_the_database_refuses_to_change_the_tree_and_the_checkpoints(
 async def test_a_log_that_does_not_go_on_where_its_checkpoint_ends_takes_and_signs_nothing_more(
     database: Database, make_append: MakeAppend, statement: str
 ) -> None:
-    keys = LogKeys.read(new_key(), ORIGIN)
+    keys = keys_of(new_key())
     store = Store(database, keys)
     await append(store, make_append("r1", 1, "a", "b"))
     await append(store, make_append("r2", 1, "c"), make_append("r1", 1, "d", tenant="other"))
@@ -154,23 +161,23 @@ async def test_a_log_that_does_not_go_on_where_its_checkpoint_ends_takes_and_sig
 async def test_a_checkpoint_that_another_key_signed_is_not_gone_on_from(
     database: Database, make_append: MakeAppend
 ) -> None:
-    await append(Store(database, LogKeys.read(new_key(), ORIGIN)), make_append("r1", 1, "a"))
+    await append(Store(database, keys_of(new_key())), make_append("r1", 1, "a"))
 
     with pytest.raises(DataLoss):
-        await Store(database, LogKeys.read(new_key(), ORIGIN)).append([make_append("r2", 1, "b")])
+        await Store(database, keys_of(new_key())).append([make_append("r2", 1, "b")])
 
 
 async def test_keys_change_hands_by_a_checkpoint_that_both_sign(
     database: Database, make_append: MakeAppend
 ) -> None:
     old, new = new_key(), new_key()
-    first = LogKeys.read(old, ORIGIN)
+    first = keys_of(old)
     await append(Store(database, first), make_append("r1", 1, "a"))
-    both = LogKeys.read(new + old, ORIGIN)
+    both = keys_of(new + old)
     await append(Store(database, both), make_append("r1", 2, "b"))
     retired = first.private[0].public_key()
     public = retired.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    after = LogKeys.read(new + public, ORIGIN)
+    after = keys_of(new + public)
     await append(Store(database, after), make_append("r1", 3, "c"))
 
     notes = [Note.parse(str(note)) for _, _, note in await rows(database, tables.checkpoint)]
@@ -207,7 +214,8 @@ async def test_several_processes_on_one_database_grow_one_tree(
     databases = [await Database.open(database_url, migrations="placet_audit") for _ in range(3)]
     # Each with keys of its own in memory, as processes have.
     stores = [
-        Store(database, LogKeys(log_keys.origin, log_keys.private, log_keys.public)) for database in databases
+        Store(database, LogKeys(log_keys.origin, log_keys.private, log_keys.public, KEYS))
+        for database in databases
     ]
 
     async def write(store: Store, name: str) -> None:
@@ -230,6 +238,6 @@ async def test_several_processes_on_one_database_grow_one_tree(
 )
 def test_what_is_no_key_is_refused_in_a_sentence_that_holds_nothing_of_it(pem: str) -> None:
     with pytest.raises(ValueError, match="the log's key") as raised:
-        LogKeys.read(pem, ORIGIN)
+        keys_of(pem)
     assert "AAAA" not in str(raised.value)
-    assert "AAAA" not in repr(LogKeys.read(new_key(), ORIGIN))
+    assert "AAAA" not in repr(keys_of(new_key()))

@@ -8,14 +8,16 @@ import random
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from placet.event.v1 import event_pb2
+from placet_approval.attester import Attester
 from placet_audit.domain import Append, RequestKey
 from placet_audit.leaf import seal
 from placet_audit.log_keys import LogKeys
@@ -23,11 +25,15 @@ from placet_audit.merkle_store import Span, inclusion_spans, indexes_of, roots_o
 from placet_audit.store import append
 from placet_bench.figures import Figure, Report, at_most, percentile
 from placet_bench.setting import Setting
-from placet_proof import leaf_hash, verify_inclusion
+from placet_domain.commands import CommentCommand
+from placet_domain.events import Actor, ActorKind
+from placet_proof import Leaf, leaf_hash, verify_inclusion
 from placet_proof.frontier import Frontier
+from placet_proof.grammar import BEGIN, follow
 from placet_proof.grammar import Path as LogPath
 from placet_proof.signer import new_key
 from placet_storage import Database
+from placet_testing.attestation import KEY, KEYS, attest
 from placet_verify import KnownKeys, SqliteSource, Verification
 
 MILLION = 1_000_000
@@ -55,7 +61,8 @@ async def measure(setting: Setting) -> Report:
     root, proofs = await asyncio.to_thread(_proofs, size)
     taken = [_verification(proof, size, root) for proof in proofs for _ in range(5)]
     longest = max(len(proof.hashes) for proof in proofs)
-    keys = LogKeys.read(new_key(), "bench/log")
+    keys = replace(LogKeys.read(new_key(), "bench/log"), attesting=KEYS)
+    signing, judging, again = await asyncio.to_thread(_attestations, 200 if setting.quick else 2000)
     setting.say(f"proofs: writing a log of {entries:,} entries")
     commits = await _write_log(setting.folder / "log.db", keys, entries)
     rebuilt = await asyncio.to_thread(_rebuild, setting.folder / "log.db", entries)
@@ -69,6 +76,9 @@ async def measure(setting: Setting) -> Report:
                 "verification of an inclusion proof, p50", percentile(taken, 0.5), "µs", target=at_most(100)
             ),
             Figure("verification of an inclusion proof, p99", percentile(taken, 0.99), "µs"),
+            Figure("attestation of a command: signing it, p50", percentile(signing, 0.5), "µs"),
+            Figure("grammar and attestation of a command's event, p50", percentile(judging, 0.5), "µs"),
+            Figure("grammar of the same, the signature being known, p50", percentile(again, 0.5), "µs"),
         )
     )
 
@@ -128,14 +138,18 @@ def _commits(entries: int) -> Iterator[Append]:
         approval_id = str(uuid.UUID(int=request))
         count = min(chosen.randint(1, MOST_A_COMMIT), A_REQUEST - before, entries - written)
         drafts = tuple(
-            seal(event_pb2.Entry(tenant=TENANT, approval_id=approval_id, number=number, event=_event(number)))
+            seal(
+                event_pb2.Entry(
+                    tenant=TENANT, approval_id=approval_id, number=number, event=_event(approval_id, number)
+                )
+            )
             for number in range(before + 1, before + count + 1)
         )
         yield Append(TENANT, approval_id, before + 1, drafts)
         written += count
 
 
-def _event(number: int) -> event_pb2.Event:
+def _event(approval_id: str, number: int) -> event_pb2.Event:
     """A request's first event, or a comment on it."""
     event = event_pb2.Event(
         actor=event_pb2.Actor(
@@ -152,7 +166,37 @@ def _event(number: int) -> event_pb2.Event:
     else:
         event.commented.text.CopyFrom(text)
     event.time.GetCurrentTime()
-    return event
+    return event if number == 1 else attest(event, TENANT, approval_id)
+
+
+def _attestations(times: int) -> tuple[list[float], list[float], list[float]]:
+    """Microseconds of signing commands; of the grammar and the attestation of their events; of the grammar
+    alone, for which the signature is known."""
+    attester, approval_id = Attester(KEY), str(uuid.UUID(int=0))
+    actor = Actor(kind=ActorKind.PERSON, name="alice@example.com", authenticated_by="jwt:bench")
+    signing, judging, again = list[float](), list[float](), list[float]()
+    first = seal(_entry(approval_id, 1))
+    path = follow(BEGIN, Leaf.parse(first.leaf), first.values, KEYS)
+    for number in range(times):
+        command = CommentCommand(id=str(uuid.UUID(int=number)), actor=actor, text="It is as agreed")
+        signing.append(_taken(partial(attester.attested, TENANT, approval_id, command)))
+        draft = seal(_entry(approval_id, 2))
+        leaf = Leaf.parse(draft.leaf)
+        for taken in (judging, again):
+            taken.append(_taken(partial(follow, path, leaf, draft.values, KEYS)))
+    return signing, judging, again
+
+
+def _entry(approval_id: str, number: int) -> event_pb2.Entry:
+    event = _event(approval_id, number)
+    return event_pb2.Entry(tenant=TENANT, approval_id=approval_id, number=number, event=event)
+
+
+def _taken(step: Callable[[], object]) -> float:
+    """Microseconds of a step."""
+    begun = time.perf_counter()
+    step()
+    return 1e6 * (time.perf_counter() - begun)
 
 
 def _rebuild(path: Path, entries: int) -> float:
@@ -173,7 +217,7 @@ def _verify(path: Path, keys: LogKeys, entries: int, commits: int) -> float:
     """Seconds of what an auditor's command does."""
     begun = time.perf_counter()
     with closing(SqliteSource(path)) as source:
-        verification = Verification(source, KnownKeys(keys.origin, tuple(keys.public)))
+        verification = Verification(source, KnownKeys(keys.origin, tuple(keys.public), KEYS))
         for _ in verification.run():
             continue
     found = [(log.entries, log.checkpoints) for log in verification.logs]

@@ -78,6 +78,16 @@ class Home:
         return self.keys / "log.pem"
 
     @property
+    def attestation_key(self) -> Path:
+        """ApprovalService's private key, which signs people's commands, in PEM."""
+        return self.keys / "attestation.pem"
+
+    @property
+    def attestation_keys(self) -> Path:
+        """The public keys of attestations: that of ApprovalService, and those that it had before."""
+        return self.keys / "attestation.vkey"
+
+    @property
     def witness_key(self) -> Path:
         """The witness's private key, in PEM."""
         return self.keys / "witness.pem"

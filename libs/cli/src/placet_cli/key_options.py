@@ -16,7 +16,8 @@ from placet_verify import DEFAULT_ORIGIN, CannotVerify, KnownKeys, WrongOption, 
 KEY = typer.Option(
     "--key",
     metavar="VKEY|FILE",
-    help="A public key of the log, or a file with some; may be given again. [default: the key of the home]",
+    help="A public key of the log or of people's commands, or a file with some; may be given again. "
+    "[default: the keys of the home]",
     show_default=False,
     autocompletion=completion.files,
 )
@@ -44,4 +45,4 @@ def verifier_errors() -> Iterator[None]:
 def known_keys(home: Home, given: Sequence[str], origin: str) -> KnownKeys:
     """The given keys, else those of the home; none, where neither is there. Raises Problem, BadParameter."""
     with verifier_errors():
-        return load_keys(given, origin, Path(shown(home.log_key)))
+        return load_keys(given, origin, Path(shown(home.log_key)), Path(shown(home.attestation_keys)))

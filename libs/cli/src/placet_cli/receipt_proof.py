@@ -16,7 +16,7 @@ from placet_cli.event_rows import entries, rows
 from placet_cli.export_file import entry_json
 from placet_cli.times import point
 from placet_client import Outcome
-from placet_proof import COSIGNATURE, Note, NotProven, Proven, VerifierKey, verify_receipt
+from placet_proof import ATTESTATION, COSIGNATURE, Note, NotProven, Proven, VerifierKey, verify_receipt
 from placet_proof import read_receipt as parsed_receipt
 from placet_text import one_line
 from placet_verify import Kind, KnownKeys, advice, kind_of
@@ -135,15 +135,16 @@ def advised(receipt: Receipt, known: KnownKeys) -> str:
 
 def own_keys(receipt: Receipt) -> list[VerifierKey]:
     """The keys that a receipt brings along, which whoever made it chose. Raises NotProven."""
-    found = receipt.get("keys", [])
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+    lists = [receipt.get(name, []) for name in ("keys", "attestationKeys")]
+    if not all(isinstance(found, list) and all(isinstance(one, str) for one in found) for found in lists):
         raise NotProven("this is not a receipt: its keys are no texts")
-    return [VerifierKey.parse(one) for one in found]
+    return [VerifierKey.parse(one) for found in lists for one in found]
 
 
 def _check_signers(receipt: Receipt, keys: Sequence[VerifierKey]) -> None:
     """Raises NotProven where only witnesses are known who signed nothing of it, as is usual."""
     signers = str(receipt.get("checkpoint"))
+    keys = [key for key in keys if key.kind != ATTESTATION]
     if keys and all(key.kind == COSIGNATURE and f"— {key.name} " not in signers for key in keys):
         raise NotProven(
             "the key is a witness's, and a receipt carries the signatures of the log alone: give a public "

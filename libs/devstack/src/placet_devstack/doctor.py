@@ -146,6 +146,7 @@ def _keys(home: Home) -> list[Finding]:
     lost = [one.problem for one in lost_keys(home)]
     findings = [Finding("keys", False, f"{one.what}; {one.why}", one.tries[0]) for one in lost]
     secrets = [KeyFiles.below(home.keys).private_key, home.payload_key, home.log_key, home.witness_key]
+    secrets.append(home.attestation_key)
     open_ones = [path for path in secrets if path.exists() and not is_private(path)]
     if open_ones:
         names = shlex.join(map(str, open_ones))

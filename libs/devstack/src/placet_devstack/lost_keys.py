@@ -30,6 +30,8 @@ def lost_keys(home: Home) -> list[LostKey]:
 def _lost(home: Home) -> Iterator[LostKey]:
     if not home.log_key.exists() and _holds_a_log(home.database("audit")):
         yield LostKey(home.log_key, True, _log_key(home))
+    if not home.attestation_keys.exists() and _holds_a_log(home.database("audit")):
+        yield LostKey(home.attestation_keys, True, _attestation_keys(home))
     if not home.payload_key.exists() and home.database("temporal").exists():
         yield LostKey(home.payload_key, True, _payload_key(home))
     if not home.witness_key.exists() and any(home.witness.glob("*.checkpoint")):
@@ -45,6 +47,17 @@ def _log_key(home: Home) -> Problem:
             _put_back(home.log_key),
             "placet audit verify --key log.vkey  (if you kept its public key: the log can still be verified)",
             "placet up --home ANOTHER-FOLDER  (a new log with a new key; this home stays as it is)",
+        ),
+    )
+
+
+def _attestation_keys(home: Home) -> Problem:
+    return Problem(
+        f"{shown(home.attestation_keys)} is gone, and {shown(home.database('audit'))} holds a log",
+        "without these public keys no person's command in that log is believed: nothing is started",
+        tries=(
+            f"put {typed(home.attestation_keys)} back from your backup",
+            "write the `attestationKeys` of a receipt or export of it into the file, one a line",
         ),
     )
 

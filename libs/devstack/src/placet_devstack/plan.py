@@ -138,7 +138,10 @@ class _Plan:
         }
         if name == "audit":
             own["PLACET_AUDIT_LOG_KEY_FILE"] = str(self.home.log_key)
+        if name in ("audit", "approval"):
+            own["PLACET_ATTESTATION_KEYS_FILE"] = str(self.home.attestation_keys)
         if name == "approval":
+            own["PLACET_APPROVAL_ATTESTATION_KEY_FILE"] = str(self.home.attestation_key)
             own["PLACET_APPROVAL_CLOCK_SCALE"] = repr(self.options.clock_scale)
             recipients = "PLACET_APPROVAL_ALARM_RECIPIENTS"
             own[recipients] = self.outside.get(recipients) or OWNER

@@ -11,7 +11,7 @@ from placet_cli.home import Home
 from placet_cli.identity import TENANT, signing_key
 from placet_devstack.child import Report, StackEvent
 from placet_devstack.lost_keys import lost_keys
-from placet_proof.signer import new_key
+from placet_proof.signer import attestation_key, new_key, read_key
 from placet_rpc.files import write_atomically
 from placet_rpc.identity import PROGRAMS
 from placet_rpc.tasks import periodically
@@ -44,9 +44,22 @@ def make_keys(home: Home) -> None:
         generate_keys(home.keys)
     if not home.payload_key.exists():
         write_atomically(home.payload_key, secrets.token_bytes(32))
+    _make_attestation_key(home)
     for pem in (home.log_key, home.witness_key):
         if not pem.exists() and pem not in {one.path for one in lost}:
             write_atomically(pem, new_key().encode())
+
+
+def _make_attestation_key(home: Home) -> None:
+    """Makes the key that signs people's commands, and names it among the public ones, which stay."""
+    if not home.attestation_key.exists():
+        write_atomically(home.attestation_key, new_key().encode())
+    elif home.attestation_keys.exists():
+        return
+    private = read_key(home.attestation_key.read_bytes())
+    known = home.attestation_keys.read_text() if home.attestation_keys.exists() else ""
+    line = f"{attestation_key(private)}\n"
+    write_atomically(home.attestation_keys, line + known, mode=0o644)
 
 
 @dataclass

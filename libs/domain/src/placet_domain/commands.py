@@ -14,13 +14,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel, model_validator
 
+from placet_domain.attestation import Attestation, Commit
+from placet_domain.dto import Dto
 from placet_domain.events import (
     Actor,
     ActorKind,
     Body,
     Commented,
     Decided,
-    Dto,
     Entry,
     ErrorReason,
     Event,
@@ -60,6 +61,8 @@ class BaseCommand(Dto):
     traceparent: _Traceparent = ""
     # The sender acts as an operator, as the command handler checked.
     operator: bool = False
+    # Set by the command handler before it stores the command. A workflow takes no command without one.
+    attestation: Attestation | None = None
 
     @model_validator(mode="after")
     def _names_its_sender(self) -> BaseCommand:
@@ -75,7 +78,7 @@ class BaseCommand(Dto):
         Authentication, trace and fields added by the command handler are left out, because a retry may differ
         in them.
         """
-        left_out = {"traceparent", "operator", "actor", "rendering_in_force"}
+        left_out = {"traceparent", "operator", "actor", "rendering_in_force", "attestation"}
         payload = {**self.model_dump(mode="json", exclude=left_out), "actor": self.actor.name}
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 
@@ -98,6 +101,7 @@ class BaseCommand(Dto):
                 command_digest=self.digest(),
                 traceparent=self.traceparent,
                 ends_command=number == len(bodies),
+                attestation=self.attestation if number == 1 else None,
                 body=body,
             )
             for number, body in enumerate(bodies, 1)
@@ -125,6 +129,13 @@ class BaseCommand(Dto):
         if state.received is None or self.actor.name not in policy.people(state.received.assignments):
             return False
         return self.refusal(state) in _UNTIL_ASKED
+
+    @abstractmethod
+    def attested_parts(self, commit: Commit) -> tuple[bytes, ...]:
+        """The command's canonical body, which is signed.
+
+        `placet_proof.attestation` builds the same one from the event that the command causes.
+        """
 
     @abstractmethod
     def apply(self, policy: Policy, state: ApprovalState, now: datetime) -> list[Body]:
@@ -182,6 +193,12 @@ class DecisionCommand(BaseCommand):
             return ErrorReason.REASON_REQUIRED
         return None
 
+    def attested_parts(self, commit: Commit) -> tuple[bytes, ...]:
+        """See BaseCommand. The last part is on whose behalf: nobody's."""
+        digests = (bytes.fromhex(self.content_digest), bytes.fromhex(self.policy_digest))
+        reason = commit("event.voted.reason", self.reason)
+        return (self.verdict.encode(), *digests, self.rendering.encode(), reason, b"")
+
     def apply(self, policy: Policy, state: ApprovalState, now: datetime) -> list[Body]:
         """The vote, and the outcome if the votes amount to one."""
         received = received_of(state)
@@ -220,6 +237,10 @@ class CancelCommand(BaseCommand):
         allowed = self.operator or self.actor.name == state.requester
         return super().refusal(state) or (None if allowed else ErrorReason.NOT_REQUESTER)
 
+    def attested_parts(self, commit: Commit) -> tuple[bytes, ...]:
+        """See BaseCommand."""
+        return (commit("event.decided.reasoning", self.reason),)
+
     def apply(self, policy: Policy, state: ApprovalState, now: datetime) -> list[Body]:
         """The outcome CANCELLED."""
         cancelled = Decided(
@@ -247,6 +268,10 @@ class CommentCommand(BaseCommand):
         if len(state.commands) >= MOST_COMMANDS:
             return ErrorReason.TOO_MANY_COMMENTS
         return None if self.text.strip() else ErrorReason.COMMENT_EMPTY
+
+    def attested_parts(self, commit: Commit) -> tuple[bytes, ...]:
+        """See BaseCommand."""
+        return (commit("event.commented.text", self.text),)
 
     def apply(self, policy: Policy, state: ApprovalState, now: datetime) -> list[Body]:
         """The comment."""

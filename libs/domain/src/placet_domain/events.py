@@ -7,22 +7,14 @@ Once released, fields are only ever added, with defaults, so that histories repl
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Hex: TypeAlias = Annotated[str, "hex"]
-ErasableText: TypeAlias = Annotated[str, "erasable"]
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Dto(BaseModel):
-    """Immutable; unknown fields are ignored, so that a newer writer does not break an older reader."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+from placet_domain.attestation import Attestation
+from placet_domain.dto import EPOCH, Dto, ErasableText, Hex
 
 
 class RequestKind(StrEnum):
@@ -383,6 +375,7 @@ class Event(Dto):
     command_digest: Hex = ""
     traceparent: str = ""
     ends_command: bool = False
+    attestation: Attestation | None = None
     body: Body
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from placet.event.v1 import event_pb2
 from placet_domain import events
+from placet_domain.dto import Dto
 
 M = TypeVar("M", bound=Message)
 D = TypeVar("D", bound=BaseModel)
@@ -32,7 +33,7 @@ BODY, TYPE = "body", "type"
 BODIES: dict[str, type[BaseModel]] = {
     dto.model_fields[TYPE].default: dto
     for dto in vars(events).values()
-    if isinstance(dto, type) and issubclass(dto, events.Dto) and TYPE in dto.model_fields
+    if isinstance(dto, type) and issubclass(dto, Dto) and TYPE in dto.model_fields
 }
 
 
@@ -93,7 +94,7 @@ def _reader(field: FieldDescriptor, dto_type: type[BaseModel]) -> Read:
     name, read, of = field.name, attrgetter(field.name), _value_reader(field, dto_type)
     if field.is_repeated:
         return lambda message: tuple(map(of, read(message)))
-    if _may_be_absent(field):
+    if _may_be_absent(field) or _is_optional(dto_type, name):
         return lambda message: of(read(message)) if message.HasField(name) else None
     if of is _same:
         return read
@@ -129,6 +130,11 @@ def _may_be_absent(field: FieldDescriptor) -> bool:
     if field.message_type is None:
         return bool(field.has_presence)
     return field.message_type in (Timestamp.DESCRIPTOR, Duration.DESCRIPTOR)
+
+
+def _is_optional(dto_type: type[BaseModel], name: str) -> bool:
+    """Tells whether a DTO's field may be None."""
+    return type(None) in get_args(dto_type.model_fields[name].annotation)
 
 
 def _is_erasable(field: FieldDescriptor) -> bool:

@@ -1,8 +1,10 @@
 """Verifies Placet's audit log offline."""
 
+from placet_proof.attestation import NotAttested, attestation_keys
 from placet_proof.entries import ERASABLE, ERASED, MOST_LEAF_BYTES, SALT_BYTES, Leaf, commitment
 from placet_proof.json_reader import JsonObject, NotJson, read_json, read_object
 from placet_proof.notes import (
+    ATTESTATION,
     COSIGNATURE,
     LOG_SIGNATURE,
     Checkpoint,
@@ -21,6 +23,7 @@ from placet_proof.tree import (
 )
 
 __all__ = [
+    "ATTESTATION",
     "COSIGNATURE",
     "ERASABLE",
     "ERASED",
@@ -31,12 +34,14 @@ __all__ = [
     "Checkpoint",
     "JsonObject",
     "Leaf",
+    "NotAttested",
     "NotJson",
     "NotProven",
     "Note",
     "Proven",
     "ProvenEntry",
     "VerifierKey",
+    "attestation_keys",
     "check_public_key",
     "commitment",
     "decoded",

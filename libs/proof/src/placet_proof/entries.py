@@ -14,8 +14,8 @@ from typing import TypeVar
 from placet_proof.tree import NotProven
 
 _TENANT, _APPROVAL, _NUMBER, _EVENT = 1, 2, 3, 4
-_ACTOR, _CAUSE = 2, 3
-_ACTOR_KIND = 1
+_TIME, _ACTOR, _CAUSE, _ATTESTATION = 1, 2, 3, 7
+_ACTOR_KIND, _AUTHENTICATED_BY = 1, 3
 _BODIES = range(16, 100)
 _ERASED_REQUEST, _ERASED_VALUES = 1, 3
 _COMMITMENT, _COMMITMENT_BYTES = 1, 32
@@ -71,13 +71,34 @@ def commitment(salt: bytes, value: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """A message within a leaf. Its methods raise NotProven."""
+
+    fields: Wire
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Message:
+        """Parses a message."""
+        return cls(_fields(raw))
+
+    def get(self, number: int, default: _Value) -> _Value:
+        """Returns a singular field, the default if it is absent."""
+        return _get(self.fields, number, default)
+
+    def message(self, number: int) -> Message:
+        """Returns a message in a field, an empty one if it is absent."""
+        return Message.parse(self.get(number, b""))
+
+
+@dataclass(frozen=True, slots=True)
 class Leaf:
     """Content of a leaf.
 
     `approval_id` and `number` are empty for events of the tenant itself. `body` is the number of its event in
     the contract, `cause_id` the command or step that caused it. `erases`: the request whose values it says
     were erased, if any; `erased_values`: how many. `commitments`: those to its erasable values, by path.
-    `actor_kind`: the number of its actor's kind; `fields`: those of its event's body.
+    `actor_kind`: the number of its actor's kind; `fields`: those of its event's body. `seconds`: the event's
+    time in POSIX seconds, a large number before 1970. `attestation`: None if it has none.
     """
 
     tenant: str
@@ -90,6 +111,9 @@ class Leaf:
     commitments: Mapping[str, bytes]
     actor_kind: int
     fields: Wire
+    authenticated_by: str
+    seconds: int
+    attestation: Message | None
 
     @classmethod
     def parse(cls, leaf: bytes) -> Leaf:
@@ -119,6 +143,9 @@ class Leaf:
             },
             _get(parts[_ACTOR], _ACTOR_KIND, 0),
             parts[bodies[0]],
+            _text(parts[_ACTOR], _AUTHENTICATED_BY),
+            _seconds(_fields(_get(event, _TIME, b""))),
+            Message.parse(_get(event, _ATTESTATION, b"")) if _ATTESTATION in event else None,
         )
 
     def field(self, number: int, default: _Value) -> _Value:
@@ -197,6 +224,12 @@ def numbers_in(packed: bytes) -> list[int]:
         number, at = _varint(packed, at)
         numbers.append(number)
     return numbers
+
+
+def _seconds(time: Wire) -> int:
+    """Returns the seconds of a google.protobuf.Timestamp. Negative ones are written as large numbers."""
+    seconds = [one for one in time.get(1, ()) if isinstance(one, int) and one < 1 << 63]
+    return seconds[-1] if seconds else 0
 
 
 def _text(fields: Wire, number: int) -> str:

@@ -7,10 +7,12 @@ a value that was erased or withheld nothing is left but its commitment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from placet_proof.attestation import NotAttested, check_attestation, is_of_command
 from placet_proof.entries import Leaf, numbers_in
+from placet_proof.notes import VerifierKey
 from placet_proof.tree import NotProven
 from placet_proof.vocabulary import (
     ACTOR_KINDS,
@@ -19,7 +21,6 @@ from placet_proof.vocabulary import (
     APPROVE,
     ASKED,
     CLOSED,
-    COMMENTED,
     DECIDED,
     ENUMS,
     ESCALATED,
@@ -83,7 +84,8 @@ class Path:
 
     `last`: kind of the last event; 0 before the first. `done`: kinds of events that come once, and came.
     `binding`: content, policy and its version, which a vote repeats. `untold`: numbers of the `asked` events
-    without a notice. `outcome`: state of the outcome; 0 while there is none.
+    without a notice. `outcome`: state of the outcome; 0 while there is none. `received_at`: POSIX time of the
+    first event. `commands`: ids of the commands, each of which has one attested event.
     """
 
     last: int = 0
@@ -94,6 +96,8 @@ class Path:
     untold: frozenset[int] = frozenset()
     grounds: Grounds | None = None
     outcome: int = 0
+    received_at: int = 0
+    commands: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -106,18 +110,19 @@ BEGIN = Path()
 # After these another one follows at once, in the same append.
 _UNSETTLED = frozenset({TIMED_OUT, ESCALATED, AI_DECIDED, DECIDED})
 # Those that come at any time, after the outcome too.
-_ASIDE = frozenset({NOTIFIED, REFUSED, COMMENTED})
+_ASIDE = frozenset({NOTIFIED, REFUSED})
 _ONCE = frozenset({RECEIVED, PROCESSED, PRE_SCREENED, FELL_BACK, AI_DECIDED, DECIDED, CLOSED})
 # Those that can be the reason of an outcome, which then comes next.
 _REASONS = frozenset({PRE_SCREENED, VOTED, FELL_BACK, AI_DECIDED})
 _BY_PEOPLE = (DecisionType.HUMAN, DecisionType.MANAGER)
 
 
-def follow(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
-    """Returns a request's path with one more event. Raises NotInGrammar if the event does not fit.
+def follow(path: Path, leaf: Leaf, values: Mapping[str, str], keys: Sequence[VerifierKey]) -> Path:
+    """Returns a request's path with one more event. Raises NotInGrammar if the event does not fit, and
+    NotAttested where the attestation of a command is missing or not valid.
 
-    `values`: the entry's erasable values that are known, by path. The caller compares tenant, request and
-    number of the entry.
+    `values`: the entry's erasable values that are known, by path. `keys`: those that sign attestations;
+    others are left out. The caller compares tenant, request and number of the entry.
     """
     kind = _kind(leaf)
     if kind in OF_THE_TENANT or not leaf.approval_id:
@@ -131,19 +136,38 @@ def follow(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     if not path.settled and kind not in _NEXT.get(path.last, frozenset()):
         raise NotInGrammar(f"{KINDS[kind]} does not follow {KINDS[path.last]}")
     after = _RULES[kind](path, leaf, values) if kind in _RULES else path
+    if is_of_command(leaf):
+        after = _attested(after, leaf, values, keys)
+    elif leaf.attestation is not None:
+        raise NotInGrammar(f"{KINDS[kind]} has an attestation, and is not the event of a command")
     done = after.done | {kind} if kind in _ONCE else after.done
     return replace(after, last=kind, done=done, grounds=after.grounds if kind in _REASONS else None)
 
 
-def follow_all(events: Iterable[tuple[Leaf, Mapping[str, str]]]) -> Path:
+def _attested(path: Path, leaf: Leaf, values: Mapping[str, str], keys: Sequence[VerifierKey]) -> Path:
+    """The path with the event of one more command, whose attestation is valid."""
+    if leaf.cause_id in path.commands:
+        raise NotAttested("the command of the attestation has an event already")
+    attestation = check_attestation(leaf, path.received_at, keys)
+    if leaf.body == DECIDED and not attestation.operator:
+        names = (_name(leaf, values, "event.actor.name"), path.requester)
+        _require(
+            None in names or names[0] == names[1], "only its requester or an operator withdraws a request"
+        )
+    return replace(path, commands=(*path.commands, leaf.cause_id))
+
+
+def follow_all(events: Iterable[tuple[Leaf, Mapping[str, str]]], keys: Sequence[VerifierKey]) -> Path:
     """Returns the path of a request's entries from its first on, each with its known values.
 
-    Raises NotInGrammar, also if the last one must be followed by another.
+    Raises NotInGrammar, also if the last one must be followed by another; NotAttested. `keys`: see `follow`.
     """
     path = BEGIN
     for leaf, values in events:
         try:
-            path = follow(path, leaf, values)
+            path = follow(path, leaf, values, keys)
+        except NotAttested as error:
+            raise NotAttested(f"event {leaf.number}: {error}") from error
         except NotProven as error:
             raise NotInGrammar(f"event {leaf.number}: {error}") from error
     check_settled(path)
@@ -184,7 +208,8 @@ def _require(holds: bool, otherwise: str) -> None:
 
 def _received(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     binding = (leaf.field(8, b""), leaf.field(7, b""), leaf.field(6, 0))
-    return replace(path, requester=_name(leaf, values, "event.actor.name"), binding=binding)
+    requester = _name(leaf, values, "event.actor.name")
+    return replace(path, requester=requester, binding=binding, received_at=leaf.seconds)
 
 
 def _pre_screened(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
@@ -302,7 +327,9 @@ def _closed(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(path.last == DECIDED, "closed follows decided")
     _require(leaf.field(1, 0) == path.outcome, "closed has another state than decided")
     # The rest depends on nothing else.
-    return Path(outcome=path.outcome, untold=path.untold)
+    return Path(
+        outcome=path.outcome, untold=path.untold, received_at=path.received_at, commands=path.commands
+    )
 
 
 def _refused(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:

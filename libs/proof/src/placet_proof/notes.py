@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
@@ -14,8 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from placet_proof.public_keys import check_public_key
 from placet_proof.tree import NotProven
 
-LOG_SIGNATURE, COSIGNATURE = 0x01, 0x04
-"""Signature types of a log (Ed25519 over the note's text) and of a witness (Ed25519 over time and text)."""
+LOG_SIGNATURE, COSIGNATURE, ATTESTATION = 0x01, 0x04, 0xF0
+"""Signature types of a log (Ed25519 over the note's text) and of a witness (Ed25519 over time and text).
+
+The last one is that of keys which sign attestations, and never a note.
+"""
+
+ATTESTATION_KEY = "placet-attestation"
+"""Name of all keys that sign attestations."""
 
 _MOST_SIGNATURES = 32
 _MOST_NOTE_CHARACTERS = 1 << 16
@@ -23,6 +30,7 @@ _MOST_NOTE_CHARACTERS = 1 << 16
 _SURROGATES = "\ud800-\udfff"
 _NOT_IN_NOTES = re.compile(rf"[\x00-\x09\x0b-\x1f{_SURROGATES}]")
 _LATEST = (1 << 63) - 1
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 KEY_NAME = re.compile(rf"[^\s\x00-\x1f+{_SURROGATES}]+")
 """Name of a key."""
 NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
@@ -40,6 +48,15 @@ def decoded(text: str) -> bytes:
     return found
 
 
+def _posix(time: str) -> int:
+    """Returns the POSIX time of a text like 2026-01-31T00:00:00Z. Raises NotProven."""
+    try:
+        found = datetime.strptime(time, _TIME).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise NotProven(f"{time[:80]!r} is not a time like 2026-01-31T00:00:00Z") from error
+    return int(found.timestamp())
+
+
 def cosigned_text(text: str, time: int) -> bytes:
     """Returns the message that a witness signs for a checkpoint's text at a POSIX time."""
     return f"cosignature/v1\ntime {time}\n{text}".encode()
@@ -47,22 +64,32 @@ def cosigned_text(text: str, time: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """Verifier key ("vkey"): a public key with its name and its signature type."""
+    """Verifier key ("vkey"): a public key with its name and its signature type.
+
+    `until`: of a key of attestations, the POSIX time from which on it signs nothing any more.
+    """
 
     name: str
     kind: int
     public: bytes
+    until: int | None = None
 
     @classmethod
     def parse(cls, vkey: str) -> VerifierKey:
-        """Parses `name+hex key id+base64(type || public key)`. Raises NotProven."""
-        name, _, rest = vkey.strip().partition("+")
+        """Parses `name+hex key id+base64(type || public key)`, and ` until TIME` after a key of attestations.
+
+        Raises NotProven.
+        """
+        text, ends, until = vkey.strip().partition(" until ")
+        name, _, rest = text.partition("+")
         key_id, _, encoded = rest.partition("+")
         material = decoded(encoded)
-        key = cls(name, material[0] if material else 0, material[1:])
+        key = cls(name, material[0] if material else 0, material[1:], _posix(until.strip()) if ends else None)
         if (
             not KEY_NAME.fullmatch(name)
-            or key.kind not in (LOG_SIGNATURE, COSIGNATURE)
+            or key.kind not in (LOG_SIGNATURE, COSIGNATURE, ATTESTATION)
+            or (key.kind == ATTESTATION) != (name == ATTESTATION_KEY)
+            or (key.until is not None and key.kind != ATTESTATION)
             or len(key.public) != 32
         ):
             raise NotProven(f"{vkey[:80]!r} is not an Ed25519 verifier key")
@@ -81,7 +108,9 @@ class VerifierKey:
 
     def __str__(self) -> str:
         """Returns the verifier key as text."""
-        return f"{self.name}+{self.id.hex()}+{base64.b64encode(bytes([self.kind]) + self.public).decode()}"
+        ends = "" if self.until is None else f" until {datetime.fromtimestamp(self.until, UTC):{_TIME}}"
+        encoded = base64.b64encode(bytes([self.kind]) + self.public).decode()
+        return f"{self.name}+{self.id.hex()}+{encoded}{ends}"
 
     def line(self, signature: bytes) -> str:
         """Returns the note's line of a signature by this key."""
@@ -149,7 +178,7 @@ class Note:
 
         Raises NotProven if a signature by one of the keys is wrong, or none of them signed.
         """
-        known = {(key.name, key.id): key for key in keys}
+        known = {(key.name, key.id): key for key in keys if key.kind != ATTESTATION}
         found = {
             known[name, key_id]: known[name, key_id].time_of(self.text, signature)
             for name, key_id, signature in reversed(self.signatures)

@@ -43,7 +43,7 @@ MOST_RECEIPT_BYTES = 16 << 20
 _MOST_HASHES = 64
 # Of base64: four for each three bytes.
 _MOST_LEAF_CHARACTERS = (MOST_LEAF_BYTES + 2) // 3 * 4
-_RECEIPT = {"approvalId", "checkpoint", "keys", "entries"}
+_RECEIPT = {"approvalId", "checkpoint", "keys", "entries", "attestationKeys"}
 _ENTRY = {"index", "leaf", "disclosures", "proof"}
 _DISCLOSURE = {"path", "salt", "value"}
 
@@ -61,7 +61,8 @@ def read_receipt(raw: bytes) -> dict[str, Any]:  # Any: JSON
 
 # Any: JSON, of which every part is checked before it is used.
 def verify_receipt(receipt: Mapping[str, Any], keys: Iterable[VerifierKey]) -> Proven:
-    """Verifies a receipt (`placet.audit.v1.Receipt` as proto3 JSON) for a reader who trusts one of the keys.
+    """Verifies a receipt (`placet.audit.v1.Receipt` as proto3 JSON) for a reader who trusts one of the keys,
+    and those among them that sign attestations.
 
     `receipt`: as `read_receipt` parses it. Each entry is proven to be in the log before it is read.
 
@@ -70,7 +71,8 @@ def verify_receipt(receipt: Mapping[str, Any], keys: Iterable[VerifierKey]) -> P
     """
     _check_fields(receipt, _RECEIPT)
     note, approval_id = Note.parse(_text(receipt, "checkpoint")), _text(receipt, "approvalId")
-    checkpoint, signers = note.of_log(list(keys))
+    keys = list(keys)
+    checkpoint, signers = note.of_log(keys)
     proven = [_entry(one, checkpoint) for one in _list(receipt, "entries")]
     own = [one.leaf for one in proven if one.leaf.approval_id]
     if [(leaf.approval_id, leaf.number) for leaf in own] != [
@@ -85,16 +87,16 @@ def verify_receipt(receipt: Mapping[str, Any], keys: Iterable[VerifierKey]) -> P
         raise NotProven(f"these entries are of {', '.join(sorted(tenants))}, not of {checkpoint.origin}")
     if [one.index for one in proven] != sorted({one.index for one in proven}):
         raise NotProven("the entries are not in the order of the log")
-    _check_grammar(proven)
+    _check_grammar(proven, keys)
     return Proven(approval_id, checkpoint, signers, proven, max((one.index for one in others), default=None))
 
 
-def _check_grammar(proven: Sequence[ProvenEntry]) -> None:
+def _check_grammar(proven: Sequence[ProvenEntry], keys: Sequence[VerifierKey]) -> None:
     """Raises NotProven where the log's grammar does not allow these entries."""
     for one in proven:
         if not one.leaf.approval_id:
             check_of_tenant(one.leaf)
-    follow_all((one.leaf, one.values) for one in proven if one.leaf.approval_id)
+    follow_all(((one.leaf, one.values) for one in proven if one.leaf.approval_id), keys)
 
 
 # Any, below: JSON.

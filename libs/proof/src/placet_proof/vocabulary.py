@@ -81,8 +81,8 @@ class DecisionType(IntEnum):
     AUTOMATIC = 4
 
 
-PERSON = 1
-"""`ActorKind` of a person."""
+PERSON, SERVICE = 1, 2
+"""`ActorKind` of a person and of a program."""
 APPROVE, REJECT = 1, 2
 """`Verdict`."""
 AI_DECIDED_RESULT = 1

@@ -31,7 +31,7 @@ def one_call(tenant: str) -> Iterator[float]:
     A typed error becomes an ApplicationError of the same name. Temporal retries it, for a service comes back
     and an operator gives what was missing (a role, a token, space on the disk), except where the same call
     must fail again: then the workflow decides what becomes of the step. Where the service says when to call
-    again, the next attempt begins then.
+    again, the next attempt begins then. The error's detail is the number of the event that AuditService names.
     """
     info = activity.info()
     limit = info.start_to_close_timeout or info.schedule_to_close_timeout or timedelta(minutes=1)
@@ -42,6 +42,7 @@ def one_call(tenant: str) -> Iterator[float]:
         kind = error.reason or type(error).__name__
         raise ApplicationError(
             str(error),
+            *([error.metadata["number"]] if "number" in error.metadata else []),
             type=kind,
             non_retryable=isinstance(error, FOR_GOOD),
             next_retry_delay=timedelta(seconds=error.retry_after) if error.retry_after else None,

@@ -17,6 +17,7 @@ from placet_proof.signer import new_key
 from placet_rpc.client import channel
 from placet_rpc.server import start
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint
+from placet_testing.attestation import write_keys
 from placet_testing.tokens import StaticToken
 
 
@@ -26,6 +27,7 @@ class AuditServer:
     def __init__(self, folder: Path, keys: KeyFiles, database_url: str = "", log_key: str = "") -> None:
         """`folder` takes its database, unless `database_url` names another. `log_key`: PEM; else new."""
         self._database_url = database_url or f"sqlite:///{folder / 'audit.db'}"
+        self._folder = folder / "attestation"
         self._keys = keys
         self._log_key = log_key or new_key()
         self._port = 0
@@ -47,6 +49,7 @@ class AuditServer:
             listen=f"127.0.0.1:{self._port}",
             jwks_file=self._keys.jwks,
             log_key=self._log_key,
+            PLACET_ATTESTATION_KEYS_FILE=write_keys(self._folder)[1],
             tail_poll=0.05,
             sign_of_life=0.5,
         )

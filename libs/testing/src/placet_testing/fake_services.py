@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -16,9 +16,12 @@ from temporalio.exceptions import ApplicationError
 from placet.event.v1 import event_pb2
 from placet_domain.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode
 from placet_mapping import to_proto
+from placet_proof import Leaf, NotAttested
 from placet_proof.grammar import BEGIN, NotInGrammar, Path, check_settled, follow
+from placet_testing.attestation import KEYS
 from placet_testing.grammar_paths import sealed
 from placet_testing.simulation import ai_says, screened
+from placet_workflows.activity_calls import NOT_ATTESTED
 from placet_workflows.activity_types import (
     AppendInput,
     AppendResult,
@@ -92,21 +95,26 @@ class FakeLog:
         number, path = request.expected_next, self._paths[request.approval_id]
         try:
             for event in request.events:
-                path = follow(path, *sealed(to_proto(event, event_pb2.Event), number))
+                path = follow(path, *self._sealed(request, event, number), KEYS)
                 number += 1
             check_settled(path)
             if self.forbid in [event.body.type for event in request.events]:
                 raise NotInGrammar(f"{self.forbid} is forbidden by the test")
+        except NotAttested as error:
+            raise ApplicationError(str(error), str(number), type=NOT_ATTESTED, non_retryable=True) from error
         except NotInGrammar as error:
             raise ApplicationError(str(error), type="NOT_IN_GRAMMAR", non_retryable=True) from error
+
+    def _sealed(self, request: AppendInput, event: Event, number: int) -> tuple[Leaf, Mapping[str, str]]:
+        return sealed(to_proto(event, event_pb2.Event), number, request.approval_id)
 
     def begin(self, tenant: str, approval_id: str, event: Event) -> LogEntry:
         """Stores an event without a comparison, as intake does with the first."""
         stored = self.entries[approval_id]
         entry = Entry(tenant=tenant, approval_id=approval_id, number=len(stored) + 1, event=event)
         stored.append(LogEntry(index=self._size, entry=entry))
-        sealed_event = sealed(to_proto(event, event_pb2.Event), entry.number)
-        self._paths[approval_id] = follow(self._paths[approval_id], *sealed_event)
+        sealed_event = sealed(to_proto(event, event_pb2.Event), entry.number, approval_id)
+        self._paths[approval_id] = follow(self._paths[approval_id], *sealed_event, KEYS)
         self._size += 1
         return stored[-1]
 

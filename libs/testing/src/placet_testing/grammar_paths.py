@@ -18,14 +18,13 @@ from placet_proof import Checkpoint, Leaf, leaf_hash
 from placet_proof.grammar import Path, follow_all
 from placet_proof.signer import signed, verifier_key
 from placet_testing import merkle
-from placet_testing.simulation import BOB, Play
-
-APPROVAL = "1c9f0e4a-0000-5000-8000-000000000000"
+from placet_testing.attestation import KEYS
+from placet_testing.simulation import APPROVAL, BOB, TENANT, Play
 
 
 # Any: a Draft of AuditService.
 def _draft(event: event_pb2.Event, number: int, approval_id: str) -> Any:
-    entry = event_pb2.Entry(tenant="default", approval_id=approval_id, number=number)
+    entry = event_pb2.Entry(tenant=TENANT, approval_id=approval_id, number=number)
     entry.event.CopyFrom(event)
     # By name: a library imports no service, and this runs only where the whole workspace is installed.
     return importlib.import_module("placet_audit.leaf").seal(entry)
@@ -46,7 +45,7 @@ def messages(events: Iterable[Event]) -> list[event_pb2.Event]:
 
 def path_of(events: Iterable[event_pb2.Event]) -> Path:
     """A request's path after these events. Raises NotInGrammar."""
-    return follow_all(sealed(event, number) for number, event in enumerate(events, 1))
+    return follow_all((sealed(event, number) for number, event in enumerate(events, 1)), KEYS)
 
 
 def receipt_of(events: Sequence[event_pb2.Event], key: Ed25519PrivateKey, log: str) -> dict[str, Any]:
@@ -58,6 +57,7 @@ def receipt_of(events: Sequence[event_pb2.Event], key: Ed25519PrivateKey, log: s
         "approvalId": APPROVAL,
         "checkpoint": f"{text}\n{signed(text, key, log)}",
         "keys": [str(verifier_key(key, log))],
+        "attestationKeys": [str(one) for one in KEYS],
         "entries": [
             {
                 "index": str(index),

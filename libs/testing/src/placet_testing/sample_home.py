@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from placet_cli.home import Home
 from placet_devstack.secrets import make_keys
 from placet_rpc.tokens.mint import KeyFiles
+from placet_testing.attestation import write_keys
 from placet_testing.audit_server import AuditServer
 from placet_testing.sample_log import Logbook, Writer, write_sample
 from placet_verify import Check, Finding, KnownKeys, Seen, Source, Verification
@@ -54,6 +55,7 @@ async def make_sample(folder: Path) -> SampleLog:
     """Writes the sample's log through a server that is gone when this returns."""
     home = Home.at(folder)
     home.prepare()
+    write_keys(home.keys)
     make_keys(home)
     keys = KeyFiles.below(home.keys)
     server = AuditServer(home.path / "data", keys, log_key=home.log_key.read_text())
@@ -65,7 +67,12 @@ async def make_sample(folder: Path) -> SampleLog:
     pem = home.log_key.read_text()
     key = load_pem_private_key(pem.encode(), password=None)
     assert isinstance(key, Ed25519PrivateKey)
-    return SampleLog(home, Logbook.read(home.database("audit")), KnownKeys().with_pem(pem), key)
+    return SampleLog(
+        home,
+        Logbook.read(home.database("audit")),
+        KnownKeys().with_pem(pem).with_lines(home.attestation_keys.read_text()),
+        key,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from placet_proof.signer import signed
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint, mint_for_program
+from placet_testing.attestation import attest_all
 from placet_testing.tokens import StaticToken
 from placet_verify import Findings, Record, Row, Table, merged
 from placet_verify.sqlite import NotUtf8
@@ -161,8 +162,9 @@ class Writer:
 
     async def append(self, tenant: str, approval_id: str, number: int, *events: event_pb2.Event) -> None:
         """In one commit."""
+        attested = attest_all(events, tenant, approval_id)
         request = audit_service_pb2.AppendEventsRequest(
-            approval_id=approval_id, expected_next=number, events=events
+            approval_id=approval_id, expected_next=number, events=attested
         )
         program = "worker-default" if number > 1 else "approval"
         token = mint_for_program(self._key, program, tenant, 60)

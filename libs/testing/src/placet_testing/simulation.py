@@ -33,6 +33,7 @@ from placet_domain.interpreter import processed_event, respond
 from placet_domain.policy import MANAGER_APPROVER, REQUIRED_APPROVER, Policy
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Stimulus
+from placet_testing.attestation import attested
 
 REQUESTER = "requester@example.com"
 ALICE = "alice@example.com"
@@ -93,7 +94,7 @@ def decision(
     command_id: str = "",
 ) -> DecisionCommand:
     """A person's decision, about the right content unless said otherwise, while RENDERING is in force."""
-    return DecisionCommand(
+    command = DecisionCommand(
         id=command_id or str(uuid.uuid4()),
         actor=person(address),
         verdict=verdict,
@@ -103,21 +104,24 @@ def decision(
         rendering_in_force=RENDERING,
         reason=reason,
     )
+    return attested(command, TENANT, APPROVAL)
 
 
 def cancellation(address: str = REQUESTER, *, operator: bool = False) -> CancelCommand:
     """A withdrawal."""
-    return CancelCommand(
+    command = CancelCommand(
         id=str(uuid.uuid4()),
         actor=person(address),
         reason="no longer needed",
         operator=operator,
     )
+    return attested(command, TENANT, APPROVAL)
 
 
 def comment(address: str = REQUESTER, text: str = "Which cost centre?") -> CommentCommand:
     """A comment."""
-    return CommentCommand(id=str(uuid.uuid4()), actor=person(address), text=text)
+    command = CommentCommand(id=str(uuid.uuid4()), actor=person(address), text=text)
+    return attested(command, TENANT, APPROVAL)
 
 
 def screened(risk: float = 0.6, result: AiResult = AiResult.DECIDED) -> PreScreened:

@@ -25,17 +25,19 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from temporalio.workflow import SandboxImportNotificationPolicy
 
 from placet_devstack.temporal_server import TUNING
+from placet_domain.commands import BaseCommand
+from placet_domain.dto import Dto
 from placet_domain.events import (
     WHOLE,
     Closed,
     Decided,
-    Dto,
     Event,
     Priority,
     Processed,
     TimedOut,
 )
 from placet_domain.policy import Policy
+from placet_testing.attestation import attested
 from placet_testing.conditions import until
 from placet_testing.fake_services import Services
 from placet_testing.simulation import TENANT, received_event
@@ -107,6 +109,13 @@ async def real_time() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
+def attested_for(sent: object, approval_id: str) -> object:
+    """A command with the attestation for its request. One without any stays so, as anything else does."""
+    if isinstance(sent, BaseCommand) and sent.attestation is not None:
+        return attested(sent, TENANT, approval_id)
+    return sent
+
+
 @dataclass
 class Request:
     """One request on the environment."""
@@ -176,7 +185,7 @@ class Request:
 
     async def send(self, command: object) -> None:
         """Signals a command, as the command handler does, or anything else."""
-        await self.handle.signal(COMMAND_SIGNAL, command)
+        await self.handle.signal(COMMAND_SIGNAL, attested_for(command, self.id))
 
     async def outcome(self) -> Decided:
         """Lets time pass until the workflow ends, and answers the one outcome."""
@@ -231,7 +240,7 @@ class ApprovalEnvironment:
             id=approval_id,
             task_queue=TaskQueue.DEFAULT,
             start_signal=COMMAND_SIGNAL if commands else None,
-            start_signal_args=commands[:1],
+            start_signal_args=[attested_for(command, approval_id) for command in commands[:1]],
         )
         request = Request(approval_id, self, handle)
         self.requests.append(request)

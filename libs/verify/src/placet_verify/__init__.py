@@ -4,13 +4,14 @@ from placet_verify.errors import CannotVerify, WrongOption, fault_of
 from placet_verify.export import ExportSource
 from placet_verify.files import Kind, kind_of
 from placet_verify.findings import Check, Finding, Findings
-from placet_verify.keys import DEFAULT_ORIGIN, KnownKeys, advice, load_keys
+from placet_verify.keys import ATTESTING_ADVICE, DEFAULT_ORIGIN, KnownKeys, advice, load_keys
 from placet_verify.rows import Record, Row, Source, Table, Unreadable, merged
 from placet_verify.sqlite import SqliteSource
 from placet_verify.verification import Verification
 from placet_verify.witness import Seen, read_alarms
 
 __all__ = [
+    "ATTESTING_ADVICE",
     "DEFAULT_ORIGIN",
     "CannotVerify",
     "Check",

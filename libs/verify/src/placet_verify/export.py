@@ -17,7 +17,7 @@ from placet_verify.rows import Record, Row, Unreadable
 # A line holds one entry and its values, which fit a message of 4 MiB; in base64 they take a third more.
 MOST_LINE_BYTES = 8 << 20
 
-_HEADER = {"checkpoint", "keys"}
+_HEADER = {"checkpoint", "keys", "attestationKeys"}
 _ENTRY = {"index", "leaf", "disclosures", "checkpoint"}
 _DISCLOSURE = {"path", "salt", "value"}
 
@@ -74,7 +74,7 @@ def _header(file: BinaryIO) -> tuple[str, int, str]:
         header = _parsed(file.readline(MOST_LINE_BYTES), _HEADER)
         note = _text(header, "checkpoint")
         checkpoint = Note.parse(note).checkpoint
-        for key in _list(header, "keys"):
+        for key in [*_list(header, "keys"), *_list(header, "attestationKeys")]:
             VerifierKey.parse(key if isinstance(key, str) else "")
     except (NotJson, NotProven) as error:
         file.seek(0)

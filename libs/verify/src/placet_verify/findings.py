@@ -44,6 +44,8 @@ class Check(StrEnum):
     """Each event of the tenant is there once."""
     GRAMMAR = "grammar"
     """The log's grammar allows each event where it stands."""
+    ATTESTATION = "attestation"
+    """Each command of a person is signed by the service that authenticated them, for this entry alone."""
     OPENING = "opening"
     """Each value is what its entry committed to."""
     MISSING = "missing"

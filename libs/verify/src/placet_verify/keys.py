@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,11 +17,17 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from placet_proof import COSIGNATURE, LOG_SIGNATURE, Note, NotProven, VerifierKey, check_public_key
+from placet_proof import ATTESTATION, LOG_SIGNATURE, Note, NotProven, VerifierKey, check_public_key
 from placet_verify.errors import CannotVerify, WrongOption, fault_of
 from placet_verify.files import MOST_KEY_BYTES, read_text
 
 DEFAULT_ORIGIN = "localhost/placet"
+
+ATTESTING_ADVICE = (
+    "Give the keys of people's commands too: --key with a file of all lines that "
+    "`placet audit checkpoint --keys` prints where the log is."
+)
+"""The next step where attestations cannot be verified, because no key of them is known."""
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 # The expression looks for the end of each block from its beginning on.
@@ -30,7 +37,7 @@ _MOST_BLOCKS = 100
 @dataclass(frozen=True, slots=True)
 class KnownKeys:
     """`public`: keys of all logs whose names begin with `origin`, newest first. `named`: keys of one log
-    each, and of witnesses."""
+    each, of witnesses, and of attestations."""
 
     origin: str = DEFAULT_ORIGIN
     public: tuple[bytes, ...] = ()
@@ -38,8 +45,13 @@ class KnownKeys:
 
     @property
     def any(self) -> bool:
-        """True when a key is known."""
-        return bool(self.public or self.named)
+        """True when a key of a log or a witness is known."""
+        return bool(self.public) or any(one.kind != ATTESTATION for one in self.named)
+
+    @property
+    def attesting(self) -> tuple[VerifierKey, ...]:
+        """The keys of attestations."""
+        return tuple(one for one in self.named if one.kind == ATTESTATION)
 
     def with_pem(self, pem: str) -> KnownKeys:
         """With those of a file as the log's own: PEM blocks, of which only the public halves are kept.
@@ -61,7 +73,12 @@ class KnownKeys:
         text = read_text(path, MOST_KEY_BYTES)
         if "-----BEGIN " in text:
             return self.with_pem(text)
-        return self._with_named(line for line in text.splitlines() if line.strip())
+        return self.with_lines(text)
+
+    def with_lines(self, text: str) -> KnownKeys:
+        """With a verifier key on each line; empty lines and comments (#) are left out. Raises ValueError."""
+        lines = (line.strip() for line in text.splitlines())
+        return self._with_named(line for line in lines if line and not line.startswith("#"))
 
     def of(self, tenant: str) -> list[VerifierKey]:
         """The keys of a tenant's log."""
@@ -70,8 +87,8 @@ class KnownKeys:
         return [VerifierKey(name, LOG_SIGNATURE, one) for one in self.public] + named
 
     def of_receipt(self, tenant: str) -> list[VerifierKey]:
-        """The keys of a tenant's log, and of witnesses."""
-        return self.of(tenant) + [one for one in self.named if one.kind == COSIGNATURE]
+        """The keys of a tenant's log, of witnesses and of attestations."""
+        return self.of(tenant) + [one for one in self.named if one.kind != LOG_SIGNATURE]
 
     def tenant_of(self, origin: str) -> str | None:
         """The tenant whose log has this name, if a key of it is known."""
@@ -90,10 +107,13 @@ class KnownKeys:
         return replace(self, named=(*self.named, *found))
 
 
-def load_keys(given: Sequence[str], origin: str, default: Path | None) -> KnownKeys:
-    """The given keys, else those of the default file; none, where neither is there.
+def load_keys(
+    given: Sequence[str], origin: str, default: Path | None, attesting: Path | None = None
+) -> KnownKeys:
+    """The given keys, else those of the default files; none, where neither is there.
 
-    Raises WrongOption for a given key, CannotVerify for the default file.
+    `default`: the log's own keys; `attesting`: those of attestations. Raises WrongOption for a given key,
+    CannotVerify for a default file.
     """
     known = KnownKeys(origin or DEFAULT_ORIGIN)
     for one in given:
@@ -105,14 +125,19 @@ def load_keys(given: Sequence[str], origin: str, default: Path | None) -> KnownK
             raise WrongOption("--key", f"{one}: {fault_of(error)}") from error
     if given or default is None:
         return known
+    path = default
     try:
-        return known.with_pem(read_text(default, MOST_KEY_BYTES))
-    except FileNotFoundError:
-        return known
+        with suppress(FileNotFoundError):
+            known = known.with_pem(read_text(path, MOST_KEY_BYTES))
+        if attesting is not None:
+            path = attesting
+            with suppress(FileNotFoundError):
+                known = known.with_lines(read_text(path, MOST_KEY_BYTES))
     except (OSError, ValueError) as error:
-        what = f"the key of this home, {default}, cannot be used"
+        what = f"the key of this home, {path}, cannot be used"
         tries = ("placet doctor", "the same command with --key")
         raise CannotVerify(what, fault_of(error), tries=tries) from error
+    return known
 
 
 def signed_by(note: Note, keys: Iterable[VerifierKey]) -> bool:

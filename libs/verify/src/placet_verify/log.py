@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from placet_proof import Leaf, NotProven, VerifierKey, leaf_hash
+from placet_proof import Leaf, NotAttested, NotProven, VerifierKey, leaf_hash
 from placet_proof.grammar import BEGIN, Path, check_of_tenant, check_settled, follow
 from placet_verify.findings import Check, Findings, quoted
 from placet_verify.rebuilt_tree import RebuiltTree
@@ -52,10 +52,13 @@ class LogVerification:
         source: Source,
         tenant: str,
         keys: Sequence[VerifierKey],
+        attesting: Sequence[VerifierKey],
         seen: Sequence[Seen],
         findings: Findings,
     ) -> None:
+        """`keys`: those of this log; `attesting`: those of attestations."""
         self._source, self._tenant, self._findings = source, tenant, findings
+        self._attesting = attesting
         self._size = 0
         self._missing_count = 0
         self._older = 0
@@ -68,8 +71,6 @@ class LogVerification:
         self._causes = set[str]()
         # None: a fault of the request was reported, and its path is not known from there on.
         self._paths: dict[str, Path | None] = {}
-        # Closed requests share theirs.
-        self._ended: dict[Path, Path] = {}
         self._unsettled: dict[str, int] = {}
         self._seen = sorted((one for one in seen if one.size), key=lambda one: one.size)
         self._largest_seen = max((one.size for one in seen if one.signed), default=0)
@@ -185,17 +186,16 @@ class LogVerification:
             path = self._paths.get(leaf.approval_id, BEGIN)
             if path is None:
                 return
-            path = follow(path, leaf, values)
+            path = follow(path, leaf, values, self._attesting)
         except NotProven as error:
-            self._add(Check.GRAMMAR, f"it may not stand here: {error}", index)
+            check = Check.ATTESTATION if isinstance(error, NotAttested) else Check.GRAMMAR
+            self._add(check, f"it may not stand here: {error}", index)
             self._paths[leaf.approval_id] = None
             self._unsettled.pop(leaf.approval_id, None)
             return
         self._unsettled.pop(leaf.approval_id, None)
         if not path.settled:
             self._unsettled[leaf.approval_id] = index
-        if path.outcome:
-            path = self._ended.setdefault(path, path)
         self._paths[leaf.approval_id] = path
 
     def _report_unsettled(self) -> None:

@@ -15,6 +15,7 @@ class Defaults:
     database: Path | None = None
     key_file: Path | None = None
     witness: Path | None = None
+    attestation_keys: Path | None = None
 
 
 @dataclass(frozen=True)

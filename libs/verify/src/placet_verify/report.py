@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from placet_text import one_line
-from placet_verify.keys import KnownKeys, advice
+from placet_verify.findings import Check
+from placet_verify.keys import ATTESTING_ADVICE, KnownKeys, advice
 from placet_verify.log import LogReport
 from placet_verify.options import Request
 from placet_verify.screen import Screen
@@ -155,7 +156,8 @@ class Report:
         if any(self._older(log) for log in self._logs):
             return _NEWER
         advised = (advice(log.strange, self._keys.of(log.tenant)) for log in self._logs)
-        return next(filter(None, advised), "")
+        unknown = not self._keys.attesting and any(one.check is Check.ATTESTATION for one in self._findings)
+        return next(filter(None, advised), ATTESTING_ADVICE if unknown else "")
 
     def as_json(self) -> dict[str, object]:
         """For programs."""

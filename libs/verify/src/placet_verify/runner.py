@@ -33,7 +33,7 @@ async def verify(
 
     `command` is the user's own, for the next steps. Raises CannotVerify, WrongOption.
     """
-    keys = load_keys(request.keys, request.origin, defaults.key_file)
+    keys = load_keys(request.keys, request.origin, defaults.key_file, defaults.attestation_keys)
     if not keys.any:
         raise _no_key(request, defaults, command)
     findings = Findings()

@@ -51,7 +51,8 @@ class Verification:
         yield Progress("", 0)
         for tenant in self._tenants():
             seen = [one for one in self._seen if one.tenant == tenant]
-            log = LogVerification(self._source, tenant, self._keys.of(tenant), seen, self.findings)
+            keys, attesting = self._keys.of(tenant), self._keys.attesting
+            log = LogVerification(self._source, tenant, keys, attesting, seen, self.findings)
             for entries in log.run():
                 yield Progress(tenant, entries)
             self.logs.append(log.report())

@@ -60,8 +60,21 @@ REPAIR_INTERVAL = timedelta(minutes=10)
 Result = TypeVar("Result")
 
 
+NOT_ATTESTED = "NOT_ATTESTED"
+
+
 class AppendRefused(Exception):
-    """The log refuses the events, and would refuse the same ones again."""
+    """The log refuses the events, and would refuse the same ones again.
+
+    `unattested`: number of the event whose attestation is not valid; 0 if another rule is broken.
+    """
+
+    def __init__(self, why: BaseException) -> None:
+        super().__init__(str(why))
+        self.unattested = 0
+        if isinstance(why, ApplicationError) and why.type == NOT_ATTESTED:
+            number = why.details[0] if why.details else 0
+            self.unattested = int(number) if str(number).isdecimal() else 0
 
 
 async def append(request: AppendInput) -> AppendResult:
@@ -96,7 +109,7 @@ async def _append_durably(request: AppendInput) -> AppendResult:
     except FailureError as error:
         raise_if_cancelled(error)
         workflow.logger.error("the log refused events permanently: %s", error.cause or error)
-        raise AppendRefused(str(error.cause or error)) from error
+        raise AppendRefused(error.cause or error) from error
     return result
 
 

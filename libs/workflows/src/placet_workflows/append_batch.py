@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from placet_domain import interpreter, stimuli
-from placet_domain.commands import CancelCommand
+from placet_domain.commands import BaseCommand, CancelCommand
 from placet_domain.events import Actor, ActorKind, Entry, Event, LogEntry, Paused
 from placet_domain.policy import Policy, clip
 from placet_domain.state import APPEND_STEP, ApprovalState
@@ -31,6 +31,20 @@ def due_events(
             _fold_unstored(trial, event)
         due += events
     return (*pending, *due) if due or stimuli.PendingNotices() in taken else ()
+
+
+def without_unattested(
+    taken: Sequence[Stimulus], batch: Sequence[Event], position: int
+) -> list[Stimulus] | None:
+    """The stimuli without the command that caused the event at `position` of a batch, whose attestation the
+    log refuses: in its place is something undecodable. None if there is no such command."""
+    cause = batch[position].cause_id if 0 <= position < len(batch) else ""
+    forged = [one for one in taken if isinstance(one, BaseCommand) and one.id == cause]
+    if not forged:
+        return None
+    digest = forged[0].digest()
+    refusal = stimuli.Undecodable(cause_id=f"unattested-{digest[:32]}", digest=digest)
+    return [*(one for one in taken if one not in forged), refusal]
 
 
 def pause(reason: str, now: datetime) -> Event:

@@ -22,17 +22,18 @@ from temporalio.exceptions import FailureError
 with workflow.unsafe.imports_passed_through():
     from placet_domain import interpreter, stimuli
     from placet_domain.commands import CancelCommand
-    from placet_domain.events import (
-        Actor,
-        ActorKind,
-        Event,
-        Notified,
-    )
+    from placet_domain.events import Actor, ActorKind, Event, Notified
     from placet_domain.state import ApprovalState, TierAssignment, TierState
     from placet_workflows import activity_calls as calls
     from placet_workflows import activity_inputs as inputs
     from placet_workflows.activity_types import AppendInput, ApprovalInput, Status
-    from placet_workflows.append_batch import Stimulus, due_events, effective_cancellation, pause
+    from placet_workflows.append_batch import (
+        Stimulus,
+        due_events,
+        effective_cancellation,
+        pause,
+        without_unattested,
+    )
     from placet_workflows.names import APPROVAL_WORKFLOW
     from placet_workflows.signals import read_signal
 
@@ -157,8 +158,12 @@ class ApprovalWorkflow:
                 if await self._append(batch):
                     break
             except calls.AppendRefused as refused:
-                await self._report_refusal(str(refused))
-                taken = await self._after_refusal(taken)
+                position = refused.unattested - self._state.last_number - 1
+                rest = without_unattested(taken, batch, position)
+                if rest is None:
+                    await self._report_refusal(str(refused))
+                    rest = await self._after_refusal(taken)
+                taken = rest
         self._refusal = ""
         waiting = [*self._early, *filter(self._is_early, taken)]
         self._early = list(filter(self._is_early, waiting))

@@ -29,4 +29,6 @@ def _decoded(payload: Payload) -> BaseCommand | None:
     except Exception:  # noqa: BLE001 - any decoding error becomes a refusal
         return None
     # Payloads that are not JSON are returned undecoded.
-    return decoded.root if isinstance(decoded, AnyCommand) else None
+    command = decoded.root if isinstance(decoded, AnyCommand) else None
+    # One without an attestation did not come from the command handler, and the log takes no event of it.
+    return None if command is None or command.attestation is None else command

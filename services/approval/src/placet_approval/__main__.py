@@ -52,6 +52,7 @@ from placet_temporal import TemporalSettings, connect
 @asynccontextmanager
 async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[Service]:
     """Assembles and starts the service, without a server."""
+    attester, keys = settings.attester(), settings.attestation_keys()
     async with AsyncExitStack() as stack:
         database = await Database.open(settings.database_url, migrations="placet_approval")
         stack.push_async_callback(database.close)
@@ -61,10 +62,11 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
             for address in (settings.audit_address, settings.notification_address)
         ]
         log, notifications = (
-            AuditLog(AuditServiceStub(audit)),
+            AuditLog(AuditServiceStub(audit), keys),
             Notifications(NotificationServiceStub(notification)),
         )
-        requests, views, pending = RequestStore(database), ViewStore(database), PendingCommands(database)
+        requests, views = RequestStore(database), ViewStore(database)
+        pending = PendingCommands(database, attester.attested)
         policies = PolicyStore(database, load(settings.policy_folder))
         await policies.record_current()
         consumers = Consumers(LeaseStore(database, LOG), holder=settings.replica)
@@ -82,7 +84,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         consumer_monitor = ConsumerMonitor(consumers, skipped, notifications, settings.alarm().recipients)
         for tenant in await requests.tenants():
             projections.of(tenant)
-        starter = WorkflowStarter(workflows, pending, policies)
+        starter = WorkflowStarter(workflows, pending, policies, keys)
         intake = Intake(requests, views, projections, log, starter, policies, settings.clock_scale)
         recovery_age = timedelta(seconds=settings.recovery_age)
         intake_recovery = IntakeRecovery(requests, intake, recovery_age)

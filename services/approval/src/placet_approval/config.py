@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,11 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from placet_approval.attester import Attester
 from placet_approval.fallback_monitor import AlarmSettings
+from placet_proof import NotProven, VerifierKey, attestation_keys
+from placet_proof.signer import read_key
+from placet_rpc.files import read_private
 from placet_rpc.settings import CallerSettings, ServiceSettings
 
 
@@ -51,6 +56,15 @@ class Settings(ServiceSettings, CallerSettings):
     fallback_alarm_hours: float = Field(default=24, gt=0, le=8784)
     """Length of the alarm's window, in hours by the policies' clocks (see clock_scale)."""
 
+    attestation_key_file: Path = Path(".placet/keys/attestation.pem")
+    """The private key that signs people's commands, mode 0600: Ed25519 in PEM (PKCS #8). Read at start."""
+
+    attestation_keys_file: Path = Field(
+        default=Path(".placet/keys/attestation.vkey"), validation_alias="PLACET_ATTESTATION_KEYS_FILE"
+    )
+    """The public keys of people's commands: a verifier key on each line, with ` until TIME` if it has ended.
+    Read at start."""
+
     policy_folder: Path | None = None
     """A folder with the operator's own policies (`*.toml`). Default: the built-in ones alone."""
 
@@ -79,6 +93,29 @@ class Settings(ServiceSettings, CallerSettings):
     refusals_per_minute: int = Field(default=600, ge=0)
     """Access refusals recorded per tenant and minute; more are only counted."""
 
+    def attestation_keys(self) -> tuple[VerifierKey, ...]:
+        """The public keys of attestations. Raises OSError, and ValueError for a file that holds none."""
+        try:
+            return attestation_keys(self.attestation_keys_file.read_text().splitlines())
+        except NotProven as error:
+            raise ValueError(f"{self.attestation_keys_file}: {error}") from error
+
+    def attester(self) -> Attester:
+        """The signer of commands. Raises OSError, and ValueError for a key that is none, that others may
+        read, or whose attestations AuditService would refuse."""
+        try:
+            attester = Attester(read_key(read_private(self.attestation_key_file)))
+        except FileNotFoundError as error:
+            raise ValueError(_no_key(self.attestation_key_file)) from error
+        except ValueError as error:
+            raise ValueError(f"{self.attestation_key_file}: {error}") from error
+        if attester.public not in self.attestation_keys():
+            raise ValueError(
+                f"{self.attestation_keys_file} must hold the public half of {self.attestation_key_file}, "
+                f"without an end, before anything is signed with it: {attester.public}"
+            )
+        return attester
+
     def alarm(self) -> AlarmSettings:
         """The alarm's threshold, window and recipients."""
         return AlarmSettings(
@@ -87,3 +124,11 @@ class Settings(ServiceSettings, CallerSettings):
             window=timedelta(hours=self.fallback_alarm_hours) / self.clock_scale,
             recipients=tuple(part.strip() for part in self.alarm_recipients.split(",") if part.strip()),
         )
+
+
+def _no_key(path: Path) -> str:
+    return (
+        f"there is no key to sign commands with: {path} does not exist. For a new one: umask 077; "
+        f"openssl genpkey -algorithm ed25519 -out {shlex.quote(str(path))}. "
+        "PLACET_APPROVAL_ATTESTATION_KEY_FILE names another file"
+    )

@@ -147,10 +147,10 @@ class Queries:
         """The result of a command. Raises NotFound (UNKNOWN_COMMAND)."""
         await self._projected(visible, approval_id)
         is_pending = await self._pending.has(visible.tenant, approval_id, command_id)
-        state = fold_path(await self._views.path(visible.tenant, approval_id))
+        state = fold_path(await self._views.path(visible.tenant, approval_id), self._log.keys)
         if not is_pending and (state is None or command_id not in state.commands):
             # Processed and not pending any more, while the view is behind.
-            state = fold_path(await self._log.events_of(visible.tenant, approval_id))
+            state = fold_path(await self._log.events_of(visible.tenant, approval_id), self._log.keys)
         if is_pending or (state is not None and command_id in state.commands):
             return present_result(state, command_id)
         raise NotFound(
@@ -193,7 +193,7 @@ class Queries:
         events = await listener.next(FIRST_EVENT_TIMEOUT)
         if events:
             return events[-1].projected
-        state = fold_path(await self._log.events_of(request.tenant, request.approval_id))
+        state = fold_path(await self._log.events_of(request.tenant, request.approval_id), self._log.keys)
         if state is None:
             return None
         policy = await self._policies.by_digest(request.policy_digest)

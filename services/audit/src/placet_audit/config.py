@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from placet_audit.log_keys import LogKeys, NoLogKey
+from placet_proof import NotProven, VerifierKey, attestation_keys
 from placet_rpc.files import read_private
 from placet_rpc.settings import ServiceSettings
 
@@ -33,6 +35,12 @@ class Settings(ServiceSettings):
 
     log_key_file: Path = Path(".placet/keys/log.pem")
     """The file with these keys, mode 0600, unless the variable holds them. Read at start."""
+
+    attestation_keys_file: Path = Field(
+        default=Path(".placet/keys/attestation.vkey"), validation_alias="PLACET_ATTESTATION_KEYS_FILE"
+    )
+    """The public keys of people's commands: a verifier key on each line, with ` until TIME` if it has ended.
+    Read at start."""
 
     queue_limit: int = Field(default=2000, ge=1)
     """Appends that may wait; one more is answered RESOURCE_EXHAUSTED."""
@@ -65,12 +73,25 @@ class Settings(ServiceSettings):
         read; it says where they were looked for."""
         given = self.log_key.get_secret_value()
         try:
-            return LogKeys.read(given or read_private(self.log_key_file).decode(), self.origin)
+            keys = LogKeys.read(given or read_private(self.log_key_file).decode(), self.origin)
         except FileNotFoundError as error:
             raise ValueError(_no_file(self.log_key_file)) from error
         except NoLogKey as error:
             where = "PLACET_AUDIT_LOG_KEY" if given else str(self.log_key_file)
             raise ValueError(f"{where}: {error}") from error
+        return replace(keys, attesting=self._attestation_keys())
+
+    def _attestation_keys(self) -> tuple[VerifierKey, ...]:
+        try:
+            return attestation_keys(self.attestation_keys_file.read_text().splitlines())
+        except NotProven as error:
+            raise ValueError(f"{self.attestation_keys_file}: {error}") from error
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"there are no keys of attestations, and without them no person's command is logged: "
+                f"{self.attestation_keys_file} does not exist. It holds ApprovalService's public key, and "
+                "those that it had before. PLACET_ATTESTATION_KEYS_FILE names another file"
+            ) from error
 
 
 def _no_file(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from placet_proof import Leaf, NotProven
+from placet_proof import Leaf, NotAttested, NotProven, VerifierKey
 from placet_proof.grammar import BEGIN, Path, check_of_tenant, check_settled, follow
 from placet_rpc.errors import FailedPrecondition, FieldViolation, InvalidArgument
 
@@ -104,11 +104,13 @@ class Placed:
 class Heads:
     """Heads of the logs that a batch appends to, read in its transaction.
 
-    `sizes` by tenant, `next_numbers` and `paths` by tenant and request (absent: 1, and no event), and those
-    `causes` (tenant and cause id) of the batch's drafts of the tenant itself that are stored already.
+    `attesting`: keys of attestations. `sizes` by tenant, `next_numbers` and `paths` by tenant and request
+    (absent: 1, and no event), and those `causes` (tenant and cause id) of the batch's drafts of the tenant
+    itself that are stored already.
     """
 
     sizes: dict[str, int]
+    attesting: Sequence[VerifierKey]
     next_numbers: dict[RequestKey, int] = field(default_factory=dict)
     paths: dict[RequestKey, Path] = field(default_factory=dict)
     causes: set[tuple[str, str]] = field(default_factory=set)
@@ -117,7 +119,8 @@ class Heads:
         """Compares, assigns indexes to the drafts that are appended, and advances the heads.
 
         Raises FailedPrecondition GAP if the append would leave a gap in the request's numbers, and
-        NOT_IN_GRAMMAR if its events do not fit the request's path.
+        NOT_IN_GRAMMAR if its events do not fit the request's path, NOT_ATTESTED if one is a command's and has
+        no valid attestation.
         """
         if append.approval_id == TENANT_LEVEL:
             return self._place_once_by_cause(append)
@@ -132,7 +135,7 @@ class Heads:
             )
         if append.expected_next < next_number:
             return Placed(new=(), complete=False)
-        self.paths[request] = _followed(self.paths.get(request, BEGIN), append.drafts)
+        self.paths[request] = _followed(self.paths.get(request, BEGIN), append.drafts, self.attesting)
         self.next_numbers[request] = next_number + len(append.drafts)
         return Placed(new=self._extend(append, append.drafts), complete=True)
 
@@ -154,12 +157,12 @@ class Heads:
         )
 
 
-def _followed(path: Path, drafts: Iterable[Draft]) -> Path:
-    """Returns the path with these events. Raises FailedPrecondition NOT_IN_GRAMMAR."""
+def _followed(path: Path, drafts: Iterable[Draft], keys: Sequence[VerifierKey]) -> Path:
+    """Returns the path with these events. Raises FailedPrecondition NOT_IN_GRAMMAR, NOT_ATTESTED."""
     last: Draft | None = None
     try:
         for last in drafts:
-            path = follow(path, Leaf.parse(last.leaf), last.values)
+            path = follow(path, Leaf.parse(last.leaf), last.values, keys)
         check_settled(path)
     except NotProven as error:
         raise _not_in_grammar(error, last) from error
@@ -177,18 +180,18 @@ def _not_in_grammar(error: NotProven, draft: Draft | None) -> FailedPrecondition
     number = 0 if draft is None else draft.number
     return FailedPrecondition(
         f"The log's grammar does not allow these events: event {number}: {error}.",
-        reason="NOT_IN_GRAMMAR",
+        reason="NOT_ATTESTED" if isinstance(error, NotAttested) else "NOT_IN_GRAMMAR",
         metadata={"number": str(number)},
     )
 
 
-def walk(entries: Iterable[Entry]) -> tuple[Path, Mapping[int, str]]:
+def walk(entries: Iterable[Entry], keys: Sequence[VerifierKey]) -> tuple[Path, Mapping[int, str]]:
     """Returns the path of a request's stored entries from the first on, and the faults of those that do not
     fit, by number. They have no effect on the path."""
     path, faults = BEGIN, dict[int, str]()
     for one in entries:
         try:
-            path = follow(path, Leaf.parse(one.draft.leaf), one.draft.values)
+            path = follow(path, Leaf.parse(one.draft.leaf), one.draft.values, keys)
         except NotProven as error:
             faults[one.draft.number] = str(error)
     return path, faults

@@ -1,7 +1,8 @@
 """Leaves: the bytes of an entry that are hashed, and the disclosures beside them, which can be erased.
 
 A leaf is the deterministic serialization of `placet.event.v1.Entry` in which every `Erasable` that has
-a value holds nothing but its commitment, SHA-256(salt || UTF-8 of value), with 16 random bytes of salt.
+a value holds nothing but its commitment, SHA-256(salt || UTF-8 of value), with 16 bytes of salt: random ones,
+or those that follow from the seed of an attestation, so that ApprovalService can sign the commitments.
 An `Erasable` that is absent or empty stays as the writer left it, without commitment: there is nothing to
 erase. Paths are those of `placet.audit.v1.Disclosure`.
 
@@ -25,6 +26,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from placet.event.v1 import event_pb2
 from placet_audit.domain import Disclosure, Draft, Entry
 from placet_proof import SALT_BYTES, commitment
+from placet_proof.attestation import salt_of
 from placet_rpc.errors import DataLoss, FieldViolation, InvalidArgument
 
 _ERASABLE = event_pb2.Erasable.DESCRIPTOR.full_name
@@ -42,11 +44,12 @@ def seal(entry: event_pb2.Entry, *, field: str = "event") -> Draft:
     hashed in the clear. `field` names the event in the caller's request, for the error.
     """
     _refuse_unknown_fields(entry, field)
+    seed = _take_seed(entry.event)
     disclosures = []
     for path, message in _walk(entry, ""):
         if isinstance(message, event_pb2.Erasable):
             if message.value:
-                disclosures.append(_commit(path, message))
+                disclosures.append(_commit(path, message, seed))
         else:
             _check_time(field + path.removeprefix("event"), message)
     return Draft(
@@ -74,8 +77,18 @@ def disclose(entry: Entry) -> event_pb2.LogEntry:
     return answer
 
 
-def _commit(path: str, field: event_pb2.Erasable) -> Disclosure:
-    disclosure = Disclosure(path, os.urandom(SALT_BYTES), field.value)
+def _take_seed(event: event_pb2.Event) -> bytes:
+    """Clears the seed of an event's salts, and returns it; empty where it has none."""
+    if not event.HasField("attestation"):
+        return b""
+    seed = event.attestation.service.salt_seed
+    event.attestation.service.ClearField("salt_seed")
+    return seed
+
+
+def _commit(path: str, field: event_pb2.Erasable, seed: bytes) -> Disclosure:
+    salt = salt_of(seed, path) if seed else os.urandom(SALT_BYTES)
+    disclosure = Disclosure(path, salt, field.value)
     field.Clear()
     field.commitment = commitment(disclosure.salt, disclosure.value)
     return disclosure

@@ -31,12 +31,13 @@ class LogKeys:
 
     Each private key signs: one, or two during a key rotation, so that verifiers who know the old one accept
     the new one. Keys with a public half only do not sign; their checkpoints stay valid. `origin`: the name of
-    the logs, to which the tenant is added.
+    the logs, to which the tenant is added. `attesting`: those that sign the commands in the logs.
     """
 
     origin: str
     private: Sequence[Ed25519PrivateKey] = field(repr=False)
     public: Sequence[bytes]
+    attesting: Sequence[VerifierKey] = ()
     # Last checkpoint of each tenant that this process signed: its signature need not be verified.
     _own: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 

@@ -53,6 +53,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         self._proofs = proofs
         self._keys = keys
         self._retention = retention
+        self._attesting = [str(key) for key in keys.attesting]
 
     async def AppendEvents(
         self,
@@ -117,7 +118,9 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         """Returns the newest checkpoint, and the keys."""
         tenant = identity.current().tenant
         note, size = await self._proofs.checkpoint(tenant)
-        return audit_service_pb2.GetCheckpointResponse(checkpoint=note, size=size, keys=self._vkeys(tenant))
+        return audit_service_pb2.GetCheckpointResponse(
+            checkpoint=note, size=size, keys=self._vkeys(tenant), attestation_keys=self._attesting
+        )
 
     async def GetInclusionProof(
         self,
@@ -165,6 +168,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
                 approval_id=approval_id,
                 checkpoint=parts.note,
                 keys=self._vkeys(caller.tenant),
+                attestation_keys=self._attesting,
                 entries=[
                     proof_pb2.ProvenEntry(
                         index=entry.index,
@@ -187,7 +191,9 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         note, size = await self._proofs.checkpoint(tenant)
         if following > size:
             raise beyond_end(following, size)
-        header = proof_pb2.ExportHeader(checkpoint=note, keys=self._vkeys(tenant))
+        header = proof_pb2.ExportHeader(
+            checkpoint=note, keys=self._vkeys(tenant), attestation_keys=self._attesting
+        )
         yield audit_service_pb2.ExportEventsResponse(header=header)
         while following < size:
             some = await self._proofs.export_part(tenant, following, size, MAX_PAGE)

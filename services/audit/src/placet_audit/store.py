@@ -132,7 +132,7 @@ class Store:
     async def faults(self, tenant: str, approval_id: str) -> Mapping[int, str]:
         """Returns the faults of a request's entries that the grammar does not allow, by number."""
         path = await self._database.query(read_request, tenant, approval_id, operation="read entries")
-        return walk(path)[1]
+        return walk(path, self._keys.attesting)[1]
 
     async def entries_by_cause(self, tenant: str, cause_ids: Sequence[str]) -> Page:
         """Returns the entries of the tenant itself that have these cause ids, in order."""
@@ -195,7 +195,7 @@ _DISCLOSURES = (
 def append(connection: sa.Connection, batch: Sequence[Append], keys: LogKeys, known: KnownPaths) -> Appended:
     """Implements Store.append. `known`: paths that need not be read."""
     lock(connection)
-    heads = _heads(connection, batch)
+    heads = _heads(connection, batch, keys)
     _read_paths(connection, heads, batch, known)
     placed = place_all(heads, batch)
     new = [e for p in placed if isinstance(p, Placed) for e in p.new]
@@ -214,7 +214,7 @@ def _read_paths(connection: sa.Connection, heads: Heads, batch: Sequence[Append]
             continue
         number, path = known.get(request, (0, BEGIN))
         if number != next_number - 1:
-            path, _ = walk(read_request(connection, *request))
+            path, _ = walk(read_request(connection, *request), heads.attesting)
         heads.paths[request] = path
 
 
@@ -230,8 +230,8 @@ def lock(connection: sa.Connection) -> None:
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SEQUENCER_LOCK)))
 
 
-def _heads(connection: sa.Connection, batch: Sequence[Append]) -> Heads:
-    heads, query = Heads(sizes={}), _HEADS[connection.dialect.name]
+def _heads(connection: sa.Connection, batch: Sequence[Append], keys: LogKeys) -> Heads:
+    heads, query = Heads(sizes={}, attesting=keys.attesting), _HEADS[connection.dialect.name]
     by_tenant: dict[str, list[Append]] = defaultdict(list)
     for append in batch:
         by_tenant[append.tenant].append(append)

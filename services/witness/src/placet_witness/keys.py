@@ -11,7 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from placet_proof import COSIGNATURE, LOG_SIGNATURE, NotProven, VerifierKey
+from placet_proof import ATTESTATION, COSIGNATURE, LOG_SIGNATURE, NotProven, VerifierKey
 from placet_proof.signer import cosigned, verifier_key
 from placet_rpc.files import read_private
 
@@ -59,12 +59,16 @@ def _no_file(path: Path) -> str:
 
 
 def log_keys(path: Path) -> tuple[VerifierKey, ...]:
-    """Reads a file with a verifier key on each line. Raises OSError, or ValueError if there is none."""
+    """Reads a file with a verifier key on each line; keys of attestations are left out.
+
+    Raises OSError, or ValueError if there is none.
+    """
     lines = [line.strip() for line in path.read_text().splitlines()]
     try:
-        keys = tuple(VerifierKey.parse(line) for line in lines if line and not line.startswith("#"))
+        found = [VerifierKey.parse(line) for line in lines if line and not line.startswith("#")]
     except NotProven as error:
         raise ValueError(f"{path}: {error}") from error
+    keys = tuple(key for key in found if key.kind != ATTESTATION)
     if not keys or any(key.kind != LOG_SIGNATURE for key in keys):
         raise ValueError(f"{path} must hold verifier keys of the log, one on each line")
     return keys

@@ -31,7 +31,7 @@ async def checkpoint(
         bool, typer.Option("--note", help="Print the signed note alone, byte for byte as it was signed.")
     ] = False,
 ) -> None:
-    """Print the log's signed checkpoint and its public keys.
+    """Print the log's signed checkpoint and the public keys of the log and of people's commands.
 
     A checkpoint is the log's name, how many entries it has, and their root: whoever keeps one can later see
     whether the log still begins with what it was then. Keep the keys where who runs the log cannot change
@@ -43,7 +43,8 @@ async def checkpoint(
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         found = await stub.GetCheckpoint(audit_service_pb2.GetCheckpointRequest())
     if session.json:
-        parts = {"keys": found.keys} if keys else {"checkpoint": found.checkpoint} if note else None
+        public = {"keys": found.keys, "attestation_keys": found.attestation_keys}
+        parts = public if keys else {"checkpoint": found.checkpoint} if note else None
         session.screen.json(found if parts is None else audit_service_pb2.GetCheckpointResponse(**parts))
         return
     if note:
@@ -52,8 +53,10 @@ async def checkpoint(
         return
     if not keys:
         session.screen.raw(found.checkpoint)
-        session.screen.aside("Public keys, newest first; anybody may know them:")
-    for key in found.keys:
+        session.screen.aside(
+            "Public keys of the log, newest first, and of people's commands; anybody may know them:"
+        )
+    for key in [*found.keys, *found.attestation_keys]:
         session.screen.raw(key)
 
 

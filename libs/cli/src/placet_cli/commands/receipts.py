@@ -26,9 +26,9 @@ from placet_cli.receipt_proof import GONE, NONE, Proof, advised, own_keys, read_
 from placet_cli.screen import Screen, short
 from placet_cli.session import Session
 from placet_cli.times import point, point_of
-from placet_proof import LOG_SIGNATURE, MOST_RECEIPT_BYTES, NotProven, VerifierKey
+from placet_proof import ATTESTATION, LOG_SIGNATURE, MOST_RECEIPT_BYTES, NotAttested, NotProven, VerifierKey
 from placet_text import one_line
-from placet_verify import KnownKeys
+from placet_verify import ATTESTING_ADVICE, KnownKeys
 
 STATUSES = (
     "Exit status: 0 proven, 1 not proven, 2 wrong usage. Proven is only what a key proves that is known from "
@@ -137,7 +137,9 @@ async def verify_receipt(
         found = read_receipt(raw)
         proof = verified(found, known)
     except NotProven as error:
-        _refuse(session, str(error), advised(found, known) if known.any else "")
+        unknown = isinstance(error, NotAttested) and not known.attesting
+        advice = ATTESTING_ADVICE if unknown else advised(found, known)
+        _refuse(session, str(error), advice if known.any else "")
         raise typer.Exit(1) from None
     if session.json:
         session.screen.raw(json.dumps(proof.as_json(), indent=2))
@@ -256,7 +258,7 @@ def _print_trust(screen: Screen, proof: Proof, given: list[str] | None, brought:
         "with the one that the log's operator gave you, or give that one with --key:"
     )
     for key in brought:
-        if key in proof.proven.signers:
+        if key in proof.proven.signers or key.kind == ATTESTATION:
             screen.say(f"  {one_line(str(key))}")
             screen.say(f"  SHA-256 {fingerprint(key)}")
     screen.paragraph("The SHA-256 is that of a file of this line alone: sha256sum log.vkey")

@@ -70,7 +70,7 @@ async def verify(
     if database and export is not None:
         raise typer.BadParameter("there is one log to verify: give --database or --export")
     home = session.own_home
-    stored = (home.database("audit"), home.log_key, home.witness)
+    stored = (home.database("audit"), home.log_key, home.witness, home.attestation_keys)
     defaults = Defaults(*(Path(shown(path)) for path in stored))
     with verifier_errors():
         proven = await verify_log(

@@ -10,6 +10,7 @@ from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_approval.store.erasure_store import redact
 from placet_logtail import Batch
+from placet_proof import VerifierKey
 from placet_rpc.errors import DataLoss, OutOfRange, Unavailable
 from placet_rpc.identity import acting_for, current_token
 
@@ -22,8 +23,10 @@ class AuditLog:
     Calls that append raise DataLoss (LOG_INCONSISTENT) while the log is inconsistent.
     """
 
-    def __init__(self, stub: AuditServiceStub) -> None:
+    def __init__(self, stub: AuditServiceStub, keys: Sequence[VerifierKey]) -> None:
+        """`keys`: those of the attestations in the log."""
         self._stub = stub
+        self.keys = keys
 
     async def append_first(
         self, tenant: str, approval_id: str, event: event_pb2.Event

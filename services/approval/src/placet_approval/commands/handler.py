@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -46,7 +46,7 @@ class _Submission:
     deadline: float
     listener: Listener[AppliedEvent]
     # The request as far as it was read from the view.
-    viewed: RequestFold = field(default_factory=RequestFold)
+    viewed: RequestFold
 
 
 class CommandHandler:
@@ -84,7 +84,8 @@ class CommandHandler:
         """
         # Listen before reading the view: events that it does not hold yet reach the listener.
         with self._projections.of(tenant).listening(approval_id) as listener:
-            sent = _Submission(tenant, approval_id, command, time.monotonic() + budget, listener)
+            deadline, viewed = time.monotonic() + budget, RequestFold(self._log.keys)
+            sent = _Submission(tenant, approval_id, command, deadline, listener, viewed)
             known = await self._known_state(sent)
             if known is not None and command.id in known.commands:
                 state = known if is_effective(known, command) else await self._result(sent, sent.deadline)
@@ -114,7 +115,8 @@ class CommandHandler:
         if viewed.received is not None and sent.command.refusal(viewed) not in _MAY_BE_STALE:
             return viewed
         try:
-            return fold_path(await self._log.events_of(sent.tenant, sent.approval_id, LOG_TIMEOUT))
+            path = await self._log.events_of(sent.tenant, sent.approval_id, LOG_TIMEOUT)
+            return fold_path(path, self._log.keys)
         except (Unavailable, DeadlineExceeded):
             return None
 
@@ -138,40 +140,38 @@ class CommandHandler:
 
     async def _claim_and_signal(self, sent: _Submission, processed: Collection[str]) -> ApprovalState | None:
         now = datetime.now(UTC)
-        if await self._pending.claim(sent.tenant, sent.approval_id, sent.command, now, processed):
-            return await self._signal(sent)
-        return None
+        command = await self._pending.claim(sent.tenant, sent.approval_id, sent.command, now, processed)
+        return None if command is None else await self._signal(sent, command)
 
     async def _signal_unless_signalled(self, sent: _Submission) -> ApprovalState | None:
-        if await self._pending.is_signalled(sent.tenant, sent.approval_id, sent.command.id):
-            return None
         # The process that claimed it may have died before its signal. Of two signals one has an effect.
-        return await self._signal(sent)
+        command = await self._pending.unsignalled(sent.tenant, sent.approval_id, sent.command.id)
+        return None if command is None else await self._signal(sent, command)
 
-    async def _signal(self, sent: _Submission) -> ApprovalState | None:
-        """Signals a command; returns the state if a workflow that has ended processed it."""
-        async with self._pending.signalling(sent.tenant, sent.approval_id, sent.command.id):
+    async def _signal(self, sent: _Submission, command: BaseCommand) -> ApprovalState | None:
+        """Signals a command as it is stored; returns the state if a workflow that has ended processed it."""
+        async with self._pending.signalling(sent.tenant, sent.approval_id, command.id):
             try:
-                await self._workflows.command(sent.approval_id, sent.command)
+                await self._workflows.command(sent.approval_id, command)
             except NoSuchWorkflow:
-                return await self._without_workflow(sent)
+                return await self._without_workflow(sent, command)
         return None
 
-    async def _without_workflow(self, sent: _Submission) -> ApprovalState | None:
+    async def _without_workflow(self, sent: _Submission, command: BaseCommand) -> ApprovalState | None:
         """Handles a command whose workflow does not run: returns its result, or restarts the workflow."""
-        state = fold_path(await self._log.events_of(sent.tenant, sent.approval_id))
+        state = fold_path(await self._log.events_of(sent.tenant, sent.approval_id), self._log.keys)
         if state is not None:
             try:
-                if sent.command.id in state.commands:
-                    return state if is_effective(state, sent.command) else None
-                await self._check(state, sent.command)
+                if command.id in state.commands:
+                    return state if is_effective(state, command) else None
+                await self._check(state, command)
             except PlacetError:
                 # Refused for good: a later start must not process it.
-                await self._pending.forget(sent.tenant, sent.approval_id, [sent.command.id])
+                await self._pending.forget(sent.tenant, sent.approval_id, [command.id])
                 raise
         try:
             await self._workflow_recovery.restart(sent.tenant, sent.approval_id)
-            await self._workflows.command(sent.approval_id, sent.command)
+            await self._workflows.command(sent.approval_id, command)
         except NoSuchWorkflow as error:
             raise Unavailable(
                 "The request is being started; send the same call again",

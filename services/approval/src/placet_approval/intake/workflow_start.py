@@ -16,6 +16,7 @@ from placet_approval.store.requests import Request
 from placet_domain.commands import Command
 from placet_domain.events import LogEntry, Processed
 from placet_mapping import from_proto
+from placet_proof import VerifierKey
 from placet_telemetry import context_from
 from placet_workflows.activity_types import ApprovalInput
 
@@ -23,10 +24,18 @@ from placet_workflows.activity_types import ApprovalInput
 class WorkflowStarter:
     """Starts workflows of requests."""
 
-    def __init__(self, workflows: Workflows, pending: PendingCommands, policies: PolicyStore) -> None:
+    def __init__(
+        self,
+        workflows: Workflows,
+        pending: PendingCommands,
+        policies: PolicyStore,
+        keys: Sequence[VerifierKey],
+    ) -> None:
+        """`keys`: those of the attestations in the log."""
         self._workflows = workflows
         self._pending = pending
         self._policies = policies
+        self._keys = keys
 
     async def start(
         self, request: Request, path: Sequence[event_pb2.LogEntry], *, is_new: bool = False
@@ -42,7 +51,7 @@ class WorkflowStarter:
         policy = await self._policies.by_digest(request.policy_digest)
         if policy is None:
             raise ValueError("its policy is not in this database")
-        state = fold_path(path) if len(path) > 1 else None
+        state = fold_path(path, self._keys) if len(path) > 1 else None
         processed = state.commands if state is not None else {}
         # Callers pass open requests only: Temporal forgets a closed one's workflow, and would start it again.
         with _in_trace_of(path[0].entry.event):

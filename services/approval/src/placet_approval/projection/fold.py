@@ -18,7 +18,7 @@ from placet_domain.events import LogEntry
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_mapping import from_proto
-from placet_proof import Leaf, NotProven
+from placet_proof import Leaf, NotProven, VerifierKey
 from placet_proof.grammar import BEGIN, Path, follow
 
 # Number of states cached for the next event of the same request.
@@ -72,6 +72,8 @@ NAMES = ("event.actor.name", "event.asked.person", "event.decided.approver")
 class RequestFold:
     """A request's state, and its path by the log's grammar."""
 
+    # Keys of attestations.
+    keys: Sequence[VerifierKey]
     state: ApprovalState = field(default_factory=ApprovalState)
     path: Path = BEGIN
 
@@ -100,23 +102,23 @@ class RequestFold:
         found = (event.actor.name.value, event.asked.person.value, event.decided.approver.value)
         values = {path: value for path, value in zip(NAMES, found, strict=True) if value}
         try:
-            self.path = follow(self.path, Leaf.parse(entry.SerializeToString()), values)
+            self.path = follow(self.path, Leaf.parse(entry.SerializeToString()), values, self.keys)
         except NotProven as error:
             return str(error)
         return ""
 
 
-def fold_path(path: Iterable[event_pb2.LogEntry]) -> ApprovalState | None:
+def fold_path(path: Iterable[event_pb2.LogEntry], keys: Sequence[VerifierKey]) -> ApprovalState | None:
     """A request's state after these entries, complete from its first; None without any.
 
-    Unusable entries change nothing.
+    Unusable entries change nothing. `keys`: those of attestations.
     """
-    state = _folded(path).state
+    state = _folded(path, keys).state
     return state if state.received is not None else None
 
 
-def _folded(path: Iterable[event_pb2.LogEntry]) -> RequestFold:
-    folded = RequestFold()
+def _folded(path: Iterable[event_pb2.LogEntry], keys: Sequence[VerifierKey]) -> RequestFold:
+    folded = RequestFold(keys)
     for stored in path:
         folded.fold(stored)
     return folded
@@ -235,7 +237,7 @@ class LogFold:
         path = [one for one in stored if one.index < erasure.index]
         for one in path:
             redact(one)
-        folded = _folded(path)
+        folded = _folded(path, self._log.keys)
         if folded.state.received is not None:
             known = _KnownRequest(folded, {}, await self._policy_of(folded.state), erasure)
             self._keep(erased_id(erasure), known)
@@ -251,7 +253,7 @@ class LogFold:
             return known
         known_labels = known.labels if known is not None else labels.get(entry.approval_id, {})
         if entry.number == 1:
-            return _KnownRequest(RequestFold(), known_labels)
+            return _KnownRequest(RequestFold(self._log.keys), known_labels)
         return await self._read_before(stored, known_labels)
 
     async def _read_before(self, stored: event_pb2.LogEntry, labels: Mapping[str, str]) -> _KnownRequest:
@@ -259,7 +261,7 @@ class LogFold:
         path, erasure = await self._views.before(self._tenant, entry.approval_id, stored.index)
         if len(path) < entry.number - 1:
             path = await self._log.events_of(self._tenant, entry.approval_id)
-        folded = _folded(path[: entry.number - 1])
+        folded = _folded(path[: entry.number - 1], self._log.keys)
         policy = await self._policy_of(folded.state)
         return _KnownRequest(folded, labels if erasure is None else {}, policy, erasure)
 

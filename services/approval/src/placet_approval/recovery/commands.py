@@ -69,10 +69,11 @@ class CommandRecovery:
             _LOG.error("the commands of request %s cannot be signalled: %r", overdue.approval_id, error)
 
     async def _signal_pending(self, tenant: str, approval_id: str) -> None:
-        state = fold_path(await self._log.events_of(tenant, approval_id))
+        state = fold_path(await self._log.events_of(tenant, approval_id), self._log.keys)
         await self._pending.forget(tenant, approval_id, set(state.commands) if state is not None else set())
-        for command in await self._pending.of_request(tenant, approval_id):
-            if await self._pending.claim(tenant, approval_id, command, datetime.now(UTC)):
+        for stored in await self._pending.of_request(tenant, approval_id):
+            command = await self._pending.claim(tenant, approval_id, stored, datetime.now(UTC))
+            if command is not None:
                 try:
                     async with self._pending.signalling(tenant, approval_id, command.id):
                         await self._workflows.command(approval_id, command)

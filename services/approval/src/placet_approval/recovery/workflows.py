@@ -55,7 +55,7 @@ class WorkflowRecovery:
 
     async def _restart_request(self, request: Request) -> None:
         path = await self._log.events_of(request.tenant, request.approval_id)
-        state = fold_path(path)
+        state = fold_path(path, self._log.keys)
         if state is None or state.closed is not None:
             return
         await self._starter.start(request, path)

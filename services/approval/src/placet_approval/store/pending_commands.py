@@ -6,7 +6,7 @@ was signalled and must be (again). A workflow that is started again gets its pen
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,11 +37,16 @@ class OverdueCommand:
     create_time: datetime
 
 
+Attest = Callable[[str, str, BaseCommand], BaseCommand]
+
+
 class PendingCommands:
     """The queries. Each method is one transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, attest: Attest) -> None:
+        """`attest`: signs a command for a tenant's request, once, when it is stored."""
         self._database = database
+        self._attest = attest
         self._insert = database.insert(command_table).on_conflict_do_nothing()
 
     async def claim(
@@ -51,8 +56,9 @@ class PendingCommands:
         command: BaseCommand,
         now: datetime,
         processed: Collection[str] = (),
-    ) -> bool:
-        """Stores a command durably; True when the caller must signal it: for the first time, or again.
+    ) -> BaseCommand | None:
+        """Stores a command durably, with its attestation; returns it when the caller must signal it: for the
+        first time, or again as it was stored.
 
         The caller signals it in a block of `signalling`. Forgets those of `processed`, ids of commands of
         this request. Raises AlreadyExists (ID_REUSED) when the id is pending with another payload, and
@@ -66,6 +72,7 @@ class PendingCommands:
             now,
             processed,
             self._insert,
+            self._attest,
             operation="claim command",
         )
 
@@ -87,10 +94,10 @@ class PendingCommands:
             _confirm, tenant, approval_id, command_id, operation="confirm command"
         )
 
-    async def is_signalled(self, tenant: str, approval_id: str, command_id: str) -> bool:
-        """True if a signal of the command is durable; False also for one that is not pending."""
+    async def unsignalled(self, tenant: str, approval_id: str, command_id: str) -> BaseCommand | None:
+        """A pending command without a durable signal; None for any other."""
         return await self._database.query(
-            _is_signalled, tenant, approval_id, command_id, operation="get signals"
+            _unsignalled, tenant, approval_id, command_id, operation="get signals"
         )
 
     async def forget(self, tenant: str, approval_id: str, command_ids: Collection[str]) -> None:
@@ -146,7 +153,8 @@ _ROWS = sa.select(
 ).where(*_OF_REQUEST)
 _CLAIM = sa.update(command_table).where(*_OF_COMMAND).values(signal_time=sa.bindparam("now"))
 _CONFIRM = sa.update(command_table).where(*_OF_COMMAND).values(signals=command_table.c.signals + 1)
-_IS_SIGNALLED = sa.select(command_table.c.signals > 0).where(*_OF_COMMAND)
+_COMMAND = sa.select(command_table.c.command).where(*_OF_COMMAND)
+_UNSIGNALLED = _COMMAND.where(command_table.c.signals == 0)
 _RELEASE = sa.update(command_table).where(*_OF_COMMAND).values(signal_time=None)
 _HAS = sa.select(command_table.c.command_id).where(*_OF_COMMAND)
 _COMMANDS = sa.select(command_table.c.command).where(*_OF_REQUEST).order_by(command_table.c.create_time)
@@ -177,7 +185,8 @@ def _claim(
     now: datetime,
     processed: Collection[str],
     insertion: sa.Insert,
-) -> bool:
+    attest: Attest,
+) -> BaseCommand | None:
     this = {"this_tenant": tenant, "this_id": approval_id}
     connection.execute(_LOCK_REQUEST, this)
     rows = connection.execute(_ROWS, this).all()
@@ -193,25 +202,27 @@ def _claim(
         if mine.signal_time is not None and -SIGNAL_INTERVAL < now - mine.signal_time < _interval(
             mine.signals
         ):
-            return False
+            return None
         connection.execute(_CLAIM, {**this, "this_command": command.id, "now": now})
-        return True
+        stored = connection.execute(_COMMAND, {**this, "this_command": command.id}).scalar_one()
+        return command_from_json(stored)
     pending = [row for row in rows if row.actor == command.actor.name and row.command_id not in done]
     if len(pending) >= MOST_PENDING:
         raise _too_many()
+    attested = attest(tenant, approval_id, command) if command.attestation is None else command
     row = {
         "tenant": tenant,
         "approval_id": approval_id,
         "command_id": command.id,
         "digest": digest,
         "actor": command.actor.name,
-        "command": command.model_dump_json(),
+        "command": attested.model_dump_json(),
         "create_time": now,
         "signal_time": now,
         "signals": 0,
     }
     # The row is there only where the request's own row, which is locked above, was lost.
-    return connection.execute(insertion, row).rowcount > 0
+    return attested if connection.execute(insertion, row).rowcount > 0 else None
 
 
 def _interval(signals: int) -> timedelta:
@@ -245,9 +256,12 @@ def _confirm(connection: sa.Connection, tenant: str, approval_id: str, command_i
     connection.execute(_CONFIRM, {"this_tenant": tenant, "this_id": approval_id, "this_command": command_id})
 
 
-def _is_signalled(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> bool:
+def _unsignalled(
+    connection: sa.Connection, tenant: str, approval_id: str, command_id: str
+) -> BaseCommand | None:
     this = {"this_tenant": tenant, "this_id": approval_id, "this_command": command_id}
-    return bool(connection.scalar(_IS_SIGNALLED, this))
+    stored: str | None = connection.scalar(_UNSIGNALLED, this)
+    return None if stored is None else command_from_json(stored)
 
 
 def _has(connection: sa.Connection, tenant: str, approval_id: str, command_id: str) -> bool:
