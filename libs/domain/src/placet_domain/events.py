@@ -164,6 +164,11 @@ class Assignment(Dto):
     groups: tuple[str, ...] = ()
 
 
+class AutomaticLimits(Dto):
+    most_an_hour: int = 0
+    most_a_day: int = 0
+
+
 class Received(Dto):
     type: Literal["received"] = "received"
     kind: RequestKind = RequestKind.UNSPECIFIED
@@ -180,6 +185,7 @@ class Received(Dto):
     deadline_time: datetime | None = None
     clock_scale: float = 0.0
     request_digest: Hex = ""
+    automatic_limits: AutomaticLimits = AutomaticLimits()
 
 
 class ContentGap(Dto):
@@ -352,6 +358,20 @@ class FallbackAlarm(Dto):
     threshold: float = 0
 
 
+class Withheld(Dto):
+    type: Literal["withheld"] = "withheld"
+    reason: ErasableText = ""
+    switched_off_index: int | None = None
+
+
+class AutomationSwitched(Dto):
+    type: Literal["automation_switched"] = "automation_switched"
+    off: bool = False
+    policy: str = ""
+    model: str = ""
+    reason: ErasableText = ""
+
+
 Body: TypeAlias = Annotated[
     Received
     | Processed
@@ -371,7 +391,9 @@ Body: TypeAlias = Annotated[
     | AccessRefused
     | Erased
     | Commented
-    | FallbackAlarm,
+    | FallbackAlarm
+    | Withheld
+    | AutomationSwitched,
     Field(discriminator="type"),
 ]
 

@@ -27,6 +27,7 @@ from placet_domain.events import (
     TimedOut,
     Verdict,
     Voted,
+    Withheld,
 )
 
 # The step of a request whose next events the log refuses.
@@ -144,6 +145,8 @@ class ApprovalState(BaseModel):
     tiers: tuple[TierState, ...] = ()
     fell_back: FellBack | None = None
     ai_decided: AiDecided | None = None
+    # No automatic decision is allowed in the current step: before the tiers, or in the fallback.
+    withheld: Withheld | None = None
     paused: Paused | None = None
     decided: Decided | None = None
     decide_time: datetime | None = None
@@ -207,10 +210,21 @@ class ApprovalState(BaseModel):
         self._record_command(stored)
         self._apply(stored)
 
+    @property
+    def may_be_withheld(self) -> bool:
+        """True where an automatic decision may come next: before the tiers, and in the fallback."""
+        if self.decided is not None or self.withheld is not None:
+            return False
+        if self.fell_back is not None:
+            return self.ai_decided is None
+        return self.pre_screened is None and not self.tiers
+
     def knows(self, event: Event) -> bool:
-        """Tells whether an event that goes with others' appends is stored already."""
+        """Tells whether an event that goes with others' appends is stored already, or is of no more use."""
         if isinstance(event.body, Processed):
             return self.processed is not None
+        if isinstance(event.body, Withheld):
+            return not self.may_be_withheld
         return event.cause_id in self.notices
 
     def copy_for_trial(self) -> ApprovalState:
@@ -333,7 +347,9 @@ class ApprovalState(BaseModel):
     def _apply_ending(self, body: object, time: datetime) -> None:
         match body:
             case FellBack():
-                self.fell_back = body
+                self.fell_back, self.withheld = body, None
+            case Withheld():
+                self.withheld = body
             case Paused():
                 self._pause(body)
             case TimedOut():

@@ -42,6 +42,8 @@ ERASABLE: Mapping[str, tuple[int, ...]] = {
     "event.decided.reasoning": (29, 9),
     "event.erased.reason": (32, 2),
     "event.commented.text": (33, 1),
+    "event.withheld.reason": (37, 1),
+    "event.automation_switched.reason": (38, 4),
 }
 """Erasable fields of the contract: the path, and the numbers of the fields on it from Event on.
 
@@ -124,6 +126,11 @@ class Leaf:
     def field(self, number: int, default: _Value) -> _Value:
         """Returns a singular field of the event's body, the default if it is absent. Raises NotProven."""
         return _get(self.fields, number, default)
+
+    def message(self, number: int) -> Mapping[int, int]:
+        """Returns the numbers of a message within the event's body, by field. Raises NotProven."""
+        inner = _fields(self.field(number, b""))
+        return {one: _get(inner, one, 0) for one in inner}
 
     def opened(self, path: str, salt: bytes, value: str) -> None:
         """Raises NotProven unless this entry committed to this salt and value at `path`."""

@@ -38,6 +38,7 @@ from placet_proof.vocabulary import (
     TIER_OPENED,
     TIMED_OUT,
     VOTED,
+    WITHHELD,
     DecisionType,
     Source,
     State,
@@ -75,6 +76,21 @@ class Grounds:
     types: tuple[DecisionType, ...]
     tier: int = 0
     approver: str | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AutomaticDecision:
+    """Outcome that no person decided, and more than the policy's rejection. `model`: empty without one.
+
+    `most_an_hour`, `most_a_day`: limits of the policy's approvals; 0 without.
+    """
+
+    policy: str
+    model: str
+    approves: bool
+    most_an_hour: int = 0
+    most_a_day: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +99,8 @@ class Path:
 
     `last`: kind of the last event; 0 before the first. `done`: kinds of events that come once, and came.
     `binding`: content, policy and its version, which a vote repeats. `untold`: numbers of the `asked` events
-    without a notice. `outcome`: state of the outcome; 0 while there is none.
+    without a notice. `outcome`: state of the outcome; 0 while there is none. `policy`, `limits`: its policy's
+    name, and the most automatic approvals in an hour and a day. `withheld`: no automatic decision may follow.
     """
 
     last: int = 0
@@ -94,6 +111,9 @@ class Path:
     untold: frozenset[int] = frozenset()
     grounds: Grounds | None = None
     outcome: int = 0
+    policy: str = ""
+    limits: tuple[int, int] = (0, 0)
+    withheld: bool = False
 
     @property
     def settled(self) -> bool:
@@ -133,6 +153,19 @@ def follow(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     after = _RULES[kind](path, leaf, values) if kind in _RULES else path
     done = after.done | {kind} if kind in _ONCE else after.done
     return replace(after, last=kind, done=done, grounds=after.grounds if kind in _REASONS else None)
+
+
+def automatic_decision(path: Path, leaf: Leaf) -> AutomaticDecision | None:
+    """Returns the automatic decision that the next event of a path is; None for every other event.
+
+    A rejection by the policy is none: it is what is left where nothing else may decide.
+    """
+    if leaf.body != DECIDED:
+        return None
+    source, approves = leaf.field(2, 0), leaf.field(1, 0) == State.APPROVED
+    if source not in (Source.AI_PRESCREEN, Source.AI_FALLBACK) and not (source == Source.POLICY and approves):
+        return None
+    return AutomaticDecision(path.policy, _plain_text(leaf, 7), approves, *path.limits)
 
 
 def follow_all(events: Iterable[tuple[Leaf, Mapping[str, str]]]) -> Path:
@@ -177,6 +210,11 @@ def _name(leaf: Leaf, values: Mapping[str, str], path: str) -> str | None:
     return values.get(path, None if path in leaf.commitments else "")
 
 
+def _plain_text(leaf: Leaf, number: int) -> str:
+    """Returns a text of the event's body that is not erasable; what is no UTF-8 is replaced."""
+    return leaf.field(number, b"").decode(errors="replace")
+
+
 def _require(holds: bool, otherwise: str) -> None:
     if not holds:
         raise NotInGrammar(otherwise)
@@ -184,14 +222,32 @@ def _require(holds: bool, otherwise: str) -> None:
 
 def _received(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     binding = (leaf.field(8, b""), leaf.field(7, b""), leaf.field(6, 0))
-    return replace(path, requester=_name(leaf, values, "event.actor.name"), binding=binding)
+    limits = leaf.message(20)
+    return replace(
+        path,
+        requester=_name(leaf, values, "event.actor.name"),
+        binding=binding,
+        policy=_plain_text(leaf, 5),
+        limits=(limits.get(1, 0), limits.get(2, 0)),
+    )
 
 
 def _pre_screened(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(FELL_BACK not in path.done, "pre_screened does not follow fell_back")
     low = leaf.field(1, 0) == AI_DECIDED_RESULT and leaf.field(5, 0) == LOW_RISK and not path.tiers
-    grounds = Grounds(Source.AI_PRESCREEN, State.APPROVED, (DecisionType.AUTOMATIC,))
-    return replace(path, grounds=grounds if low else None)
+    grounds = Grounds(
+        Source.AI_PRESCREEN, State.APPROVED, (DecisionType.AUTOMATIC,), model=_plain_text(leaf, 7)
+    )
+    return replace(path, grounds=grounds if low and not path.withheld else None)
+
+
+def _withheld(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
+    """It comes in a step that can end in an automatic decision: before the tiers, and in the fallback."""
+    before_people = not path.tiers and PRE_SCREENED not in path.done
+    _require(FELL_BACK in path.done or before_people, "withheld belongs to a step that an AI or a rule ends")
+    _require(AI_DECIDED not in path.done, "withheld does not follow ai_decided")
+    _require(not path.withheld, "withheld comes once in a step")
+    return replace(path, withheld=True)
 
 
 def _tier_opened(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
@@ -262,7 +318,8 @@ def _voted(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
 
 def _fell_back(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(not path.tiers or path.last == TIMED_OUT, "fell_back follows timed_out")
-    return replace(path, grounds=Grounds(Source.POLICY, State.REJECTED, (DecisionType.AUTOMATIC,)))
+    grounds = Grounds(Source.POLICY, State.REJECTED, (DecisionType.AUTOMATIC,))
+    return replace(path, grounds=grounds, withheld=False)
 
 
 def _paused(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
@@ -273,11 +330,12 @@ def _paused(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
 def _ai_decided(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(FELL_BACK in path.done, "ai_decided follows fell_back")
     verdict = leaf.field(2, 0)
-    if leaf.field(1, 0) != AI_DECIDED_RESULT or verdict not in (APPROVE, REJECT):
+    if path.withheld or leaf.field(1, 0) != AI_DECIDED_RESULT or verdict not in (APPROVE, REJECT):
         grounds = Grounds(Source.POLICY, State.REJECTED, (DecisionType.AUTOMATIC,))
     else:
         state = State.APPROVED if verdict == APPROVE else State.REJECTED
-        grounds = Grounds(Source.AI_FALLBACK, state, (DecisionType.AI_FALLBACK,))
+        model = _plain_text(leaf, 4)
+        grounds = Grounds(Source.AI_FALLBACK, state, (DecisionType.AI_FALLBACK,), model=model)
     return replace(path, grounds=grounds)
 
 
@@ -293,6 +351,7 @@ def _decided(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     said = (leaf.field(2, 0), leaf.field(1, 0), leaf.field(4, 0))
     _require(said == (grounds.source, grounds.state, grounds.tier), "decided has other grounds")
     _require(leaf.field(3, 0) in grounds.types, "decided has another decision type than its source")
+    _require(_plain_text(leaf, 7) == grounds.model, "decided names another model than the one that decided")
     if None not in (approver, grounds.approver):
         _require(approver == grounds.approver, "decided names other people than those who decided")
     return replace(path, outcome=leaf.field(1, 0))
@@ -325,6 +384,7 @@ _RULES: Mapping[int, Callable[[Path, Leaf, Mapping[str, str]], Path]] = {
     AI_DECIDED: _ai_decided,
     DECIDED: _decided,
     CLOSED: _closed,
+    WITHHELD: _withheld,
 }
 
 _NEXT: Mapping[int, frozenset[int]] = {

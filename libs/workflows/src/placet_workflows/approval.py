@@ -168,7 +168,8 @@ class ApprovalWorkflow:
         return interpreter.is_early(self._policy, self._state, stimulus)
 
     async def _append(self, batch: tuple[Event, ...]) -> bool:
-        """Appends and folds; False if other entries are stored there, which are folded instead.
+        """Appends and folds; False if other entries are stored there, which are folded instead, or if an
+        automatic decision was withheld, which the next append says first.
 
         Raises AppendRefused.
         """
@@ -179,6 +180,9 @@ class ApprovalWorkflow:
             events=batch,
         )
         result = await calls.append(request)
+        if result.withheld is not None:
+            self._pending.append(interpreter.withheld_event(result.withheld, workflow.now()))
+            return False
         stored = result.stored(request)
         if not stored:
             raise AssertionError(

@@ -16,14 +16,15 @@ from placet_domain.events import (
 )
 from placet_domain.policy import Policy, PreScreen
 from placet_domain.rules import tiers
-from placet_domain.rules.builders import close, is_satisfied, model_actor, step
+from placet_domain.rules.builders import close, model_actor, step
+from placet_domain.rules.caps import Proposal, objection, withhold
 from placet_domain.state import ApprovalState
 
 PRE_SCREEN_CAUSE = "pre-screen"
 
 
 def on_result(policy: Policy, state: ApprovalState, result: PreScreened, now: datetime) -> list[Event]:
-    """Approves a low risk of content that satisfies the policy, else opens the first tier.
+    """Approves a low risk within the policy's caps, else opens the first tier.
 
     A result after the fallback took over is dropped, because the fallback's input must not change.
     """
@@ -34,8 +35,12 @@ def on_result(policy: Policy, state: ApprovalState, result: PreScreened, now: da
     events = step(PRE_SCREEN_CAUSE, model, [rated], now)
     if state.tiers:
         return events
-    may_approve = is_satisfied(policy.pre_screen.requires, state)
-    if rated.level is not RiskLevel.LOW or policy.pre_screen.approve_below is None or not may_approve:
+    if rated.level is not RiskLevel.LOW:
+        return events + tiers.open_tier(policy, state, 1, now)
+    known = state.model_copy(update={"pre_screened": rated})
+    why = objection(policy, known, Proposal(approves=True, confidence=rated.confidence), now)
+    if why:
+        events = withhold(policy, state, PRE_SCREEN_CAUSE, why, now) + events
         return events + tiers.open_tier(policy, state, 1, now)
     decided = Decided(
         state=State.APPROVED,
