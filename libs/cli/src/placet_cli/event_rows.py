@@ -223,6 +223,13 @@ def _fallback_alarm(event: event_pb2.Event) -> _Words:
     return ("ALARM" if alarm.raised else "alarm over"), f"{one_line(alarm.policy)}: {share}", not alarm.raised
 
 
+def _automation_switched(event: event_pb2.Event) -> _Words:
+    switched = event.automation_switched
+    about = switched.policy or switched.model
+    scope = f"{one_line(about)}: " if about else ""
+    return f"automation {'off' if switched.off else 'on'}", scope + _said(switched.reason), not switched.off
+
+
 _WORDS: dict[str, Callable[[event_pb2.Event], _Words]] = {
     "received": _received,
     "processed": _processed,
@@ -243,6 +250,8 @@ _WORDS: dict[str, Callable[[event_pb2.Event], _Words]] = {
     "access_refused": _access_refused,
     "erased": _erased,
     "fallback_alarm": _fallback_alarm,
+    "withheld": lambda event: ("withheld", _said(event.withheld.reason), False),
+    "automation_switched": _automation_switched,
 }
 
 

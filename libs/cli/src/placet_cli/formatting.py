@@ -216,3 +216,18 @@ def _kind(warning: approval_service_pb2.TextWarning) -> str:
     """A warning's kind by its name; empty for one that only a later service knows."""
     names = {number: name for name, number in approval_service_pb2.TextWarningKind.items()}
     return names.get(warning.kind, "").removeprefix("TEXT_WARNING_KIND_")
+
+
+def scope_words(policy: str, model: str) -> str:
+    """Automatic decisions that a switch is about, in words."""
+    about = f" under policy {one_line(policy)}" if policy else f" of model {one_line(model)}" if model else ""
+    return f"Automatic decisions{about}"
+
+
+def switched_off_sentence(entry: event_pb2.LogEntry) -> str:
+    """A sentence about an `automation_switched` entry that is in force, and switches off."""
+    event, switched = entry.entry.event, entry.entry.event.automation_switched
+    return one_line(
+        f"{scope_words(switched.policy, switched.model)} are OFF since {point(event.time)}, by "
+        f"{event.actor.name.value or ERASED}: {switched.reason.value or ERASED} (entry {entry.index})"
+    )

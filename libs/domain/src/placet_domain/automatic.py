@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
 
+from placet_domain.durations import format_duration
 from placet_domain.policy_parts import Duration, PolicyPart
 
 Permission = Literal["inform", "reject", "approve"]
@@ -36,3 +38,13 @@ class Automatic(PolicyPart):
     # Most approvals in any hour and any 24 hours, of all requests under this policy. Unset: no limit.
     most_an_hour: int | None = Field(default=None, ge=1, le=2**31 - 1)
     most_a_day: int | None = Field(default=None, ge=1, le=2**31 - 1)
+
+    def deadline_fault(self, requester: str, time: timedelta) -> str:
+        """The reason why this requester may not give a deadline so far away; empty if they may."""
+        if self.deadline_from is not None and requester.casefold() not in map(
+            str.casefold, self.deadline_from
+        ):
+            return f"may be given only by {', '.join(self.deadline_from) or 'nobody'}"
+        if self.least_deadline is not None and time < self.least_deadline:
+            return f"must be at least {format_duration(self.least_deadline)} away"
+        return ""

@@ -21,15 +21,20 @@ def scope_of(leaf: Leaf) -> Scope:
 
 @dataclass(slots=True)
 class Switches:
-    """The scopes that are off, each with the index of the entry that switched it off."""
+    """The scopes that are off, each with the index of the entry that switched it off.
+
+    `ever_off`: indexes of all entries that switched a scope off.
+    """
 
     by_scope: dict[Scope, int] = field(default_factory=dict)
+    ever_off: set[int] = field(default_factory=set)
 
     def apply(self, index: int, leaf: Leaf) -> None:
         """Applies the next event."""
         scope = scope_of(leaf)
         if leaf.field(1, 0):
             self.by_scope.setdefault(scope, index)
+            self.ever_off.add(index)
         else:
             self.by_scope.pop(scope, None)
 

@@ -14,9 +14,9 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from placet.event.v1 import event_pb2
-from placet_domain.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode
+from placet_domain.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode, Withheld
 from placet_mapping import to_proto
-from placet_proof.grammar import BEGIN, NotInGrammar, Path, check_settled, follow
+from placet_proof.grammar import BEGIN, NotInGrammar, Path, automatic_decision, check_settled, follow
 from placet_testing.grammar_paths import sealed
 from placet_testing.simulation import ai_says, screened
 from placet_workflows.activity_types import (
@@ -37,9 +37,9 @@ Answer = TypeVar("Answer")
 class FakeLog:
     """AuditService.AppendEvents in memory: compare-and-append by the log's grammar, one request at a time.
 
-    `forbid` names a kind of event that it refuses as one that breaks the grammar. `refuse` attempts fail
-    before anything is stored, `lose` attempts store and fail to say so. `intrude` holds events that somebody
-    else stores just before the next append.
+    `forbid` names a kind of event that it refuses as one that breaks the grammar. `withhold`: its reason to
+    take no automatic decision. `refuse` attempts fail before anything is stored, `lose` attempts store and
+    fail to say so. `intrude` holds events that somebody else stores just before the next append.
     """
 
     def __init__(self) -> None:
@@ -48,6 +48,7 @@ class FakeLog:
         self.lose = 0
         self.never = False
         self.forbid = ""
+        self.withhold = ""
         self.intrude: list[Event] = []
         self.attempts: list[AppendInput] = []
         # While it is not set, every attempt hangs.
@@ -73,7 +74,9 @@ class FakeLog:
             raise AssertionError(f"event {request.expected_next} would leave a gap after {len(stored)}")
         appended = request.expected_next == next_number
         if appended:
-            self._check(request)
+            decided = self._check(request)
+            if decided and self.withhold:
+                return AppendResult(appended=False, withheld=Withheld(reason=self.withhold))
             for event in request.events:
                 self._store(request, event)
         if self.lose > 0:
@@ -87,18 +90,24 @@ class FakeLog:
     def _store(self, request: AppendInput, event: Event) -> None:
         self.begin(request.tenant, request.approval_id, event)
 
-    def _check(self, request: AppendInput) -> None:
-        """Fails as AuditService does for events that the grammar does not allow."""
-        number, path = request.expected_next, self._paths[request.approval_id]
+    def _check(self, request: AppendInput) -> bool:
+        """Fails as AuditService does for events that the grammar does not allow.
+
+        True if an automatic decision is among them.
+        """
+        number, path, decided = request.expected_next, self._paths[request.approval_id], False
         try:
             for event in request.events:
-                path = follow(path, *sealed(to_proto(event, event_pb2.Event), number))
+                leaf, values = sealed(to_proto(event, event_pb2.Event), number)
+                decided = decided or automatic_decision(path, leaf) is not None
+                path = follow(path, leaf, values)
                 number += 1
             check_settled(path)
             if self.forbid in [event.body.type for event in request.events]:
                 raise NotInGrammar(f"{self.forbid} is forbidden by the test")
         except NotInGrammar as error:
             raise ApplicationError(str(error), type="NOT_IN_GRAMMAR", non_retryable=True) from error
+        return decided
 
     def begin(self, tenant: str, approval_id: str, event: Event) -> LogEntry:
         """Stores an event without a comparison, as intake does with the first."""

@@ -34,7 +34,7 @@ class Withheld:
 class AutomationGate:
     """Judges the automatic decisions of one transaction; what it allows and sees counts for the next ones.
 
-    `read_switches` and `count` read the log: a tenant's switches, and the number of approvals that are allowed
+    `read_switches` and `count` read a tenant's switches, and the number of its approvals that were allowed
     under a policy since a time. `approved`: what was allowed now, by tenant and policy.
     """
 

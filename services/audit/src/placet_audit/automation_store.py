@@ -38,8 +38,8 @@ class AutomationStore:
     async def switch(self, tenant: str, scope: Scope, announce: Announce, *, off: bool) -> Switched | None:
         """Switches a scope off or on, and appends the event that says so, in one transaction.
 
-        Where it is as wanted, nothing is appended, and the last entry of the scope is the answer; None without
-        one. Raises DataLoss LOG_INCONSISTENT.
+        Where it is as wanted, nothing is appended, and the last entry of the scope is the answer, if any.
+        Raises DataLoss LOG_INCONSISTENT.
         """
         return await self._database.transact(
             switch, tenant, scope, announce, off, self._keys, operation="switch"

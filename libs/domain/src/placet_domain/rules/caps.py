@@ -43,10 +43,9 @@ def withhold(policy: Policy, state: ApprovalState, cause: str, reason: str, now:
 def people_had_time(policy: Policy, state: ApprovalState, now: datetime) -> bool:
     """Tells whether people had the time that the policy gives them before an AI may decide."""
     least = least_time(policy, state)
-    if least is None:
+    if least is None or not state.tiers:
         return False
-    asked = state.tiers[0].open_time if state.tiers else now
-    return (now - asked) * clock_scale(state) + _ROUNDING >= least
+    return (now - state.tiers[0].open_time) * clock_scale(state) + _ROUNDING >= least
 
 
 def least_time(policy: Policy, state: ApprovalState) -> timedelta | None:

@@ -44,11 +44,9 @@ def fall_back(policy: Policy, state: ApprovalState, reason: str, now: datetime) 
     A policy without an AI rejects at once, and so does one whose people had too little time: a deadline cuts
     their time, and buys no AI's decision.
     """
-    if policy.fallback.by == "ai" and not people_had_time(policy, state, now):
-        reason = clip(f"{reason}; {short_of_time(policy, state)} for it, so no AI decides")
-        asks_ai = False
-    else:
-        asks_ai = policy.fallback.by == "ai"
+    asks_ai = policy.fallback.by == "ai"
+    if asks_ai and not people_had_time(policy, state, now):
+        asks_ai, reason = False, clip(f"{reason}; {short_of_time(policy, state)}, so no AI decides")
     events = step(FALLBACK_CAUSE, policy_actor(policy), [FellBack(reason=reason)], now)
     return events if asks_ai else events + _reject_by_policy(policy, state, now)
 

@@ -193,6 +193,10 @@ class Intake:
                 for one in message.assignments
             ],
             clock_scale=self._clock_scale,
+            automatic_limits=event_pb2.AutomaticLimits(
+                most_an_hour=policy.policy.automatic.most_an_hour or 0,
+                most_a_day=policy.policy.automatic.most_a_day or 0,
+            ),
         )
         if message.HasField("deadline_time"):
             received.deadline_time.CopyFrom(message.deadline_time)
