@@ -8,14 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet_domain.commands import BaseCommand
+from placet_domain.coverage import ContentCoverage, ContentGap, GapKind
 from placet_domain.events import (
     ActorKind,
     AiResult,
-    ContentCoverage,
-    ContentGap,
     Decided,
     ErrorReason,
-    GapKind,
     Priority,
     ScreenMode,
     Source,

@@ -58,6 +58,30 @@ def received(title: str) -> event_pb2.Event:
     return event("intake", CAROL, received=body)
 
 
+def facts() -> event_pb2.Facts:
+    """Declared facts, with each value that can be erased."""
+    named = event_pb2.NamedFact(name="invoice", value=erasable("R-7"))
+    return event_pb2.Facts(
+        kind="payment",
+        amount="120",
+        currency="EUR",
+        counterparty=erasable("Acme"),
+        target=erasable("Account 4"),
+        environment="production",
+        others=[named],
+    )
+
+
+def found() -> event_pb2.FoundFacts:
+    """Facts found in a content."""
+    return event_pb2.FoundFacts(
+        amounts=[event_pb2.Amount(value="500", currency="EUR")],
+        firm=["amount"],
+        paths=[erasable("docs/prices.md")],
+        paths_complete=True,
+    )
+
+
 def withdrawal(cause: str, comment: str) -> list[event_pb2.Event]:
     """Events of a request that is withdrawn after a comment."""
     state = event_pb2.STATE_CANCELLED
@@ -82,6 +106,9 @@ def asking() -> list[event_pb2.Event]:
         reasoning=erasable("Large"),
         prompt_digest=b"q" * 32,
         input_digest=b"i" * 32,
+        found=found(),
+        effective_amounts=[event_pb2.Amount(value="500", currency="EUR")],
+        parts=["rules/1"],
     )
     processed = event_pb2.Processed(method="text", characters=9, words=2, text_digest=b"t" * 32)
     image = event_pb2.ContentGap(kind=event_pb2.GAP_KIND_IMAGE, count=2, first_page=1)
@@ -127,6 +154,8 @@ def falling_back() -> list[event_pb2.Event]:
         reasoning=erasable("As before"),
         prompt_digest=b"q" * 32,
         input_digest=b"i" * 32,
+        found=found(),
+        parts=["rules/1"],
     )
     decided = event_pb2.Decided(
         state=state,
@@ -199,6 +228,7 @@ async def write_sample(writer: Writer) -> None:
     await writer.append("default", CLOSED, 2, *withdrawal("v3", "go"))
     await writer.append("other", ELSEWHERE, 2, event("v4", ALICE, refused=late))
     eventful = received("Sell")
+    eventful.received.facts.CopyFrom(facts())
     for slot, person in (("required_approver", BOB), ("manager_approver", ALICE)):
         eventful.received.assignments.add(slot=slot).people.add(value=person)
     await writer.append("eventful", EVENTFUL, 1, eventful)

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from placet_domain.commands import CancelCommand, CommentCommand, DecisionCommand
+from placet_domain.coverage import WHOLE, ContentCoverage
 from placet_domain.events import (
-    WHOLE,
     Actor,
     ActorKind,
     AiDecided,
     AiResult,
     Assignment,
     Body,
-    ContentCoverage,
     Decided,
     Entry,
     Event,
