@@ -103,8 +103,9 @@ def test_what_was_read_whole_is_decided_as_before() -> None:
 
 def test_a_policy_says_in_its_steps_what_it_requires() -> None:
     first, *_, last = describe_steps(policy())
-    assert first.endswith("a risk below 0.3 is approved at once if the content was read whole.")
+    covered = "a risk below 0.3 that an allow-rule covers (menu) is approved at once"
+    assert first.endswith(f"{covered} if the content was read whole.")
     assert last == "Then the AI decides; it approves only what was read whole."
     first, *_, last = describe_steps(policy("nothing"))
-    assert first.endswith("a risk below 0.3 is approved at once.")
+    assert first.endswith(f"{covered}.")
     assert last == "Then the AI decides."

@@ -13,9 +13,13 @@ from decimal import Decimal
 
 from placet_domain.dto import Dto, ErasableText
 
+# The firm finding that `amount_at_most` judges.
+AMOUNT_FINDING = "amount"
 # Names that a further fact cannot take.
 OWN_NAMES = frozenset({"kind", "amount", "currency", "counterparty", "target", "environment"})
 
+_CURRENCY = re.compile(r"[A-Z]{3}")
+# As the contract writes an amount.
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?")
 
 
@@ -99,6 +103,15 @@ class EffectiveFacts:
         return bool(self.amounts) and all(
             currency == limit.currency and amount <= most for currency, amount in self.amounts.items()
         )
+
+
+def parse_amount(written: str) -> Amount:
+    """The amount in a text like "120.50 EUR". Raises ValueError that says how to write one."""
+    value, _, currency = written.strip().partition(" ")
+    currency = currency.strip().upper()
+    if not _NUMBER.fullmatch(value) or not _CURRENCY.fullmatch(currency):
+        raise ValueError(f"{written!r} is no amount; write a number and a currency, like '120.50 EUR'")
+    return Amount(value=value, currency=currency)
 
 
 def number_of(written: str) -> Decimal:

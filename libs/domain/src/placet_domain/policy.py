@@ -15,9 +15,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
@@ -25,8 +23,10 @@ from pydantic import (
     model_validator,
 )
 
+from placet_domain.allow_rule import AllowRule
 from placet_domain.durations import format_duration, parse_duration
 from placet_domain.events import Assignment, DecisionType, Priority, ScreenMode
+from placet_domain.policy_part import PolicyPart
 
 WITHOUT_LIMIT = "without limit"
 GO_ON = "go on"
@@ -51,17 +51,11 @@ Duration = Annotated[
 Requirement = Literal["read whole", "nothing"]
 
 
-class PolicyPart(BaseModel):
-    """Closed: an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class PreScreen(PolicyPart):
     """The assessment of risk before anybody is asked."""
 
     mode: Annotated[ScreenMode, BeforeValidator(lambda mode: str(mode).upper())]
-    # Risk below this, in [0, 1], is approved at once. Unset: the result only informs.
+    # Risk below this, in [0, 1], is approved at once if an allow-rule holds. Unset: the rule alone decides.
     approve_below: float | None = Field(default=None, gt=0, le=1)
     # Without it a low risk of content that was not read whole only informs.
     requires: Requirement = "read whole"
@@ -208,11 +202,14 @@ class Policy(PolicyPart):
     version: int = Field(ge=1, le=2**31 - 1)
     description: Words
     pre_screen: PreScreen | None = None
+    # The grounds of an automatic approval before anybody is asked; without them there is none.
+    allow: tuple[AllowRule, ...] = Field(default=(), max_length=100)
     tiers: tuple[Tier, ...] = Field(min_length=1, max_length=20)
     fallback: Fallback
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Policy:
+        self._check_rules()
         for number, tier in enumerate(self.tiers, 1):
             if tier.timeout == WITHOUT_LIMIT and number < len(self.tiers):
                 raise ValueError(
@@ -222,6 +219,17 @@ class Policy(PolicyPart):
             self._check_placeholders(f"tier {number} ({tier.name}), message", tier.message)
         self._check_placeholders("fallback, reason", self.fallback.reason)
         return self
+
+    def _check_rules(self) -> None:
+        names = [rule.name for rule in self.allow]
+        for number, name in enumerate(names, 1):
+            if name in names[: number - 1]:
+                raise ValueError(f"allow-rule {number} ({name}), name: another rule has it; write another")
+        if self.allow and self.pre_screen is None:
+            raise ValueError(
+                f"allow-rule 1 ({names[0]}): nothing looks at the content before people do; "
+                "write [pre_screen] with mode = 'quick'"
+            )
 
     def _check_placeholders(self, place: str, words: str) -> None:
         for name in _PLACEHOLDER.findall(words):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from placet_domain.durations import format_duration
-from placet_domain.policy import WITHOUT_LIMIT, ByPriority, Policy, SlotTarget, Tier
+from placet_domain.policy import WITHOUT_LIMIT, ByPriority, Policy, PreScreen, SlotTarget, Tier
 
 
 def describe_steps(policy: Policy) -> tuple[str, ...]:
@@ -11,12 +11,7 @@ def describe_steps(policy: Policy) -> tuple[str, ...]:
     steps = [_tier(number, tier) for number, tier in enumerate(policy.tiers, 1)]
     screened = policy.pre_screen
     if screened is not None:
-        whole = " if the content was read whole" if screened.requires == "read whole" else ""
-        then = (
-            f"a risk below {screened.approve_below:g} is approved at once{whole}"
-            if screened.approve_below is not None
-            else "the result only informs"
-        )
+        then = _at_once(policy, screened)
         steps.insert(0, f"An AI assesses the risk ({screened.mode.lower()}); {then}.")
     decides = "the request is rejected"
     if policy.fallback.by == "ai":
@@ -25,6 +20,16 @@ def describe_steps(policy: Policy) -> tuple[str, ...]:
     endless = policy.tiers[-1].timeout == WITHOUT_LIMIT
     steps.append(f"{'At the deadline of the request, if it has one,' if endless else 'Then'} {decides}.")
     return tuple(steps)
+
+
+def _at_once(policy: Policy, screened: PreScreen) -> str:
+    if not policy.allow:
+        return "the result only informs"
+    below = screened.approve_below
+    risk = "a request" if below is None else f"a risk below {below:g}"
+    whole = " if the content was read whole" if screened.requires == "read whole" else ""
+    rules = ", ".join(rule.name for rule in policy.allow)
+    return f"{risk} that an allow-rule covers ({rules}) is approved at once{whole}"
 
 
 def _tier(number: int, tier: Tier) -> str:
