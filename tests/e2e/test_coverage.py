@@ -107,7 +107,8 @@ async def test_what_was_not_read_is_told_first_and_asks_a_person(stack: Stack, k
     assert (await content_of(stack, approval)).coverage == approval.coverage
     events = {event.WhichOneof("body"): event for event in await stack.path(approval.approval_id)}
     assert events["processed"].processed.coverage == approval.coverage
-    assert list(events)[:3] == ["received", "processed", "pre_screened"]
+    assert list(events)[:2] == ["received", "processed"]
+    assert "pre_screened" in events
     mail = await mail_to_alice(stack, approval.approval_id)
     assert mail.startswith("Careful: not all of this content was read, or is visible in it.")
     assert "whole content" not in mail.lower()

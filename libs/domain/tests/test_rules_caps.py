@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from placet_domain.allow_rule import AllowRule
 from placet_domain.automatic import Automatic
+from placet_domain.coverage import WHOLE, ContentCoverage, ContentGap
 from placet_domain.events import (
-    WHOLE,
     AiDecided,
     AiResult,
-    ContentCoverage,
-    ContentGap,
     Decided,
     FellBack,
     PreScreened,
@@ -27,16 +26,34 @@ from placet_domain.events import (
     Verdict,
     Withheld,
 )
+from placet_domain.facts import Amount, Facts, FoundFacts
 from placet_domain.policy import Policy, PreScreen
 from placet_domain.stimuli import Begin, DeadlinePassed, FallbackDone, PreScreenDone, TierTimeout
-from placet_testing.simulation import Play, ai_says, screened
+from placet_testing.simulation import MENU, NO_FACTS, Play, ai_says, screened
 from placet_testing.workflow_environment import shipped_policy
 
 HOUR = timedelta(hours=1)
+# A rule that allows what the caps may not.
+RULE = AllowRule(
+    name="any",
+    forms=("menu",),
+    amount_at_most=Amount(value="900000", currency="EUR"),
+    findings=("bank_details",),
+)
+NOTHING = FoundFacts()
 DOCUMENT = shipped_policy("document")
 POLICIES = [shipped_policy(name) for name in ("ai-fallback", "escalating", "document", "business-timeouts")]
 numbers = st.none() | st.sampled_from([0.0, 0.2, 0.6, 1.0, math.nan, math.inf, -1.0, 2.0]) | st.floats(0, 1)
 GAP = ContentCoverage(whole=True, gaps=(ContentGap(count=1),))
+sums, currencies = st.sampled_from(["", "49", "51", "1e9", "-1"]), st.sampled_from(["EUR", "USD", ""])
+kinds = st.sampled_from(["", "access", "payment"])
+founds = st.builds(
+    FoundFacts,
+    form=st.just("menu"),
+    amounts=st.lists(st.builds(Amount, value=sums, currency=currencies), max_size=2).map(tuple),
+    firm=st.sampled_from([(), ("amount",), ("bank_details",)]),
+    tampering=st.sampled_from([(), ("prompt_injection",)]),
+)
 # What is drawn where it is not as it should be: by the model, the content, the clock or the policy's author.
 HOSTILE: dict[str, st.SearchStrategy[Any]] = {  # Any: of each field
     "may": st.sampled_from([("inform",), ("reject",), ("approve", "reject")]),
@@ -51,12 +68,19 @@ HOSTILE: dict[str, st.SearchStrategy[Any]] = {  # Any: of each field
     "screen_result": st.sampled_from(AiResult),
     "result": st.sampled_from(AiResult),
     "verdict": st.sampled_from(Verdict),
+    "kinds": st.sampled_from([(), ("payment",), ("access", "payment")]),
+    "most_amount": st.sampled_from([None, Amount(value="50", currency="EUR")]),
+    "facts": st.builds(
+        Facts, kind=st.sampled_from(["", "access", "payment"]), amount=sums, currency=currencies
+    ),
+    "found": founds,
+    "answer_found": founds,
     "wait": st.sampled_from([timedelta(), HOUR / 2, 2 * HOUR]),
 }
 
 
 @given(st.data())
-@settings(max_examples=250)
+@settings(max_examples=150)
 def test_no_model_decides_beyond_a_cap(data: st.DataObject) -> None:
     hostile = data.draw(st.sets(st.sampled_from(list(HOSTILE)), max_size=3))
 
@@ -69,11 +93,13 @@ def test_no_model_decides_beyond_a_cap(data: st.DataObject) -> None:
         most_risk=drawn("most_risk", 0.5),
         least_confidence=drawn("least_confidence", 0.5),
         least_time=drawn("least_time", HOUR),
+        kinds=drawn("kinds", ()),
+        most_amount=drawn("most_amount", Amount(value="1000", currency="EUR")),
     )
     # One that would approve any risk at once, or none.
     screen = PreScreen(mode=ScreenMode.DEEP, approve_below=data.draw(st.sampled_from([None, 1.0])))
     policy = data.draw(st.sampled_from(POLICIES)).model_copy(
-        update={"automatic": automatic, "pre_screen": screen}
+        update={"automatic": automatic, "pre_screen": screen, "allow": (RULE,)}
     )
     coverage, scale = drawn("coverage", WHOLE), data.draw(st.sampled_from([1.0, 3000.0]))
     screening = PreScreened.model_construct(
@@ -82,14 +108,16 @@ def test_no_model_decides_beyond_a_cap(data: st.DataObject) -> None:
         risk=drawn("risk", 0.3),
         confidence=drawn("screen_confidence", 0.9),
         model="m",
+        found=drawn("found", MENU),
     )
     answer = AiDecided.model_construct(
         result=drawn("result", AiResult.DECIDED),
         verdict=drawn("verdict", Verdict.APPROVE),
         confidence=drawn("confidence", 0.9),
         model="m",
+        found=drawn("answer_found", NOTHING),
     )
-    play = Play(policy, coverage=coverage, clock_scale=scale)
+    play = Play(policy, coverage=coverage, clock_scale=scale, facts=drawn("facts", NO_FACTS))
     play.on(PreScreenDone(screening))
     for timer in data.draw(st.sampled_from([(TierTimeout(1), TierTimeout(2)), (DeadlinePassed(),)])):
         play.after(drawn("wait", 9 * HOUR) / scale).on(timer)
@@ -100,17 +128,24 @@ def test_no_model_decides_beyond_a_cap(data: st.DataObject) -> None:
 def check_caps(play: Play, automatic: Automatic) -> None:
     """Compares the outcome with what the log holds."""
     decided, screening = play.state.decided, play.state.pre_screened
-    if decided is None or decided.source is Source.POLICY:
-        assert decided is None or decided.state is State.REJECTED
+    if decided is None or (decided.source is Source.POLICY and decided.state is State.REJECTED):
         return
     approves = decided.state is State.APPROVED
     assert ("approve" if approves else "reject") in automatic.may
-    assert decided.source is Source.AI_PRESCREEN or had_time(play, automatic)
+    in_fallback = decided.source is Source.AI_FALLBACK
+    assert not in_fallback or had_time(play, automatic)
     if not approves:
         return
     assert automatic.requires == "nothing" or play.state.is_read_whole
-    assert decided.confidence is not None
-    assert automatic.least_confidence <= decided.confidence <= 1
+    if decided.source is not Source.POLICY:
+        assert decided.confidence is not None
+        assert automatic.least_confidence <= decided.confidence <= 1
+    facts = play.state.effective_facts()
+    assert not automatic.kinds or facts.kind in automatic.kinds
+    assert not facts.tampering
+    assert not in_fallback or set(facts.firm) <= {"amount"}
+    most = automatic.most_amount
+    assert not facts.amounts or (facts.is_at_most(most) if most is not None else not in_fallback)
     if automatic.most_risk is not None:
         assert screening is not None
         assert screening.result is AiResult.DECIDED

@@ -7,14 +7,11 @@ from datetime import timedelta
 import pytest
 
 from placet_domain.automatic import Requirement
+from placet_domain.coverage import WHOLE, ContentCoverage, ContentGap, GapKind
 from placet_domain.events import (
-    WHOLE,
     AiDecided,
     AiResult,
-    ContentCoverage,
-    ContentGap,
     DecisionType,
-    GapKind,
     ScreenMode,
     Source,
     State,

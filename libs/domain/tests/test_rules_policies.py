@@ -125,6 +125,7 @@ def test_document_approves_low_risk_at_once() -> None:
         model="rules-1",
         confidence=0.7,
         reasoning="Low risk document",
+        rule="menu",
     )
 
 

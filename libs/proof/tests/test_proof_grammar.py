@@ -47,7 +47,7 @@ def going_on(name: str) -> Policy:
     """A shipped policy that waits for no notice, and whose AI needs no content that was read."""
     policy = shipped_policy(name)
     tiers = tuple(tier.model_copy(update={"until_told": GO_ON}) for tier in policy.tiers)
-    caps = policy.automatic.model_copy(update={"requires": "nothing"})
+    caps = policy.automatic.model_copy(update={"requires": "nothing", "most_risk": None})
     return policy.model_copy(update={"tiers": tiers, "automatic": caps})
 
 
@@ -58,6 +58,12 @@ def played(policy: Policy) -> Play:
 
 ESCALATING, DOCUMENT = going_on("escalating"), going_on("document")
 QUORUM = asking_both(ESCALATING)
+# The policy's rules decide alone: its pre-screen has no threshold.
+BY_RULE = DOCUMENT.model_copy(
+    update={
+        "pre_screen": DOCUMENT.pre_screen and DOCUMENT.pre_screen.model_copy(update={"approve_below": None})
+    }
+)
 
 
 # The vocabulary equals the contract.
@@ -154,7 +160,14 @@ def candidates(before: Events) -> dict[str, event_pb2.Event]:
         ),
         "paused": plain("paused", step="fallback"),
         "decided HUMAN": outcome("HUMAN", "APPROVED", "HUMAN", f"{ALICE}, {BOB}", tier=1),
-        "decided AI_PRESCREEN": outcome("AI_PRESCREEN", "APPROVED", "AUTOMATIC", model="rules-1"),
+        "decided AI_PRESCREEN": outcome(
+            "AI_PRESCREEN", "APPROVED", "AUTOMATIC", rule="menu", model="rules-1"
+        ),
+        "decided AI_PRESCREEN without a rule": outcome(
+            "AI_PRESCREEN", "APPROVED", "AUTOMATIC", model="rules-1"
+        ),
+        "decided by a rule": outcome("POLICY", "APPROVED", "AUTOMATIC", rule="menu"),
+        "decided POLICY with a rule": outcome("POLICY", "REJECTED", "AUTOMATIC", rule="menu"),
         "decided AI_FALLBACK": outcome("AI_FALLBACK", "APPROVED", "AI_FALLBACK", model="model-1"),
         "decided POLICY": outcome("POLICY", "REJECTED", "AUTOMATIC"),
         "decided REQUESTER": outcome("REQUESTER", "CANCELLED", by=REQUESTER),
@@ -196,6 +209,9 @@ STATES: dict[str, Callable[[], Events]] = {
     "nothing": list,
     "received": lambda: play_events(played(ESCALATING)),
     "screened low": lambda: cut(play_events(played(DOCUMENT), PreScreenDone(screened(0.01))), "pre_screened"),
+    "screened without a threshold": lambda: cut(
+        play_events(played(BY_RULE), PreScreenDone(screened(0.9))), "pre_screened"
+    ),
     "tier opened": lambda: cut(play_events(played(QUORUM), Begin()), "tier_opened"),
     "asked": lambda: play_events(played(QUORUM), Begin()),
     "one of two voted": lambda: play_events(played(QUORUM), Begin(), decision(ALICE)),
@@ -226,6 +242,8 @@ ALLOWED: dict[str, set[str]] = {
     "nothing": {"received"},
     "received": OPEN | {"tier_opened", "fell_back", "withheld"},
     "screened low": OPEN - {"pre_screened"} | {"tier_opened", "fell_back", "decided AI_PRESCREEN"},
+    "screened without a threshold": OPEN - {"pre_screened"}
+    | {"tier_opened", "fell_back", "decided by a rule"},
     "tier opened": OPEN | {"asked", "timed_out"},
     "asked": OPEN | {"asked", "notified", "voted", "timed_out"},
     "one of two voted": OPEN | {"notified", "voted", "timed_out"},

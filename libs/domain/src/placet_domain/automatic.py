@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from placet_domain.allow_rule import Limit, Word
 from placet_domain.durations import format_duration
-from placet_domain.policy_parts import Duration, PolicyPart
+from placet_domain.policy_part import Duration, PolicyPart
 
 Permission = Literal["inform", "reject", "approve"]
 # Condition of an automatic approval on its content.
@@ -25,6 +26,11 @@ class Automatic(PolicyPart):
     may: tuple[Permission, ...] = Field(default=("inform", "reject", "approve"), min_length=1)
     # "read whole": all of the content was read, and all that was read can be seen.
     requires: Requirement = "read whole"
+    # Kinds of action that may be approved. Empty: any, and requests that declare none.
+    kinds: tuple[Word, ...] = Field(default=(), max_length=100)
+    # Most of every amount, declared or found, in this currency alone. Unset: the fallback's AI approves no
+    # amount.
+    most_amount: Limit | None = None
     # Most risk of an approval, in [0, 1], by the pre-screen. Unset: no cap.
     most_risk: float | None = Field(default=None, ge=0, le=1)
     # Least confidence of a model's approval, in (0, 1].

@@ -14,13 +14,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel, model_validator
 
+from placet_domain.dto import Dto
 from placet_domain.events import (
     Actor,
     ActorKind,
     Body,
     Commented,
     Decided,
-    Dto,
     Entry,
     ErrorReason,
     Event,

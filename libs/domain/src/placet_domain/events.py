@@ -11,18 +11,13 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Hex: TypeAlias = Annotated[str, "hex"]
-ErasableText: TypeAlias = Annotated[str, "erasable"]
+from placet_domain.coverage import ContentCoverage
+from placet_domain.dto import Dto, ErasableText, Hex
+from placet_domain.facts import Amount, Facts, FoundFacts
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Dto(BaseModel):
-    """Immutable; unknown fields are ignored, so that a newer writer does not break an older reader."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class RequestKind(StrEnum):
@@ -101,22 +96,6 @@ class RiskLevel(StrEnum):
     HIGH = "HIGH"
 
 
-class GapKind(StrEnum):
-    UNSPECIFIED = "UNSPECIFIED"
-    IMAGE = "IMAGE"
-    DRAWING = "DRAWING"
-    FONT = "FONT"
-    NOT_VISIBLE = "NOT_VISIBLE"
-    LAYER = "LAYER"
-    ATTACHMENT = "ATTACHMENT"
-    XML_FORM = "XML_FORM"
-    ACTION = "ACTION"
-    REVISION = "REVISION"
-    MALFORMED = "MALFORMED"
-    BINARY = "BINARY"
-    LIMIT = "LIMIT"
-
-
 class ErrorReason(StrEnum):
     """Reasons of errors and refusals; the contract's comments say which of them a command can be refused
     with."""
@@ -185,26 +164,8 @@ class Received(Dto):
     deadline_time: datetime | None = None
     clock_scale: float = 0.0
     request_digest: Hex = ""
+    facts: Facts = Facts()
     automatic_limits: AutomaticLimits = AutomaticLimits()
-
-
-class ContentGap(Dto):
-    kind: GapKind = GapKind.UNSPECIFIED
-    count: int = 0
-    first_page: int = 0
-
-
-class ContentCoverage(Dto):
-    whole: bool = False
-    gaps: tuple[ContentGap, ...] = ()
-
-    @property
-    def is_whole(self) -> bool:
-        """True only if it says so and names no gap."""
-        return self.whole and not self.gaps
-
-
-WHOLE = ContentCoverage(whole=True)
 
 
 class Processed(Dto):
@@ -228,6 +189,9 @@ class PreScreened(Dto):
     reasoning: ErasableText = ""
     prompt_digest: Hex = ""
     input_digest: Hex = ""
+    found: FoundFacts = FoundFacts()
+    effective_amounts: tuple[Amount, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 class TierOpened(Dto):
@@ -301,6 +265,8 @@ class AiDecided(Dto):
     reasoning: ErasableText = ""
     prompt_digest: Hex = ""
     input_digest: Hex = ""
+    found: FoundFacts = FoundFacts()
+    parts: tuple[str, ...] = ()
 
 
 class Paused(Dto):
@@ -321,6 +287,7 @@ class Decided(Dto):
     model: str = ""
     confidence: float | None = None
     reasoning: ErasableText = ""
+    rule: str = ""
 
 
 class Closed(Dto):

@@ -22,10 +22,11 @@ from pydantic import (
     model_validator,
 )
 
+from placet_domain.allow_rule import AllowRule
 from placet_domain.automatic import Automatic
 from placet_domain.durations import format_duration
 from placet_domain.events import Assignment, DecisionType, Priority, ScreenMode
-from placet_domain.policy_parts import Duration, PolicyPart
+from placet_domain.policy_part import Duration, PolicyPart
 
 WITHOUT_LIMIT = "without limit"
 GO_ON = "go on"
@@ -47,7 +48,7 @@ class PreScreen(PolicyPart):
     """The assessment of risk before anybody is asked."""
 
     mode: Annotated[ScreenMode, BeforeValidator(lambda mode: str(mode).upper())]
-    # Risk below this, in [0, 1], is approved at once. Unset: the result only informs.
+    # Risk below this, in [0, 1], is approved at once if an allow-rule holds. Unset: the rule alone decides.
     approve_below: float | None = Field(default=None, gt=0, le=1)
     approver: Name = "AI-Auto-Approved"
     reason: Words = "Low risk document"
@@ -192,11 +193,14 @@ class Policy(PolicyPart):
     # Caps of every automatic decision.
     automatic: Automatic = Automatic()
     pre_screen: PreScreen | None = None
+    # The grounds of an automatic approval before anybody is asked; without them there is none.
+    allow: tuple[AllowRule, ...] = Field(default=(), max_length=100)
     tiers: tuple[Tier, ...] = Field(min_length=1, max_length=20)
     fallback: Fallback
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Policy:
+        self._check_rules()
         for number, tier in enumerate(self.tiers, 1):
             if tier.timeout == WITHOUT_LIMIT and number < len(self.tiers):
                 raise ValueError(
@@ -228,6 +232,17 @@ class Policy(PolicyPart):
         times = [tier.timeout_of(priority) for tier in self.tiers]
         known = [time for time in times if time is not None]
         return sum(known, timedelta()) if len(known) == len(times) else None
+
+    def _check_rules(self) -> None:
+        names = [rule.name for rule in self.allow]
+        for number, name in enumerate(names, 1):
+            if name in names[: number - 1]:
+                raise ValueError(f"allow-rule {number} ({name}), name: another rule has it; write another")
+        if self.allow and self.pre_screen is None:
+            raise ValueError(
+                f"allow-rule 1 ({names[0]}): nothing looks at the content before people do; "
+                "write [pre_screen] with mode = 'quick'"
+            )
 
     def _check_placeholders(self, place: str, words: str) -> None:
         for name in _PLACEHOLDER.findall(words):

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from placet_domain.automatic import Automatic
 from placet_domain.durations import format_duration
-from placet_domain.policy import GO_ON, WITHOUT_LIMIT, ByPriority, Policy, SlotTarget, Tier
+from placet_domain.policy import GO_ON, WITHOUT_LIMIT, ByPriority, Policy, PreScreen, SlotTarget, Tier
 
 
 def describe_steps(policy: Policy) -> tuple[str, ...]:
@@ -15,11 +15,7 @@ def describe_steps(policy: Policy) -> tuple[str, ...]:
     steps = [_tier(number, tier) for number, tier in enumerate(policy.tiers, 1)]
     screened = policy.pre_screen
     if screened is not None:
-        then = (
-            f"a risk below {screened.approve_below:g} is approved at once, within the caps"
-            if screened.approve_below is not None
-            else "the result only informs"
-        )
+        then = _at_once(policy, screened)
         steps.insert(0, f"An AI assesses the risk ({screened.mode.lower()}); {then}.")
     decides = "the AI decides, within the caps" if policy.fallback.by == "ai" else "the request is rejected"
     endless = policy.tiers[-1].timeout == WITHOUT_LIMIT
@@ -29,9 +25,8 @@ def describe_steps(policy: Policy) -> tuple[str, ...]:
 
 def describe_caps(policy: Policy) -> tuple[str, ...]:
     """The caps of what is decided without a person, each as one sentence; none where nothing is."""
-    approves_at_once = policy.pre_screen is not None and policy.pre_screen.approve_below is not None
     asks_ai = policy.fallback.by == "ai"
-    return tuple(_caps(policy.automatic, asks_ai=asks_ai)) if asks_ai or approves_at_once else ()
+    return tuple(_caps(policy.automatic, asks_ai=asks_ai)) if asks_ai or policy.allow else ()
 
 
 def _caps(caps: Automatic, *, asks_ai: bool) -> Iterator[str]:
@@ -54,6 +49,10 @@ def _caps(caps: Automatic, *, asks_ai: bool) -> Iterator[str]:
 
 def _approvals(caps: Automatic) -> Iterator[str]:
     needs = ["content that was read whole"] if caps.requires == "read whole" else []
+    if caps.kinds:
+        needs.append(f"one of the kinds {', '.join(caps.kinds)}")
+    if caps.most_amount is not None:
+        needs.append(f"no amount above {caps.most_amount.value} {caps.most_amount.currency}")
     if caps.most_risk is not None:
         needs.append(f"a known risk of {caps.most_risk:g} at most")
     needs.append(f"a confidence of {caps.least_confidence:g} at least")
@@ -62,6 +61,15 @@ def _approvals(caps: Automatic) -> Iterator[str]:
     said = [f"{most:,} {period}" for most, period in limits if most is not None]
     if said:
         yield f"Such approvals under this policy are {' and '.join(said)} at most."
+
+
+def _at_once(policy: Policy, screened: PreScreen) -> str:
+    if not policy.allow:
+        return "the result only informs"
+    below = screened.approve_below
+    risk = "a request" if below is None else f"a risk below {below:g}"
+    rules = ", ".join(rule.name for rule in policy.allow)
+    return f"{risk} that an allow-rule covers ({rules}) is approved at once, within the caps"
 
 
 def _tier(number: int, tier: Tier) -> str:

@@ -29,6 +29,7 @@ from placet_domain.events import (
     Voted,
     Withheld,
 )
+from placet_domain.facts import EffectiveFacts, Facts, FoundFacts
 
 # The step of a request whose next events the log refuses.
 APPEND_STEP = "append"
@@ -188,6 +189,12 @@ class ApprovalState(BaseModel):
     def waiting_for_approval(self) -> bool:
         """True only while a person's decision is awaited: somebody was asked and nothing is decided."""
         return any(tier.assignments for tier in self.tiers) and self.decided is None
+
+    def effective_facts(self, *found: FoundFacts) -> EffectiveFacts:
+        """The request's effective facts: by the log so far, and by findings that are not logged yet."""
+        results = (self.pre_screened, self.ai_decided)
+        logged = [result.found for result in results if result is not None]
+        return EffectiveFacts.of(self.received.facts if self.received else Facts(), *logged, *found)
 
     @property
     def is_read_whole(self) -> bool:

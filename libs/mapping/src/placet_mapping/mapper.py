@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from placet.event.v1 import event_pb2
 from placet_domain import events
+from placet_domain.dto import Dto
 
 M = TypeVar("M", bound=Message)
 D = TypeVar("D", bound=BaseModel)
@@ -32,7 +33,7 @@ BODY, TYPE = "body", "type"
 BODIES: dict[str, type[BaseModel]] = {
     dto.model_fields[TYPE].default: dto
     for dto in vars(events).values()
-    if isinstance(dto, type) and issubclass(dto, events.Dto) and TYPE in dto.model_fields
+    if isinstance(dto, type) and issubclass(dto, Dto) and TYPE in dto.model_fields
 }
 
 

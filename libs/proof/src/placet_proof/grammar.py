@@ -24,6 +24,7 @@ from placet_proof.vocabulary import (
     ENUMS,
     ESCALATED,
     FELL_BACK,
+    HIGH_RISK,
     KINDS,
     LOW_RISK,
     NOTIFIED,
@@ -130,6 +131,8 @@ _ASIDE = frozenset({NOTIFIED, REFUSED, COMMENTED})
 _ONCE = frozenset({RECEIVED, PROCESSED, PRE_SCREENED, FELL_BACK, AI_DECIDED, DECIDED, CLOSED})
 # Those that can be the reason of an outcome, which then comes next.
 _REASONS = frozenset({PRE_SCREENED, VOTED, FELL_BACK, AI_DECIDED})
+# Sources of what a policy's allow-rule approves.
+_BY_RULE = (Source.AI_PRESCREEN, Source.POLICY)
 _BY_PEOPLE = (DecisionType.HUMAN, DecisionType.MANAGER)
 
 
@@ -234,11 +237,15 @@ def _received(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
 
 def _pre_screened(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(FELL_BACK not in path.done, "pre_screened does not follow fell_back")
-    low = leaf.field(1, 0) == AI_DECIDED_RESULT and leaf.field(5, 0) == LOW_RISK and not path.tiers
-    grounds = Grounds(
-        Source.AI_PRESCREEN, State.APPROVED, (DecisionType.AUTOMATIC,), model=_plain_text(leaf, 7)
-    )
-    return replace(path, grounds=grounds if low and not path.withheld else None)
+    level = leaf.field(5, 0)
+    allows = leaf.field(1, 0) == AI_DECIDED_RESULT and level != HIGH_RISK and not path.tiers
+    # Without a threshold the policy's rule alone decides.
+    if level == LOW_RISK:
+        source, model = Source.AI_PRESCREEN, _plain_text(leaf, 7)
+    else:
+        source, model = Source.POLICY, ""
+    grounds = Grounds(source, State.APPROVED, (DecisionType.AUTOMATIC,), model=model)
+    return replace(path, grounds=grounds if allows and not path.withheld else None)
 
 
 def _withheld(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
@@ -352,6 +359,8 @@ def _decided(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(said == (grounds.source, grounds.state, grounds.tier), "decided has other grounds")
     _require(leaf.field(3, 0) in grounds.types, "decided has another decision type than its source")
     _require(_plain_text(leaf, 7) == grounds.model, "decided names another model than the one that decided")
+    by_rule = grounds.source in _BY_RULE and grounds.state == State.APPROVED
+    _require(bool(leaf.field(10, b"")) == by_rule, "an automatic approval alone names a rule")
     if None not in (approver, grounds.approver):
         _require(approver == grounds.approver, "decided names other people than those who decided")
     return replace(path, outcome=leaf.field(1, 0))

@@ -90,5 +90,5 @@ APPROVE, REJECT = 1, 2
 """`Verdict`."""
 AI_DECIDED_RESULT = 1
 """`AiResult` of a usable answer."""
-LOW_RISK = 1
-"""`RiskLevel` below the policy's threshold."""
+LOW_RISK, HIGH_RISK = 1, 2
+"""`RiskLevel` below the policy's threshold, and at it or above."""

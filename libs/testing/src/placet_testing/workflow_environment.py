@@ -25,11 +25,11 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from temporalio.workflow import SandboxImportNotificationPolicy
 
 from placet_devstack.temporal_server import TUNING
+from placet_domain.coverage import WHOLE
+from placet_domain.dto import Dto
 from placet_domain.events import (
-    WHOLE,
     Closed,
     Decided,
-    Dto,
     Event,
     Priority,
     Processed,

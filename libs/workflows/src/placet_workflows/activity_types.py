@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from placet_domain.commands import Command
+from placet_domain.dto import Dto
 from placet_domain.events import (
     AiDecided,
-    Dto,
     Entry,
     Event,
     LogEntry,

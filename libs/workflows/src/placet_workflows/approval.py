@@ -330,7 +330,7 @@ class ApprovalWorkflow:
     async def _pre_screen(self) -> None:
         """Runs the policy's pre-screen."""
         if self._policy.pre_screen is not None:
-            result = await calls.pre_screen(self._state, self._policy.pre_screen)
+            result = await calls.pre_screen(self._policy, self._state, self._policy.pre_screen)
             self._queue.append(stimuli.PreScreenDone(result))
 
     async def _fall_back(self) -> None:

@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from placet_domain.events import Dto, Hex
+    from placet_domain.dto import Dto, Hex
     from placet_workflows.names import EVALUATION_WORKFLOW, Activity
 
 # Timeout of one attempt; the next one continues from the last heartbeat.

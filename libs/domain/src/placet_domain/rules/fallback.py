@@ -67,7 +67,7 @@ def on_result(policy: Policy, state: ApprovalState, result: AiDecided, now: date
     if not decides or result.verdict is Verdict.UNSPECIFIED:
         return step(FALLBACK_CAUSE, model, [result], now) + _reject_by_policy(policy, state, now)
     approved = result.verdict is Verdict.APPROVE
-    why = objection(policy, state, Proposal(approved, result.confidence), now)
+    why = objection(policy, state, Proposal(approved, result.confidence, result.found), now)
     if why:
         return [
             *withhold(policy, state, FALLBACK_CAUSE, why, now),

@@ -1,4 +1,4 @@
-"""Parts that the models of a policy share."""
+"""Base of the parts of a policy, and the durations in them."""
 
 from __future__ import annotations
 
