@@ -8,7 +8,11 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import audit_service_pb2
 from placet.event.v1 import event_pb2
+from placet_devstack.alarms import reported_alarms
+from placet_devstack.child import StackEvent
+from placet_devstack.doctor import diagnose
 from placet_devstack.mail_sink import read_mails
 from placet_testing.conditions import until
 from placet_testing.pdf import form, pdf, pdf_file, revised, shows, stream
@@ -129,3 +133,22 @@ async def test_an_ai_does_not_approve_in_the_fallback_what_was_not_read(stack: S
     assert answer.reasoning.value.startswith(
         "The AI would have approved, but not all of the content was read"
     )
+
+
+async def test_what_an_operator_switched_off_asks_people_until_it_is_on_again(stack: Stack) -> None:
+    audit = await stack.audit()
+    await audit.SwitchAutomation(audit_service_pb2.SwitchAutomationRequest(off=True, reason="a drill"))
+    told: list[StackEvent] = []
+    async with reported_alarms(stack.home, stack.ports, told.append):
+        approval = await stack.waiting(await requested(stack, pdf_file(MENU)))
+        assert list(approval.asked) == [ALICE]
+        (withheld,) = [
+            event.withheld for event in await stack.path(approval.approval_id) if event.HasField("withheld")
+        ]
+        assert withheld.HasField("switched_off_index")
+        findings = await diagnose(stack.home, stack.ports)
+        assert [one.found for one in findings if one.what == "automation"]
+        await until(lambda: any(one.what == "SWITCHED OFF" for one in told), "the terminal says so")
+    await audit.SwitchAutomation(audit_service_pb2.SwitchAutomationRequest(reason="over"))
+    outcome = await stack.outcome(await requested(stack, pdf_file(MENU)))
+    assert outcome.source == event_pb2.SOURCE_AI_PRESCREEN
