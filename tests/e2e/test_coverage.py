@@ -120,7 +120,7 @@ async def test_what_was_not_read_is_told_first_and_asks_a_person(stack: Stack, k
 
 async def test_an_ai_does_not_approve_in_the_fallback_what_was_not_read(stack: Stack) -> None:
     deadline = Timestamp()
-    deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=3))
+    deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=4))
     whole = await requested(stack, pdf_file(MENU), "ai-fallback", deadline_time=deadline)
     partly = await requested(stack, UNREAD["image"][0], "ai-fallback", deadline_time=deadline)
 
