@@ -9,8 +9,9 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import islice
 from typing import TypeAlias
 
@@ -40,32 +41,49 @@ class Limits:
     baseline: float
     approve_below: float
     reject_from: float
-    benign_up_to: int
-    short_up_to: int
     long_from: int
     foreign_letters_from: int
-    currency: str
+    # The patterns of each currency, by its code.
+    currencies: Mapping[str, tuple[str, ...]]
     # (at least, weight), the largest first
     amounts: tuple[tuple[float, float], ...]
     amount: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
         number, scale = r"\d[\d.,'’ ]{0,24}", r"(?:k|m|mn|mio|bn|thousand|tausend|million(?:en)?|billion)?"
-        before = rf"{self.currency}\s{{0,2}}({number})\s?({scale})\b"
-        behind = rf"\b({number})\s?({scale})\s{{0,2}}{self.currency}(?![a-z])"
+        before = rf"({self.currency})\s{{0,2}}({number})\s?({scale})\b"
+        behind = rf"\b({number})\s?({scale})\s{{0,2}}({self.currency})(?![a-z])"
         object.__setattr__(self, "amount", re.compile(f"{before}|{behind}"))
+
+    @property
+    def currency(self) -> str:
+        """A pattern for any currency."""
+        return f"(?:{'|'.join(pattern for patterns in self.currencies.values() for pattern in patterns)})"
+
+    def code_of(self, written: str) -> str:
+        """The code of a currency as it is written in a matched text."""
+        return next(
+            code
+            for code, patterns in self.currencies.items()
+            if any(re.fullmatch(pattern, written) for pattern in patterns)
+        )
 
 
 Detector: TypeAlias = Callable[[Text, float, Limits], Evidence]
 
 _IBAN = re.compile(r"\b([a-z]{2}\d{2}(?:[ -]?[a-z0-9]){11,30})\b")
 _CARD = re.compile(r"\b\d(?:[ -]?\d){12,18}\b")
-_REMOVED = re.compile(r"(?m)^-(?!--)(.*)$")
-_ADDED = re.compile(r"(?m)^\+(?!\+\+)(.*)$")
-_PROSE = re.compile(r"(?m)^\+\+\+ \S+\.(?:md|txt|rst|adoc)\s*$")
-_FACTORS = {"": 1.0, "k": 1e3, "thousand": 1e3, "tausend": 1e3, "bn": 1e9, "billion": 1e9}
-_MILLION = 1e6
-_SMALL_EDIT_LINES = 6
+_THOUSAND, _MILLION, _BILLION = Decimal(10**3), Decimal(10**6), Decimal(10**9)
+_FACTORS = {
+    "": Decimal(1),
+    "k": _THOUSAND,
+    "thousand": _THOUSAND,
+    "tausend": _THOUSAND,
+    "bn": _BILLION,
+    "billion": _BILLION,
+}
+# The largest amount that the contract can carry.
+_MOST = Decimal(10**18 - 1)
 
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 _LOOKALIKES = str.maketrans(
@@ -77,7 +95,7 @@ _FOREIGN_LETTER = re.compile(r"[\u0370-\u1dbf\u2c00-\u2dff\u3040-\ud7ff\uf900-\u
 _MOST_LETTERS = 40
 
 PATTERNS = (
-    *(pattern.pattern for pattern in (_IBAN, _CARD, _REMOVED, _ADDED, _PROSE, _ESCAPE, _FOREIGN_LETTER)),
+    *(pattern.pattern for pattern in (_IBAN, _CARD, _ESCAPE, _FOREIGN_LETTER)),
     *placet_text.PATTERNS,
 )
 """The part of the rule set's digest beside `rules.toml`."""
@@ -113,20 +131,35 @@ def masked(evidence: str) -> str:
     return f"{evidence[:6]}… ({len(evidence)} characters, masked)"
 
 
-def amount(written: str) -> float:
+def amount(written: str) -> Decimal:
     """A number as people write amounts; one or two digits after the last separator are decimals."""
     parts = re.split(r"[.,'’ ]+", written.strip(".,'’ "))
     if len(parts) > 1 and len(parts[-1]) <= 2:
-        return float("".join(parts[:-1]) + "." + parts[-1])
-    return float("".join(parts))
+        return Decimal("".join(parts[:-1]) + "." + parts[-1])
+    return Decimal("".join(parts))
+
+
+def largest_amounts(text: Text, limits: Limits) -> dict[str, Decimal]:
+    """The largest amount of each currency in a text, by the currency's code."""
+    largest: dict[str, Decimal] = {}
+    for _, currency, value in _found_amounts(text, limits):
+        largest[currency] = max(value, largest.get(currency, Decimal(0)))
+    return largest
+
+
+def _found_amounts(text: Text, limits: Limits) -> Iterator[tuple[str, str, Decimal]]:
+    """Each amount: as it is matched, its currency's code, and its value."""
+    for match in limits.amount.finditer(text.matched):
+        before, number, scale = match.group(1, 2, 3) if match[1] else match.group(6, 4, 5)
+        value = amount(number) * _FACTORS.get(scale, _MILLION)
+        yield match[0].strip(), limits.code_of(before), min(value, _MOST)
 
 
 def _amounts(text: Text, weight: float, limits: Limits) -> Evidence:
-    for match in limits.amount.finditer(text.matched):
-        value = amount(match[1] or match[3]) * _FACTORS.get(match[2] or match[4] or "", _MILLION)
+    for written, _, value in _found_amounts(text, limits):
         for least, heavier in limits.amounts:
             if value >= least:
-                yield match[0].strip(), heavier
+                yield written, heavier
                 break
 
 
@@ -188,24 +221,6 @@ def _long(text: Text, weight: float, limits: Limits) -> Evidence:
         yield f"{len(text.written)} characters", weight
 
 
-def _short(text: Text, weight: float, limits: Limits) -> Evidence:
-    if len(text.written) <= limits.short_up_to:
-        yield f"{len(text.written)} characters", weight
-
-
-def _small_edit(text: Text, weight: float, limits: Limits) -> Evidence:
-    removed, added = _REMOVED.findall(text.matched), _ADDED.findall(text.matched)
-    if not removed or len(removed) != len(added) or len(removed) > _SMALL_EDIT_LINES:
-        return
-    if _PROSE.search(text.matched) and all(map(_nearly_equal, removed, added)):
-        yield f"{len(added)} changed line{'s' if len(added) > 1 else ''} of prose, nearly equal", weight
-
-
-def _nearly_equal(old: str, new: str) -> bool:
-    before, after = set(old.split()), set(new.split())
-    return len(before ^ after) <= 4 and len(before & after) * 2 >= len(before)
-
-
 DETECTORS: dict[str, Detector] = {
     "amounts": _amounts,
     "ibans": _ibans,
@@ -215,6 +230,4 @@ DETECTORS: dict[str, Detector] = {
     "mixed_scripts": _mixed_scripts,
     "foreign_letters": _foreign_letters,
     "long": _long,
-    "short": _short,
-    "small_edit": _small_edit,
 }

@@ -1,8 +1,6 @@
-"""The built-in provider: explainable rules, applied in milliseconds, without a network."""
+"""The built-in scorer: explainable rules, applied in milliseconds, without a network."""
 
 from __future__ import annotations
-
-import asyncio
 
 from placet_decision.domain import (
     REASONING_LIMIT,
@@ -17,31 +15,29 @@ from placet_decision.domain import (
     no_decision,
     presentable,
 )
-from placet_decision.providers.detectors import is_legible
-from placet_decision.providers.rules import RuleSet, Score, explained, rule_set, score
+from placet_decision.providers.reader import Reading
+from placet_decision.providers.rules import RuleSet, Score, explained, rule_set
 
 _NO_TEXT = "The content holds no text that rules can read."
-# Longer text is scored off the event loop, because it would delay other calls.
-_OFF_LOOP_FROM = 50_000
 
 
-class EmbeddedProvider:
+class RulesScorer:
     """Assesses and decides by rules alone. Deep is quick here, and the answer says so."""
 
     name = "embedded"
-    deep_available = False
 
     def __init__(self, rules: RuleSet | None = None) -> None:
         """`rules`: default the built-in ones."""
         self.rules = rules or rule_set()
+        self.part = f"rules/{self.rules.version}"
         self._model = f"placet-rules/{self.rules.version}"
         self._how = f"by rules ({self._model}), not by a learned model"
 
-    async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
+    async def assess(self, case: Case, reading: Reading, budget: float) -> Assessment:
         """The risk by the rules; an abstention where there is nothing to read. Never unavailable."""
-        if not is_legible(case.document.text):
+        if not reading.legible:
             return no_assessment(Mode.QUICK, _NO_TEXT, self._provenance(case))
-        scored = await self.score(case)
+        scored = reading.score
         why = f"Risk {scored.risk:.2f} {self._how}. {explained(scored, self.rules.limits.baseline)}"
         return Assessment(
             Result.DECIDED,
@@ -53,15 +49,15 @@ class EmbeddedProvider:
             scored.features,
         )
 
-    async def decide(self, case: Case, budget: float) -> AiDecision:
+    async def decide(self, case: Case, reading: Reading, budget: float) -> AiDecision:
         """Approves what is clearly safe, rejects what is clearly risky, and abstains between the two.
 
         A guess in the middle is the policy's to make. Neither priority nor silence lowers the limits, and an
         approval must not contradict the pre-screen.
         """
-        if not is_legible(case.document.text):
+        if not reading.legible:
             return no_decision(_NO_TEXT, self._provenance(case))
-        scored = await self.score(case)
+        scored = reading.score
         verdict, why = self._verdict(scored, case)
         reasoning = (
             f"{why} Decided {self._how}: risk {scored.risk:.2f}. "
@@ -78,12 +74,6 @@ class EmbeddedProvider:
 
     async def close(self) -> None:
         """Nothing to close."""
-
-    async def score(self, case: Case) -> Score:
-        """The score of all that a model is shown, by the rules; off the event loop for a long document."""
-        if len(case.document.title) + len(case.document.text) < _OFF_LOOP_FROM:
-            return score(case.document, self.rules, case.circumstances)
-        return await asyncio.to_thread(score, case.document, self.rules, case.circumstances)
 
     def _verdict(self, scored: Score, case: Case) -> tuple[Verdict | None, str]:
         low, high = self.rules.limits.approve_below, self.rules.limits.reject_from
