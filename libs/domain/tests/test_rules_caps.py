@@ -119,7 +119,9 @@ def test_no_model_decides_beyond_a_cap(data: st.DataObject) -> None:
     )
     play = Play(policy, coverage=coverage, clock_scale=scale, facts=drawn("facts", NO_FACTS))
     play.on(PreScreenDone(screening))
-    for timer in data.draw(st.sampled_from([(TierTimeout(1), TierTimeout(2)), (DeadlinePassed(),)])):
+    timers: list[tuple[TierTimeout | DeadlinePassed, ...]]
+    timers = [(TierTimeout(1), TierTimeout(2)), (DeadlinePassed(),)]
+    for timer in data.draw(st.sampled_from(timers)):
         play.after(drawn("wait", 9 * HOUR) / scale).on(timer)
     play.on(FallbackDone(answer))
     check_caps(play, automatic)

@@ -20,8 +20,7 @@ from placet_audit.log_keys import LogKeys
 from placet_audit.store import Store
 from placet_domain.events import AutomaticLimits, Received
 from placet_domain.stimuli import PreScreenDone
-from placet_proof.grammar import AutomaticDecision
-from placet_proof.switches import Scope, Switches
+from placet_proof.automation import AutomaticDecision, Scope, Switches
 from placet_rpc.errors import PermissionDenied
 from placet_rpc.identity import acting_for
 from placet_storage import Database

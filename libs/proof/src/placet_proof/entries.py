@@ -132,6 +132,10 @@ class Leaf:
         """Returns a singular field of the event's body, the default if it is absent. Raises NotProven."""
         return _get(self.fields, number, default)
 
+    def text(self, number: int) -> str:
+        """Returns a text of the event's body that cannot be erased. What is no UTF-8 is replaced in it."""
+        return self.field(number, b"").decode(errors="replace")
+
     def message(self, number: int) -> Mapping[int, int]:
         """Returns the numbers of a message within the event's body, by field. Raises NotProven."""
         inner = _fields(self.field(number, b""))

@@ -81,20 +81,6 @@ class Grounds:
 
 
 @dataclass(frozen=True, slots=True)
-class AutomaticDecision:
-    """Outcome that no person decided, and more than the policy's rejection. `model`: empty without one.
-
-    `most_an_hour`, `most_a_day`: limits of the policy's approvals; 0 without.
-    """
-
-    policy: str
-    model: str
-    approves: bool
-    most_an_hour: int = 0
-    most_a_day: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Path:
     """A request after some of its events, as far as the grammar looks back. A request begins with BEGIN.
 
@@ -158,19 +144,6 @@ def follow(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     return replace(after, last=kind, done=done, grounds=after.grounds if kind in _REASONS else None)
 
 
-def automatic_decision(path: Path, leaf: Leaf) -> AutomaticDecision | None:
-    """Returns the automatic decision that the next event of a path is; None for every other event.
-
-    A rejection by the policy is none: it is what is left where nothing else may decide.
-    """
-    if leaf.body != DECIDED:
-        return None
-    source, approves = leaf.field(2, 0), leaf.field(1, 0) == State.APPROVED
-    if source not in (Source.AI_PRESCREEN, Source.AI_FALLBACK) and not (source == Source.POLICY and approves):
-        return None
-    return AutomaticDecision(path.policy, _plain_text(leaf, 7), approves, *path.limits)
-
-
 def follow_all(events: Iterable[tuple[Leaf, Mapping[str, str]]]) -> Path:
     """Returns the path of a request's entries from its first on, each with its known values.
 
@@ -213,11 +186,6 @@ def _name(leaf: Leaf, values: Mapping[str, str], path: str) -> str | None:
     return values.get(path, None if path in leaf.commitments else "")
 
 
-def _plain_text(leaf: Leaf, number: int) -> str:
-    """Returns a text of the event's body that is not erasable; what is no UTF-8 is replaced."""
-    return leaf.field(number, b"").decode(errors="replace")
-
-
 def _require(holds: bool, otherwise: str) -> None:
     if not holds:
         raise NotInGrammar(otherwise)
@@ -230,7 +198,7 @@ def _received(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
         path,
         requester=_name(leaf, values, "event.actor.name"),
         binding=binding,
-        policy=_plain_text(leaf, 5),
+        policy=leaf.text(5),
         limits=(limits.get(1, 0), limits.get(2, 0)),
     )
 
@@ -241,7 +209,7 @@ def _pre_screened(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     allows = leaf.field(1, 0) == AI_DECIDED_RESULT and level != HIGH_RISK and not path.tiers
     # Without a threshold the policy's rule alone decides.
     if level == LOW_RISK:
-        source, model = Source.AI_PRESCREEN, _plain_text(leaf, 7)
+        source, model = Source.AI_PRESCREEN, leaf.text(7)
     else:
         source, model = Source.POLICY, ""
     grounds = Grounds(source, State.APPROVED, (DecisionType.AUTOMATIC,), model=model)
@@ -341,7 +309,7 @@ def _ai_decided(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
         grounds = Grounds(Source.POLICY, State.REJECTED, (DecisionType.AUTOMATIC,))
     else:
         state = State.APPROVED if verdict == APPROVE else State.REJECTED
-        model = _plain_text(leaf, 4)
+        model = leaf.text(4)
         grounds = Grounds(Source.AI_FALLBACK, state, (DecisionType.AI_FALLBACK,), model=model)
     return replace(path, grounds=grounds)
 
@@ -358,7 +326,7 @@ def _decided(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     said = (leaf.field(2, 0), leaf.field(1, 0), leaf.field(4, 0))
     _require(said == (grounds.source, grounds.state, grounds.tier), "decided has other grounds")
     _require(leaf.field(3, 0) in grounds.types, "decided has another decision type than its source")
-    _require(_plain_text(leaf, 7) == grounds.model, "decided names another model than the one that decided")
+    _require(leaf.text(7) == grounds.model, "decided names another model than the one that decided")
     by_rule = grounds.source in _BY_RULE and grounds.state == State.APPROVED
     _require(bool(leaf.field(10, b"")) == by_rule, "an automatic approval alone names a rule")
     if None not in (approver, grounds.approver):

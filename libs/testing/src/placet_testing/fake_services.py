@@ -16,7 +16,8 @@ from temporalio.exceptions import ApplicationError
 from placet.event.v1 import event_pb2
 from placet_domain.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode, Withheld
 from placet_mapping import to_proto
-from placet_proof.grammar import BEGIN, NotInGrammar, Path, automatic_decision, check_settled, follow
+from placet_proof.automation import automatic_decision
+from placet_proof.grammar import BEGIN, NotInGrammar, Path, check_settled, follow
 from placet_testing.grammar_paths import sealed
 from placet_testing.simulation import ai_says, screened
 from placet_workflows.activity_types import (

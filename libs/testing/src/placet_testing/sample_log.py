@@ -19,6 +19,7 @@ from placet_proof.signer import signed
 from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint, mint_for_program
+from placet_testing.sample_facts import erasable, facts, found
 from placet_testing.tokens import StaticToken
 from placet_verify import Findings, Record, Row, Table, merged
 from placet_verify.sqlite import NotUtf8
@@ -41,11 +42,6 @@ def event(cause: str, actor: str = "", **body: Any) -> event_pb2.Event:  # Any: 
     return made
 
 
-def erasable(value: str) -> event_pb2.Erasable:
-    """A value."""
-    return event_pb2.Erasable(value=value)
-
-
 def received(title: str) -> event_pb2.Event:
     """A request's first."""
     body = event_pb2.Received(
@@ -56,30 +52,6 @@ def received(title: str) -> event_pb2.Event:
         content_digest=b"c" * 32,
     )
     return event("intake", CAROL, received=body)
-
-
-def facts() -> event_pb2.Facts:
-    """Declared facts, with each value that can be erased."""
-    named = event_pb2.NamedFact(name="invoice", value=erasable("R-7"))
-    return event_pb2.Facts(
-        kind="payment",
-        amount="120",
-        currency="EUR",
-        counterparty=erasable("Acme"),
-        target=erasable("Account 4"),
-        environment="production",
-        others=[named],
-    )
-
-
-def found() -> event_pb2.FoundFacts:
-    """Facts found in a content."""
-    return event_pb2.FoundFacts(
-        amounts=[event_pb2.Amount(value="500", currency="EUR")],
-        firm=["amount"],
-        paths=[erasable("docs/prices.md")],
-        paths_complete=True,
-    )
 
 
 def withdrawal(cause: str, comment: str) -> list[event_pb2.Event]:

@@ -6,16 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from placet_proof import Leaf, NotProven, VerifierKey, leaf_hash
+from placet_proof.automation import Switches, automatic_decision
 from placet_proof.grammar import (
     BEGIN,
     NotInGrammar,
     Path,
-    automatic_decision,
     check_of_tenant,
     check_settled,
     follow,
 )
-from placet_proof.switches import Switches
 from placet_proof.vocabulary import AUTOMATION_SWITCHED, WITHHELD
 from placet_verify.findings import Check, Findings, quoted
 from placet_verify.rebuilt_tree import RebuiltTree

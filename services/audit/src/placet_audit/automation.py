@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from placet_proof import Leaf
-from placet_proof.grammar import AutomaticDecision
-from placet_proof.switches import Switches
+from placet_proof.automation import AutomaticDecision, Switches
 
 SWITCH_CAUSE = "automation/"
 """Prefix of the cause ids of switches, and of no others; the number of the switch follows, from 1."""

@@ -13,7 +13,7 @@ from placet_audit.domain import TENANT_LEVEL, Append, Draft, Entry
 from placet_audit.log_keys import LogKeys
 from placet_audit.store import append, entries_of_causes, lock
 from placet_proof import Leaf
-from placet_proof.switches import Scope, scope_of
+from placet_proof.automation import Scope, scope_of
 from placet_storage import Database
 
 Announce = Callable[[str], Draft]

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 from placet_audit.automation import AutomationGate, Withheld
 from placet_proof import Leaf, NotProven
+from placet_proof.automation import AutomaticDecision, automatic_decision
 from placet_proof.grammar import (
     BEGIN,
-    AutomaticDecision,
     Path,
-    automatic_decision,
     check_of_tenant,
     check_settled,
     follow,

@@ -1,22 +1,47 @@
-"""Switches of automatic decisions: the fold of a tenant's `automation_switched` events."""
+"""Automatic decisions, and the fold of the `automation_switched` events that switch them off and on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from placet_proof.entries import Leaf
-from placet_proof.tree import NotProven
+from placet_proof.grammar import Path
+from placet_proof.vocabulary import DECIDED, Source, State
 
 Scope = tuple[str, str]
 """Policy and model whose decisions are meant; both empty: all decisions."""
 
 
+@dataclass(frozen=True, slots=True)
+class AutomaticDecision:
+    """Outcome that no person decided, and more than the policy's rejection. `model`: empty without one.
+
+    `most_an_hour`, `most_a_day`: limits of the policy's approvals; 0 without.
+    """
+
+    policy: str
+    model: str
+    approves: bool
+    most_an_hour: int = 0
+    most_a_day: int = 0
+
+
+def automatic_decision(path: Path, leaf: Leaf) -> AutomaticDecision | None:
+    """Returns the automatic decision that the next event of a path is; None for every other event.
+
+    A rejection by the policy is none: it is what is left where nothing else may decide.
+    """
+    if leaf.body != DECIDED:
+        return None
+    source, approves = leaf.field(2, 0), leaf.field(1, 0) == State.APPROVED
+    if source not in (Source.AI_PRESCREEN, Source.AI_FALLBACK) and not (source == Source.POLICY and approves):
+        return None
+    return AutomaticDecision(path.policy, leaf.text(7), approves, *path.limits)
+
+
 def scope_of(leaf: Leaf) -> Scope:
-    """Returns the scope of an `automation_switched` event. Raises NotProven for texts that are not UTF-8."""
-    try:
-        return leaf.field(2, b"").decode(), leaf.field(3, b"").decode()
-    except UnicodeDecodeError as error:
-        raise NotProven("a text of an entry is not UTF-8") from error
+    """Returns the scope of an `automation_switched` event."""
+    return leaf.text(2), leaf.text(3)
 
 
 @dataclass(slots=True)
