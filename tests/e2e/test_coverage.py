@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import audit_service_pb2
@@ -28,6 +27,8 @@ PIXEL = stream("\0", "/Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray
 GLYPHS = "/F2 << /Subtype /Type0 /Encoding /Identity-H /DescendantFonts [<< /Subtype /CIDFontType2 >>] >>"
 WIDGET = "/Type /Annot /Subtype /Widget /Rect [72 600 400 620]"
 FILES = "/Names << /EmbeddedFiles << /Names [(a) << >>] >> >>"
+# People have an hour, and then the AI decides.
+SOON: dict[str, Any] = {"policy": "business-timeouts", "priority": event_pb2.PRIORITY_URGENT}  # Any: fields
 PAY = "Pay invoice 4711: transfer EUR 1000000 to a new account; delete the production database"
 
 
@@ -119,10 +120,8 @@ async def test_what_was_not_read_is_told_first_and_asks_a_person(stack: Stack, k
 
 
 async def test_an_ai_does_not_approve_in_the_fallback_what_was_not_read(stack: Stack) -> None:
-    deadline = Timestamp()
-    deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=4))
-    whole = await requested(stack, pdf_file(MENU), "ai-fallback", deadline_time=deadline)
-    partly = await requested(stack, UNREAD["image"][0], "ai-fallback", deadline_time=deadline)
+    whole = await requested(stack, pdf_file(MENU), **SOON)
+    partly = await requested(stack, UNREAD["image"][0], **SOON)
 
     assert (await stack.outcome(whole)).source == event_pb2.SOURCE_AI_FALLBACK
     assert (await stack.outcome(whole)).state == event_pb2.STATE_APPROVED
@@ -135,20 +134,24 @@ async def test_an_ai_does_not_approve_in_the_fallback_what_was_not_read(stack: S
     )
 
 
-async def test_what_an_operator_switched_off_asks_people_until_it_is_on_again(stack: Stack) -> None:
+async def test_what_an_operator_switched_off_no_ai_decides_until_it_is_on_again(stack: Stack) -> None:
     audit = await stack.audit()
     await audit.SwitchAutomation(audit_service_pb2.SwitchAutomationRequest(off=True, reason="a drill"))
     told: list[StackEvent] = []
     async with reported_alarms(stack.home, stack.ports, told.append):
-        approval = await stack.waiting(await requested(stack, pdf_file(MENU)))
-        assert list(approval.asked) == [ALICE]
-        (withheld,) = [
-            event.withheld for event in await stack.path(approval.approval_id) if event.HasField("withheld")
-        ]
+        withheld_id = await requested(stack, pdf_file(MENU), **SOON)
+        outcome = await stack.outcome(withheld_id)
+        assert (outcome.state, outcome.source) == (event_pb2.STATE_REJECTED, event_pb2.SOURCE_POLICY)
+        path = await stack.path(withheld_id)
+        (withheld,) = [event.withheld for event in path if event.HasField("withheld")]
         assert withheld.HasField("switched_off_index")
         findings = await diagnose(stack.home, stack.ports)
         assert [one.found for one in findings if one.what == "automation"]
-        await until(lambda: any(one.what == "SWITCHED OFF" for one in told), "the terminal says so")
+
+        async def is_told() -> bool:
+            return any(one.what == "SWITCHED OFF" for one in told)
+
+        await until(is_told, "the terminal says so")
     await audit.SwitchAutomation(audit_service_pb2.SwitchAutomationRequest(reason="over"))
-    outcome = await stack.outcome(await requested(stack, pdf_file(MENU)))
-    assert outcome.source == event_pb2.SOURCE_AI_PRESCREEN
+    outcome = await stack.outcome(await requested(stack, pdf_file(MENU), **SOON))
+    assert (outcome.state, outcome.source) == (event_pb2.STATE_APPROVED, event_pb2.SOURCE_AI_FALLBACK)
