@@ -118,7 +118,7 @@ def test_without_a_threshold_the_rule_decides_alone_and_before_any_model() -> No
     outcome = play.outcome
     assert (outcome.source, outcome.decision_type) == (Source.POLICY, DecisionType.AUTOMATIC)
     assert (outcome.approver, outcome.rule) == ("document", "rule-1")
-    assert outcome.reasoning == "Allowed by the rule rule-1"
+    assert outcome.reasoning == "Allowed by the policy"
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ class ScriptedApproval:
         self.contents[tenant, digest] = approval_service_pb2.GetContentResponse(
             content=approval_pb2.Content(body=body, media_type=media_type),
             text=text or body.decode(errors="replace"),
-            title="A request",
+            title="Menu",
+            coverage=event_pb2.ContentCoverage(whole=True),
         )
         return digest
 

@@ -200,7 +200,8 @@ def _decided(event: event_pb2.Event) -> _Words:
     decided = event.decided
     source = event_pb2.Source.Name(decided.source).removeprefix("SOURCE_")
     yes = decided.state in (event_pb2.STATE_APPROVED, event_pb2.STATE_ANSWERED)
-    return _DONE.get(decided.state, "Closed").upper(), f"by {_said(decided.approver)} ({source})", yes
+    rule = f", rule {decided.rule}" if decided.rule else ""
+    return _DONE.get(decided.state, "Closed").upper(), f"by {_said(decided.approver)} ({source}{rule})", yes
 
 
 def _closed(event: event_pb2.Event) -> _Words:

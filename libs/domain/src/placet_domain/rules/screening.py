@@ -80,7 +80,7 @@ def _approval(policy: Policy, state: ApprovalState, rated: PreScreened) -> Decid
             source=Source.POLICY,
             decision_type=DecisionType.AUTOMATIC,
             approver=policy.name,
-            reasoning=f"Allowed by the rule {rule.name}",
+            reasoning="Allowed by the policy",
             rule=rule.name,
         )
     if rated.level is not RiskLevel.LOW:

@@ -19,12 +19,14 @@ class RequestRules:
     policy: str
     assignments: Sequence[Assignment]
     deadline_time: datetime | None
+    # Violations by the declared facts.
+    fact_violations: Sequence[FieldViolation] = ()
 
 
 def check(request: RequestRules, policies: Mapping[str, Policy], now: datetime) -> Policy:
     """The request's policy. Raises InvalidArgument with a violation for every invalid field."""
     policy = policies.get(request.policy)
-    violations = list(_deadline_violations(request, policy, now))
+    violations = [*_deadline_violations(request, policy, now), *request.fact_violations]
     if policy is None:
         known = ", ".join(sorted(policies))
         unknown = f"there is no policy {request.policy!r}; there are: {known}"
