@@ -61,7 +61,7 @@ def events() -> Iterator[Right]:
             continue
         options = field.message_type.GetOptions()
         programs = options.Extensions[options_pb2.appended_by]
-        place = PLACES[options.Extensions[options_pb2.place]] if programs else "by EraseEvents alone"
+        place = PLACES[options.Extensions[options_pb2.place]] if programs else "by an RPC of operators alone"
         yield Right(field.name, place, frozenset(map(program_name, programs)))
 
 

@@ -122,8 +122,8 @@ def test_every_event_names_the_programs_that_may_append_it(contracts: FileDescri
     known = messages(contracts)
     bodies = [known[field.type_name] for field in known[EVENT].field if field.HasField("oneof_index")]
     by_nobody = [one.name for one in bodies if not one.options.Extensions[options_pb2.appended_by]]
-    # EraseEvents alone writes it, in one transaction with the deletion.
-    assert by_nobody == ["Erased"]
+    # EraseEvents and SwitchAutomation alone write them, on an operator's word.
+    assert by_nobody == ["Erased", "AutomationSwitched"]
     named = {program for one in bodies for program in one.options.Extensions[options_pb2.appended_by]}
     assert access_pb2.PROGRAM_UNSPECIFIED not in named
 

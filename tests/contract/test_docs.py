@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from deployment import ROOT
+from placet_domain.automatic import Automatic
 from placet_domain.durations import format_duration
 from placet_domain.events import Priority
 from placet_domain.policy import WITHOUT_LIMIT, Fallback, Policy, PreScreen, Tier
@@ -17,7 +18,12 @@ from placet_domain.policy_files import load
 
 POLICIES = (ROOT / "docs" / "policies.md").read_text()
 PRIORITIES = (Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW)
-PARTS: dict[str, type[BaseModel]] = {"pre_screen": PreScreen, "tiers": Tier, "fallback": Fallback}
+PARTS: dict[str, type[BaseModel]] = {
+    "automatic": Automatic,
+    "pre_screen": PreScreen,
+    "tiers": Tier,
+    "fallback": Fallback,
+}
 NOTES = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 PAGES = sorted(
     subprocess.run(
@@ -78,6 +84,7 @@ def test_the_page_explains_every_field_with_its_default() -> None:
     assert set(said) == known
     assert said["pre_screen.time_limit"] == format_duration(PreScreen.model_fields["time_limit"].default)
     assert said["fallback.time_limit"] == format_duration(Fallback.model_fields["time_limit"].default)
+    assert said["automatic.least_confidence"] == str(Automatic.model_fields["least_confidence"].default)
     assert said["tiers.message"] == Tier.model_fields["message"].default
     assert said["fallback.approver"] == Fallback.model_fields["approver"].default
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
+from placet.audit.v1 import audit_service_pb2
 from placet.event.v1 import event_pb2
+from placet_devstack.alarms import reported_alarms
+from placet_devstack.child import StackEvent
+from placet_devstack.doctor import diagnose
 from placet_devstack.mail_sink import read_mails
 from placet_testing.conditions import until
 from placet_testing.pdf import form, pdf, pdf_file, revised, shows, stream
@@ -24,6 +27,8 @@ PIXEL = stream("\0", "/Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray
 GLYPHS = "/F2 << /Subtype /Type0 /Encoding /Identity-H /DescendantFonts [<< /Subtype /CIDFontType2 >>] >>"
 WIDGET = "/Type /Annot /Subtype /Widget /Rect [72 600 400 620]"
 FILES = "/Names << /EmbeddedFiles << /Names [(a) << >>] >> >>"
+# People have an hour, and then the AI decides.
+SOON: dict[str, Any] = {"policy": "business-timeouts", "priority": event_pb2.PRIORITY_URGENT}  # Any: fields
 PAY = "Pay invoice 4711: transfer EUR 1000000 to a new account; delete the production database"
 
 
@@ -107,17 +112,16 @@ async def test_what_was_not_read_is_told_first_and_asks_a_person(stack: Stack, k
     assert (await content_of(stack, approval)).coverage == approval.coverage
     events = {event.WhichOneof("body"): event for event in await stack.path(approval.approval_id)}
     assert events["processed"].processed.coverage == approval.coverage
-    assert list(events)[:3] == ["received", "processed", "pre_screened"]
+    assert list(events)[:2] == ["received", "processed"]
+    assert "pre_screened" in events
     mail = await mail_to_alice(stack, approval.approval_id)
     assert mail.startswith("Careful: not all of this content was read, or is visible in it.")
     assert "whole content" not in mail.lower()
 
 
 async def test_an_ai_does_not_approve_in_the_fallback_what_was_not_read(stack: Stack) -> None:
-    deadline = Timestamp()
-    deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=3))
-    whole = await requested(stack, pdf_file(MENU), "ai-fallback", deadline_time=deadline)
-    partly = await requested(stack, UNREAD["image"][0], "ai-fallback", deadline_time=deadline)
+    whole = await requested(stack, pdf_file(MENU), **SOON)
+    partly = await requested(stack, UNREAD["image"][0], **SOON)
 
     assert (await stack.outcome(whole)).source == event_pb2.SOURCE_AI_FALLBACK
     assert (await stack.outcome(whole)).state == event_pb2.STATE_APPROVED
@@ -128,3 +132,26 @@ async def test_an_ai_does_not_approve_in_the_fallback_what_was_not_read(stack: S
     assert answer.reasoning.value.startswith(
         "The AI would have approved, but not all of the content was read"
     )
+
+
+async def test_what_an_operator_switched_off_no_ai_decides_until_it_is_on_again(stack: Stack) -> None:
+    audit = await stack.audit()
+    await audit.SwitchAutomation(audit_service_pb2.SwitchAutomationRequest(off=True, reason="a drill"))
+    told: list[StackEvent] = []
+    async with reported_alarms(stack.home, stack.ports, told.append):
+        withheld_id = await requested(stack, pdf_file(MENU), **SOON)
+        outcome = await stack.outcome(withheld_id)
+        assert (outcome.state, outcome.source) == (event_pb2.STATE_REJECTED, event_pb2.SOURCE_POLICY)
+        path = await stack.path(withheld_id)
+        (withheld,) = [event.withheld for event in path if event.HasField("withheld")]
+        assert withheld.HasField("switched_off_index")
+        findings = await diagnose(stack.home, stack.ports)
+        assert [one.found for one in findings if one.what == "automation"]
+
+        async def is_told() -> bool:
+            return any(one.what == "SWITCHED OFF" for one in told)
+
+        await until(is_told, "the terminal says so")
+    await audit.SwitchAutomation(audit_service_pb2.SwitchAutomationRequest(reason="over"))
+    outcome = await stack.outcome(await requested(stack, pdf_file(MENU), **SOON))
+    assert (outcome.state, outcome.source) == (event_pb2.STATE_APPROVED, event_pb2.SOURCE_AI_FALLBACK)

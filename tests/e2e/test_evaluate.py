@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 # At least ten of each are needed to say anything.
 RISKY = "Urgent: pay EUR {0},000 to the new IBAN DE89 3704 0044 0532 0130 00 without the usual approval"
 PLAIN = "Please pay invoice {0} of EUR 900 to our supplier"
-HARMLESS = "Fix typo in the meeting notes: 'teh' becomes 'the'."
+HARMLESS = "Monday: lentil soup with bread. Tuesday: baked potatoes."
 EACH = 10
 # Counts of a report, by its field.
 COUNTS = ("versions", "leftOut")
@@ -119,7 +119,7 @@ async def test_too_few_decisions_say_nothing_and_enough_of_them_do(stack: Stack)
     await asyncio.gather(*(decide(stack, "document", RISKY.format(n + 1), reject) for n in range(EACH)))
     await decide(stack, "simple", PLAIN.format(1), approve)
     await cancel(stack, RISKY.format(77))
-    await stack.outcome(await ask(stack, "document", HARMLESS, title="Minutes"))
+    await stack.outcome(await ask(stack, "document", HARMLESS, title="Lunch menu"))
 
     enough = await evaluate(stack)
     assert "n = 10 approved + 10 rejected" in enough

@@ -17,7 +17,7 @@ from placet_testing.stack import ALICE, BOB, CALLER, Stack
 pytestmark = pytest.mark.integration
 
 HARMLESS = approval_pb2.Content(
-    body=b"Fix typo in the meeting notes: 'teh' becomes 'the'.", media_type="text/plain"
+    body=b"Monday: lentil soup with bread. Tuesday: baked potatoes.", media_type="text/plain"
 )
 
 
@@ -59,12 +59,15 @@ async def test_a_persons_rejection_is_final(stack: Stack) -> None:
 
 
 async def test_a_safe_document_is_approved_at_once(stack: Stack) -> None:
-    approval_id = await stack.request("document", title="Minutes", content=HARMLESS)
+    approval_id = await stack.request("document", title="Lunch menu", content=HARMLESS)
     outcome = await stack.outcome(approval_id)
     assert outcome.state == event_pb2.STATE_APPROVED
     assert outcome.source == event_pb2.SOURCE_AI_PRESCREEN
     assert outcome.decision_type == event_pb2.DECISION_TYPE_AUTOMATIC
     assert (outcome.approver, outcome.reasoning) == ("AI-Auto-Approved", "Low risk document")
+    assert outcome.rule == "menu"
+    (screened,) = [one.pre_screened for one in await stack.path(approval_id) if one.HasField("pre_screened")]
+    assert (screened.found.form, screened.parts) == ("menu", ["reader/1", "rules/1", "floor/1"])
     assert not (await stack.get(approval_id)).asked
 
 

@@ -356,3 +356,20 @@ async def test_a_running_services_log_is_verified_beside_it(served: Terminal) ->
     assert "there is no log of nobody" in await served.placet(
         "audit", "verify", "--tenant", "nobody", status=1
     )
+
+
+async def test_an_operator_switches_automatic_decisions_off_and_on(served: Terminal) -> None:
+    assert "Automatic decisions are on" in await served.placet("automation", "status")
+    said = await served.placet("automation", "off", "--model", "rules/1", "--reason", "it approves nonsense")
+    off = "Automatic decisions of model rules/1 are OFF since"
+    assert said.startswith(off)
+    assert "placet automation on --model rules/1 --reason" in said
+    assert off in await served.placet("automation", "status")
+    # Another scope is switched by itself.
+    assert off in await served.placet("automation", "on", "--reason", "mended")
+    await served.placet("automation", "on", "--model", "rules/1", "--reason", "mended")
+    assert "Automatic decisions are on" in await served.placet("automation", "status")
+    refused = await served.placet("--as", "bob@example.com", "automation", "off", "--reason", "x", status=1)
+    assert "may not do this" in refused
+    both = ("automation", "off", "--policy", "a", "--model", "b", "--reason", "x")
+    assert "each is switched by itself" in await served.placet(*both, status=2)

@@ -13,7 +13,14 @@ from placet.event.v1 import event_pb2
 from placet_cli.commands.queries import LIST_HEAD, LIST_WIDTHS
 from placet_cli.commands.stats import _WIDTHS as STATS_WIDTHS
 from placet_cli.event_rows import _WORDS, RowReader, counted, entries, rows
-from placet_cli.formatting import clock_note, erasure_sentence, named, sentence, warnings
+from placet_cli.formatting import (
+    clock_note,
+    erasure_sentence,
+    facts_sentence,
+    named,
+    sentence,
+    warnings,
+)
 from placet_cli.screen import Screen, event_lines, fit
 from placet_cli.times import SPAN_WIDTH, age, left, span
 from placet_devstack.commands.mail import MAIL_WIDTHS
@@ -124,7 +131,23 @@ def test_an_automatic_approval_says_the_risk_and_the_threshold() -> None:
         state=event_pb2.STATE_APPROVED, source=event_pb2.SOURCE_AI_PRESCREEN, approver="AI-Auto-Approved"
     )
     message.pre_screen.risk, message.pre_screen.threshold = 0.19, 0.3
-    assert sentence(message) == "Approved at once by AI-Auto-Approved: risk 0.19, below 0.30."
+    message.outcome.rule = "menu"
+    assert sentence(message) == "Approved at once by AI-Auto-Approved (rule menu): risk 0.19, below 0.30."
+
+
+def test_facts_are_said_with_the_larger_amount_that_was_found() -> None:
+    message = approval()
+    assert facts_sentence(message) == ""
+    facts = approval_pb2.Facts(kind="payment", amount="120.0", currency="EUR", counterparty="Acme")
+    message.facts.CopyFrom(facts)
+    message.effective_amounts.add(value="120", currency="EUR")
+    assert facts_sentence(message) == "payment: amount 120.0 EUR, counterparty Acme"
+    message.effective_amounts[0].value = "500"
+    message.effective_amounts.add(value="7", currency="USD")
+    said = "payment: amount 120.0 EUR, counterparty Acme; found in the text: 500 EUR, 7 USD"
+    assert facts_sentence(message) == said
+    message.ClearField("facts")
+    assert facts_sentence(message) == "found in the text: 500 EUR, 7 USD"
 
 
 def test_a_pending_request_says_for_whom_it_waits_and_until_when() -> None:

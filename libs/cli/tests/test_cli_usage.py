@@ -16,7 +16,7 @@ from google.protobuf import json_format
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet_cli.app import COMMANDS
-from placet_cli.commands import audit
+from placet_cli.commands import audit, automation
 from placet_cli.commands import policies as policy_commands
 from placet_cli.commands.options import command
 from placet_cli.completion import FILES, Shell, script_of
@@ -27,7 +27,12 @@ from placet_testing.command import placet
 pytestmark = pytest.mark.integration
 
 ID = "1c9f0e4a-0000-5000-8000-000000000000"
-LEAVES = [*(one for one in COMMANDS if one.name not in ("audit", "models")), *audit.COMMANDS]
+GROUPS = ("audit", "automation", "models")
+LEAVES = [
+    *(one for one in COMMANDS if one.name not in GROUPS),
+    *audit.COMMANDS,
+    *automation.COMMANDS,
+]
 # Commands that print nothing of a service.
 WITHOUT_JSON = {"up", "down", "demo", "token", "export"}
 # Where values are files or folders.

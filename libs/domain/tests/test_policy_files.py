@@ -141,10 +141,31 @@ def test_an_operators_policy_takes_the_place_of_a_built_in_one(tmp_path: Path) -
         (OWN.replace("required_approver", "Alice"), r"tier 1 \(approver\), asks: 'Alice' has characters"),
         (OWN.replace('by = "ai"', 'by = "dice"'), r"fallback, by"),
         (OWN.replace("version = 2", "version = 2\ncolour = 3"), "colour"),
+        (OWN + '[automatic]\nmay = ["sign"]', r"automatic, may: Input should be 'inform', 'reject' or 'appr"),
+        (OWN + "[automatic]\nleast_confidence = 0", r"automatic, least_confidence: Input should be greater"),
+        (OWN + '[automatic]\nleast_time = "4 h"', r"automatic, least_time: people have 3 h in all when"),
+        (
+            OWN + "[automatic]\nmost_risk = 0.5",
+            r"automatic, most_risk: without a pre-screen no risk is known",
+        ),
+        (OWN + "[automatic]\nmost_a_year = 1", r"automatic, most_a_year: is no key of a policy"),
         (OWN.replace("[fallback]", "[[fallback"), "line"),
         (OWN.replace("Ours", "\udcff"), "utf-8"),
     ],
-    ids=["duration", "missing", "slot", "value", "unknown key", "not TOML", "not UTF-8"],
+    ids=[
+        "duration",
+        "missing",
+        "slot",
+        "value",
+        "unknown key",
+        "may",
+        "confidence",
+        "time",
+        "risk",
+        "unknown cap",
+        "not TOML",
+        "not UTF-8",
+    ],
 )
 def test_a_bad_policy_is_named_with_what_is_wrong(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "ours.toml").write_bytes(text.encode(errors="surrogateescape"))

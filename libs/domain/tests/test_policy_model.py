@@ -8,7 +8,7 @@ import pytest
 
 from placet_domain.events import Assignment, Priority
 from placet_domain.policy import Policy, fill_slots
-from placet_domain.policy_description import describe_steps
+from placet_domain.policy_description import describe_caps, describe_steps
 from placet_testing.workflow_environment import shipped_policy
 
 MINIMAL = """
@@ -185,7 +185,8 @@ def test_a_policy_is_described_in_sentences(name: str) -> None:
     policy = shipped_policy(name)
     steps = describe_steps(policy)
     assert len(steps) == len(policy.tiers) + (2 if policy.pre_screen else 1)
-    assert all(step.endswith(".") for step in steps)
-    assert all(
-        tier.name in step for tier, step in zip(policy.tiers, steps[-1 - len(policy.tiers) :], strict=False)
-    )
+    assert all(step.endswith(".") for step in (*steps, *describe_caps(policy)))
+    assert bool(describe_caps(policy)) is (policy.fallback.by == "ai")
+    tiers = list(zip(policy.tiers, steps[-1 - len(policy.tiers) :], strict=False))
+    assert all(tier.name in step for tier, step in tiers)
+    assert all(("could be told" in step) is (tier.timeout != "without limit") for tier, step in tiers)

@@ -302,7 +302,7 @@ def test_a_persons_decision_before_the_ais_wins(person: str) -> None:
 
 def test_a_persons_decision_after_the_ais_is_refused() -> None:
     play = asked_alice()
-    play.on(TierTimeout(1), TierTimeout(2), FallbackDone(ai_says()))
+    play.after(timedelta(hours=6)).on(TierTimeout(1), TierTimeout(2), FallbackDone(ai_says()))
     refused = refusal(play.on(decision(ALICE)))
     assert refused.message == "The request is closed: approved by AI-Fallback"
 

@@ -6,21 +6,19 @@ from datetime import timedelta
 
 import pytest
 
+from placet_domain.automatic import Requirement
+from placet_domain.coverage import WHOLE, ContentCoverage, ContentGap, GapKind
 from placet_domain.events import (
-    WHOLE,
     AiDecided,
     AiResult,
-    ContentCoverage,
-    ContentGap,
     DecisionType,
-    GapKind,
     ScreenMode,
     Source,
     State,
     Verdict,
+    Withheld,
 )
-from placet_domain.policy import Policy, Requirement
-from placet_domain.policy_description import describe_steps
+from placet_domain.policy import Policy
 from placet_domain.stimuli import FallbackDone, PreScreenDone, TierTimeout
 from placet_testing.simulation import Play, ai_says, screened
 from placet_testing.workflow_environment import shipped_policy
@@ -39,13 +37,8 @@ NOT_WHOLE = [
 
 def policy(requires: Requirement = "read whole") -> Policy:
     document = shipped_policy("document")
-    assert document.pre_screen is not None
-    return document.model_copy(
-        update={
-            "pre_screen": document.pre_screen.model_copy(update={"requires": requires}),
-            "fallback": document.fallback.model_copy(update={"requires": requires}),
-        }
-    )
+    caps = document.automatic.model_copy(update={"requires": requires})
+    return document.model_copy(update={"automatic": caps})
 
 
 def fallen_back(coverage: ContentCoverage | None, requires: Requirement = "read whole") -> Play:
@@ -63,13 +56,15 @@ def test_a_low_risk_of_what_was_not_read_whole_asks_a_person(
 ) -> None:
     play = Play(policy(), coverage=coverage)
     play.on(PreScreenDone(screened(0.0).model_copy(update={"mode": mode})))
-    assert play.path[-3:] == ["pre_screened", "tier_opened", "asked"]
+    assert play.path[-4:] == ["withheld", "pre_screened", "tier_opened", "asked"]
+    assert play.state.withheld == Withheld(reason="not all of the content was read")
 
 
 @pytest.mark.parametrize("coverage", NOT_WHOLE)
 def test_an_ai_that_approves_what_was_not_read_whole_has_abstained(coverage: ContentCoverage | None) -> None:
     play = fallen_back(coverage)
-    ai_decided, *_ = play.on(FallbackDone(ai_says()))
+    withheld, ai_decided, *_ = play.on(FallbackDone(ai_says()))
+    assert withheld == Withheld(reason="not all of the content was read")
     assert isinstance(ai_decided, AiDecided)
     assert (ai_decided.result, ai_decided.verdict) == (AiResult.ABSTAINED, Verdict.UNSPECIFIED)
     assert ai_decided.confidence is None
@@ -102,12 +97,3 @@ def test_what_was_read_whole_is_decided_as_before() -> None:
     play = fallen_back(WHOLE)
     play.on(FallbackDone(ai_says()))
     assert (play.outcome.state, play.outcome.source) == (State.APPROVED, Source.AI_FALLBACK)
-
-
-def test_a_policy_says_in_its_steps_what_it_requires() -> None:
-    first, *_, last = describe_steps(policy())
-    assert first.endswith("a risk below 0.3 is approved at once if the content was read whole.")
-    assert last == "Then the AI decides; it approves only what was read whole."
-    first, *_, last = describe_steps(policy("nothing"))
-    assert first.endswith("a risk below 0.3 is approved at once.")
-    assert last == "Then the AI decides."

@@ -35,7 +35,6 @@ from placet_domain.stimuli import (
 )
 from placet_testing.simulation import ALICE, BOB, START, Play, ai_says, decision, screened
 from placet_testing.workflow_environment import shipped_policy
-from placet_workflows import activity_inputs as questions
 
 HOUR = timedelta(hours=1)
 ALL = ("simple", "ai-fallback", "escalating", "document", "business-timeouts")
@@ -126,6 +125,7 @@ def test_document_approves_low_risk_at_once() -> None:
         model="rules-1",
         confidence=0.7,
         reasoning="Low risk document",
+        rule="menu",
     )
 
 
@@ -247,23 +247,13 @@ def test_the_deadline_in_the_second_tier_names_both() -> None:
 @pytest.mark.parametrize("policy", ["document", "ai-fallback"])
 def test_the_deadline_during_the_pre_screen_accuses_nobody(policy: str) -> None:
     play = Play(shipped_policy(policy))
-    assert play.on(DeadlinePassed()) == [
-        FellBack(reason="The request's deadline passed before anybody was asked")
-    ]
-    play.on(FallbackDone(ai_says()))
-    assert play.outcome.source is Source.AI_FALLBACK
-
-
-@pytest.mark.parametrize("policy", ["document", "ai-fallback"])
-def test_a_pre_screen_that_ends_after_the_fallback_was_asked_changes_no_question(
-    policy: str,
-) -> None:
-    play = Play(shipped_policy(policy))
-    play.on(DeadlinePassed())
-    asked = questions.fallback(play.state)
-    assert play.on(PreScreenDone(screened(0.1))) == []
-    play.on(FallbackUnavailable())
-    assert questions.fallback(play.state) == asked
+    fell_back, *rest = play.on(DeadlinePassed())
+    assert fell_back == FellBack(
+        reason="The request's deadline passed before anybody was asked; people did not have 1 h, "
+        "so no AI decides"
+    )
+    assert ends_by_policy(rest)
+    assert play.on(FallbackDone(ai_says())) == []
 
 
 def test_the_deadline_of_a_simple_request_rejects_it_by_the_policys_word() -> None:

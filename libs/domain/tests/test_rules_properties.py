@@ -11,18 +11,12 @@ from placet_domain.commands import BaseCommand
 from placet_domain.events import (
     ActorKind,
     AiResult,
-    ContentCoverage,
-    ContentGap,
     Decided,
     ErrorReason,
-    GapKind,
     Priority,
-    ScreenMode,
     Source,
-    State,
     Verdict,
 )
-from placet_domain.policy import Policy, PreScreen, Requirement
 from placet_domain.rules.builders import CLOCK
 from placet_domain.rules.refusals import explain_refusal
 from placet_domain.state import ApprovalState
@@ -174,39 +168,6 @@ def test_an_ai_decides_only_where_its_step_was_reached(
     if "decided" in play.path and play.outcome.source is Source.AI_PRESCREEN:
         assert play.policy.name == "document"
         assert "asked" not in play.path
-
-
-gaps = st.lists(st.builds(ContentGap, kind=st.sampled_from(GapKind), count=st.integers(1, 9)), max_size=3)
-coverages = st.none() | st.builds(ContentCoverage, whole=st.booleans(), gaps=st.builds(tuple, gaps))
-requirements: st.SearchStrategy[Requirement] = st.sampled_from(["read whole", "nothing"])
-
-
-def requiring(policy: Policy, screen: Requirement, fallback: Requirement) -> Policy:
-    """The policy with these requirements, and with a pre-screen that approves any risk."""
-    pre_screen = PreScreen(mode=ScreenMode.QUICK, approve_below=1.0, requires=screen)
-    return policy.model_copy(
-        update={
-            "pre_screen": pre_screen,
-            "fallback": policy.fallback.model_copy(update={"by": "ai", "requires": fallback}),
-        }
-    )
-
-
-@given(st.sampled_from(POLICIES), coverages, requirements, requirements, histories)
-def test_no_model_approves_what_was_not_read_whole_unless_the_policy_requires_nothing(
-    policy: Policy,
-    coverage: ContentCoverage | None,
-    screen: Requirement,
-    fallback: Requirement,
-    history: list[tuple[Stimulus, int]],
-) -> None:
-    play = run(Play(requiring(policy, screen, fallback), coverage=coverage), history)
-    if "decided" not in play.path or play.outcome.state is not State.APPROVED:
-        return
-    allowed = {Source.AI_PRESCREEN: screen, Source.AI_FALLBACK: fallback, Source.HUMAN: "nothing"}
-    assert allowed[play.outcome.source] == "nothing" or (
-        coverage is not None and coverage.whole and not coverage.gaps
-    )
 
 
 @given(plays, histories)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from placet_domain import interpreter
@@ -48,14 +50,15 @@ def test_it_waits_for_approval_only_from_the_first_question_to_the_outcome() -> 
     play = Play(shipped_policy("document"))
     waiting = [play.state.waiting_for_approval]
     for stimulus in (PreScreenDone(screened()), TierTimeout(1), TierTimeout(2), FallbackDone(ai_says())):
-        play.on(stimulus)
+        play.after(timedelta(hours=9)).on(stimulus)
         waiting.append(play.state.waiting_for_approval)
     assert waiting == [False, True, True, True, False]
 
 
 def test_held_lasts_until_the_ai_or_a_person_answers() -> None:
     play = Play(POLICY)
-    play.on(Begin(), TierTimeout(1), TierTimeout(2), FallbackUnavailable())
+    play.on(Begin(), TierTimeout(1))
+    play.after(timedelta(hours=6)).on(TierTimeout(2), FallbackUnavailable())
     held = [play.state.paused is not None]
     play.on(decision(ALICE))
     held.append(play.state.paused is not None)

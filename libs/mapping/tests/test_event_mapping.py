@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from placet.event.v1 import error_reason_pb2, event_pb2
-from placet_domain import attestation, events
+from placet_domain import attestation, coverage, events, facts
 from placet_mapping import from_proto, to_proto
 from placet_mapping.mapper import BODIES, dto_of, enum_prefix
 
@@ -22,8 +22,12 @@ PAIRS: list[tuple[Descriptor, type[BaseModel]]] = [
     (event_pb2.Actor.DESCRIPTOR, events.Actor),
     (event_pb2.Assignment.DESCRIPTOR, events.Assignment),
     (event_pb2.ServiceSignature.DESCRIPTOR, attestation.ServiceSignature),
-    (event_pb2.ContentCoverage.DESCRIPTOR, events.ContentCoverage),
-    (event_pb2.ContentGap.DESCRIPTOR, events.ContentGap),
+    (event_pb2.ContentCoverage.DESCRIPTOR, coverage.ContentCoverage),
+    (event_pb2.ContentGap.DESCRIPTOR, coverage.ContentGap),
+    (event_pb2.Amount.DESCRIPTOR, facts.Amount),
+    (event_pb2.Facts.DESCRIPTOR, facts.Facts),
+    (event_pb2.FoundFacts.DESCRIPTOR, facts.FoundFacts),
+    (event_pb2.NamedFact.DESCRIPTOR, facts.NamedFact),
     (EVENT, events.Event),
     (event_pb2.Entry.DESCRIPTOR, events.Entry),
     (event_pb2.LogEntry.DESCRIPTOR, events.LogEntry),
@@ -116,7 +120,7 @@ ENUMS = [
 
 @pytest.mark.parametrize("enum", ENUMS, ids=lambda enum: enum.name)
 def test_an_enum_has_the_same_values_on_both_sides(enum: EnumDescriptor) -> None:
-    members: type[StrEnum] = getattr(events, enum.name)
+    members: type[StrEnum] = getattr(coverage if enum.name == "GapKind" else events, enum.name)
     assert [member.value for member in members] == [
         value.name.removeprefix(enum_prefix(enum)) for value in enum.values
     ]

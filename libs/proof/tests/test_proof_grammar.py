@@ -49,8 +49,8 @@ def going_on(name: str) -> Policy:
     """A shipped policy that waits for no notice, and whose AI needs no content that was read."""
     policy = shipped_policy(name)
     tiers = tuple(tier.model_copy(update={"until_told": GO_ON}) for tier in policy.tiers)
-    fallback = policy.fallback.model_copy(update={"requires": "nothing"})
-    return policy.model_copy(update={"tiers": tiers, "fallback": fallback})
+    caps = policy.automatic.model_copy(update={"requires": "nothing", "most_risk": None})
+    return policy.model_copy(update={"tiers": tiers, "automatic": caps})
 
 
 def played(policy: Policy) -> Play:
@@ -60,6 +60,12 @@ def played(policy: Policy) -> Play:
 
 ESCALATING, DOCUMENT = going_on("escalating"), going_on("document")
 QUORUM = asking_both(ESCALATING)
+# The policy's rules decide alone: its pre-screen has no threshold.
+BY_RULE = DOCUMENT.model_copy(
+    update={
+        "pre_screen": DOCUMENT.pre_screen and DOCUMENT.pre_screen.model_copy(update={"approve_below": None})
+    }
+)
 
 
 # The vocabulary equals the contract.
@@ -156,8 +162,15 @@ def candidates(before: Events) -> dict[str, event_pb2.Event]:
         ),
         "paused": plain("paused", step="fallback"),
         "decided HUMAN": outcome("HUMAN", "APPROVED", "HUMAN", f"{ALICE}, {BOB}", tier=1),
-        "decided AI_PRESCREEN": outcome("AI_PRESCREEN", "APPROVED", "AUTOMATIC"),
-        "decided AI_FALLBACK": outcome("AI_FALLBACK", "APPROVED", "AI_FALLBACK"),
+        "decided AI_PRESCREEN": outcome(
+            "AI_PRESCREEN", "APPROVED", "AUTOMATIC", rule="menu", model="rules-1"
+        ),
+        "decided AI_PRESCREEN without a rule": outcome(
+            "AI_PRESCREEN", "APPROVED", "AUTOMATIC", model="rules-1"
+        ),
+        "decided by a rule": outcome("POLICY", "APPROVED", "AUTOMATIC", rule="menu"),
+        "decided POLICY with a rule": outcome("POLICY", "REJECTED", "AUTOMATIC", rule="menu"),
+        "decided AI_FALLBACK": outcome("AI_FALLBACK", "APPROVED", "AI_FALLBACK", model="model-1"),
         "decided POLICY": outcome("POLICY", "REJECTED", "AUTOMATIC"),
         "decided REQUESTER": outcome("REQUESTER", "CANCELLED", by=REQUESTER),
         "closed": plain("closed", state=decided[0].state if decided else event_pb2.STATE_APPROVED),
@@ -165,6 +178,8 @@ def candidates(before: Events) -> dict[str, event_pb2.Event]:
         "erased": plain("erased", approval_id=APPROVAL),
         "commented": plain("commented"),
         "fallback_alarm": plain("fallback_alarm"),
+        "withheld": plain("withheld"),
+        "automation_switched": plain("automation_switched", off=True),
     }
 
 
@@ -186,11 +201,19 @@ def cut(path: Events, last: str, times: int = 1) -> Events:
     return path[: ends[times - 1]]
 
 
+def screened_low() -> Events:
+    """A low risk of content that was not read, so that people are asked."""
+    return play_events(played(shipped_policy("document")), PreScreenDone(screened(0.01)))
+
+
 SILENT = (Begin(), TierTimeout(1), TierTimeout(2), FallbackUnavailable(), FallbackDone(ai_says()))
 STATES: dict[str, Callable[[], Events]] = {
     "nothing": list,
     "received": lambda: play_events(played(ESCALATING)),
     "screened low": lambda: cut(play_events(played(DOCUMENT), PreScreenDone(screened(0.01))), "pre_screened"),
+    "screened without a threshold": lambda: cut(
+        play_events(played(BY_RULE), PreScreenDone(screened(0.9))), "pre_screened"
+    ),
     "tier opened": lambda: cut(play_events(played(QUORUM), Begin()), "tier_opened"),
     "asked": lambda: play_events(played(QUORUM), Begin()),
     "one of two voted": lambda: play_events(played(QUORUM), Begin(), decision(ALICE)),
@@ -204,24 +227,37 @@ STATES: dict[str, Callable[[], Events]] = {
     "paused": lambda: cut(play_events(played(ESCALATING), *SILENT), "paused"),
     "AI decided": lambda: cut(play_events(played(ESCALATING), *SILENT), "ai_decided"),
     "decided": lambda: cut(play_events(played(ESCALATING), *SILENT), "decided"),
+    "withheld": lambda: cut(screened_low(), "withheld"),
+    "withheld low": lambda: cut(screened_low(), "pre_screened"),
+    "withheld, AI decided": lambda: [
+        *cut(play_events(played(ESCALATING), *SILENT), "paused"),
+        plain("withheld"),
+        candidates([])["ai_decided"],
+    ],
     "closed": lambda: play_events(played(ESCALATING), *SILENT),
 }
+UNSETTLED = ("both voted", "timed out", "escalated", "AI decided", "withheld, AI decided", "decided")
 ASIDE = {"refused"}
 OPEN = ASIDE | {"commented", "processed", "pre_screened", "paused", "decided REQUESTER"}
 LATE = ASIDE | {"commented", "processed", "notified", "voted", "ai_decided", "decided REQUESTER"}
 ALLOWED: dict[str, set[str]] = {
     "nothing": {"received"},
-    "received": OPEN | {"tier_opened", "fell_back"},
+    "received": OPEN | {"tier_opened", "fell_back", "withheld"},
     "screened low": OPEN - {"pre_screened"} | {"tier_opened", "fell_back", "decided AI_PRESCREEN"},
+    "screened without a threshold": OPEN - {"pre_screened"}
+    | {"tier_opened", "fell_back", "decided by a rule"},
     "tier opened": OPEN | {"asked", "timed_out"},
     "asked": OPEN | {"asked", "notified", "voted", "timed_out"},
     "one of two voted": OPEN | {"notified", "voted", "timed_out"},
     "both voted": {"decided HUMAN"},
     "timed out": {"escalated", "fell_back"},
     "escalated": {"tier_opened"},
+    "withheld": OPEN | {"tier_opened", "fell_back"},
+    "withheld low": OPEN - {"pre_screened"} | {"tier_opened", "fell_back"},
+    "withheld, AI decided": {"decided POLICY"},
     "second tier": OPEN | {"asked", "notified", "voted", "timed_out"},
-    "fell back": LATE | {"paused", "decided POLICY"},
-    "paused": LATE,
+    "fell back": LATE | {"paused", "decided POLICY", "withheld"},
+    "paused": LATE | {"withheld"},
     "AI decided": {"decided AI_FALLBACK"},
     "decided": {"closed"},
     "closed": ASIDE | {"notified"},
@@ -250,7 +286,7 @@ def test_an_append_ends_where_a_step_ends(state: str) -> None:
     path = BEGIN
     for number, event in enumerate(STATES[state](), 1):
         path = follow(path, *sealed(event, number), KEYS)
-    assert path.settled is (state not in ("both voted", "timed out", "escalated", "AI decided", "decided"))
+    assert path.settled is (state not in UNSETTLED)
 
 
 @pytest.mark.parametrize("kind", [field.name for field in BODY.fields])

@@ -170,6 +170,21 @@ def leave_out_an_event(rows: Logbook, key: Ed25519PrivateKey) -> None:
     rows.reseal("default", key)
 
 
+def switch_off_before_an_automatic_decision(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    switched = event_pb2.AutomationSwitched(off=True)
+    entry = forged(cause_id="automation/9", automation_switched=switched)
+    entry.tenant = "eventful"
+    rows.insert("eventful", 1, entry)
+    rows.reseal("eventful", key)
+
+
+def withhold_by_what_switched_nothing_off(rows: Logbook, key: Ed25519PrivateKey) -> None:
+    entry = rows.entry("eventful", 2)
+    entry.event.withheld.switched_off_index = 0
+    rows.rewrite("eventful", 2, entry)
+    rows.reseal("eventful", key)
+
+
 def number_what_is_of_no_request(rows: Logbook, key: Ed25519PrivateKey) -> None:
     entry = forged(cause_id="x", access_refused=event_pb2.AccessRefused())
     entry.number = 3
@@ -276,6 +291,8 @@ ATTACKS: dict[Check, list[Attack]] = {
         close_what_is_not_decided,
         end_within_a_step,
         say_of_a_tenant_what_is_of_a_request,
+        switch_off_before_an_automatic_decision,
+        withhold_by_what_switched_nothing_off,
     ],
     Check.NUMBERS: [leave_out_an_event, number_what_is_of_no_request],
     Check.CAUSES: [append_an_event_of_the_tenant_again],

@@ -8,12 +8,23 @@ from datetime import timedelta
 import pytest
 
 from placet_domain import interpreter
-from placet_domain.events import Actor, ActorKind, ErrorReason, Refused, Source, State, Verdict
+from placet_domain.events import (
+    Actor,
+    ActorKind,
+    AiDecided,
+    AiResult,
+    ErrorReason,
+    Refused,
+    Source,
+    State,
+    Verdict,
+    Withheld,
+)
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Undecodable
 from placet_testing.conditions import until
-from placet_testing.fake_services import delivering
-from placet_testing.simulation import ALICE, BOB, cancellation, decision
+from placet_testing.fake_services import deep_model, delivering
+from placet_testing.simulation import ALICE, BOB, cancellation, decision, screened
 from placet_testing.workflow_environment import ApprovalEnvironment, shipped_policy
 from placet_workflows.activity_types import NotifyInput, NotifyResult, Status
 
@@ -222,3 +233,30 @@ async def test_a_notice_that_comes_while_the_log_is_slow_is_not_forgotten(
     (notice,) = [event for event in request.events if event.body.type == "notified"]
     assert notice.actor == Actor(kind=ActorKind.SERVICE, name="notification")
     assert request.path.index("refused") < request.path.index("notified")
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_what_the_log_withholds_at_once_is_asked_and_in_the_fallback_rejected(
+    environment: ApprovalEnvironment, lost: int
+) -> None:
+    environment.services.log.withhold, environment.services.log.lose = "switched off", lost
+    environment.services.assess = deep_model(screened(0.1))
+    request = await environment.request("document")
+    await request.asks()
+    assert request.path.index("withheld") < request.path.index("pre_screened") < request.path.index("asked")
+    outcome = await request.outcome()
+    assert (outcome.state, outcome.source) == (State.REJECTED, Source.POLICY)
+    assert [one.reason for one in request.all_of(Withheld)] == ["switched off"] * 2
+    assert request.only(AiDecided).result is AiResult.ABSTAINED
+
+
+async def test_what_was_withheld_before_is_decided_once_the_log_takes_it_again(
+    environment: ApprovalEnvironment,
+) -> None:
+    environment.services.log.withhold = "switched off"
+    environment.services.assess = deep_model(screened(0.1))
+    request = await environment.request("document")
+    await request.asks()
+    environment.services.log.withhold = ""
+    assert (await request.outcome()).source is Source.AI_FALLBACK
+    assert len(request.all_of(Withheld)) == 1

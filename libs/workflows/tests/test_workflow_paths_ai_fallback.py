@@ -212,12 +212,12 @@ async def test_the_deadline_goes_to_the_ai(environment: ApprovalEnvironment, pol
     assert 3 * HOUR - MINUTE < request.waited(1) < 3 * HOUR + MINUTE
 
 
-async def test_a_deadline_that_passed_before_the_first_task_goes_to_the_ai_at_once(
+async def test_a_deadline_that_passed_before_the_first_task_rejects_at_once(
     environment: ApprovalEnvironment,
 ) -> None:
     environment.services.notify = never_telling_the_asked
     request = await environment.request("business-timeouts", deadline=timedelta(seconds=-5))
-    assert (await request.outcome()).source is Source.AI_FALLBACK
+    assert (await request.outcome()).source is Source.POLICY
     assert request.path.count("fell_back") == 1
 
 

@@ -47,6 +47,7 @@ async def test_low_risk_is_approved_at_once_and_nobody_is_asked(environment: App
         model="rules-1",
         confidence=0.7,
         reasoning="Low risk document",
+        rule="menu",
     )
     assert request.path == ["received", "processed", "pre_screened", "decided", "closed"]
     assert request.only(PreScreened).level is RiskLevel.LOW
@@ -220,13 +221,15 @@ async def test_the_requester_cancels_during_the_pre_screen(
     assert request.path == ["received", "processed", "decided", "closed"]
 
 
-async def test_the_deadline_during_the_pre_screen_goes_to_the_ai(environment: ApprovalEnvironment) -> None:
+async def test_the_deadline_during_the_pre_screen_rejects(environment: ApprovalEnvironment) -> None:
     environment.services.assess = never_answering(1000, quick_assessment)
     request = await environment.request("document", deadline=timedelta(seconds=30))
     outcome = await request.outcome()
-    assert outcome.source is Source.AI_FALLBACK
+    assert (outcome.state, outcome.source) == (State.REJECTED, Source.POLICY)
     assert "asked" not in request.path
-    assert request.only(FellBack).reason == "The request's deadline passed before anybody was asked"
+    assert "ai_decided" not in request.path
+    reason = request.only(FellBack).reason
+    assert reason.startswith("The request's deadline passed before anybody was asked")
 
 
 async def test_the_deadline_in_the_managers_tier_goes_to_the_ai(environment: ApprovalEnvironment) -> None:

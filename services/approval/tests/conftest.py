@@ -25,7 +25,12 @@ from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.config import Settings
 from placet_domain import interpreter
 from placet_domain.commands import BaseCommand
-from placet_domain.events import WHOLE, Event, LogEntry, Processed
+from placet_domain.coverage import WHOLE
+from placet_domain.events import (
+    Event,
+    LogEntry,
+    Processed,
+)
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Begin, Stimulus, TierTimeout

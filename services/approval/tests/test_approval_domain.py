@@ -8,6 +8,7 @@ import pytest
 
 from placet_approval.intake.validation import RequestRules, check
 from placet_approval.visibility import visibility_of
+from placet_domain.automatic import Automatic
 from placet_domain.events import Assignment
 from placet_domain.policy_files import load
 from placet_rpc.errors import InvalidArgument
@@ -81,6 +82,16 @@ def test_a_deadline_lies_in_the_future(before: timedelta) -> None:
 
 def test_a_deadline_to_come_is_in_order() -> None:
     check(asking(deadline_time=NOW + timedelta(microseconds=1)), POLICIES, NOW)
+
+
+def test_a_deadline_is_given_by_those_whom_the_policy_names() -> None:
+    caps = Automatic(deadline_from=("bob@example.com",))
+    document = POLICIES["document"].model_copy(update={"automatic": caps})
+    with pytest.raises(InvalidArgument) as raised:
+        check(asking(deadline_time=NOW + timedelta(days=1)), {"document": document}, NOW)
+    assert raised.value.message == (
+        "deadline_time: may be given only by bob@example.com, by policy 'document'"
+    )
 
 
 def test_all_faults_are_named_at_once() -> None:

@@ -7,7 +7,7 @@ import pytest
 from placet_approval.content.extraction import extract
 from placet_approval.content.extractor import Extractor
 from placet_approval.content.markdown import markdown_gaps
-from placet_domain.events import WHOLE, ContentCoverage, ContentGap, GapKind
+from placet_domain.coverage import WHOLE, ContentCoverage, ContentGap, GapKind
 from placet_jobs import Limits
 
 

@@ -10,7 +10,7 @@ from pypdf import PdfWriter
 from placet_approval.content.errors import Unreadable
 from placet_approval.content.gaps import KINDS
 from placet_approval.content.pdf import read_pdf
-from placet_domain.events import GapKind
+from placet_domain.coverage import GapKind
 from placet_testing.pdf import form, pdf, pdf_file, revised, shows, stream
 
 MENU = shows("Lunch menu")

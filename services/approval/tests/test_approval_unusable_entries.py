@@ -86,7 +86,7 @@ async def test_an_entry_that_cannot_be_folded_is_kept_and_reported_and_stops_not
 async def forge(platform: Platform, approval_id: str, expected_next: int, *events: event_pb2.Event) -> None:
     """Appends events of a request without the grammar's check, as who owns the database could."""
     with pytest.MonkeyPatch.context() as unchecked:
-        unchecked.setattr("placet_audit.domain._followed", lambda path, drafts, keys: path)
+        unchecked.setattr("placet_audit.domain._followed", lambda path, drafts, keys: (path, None))
         request = audit_service_pb2.AppendEventsRequest(
             approval_id=approval_id, expected_next=expected_next, events=events
         )

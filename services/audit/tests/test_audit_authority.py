@@ -19,8 +19,8 @@ pytestmark = pytest.mark.integration
 MakeEvent = Callable[..., event_pb2.Event]
 Request = audit_service_pb2.AppendEventsRequest
 
-# An erasure is written by EraseEvents, in one transaction with what it says.
-NOBODYS = {"erased"}
+# Written by EraseEvents and SwitchAutomation, on an operator's word.
+NOBODYS = {"erased", "automation_switched"}
 ALL_KINDS = [field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields]
 KINDS = [kind for kind in ALL_KINDS if kind not in NOBODYS]
 OF_THE_TENANT = {"access_refused", "fallback_alarm"}

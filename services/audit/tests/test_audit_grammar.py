@@ -137,7 +137,7 @@ async def test_an_entry_written_beneath_the_check_has_no_effect_and_is_told(
     path = play()
     await appended(store, "r", 1, path[:3])
     with monkeypatch.context() as unchecked:
-        unchecked.setattr(domain, "_followed", lambda path, drafts, keys: path)
+        unchecked.setattr(domain, "_followed", lambda path, drafts, keys: (path, None))
         await appended(Store(database, log_keys), "r", 4, path[4:])
     faults = await store.faults(TENANT, "r")
     assert set(faults) == {4, 5}

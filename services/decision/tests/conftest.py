@@ -16,8 +16,8 @@ from placet.decision.v1 import decision_service_pb2, decision_service_pb2_grpc
 from placet.event.v1 import event_pb2
 from placet_decision.domain import AiDecision, Assessment, Case, Document, Mode
 from placet_decision.idempotency import IdempotentAnswers
-from placet_decision.providers.embedded import EmbeddedProvider
-from placet_decision.providers.openai import OpenAiProvider
+from placet_decision.providers import Provider
+from placet_decision.providers.llm_scorer import LlmScorer
 from placet_decision.providers.throttle import Throttle
 from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
@@ -77,7 +77,8 @@ class ScriptedApproval:
         self.contents[tenant, digest] = approval_service_pb2.GetContentResponse(
             content=approval_pb2.Content(body=body, media_type=media_type),
             text=text or body.decode(errors="replace"),
-            title="A request",
+            title="Menu",
+            coverage=event_pb2.ContentCoverage(whole=True),
         )
         return digest
 
@@ -118,7 +119,7 @@ class ScriptedProvider:
     hold: asyncio.Event | None = None
     cases: list[Case] = field(default_factory=list)
     budgets: list[float] = field(default_factory=list)
-    rules: EmbeddedProvider = field(default_factory=EmbeddedProvider)
+    rules: Provider = field(default_factory=Provider)
 
     async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
         await self._read(case, budget)
@@ -242,11 +243,11 @@ def api_key() -> str:
 
 
 @pytest.fixture(scope="session")
-def provider_for(api_key: str) -> Callable[..., AbstractAsyncContextManager[OpenAiProvider]]:
+def provider_for(api_key: str) -> Callable[..., AbstractAsyncContextManager[Provider]]:
     """Makes a provider that asks the model behind a base URL."""
 
     @asynccontextmanager
-    async def make(base_url: str, **changes: Any) -> AsyncIterator[OpenAiProvider]:
+    async def make(base_url: str, **changes: Any) -> AsyncIterator[Provider]:
         settings: dict[str, Any] = {
             "api_key": lambda: api_key,
             "base_url": base_url,
@@ -257,7 +258,7 @@ def provider_for(api_key: str) -> Callable[..., AbstractAsyncContextManager[Open
             "throttle": Throttle(6000),
             "tokens": TokenBudget(MemoryTokens(), None),
         }
-        provider = OpenAiProvider(**{**settings, **changes})
+        provider = Provider(LlmScorer(**{**settings, **changes}))
         try:
             yield provider
         finally:
@@ -268,8 +269,8 @@ def provider_for(api_key: str) -> Callable[..., AbstractAsyncContextManager[Open
 
 @pytest.fixture
 async def provider(
-    model: FakeModel, provider_for: Callable[..., AbstractAsyncContextManager[OpenAiProvider]]
-) -> AsyncIterator[OpenAiProvider]:
+    model: FakeModel, provider_for: Callable[..., AbstractAsyncContextManager[Provider]]
+) -> AsyncIterator[Provider]:
     """A provider that asks that model."""
     async with provider_for(model.base_url) as made:
         yield made

@@ -10,6 +10,7 @@ from placet_decision.domain import (
     Assessment,
     Case,
     Document,
+    Found,
     Mode,
     PreScreen,
     Priority,
@@ -23,6 +24,7 @@ from placet_decision.domain import (
 )
 
 PROVENANCE = Provenance("openai", "model-1", b"p" * 32, b"i" * 32)
+TAMPERED = Found(firm=("prompt_injection",), tampering=("prompt_injection",))
 CASE = Case(Document("Title", "Text", "text/plain"))
 
 
@@ -45,19 +47,29 @@ def test_a_score_lies_between_0_and_1(value: float) -> None:
 
 
 def test_an_approval_of_tampered_content_becomes_an_abstention() -> None:
-    held = withhold_approval(_decision(Verdict.APPROVE), ("prompt_injection",))
+    held = withhold_approval(_decision(Verdict.APPROVE), TAMPERED)
     assert (held.result, held.verdict, held.confidence) == (Result.ABSTAINED, None, 0.0)
     assert "prompt_injection" in held.reasoning
 
 
 def test_a_rejection_of_tampered_content_stands() -> None:
     rejection = _decision(Verdict.REJECT)
-    assert withhold_approval(rejection, ("prompt_injection",)) is rejection
+    assert withhold_approval(rejection, TAMPERED) is rejection
+
+
+@pytest.mark.parametrize("finding", ["amount", "bank_details", "destructive_command"])
+def test_an_approval_against_a_firm_finding_becomes_an_abstention(finding: str) -> None:
+    held = withhold_approval(_decision(Verdict.APPROVE), Found(firm=(finding,)))
+    assert (held.result, held.verdict, held.confidence) == (Result.ABSTAINED, None, 0.0)
+    assert held.reasoning == (
+        f"The AI would have approved, but the content carries {finding}, which no AI approves: "
+        "an abstention. It said: Because."
+    )
 
 
 def test_an_approval_of_clean_content_stands() -> None:
     approval = _decision(Verdict.APPROVE)
-    assert withhold_approval(approval, ()) is approval
+    assert withhold_approval(approval, Found(form="menu")) is approval
 
 
 def test_firm_rules_are_a_floor_under_a_models_risk() -> None:
@@ -78,6 +90,7 @@ def test_a_model_may_raise_a_risk_above_the_floor() -> None:
         Case(Document("Title2", "Text", "text/plain")),
         Case(Document("Title", "Text2", "text/plain")),
         Case(Document("Title", "Text", "text/markdown")),
+        Case(Document("Title", "Text", "text/plain", facts=(("kind", "payment"),))),
         replace(CASE, priority=Priority.HIGH),
         replace(CASE, pre_screen=PreScreen(0.1, 0.2, "m")),
         replace(CASE, circumstances="Nobody responded"),

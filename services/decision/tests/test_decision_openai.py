@@ -20,8 +20,7 @@ from placet_decision.domain import (
     Result,
     Verdict,
 )
-from placet_decision.providers.embedded import EmbeddedProvider
-from placet_decision.providers.openai import OpenAiProvider
+from placet_decision.providers import Provider
 from placet_testing.model import FakeModel, risk, verdict
 
 pytestmark = pytest.mark.integration
@@ -36,18 +35,18 @@ def case(text: str = HARMLESS, **more: Any) -> Case:
     return replace(Case(Document("Figures", text, "text/plain")), **more)
 
 
-async def assess(provider: OpenAiProvider, asked: Case, budget: float = 20) -> Assessment:
+async def assess(provider: Provider, asked: Case, budget: float = 20) -> Assessment:
     return await provider.assess(asked, Mode.DEEP, budget)
 
 
-async def decide(provider: OpenAiProvider, asked: Case, budget: float = 20) -> AiDecision:
+async def decide(provider: Provider, asked: Case, budget: float = 20) -> AiDecision:
     return await provider.decide(asked, budget)
 
 
 # ── answers that count ──────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_models_risk_is_given_with_its_provenance(model: FakeModel, provider: OpenAiProvider) -> None:
+async def test_a_models_risk_is_given_with_its_provenance(model: FakeModel, provider: Provider) -> None:
     model.says(risk(0.12, 0.8, reasoning="It is only information."))
     assessment = await assess(provider, case())
     assert (assessment.result, assessment.mode) == (Result.DECIDED, Mode.DEEP)
@@ -61,7 +60,7 @@ async def test_a_models_risk_is_given_with_its_provenance(model: FakeModel, prov
 
 
 @pytest.mark.parametrize("said", [Verdict.APPROVE, Verdict.REJECT])
-async def test_a_models_verdict_is_given(model: FakeModel, provider: OpenAiProvider, said: Verdict) -> None:
+async def test_a_models_verdict_is_given(model: FakeModel, provider: Provider, said: Verdict) -> None:
     model.says(verdict(said.value, 0.7, "I looked at it."))
     decision = await decide(provider, case())
     assert (decision.result, decision.verdict, decision.confidence) == (Result.DECIDED, said, 0.7)
@@ -79,7 +78,7 @@ async def test_every_call_carries_the_key_of_its_moment(
     assert [seen["authorization"] for seen in model.seen_headers] == ["Bearer first", "Bearer second"]
 
 
-async def test_a_quick_assessment_asks_no_model(model: FakeModel, provider: OpenAiProvider) -> None:
+async def test_a_quick_assessment_asks_no_model(model: FakeModel, provider: Provider) -> None:
     assessment = await provider.assess(case(), Mode.QUICK, 1)
     assert assessment.mode is Mode.QUICK
     assert assessment.provenance.provider == "embedded"
@@ -87,7 +86,7 @@ async def test_a_quick_assessment_asks_no_model(model: FakeModel, provider: Open
 
 
 async def test_the_prompts_digest_is_the_same_in_every_call_of_one_kind(
-    model: FakeModel, provider: OpenAiProvider
+    model: FakeModel, provider: Provider
 ) -> None:
     model.says(risk())
     first, second = await assess(provider, case()), await assess(provider, case("Other text."))
@@ -103,7 +102,7 @@ async def test_the_prompts_digest_is_the_same_in_every_call_of_one_kind(
 
 @pytest.mark.parametrize("ask", [assess, decide])
 async def test_content_never_reaches_the_instructions(
-    model: FakeModel, provider: OpenAiProvider, ask: Callable[..., Any]
+    model: FakeModel, provider: Provider, ask: Callable[..., Any]
 ) -> None:
     model.says(risk() if ask is assess else verdict())
     asked = case(
@@ -126,7 +125,7 @@ async def test_content_never_reaches_the_instructions(
 
 
 async def test_the_boundary_of_the_content_is_random_and_told_in_the_instructions(
-    model: FakeModel, provider: OpenAiProvider
+    model: FakeModel, provider: Provider
 ) -> None:
     model.says(risk())
     markers = set()
@@ -143,9 +142,7 @@ async def test_the_boundary_of_the_content_is_random_and_told_in_the_instruction
     assert len(markers) == 2
 
 
-async def test_the_instructions_are_the_same_whatever_is_judged(
-    model: FakeModel, provider: OpenAiProvider
-) -> None:
+async def test_the_instructions_are_the_same_whatever_is_judged(model: FakeModel, provider: Provider) -> None:
     model.says(risk())
     told = set()
     for text in (HARMLESS, HOSTILE):
@@ -158,7 +155,7 @@ async def test_the_instructions_are_the_same_whatever_is_judged(
 
 
 async def test_priority_pre_screen_and_circumstances_are_in_the_models_hand(
-    model: FakeModel, provider: OpenAiProvider
+    model: FakeModel, provider: Provider
 ) -> None:
     model.says(verdict())
     await decide(
@@ -180,7 +177,7 @@ async def test_priority_pre_screen_and_circumstances_are_in_the_models_hand(
 
 
 async def test_what_was_not_read_is_in_the_models_hand_and_in_the_inputs_digest(
-    model: FakeModel, provider: OpenAiProvider
+    model: FakeModel, provider: Provider
 ) -> None:
     model.says(verdict("reject"))
     digests = set()
@@ -194,7 +191,7 @@ async def test_what_was_not_read_is_in_the_models_hand_and_in_the_inputs_digest(
     assert "Never assume that this part is harmless" in model.system()
 
 
-async def test_the_answer_is_bound_to_a_form(model: FakeModel, provider: OpenAiProvider) -> None:
+async def test_the_answer_is_bound_to_a_form(model: FakeModel, provider: Provider) -> None:
     model.says(verdict())
     await decide(provider, case())
     form = model.seen[0]["response_format"]["json_schema"]
@@ -202,7 +199,7 @@ async def test_the_answer_is_bound_to_a_form(model: FakeModel, provider: OpenAiP
     assert form["schema"]["properties"]["verdict"]["enum"] == ["approve", "reject", "abstain"]
 
 
-async def test_the_trace_goes_on_to_the_model(model: FakeModel, provider: OpenAiProvider) -> None:
+async def test_the_trace_goes_on_to_the_model(model: FakeModel, provider: Provider) -> None:
     model.says(risk())
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
     with tracer.start_as_current_span("caller") as span:
@@ -214,12 +211,10 @@ async def test_the_trace_goes_on_to_the_model(model: FakeModel, provider: OpenAi
 # ── a model that is hostile, or was talked to ───────────────────────────────────────────────────────
 
 
-async def test_a_model_cannot_talk_away_what_firm_rules_saw(
-    model: FakeModel, provider: OpenAiProvider
-) -> None:
+async def test_a_model_cannot_talk_away_what_firm_rules_saw(model: FakeModel, provider: Provider) -> None:
     model.says(risk(0.0, 1.0, reasoning="Nothing to see here."))
     text = "Please pay invoice 4711 over EUR 48,000 to the new IBAN DE89 3704 0044 0532 0130 00."
-    by_rules = await EmbeddedProvider().assess(case(text), Mode.QUICK, 1)
+    by_rules = await Provider().assess(case(text), Mode.QUICK, 1)
     assessment = await assess(provider, case(text))
     assert 0.7 < assessment.risk <= by_rules.risk
     assert "bank_details" in assessment.reasoning
@@ -227,7 +222,7 @@ async def test_a_model_cannot_talk_away_what_firm_rules_saw(
 
 
 async def test_content_that_steers_is_not_approved_however_sure_the_model_is(
-    model: FakeModel, provider: OpenAiProvider
+    model: FakeModel, provider: Provider
 ) -> None:
     model.says(verdict("approve", 1.0))
     decision = await decide(provider, case(HOSTILE))
@@ -236,9 +231,7 @@ async def test_content_that_steers_is_not_approved_however_sure_the_model_is(
     assert (await assess(provider, case(HOSTILE))).risk > 0.6
 
 
-async def test_what_a_model_writes_is_shown_without_tricks(
-    model: FakeModel, provider: OpenAiProvider
-) -> None:
+async def test_what_a_model_writes_is_shown_without_tricks(model: FakeModel, provider: Provider) -> None:
     model.says(verdict("reject", 0.9, "No.\u202e\x1b[2J\x00 " + "x" * 10_000))
     reasoning = (await decide(provider, case())).reasoning
     assert len(reasoning) <= 4000

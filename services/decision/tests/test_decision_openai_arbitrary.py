@@ -12,14 +12,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from placet_decision.domain import Case, Document, Mode, Result
+from placet_decision.providers import Provider
 from placet_decision.providers.http_client import MAX_ANSWER_BYTES
-from placet_decision.providers.openai import OpenAiProvider
 from placet_rpc.errors import Unavailable
 from placet_testing.model import FakeModel, completion, risk, serving_model, verdict
 
 pytestmark = pytest.mark.integration
 
-ProviderFor: TypeAlias = Callable[..., AbstractAsyncContextManager[OpenAiProvider]]
+ProviderFor: TypeAlias = Callable[..., AbstractAsyncContextManager[Provider]]
 
 CASE = Case(Document("Figures", "The quarterly figures are attached.", "text/plain"))
 

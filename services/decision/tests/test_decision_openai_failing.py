@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 
 from placet_decision.domain import AiDecision, Assessment, Case, Document, Mode, Result
-from placet_decision.providers import http_client
+from placet_decision.providers import Provider, http_client
 from placet_decision.providers.completions import MAX_VERDICT_BYTES
-from placet_decision.providers.embedded import EmbeddedProvider, NotScored
-from placet_decision.providers.openai import OpenAiProvider
-from placet_decision.providers.rules import Score
+from placet_decision.providers.reader import NotRead, Reader, Reading
 from placet_rpc.errors import Unavailable
 from placet_testing.model import FakeModel, completion, risk, verdict
 
@@ -29,23 +27,23 @@ def case(text: str = HARMLESS, **more: Any) -> Case:
     return replace(Case(Document("Figures", text, "text/plain")), **more)
 
 
-async def assess(provider: OpenAiProvider, asked: Case, budget: float = 20) -> Assessment:
+async def assess(provider: Provider, asked: Case, budget: float = 20) -> Assessment:
     return await provider.assess(asked, Mode.DEEP, budget)
 
 
-async def test_a_model_is_not_asked_about_content_that_rules_cannot_score(
-    provider: OpenAiProvider, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+async def test_a_model_is_not_asked_about_content_that_rules_cannot_read(
+    provider: Provider, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def not_scored(*_: Any) -> Score:
-        raise NotScored("The content takes too long.")
+    async def not_read(*_: Any) -> Reading:
+        raise NotRead("The content takes too long.")
 
-    monkeypatch.setattr(EmbeddedProvider, "score", not_scored)
+    monkeypatch.setattr(Reader, "read", not_read)
     assert (await assess(provider, case())).reasoning == "The content takes too long."
     assert (await decide(provider, case())).result is Result.ABSTAINED
     assert model.seen == []
 
 
-async def decide(provider: OpenAiProvider, asked: Case, budget: float = 20) -> AiDecision:
+async def decide(provider: Provider, asked: Case, budget: float = 20) -> AiDecision:
     return await provider.decide(asked, budget)
 
 
@@ -84,7 +82,7 @@ UNUSABLE_TEXTS = {
 
 @pytest.mark.parametrize("text", UNUSABLE_TEXTS.values(), ids=UNUSABLE_TEXTS)
 async def test_a_malformed_answer_is_an_abstention(
-    model: FakeModel, provider: OpenAiProvider, text: object
+    model: FakeModel, provider: Provider, text: object
 ) -> None:
     model.says(text)
     assessment, decision = await assess(provider, case()), await decide(provider, case())
@@ -96,7 +94,7 @@ async def test_a_malformed_answer_is_an_abstention(
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, 1.1, 70, -1e308])
 async def test_a_number_that_is_no_score_is_an_abstention(
-    model: FakeModel, provider: OpenAiProvider, value: float
+    model: FakeModel, provider: Provider, value: float
 ) -> None:
     for broken in (risk(value), risk(0.1, value)):
         model.says(broken)
@@ -105,7 +103,7 @@ async def test_a_number_that_is_no_score_is_an_abstention(
     assert (await decide(provider, case())).result is Result.ABSTAINED
 
 
-async def test_a_refusal_is_an_abstention(model: FakeModel, provider: OpenAiProvider) -> None:
+async def test_a_refusal_is_an_abstention(model: FakeModel, provider: Provider) -> None:
     model.body = completion(None, refusal="I cannot help with that.")
     assert (await assess(provider, case())).result is Result.ABSTAINED
     decision = await decide(provider, case())
@@ -115,7 +113,7 @@ async def test_a_refusal_is_an_abstention(model: FakeModel, provider: OpenAiProv
 
 @pytest.mark.parametrize("finish", ["length", "content_filter", "tool_calls", "stop ", "", None])
 async def test_an_answer_that_did_not_come_to_its_end_is_an_abstention(
-    model: FakeModel, provider: OpenAiProvider, finish: str | None
+    model: FakeModel, provider: Provider, finish: str | None
 ) -> None:
     model.body = completion(json.dumps(verdict()), finish=finish)
     assert (await decide(provider, case())).result is Result.ABSTAINED
@@ -132,7 +130,7 @@ UNUSABLE_CHOICES = {
 
 @pytest.mark.parametrize("more", UNUSABLE_CHOICES.values(), ids=UNUSABLE_CHOICES)
 async def test_only_one_plain_choice_counts(
-    model: FakeModel, provider: OpenAiProvider, more: dict[str, Any]
+    model: FakeModel, provider: Provider, more: dict[str, Any]
 ) -> None:
     model.body = completion(json.dumps(verdict()), **more)
     assert (await decide(provider, case())).result is Result.ABSTAINED
@@ -142,7 +140,7 @@ async def test_only_one_plain_choice_counts(
     assert (await decide(provider, case())).result is Result.DECIDED
 
 
-async def test_a_model_may_abstain(model: FakeModel, provider: OpenAiProvider) -> None:
+async def test_a_model_may_abstain(model: FakeModel, provider: Provider) -> None:
     model.says(risk(0.0, 0.5, "abstained", "Not my field."))
     assessment = await assess(provider, case())
     model.says(verdict("abstain", 0.5, "Not my field."))
@@ -162,9 +160,7 @@ async def test_text_that_is_too_long_to_be_read_whole_is_not_judged_in_part(
     assert model.seen == []
 
 
-async def test_where_there_is_nothing_to_read_no_model_is_asked(
-    model: FakeModel, provider: OpenAiProvider
-) -> None:
+async def test_where_there_is_nothing_to_read_no_model_is_asked(model: FakeModel, provider: Provider) -> None:
     assert (await decide(provider, case(" \u200b "))).result is Result.ABSTAINED
     assert model.seen == []
 
@@ -174,7 +170,7 @@ async def test_where_there_is_nothing_to_read_no_model_is_asked(
     [(413, "too_large"), (400, "context_length_exceeded"), (400, "content_filter")],
 )
 async def test_content_that_the_provider_does_not_take_is_an_abstention(
-    model: FakeModel, provider: OpenAiProvider, status: int, code: str
+    model: FakeModel, provider: Provider, status: int, code: str
 ) -> None:
     model.status, model.body = status, json.dumps({"error": {"message": "no", "code": code}}).encode()
     assert (await decide(provider, case())).result is Result.ABSTAINED
@@ -185,7 +181,7 @@ async def test_content_that_the_provider_does_not_take_is_an_abstention(
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529, 301])
 async def test_a_provider_in_trouble_is_unavailable_and_asked_once(
-    model: FakeModel, provider: OpenAiProvider, status: int
+    model: FakeModel, provider: Provider, status: int
 ) -> None:
     model.status, model.body = status, b'{"error": {"message": "trouble"}}'
     model.headers = {"content-type": "application/json", "location": "http://127.0.0.1:1/"}
@@ -198,7 +194,7 @@ async def test_a_provider_in_trouble_is_unavailable_and_asked_once(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 async def test_a_wrong_configuration_is_unavailable_and_leaks_no_key(
-    model: FakeModel, provider: OpenAiProvider, status: int, api_key: str, caplog: pytest.LogCaptureFixture
+    model: FakeModel, provider: Provider, status: int, api_key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     message = f"Incorrect API key provided: {api_key}. You sent: {HARMLESS}"
@@ -242,7 +238,7 @@ BROKEN_BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
 
 @pytest.mark.parametrize(("body", "headers"), BROKEN_BODIES.values(), ids=BROKEN_BODIES)
 async def test_a_broken_envelope_is_unavailable_and_no_answer(
-    model: FakeModel, provider: OpenAiProvider, body: bytes, headers: dict[str, str]
+    model: FakeModel, provider: Provider, body: bytes, headers: dict[str, str]
 ) -> None:
     model.body, model.headers = body, headers
     for ask in (assess, decide):
@@ -251,7 +247,7 @@ async def test_a_broken_envelope_is_unavailable_and_no_answer(
         assert raised.value.reason == "MODEL_UNAVAILABLE"
 
 
-async def test_a_body_is_read_no_further_than_its_bound(model: FakeModel, provider: OpenAiProvider) -> None:
+async def test_a_body_is_read_no_further_than_its_bound(model: FakeModel, provider: Provider) -> None:
     # It never ends; without a bound this would read until its time is over.
     model.body, model.endless = b" " * (1 << 16), True
     with pytest.raises(Unavailable, match="no chat completion"):
@@ -261,7 +257,7 @@ async def test_a_body_is_read_no_further_than_its_bound(model: FakeModel, provid
 
 
 async def test_a_slow_model_is_unavailable_within_the_time_that_is_left(
-    model: FakeModel, provider: OpenAiProvider
+    model: FakeModel, provider: Provider
 ) -> None:
     model.hold = asyncio.Event()
     with pytest.raises(Unavailable, match="did not answer within"):
@@ -270,7 +266,7 @@ async def test_a_slow_model_is_unavailable_within_the_time_that_is_left(
 
 
 async def test_a_model_that_drips_cannot_outlast_the_time_that_is_left(
-    model: FakeModel, provider: OpenAiProvider
+    model: FakeModel, provider: Provider
 ) -> None:
     model.says(verdict())
     model.drip = 1
@@ -278,7 +274,7 @@ async def test_a_model_that_drips_cannot_outlast_the_time_that_is_left(
         await decide(provider, case(), budget=0.5)
 
 
-async def test_no_model_is_asked_when_no_time_is_left(model: FakeModel, provider: OpenAiProvider) -> None:
+async def test_no_model_is_asked_when_no_time_is_left(model: FakeModel, provider: Provider) -> None:
     with pytest.raises(Unavailable, match="did not answer within"):
         await decide(provider, case(), budget=-0.1)
     assert model.seen == []
@@ -294,7 +290,7 @@ async def test_a_model_that_is_not_there_is_unavailable(provider_for: Callable[.
             await assess(provider, case())
 
 
-async def test_a_broken_off_answer_is_unavailable(model: FakeModel, provider: OpenAiProvider) -> None:
+async def test_a_broken_off_answer_is_unavailable(model: FakeModel, provider: Provider) -> None:
     model.says(verdict())
     model.headers = {"content-type": "application/json", "transfer-encoding": "chunked"}
     with pytest.raises(Unavailable):

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from placet_decision.domain import Case, Document, Mode, PreScreen, Priority, Result, Verdict
+from placet_decision.providers import Provider
 from placet_decision.providers.detectors import amount, normalized
-from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.providers.rules import Score, rule_set, score
 from placet_text import deceptive
 
@@ -16,8 +16,9 @@ RULES = rule_set()
 LOW = 0.3
 
 # A change of the rules raises the version in rules.toml, from the first release on, and adds its digest here.
-DIGESTS = {"1": "811adc708971c6209c9d3811796699cc52395d8d20d62050fff482e5cf5ba0cd"}
+DIGESTS = {"1": "33e8e9984066bdf111c09a9d81fc3f81c8c1d4f144ac89707780e998cad3f278"}
 
+# Words that sound harmless. They are the requester's, so they prove nothing.
 SAFE = {
     "a typo fix": "Fix a typo in the README: recieve -> receive.",
     "a lunch menu": "Lunch menu for Thursday: tomato soup, pasta al pesto (8.50 €), green salad.",
@@ -25,6 +26,12 @@ SAFE = {
     "a changelog": "Changelog 1.2.3\n\n- Faster start\n- No crash when the list is empty",
     "a small edit": "--- a/guide.md\n+++ b/guide.md\n@@ -1 +1 @@\n-Open teh door.\n+Open the door.\n",
 }
+
+MENUS = (
+    "Lunch menu for the canteen, week 24\n\nMonday: lentil soup with bread\nTuesday: baked potatoes\n",
+    "# Lunch menu\n\n- Monday: spinach lasagne\n- Tuesday: pancakes with apple sauce (vegetarian)\n",
+    "Speiseplan Kantine\nMontag: Suppe mit Brot\nDienstag: Nudeln und Salat",
+)
 
 RISKY = {
     "a payment": "Please pay invoice 4711 over EUR 12,500 to ACME.",
@@ -83,8 +90,31 @@ def names(result: Score) -> set[str]:
 
 
 @pytest.mark.parametrize("text", SAFE.values(), ids=SAFE)
-def test_an_obviously_safe_document_is_low_risk(text: str) -> None:
-    assert scored(text).risk < LOW
+def test_no_word_lowers_a_risk(text: str) -> None:
+    result = scored(text)
+    assert (result.risk, result.features, result.confidence) == (RULES.limits.baseline, (), 0.2)
+
+
+@pytest.mark.parametrize("text", MENUS)
+def test_a_text_of_a_known_form_is_low_risk(text: str) -> None:
+    result = scored(text, "Lunch menu, week 24")
+    assert (result.form, result.risk) == ("menu", pytest.approx(0.1))
+    assert names(result) == {"menu"}
+
+
+@pytest.mark.parametrize(
+    "change", [*'+=<>{}[]|/\\"`@%$!?_', " not", " unless", " 500", " mg", " rm", " 1.234"]
+)
+def test_one_unknown_word_or_sign_is_no_known_form(change: str) -> None:
+    result = scored(f"{MENUS[0]}{change}", "Lunch menu, week 24")
+    assert (result.form, result.risk >= RULES.limits.baseline) == ("", True)
+    assert not scored(MENUS[0], f"Lunch menu{change}").form
+
+
+def test_too_little_and_too_much_text_have_no_form() -> None:
+    assert not scored("Soup").form
+    assert not scored("soup " * 401).form
+    assert not scored("", "Lunch menu of soup with bread and salad").form
 
 
 @pytest.mark.parametrize("text", RISKY.values(), ids=RISKY)
@@ -119,7 +149,7 @@ def test_risks_add_up() -> None:
 
 
 def test_the_weights_explain_the_risk_exactly() -> None:
-    for text in [*SAFE.values(), *RISKY.values()]:
+    for text in [*SAFE.values(), *RISKY.values(), *MENUS]:
         result = scored(text)
         total = RULES.limits.baseline + sum(feature.weight for feature in result.features)
         assert result.risk == pytest.approx(total)
@@ -224,20 +254,21 @@ def test_the_version_names_what_decides() -> None:
 
 
 async def test_the_assessment_says_that_it_is_made_by_rules() -> None:
-    assessment = await EmbeddedProvider().assess(_case(SAFE["a typo fix"]), Mode.DEEP, budget=1)
+    assessment = await Provider().assess(_case(MENUS[0]), Mode.DEEP, budget=1)
     assert assessment.result is Result.DECIDED
     assert assessment.mode is Mode.QUICK
     assert "not by a learned model" in assessment.reasoning
-    assert "typo_fix" in assessment.reasoning
+    assert "menu -0.35" in assessment.reasoning
     assert assessment.provenance.provider == "embedded"
     assert assessment.provenance.model == f"placet-rules/{RULES.version}"
     assert assessment.provenance.prompt_digest == RULES.digest
-    assert assessment.provenance.input_digest == _case(SAFE["a typo fix"]).digest()
+    assert assessment.provenance.input_digest == _case(MENUS[0]).digest()
+    assert assessment.provenance.parts == ("reader/1", f"rules/{RULES.version}", "floor/1")
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t", "\u200b\u200b", "---\n***"])
 async def test_where_there_is_nothing_to_read_it_abstains(text: str) -> None:
-    provider = EmbeddedProvider()
+    provider = Provider()
     assessment = await provider.assess(_case(text), Mode.QUICK, budget=1)
     decision = await provider.decide(_case(text), budget=1)
     assert (assessment.result, assessment.risk) == (Result.ABSTAINED, 0.0)
@@ -245,13 +276,14 @@ async def test_where_there_is_nothing_to_read_it_abstains(text: str) -> None:
 
 
 async def test_a_clearly_safe_document_is_approved() -> None:
-    decision = await EmbeddedProvider().decide(_case(SAFE["a typo fix"]), budget=1)
+    decision = await Provider().decide(_case(MENUS[0]), budget=1)
     assert decision.verdict is Verdict.APPROVE
     assert 0 < decision.confidence < 1
+    assert decision.provenance.parts == ("reader/1", f"rules/{RULES.version}", "withhold/1")
 
 
 async def test_a_clearly_risky_document_is_rejected() -> None:
-    decision = await EmbeddedProvider().decide(_case(RISKY["a payment"]), budget=1)
+    decision = await Provider().decide(_case(RISKY["a payment"]), budget=1)
     assert decision.verdict is Verdict.REJECT
     assert "payment_instruction" in decision.reasoning
 
@@ -260,14 +292,14 @@ async def test_a_clearly_risky_document_is_rejected() -> None:
     "text", ["The quarterly figures are attached.", "Это документ, который правила не понимают. Обед."]
 )
 async def test_what_rules_do_not_know_they_do_not_decide(text: str) -> None:
-    decision = await EmbeddedProvider().decide(_case(text), budget=1)
+    decision = await Provider().decide(_case(text), budget=1)
     assert (decision.result, decision.verdict, decision.confidence) == (Result.ABSTAINED, None, 0.0)
     assert decision.reasoning.startswith("Abstained")
 
 
 async def test_rules_do_not_approve_against_the_pre_screen() -> None:
-    case = Case(Document("", SAFE["a typo fix"], "text/plain"), pre_screen=PreScreen(0.6, 0.9, "model-1"))
-    decision = await EmbeddedProvider().decide(case, budget=1)
+    case = Case(Document("", MENUS[0], "text/plain"), pre_screen=PreScreen(0.6, 0.9, "model-1"))
+    decision = await Provider().decide(case, budget=1)
     assert decision.result is Result.ABSTAINED
     assert "0.60" in decision.reasoning
 
@@ -276,14 +308,14 @@ async def test_urgency_of_the_request_does_not_lower_the_bar() -> None:
     verdicts = set()
     for priority in Priority:
         case = Case(Document("", RISKY["a payment"], "text/plain"), priority)
-        verdicts.add((await EmbeddedProvider().decide(case, budget=1)).verdict)
+        verdicts.add((await Provider().decide(case, budget=1)).verdict)
     assert verdicts == {Verdict.REJECT}
 
 
 @pytest.mark.integration
 async def test_a_long_document_is_read_whole() -> None:
     text = "Meeting notes. We talked about the plan.\n" * 5000 + "\nrm -rf /\n"
-    assessment = await EmbeddedProvider().assess(_case(text), Mode.QUICK, budget=5)
+    assessment = await Provider().assess(_case(text), Mode.QUICK, budget=5)
     assert "destructive_command" in {feature.name for feature in assessment.features}
 
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 # Types of conftest, which tests cannot import by name.
 Stack = Any
 PAYMENT = b"Please pay invoice 4711 over EUR 48,000 to IBAN DE89 3704 0044 0532 0130 00."
-TYPO = b"Fix a typo in the README: recieve -> receive."
+MENU = b"Monday: lentil soup with bread\nTuesday: baked potatoes"
 ID = "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001"
 
 
@@ -54,14 +54,17 @@ def decide_request(digest: bytes, key: str = "", **more: Any) -> decision_servic
     )
 
 
-async def test_a_payment_is_assessed_as_risky_and_a_typo_as_safe(stack: Stack) -> None:
+async def test_a_payment_is_assessed_as_risky_and_a_menu_as_safe(stack: Stack) -> None:
     worker = await stack.stub()
     with acting_for("default"):
         payment = await worker.AssessRisk(assess_request(stack.approval.has("default", PAYMENT)))
-        typo = await worker.AssessRisk(assess_request(stack.approval.has("default", TYPO)))
+        menu = await worker.AssessRisk(assess_request(stack.approval.has("default", MENU)))
     assert payment.assessment.result == event_pb2.AI_RESULT_DECIDED
     assert payment.assessment.risk > 0.6
-    assert typo.assessment.risk < 0.3
+    assert menu.assessment.risk < 0.3
+    assert (menu.assessment.found.form, payment.assessment.found.form) == ("menu", "")
+    assert [str(one.value) for one in payment.assessment.found.amounts] == ["48000"]
+    assert payment.assessment.provenance.parts == ["reader/1", "rules/1", "floor/1"]
     assert payment.assessment.mode == event_pb2.SCREEN_MODE_QUICK
     assert not payment.deep_available
     assert {feature.name for feature in payment.assessment.features} >= {"payment_instruction", "amount"}
@@ -74,7 +77,7 @@ async def test_a_decision_carries_verdict_confidence_and_reasoning(stack: Stack)
     worker = await stack.stub()
     with acting_for("default"):
         rejected = await worker.Decide(decide_request(stack.approval.has("default", PAYMENT)))
-        approved = await worker.Decide(decide_request(stack.approval.has("default", TYPO)))
+        approved = await worker.Decide(decide_request(stack.approval.has("default", MENU)))
         abstained = await worker.Decide(decide_request(stack.approval.has("default", b"Figures attached.")))
     assert rejected.decision.verdict == event_pb2.VERDICT_REJECT
     assert approved.decision.verdict == event_pb2.VERDICT_APPROVE
@@ -96,13 +99,13 @@ async def test_the_provider_has_content_pre_screen_priority_and_circumstances_in
         reasoning=event_pb2.Erasable(value="repeats the content"),
     )
     request = decide_request(
-        stack.approval.has("default", TYPO), pre_screen=seen, circumstances="Neither a nor b responded"
+        stack.approval.has("default", MENU), pre_screen=seen, circumstances="Neither a nor b responded"
     )
     with acting_for("default"):
         await worker.Decide(request)
     case = stack.provider.cases[0]
-    assert case.document.text == TYPO.decode()
-    assert case.document.title == "A request"
+    assert case.document.text == MENU.decode()
+    assert case.document.title == "Menu"
     assert (case.priority, case.circumstances) == ("high", "Neither a nor b responded")
     assert case.pre_screen is not None
     assert (case.pre_screen.risk, case.pre_screen.confidence) == (0.4, 0.6)
@@ -113,7 +116,7 @@ async def test_a_pre_screen_that_said_nothing_is_none(stack: Stack) -> None:
     worker = await stack.stub()
     nothing = event_pb2.PreScreened(result=event_pb2.AI_RESULT_ABSTAINED)
     with acting_for("default"):
-        await worker.Decide(decide_request(stack.approval.has("default", TYPO), pre_screen=nothing))
+        await worker.Decide(decide_request(stack.approval.has("default", MENU), pre_screen=nothing))
     assert stack.provider.cases[0].pre_screen is None
 
 
@@ -157,14 +160,14 @@ async def test_concurrent_calls_with_one_key_ask_the_model_once(stack: Stack) ->
     [
         {"mode": event_pb2.SCREEN_MODE_QUICK},
         {"priority": event_pb2.PRIORITY_LOW},
-        {"content_digest": hashlib.sha256(TYPO).digest()},
+        {"content_digest": hashlib.sha256(MENU).digest()},
         {"approval_id": "0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a002"},
     ],
     ids=str,
 )
 async def test_the_same_key_with_another_payload_is_refused(stack: Stack, change: dict[str, Any]) -> None:
     worker = await stack.stub()
-    stack.approval.has("default", TYPO)
+    stack.approval.has("default", MENU)
     digest = stack.approval.has("default", PAYMENT)
     with acting_for("default"):
         await worker.AssessRisk(assess_request(digest, "key"))
@@ -184,7 +187,7 @@ async def test_a_key_belongs_to_one_rpc(stack: Stack) -> None:
 
 async def test_tenants_share_neither_keys_nor_contents(stack: Stack) -> None:
     worker = await stack.stub()
-    payment, typo = stack.approval.has("tenant-a", PAYMENT), stack.approval.has("tenant-b", TYPO)
+    payment, typo = stack.approval.has("tenant-a", PAYMENT), stack.approval.has("tenant-b", MENU)
     with acting_for("tenant-a"):
         of_a = await worker.AssessRisk(assess_request(payment, "key"))
     with acting_for("tenant-b"):
@@ -199,7 +202,7 @@ async def test_tenants_share_neither_keys_nor_contents(stack: Stack) -> None:
 
 async def test_other_content_than_the_digest_names_is_never_judged(stack: Stack) -> None:
     worker = await stack.stub()
-    digest = stack.approval.has("default", TYPO)
+    digest = stack.approval.has("default", MENU)
     stack.approval.contents["default", digest].content.body = PAYMENT
     with acting_for("default"), pytest.raises(DataLoss) as raised:
         await worker.AssessRisk(assess_request(digest))
@@ -210,7 +213,7 @@ async def test_other_content_than_the_digest_names_is_never_judged(stack: Stack)
 
 async def test_content_that_cannot_be_had_is_unavailable_until_it_can(stack: Stack) -> None:
     worker = await stack.stub()
-    request = assess_request(stack.approval.has("default", TYPO))
+    request = assess_request(stack.approval.has("default", MENU))
     stack.approval.failure = Unavailable("its database is away")
     with acting_for("default"):
         with pytest.raises(Unavailable) as raised:
@@ -224,7 +227,7 @@ async def test_approval_service_that_is_down_is_unavailable(stack: Stack) -> Non
     worker = await stack.stub()
     await stack.behind.stop(0)
     with acting_for("default"), pytest.raises(Unavailable) as raised:
-        await worker.AssessRisk(assess_request(hashlib.sha256(TYPO).digest()))
+        await worker.AssessRisk(assess_request(hashlib.sha256(MENU).digest()))
     assert raised.value.reason == "CONTENT_UNAVAILABLE"
 
 
@@ -245,7 +248,7 @@ async def test_a_model_that_is_unavailable_is_asked_again_by_the_next_call(stack
 async def test_the_provider_gets_what_the_callers_deadline_leaves(stack: Stack) -> None:
     worker = await stack.stub()
     with acting_for("default"):
-        await worker.Decide(decide_request(stack.approval.has("default", TYPO)), timeout=7)
+        await worker.Decide(decide_request(stack.approval.has("default", MENU)), timeout=7)
     assert 0 < stack.provider.budgets[0] < 6.8
 
 
@@ -270,7 +273,7 @@ async def test_a_caller_that_gives_up_frees_the_key(stack: Stack) -> None:
 )
 async def test_only_the_workers_whose_job_it_is_may_ask(stack: Stack, caller: tuple[str, ...]) -> None:
     other = await stack.stub(*caller)
-    digest = stack.approval.has("default", TYPO)
+    digest = stack.approval.has("default", MENU)
     with acting_for("default"):
         with pytest.raises(PermissionDenied):
             await other.AssessRisk(assess_request(digest))
@@ -294,7 +297,7 @@ async def test_a_refusal_of_authority_is_audited_and_bounded(stack: Stack) -> No
     other = await stack.stub("mallory@example.com", "approver", tenant="tenant-b")
     for _ in range(3):
         with pytest.raises(PermissionDenied):
-            await other.Decide(decide_request(hashlib.sha256(TYPO).digest()))
+            await other.Decide(decide_request(hashlib.sha256(MENU).digest()))
     async with asyncio.timeout(10):
         tenant, event = await stack.audit.appended.get()
     assert tenant == "tenant-b"
@@ -321,7 +324,7 @@ async def test_a_refusal_of_authority_is_audited_and_bounded(stack: Stack) -> No
 )
 async def test_malformed_requests_are_refused_by_field(stack: Stack, change: dict[str, Any]) -> None:
     worker = await stack.stub()
-    request = assess_request(hashlib.sha256(TYPO).digest())
+    request = assess_request(hashlib.sha256(MENU).digest())
     for name, value in change.items():
         setattr(request, name, value)
     with acting_for("default"), pytest.raises(InvalidArgument) as raised:

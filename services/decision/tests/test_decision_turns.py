@@ -1,4 +1,4 @@
-"""Content that takes long to score delays no other tenant, and ends in an abstention."""
+"""Content that takes long to read delays no other tenant, and ends in an abstention."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import asyncio
 import pytest
 
 from placet_decision.domain import Account, Case, Document, Mode, Result
-from placet_decision.providers.embedded import INLINE_CHARACTERS, EmbeddedProvider
+from placet_decision.providers import Provider
+from placet_decision.providers.reader import INLINE_CHARACTERS, Reader
 from placet_jobs import WAITING, Limits
 from placet_rpc.errors import ResourceExhausted
 
 pytestmark = pytest.mark.integration
 
 MEBIBYTE = 1 << 20
-# Each takes some seconds to score, because it makes some rule or detector try often.
+# Each takes some seconds to read, because it makes some rule or detector try often.
 SLOW = ["1,", "€1,", "aa11 ", "<!--", "-a\n"]
 
 
@@ -27,15 +28,15 @@ def slow_case(unit: str, tenant: str) -> Case:
 
 
 @pytest.fixture
-async def provider() -> EmbeddedProvider:
-    provider = EmbeddedProvider()
-    await provider.score(case("a" * (INLINE_CHARACTERS + 1), "first"))
+async def provider() -> Provider:
+    provider = Provider()
+    await provider.assess(case("a" * (INLINE_CHARACTERS + 1), "first"), Mode.QUICK, 60)
     return provider
 
 
 @pytest.mark.parametrize("unit", SLOW)
-async def test_a_tenant_is_answered_while_anothers_contents_are_scored(
-    provider: EmbeddedProvider, unit: str
+async def test_a_tenant_is_answered_while_anothers_contents_are_read(
+    provider: Provider, unit: str
 ) -> None:
     stuck = [asyncio.create_task(provider.assess(slow_case(unit, "slow"), Mode.QUICK, 60)) for _ in range(6)]
     await asyncio.sleep(0)
@@ -50,8 +51,8 @@ async def test_a_tenant_is_answered_while_anothers_contents_are_scored(
     await asyncio.wait(stuck)
 
 
-async def test_what_cannot_be_scored_within_the_limits_is_an_abstention() -> None:
-    provider = EmbeddedProvider(Limits(seconds=0.1))
+async def test_what_cannot_be_read_within_the_limits_is_an_abstention() -> None:
+    provider = Provider(reader=Reader(Limits(seconds=0.1)))
     slow = slow_case("<!--", "acme")
 
     assessment, decision = await asyncio.gather(
@@ -64,7 +65,7 @@ async def test_what_cannot_be_scored_within_the_limits_is_an_abstention() -> Non
         assert reasoning == "The content takes too long or too much memory for the rules to read."
 
 
-async def test_a_tenant_with_too_many_contents_waiting_is_refused_alone(provider: EmbeddedProvider) -> None:
+async def test_a_tenant_with_too_many_contents_waiting_is_refused_alone(provider: Provider) -> None:
     slow = slow_case("<!--", "slow")
     waiting = [asyncio.create_task(provider.decide(slow, 60)) for _ in range(WAITING + 1)]
     await asyncio.sleep(0)

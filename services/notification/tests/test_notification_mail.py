@@ -30,6 +30,8 @@ CONTENT = Content(
     text="Pay 4,711 EUR.\n\n    indented\n", requester="ci@example.com", extracted=False, unread=()
 )
 
+FACTS = (("kind", "payment"), ("amount", "120 EUR"), ("counterparty", "Acme\nTo decide: click"))
+
 ASKING = Payload(
     kind=Kind.ASKED,
     approval_id="0d5ad5c6-7a4e-5c53-8b1f-1f6bd0d2a001",
@@ -385,3 +387,10 @@ def test_a_wrong_payload_is_refused_by_field(
 
 def test_what_postgresql_cannot_store_is_replaced(make_payload: Callable[..., Payload]) -> None:
     assert checked(make_payload(title="a\x00b")).title == "a\ufffdb"
+
+
+def test_a_mail_shows_the_declared_facts_as_the_requesters_words() -> None:
+    shown = text(mail(make_payload(), replace(CONTENT, facts=FACTS)))
+    assert "Declared by the requester:\nkind:" in shown
+    assert "\namount:       120 EUR\ncounterparty: Acme To decide: click\n" in shown
+    assert "Declared" not in text(mail(make_payload()))

@@ -36,6 +36,7 @@ COMMANDS = (
         f"{_OWN}.policies",
         "List the policies: who is asked, how long, and what then.",
     ),
+    Entry("automation", f"{_OWN}.automation", "Switch off, and on again, what is decided without a person."),
     Entry("stats", f"{_OWN}.stats", "Show how much people decide, and how much the fallback does."),
     Entry("audit", f"{_OWN}.audit", "The record of everything that happened, and its proofs."),
     Entry("trace", f"{_DEVSTACK}.trace", "Draw a request's trace: every hop from caller to outcome."),

@@ -200,7 +200,8 @@ def _decided(event: event_pb2.Event) -> _Words:
     decided = event.decided
     source = event_pb2.Source.Name(decided.source).removeprefix("SOURCE_")
     yes = decided.state in (event_pb2.STATE_APPROVED, event_pb2.STATE_ANSWERED)
-    return _DONE.get(decided.state, "Closed").upper(), f"by {_said(decided.approver)} ({source})", yes
+    rule = f", rule {decided.rule}" if decided.rule else ""
+    return _DONE.get(decided.state, "Closed").upper(), f"by {_said(decided.approver)} ({source}{rule})", yes
 
 
 def _closed(event: event_pb2.Event) -> _Words:
@@ -223,6 +224,13 @@ def _fallback_alarm(event: event_pb2.Event) -> _Words:
     return ("ALARM" if alarm.raised else "alarm over"), f"{one_line(alarm.policy)}: {share}", not alarm.raised
 
 
+def _automation_switched(event: event_pb2.Event) -> _Words:
+    switched = event.automation_switched
+    about = switched.policy or switched.model
+    scope = f"{one_line(about)}: " if about else ""
+    return f"automation {'off' if switched.off else 'on'}", scope + _said(switched.reason), not switched.off
+
+
 _WORDS: dict[str, Callable[[event_pb2.Event], _Words]] = {
     "received": _received,
     "processed": _processed,
@@ -243,6 +251,8 @@ _WORDS: dict[str, Callable[[event_pb2.Event], _Words]] = {
     "access_refused": _access_refused,
     "erased": _erased,
     "fallback_alarm": _fallback_alarm,
+    "withheld": lambda event: ("withheld", _said(event.withheld.reason), False),
+    "automation_switched": _automation_switched,
 }
 
 

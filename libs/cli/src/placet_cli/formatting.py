@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -13,7 +14,7 @@ from placet_cli.event_rows import ERASED
 from placet_cli.times import earlier, left, local, point, until_words
 from placet_client import Outcome
 from placet_domain.durations import describe_duration
-from placet_rpc.content import gaps_of
+from placet_rpc.content import declared_facts, gaps_of
 from placet_text import CAREFUL, coverage_words, one_line, warning_words
 
 # In the place of a text of blanks alone.
@@ -30,6 +31,25 @@ def sentence(approval: approval_pb2.Approval) -> str:
     if outcome.source == "AI_PRESCREEN":
         more = f": risk {screened.risk:.2f}, below {screened.threshold:.2f}"
     return one_line(outcome.describe(more))
+
+
+def facts_sentence(approval: approval_pb2.Approval) -> str:
+    """The declared facts: "payment: amount 120 EUR, counterparty Acme"; "" without any.
+
+    Amounts that count because they are larger, or of another currency, follow.
+    """
+    kind, *facts = [f"{name} {value}" for name, value in declared_facts(approval.facts).items()] or [""]
+    effective = [f"{one.value} {one.currency}" for one in approval.effective_amounts]
+    declared = f"{approval.facts.amount} {approval.facts.currency}"
+    more = [one for one in effective if not _is_amount(one, declared)]
+    said = ": ".join(filter(None, [kind.removeprefix("kind "), ", ".join(facts)]))
+    found = f"found in the text: {', '.join(more)}" if more else ""
+    return one_line("; ".join(filter(None, [said, found])))
+
+
+def _is_amount(one: str, other: str) -> bool:
+    (value, currency), (number, code) = one.split(" "), other.split(" ")
+    return currency == code and number != "" and Decimal(value) == Decimal(number)
 
 
 def erasure_sentence(approval: approval_pb2.Approval) -> str:
@@ -216,3 +236,18 @@ def _kind(warning: approval_service_pb2.TextWarning) -> str:
     """A warning's kind by its name; empty for one that only a later service knows."""
     names = {number: name for name, number in approval_service_pb2.TextWarningKind.items()}
     return names.get(warning.kind, "").removeprefix("TEXT_WARNING_KIND_")
+
+
+def scope_words(policy: str, model: str) -> str:
+    """Automatic decisions that a switch is about, in words."""
+    about = f" under policy {one_line(policy)}" if policy else f" of model {one_line(model)}" if model else ""
+    return f"Automatic decisions{about}"
+
+
+def switched_off_sentence(entry: event_pb2.LogEntry) -> str:
+    """A sentence about an `automation_switched` entry that is in force, and switches off."""
+    event, switched = entry.entry.event, entry.entry.event.automation_switched
+    return one_line(
+        f"{scope_words(switched.policy, switched.model)} are OFF since {point(event.time)}, by "
+        f"{event.actor.name.value or ERASED}: {switched.reason.value or ERASED} (entry {entry.index})"
+    )

@@ -89,6 +89,19 @@ def labels_of(given: Iterable[str]) -> dict[str, str]:
     return labels
 
 
+def facts_of(given: Iterable[str]) -> dict[str, str]:
+    """NAME=VALUE, each name once."""
+    facts: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not name or not equals or not value:
+            raise WrongInput(f"--fact {one} is not NAME=VALUE", tries=("--fact kind=payment",))
+        if name in facts:
+            raise WrongInput(f"--fact {name} is given twice", tries=(f"--fact {name}={shlex.quote(value)}",))
+        facts[name] = value
+    return facts
+
+
 def assignments_of(
     approvers: Iterable[str], managers: Iterable[str], others: Iterable[str]
 ) -> dict[str, list[str]]:

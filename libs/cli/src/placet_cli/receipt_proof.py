@@ -209,6 +209,7 @@ def _outcome(event: event_pb2.Event) -> Outcome | None:
             approver=one_line(decided.approver.value),
             confidence=decided.confidence,
             decide_time=event.time,
+            rule=decided.rule,
         )
     )
     try:

@@ -26,6 +26,7 @@ from placet_client.messages import (
     assignments_of,
     content_of,
     enum_value,
+    facts_of,
     filter_of,
     key_of,
     timestamp_of,
@@ -147,12 +148,15 @@ class PlacetClient:
         subject_id: str = "",
         deadline: datetime | None = None,
         labels: Mapping[str, str] | None = None,
+        facts: Mapping[str, str] | None = None,
         request_id: uuid.UUID | str | None = None,
     ) -> PendingApproval:
         """Asks for a decision; when this returns, the request is in the log and cannot be lost.
 
         `required_approver` and `manager_approver` fill the slots of these names; `assignments` fills any slot
         with people. `priority` is URGENT, HIGH, NORMAL or LOW; `deadline` is aware of its time zone.
+        `facts` says what the action is: `kind` ("payment"), `amount` ("120.50 EUR"), `counterparty`,
+        `target`, `environment`, and others by any name; the kind says which it needs.
         `request_id` is your idempotency key: give your own to ask again safely after a crash of your program.
         An empty one is refused. Warns (UserWarning) where all managers are approvers too, so that nobody else
         is asked after a silence.
@@ -168,6 +172,7 @@ class PlacetClient:
             subject_id=subject_id,
             deadline_time=timestamp_of("deadline", deadline),
             labels=dict(labels or {}),
+            facts=facts_of(facts) if facts else None,
         )
         answer = await converge(lambda: self.stub.RequestApproval(request), patience=self._patience)
         return PendingApproval(answer.approval_id, answer.content_digest, answer.log_index, self)

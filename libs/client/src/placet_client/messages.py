@@ -14,6 +14,7 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import event_pb2
 from placet_rpc.errors import FieldViolation, InvalidArgument
 
+_OWN_FACTS = ("kind", "amount", "currency", "counterparty", "target", "environment")
 _Number = TypeVar("_Number", bound=int)
 
 
@@ -63,6 +64,16 @@ def warning_of_same(assignments: Mapping[str, Sequence[str]]) -> str:
         return ""
     verb = "is" if len(then) == 1 else "are"
     return f"{' and '.join(sorted(then))} {verb} both approver and manager, so nobody else is asked"
+
+
+def facts_of(given: Mapping[str, str]) -> approval_pb2.Facts:
+    """The contract's facts; "amount" may have its currency behind it: "120.50 EUR"."""
+    facts = dict(given)
+    if "currency" not in facts:
+        amount, _, currency = facts.get("amount", "").partition(" ")
+        facts |= {"amount": amount, "currency": currency.strip().upper()}
+    own = {name: facts.pop(name, "") for name in _OWN_FACTS}
+    return approval_pb2.Facts(**own, others=facts)
 
 
 def filter_of(selection: Selection) -> approval_service_pb2.ApprovalFilter:

@@ -30,6 +30,7 @@ class Outcome:
     reasoning: str
     decided_at: datetime
     waited: timedelta
+    rule: str = ""  # the policy's allow-rule, of an automatic approval
 
     @property
     def approved(self) -> bool:
@@ -56,7 +57,8 @@ class Outcome:
                 said = f"{done} by policy {by}"
             case _:
                 said = f"{done} by {by}"
-        return f"{said}{more}."
+        by_rule = f" (rule {self.rule})" if self.rule else ""
+        return f"{said}{by_rule}{more}."
 
     @classmethod
     def of(cls, approval: approval_pb2.Approval) -> Outcome | None:
@@ -77,4 +79,5 @@ class Outcome:
             reasoning=outcome.reasoning,
             decided_at=outcome.decide_time.ToDatetime(tzinfo=UTC),
             waited=outcome.waited.ToTimedelta(),
+            rule=outcome.rule,
         )

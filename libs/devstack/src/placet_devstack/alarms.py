@@ -1,17 +1,21 @@
-"""Reports alarms of the log's witness and of the fallback monitor as events of the stack."""
+"""Reports alarms of the log's witness and of the fallback monitor, and switches, as events of the stack."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from placet.approval.v1 import approval_service_pb2
+from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet.event.v1 import event_pb2
+from placet_cli.formatting import switched_off_sentence
 from placet_cli.home import Home, Ports
 from placet_cli.identity import OWNER, person
 from placet_client import PlacetClient
 from placet_devstack.child import Report, StackEvent
 from placet_devstack.plan import WITNESS
+from placet_rpc.client import channel
 from placet_rpc.errors import PlacetError
 from placet_rpc.tasks import periodically
 from placet_witness.domain import Alarm
@@ -19,6 +23,8 @@ from placet_witness.status import read_status
 
 WITNESS_SECONDS = 1.0
 FALLBACK_SECONDS = 10.0
+SWITCH_SECONDS = 2.0
+ASKED_SECONDS = 3.0
 
 
 @asynccontextmanager
@@ -28,6 +34,7 @@ async def reported_alarms(home: Home, ports: Ports, report: Report) -> AsyncIter
         PlacetClient.connect(ports.address("approval"), person(home, OWNER), patience=0) as client,
         periodically(WitnessAlarms(home, report).check, WITNESS_SECONDS, "the witness's alarms are not read"),
         periodically(FallbackAlarms(client, report).check, FALLBACK_SECONDS, "fallback alarms are not read"),
+        periodically(AutomationSwitches(home, ports, report).check, SWITCH_SECONDS, "switches are not read"),
     ):
         yield
 
@@ -80,6 +87,36 @@ class FallbackAlarms:
         for policy in sorted(self._reported - on.keys()):
             self._report(StackEvent("approval", "alarm over", f"people respond again: policy {policy}"))
         self._reported = set(on)
+
+
+class AutomationSwitches:
+    """Automatic decisions that an operator switched off."""
+
+    def __init__(self, home: Home, ports: Ports, report: Report) -> None:
+        self._home = home
+        self._ports = ports
+        self._report = report
+        self._reported: dict[int, str] = {}
+
+    async def check(self) -> None:
+        """Reports what changed since the last check; nothing while AuditService does not answer."""
+        try:
+            off = await switched_off(self._home, self._ports.address("audit"))
+        except PlacetError:
+            return
+        found = {one.index: switched_off_sentence(one) for one in off}
+        for index in sorted(found.keys() - self._reported.keys()):
+            self._report(StackEvent("audit", "SWITCHED OFF", found[index], bad=True))
+        for index in sorted(self._reported.keys() - found.keys()):
+            self._report(StackEvent("audit", "on again", f"no more: {self._reported[index]}"))
+        self._reported = found
+
+
+async def switched_off(home: Home, address: str) -> Sequence[event_pb2.LogEntry]:
+    """The entries by which automatic decisions are switched off. Raises PlacetError, Problem."""
+    async with channel(address, person(home, OWNER), default_timeout=ASKED_SECONDS) as opened:
+        stub = audit_service_pb2_grpc.AuditServiceStub(opened)
+        return (await stub.GetAutomation(audit_service_pb2.GetAutomationRequest())).off
 
 
 def fallback_alarm(stats: approval_service_pb2.DecisionStats) -> str:

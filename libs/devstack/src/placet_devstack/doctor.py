@@ -15,12 +15,13 @@ from placet.approval.v1 import approval_service_pb2, approval_service_pb2_grpc
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from placet_audit.log_keys import LogKeys
 from placet_cli.event_rows import entries
+from placet_cli.formatting import switched_off_sentence
 from placet_cli.home import HOST, Home, Ports
 from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import STARTING, STOPPING, starting_words
 from placet_cli.problems import Problem
 from placet_devstack import temporal_server as temporal
-from placet_devstack.alarms import fallback_alarm
+from placet_devstack.alarms import fallback_alarm, switched_off
 from placet_devstack.child import last_lines
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.plan import SERVICES, WITNESS, WORKERS
@@ -225,6 +226,7 @@ async def _parts(home: Home, ports: Ports, state: StackState) -> list[Finding]:
         findings.append(Finding(name, ok, found, "" if ok else _advice(name, holder, home)))
     if "audit" in state.processes:
         findings.append(await _log(home, ports.address("audit")))
+        findings += await _automation(home, ports.address("audit"))
     if "approval" in state.processes:
         findings += await _approval(home, ports.address("approval"))
     return findings if WITNESS in state.processes else [*findings, _witness_away(home), *_recorded(home)]
@@ -244,6 +246,16 @@ async def _log(home: Home, address: str) -> Finding:
         said = (error.message or error.reason or error.grpc_kind).splitlines()[0]
         return Finding("log", False, f"{found}: {said}", "placet audit verify")
     return Finding("log", True, f"{entries(answer.size)}, and takes more")
+
+
+async def _automation(home: Home, address: str) -> list[Finding]:
+    """The automatic decisions that an operator switched off; none while the log does not answer."""
+    try:
+        off = await switched_off(home, address)
+    except (Problem, PlacetError):
+        return []
+    advice = "placet automation on --reason …  (once that is over)"
+    return [Finding("automation", None, switched_off_sentence(one), advice) for one in off]
 
 
 async def _approval(home: Home, address: str) -> list[Finding]:

@@ -14,7 +14,9 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from placet_domain.attestation import Attestation
+from placet_domain.coverage import ContentCoverage
 from placet_domain.dto import EPOCH, Dto, ErasableText, Hex
+from placet_domain.facts import Amount, Facts, FoundFacts
 
 
 class RequestKind(StrEnum):
@@ -93,22 +95,6 @@ class RiskLevel(StrEnum):
     HIGH = "HIGH"
 
 
-class GapKind(StrEnum):
-    UNSPECIFIED = "UNSPECIFIED"
-    IMAGE = "IMAGE"
-    DRAWING = "DRAWING"
-    FONT = "FONT"
-    NOT_VISIBLE = "NOT_VISIBLE"
-    LAYER = "LAYER"
-    ATTACHMENT = "ATTACHMENT"
-    XML_FORM = "XML_FORM"
-    ACTION = "ACTION"
-    REVISION = "REVISION"
-    MALFORMED = "MALFORMED"
-    BINARY = "BINARY"
-    LIMIT = "LIMIT"
-
-
 class ErrorReason(StrEnum):
     """Reasons of errors and refusals; the contract's comments say which of them a command can be refused
     with."""
@@ -156,6 +142,11 @@ class Assignment(Dto):
     groups: tuple[str, ...] = ()
 
 
+class AutomaticLimits(Dto):
+    most_an_hour: int = 0
+    most_a_day: int = 0
+
+
 class Received(Dto):
     type: Literal["received"] = "received"
     kind: RequestKind = RequestKind.UNSPECIFIED
@@ -172,25 +163,8 @@ class Received(Dto):
     deadline_time: datetime | None = None
     clock_scale: float = 0.0
     request_digest: Hex = ""
-
-
-class ContentGap(Dto):
-    kind: GapKind = GapKind.UNSPECIFIED
-    count: int = 0
-    first_page: int = 0
-
-
-class ContentCoverage(Dto):
-    whole: bool = False
-    gaps: tuple[ContentGap, ...] = ()
-
-    @property
-    def is_whole(self) -> bool:
-        """True only if it says so and names no gap."""
-        return self.whole and not self.gaps
-
-
-WHOLE = ContentCoverage(whole=True)
+    facts: Facts = Facts()
+    automatic_limits: AutomaticLimits = AutomaticLimits()
 
 
 class Processed(Dto):
@@ -214,6 +188,9 @@ class PreScreened(Dto):
     reasoning: ErasableText = ""
     prompt_digest: Hex = ""
     input_digest: Hex = ""
+    found: FoundFacts = FoundFacts()
+    effective_amounts: tuple[Amount, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 class TierOpened(Dto):
@@ -287,6 +264,8 @@ class AiDecided(Dto):
     reasoning: ErasableText = ""
     prompt_digest: Hex = ""
     input_digest: Hex = ""
+    found: FoundFacts = FoundFacts()
+    parts: tuple[str, ...] = ()
 
 
 class Paused(Dto):
@@ -307,6 +286,7 @@ class Decided(Dto):
     model: str = ""
     confidence: float | None = None
     reasoning: ErasableText = ""
+    rule: str = ""
 
 
 class Closed(Dto):
@@ -344,6 +324,20 @@ class FallbackAlarm(Dto):
     threshold: float = 0
 
 
+class Withheld(Dto):
+    type: Literal["withheld"] = "withheld"
+    reason: ErasableText = ""
+    switched_off_index: int | None = None
+
+
+class AutomationSwitched(Dto):
+    type: Literal["automation_switched"] = "automation_switched"
+    off: bool = False
+    policy: str = ""
+    model: str = ""
+    reason: ErasableText = ""
+
+
 Body: TypeAlias = Annotated[
     Received
     | Processed
@@ -363,7 +357,9 @@ Body: TypeAlias = Annotated[
     | AccessRefused
     | Erased
     | Commented
-    | FallbackAlarm,
+    | FallbackAlarm
+    | Withheld
+    | AutomationSwitched,
     Field(discriminator="type"),
 ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from placet_domain.commands import BaseCommand
-from placet_domain.events import Actor, ActorKind, ErrorReason, Event, Processed, Refused
+from placet_domain.events import Actor, ActorKind, ErrorReason, Event, Processed, Refused, Withheld
 from placet_domain.policy import Policy
 from placet_domain.rules import fallback, screening, tiers
 from placet_domain.rules.builders import step
@@ -27,6 +27,7 @@ from placet_domain.stimuli import (
 )
 
 PROCESS_CAUSE = "process"
+WITHHELD_CAUSE = "withheld"
 
 
 def respond(policy: Policy, state: ApprovalState, stimulus: Stimulus, now: datetime) -> list[Event]:
@@ -64,6 +65,12 @@ def is_early(policy: Policy, state: ApprovalState, stimulus: object) -> bool:
 def processed_event(processed: Processed, now: datetime) -> Event:
     """The event of step "process", which intake ran; the workflow appends it with its first events."""
     (event,) = step(PROCESS_CAUSE, Actor(kind=ActorKind.SERVICE, name="approval"), [processed], now)
+    return event
+
+
+def withheld_event(withheld: Withheld, now: datetime) -> Event:
+    """The event by which the log said that it takes no automatic decision; it goes before what follows."""
+    (event,) = step(WITHHELD_CAUSE, Actor(kind=ActorKind.SERVICE, name="audit"), [withheld], now)
     return event
 
 

@@ -15,18 +15,18 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
-    PlainSerializer,
     Tag,
     model_validator,
 )
 
-from placet_domain.durations import format_duration, parse_duration
+from placet_domain.allow_rule import AllowRule
+from placet_domain.automatic import Automatic
+from placet_domain.durations import format_duration
 from placet_domain.events import Assignment, DecisionType, Priority, ScreenMode
+from placet_domain.policy_part import Duration, PolicyPart
 
 WITHOUT_LIMIT = "without limit"
 GO_ON = "go on"
@@ -42,29 +42,14 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 Words = Annotated[str, Field(min_length=1, max_length=MOST_WORDS)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Duration = Annotated[
-    timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)
-]
-
-
-# Condition of an automatic approval on its content: "read whole", or "nothing".
-Requirement = Literal["read whole", "nothing"]
-
-
-class PolicyPart(BaseModel):
-    """Closed: an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PreScreen(PolicyPart):
     """The assessment of risk before anybody is asked."""
 
     mode: Annotated[ScreenMode, BeforeValidator(lambda mode: str(mode).upper())]
-    # Risk below this, in [0, 1], is approved at once. Unset: the result only informs.
+    # Risk below this, in [0, 1], is approved at once if an allow-rule holds. Unset: the rule alone decides.
     approve_below: float | None = Field(default=None, gt=0, le=1)
-    # Without it a low risk of content that was not read whole only informs.
-    requires: Requirement = "read whole"
     approver: Name = "AI-Auto-Approved"
     reason: Words = "Low risk document"
     time_limit: Duration = timedelta(minutes=2)
@@ -191,8 +176,6 @@ class Fallback(PolicyPart):
     """Decides when no person did."""
 
     by: Literal["ai", "reject"]
-    # Without it an AI's approval of content that was not read whole is an abstention.
-    requires: Requirement = "read whole"
     approver: Name = "AI-Fallback"
     # Reason in the log when the fallback takes over. {slot} as in a tier's message.
     reason: Words
@@ -207,12 +190,17 @@ class Policy(PolicyPart):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
     version: int = Field(ge=1, le=2**31 - 1)
     description: Words
+    # Caps of every automatic decision.
+    automatic: Automatic = Automatic()
     pre_screen: PreScreen | None = None
+    # The grounds of an automatic approval before anybody is asked; without them there is none.
+    allow: tuple[AllowRule, ...] = Field(default=(), max_length=100)
     tiers: tuple[Tier, ...] = Field(min_length=1, max_length=20)
     fallback: Fallback
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Policy:
+        self._check_rules()
         for number, tier in enumerate(self.tiers, 1):
             if tier.timeout == WITHOUT_LIMIT and number < len(self.tiers):
                 raise ValueError(
@@ -221,7 +209,40 @@ class Policy(PolicyPart):
                 )
             self._check_placeholders(f"tier {number} ({tier.name}), message", tier.message)
         self._check_placeholders("fallback, reason", self.fallback.reason)
+        self._check_caps()
         return self
+
+    def _check_caps(self) -> None:
+        """Raises ValueError for a cap under which the fallback's AI could never approve."""
+        if self.fallback.by != "ai":
+            return
+        if self.automatic.most_risk is not None and self.pre_screen is None:
+            raise ValueError(
+                "automatic, most_risk: without a pre-screen no risk is known, so the AI never approves"
+            )
+        least, most = self.automatic.least_time, self.time_of(Priority.URGENT)
+        if least is not None and most is not None and least > most:
+            raise ValueError(
+                f"automatic, least_time: people have {format_duration(most)} in all when it is urgent, "
+                f"less than {format_duration(least)}"
+            )
+
+    def time_of(self, priority: Priority) -> timedelta | None:
+        """The time that people have in all tiers; None without limit."""
+        times = [tier.timeout_of(priority) for tier in self.tiers]
+        known = [time for time in times if time is not None]
+        return sum(known, timedelta()) if len(known) == len(times) else None
+
+    def _check_rules(self) -> None:
+        names = [rule.name for rule in self.allow]
+        for number, name in enumerate(names, 1):
+            if name in names[: number - 1]:
+                raise ValueError(f"allow-rule {number} ({name}), name: another rule has it; write another")
+        if self.allow and self.pre_screen is None:
+            raise ValueError(
+                f"allow-rule 1 ({names[0]}): nothing looks at the content before people do; "
+                "write [pre_screen] with mode = 'quick'"
+            )
 
     def _check_placeholders(self, place: str, words: str) -> None:
         for name in _PLACEHOLDER.findall(words):

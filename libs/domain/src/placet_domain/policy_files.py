@@ -75,8 +75,15 @@ def _place(body: Mapping[str, Any], location: Sequence[object]) -> str:
             start = f"tier {index + 1} ({name})" if isinstance(name, str) else f"tier {index + 1}"
             # Behind the field come the names of the model's own types, which say nothing to an author.
             return ", ".join((start, *map(str, inner[:1])))
+        case ("allow", int(index), *inner):
+            return ", ".join((_rule(body["allow"][index], index), *map(str, inner[:1])))
         case _:
             return ", ".join(str(part) for part in location[:2])
+
+
+def _rule(rule: object, index: int) -> str:
+    name = rule.get("name") if isinstance(rule, dict) else None
+    return f"allow-rule {index + 1} ({name})" if isinstance(name, str) else f"allow-rule {index + 1}"
 
 
 def _message(fault: Mapping[str, Any]) -> str:

@@ -27,7 +27,9 @@ from placet_domain.events import (
     TimedOut,
     Verdict,
     Voted,
+    Withheld,
 )
+from placet_domain.facts import EffectiveFacts, Facts, FoundFacts
 
 # The step of a request whose next events the log refuses.
 APPEND_STEP = "append"
@@ -144,6 +146,8 @@ class ApprovalState(BaseModel):
     tiers: tuple[TierState, ...] = ()
     fell_back: FellBack | None = None
     ai_decided: AiDecided | None = None
+    # No automatic decision is allowed in the current step: before the tiers, or in the fallback.
+    withheld: Withheld | None = None
     paused: Paused | None = None
     decided: Decided | None = None
     decide_time: datetime | None = None
@@ -186,6 +190,12 @@ class ApprovalState(BaseModel):
         """True only while a person's decision is awaited: somebody was asked and nothing is decided."""
         return any(tier.assignments for tier in self.tiers) and self.decided is None
 
+    def effective_facts(self, *found: FoundFacts) -> EffectiveFacts:
+        """The request's effective facts: by the log so far, and by findings that are not logged yet."""
+        results = (self.pre_screened, self.ai_decided)
+        logged = [result.found for result in results if result is not None]
+        return EffectiveFacts.of(self.received.facts if self.received else Facts(), *logged, *found)
+
     @property
     def is_read_whole(self) -> bool:
         """True only if `processed` says that all of the content was read; without it nothing was."""
@@ -207,10 +217,21 @@ class ApprovalState(BaseModel):
         self._record_command(stored)
         self._apply(stored)
 
+    @property
+    def may_be_withheld(self) -> bool:
+        """True where an automatic decision may come next: before the tiers, and in the fallback."""
+        if self.decided is not None or self.withheld is not None:
+            return False
+        if self.fell_back is not None:
+            return self.ai_decided is None
+        return self.pre_screened is None and not self.tiers
+
     def knows(self, event: Event) -> bool:
-        """Tells whether an event that goes with others' appends is stored already."""
+        """Tells whether an event that goes with others' appends is stored already, or is of no more use."""
         if isinstance(event.body, Processed):
             return self.processed is not None
+        if isinstance(event.body, Withheld):
+            return not self.may_be_withheld
         return event.cause_id in self.notices
 
     def copy_for_trial(self) -> ApprovalState:
@@ -333,7 +354,9 @@ class ApprovalState(BaseModel):
     def _apply_ending(self, body: object, time: datetime) -> None:
         match body:
             case FellBack():
-                self.fell_back = body
+                self.fell_back, self.withheld = body, None
+            case Withheld():
+                self.withheld = body
             case Paused():
                 self._pause(body)
             case TimedOut():

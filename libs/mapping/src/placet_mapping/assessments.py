@@ -5,7 +5,8 @@ from __future__ import annotations
 from placet.decision.v1 import decision_pb2, decision_service_pb2
 from placet.event.v1 import event_pb2
 from placet_domain.events import AiDecided, AiResult, PreScreened, ScreenMode, Verdict
-from placet_mapping.mapper import to_proto
+from placet_domain.facts import FoundFacts
+from placet_mapping.mapper import from_proto, to_proto
 from placet_workflows.activity_types import AssessInput, AssessResult, DecideInput, DecideResult
 
 # Characters of a model's name in an event, by the contract. A longer one must not make the event unloggable.
@@ -37,6 +38,8 @@ def assess_result(response: decision_service_pb2.AssessRiskResponse) -> AssessRe
             reasoning=assessment.reasoning,
             prompt_digest=assessment.provenance.prompt_digest.hex(),
             input_digest=assessment.provenance.input_digest.hex(),
+            found=from_proto(assessment.found, FoundFacts),
+            parts=tuple(assessment.provenance.parts),
         ),
         deep_available=response.deep_available,
     )
@@ -69,6 +72,8 @@ def decide_result(response: decision_service_pb2.DecideResponse) -> DecideResult
             reasoning=decision.reasoning,
             prompt_digest=decision.provenance.prompt_digest.hex(),
             input_digest=decision.provenance.input_digest.hex(),
+            found=from_proto(decision.found, FoundFacts),
+            parts=tuple(decision.provenance.parts),
         )
     )
 

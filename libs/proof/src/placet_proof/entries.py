@@ -27,7 +27,11 @@ ERASABLE: Mapping[str, tuple[int, ...]] = {
     "event.actor.name": (_ACTOR, 2),
     "event.received.title": (16, 2),
     "event.received.assignments[].people[]": (16, 11, 2),
+    "event.received.facts.counterparty": (16, 15, 4),
+    "event.received.facts.target": (16, 15, 5),
+    "event.received.facts.others[].value": (16, 15, 7, 2),
     "event.pre_screened.reasoning": (18, 8),
+    "event.pre_screened.found.paths[]": (18, 11, 5),
     "event.asked.person": (20, 2),
     "event.asked.reason": (20, 3),
     "event.timed_out.reason": (22, 3),
@@ -37,11 +41,14 @@ ERASABLE: Mapping[str, tuple[int, ...]] = {
     "event.refused.message": (25, 3),
     "event.fell_back.reason": (26, 1),
     "event.ai_decided.reasoning": (27, 5),
+    "event.ai_decided.found.paths[]": (27, 8, 5),
     "event.decided.approver": (29, 5),
     "event.decided.on_behalf_of": (29, 6),
     "event.decided.reasoning": (29, 9),
     "event.erased.reason": (32, 2),
     "event.commented.text": (33, 1),
+    "event.withheld.reason": (37, 1),
+    "event.automation_switched.reason": (38, 4),
 }
 """Erasable fields of the contract: the path, and the numbers of the fields on it from Event on.
 
@@ -151,6 +158,15 @@ class Leaf:
     def field(self, number: int, default: _Value) -> _Value:
         """Returns a singular field of the event's body, the default if it is absent. Raises NotProven."""
         return _get(self.fields, number, default)
+
+    def text(self, number: int) -> str:
+        """Returns a text of the event's body that cannot be erased. What is no UTF-8 is replaced in it."""
+        return self.field(number, b"").decode(errors="replace")
+
+    def message(self, number: int) -> Mapping[int, int]:
+        """Returns the numbers of a message within the event's body, by field. Raises NotProven."""
+        inner = _fields(self.field(number, b""))
+        return {one: _get(inner, one, 0) for one in inner}
 
     def opened(self, path: str, salt: bytes, value: str) -> None:
         """Raises NotProven unless this entry committed to this salt and value at `path`."""

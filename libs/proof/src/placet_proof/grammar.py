@@ -25,6 +25,7 @@ from placet_proof.vocabulary import (
     ENUMS,
     ESCALATED,
     FELL_BACK,
+    HIGH_RISK,
     KINDS,
     LOW_RISK,
     NOTIFIED,
@@ -39,6 +40,7 @@ from placet_proof.vocabulary import (
     TIER_OPENED,
     TIMED_OUT,
     VOTED,
+    WITHHELD,
     DecisionType,
     Source,
     State,
@@ -76,6 +78,7 @@ class Grounds:
     types: tuple[DecisionType, ...]
     tier: int = 0
     approver: str | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ class Path:
     `last`: kind of the last event; 0 before the first. `done`: kinds of events that come once, and came.
     `binding`: content, policy and its version, which a vote repeats. `untold`: numbers of the `asked` events
     without a notice. `outcome`: state of the outcome; 0 while there is none. `received_at`: POSIX time of the
-    first event. `commands`: ids of the commands, each of which has one attested event.
+    first event. `commands`: ids of the commands, each of which has one attested event. `policy`, `limits`: its
+    policy's name, and the most automatic approvals in an hour and a day. `withheld`: no automatic decision may
+    follow.
     """
 
     last: int = 0
@@ -98,6 +103,9 @@ class Path:
     outcome: int = 0
     received_at: int = 0
     commands: tuple[str, ...] = ()
+    policy: str = ""
+    limits: tuple[int, int] = (0, 0)
+    withheld: bool = False
 
     @property
     def settled(self) -> bool:
@@ -114,6 +122,8 @@ _ASIDE = frozenset({NOTIFIED, REFUSED})
 _ONCE = frozenset({RECEIVED, PROCESSED, PRE_SCREENED, FELL_BACK, AI_DECIDED, DECIDED, CLOSED})
 # Those that can be the reason of an outcome, which then comes next.
 _REASONS = frozenset({PRE_SCREENED, VOTED, FELL_BACK, AI_DECIDED})
+# Sources of what a policy's allow-rule approves.
+_BY_RULE = (Source.AI_PRESCREEN, Source.POLICY)
 _BY_PEOPLE = (DecisionType.HUMAN, DecisionType.MANAGER)
 
 
@@ -208,15 +218,37 @@ def _require(holds: bool, otherwise: str) -> None:
 
 def _received(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     binding = (leaf.field(8, b""), leaf.field(7, b""), leaf.field(6, 0))
-    requester = _name(leaf, values, "event.actor.name")
-    return replace(path, requester=requester, binding=binding, received_at=leaf.seconds)
+    limits = leaf.message(20)
+    return replace(
+        path,
+        requester=_name(leaf, values, "event.actor.name"),
+        binding=binding,
+        received_at=leaf.seconds,
+        policy=leaf.text(5),
+        limits=(limits.get(1, 0), limits.get(2, 0)),
+    )
 
 
 def _pre_screened(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(FELL_BACK not in path.done, "pre_screened does not follow fell_back")
-    low = leaf.field(1, 0) == AI_DECIDED_RESULT and leaf.field(5, 0) == LOW_RISK and not path.tiers
-    grounds = Grounds(Source.AI_PRESCREEN, State.APPROVED, (DecisionType.AUTOMATIC,))
-    return replace(path, grounds=grounds if low else None)
+    level = leaf.field(5, 0)
+    allows = leaf.field(1, 0) == AI_DECIDED_RESULT and level != HIGH_RISK and not path.tiers
+    # Without a threshold the policy's rule alone decides.
+    if level == LOW_RISK:
+        source, model = Source.AI_PRESCREEN, leaf.text(7)
+    else:
+        source, model = Source.POLICY, ""
+    grounds = Grounds(source, State.APPROVED, (DecisionType.AUTOMATIC,), model=model)
+    return replace(path, grounds=grounds if allows and not path.withheld else None)
+
+
+def _withheld(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
+    """It comes in a step that can end in an automatic decision: before the tiers, and in the fallback."""
+    before_people = not path.tiers and PRE_SCREENED not in path.done
+    _require(FELL_BACK in path.done or before_people, "withheld belongs to a step that an AI or a rule ends")
+    _require(AI_DECIDED not in path.done, "withheld does not follow ai_decided")
+    _require(not path.withheld, "withheld comes once in a step")
+    return replace(path, withheld=True)
 
 
 def _tier_opened(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
@@ -287,7 +319,8 @@ def _voted(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
 
 def _fell_back(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(not path.tiers or path.last == TIMED_OUT, "fell_back follows timed_out")
-    return replace(path, grounds=Grounds(Source.POLICY, State.REJECTED, (DecisionType.AUTOMATIC,)))
+    grounds = Grounds(Source.POLICY, State.REJECTED, (DecisionType.AUTOMATIC,))
+    return replace(path, grounds=grounds, withheld=False)
 
 
 def _paused(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
@@ -298,11 +331,12 @@ def _paused(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
 def _ai_decided(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     _require(FELL_BACK in path.done, "ai_decided follows fell_back")
     verdict = leaf.field(2, 0)
-    if leaf.field(1, 0) != AI_DECIDED_RESULT or verdict not in (APPROVE, REJECT):
+    if path.withheld or leaf.field(1, 0) != AI_DECIDED_RESULT or verdict not in (APPROVE, REJECT):
         grounds = Grounds(Source.POLICY, State.REJECTED, (DecisionType.AUTOMATIC,))
     else:
         state = State.APPROVED if verdict == APPROVE else State.REJECTED
-        grounds = Grounds(Source.AI_FALLBACK, state, (DecisionType.AI_FALLBACK,))
+        model = leaf.text(4)
+        grounds = Grounds(Source.AI_FALLBACK, state, (DecisionType.AI_FALLBACK,), model=model)
     return replace(path, grounds=grounds)
 
 
@@ -318,6 +352,9 @@ def _decided(path: Path, leaf: Leaf, values: Mapping[str, str]) -> Path:
     said = (leaf.field(2, 0), leaf.field(1, 0), leaf.field(4, 0))
     _require(said == (grounds.source, grounds.state, grounds.tier), "decided has other grounds")
     _require(leaf.field(3, 0) in grounds.types, "decided has another decision type than its source")
+    _require(leaf.text(7) == grounds.model, "decided names another model than the one that decided")
+    by_rule = grounds.source in _BY_RULE and grounds.state == State.APPROVED
+    _require(bool(leaf.field(10, b"")) == by_rule, "an automatic approval alone names a rule")
     if None not in (approver, grounds.approver):
         _require(approver == grounds.approver, "decided names other people than those who decided")
     return replace(path, outcome=leaf.field(1, 0))
@@ -352,6 +389,7 @@ _RULES: Mapping[int, Callable[[Path, Leaf, Mapping[str, str]], Path]] = {
     AI_DECIDED: _ai_decided,
     DECIDED: _decided,
     CLOSED: _closed,
+    WITHHELD: _withheld,
 }
 
 _NEXT: Mapping[int, frozenset[int]] = {

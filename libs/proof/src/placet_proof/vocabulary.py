@@ -11,6 +11,7 @@ from enum import IntEnum
 RECEIVED, PROCESSED, PRE_SCREENED, TIER_OPENED, ASKED, NOTIFIED, TIMED_OUT, ESCALATED = range(16, 24)
 VOTED, REFUSED, FELL_BACK, AI_DECIDED, PAUSED, DECIDED, CLOSED, ACCESS_REFUSED = range(24, 32)
 ERASED, COMMENTED, FALLBACK_ALARM = range(32, 35)
+WITHHELD, AUTOMATION_SWITCHED = range(37, 39)
 
 KINDS: Mapping[int, str] = {
     RECEIVED: "received",
@@ -32,10 +33,12 @@ KINDS: Mapping[int, str] = {
     ERASED: "erased",
     COMMENTED: "commented",
     FALLBACK_ALARM: "fallback_alarm",
+    WITHHELD: "withheld",
+    AUTOMATION_SWITCHED: "automation_switched",
 }
 """Names of the kinds of events, by the number of `Event.body`."""
 
-OF_THE_TENANT = frozenset({ACCESS_REFUSED, ERASED, FALLBACK_ALARM})
+OF_THE_TENANT = frozenset({ACCESS_REFUSED, ERASED, FALLBACK_ALARM, AUTOMATION_SWITCHED})
 """Kinds that belong to the tenant itself. All others belong to a request."""
 
 ENUMS: Mapping[int, Mapping[int, int]] = {
@@ -87,5 +90,5 @@ APPROVE, REJECT = 1, 2
 """`Verdict`."""
 AI_DECIDED_RESULT = 1
 """`AiResult` of a usable answer."""
-LOW_RISK = 1
-"""`RiskLevel` below the policy's threshold."""
+LOW_RISK, HIGH_RISK = 1, 2
+"""`RiskLevel` below the policy's threshold, and at it or above."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from placet.approval.v1 import approval_pb2
 from placet.approval.v1 import approval_service_pb2 as pb
 from placet.approval.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from placet.event.v1 import event_pb2
@@ -18,7 +19,7 @@ class CheckedContent:
     """Content that matches its digest, as text; `extracted`: the text is not the signed bytes themselves.
 
     `whole` and `gaps`: what of the content the text holds (ContentCoverage). A gap is the name of its kind,
-    the number of its places, and its first page (0: none).
+    the number of its places, and its first page (0: none). `facts`: declared, by name; see `declared_facts`.
     """
 
     text: str
@@ -29,6 +30,7 @@ class CheckedContent:
     warnings: Sequence[pb.TextWarning]
     whole: bool
     gaps: Sequence[tuple[str, int, int]]
+    facts: Mapping[str, str]
 
 
 async def fetch_content(
@@ -68,7 +70,21 @@ async def fetch_content(
         warnings=answer.warnings,
         whole=answer.coverage.whole,
         gaps=gaps_of(answer.coverage),
+        facts=declared_facts(answer.facts),
     )
+
+
+def declared_facts(facts: approval_pb2.Facts) -> dict[str, str]:
+    """The declared facts by name, in the order in which people are shown them: "amount" with its currency."""
+    shown = {
+        "kind": facts.kind,
+        "amount": f"{facts.amount} {facts.currency}" if facts.amount else "",
+        "counterparty": facts.counterparty,
+        "target": facts.target,
+        "environment": facts.environment,
+        **dict(sorted(facts.others.items())),
+    }
+    return {name: value for name, value in shown.items() if value}
 
 
 def gaps_of(coverage: event_pb2.ContentCoverage) -> list[tuple[str, int, int]]:

@@ -14,9 +14,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from placet.event.v1 import event_pb2
-from placet_domain.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode
+from placet_domain.events import AiDecided, Entry, Event, LogEntry, PreScreened, ScreenMode, Withheld
 from placet_mapping import to_proto
 from placet_proof import Leaf, NotAttested
+from placet_proof.automation import automatic_decision
 from placet_proof.grammar import BEGIN, NotInGrammar, Path, check_settled, follow
 from placet_testing.attestation import KEYS
 from placet_testing.grammar_paths import sealed
@@ -40,9 +41,9 @@ Answer = TypeVar("Answer")
 class FakeLog:
     """AuditService.AppendEvents in memory: compare-and-append by the log's grammar, one request at a time.
 
-    `forbid` names a kind of event that it refuses as one that breaks the grammar. `refuse` attempts fail
-    before anything is stored, `lose` attempts store and fail to say so. `intrude` holds events that somebody
-    else stores just before the next append.
+    `forbid` names a kind of event that it refuses as one that breaks the grammar. `withhold`: its reason to
+    take no automatic decision. `refuse` attempts fail before anything is stored, `lose` attempts store and
+    fail to say so. `intrude` holds events that somebody else stores just before the next append.
     """
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class FakeLog:
         self.lose = 0
         self.never = False
         self.forbid = ""
+        self.withhold = ""
         self.intrude: list[Event] = []
         self.attempts: list[AppendInput] = []
         # While it is not set, every attempt hangs.
@@ -76,7 +78,9 @@ class FakeLog:
             raise AssertionError(f"event {request.expected_next} would leave a gap after {len(stored)}")
         appended = request.expected_next == next_number
         if appended:
-            self._check(request)
+            decided = self._check(request)
+            if decided and self.withhold:
+                return AppendResult(appended=False, withheld=Withheld(reason=self.withhold))
             for event in request.events:
                 self._store(request, event)
         if self.lose > 0:
@@ -90,12 +94,17 @@ class FakeLog:
     def _store(self, request: AppendInput, event: Event) -> None:
         self.begin(request.tenant, request.approval_id, event)
 
-    def _check(self, request: AppendInput) -> None:
-        """Fails as AuditService does for events that the grammar does not allow."""
-        number, path = request.expected_next, self._paths[request.approval_id]
+    def _check(self, request: AppendInput) -> bool:
+        """Fails as AuditService does for events that the grammar does not allow.
+
+        True if an automatic decision is among them.
+        """
+        number, path, decided = request.expected_next, self._paths[request.approval_id], False
         try:
             for event in request.events:
-                path = follow(path, *self._sealed(request, event, number), KEYS)
+                leaf, values = self._sealed(request, event, number)
+                decided = decided or automatic_decision(path, leaf) is not None
+                path = follow(path, leaf, values, KEYS)
                 number += 1
             check_settled(path)
             if self.forbid in [event.body.type for event in request.events]:
@@ -104,6 +113,7 @@ class FakeLog:
             raise ApplicationError(str(error), str(number), type=NOT_ATTESTED, non_retryable=True) from error
         except NotInGrammar as error:
             raise ApplicationError(str(error), type="NOT_IN_GRAMMAR", non_retryable=True) from error
+        return decided
 
     def _sealed(self, request: AppendInput, event: Event, number: int) -> tuple[Leaf, Mapping[str, str]]:
         return sealed(to_proto(event, event_pb2.Event), number, request.approval_id)

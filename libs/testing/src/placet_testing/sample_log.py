@@ -20,6 +20,7 @@ from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint, mint_for_program
 from placet_testing.attestation import attest_all
+from placet_testing.sample_facts import erasable, facts, found
 from placet_testing.tokens import StaticToken
 from placet_verify import Findings, Record, Row, Table, merged
 from placet_verify.sqlite import NotUtf8
@@ -40,11 +41,6 @@ def event(cause: str, actor: str = "", **body: Any) -> event_pb2.Event:  # Any: 
         made.actor.authenticated_by = "jwt:placet-embedded"
     made.time.FromSeconds(1_700_000_000)
     return made
-
-
-def erasable(value: str) -> event_pb2.Erasable:
-    """A value."""
-    return event_pb2.Erasable(value=value)
 
 
 def received(title: str) -> event_pb2.Event:
@@ -83,6 +79,9 @@ def asking() -> list[event_pb2.Event]:
         reasoning=erasable("Large"),
         prompt_digest=b"q" * 32,
         input_digest=b"i" * 32,
+        found=found(),
+        effective_amounts=[event_pb2.Amount(value="500", currency="EUR")],
+        parts=["rules/1"],
     )
     processed = event_pb2.Processed(method="text", characters=9, words=2, text_digest=b"t" * 32)
     image = event_pb2.ContentGap(kind=event_pb2.GAP_KIND_IMAGE, count=2, first_page=1)
@@ -90,15 +89,17 @@ def asking() -> list[event_pb2.Event]:
     asked = event_pb2.Asked(tier=1, person=erasable(BOB), reason=erasable("Named"))
     opened = event_pb2.TierOpened(tier=1, name="approver", quorum=2)
     opened.due_time.FromSeconds(1_700_003_600)
+    withheld = event_pb2.Withheld(reason=erasable("Switched off"))
     return [
         event("process", processed=processed),
+        event("withheld", withheld=withheld),
         event("pre-screen", pre_screened=screened),
         event("tier/1", tier_opened=opened),
         event("tier/1/asked", asked=asked),
         event(
             "n1",
             notified=event_pb2.Notified(
-                notification_id="n1", delivered=True, channel="email", asked_number=5
+                notification_id="n1", delivered=True, channel="email", asked_number=6
             ),
         ),
         event("c1", BOB, commented=event_pb2.Commented(text=erasable("Which cost centre?"))),
@@ -128,6 +129,8 @@ def falling_back() -> list[event_pb2.Event]:
         reasoning=erasable("As before"),
         prompt_digest=b"q" * 32,
         input_digest=b"i" * 32,
+        found=found(),
+        parts=["rules/1"],
     )
     decided = event_pb2.Decided(
         state=state,
@@ -176,6 +179,12 @@ class Writer:
         token = mint(self._key, ALICE, tenant, ["operator"], 60)
         await self._call(tenant, token, "EraseEvents", request)
 
+    async def switch(self, tenant: str, *, off: bool) -> None:
+        """Automatic decisions."""
+        request = audit_service_pb2.SwitchAutomationRequest(off=off, reason="an exercise")
+        token = mint(self._key, ALICE, tenant, ["operator"], 60)
+        await self._call(tenant, token, "SwitchAutomation", request)
+
     async def _call(self, tenant: str, token: str, rpc: str, request: object) -> None:
         with acting_for(tenant):
             async with channel(self._address, StaticToken(token)) as opened:
@@ -201,11 +210,14 @@ async def write_sample(writer: Writer) -> None:
     await writer.append("default", CLOSED, 2, *withdrawal("v3", "go"))
     await writer.append("other", ELSEWHERE, 2, event("v4", ALICE, refused=late))
     eventful = received("Sell")
+    eventful.received.facts.CopyFrom(facts())
     for slot, person in (("required_approver", BOB), ("manager_approver", ALICE)):
         eventful.received.assignments.add(slot=slot).people.add(value=person)
     await writer.append("eventful", EVENTFUL, 1, eventful)
     await writer.append("eventful", EVENTFUL, 2, *asking())
-    await writer.append("eventful", EVENTFUL, 8, *falling_back())
+    await writer.append("eventful", EVENTFUL, 9, *falling_back())
+    await writer.switch("eventful", off=True)
+    await writer.switch("eventful", off=False)
     alarm = event_pb2.FallbackAlarm(policy="sale", raised=True, decisions=20, fallbacks=12, threshold=0.5)
     await writer.append("eventful", "", 0, event("approval/alarm/1", "", fallback_alarm=alarm))
 

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from placet_domain.commands import CancelCommand, CommentCommand, DecisionCommand
+from placet_domain.coverage import WHOLE, ContentCoverage
 from placet_domain.events import (
-    WHOLE,
     Actor,
     ActorKind,
     AiDecided,
     AiResult,
     Assignment,
     Body,
-    ContentCoverage,
     Decided,
     Entry,
     Event,
@@ -29,6 +28,7 @@ from placet_domain.events import (
     ScreenMode,
     Verdict,
 )
+from placet_domain.facts import Facts, FoundFacts
 from placet_domain.interpreter import processed_event, respond
 from placet_domain.policy import MANAGER_APPROVER, REQUIRED_APPROVER, Policy
 from placet_domain.state import ApprovalState
@@ -42,6 +42,9 @@ TENANT = "default"
 APPROVAL = "aaaaaaaa-aaaa-5aaa-8aaa-aaaaaaaaaaaa"
 CONTENT = "c0" * 32
 RENDERING = "text/1"
+# Findings for which the built-in policy `document` has an allow-rule.
+MENU = FoundFacts(form="menu")
+NO_FACTS = Facts()
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
@@ -57,6 +60,7 @@ def received_event(
     priority: Priority = Priority.NORMAL,
     deadline: datetime | None = None,
     clock_scale: float = 1.0,
+    facts: Facts = NO_FACTS,
 ) -> Event:
     """A request's first event."""
     body = Received(
@@ -73,6 +77,7 @@ def received_event(
         assignments=assigned(policy),
         deadline_time=deadline,
         clock_scale=clock_scale,
+        facts=facts,
     )
     return Event(time=time, actor=person(REQUESTER), cause_id="intake", body=body)
 
@@ -124,12 +129,18 @@ def comment(address: str = REQUESTER, text: str = "Which cost centre?") -> Comme
     return attested(command, TENANT, APPROVAL)
 
 
-def screened(risk: float = 0.6, result: AiResult = AiResult.DECIDED) -> PreScreened:
+def screened(risk: float = 0.6, result: AiResult = AiResult.DECIDED, found: FoundFacts = MENU) -> PreScreened:
     """Result of a quick pre-screen."""
     if result is not AiResult.DECIDED:
         return PreScreened(result=result, mode=ScreenMode.QUICK, model="rules-1", reasoning="cannot say")
     return PreScreened(
-        result=result, mode=ScreenMode.QUICK, risk=risk, confidence=0.7, model="rules-1", reasoning="seen"
+        result=result,
+        mode=ScreenMode.QUICK,
+        risk=risk,
+        confidence=0.7,
+        model="rules-1",
+        reasoning="seen",
+        found=found,
     )
 
 
@@ -154,11 +165,15 @@ class Play:
     events: list[Event] = field(default_factory=list)
     # The read parts of the content; None: the log does not say.
     coverage: ContentCoverage | None = WHOLE
+    facts: Facts = NO_FACTS
     # Notices are delivered, at the next stimulus.
     telling: bool = True
 
     def __post_init__(self) -> None:
-        self.log(received_event(self.policy, self.now, priority=self.priority, clock_scale=self.clock_scale))
+        first = received_event(
+            self.policy, self.now, priority=self.priority, clock_scale=self.clock_scale, facts=self.facts
+        )
+        self.log(first)
         if self.coverage is not None:
             processed = Processed(method="text", characters=12, words=2, coverage=self.coverage)
             self.log(processed_event(processed, self.now))

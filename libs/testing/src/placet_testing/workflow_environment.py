@@ -26,9 +26,9 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from placet_devstack.temporal_server import TUNING
 from placet_domain.commands import BaseCommand
+from placet_domain.coverage import WHOLE
 from placet_domain.dto import Dto
 from placet_domain.events import (
-    WHOLE,
     Closed,
     Decided,
     Event,

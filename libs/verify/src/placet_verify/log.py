@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from placet_proof import Leaf, NotAttested, NotProven, VerifierKey, leaf_hash
-from placet_proof.grammar import BEGIN, Path, check_of_tenant, check_settled, follow
+from placet_proof.automation import Switches, automatic_decision
+from placet_proof.grammar import (
+    BEGIN,
+    NotInGrammar,
+    Path,
+    check_of_tenant,
+    check_settled,
+    follow,
+)
+from placet_proof.vocabulary import AUTOMATION_SWITCHED, WITHHELD
 from placet_verify.findings import Check, Findings, quoted
 from placet_verify.rebuilt_tree import RebuiltTree
 from placet_verify.rows import Record, Row, Source
@@ -72,6 +81,7 @@ class LogVerification:
         # None: a fault of the request was reported, and its path is not known from there on.
         self._paths: dict[str, Path | None] = {}
         self._unsettled: dict[str, int] = {}
+        self._switches = Switches()
         self._seen = sorted((one for one in seen if one.size), key=lambda one: one.size)
         self._largest_seen = max((one.size for one in seen if one.signed), default=0)
         self._last_seen = max((one.last for one in seen if one.signed), default=0)
@@ -182,10 +192,13 @@ class LogVerification:
         try:
             if not leaf.approval_id:
                 check_of_tenant(leaf)
+                if leaf.body == AUTOMATION_SWITCHED:
+                    self._switches.apply(index, leaf)
                 return
             path = self._paths.get(leaf.approval_id, BEGIN)
             if path is None:
                 return
+            self._automation(path, leaf)
             path = follow(path, leaf, values, self._attesting)
         except NotProven as error:
             check = Check.ATTESTATION if isinstance(error, NotAttested) else Check.GRAMMAR
@@ -197,6 +210,15 @@ class LogVerification:
         if not path.settled:
             self._unsettled[leaf.approval_id] = index
         self._paths[leaf.approval_id] = path
+
+    def _automation(self, path: Path, leaf: Leaf) -> None:
+        """Raises NotInGrammar for an automatic decision that was switched off, or a switch that was not."""
+        decision = automatic_decision(path, leaf)
+        by = None if decision is None else self._switches.off(decision.policy, decision.model)
+        if by is not None:
+            raise NotInGrammar(f"automatic decisions are switched off, by entry {by}")
+        if leaf.body == WITHHELD and 2 in leaf.fields and leaf.field(2, 0) not in self._switches.ever_off:
+            raise NotInGrammar("withheld names an entry that switched nothing off")
 
     def _report_unsettled(self) -> None:
         """Reports requests that end within a step, which is appended as one, unless the log was cut."""

@@ -56,6 +56,7 @@ _TABLES = {
     ),
     "tree": "tenant text NOT NULL, index bigint NOT NULL, roots bytea NOT NULL",
     "checkpoint": "tenant text NOT NULL, size bigint NOT NULL, note text NOT NULL",
+    "approved": "tenant text NOT NULL, policy text NOT NULL, time double precision NOT NULL",
 }
 _PRIMARY_KEYS = {
     "alembic_version_pkc": ("alembic_version", "version_num"),
@@ -93,6 +94,11 @@ EXPECTED = (
     *(
         SchemaObject.of("index", name, f"CREATE UNIQUE INDEX {name} ON entry USING btree {columns}")
         for name, columns in _INDEXES.items()
+    ),
+    SchemaObject.of(
+        "index",
+        "approved_time",
+        'CREATE INDEX approved_time ON approved USING btree (tenant, policy, "time")',
     ),
     *(
         SchemaObject.of(

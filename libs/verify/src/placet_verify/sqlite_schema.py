@@ -27,6 +27,9 @@ _STATEMENTS = (
         FOREIGN KEY(tenant, "index") REFERENCES entry (tenant, "index") )""",
     """CREATE TABLE checkpoint (
         tenant TEXT NOT NULL, size BIGINT NOT NULL, note TEXT NOT NULL, PRIMARY KEY (tenant, size) )""",
+    """CREATE TABLE approved (
+        tenant TEXT NOT NULL, policy TEXT NOT NULL, time FLOAT NOT NULL )""",
+    """CREATE INDEX approved_time ON approved (tenant, policy, time)""",
     *(
         f"""CREATE TRIGGER {table}_is_never_{refused} BEFORE {command} ON {table}
             BEGIN SELECT RAISE(ABORT, '{table} is append-only: {command} refused'); END"""

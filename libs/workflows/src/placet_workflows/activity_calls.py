@@ -17,7 +17,9 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 from placet_domain.events import AiResult, PreScreened, ScreenMode
-from placet_domain.policy import PreScreen
+from placet_domain.facts import FoundFacts
+from placet_domain.policy import Policy, PreScreen
+from placet_domain.rules import screening
 from placet_domain.state import ApprovalState
 from placet_workflows import activity_inputs as inputs
 from placet_workflows.activity_types import (
@@ -113,20 +115,23 @@ async def _append_durably(request: AppendInput) -> AppendResult:
     return result
 
 
-async def pre_screen(state: ApprovalState, settings: PreScreen) -> PreScreened:
-    """Assesses quickly; then deeply, if the policy demands it and a model is configured.
+async def pre_screen(policy: Policy, state: ApprovalState, settings: PreScreen) -> PreScreened:
+    """Assesses quickly; then deeply, if the policy demands it, a model is there and no rule has decided.
 
-    The policy's time limit covers both; without an answer the result is UNAVAILABLE.
+    The policy's time limit covers both; without an answer the result is UNAVAILABLE, with what was found.
     """
     ends = workflow.now() + settings.time_limit
+    found = FoundFacts()
     try:
         assessed = await assess_quickly(inputs.assessment(state, ScreenMode.QUICK), ends)
-        if settings.mode is ScreenMode.DEEP and assessed.deep_available:
+        found = assessed.result.found
+        needs_model = not screening.is_decided_by_rules(policy, state, assessed.result)
+        if settings.mode is ScreenMode.DEEP and assessed.deep_available and needs_model:
             deep = inputs.assessment(state, ScreenMode.DEEP)
             assessed = await assess(deep, TaskQueue.OPENAI, ends)
     except FailureError as error:
         raise_if_cancelled(error)
-        return PreScreened(result=AiResult.UNAVAILABLE, mode=settings.mode)
+        return PreScreened(result=AiResult.UNAVAILABLE, mode=settings.mode, found=found)
     return assessed.result
 
 

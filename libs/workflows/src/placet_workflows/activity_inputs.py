@@ -79,7 +79,9 @@ def released(state: ApprovalState) -> dict[str, str]:
 def notice_of_outcome(state: ApprovalState, step: str, recipient: str) -> NotifyInput:
     """Notifies the requester, or somebody who was asked, of the outcome."""
     decided = decided_of(state)
-    return _notice(state, step, recipient, decided.reasoning).model_copy(
+    by_rule = f" (allowed by the rule {decided.rule})" if decided.rule else ""
+    reason = clip(decided.reasoning, REASON_LIMIT - len(by_rule)) + by_rule
+    return _notice(state, step, recipient, reason).model_copy(
         update={"state": decided.state, "approver": clip(decided.approver, APPROVER_LIMIT)}
     )
 

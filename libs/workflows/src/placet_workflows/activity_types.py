@@ -16,6 +16,7 @@ from placet_domain.events import (
     Processed,
     ScreenMode,
     State,
+    Withheld,
 )
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
@@ -60,6 +61,8 @@ class AppendResult(Dto):
     appended: bool
     indexes: tuple[int, ...] = ()
     entries: tuple[LogEntry, ...] = ()
+    # Nothing was appended, because of an automatic decision among the events that is not allowed now.
+    withheld: Withheld | None = None
 
     def stored(self, request: AppendInput) -> tuple[LogEntry, ...]:
         """The entries from `expected_next` on, as the log holds them."""

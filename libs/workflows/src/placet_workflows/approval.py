@@ -173,7 +173,8 @@ class ApprovalWorkflow:
         return interpreter.is_early(self._policy, self._state, stimulus)
 
     async def _append(self, batch: tuple[Event, ...]) -> bool:
-        """Appends and folds; False if other entries are stored there, which are folded instead.
+        """Appends and folds; False if other entries are stored there, which are folded instead, or if an
+        automatic decision was withheld, which the next append says first.
 
         Raises AppendRefused.
         """
@@ -184,6 +185,9 @@ class ApprovalWorkflow:
             events=batch,
         )
         result = await calls.append(request)
+        if result.withheld is not None:
+            self._pending.append(interpreter.withheld_event(result.withheld, workflow.now()))
+            return False
         stored = result.stored(request)
         if not stored:
             raise AssertionError(
@@ -331,7 +335,7 @@ class ApprovalWorkflow:
     async def _pre_screen(self) -> None:
         """Runs the policy's pre-screen."""
         if self._policy.pre_screen is not None:
-            result = await calls.pre_screen(self._state, self._policy.pre_screen)
+            result = await calls.pre_screen(self._policy, self._state, self._policy.pre_screen)
             self._queue.append(stimuli.PreScreenDone(result))
 
     async def _fall_back(self) -> None:

@@ -20,6 +20,7 @@ from placet_approval.consumer_monitor import CHECK_SECONDS, ConsumerMonitor
 from placet_approval.consumer_queries import ConsumerQueries
 from placet_approval.erasure import Eraser
 from placet_approval.fallback_monitor import FallbackMonitor
+from placet_approval.intake.facts import FactKinds
 from placet_approval.intake.service import Intake
 from placet_approval.intake.workflow_start import WorkflowStarter
 from placet_approval.policy_queries import PolicyQueries
@@ -68,6 +69,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         requests, views = RequestStore(database), ViewStore(database)
         pending = PendingCommands(database, attester.attested)
         policies = PolicyStore(database, load(settings.policy_folder))
+        kinds = FactKinds.load(settings.policy_folder)
         await policies.record_current()
         consumers = Consumers(LeaseStore(database, LOG), holder=settings.replica)
         stack.push_async_callback(consumers.close)
@@ -85,7 +87,7 @@ async def assembled(settings: Settings, workflows: Workflows) -> AsyncIterator[S
         for tenant in await requests.tenants():
             projections.of(tenant)
         starter = WorkflowStarter(workflows, pending, policies, keys)
-        intake = Intake(requests, views, projections, log, starter, policies, settings.clock_scale)
+        intake = Intake(requests, views, projections, log, starter, policies, kinds, settings.clock_scale)
         recovery_age = timedelta(seconds=settings.recovery_age)
         intake_recovery = IntakeRecovery(requests, intake, recovery_age)
         workflow_recovery = WorkflowRecovery(requests, pending, log, workflows, starter, recovery_age)

@@ -66,7 +66,8 @@ class Settings(ServiceSettings, CallerSettings):
     Read at start."""
 
     policy_folder: Path | None = None
-    """A folder with the operator's own policies (`*.toml`). Default: the built-in ones alone."""
+    """A folder with the operator's own policies (`*.toml`), and the JSON Schemas of their own kinds of action
+    (`kinds/*.json`). Default: the built-in ones alone."""
 
     clock_scale: float = Field(default=1, ge=1, le=100_000)
     """Factor by which the policies' clocks run faster than written. More than 1 is for demonstrations."""

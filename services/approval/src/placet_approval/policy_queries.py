@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from placet.approval.v1 import approval_pb2
 from placet_approval.store.policies import PolicyStore, StoredPolicy
-from placet_domain.policy_description import describe_steps
+from placet_domain.policy_description import describe_caps, describe_steps
 from placet_rpc.errors import NotFound
 from placet_rpc.paging import Listing, number
 
@@ -57,6 +57,7 @@ def _policy(stored: StoredPolicy) -> approval_pb2.Policy:
         policy_digest=stored.digest,
         description=stored.policy.description,
         steps=describe_steps(stored.policy),
+        caps=describe_caps(stored.policy),
         slots=stored.policy.slots,
         is_current=stored.is_current,
     )

@@ -16,7 +16,7 @@ from placet_approval.content.warnings import RENDERING, TextWarning, warnings_of
 from placet_approval.erasure import Eraser
 from placet_approval.intake.service import Intake, check_served, checked_time
 from placet_approval.policy_queries import PolicyQueries
-from placet_approval.projection.present import present_result, present_warning
+from placet_approval.projection.present import present_facts, present_result, present_warning
 from placet_approval.queries import Queries
 from placet_approval.stats_queries import StatsQueries
 from placet_approval.store.filters import Filter
@@ -211,7 +211,9 @@ class ApprovalServicer(approval_service_pb2_grpc.ApprovalServiceServicer):
             "subject_id": event.received.subject_id,
             "text": content.text,
         }
+        facts = event.received.facts
         return approval_service_pb2.GetContentResponse(
+            facts=present_facts(facts) if facts.kind else None,
             content=approval_pb2.Content(body=content.body, media_type=content.media_type),
             **shown,
             requester=event.actor.name.value,

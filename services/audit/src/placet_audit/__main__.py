@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet_audit.automation_store import AutomationStore
 from placet_audit.config import Settings
 from placet_audit.log_stream import LogStream
 from placet_audit.proof_service import ProofService
@@ -39,7 +40,15 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
         endpoint = Endpoint(
             audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
-            AuditServicer(store, sequencer, stream, ProofService(database, keys), keys, settings.retention()),
+            AuditServicer(
+                store,
+                AutomationStore(database, keys),
+                sequencer,
+                stream,
+                ProofService(database, keys),
+                keys,
+                settings.retention(),
+            ),
         )
         await stack.enter_async_context(stream)
         await stack.enter_async_context(running(sequencer))

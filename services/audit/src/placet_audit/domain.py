@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from placet_audit.automation import AutomationGate, Withheld
 from placet_proof import Leaf, NotAttested, NotProven, VerifierKey
-from placet_proof.grammar import BEGIN, Path, check_of_tenant, check_settled, follow
+from placet_proof.automation import AutomaticDecision, automatic_decision
+from placet_proof.grammar import (
+    BEGIN,
+    Path,
+    check_of_tenant,
+    check_settled,
+    follow,
+)
+from placet_proof.vocabulary import AUTOMATION_SWITCHED
 from placet_rpc.errors import FailedPrecondition, FieldViolation, InvalidArgument
 
 RequestKey = tuple[str, str]
@@ -93,11 +102,13 @@ class Placed:
     """Result of an append: the entries that are `new` in the log.
 
     `complete`: `new` is the whole answer. Otherwise another append, or an earlier attempt of this one, holds
-    some of its places, and the answer is what is stored there.
+    some of its places, and the answer is what is stored there. `withheld`: the append holds an automatic
+    decision that is not allowed, and nothing was placed.
     """
 
     new: tuple[Entry, ...]
     complete: bool
+    withheld: Withheld | None = None
 
 
 @dataclass(slots=True)
@@ -106,7 +117,7 @@ class Heads:
 
     `attesting`: keys of attestations. `sizes` by tenant, `next_numbers` and `paths` by tenant and request
     (absent: 1, and no event), and those `causes` (tenant and cause id) of the batch's drafts of the tenant
-    itself that are stored already.
+    itself that are stored already. `gate` judges automatic decisions.
     """
 
     sizes: dict[str, int]
@@ -114,6 +125,7 @@ class Heads:
     next_numbers: dict[RequestKey, int] = field(default_factory=dict)
     paths: dict[RequestKey, Path] = field(default_factory=dict)
     causes: set[tuple[str, str]] = field(default_factory=set)
+    gate: AutomationGate = field(default_factory=AutomationGate)
 
     def place(self, append: Append) -> Placed:
         """Compares, assigns indexes to the drafts that are appended, and advances the heads.
@@ -135,7 +147,10 @@ class Heads:
             )
         if append.expected_next < next_number:
             return Placed(new=(), complete=False)
-        self.paths[request] = _followed(self.paths.get(request, BEGIN), append.drafts, self.attesting)
+        path, decision = _followed(self.paths.get(request, BEGIN), append.drafts, self.attesting)
+        if decision is not None and (withheld := self.gate.judge(append.tenant, decision)):
+            return Placed(new=(), complete=True, withheld=withheld)
+        self.paths[request] = path
         self.next_numbers[request] = next_number + len(append.drafts)
         return Placed(new=self._extend(append, append.drafts), complete=True)
 
@@ -147,7 +162,11 @@ class Heads:
                 _check_of_tenant(draft)
                 self.causes.add(cause)
                 fresh.append(draft)
-        return Placed(new=self._extend(append, fresh), complete=len(fresh) == len(append.drafts))
+        for entry in (placed := self._extend(append, fresh)):
+            leaf = Leaf.parse(entry.draft.leaf)
+            if leaf.body == AUTOMATION_SWITCHED:
+                self.gate.switches(append.tenant).apply(entry.index, leaf)
+        return Placed(new=placed, complete=len(fresh) == len(append.drafts))
 
     def _extend(self, append: Append, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
         size = self.sizes[append.tenant]
@@ -157,16 +176,24 @@ class Heads:
         )
 
 
-def _followed(path: Path, drafts: Iterable[Draft], keys: Sequence[VerifierKey]) -> Path:
-    """Returns the path with these events. Raises FailedPrecondition NOT_IN_GRAMMAR, NOT_ATTESTED."""
+def _followed(
+    path: Path, drafts: Iterable[Draft], keys: Sequence[VerifierKey]
+) -> tuple[Path, AutomaticDecision | None]:
+    """Returns the path with these events, and the automatic decision among them.
+
+    Raises FailedPrecondition NOT_IN_GRAMMAR, NOT_ATTESTED.
+    """
     last: Draft | None = None
+    decision: AutomaticDecision | None = None
     try:
         for last in drafts:
-            path = follow(path, Leaf.parse(last.leaf), last.values, keys)
+            leaf = Leaf.parse(last.leaf)
+            decision = decision or automatic_decision(path, leaf)
+            path = follow(path, leaf, last.values, keys)
         check_settled(path)
     except NotProven as error:
         raise _not_in_grammar(error, last) from error
-    return path
+    return path, decision
 
 
 def _check_of_tenant(draft: Draft) -> None:

@@ -22,7 +22,7 @@ from placet_audit.merkle_store import (
     roots_of,
     tree_rows,
 )
-from placet_audit.store import erasures_of, read_page, read_request
+from placet_audit.store import entries_of_causes, read_page, read_request
 from placet_audit.tables import OF_THE_TENANT, entry
 from placet_proof import Note, NotProven
 from placet_proof.frontier import EMPTY_ROOT
@@ -157,7 +157,7 @@ def _receipt(
 ) -> ReceiptParts:
     own = read_request(connection, tenant, approval_id)
     check(own)
-    erasures = erasures_of(connection, tenant, erasure_causes(approval_id))
+    erasures = entries_of_causes(connection, tenant, erasure_causes(approval_id))
     path = sorted([*own, *erasures], key=lambda one: one.index)
     note, size = _newest(connection, tenant, keys)
     spans = [inclusion_spans(one.index, size) for one in path]

@@ -9,6 +9,7 @@ from datetime import timedelta
 from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc, proof_pb2
 from placet.event.v1 import event_pb2
 from placet_audit.authority import check_erasable, check_reader, check_writer
+from placet_audit.automation_store import AutomationStore
 from placet_audit.domain import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -40,6 +41,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     def __init__(
         self,
         store: Store,
+        automation: AutomationStore,
         sequencer: Sequencer,
         stream: LogStream,
         proofs: ProofService,
@@ -48,6 +50,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> None:
         """`retention`: the time after closing during which a request must be kept."""
         self._store = store
+        self._automation = automation
         self._sequencer = sequencer
         self._stream = stream
         self._proofs = proofs
@@ -66,6 +69,11 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         append = to_append(caller.tenant, request)
         check_append(append)
         placed = await self._sequencer.append(append)
+        if placed.withheld is not None:
+            reason = event_pb2.Erasable(value=placed.withheld.reason)
+            index = placed.withheld.switched_off_index
+            withheld = event_pb2.Withheld(reason=reason, switched_off_index=index)
+            return audit_service_pb2.AppendEventsResponse(withheld=withheld)
         if placed.complete:
             entries = [self._stream.disclosed(entry) for entry in placed.new]
         else:
@@ -241,6 +249,40 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         if erasure.is_new:
             self._stream.publish_entries([erasure.entry])
         return audit_service_pb2.EraseEventsResponse(entry=disclose(erasure.entry))
+
+    async def SwitchAutomation(
+        self,
+        request: audit_service_pb2.SwitchAutomationRequest,
+        context: object,
+    ) -> audit_service_pb2.SwitchAutomationResponse:
+        """Switches a scope on the caller's word, an operator's."""
+        caller = identity.current()
+
+        def announce(cause: str) -> Draft:
+            event = event_pb2.Event(actor=identity.actor_of(caller), cause_id=cause)
+            event.time.GetCurrentTime()
+            event.automation_switched.off = request.off
+            event.automation_switched.policy = request.policy
+            event.automation_switched.model = request.model
+            event.automation_switched.reason.value = request.reason
+            return seal(event_pb2.Entry(tenant=caller.tenant, event=event))
+
+        scope = (request.policy, request.model)
+        switched = await self._automation.switch(caller.tenant, scope, announce, off=request.off)
+        if switched is None:
+            return audit_service_pb2.SwitchAutomationResponse()
+        if switched.is_new:
+            self._stream.publish_entries([switched.entry])
+        return audit_service_pb2.SwitchAutomationResponse(entry=disclose(switched.entry))
+
+    async def GetAutomation(
+        self,
+        request: audit_service_pb2.GetAutomationRequest,
+        context: object,
+    ) -> audit_service_pb2.GetAutomationResponse:
+        """Returns the entries by which a scope is off."""
+        off = await self._automation.off(identity.current().tenant)
+        return audit_service_pb2.GetAutomationResponse(off=[disclose(entry) for entry in off])
 
     def _vkeys(self, tenant: str) -> list[str]:
         return [str(key) for key in self._keys.of(tenant)]

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from placet_audit.automation_queries import gate_of, keep_approved
 from placet_audit.domain import (
     MAX_ERASURES,
     MAX_PAGE_BYTES,
@@ -198,6 +199,7 @@ def append(connection: sa.Connection, batch: Sequence[Append], keys: LogKeys, kn
     heads = _heads(connection, batch, keys)
     _read_paths(connection, heads, batch, known)
     placed = place_all(heads, batch)
+    keep_approved(connection, heads.gate)
     new = [e for p in placed if isinstance(p, Placed) for e in p.new]
     _insert(connection, new)
     grow(connection, new, keys)
@@ -231,7 +233,8 @@ def lock(connection: sa.Connection) -> None:
 
 
 def _heads(connection: sa.Connection, batch: Sequence[Append], keys: LogKeys) -> Heads:
-    heads, query = Heads(sizes={}, attesting=keys.attesting), _HEADS[connection.dialect.name]
+    query = _HEADS[connection.dialect.name]
+    heads = Heads(sizes={}, attesting=keys.attesting, gate=gate_of(connection))
     by_tenant: dict[str, list[Append]] = defaultdict(list)
     for append in batch:
         by_tenant[append.tenant].append(append)
@@ -320,7 +323,7 @@ def read_request(connection: sa.Connection, tenant: str, approval_id: str) -> li
     return found
 
 
-def erasures_of(connection: sa.Connection, tenant: str, causes: Sequence[str]) -> list[Entry]:
+def entries_of_causes(connection: sa.Connection, tenant: str, causes: Sequence[str]) -> list[Entry]:
     """Returns the entries of the tenant that have one of these causes, in order."""
     which = (entry.c.tenant == tenant, OF_THE_TENANT, entry.c.cause_id.in_(causes))
     return _read(connection, sa.select(entry).where(*which).order_by(entry.c.index))
@@ -351,7 +354,7 @@ def erase(
     lock(connection)
     check(read_request(connection, tenant, approval_id))
     causes = erasure_causes(approval_id)
-    before = erasures_of(connection, tenant, causes)
+    before = entries_of_causes(connection, tenant, causes)
     indexes = sa.select(entry.c.index).where(
         entry.c.tenant == tenant, OF_A_REQUEST, entry.c.approval_id == approval_id
     )

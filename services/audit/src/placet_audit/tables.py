@@ -72,3 +72,15 @@ checkpoint = sa.Table(
     sa.Column("note", sa.Text, nullable=False),
 )
 """Signed checkpoints, one for each commit. Append-only."""
+
+approved = sa.Table(
+    "approved",
+    metadata,
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("policy", sa.Text, nullable=False),
+    # Seconds since 1970, by the clock of the service that allowed it.
+    sa.Column("time", sa.Float, nullable=False),
+)
+"""Automatic approvals of the last 24 hours, which the limits of policies count."""
+
+sa.Index("approved_time", approved.c.tenant, approved.c.policy, approved.c.time)

@@ -16,7 +16,6 @@ from placet_decision.api_key import ApiKeyFile
 from placet_decision.config import Settings
 from placet_decision.idempotency import IdempotentAnswers
 from placet_decision.providers import Provider
-from placet_decision.providers.embedded import EmbeddedProvider
 from placet_decision.servicer import DecisionServicer
 from placet_decision.store import Store
 from placet_decision.token_budget import TokenBudget, TokenStore
@@ -63,11 +62,11 @@ async def assembled(settings: Settings) -> AsyncIterator[Service]:
 def provider_of(settings: Settings, store: TokenStore) -> Provider:
     """The configured provider; `store` keeps spent tokens. The openai SDK is imported only where used."""
     if settings.chosen_provider == "embedded":
-        return EmbeddedProvider()
-    from placet_decision.providers.openai import OpenAiProvider
+        return Provider()
+    from placet_decision.providers.llm_scorer import LlmScorer
     from placet_decision.providers.throttle import Throttle
 
-    return OpenAiProvider(
+    scorer = LlmScorer(
         api_key=api_key_of(settings),
         base_url=settings.openai_base_url,
         model=settings.openai_model,
@@ -77,6 +76,7 @@ def provider_of(settings: Settings, store: TokenStore) -> Provider:
         throttle=Throttle(settings.openai_calls_per_minute),
         tokens=TokenBudget(store, settings.openai_daily_tokens),
     )
+    return Provider(scorer)
 
 
 def api_key_of(settings: Settings) -> Callable[[], str]:

@@ -7,7 +7,9 @@ model that cannot be reached gave no answer: that is the error `Unavailable`, ne
 import hashlib
 import json
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 
 from placet_text import lines_of, without_hidden
@@ -51,7 +53,7 @@ class Document:
     """The content to assess, as its requester wrote it: all of it untrusted.
 
     `whole` and `gaps`: what of the content `text` holds. A gap is the name of its kind and the number of its
-    places.
+    places. `facts`: what the requester declares of the action, by name.
     """
 
     title: str
@@ -59,6 +61,7 @@ class Document:
     media_type: str
     whole: bool = False
     gaps: tuple[tuple[str, int], ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class Case:
                 "media_type": self.document.media_type,
                 "whole": self.document.whole,
                 "gaps": [[kind, count] for kind, count in self.document.gaps],
+                "facts": [[name, value] for name, value in self.document.facts],
                 "priority": self.priority,
                 "pre_screen": [seen.risk, seen.confidence, seen.model] if seen else None,
                 "circumstances": self.circumstances,
@@ -133,12 +137,32 @@ class Feature:
 
 @dataclass(frozen=True)
 class Provenance:
-    """The origin of a result. Digests are SHA-256: of the prompt's template or the rules, and of the case."""
+    """The origin of a result. Digests are SHA-256: of the prompt's template or the rules, and of the case.
+
+    `parts`: those that made it, each with its version, in their order.
+    """
 
     provider: str
     model: str
     prompt_digest: bytes
     input_digest: bytes
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the rules found in a case, whoever scores it.
+
+    `amounts`: the largest of each currency, by its code. `firm` and `tampering`: names of the rules that
+    matched. `form`: that of the whole text. `paths`: of the files that a diff touches; None if they are not
+    all known, or it is no diff.
+    """
+
+    amounts: Mapping[str, Decimal] = field(default_factory=dict)
+    firm: tuple[str, ...] = ()
+    tampering: tuple[str, ...] = ()
+    form: str = ""
+    paths: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +176,7 @@ class Assessment:
     reasoning: str
     provenance: Provenance
     features: tuple[Feature, ...] = ()
+    found: Found = Found()
 
 
 @dataclass(frozen=True)
@@ -164,6 +189,7 @@ class AiDecision:
     reasoning: str
     provenance: Provenance
     features: tuple[Feature, ...] = ()
+    found: Found = Found()
 
 
 def no_assessment(mode: Mode, why: str, provenance: Provenance) -> Assessment:
@@ -196,16 +222,22 @@ def canonical_digest(value: object) -> bytes:
     return hashlib.sha256(text.encode("ascii")).digest()
 
 
-def withhold_approval(decision: AiDecision, tampering: tuple[str, ...]) -> AiDecision:
-    """Turns an approval of content that tries to steer or deceive its reader into an abstention.
+def withhold_approval(decision: AiDecision, found: Found) -> AiDecision:
+    """Turns an approval against a firm finding into an abstention.
 
-    A rejection stands. What follows an abstention is up to the policy, not to the content.
+    Firm is a finding of the thing itself (an amount, bank details, a destructive command), or of an attempt
+    to steer or deceive the reader. A rejection stands. What follows an abstention is up to the policy.
     """
-    if decision.verdict is not Verdict.APPROVE or not tampering:
+    if decision.verdict is not Verdict.APPROVE or not found.firm:
         return decision
+    carries = (
+        f"{', '.join(found.tampering)} and may have steered it"
+        if found.tampering
+        else f"{', '.join(found.firm)}, which no AI approves"
+    )
     why = (
-        f"The model would have approved, but the content carries {', '.join(tampering)}: "
-        f"it may have steered the model, so this is an abstention. The model said: {decision.reasoning}"
+        f"The AI would have approved, but the content carries {carries}: an abstention. "
+        f"It said: {decision.reasoning}"
     )
     return replace(
         decision,

@@ -16,6 +16,7 @@ from placet_decision.domain import (
     Case,
     Document,
     Feature,
+    Found,
     Mode,
     PreScreen,
     Priority,
@@ -101,7 +102,9 @@ class DecisionServicer(decision_service_pb2_grpc.DecisionServiceServicer):
         tenant = identity.current().tenant
         found = await fetch_content(self._approvals, tenant, request.approval_id, request.content_digest)
         gaps = tuple((kind, count) for kind, count, _ in found.gaps)
-        document = Document(found.title, found.text, found.media_type, found.whole, gaps)
+        document = Document(
+            found.title, found.text, found.media_type, found.whole, gaps, tuple(found.facts.items())
+        )
         priority = _PRIORITIES[request.priority]
         account = Account(tenant, request.approval_id, request.policy)
         if isinstance(request, decision_service_pb2.AssessRiskRequest):
@@ -147,6 +150,7 @@ def from_assessment(assessment: Assessment) -> decision_pb2.Assessment:
         reasoning=assessment.reasoning,
         features=[_feature(feature) for feature in assessment.features],
         provenance=_provenance(assessment.provenance),
+        found=_found(assessment.found),
     )
 
 
@@ -159,6 +163,7 @@ def from_decision(decision: AiDecision) -> decision_pb2.AiDecision:
         reasoning=decision.reasoning,
         features=[_feature(feature) for feature in decision.features],
         provenance=_provenance(decision.provenance),
+        found=_found(decision.found),
     )
 
 
@@ -172,4 +177,19 @@ def _provenance(provenance: Provenance) -> decision_pb2.Provenance:
         model=provenance.model,
         prompt_digest=provenance.prompt_digest,
         input_digest=provenance.input_digest,
+        parts=provenance.parts,
+    )
+
+
+def _found(found: Found) -> event_pb2.FoundFacts:
+    return event_pb2.FoundFacts(
+        amounts=[
+            event_pb2.Amount(value=format(value.normalize(), "f"), currency=currency)
+            for currency, value in sorted(found.amounts.items())
+        ],
+        firm=found.firm,
+        tampering=found.tampering,
+        form=found.form,
+        paths=[event_pb2.Erasable(value=path) for path in found.paths or ()],
+        paths_complete=found.paths is not None,
     )

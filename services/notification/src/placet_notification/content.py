@@ -39,6 +39,7 @@ class ApprovalContent:
             extracted=found.extracted,
             unread=tuple(coverage_words(whole=found.whole, gaps=found.gaps)),
             warnings=warnings,
+            facts=tuple(found.facts.items()),
         )
 
 

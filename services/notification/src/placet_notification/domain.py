@@ -107,7 +107,8 @@ class Content:
     """The content to decide on, as text; `extracted`: the text is not the signed bytes themselves.
 
     `unread` says in sentences what of the content was not read, its heading first; empty if all was.
-    `warnings`, a sentence each, say how text, title or subject may deceive.
+    `warnings`, a sentence each, say how text, title or subject may deceive. `facts`: those that the requester
+    declares, by name.
     """
 
     text: str
@@ -115,6 +116,7 @@ class Content:
     extracted: bool
     unread: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 def code_of(detail: str) -> str:

@@ -130,6 +130,7 @@ def _asked(payload: Payload, content: Content | None) -> str:
         _filled(f"{one_line(content.requester)} asks for your decision on:"),
         _indented(payload.title),
         _facts(payload, why="Why you", until=_until(payload.due)),
+        *_declared(content),
         *_warned(content),
         _excerpt(content),
         "To see the whole request:",
@@ -201,6 +202,18 @@ def _unread(content: Content) -> list[str]:
 
 def _listed(sentences: Iterable[str]) -> str:
     return "\n".join(_filled(one_line(sentence), first="- ", other="  ") for sentence in sentences)
+
+
+def _declared(content: Content) -> list[str]:
+    """The facts that the requester declares, which nobody has confirmed."""
+    if not content.facts:
+        return []
+    width = max(len(name) for name, _ in content.facts) + 2
+    lines = [
+        _filled(one_line(value), first=f"{name}:".ljust(width), other=" " * width)
+        for name, value in content.facts
+    ]
+    return ["\n".join([_filled("Declared by the requester:"), *lines])]
 
 
 def _warned(content: Content) -> list[str]:

@@ -10,7 +10,7 @@ from placet.decision.v1.decision_service_pb2_grpc import DecisionServiceStub
 from placet.event.v1 import event_pb2
 from placet.notification.v1 import notification_pb2, notification_service_pb2
 from placet.notification.v1.notification_service_pb2_grpc import NotificationServiceStub
-from placet_domain.events import LogEntry, State
+from placet_domain.events import LogEntry, State, Withheld
 from placet_mapping import from_proto, to_proto
 from placet_mapping.assessments import assess_request, assess_result
 from placet_rpc.errors import FailedPrecondition
@@ -52,6 +52,8 @@ class DefaultActivities:
         )
         with one_call(step.tenant) as timeout:
             response = await self._audit.AppendEvents(request, timeout=timeout)
+        if response.HasField("withheld"):
+            return AppendResult(appended=False, withheld=from_proto(response.withheld, Withheld))
         if response.appended:
             return AppendResult(appended=True, indexes=tuple(entry.index for entry in response.entries))
         entries = tuple(from_proto(entry, LogEntry) for entry in response.entries)

@@ -77,6 +77,8 @@ def _print(screen: Screen, policy: approval_pb2.Policy) -> None:
     screen.say(f"  {policy.description}")
     for number, step in enumerate(policy.steps, 1):
         screen.say(f"  {number}. {step}")
+    for cap in policy.caps:
+        screen.say(f"  - {cap}")
     if policy.body:
         screen.say(f"  version {policy.version}, SHA-256 {policy.policy_digest.hex()}", "dim")
         screen.raw(json.dumps(json.loads(policy.body), indent=2))

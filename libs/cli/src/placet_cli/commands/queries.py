@@ -21,6 +21,7 @@ from placet_cli.formatting import (
     clock_scale,
     due,
     erasure_sentence,
+    facts_sentence,
     fault_sentence,
     named,
     sentence,
@@ -194,6 +195,7 @@ def print_approval(screen: Screen, approval: approval_pb2.Approval) -> None:
     if approval.labels:
         marks = [one_line(f"{key}={value}") for key, value in sorted(approval.labels.items())]
         screen.paragraph(f"labels {' '.join(marks)}", "dim")
+    screen.paragraph(facts_sentence(approval), "dim")
     note = clock_note(clock_scale(approval))
     if note:
         screen.say(note, "dim")

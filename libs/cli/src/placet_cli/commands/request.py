@@ -24,6 +24,7 @@ from placet_cli.input_files import read_document
 from placet_cli.option_parsers import (
     assignments_of,
     deadline_of,
+    facts_of,
     labels_of,
     option_of_slot,
 )
@@ -105,6 +106,14 @@ async def request(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Your own marks; may be given up to 20 times."),
     ] = None,
+    fact: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What the action is: kind=payment, amount='120 EUR', counterparty=…, target=…, "
+            "environment=…, and others of its kind; may be given again.",
+        ),
+    ] = None,
     deadline: Annotated[
         str, typer.Option(metavar="WHEN", help="Ends all waiting: '90 min', '2 days', or 2030-01-31T12:00.")
     ] = "",
@@ -119,6 +128,7 @@ async def request(
     """Ask for a decision about a text, a diff, JSON or a PDF."""
     assignments = assignments_of(approver or [], manager or [], assign or [])
     labels, ends = labels_of(label or []), deadline_of(deadline)
+    facts = facts_of(fact or [])
     document = read_document(file)
     async with session.client() as client:
         with traced(session, "placet request"), _as_given(assignments), _warnings_shown(session):
@@ -131,6 +141,7 @@ async def request(
                 priority=priority.value,
                 subject_id=subject,
                 labels=labels,
+                facts=facts,
                 deadline=ends,
                 request_id=request_id,
             )

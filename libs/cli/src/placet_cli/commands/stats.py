@@ -12,11 +12,13 @@ from placet.event.v1 import event_pb2
 from placet_cli import completion
 from placet_cli.commands.options import command
 from placet_cli.commands.policies import check_policy
+from placet_cli.commands.switches import print_switched_off, switched_off
 from placet_cli.problems import WrongInput
 from placet_cli.screen import Screen
 from placet_cli.session import Session
 from placet_cli.times import point
 from placet_domain.durations import describe_duration, parse_duration
+from placet_rpc.errors import Unavailable
 from placet_text import one_line
 
 PARTS = 12
@@ -57,6 +59,10 @@ async def stats(
         session.screen.json(found)
         return
     print_stats(session.screen, found)
+    try:
+        print_switched_off(session, await switched_off(session))
+    except Unavailable:
+        session.screen.aside("Whether automatic decisions are switched off cannot be said: no log answers.")
 
 
 def _window(given: str) -> timedelta | None:

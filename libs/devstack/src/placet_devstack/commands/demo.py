@@ -214,7 +214,7 @@ def _outcome_line(scenario: Scenario, approval: approval_pb2.Approval) -> tuple[
     outcome = approval.outcome
     match outcome.source:
         case event_pb2.SOURCE_AI_PRESCREEN:
-            why = f"risk {approval.pre_screen.risk:.2f}, low"
+            why = f"risk {approval.pre_screen.risk:.2f}, rule {outcome.rule}"
         case event_pb2.SOURCE_AI_FALLBACK:
             why = f"two silences; {outcome.confidence:.0%} sure"
         case _:

@@ -73,7 +73,7 @@ SCENARIOS = (
     ),
     Scenario(
         3,
-        "a safe document is approved at once, and nobody is asked",
+        "a rule approves a safe document at once, and nobody is asked",
         "Lunch menu, week 24",
         "Lunch menu for the canteen, week 24\n\nMonday: lentil soup with bread\nTuesday: baked potatoes\n",
         "document",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from placet_domain.events import Actor, ActorKind, Body, Closed, Decided, Event, Received, State
-from placet_domain.policy import Policy, Requirement
+from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 
 CLOCK = Actor(kind=ActorKind.CLOCK)
@@ -45,11 +45,6 @@ def decided_of(state: ApprovalState) -> Decided:
     if state.decided is None:
         raise AssertionError("a request that is not decided has no outcome")
     return state.decided
-
-
-def is_satisfied(requirement: Requirement, state: ApprovalState) -> bool:
-    """Tells whether the content allows an automatic approval under a policy's `requires`."""
-    return requirement == "nothing" or state.is_read_whole
 
 
 def clock_scale(state: ApprovalState) -> float:

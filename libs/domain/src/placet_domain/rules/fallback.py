@@ -20,11 +20,17 @@ from placet_domain.policy import Policy, clip
 from placet_domain.rules.builders import (
     CLOCK,
     close,
-    is_satisfied,
     model_actor,
     outcome_of,
     policy_actor,
     step,
+)
+from placet_domain.rules.caps import (
+    Proposal,
+    objection,
+    people_had_time,
+    short_of_time,
+    withhold,
 )
 from placet_domain.rules.silence import rejection
 from placet_domain.state import ApprovalState
@@ -33,11 +39,16 @@ FALLBACK_CAUSE = "fallback"
 
 
 def fall_back(policy: Policy, state: ApprovalState, reason: str, now: datetime) -> list[Event]:
-    """Takes over from the people; a policy without an AI rejects at once."""
+    """Takes over from the people.
+
+    A policy without an AI rejects at once, and so does one whose people had too little time: a deadline cuts
+    their time, and buys no AI's decision.
+    """
+    asks_ai = policy.fallback.by == "ai"
+    if asks_ai and not people_had_time(policy, state, now):
+        asks_ai, reason = False, clip(f"{reason}; {short_of_time(policy, state)}, so no AI decides")
     events = step(FALLBACK_CAUSE, policy_actor(policy), [FellBack(reason=reason)], now)
-    if policy.fallback.by == "reject":
-        events += _reject_by_policy(policy, state, now)
-    return events
+    return events if asks_ai else events + _reject_by_policy(policy, state, now)
 
 
 def on_unavailable(state: ApprovalState, now: datetime) -> list[Event]:
@@ -52,13 +63,18 @@ def on_result(policy: Policy, state: ApprovalState, result: AiDecided, now: date
     """Decides by the AI's result; after an abstention the policy rejects."""
     if state.fell_back is None or state.ai_decided is not None:
         return []
-    if result.verdict is Verdict.APPROVE and not is_satisfied(policy.fallback.requires, state):
-        result = _withheld(result)
-    model = model_actor(result.model)
-    events = step(FALLBACK_CAUSE, model, [result], now)
-    if result.result is not AiResult.DECIDED or result.verdict is Verdict.UNSPECIFIED:
-        return events + _reject_by_policy(policy, state, now)
+    model, decides = model_actor(result.model), result.result is AiResult.DECIDED
+    if not decides or result.verdict is Verdict.UNSPECIFIED:
+        return step(FALLBACK_CAUSE, model, [result], now) + _reject_by_policy(policy, state, now)
     approved = result.verdict is Verdict.APPROVE
+    why = objection(policy, state, Proposal(approved, result.confidence, result.found), now)
+    if why:
+        return [
+            *withhold(policy, state, FALLBACK_CAUSE, why, now),
+            *step(FALLBACK_CAUSE, model, [_abstention(result, why)], now),
+            *_reject_by_policy(policy, state, now),
+        ]
+    events = step(FALLBACK_CAUSE, model, [result], now)
     decided = Decided(
         state=outcome_of(approved),
         source=Source.AI_FALLBACK,
@@ -76,15 +92,16 @@ def on_result(policy: Policy, state: ApprovalState, result: AiDecided, now: date
     return events + step(FALLBACK_CAUSE, model, close(state, decided, now), now)
 
 
-def _withheld(approval: AiDecided) -> AiDecided:
-    """The abstention that an AI's approval of content is that was not read whole."""
-    why = "The AI would have approved, but not all of the content was read: an abstention. It said: "
-    return approval.model_copy(
+def _abstention(result: AiDecided, why: str) -> AiDecided:
+    """The abstention that an AI's decision beyond a cap is."""
+    would = "approved" if result.verdict is Verdict.APPROVE else "rejected"
+    said = f"The AI would have {would}, but {why}: an abstention. It said: "
+    return result.model_copy(
         update={
             "result": AiResult.ABSTAINED,
             "verdict": Verdict.UNSPECIFIED,
             "confidence": None,
-            "reasoning": clip(why + approval.reasoning, 4000),
+            "reasoning": clip(said + result.reasoning, 4000),
         }
     )
 

@@ -7,6 +7,7 @@ caller's retry or recovery resumes.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +18,7 @@ from placet_approval.adapters.audit_log import AuditLog
 from placet_approval.content.errors import Unreadable
 from placet_approval.content.extraction import Extracted
 from placet_approval.content.extractor import Extractor
+from placet_approval.intake.facts import FactKinds, logged_facts
 from placet_approval.intake.validation import RequestRules, check
 from placet_approval.intake.workflow_start import WorkflowStarter
 from placet_approval.projection.projections import Projections
@@ -41,6 +43,7 @@ class Intake:
         log: AuditLog,
         starter: WorkflowStarter,
         policies: PolicyStore,
+        kinds: FactKinds,
         clock_scale: float,
     ) -> None:
         self._requests = requests
@@ -49,6 +52,7 @@ class Intake:
         self._log = log
         self._starter = starter
         self._policies = policies
+        self._kinds = kinds
         self._clock_scale = clock_scale
         self._extractor = Extractor()
 
@@ -164,7 +168,8 @@ class Intake:
         """A request's `received` event without digests, and its content's text. Raises InvalidArgument."""
         current = self._policies.current
         known = {name: one.policy for name, one in current.items()}
-        policy = current[check(_rules_of(message, principal), known, datetime.now(UTC)).name]
+        rules = _rules_of(message, principal, self._kinds.violations(message.facts))
+        policy = current[check(rules, known, datetime.now(UTC)).name]
         try:
             content = message.content
             extracted = await self._extractor.extract(principal.tenant, content.body, content.media_type)
@@ -195,9 +200,15 @@ class Intake:
                 for one in message.assignments
             ],
             clock_scale=self._clock_scale,
+            automatic_limits=event_pb2.AutomaticLimits(
+                most_an_hour=policy.policy.automatic.most_an_hour or 0,
+                most_a_day=policy.policy.automatic.most_a_day or 0,
+            ),
         )
         if message.HasField("deadline_time"):
             received.deadline_time.CopyFrom(message.deadline_time)
+        if message.HasField("facts"):
+            received.facts.CopyFrom(logged_facts(message.facts))
         event = event_pb2.Event(
             actor=actor_of(principal),
             cause_id=message.request_id,
@@ -227,8 +238,13 @@ def _id_reused(request_id: str) -> AlreadyExists:
     )
 
 
-def _rules_of(message: approval_service_pb2.RequestApprovalRequest, principal: Principal) -> RequestRules:
+def _rules_of(
+    message: approval_service_pb2.RequestApprovalRequest,
+    principal: Principal,
+    facts: Sequence[FieldViolation],
+) -> RequestRules:
     return RequestRules(
+        fact_violations=facts,
         requester=principal.subject,
         policy=message.policy,
         assignments=[

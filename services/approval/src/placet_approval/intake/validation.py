@@ -19,12 +19,14 @@ class RequestRules:
     policy: str
     assignments: Sequence[Assignment]
     deadline_time: datetime | None
+    # Violations by the declared facts.
+    fact_violations: Sequence[FieldViolation] = ()
 
 
 def check(request: RequestRules, policies: Mapping[str, Policy], now: datetime) -> Policy:
     """The request's policy. Raises InvalidArgument with a violation for every invalid field."""
     policy = policies.get(request.policy)
-    violations = list(_deadline_violations(request, now))
+    violations = [*_deadline_violations(request, policy, now), *request.fact_violations]
     if policy is None:
         known = ", ".join(sorted(policies))
         unknown = f"there is no policy {request.policy!r}; there are: {known}"
@@ -40,9 +42,17 @@ def check(request: RequestRules, policies: Mapping[str, Policy], now: datetime) 
     return policy
 
 
-def _deadline_violations(request: RequestRules, now: datetime) -> Iterator[FieldViolation]:
-    if request.deadline_time is not None and request.deadline_time <= now:
+def _deadline_violations(
+    request: RequestRules, policy: Policy | None, now: datetime
+) -> Iterator[FieldViolation]:
+    if request.deadline_time is None:
+        return
+    if request.deadline_time <= now:
         yield FieldViolation("deadline_time", "is past; it must lie in the future")
+    elif policy is not None:
+        fault = policy.automatic.deadline_fault(request.requester, request.deadline_time - now)
+        if fault:
+            yield FieldViolation("deadline_time", f"{fault}, by policy {policy.name!r}")
 
 
 def _slot_violations(request: RequestRules, policy: Policy) -> Iterator[FieldViolation]:

@@ -57,6 +57,10 @@ def present(
     if state.create_time is not None:
         approval.create_time.FromDatetime(state.create_time)
     _add_tiers(approval, state, policy)
+    if received.facts.kind:
+        approval.facts.CopyFrom(present_facts(received.facts))
+    for amount in state.effective_facts().logged_amounts:
+        approval.effective_amounts.add(value=amount.value, currency=amount.currency)
     if state.processed is not None:
         approval.coverage.CopyFrom(to_proto(state.processed.coverage, event_pb2.ContentCoverage))
     if state.pre_screened is not None:
@@ -84,6 +88,19 @@ def present_result(state: ApprovalState | None, command_id: str) -> approval_pb2
         log_index=result.log_index,
         refusal=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{result.refusal}"),
         message=result.message,
+    )
+
+
+def present_facts(logged: event_pb2.Facts) -> approval_pb2.Facts:
+    """Declared facts as a request shows them; what was erased is empty."""
+    return approval_pb2.Facts(
+        kind=logged.kind,
+        amount=logged.amount,
+        currency=logged.currency,
+        counterparty=logged.counterparty.value,
+        target=logged.target.value,
+        environment=logged.environment,
+        others={one.name: one.value.value for one in logged.others},
     )
 
 
@@ -156,6 +173,7 @@ def _outcome(state: ApprovalState) -> approval_pb2.Outcome:
         on_behalf_of=decided.on_behalf_of,
         model=decided.model,
         reasoning=decided.reasoning,
+        rule=decided.rule,
     )
     if decided.tier is not None:
         outcome.tier = decided.tier

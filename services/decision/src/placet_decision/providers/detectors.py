@@ -9,8 +9,9 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import islice
 from typing import TypeAlias
 
@@ -40,11 +41,10 @@ class Limits:
     baseline: float
     approve_below: float
     reject_from: float
-    benign_up_to: int
-    short_up_to: int
     long_from: int
     foreign_letters_from: int
-    currency: str
+    # The patterns of each currency, by its code.
+    currencies: Mapping[str, tuple[str, ...]]
     # (at least, weight), the largest first
     amounts: tuple[tuple[float, float], ...]
     # An amount behind its currency; a currency, and the amount that ends before it.
@@ -54,7 +54,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         number, scale = r"\d[\d.,'’ ]{0,24}", r"(?:k|m|mn|mio|bn|thousand|tausend|million(?:en)?|billion)?"
-        behind = rf"{self.currency}\s{{0,2}}({number})\s?({scale})\b"
+        behind = rf"({self.currency})\s{{0,2}}({number})\s?({scale})\b"
         object.__setattr__(self, "amount_behind", re.compile(behind))
         object.__setattr__(
             self, "currency_alone", re.compile(rf"(?<=[\d.,'’\skmnod]){self.currency}(?![a-z])")
@@ -62,17 +62,35 @@ class Limits:
         # Not from the number on: a text of digits and commas holds many, and each may have to be tried often.
         object.__setattr__(self, "amount_before", re.compile(rf"\b({number})\s?({scale})\s{{0,2}}\Z"))
 
+    @property
+    def currency(self) -> str:
+        """A pattern for any currency."""
+        return f"(?:{'|'.join(pattern for patterns in self.currencies.values() for pattern in patterns)})"
+
+    def code_of(self, written: str) -> str:
+        """The code of a currency as it is written in a matched text."""
+        return next(
+            code
+            for code, patterns in self.currencies.items()
+            if any(re.fullmatch(pattern, written) for pattern in patterns)
+        )
+
 
 Detector: TypeAlias = Callable[[Text, float, Limits], Evidence]
 
 _IBAN = re.compile(r"\b([a-z]{2}\d{2}(?:[ -]?[a-z0-9]){11,30})\b")
 _CARD = re.compile(r"\b\d(?:[ -]?\d){12,18}\b")
-_REMOVED = re.compile(r"(?m)^-(?!--)(.*)$")
-_ADDED = re.compile(r"(?m)^\+(?!\+\+)(.*)$")
-_PROSE = re.compile(r"(?m)^\+\+\+ \S+\.(?:md|txt|rst|adoc)\s*$")
-_FACTORS = {"": 1.0, "k": 1e3, "thousand": 1e3, "tausend": 1e3, "bn": 1e9, "billion": 1e9}
-_MILLION = 1e6
-_SMALL_EDIT_LINES = 6
+_THOUSAND, _MILLION, _BILLION = Decimal(10**3), Decimal(10**6), Decimal(10**9)
+_FACTORS = {
+    "": Decimal(1),
+    "k": _THOUSAND,
+    "thousand": _THOUSAND,
+    "tausend": _THOUSAND,
+    "bn": _BILLION,
+    "billion": _BILLION,
+}
+# The largest amount that the contract can carry.
+_MOST = Decimal(10**18 - 1)
 # Characters of a number, its scale and the spaces between.
 _LONGEST_AMOUNT = 40
 
@@ -86,7 +104,7 @@ _FOREIGN_LETTER = re.compile(r"[\u0370-\u1dbf\u2c00-\u2dff\u3040-\ud7ff\uf900-\u
 _MOST_LETTERS = 40
 
 PATTERNS = (
-    *(pattern.pattern for pattern in (_IBAN, _CARD, _REMOVED, _ADDED, _PROSE, _ESCAPE, _FOREIGN_LETTER)),
+    *(pattern.pattern for pattern in (_IBAN, _CARD, _ESCAPE, _FOREIGN_LETTER)),
     *placet_text.PATTERNS,
 )
 """The part of the rule set's digest beside `rules.toml`."""
@@ -122,32 +140,46 @@ def masked(evidence: str) -> str:
     return f"{evidence[:6]}… ({len(evidence)} characters, masked)"
 
 
-def amount(written: str) -> float:
+def amount(written: str) -> Decimal:
     """A number as people write amounts; one or two digits after the last separator are decimals."""
     parts = re.split(r"[.,'’ ]+", written.strip(".,'’ "))
     if len(parts) > 1 and len(parts[-1]) <= 2:
-        return float("".join(parts[:-1]) + "." + parts[-1])
-    return float("".join(parts))
+        return Decimal("".join(parts[:-1]) + "." + parts[-1])
+    return Decimal("".join(parts))
 
 
-def _amounts(text: Text, weight: float, limits: Limits) -> Evidence:
-    for written, scale, evidence in _written_amounts(text.matched, limits):
-        value = amount(written) * _FACTORS.get(scale, _MILLION)
-        for least, heavier in limits.amounts:
-            if value >= least:
-                yield evidence, heavier
-                break
+def largest_amounts(text: Text, limits: Limits) -> dict[str, Decimal]:
+    """The largest amount of each currency in a text, by the currency's code."""
+    largest: dict[str, Decimal] = {}
+    for _, currency, value in _found_amounts(text, limits):
+        largest[currency] = max(value, largest.get(currency, Decimal(0)))
+    return largest
 
 
-def _written_amounts(text: str, limits: Limits) -> Iterator[tuple[str, str, str]]:
-    """Number, scale and the whole of each amount with a currency."""
+def _found_amounts(text: Text, limits: Limits) -> Iterator[tuple[str, str, Decimal]]:
+    """Each amount: as it is matched, its currency's code, and its value."""
+    for written, currency, number, scale in _written_amounts(text.matched, limits):
+        value = amount(number) * _FACTORS.get(scale, _MILLION)
+        yield written, limits.code_of(currency), min(value, _MOST)
+
+
+def _written_amounts(text: str, limits: Limits) -> Iterator[tuple[str, str, str, str]]:
+    """The whole of each amount with a currency, its currency, its number and its scale."""
     for match in limits.amount_behind.finditer(text):
-        yield match[1], match[2], match[0].strip()
+        yield match[0].strip(), match[1], match[2], match[3]
     for currency in limits.currency_alone.finditer(text):
         place = currency.start()
         before = limits.amount_before.search(text, max(0, place - _LONGEST_AMOUNT), place)
         if before is not None:
-            yield before[1], before[2], f"{before[0]}{currency[0]}".strip()
+            yield f"{before[0]}{currency[0]}".strip(), currency[0], before[1], before[2]
+
+
+def _amounts(text: Text, weight: float, limits: Limits) -> Evidence:
+    for written, _, value in _found_amounts(text, limits):
+        for least, heavier in limits.amounts:
+            if value >= least:
+                yield written, heavier
+                break
 
 
 def _ibans(text: Text, weight: float, limits: Limits) -> Evidence:
@@ -213,24 +245,6 @@ def _long(text: Text, weight: float, limits: Limits) -> Evidence:
         yield f"{len(text.written)} characters", weight
 
 
-def _short(text: Text, weight: float, limits: Limits) -> Evidence:
-    if len(text.written) <= limits.short_up_to:
-        yield f"{len(text.written)} characters", weight
-
-
-def _small_edit(text: Text, weight: float, limits: Limits) -> Evidence:
-    removed, added = _REMOVED.findall(text.matched), _ADDED.findall(text.matched)
-    if not removed or len(removed) != len(added) or len(removed) > _SMALL_EDIT_LINES:
-        return
-    if _PROSE.search(text.matched) and all(map(_nearly_equal, removed, added)):
-        yield f"{len(added)} changed line{'s' if len(added) > 1 else ''} of prose, nearly equal", weight
-
-
-def _nearly_equal(old: str, new: str) -> bool:
-    before, after = set(old.split()), set(new.split())
-    return len(before ^ after) <= 4 and len(before & after) * 2 >= len(before)
-
-
 DETECTORS: dict[str, Detector] = {
     "amounts": _amounts,
     "ibans": _ibans,
@@ -240,6 +254,4 @@ DETECTORS: dict[str, Detector] = {
     "mixed_scripts": _mixed_scripts,
     "foreign_letters": _foreign_letters,
     "long": _long,
-    "short": _short,
-    "small_edit": _small_edit,
 }

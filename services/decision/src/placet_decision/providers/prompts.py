@@ -51,7 +51,10 @@ Give `verdict` "approve", "reject" or "abstain". `confidence` is a number from 0
 you are. `reasoning` says in at most five plain sentences why; people will read it as the reason of the \
 decision."""
 
-_FRAME = "{facts}\n<<<{marker}\ntitle: {title}\ncircumstances: {circumstances}\ntext:\n{text}\n{marker}>>>"
+_FRAME = (
+    "{facts}\n<<<{marker}\ntitle: {title}\ncircumstances: {circumstances}\n"
+    "declared facts: {declared}\ntext:\n{text}\n{marker}>>>"
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Prompt:
                 marker=marker,
                 title=case.document.title,
                 circumstances=case.circumstances or "none",
+                declared=json.dumps(dict(case.document.facts), ensure_ascii=False),
                 text=case.document.text,
             ),
         )

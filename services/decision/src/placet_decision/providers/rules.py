@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -20,7 +22,8 @@ from placet_decision.providers.detectors import (
     Evidence,
     Limits,
     Text,
-    is_legible,
+    largest_amounts,
+    normalized,
 )
 
 
@@ -70,6 +73,37 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Form:
+    """A form of which a whole text can consist. `risk` in [0, 1): that of such a text."""
+
+    name: str
+    risk: float
+    least_words: int
+    characters: int
+    words: frozenset[str]
+
+    def fits(self, title: Text, text: Text) -> bool:
+        """Tells whether title and text hold nothing but known words, small numbers and separating marks."""
+        if len(title.written) + len(text.written) > self.characters:
+            return False
+        whole = f"{title.matched}\n{text.matched}"
+        return (
+            _LISTED.fullmatch(whole) is not None
+            and _LONG_NUMBER.search(whole) is None
+            and self.words.issuperset(_WORDS.findall(whole))
+            and len(_WORDS.findall(text.matched)) >= self.least_words
+        )
+
+
+# Lines of letters, digits and separating marks, which may begin as headings and items do.
+_LISTED = re.compile(r"(?m)(?:^[ \t]*(?:[-*•–]|#{1,6})?(?:[^\W_]|[ \t\r,.;:&()'’-])*(?:\n|\Z))*")
+_WORDS = re.compile(r"[^\W\d_]+")
+# A number of more than two digits, or with decimals.
+_LONG_NUMBER = re.compile(r"\d{3}|\d[.,]\d")
+_FORM_PATTERNS = (_LISTED.pattern, _LONG_NUMBER.pattern)
+
+
+@dataclass(frozen=True)
 class RuleSet:
     """All rules, with their version and the SHA-256 of all that decides."""
 
@@ -77,7 +111,7 @@ class RuleSet:
     digest: bytes
     limits: Limits
     risk: tuple[Rule, ...]
-    benign: tuple[Rule, ...]
+    forms: tuple[Form, ...]
 
 
 class _WrittenRule(BaseModel):
@@ -108,6 +142,20 @@ class _WrittenRule(BaseModel):
         return pattern
 
 
+class _WrittenForm(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    risk: float = Field(ge=0, lt=1)
+    least_words: int = Field(ge=1)
+    characters: int = Field(ge=1)
+    words: str
+
+    def read(self) -> Form:
+        words = frozenset(normalized(self.words).split())
+        return Form(self.name, self.risk, self.least_words, self.characters, words)
+
+
 class _Written(BaseModel):
     """The schema of the file; anything else in it is an error at start, not a rule that never fires."""
 
@@ -118,7 +166,8 @@ class _Written(BaseModel):
     amounts: dict[str, float]
     words: dict[str, str]
     risk: list[_WrittenRule]
-    benign: list[_WrittenRule]
+    currencies: dict[str, list[str]]
+    forms: list[_WrittenForm]
 
 
 @cache
@@ -131,19 +180,18 @@ def rule_set() -> RuleSet:
         baseline=written.limits["baseline"],
         approve_below=written.limits["approve_below"],
         reject_from=written.limits["reject_from"],
-        benign_up_to=int(written.limits["benign_up_to"]),
-        short_up_to=int(written.limits["short_up_to"]),
         long_from=int(written.limits["long_from"]),
         foreign_letters_from=int(written.limits["foreign_letters_from"]),
-        currency=written.words["currency"],
+        currencies={code: tuple(patterns) for code, patterns in written.currencies.items()},
         amounts=tuple(ladder),
     )
+    words = {**written.words, "currency": limits.currency}
     return RuleSet(
         version=written.version,
-        digest=canonical_digest([hashlib.sha256(body).hexdigest(), [*PATTERNS]]),
+        digest=canonical_digest([hashlib.sha256(body).hexdigest(), [*PATTERNS, *_FORM_PATTERNS]]),
         limits=limits,
-        risk=tuple(rule.read(written.words) for rule in written.risk),
-        benign=tuple(rule.read(written.words) for rule in written.benign),
+        risk=tuple(rule.read(words) for rule in written.risk),
+        forms=tuple(form.read() for form in written.forms),
     )
 
 
@@ -157,7 +205,8 @@ class Score:
 
     `risk` is the baseline plus the weights of `features`. `floor` is the risk by the firm rules alone (0 when
     none fired) and `firm` names them; `tampering` names the rules that saw an attempt to steer or deceive the
-    reader. `unread`: rules cannot read part of the text. `legible`: there is something to read.
+    reader. `unread`: rules cannot read part of the text. `form`: the name of the form that the text has.
+    `amounts`: the largest of each currency.
     """
 
     risk: float
@@ -167,18 +216,21 @@ class Score:
     firm: tuple[str, ...] = ()
     tampering: tuple[str, ...] = ()
     unread: bool = False
-    legible: bool = True
+    form: str = ""
+    amounts: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 def score(document: Document, rules: RuleSet, circumstances: str = "") -> Score:
-    """Applies every rule to title and text, and the firm ones to `circumstances`, in linear time.
+    """Applies every rule to title, facts and text, and the firm ones to `circumstances`, in linear time.
 
     Circumstances name people: a word in a name is no topic of the request, and lowers no risk.
 
     Text added on lines of its own never undoes a risk rule's match, so no instruction in the content lowers
     a risk: what sounds like one raises it.
     """
-    text = Text.of(f"{document.title}\n{document.text}")
+    title, body = Text.of(document.title), Text.of(document.text)
+    facts = "".join(f"{name}: {value}\n" for name, value in document.facts)
+    text = Text.of(f"{document.title}\n{facts}{document.text}")
     beside = Text.of(circumstances)
     fired = []
     for rule in rules.risk:
@@ -187,8 +239,8 @@ def score(document: Document, rules: RuleSet, circumstances: str = "") -> Score:
             match = rule.match(beside, rules.limits)
         if match is not None:
             fired.append((rule, match))
-    scored = _raised(fired, rules) if fired else _lowered(text, rules)
-    return replace(scored, legible=is_legible(document.text))
+    scored = _raised(fired, rules) if fired else _unknown(title, body, rules)
+    return replace(scored, amounts=largest_amounts(text, rules.limits))
 
 
 def _raised(fired: list[tuple[Rule, Match]], rules: RuleSet) -> Score:
@@ -215,17 +267,14 @@ def _raised(fired: list[tuple[Rule, Match]], rules: RuleSet) -> Score:
     )
 
 
-def _lowered(text: Text, rules: RuleSet) -> Score:
-    risk = rules.limits.baseline
-    features = []
-    for rule in rules.benign if len(text.written) <= rules.limits.benign_up_to else ():
-        match = rule.match(text, rules.limits)
-        if match is not None:
-            moved = -risk * match.weight
-            risk += moved
-            features.append(_feature(rule, moved, match))
-    # No match does not mean that nothing is there: the fewer matches, the lower the confidence.
-    return Score(risk, 0.2 + 0.15 * min(len(features), 3), tuple(features))
+def _unknown(title: Text, text: Text, rules: RuleSet) -> Score:
+    """The score of what no rule knows: the baseline, or that of its form. No match is not "nothing there"."""
+    baseline = rules.limits.baseline
+    for form in rules.forms:
+        if form.fits(title, text):
+            feature = Feature(form.name, form.risk - baseline, "title and text hold known words alone")
+            return Score(form.risk, 0.5, (feature,), form=form.name)
+    return Score(baseline, 0.2, ())
 
 
 def _feature(rule: Rule, weight: float, match: Match) -> Feature:

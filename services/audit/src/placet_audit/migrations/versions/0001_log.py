@@ -1,4 +1,4 @@
-"""Entries with their disclosures, the Merkle tree over them, and the signed checkpoints.
+"""Entries with their disclosures, the Merkle tree over them, the signed checkpoints, and what limits count.
 
 The database itself refuses to change what is append-only: `entry`, `tree` and `checkpoint`.
 """
@@ -17,6 +17,7 @@ def upgrade() -> None:
     """Create the tables, then the triggers."""
     _create_entries()
     _create_tree()
+    _create_approved()
     postgresql = op.get_bind().dialect.name == "postgresql"
     for statement in _POSTGRESQL_TRIGGERS if postgresql else _SQLITE_TRIGGERS:
         op.execute(statement)
@@ -62,6 +63,16 @@ def _create_tree() -> None:
         sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("note", sa.Text, nullable=False),
     )
+
+
+def _create_approved() -> None:
+    op.create_table(
+        "approved",
+        sa.Column("tenant", sa.Text, nullable=False),
+        sa.Column("policy", sa.Text, nullable=False),
+        sa.Column("time", sa.Float, nullable=False),
+    )
+    op.create_index("approved_time", "approved", ["tenant", "policy", "time"])
 
 
 _POSTGRESQL_TRIGGERS = [

@@ -1,8 +1,8 @@
 """A language model behind any OpenAI-compatible address.
 
 Its input is untrusted, so its output is too: it has a schema, is validated, and is never clamped. An unusable
-answer is an abstention; a body that is no answer means that the model is unavailable. Firm rules are a floor
-under its risk, and content that tries to steer its reader is never approved on its word.
+answer is an abstention; a body that is no answer means that the model is unavailable. What holds whatever it
+answers is the provider's: floor and withhold.
 """
 
 import asyncio
@@ -29,8 +29,6 @@ from placet_decision.domain import (
     no_assessment,
     no_decision,
     presentable,
-    raise_to_floor,
-    withhold_approval,
 )
 from placet_decision.providers import prompts
 from placet_decision.providers.completions import (
@@ -45,9 +43,9 @@ from placet_decision.providers.completions import (
     read_completion,
     usage_of,
 )
-from placet_decision.providers.embedded import EmbeddedProvider, NotScored
 from placet_decision.providers.http_client import UnreadableBody, http_client
-from placet_decision.providers.rules import Score
+from placet_decision.providers.reader import Reading
+from placet_decision.providers.rules import rule_set
 from placet_decision.providers.throttle import LONGEST_RETRY_AFTER, Admission, Paused, Throttle, retry_after
 from placet_decision.token_budget import TokenBudget
 from placet_rpc.errors import Unavailable
@@ -88,11 +86,11 @@ class _NoAnswer(Exception):
         self.retry_after = retry_after
 
 
-class OpenAiProvider:
-    """Deep assessments and decisions by a model; quick assessments by rules."""
+class LlmScorer:
+    """Deep assessments and decisions by a model."""
 
     name = "openai"
-    deep_available = True
+    part = "llm/1"
 
     def __init__(
         self,
@@ -124,23 +122,19 @@ class OpenAiProvider:
         self._max_output_tokens = max_output_tokens
         self._throttle = throttle
         self._tokens = tokens
-        self._embedded = EmbeddedProvider()
 
-    async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
-        """Quick: by rules. Deep: by the model, never below the risk by firm rules."""
-        if mode is Mode.QUICK:
-            return await self._embedded.assess(case, mode, budget)
+    async def assess(self, case: Case, reading: Reading, budget: float) -> Assessment:
+        """The risk by the model."""
         try:
-            scored = await self._embedded.score(case)
-            self._check_input(case, scored)
+            self._check_input(case, reading)
             answer, provenance = await self._ask(_ASSESS, RiskAnswer, case, budget)
-        except (NotScored, UnusableAnswer) as unusable:
+        except UnusableAnswer as unusable:
             return no_assessment(Mode.DEEP, str(unusable), self._provenance(_ASSESS, case))
         if answer.result == "abstained":
             return no_assessment(Mode.DEEP, f"The model abstained: {answer.reasoning}", provenance)
         if not (is_score(answer.risk) and is_score(answer.confidence)):
             return no_assessment(Mode.DEEP, "The model's numbers do not lie between 0 and 1.", provenance)
-        assessment = Assessment(
+        return Assessment(
             Result.DECIDED,
             Mode.DEEP,
             answer.risk,
@@ -148,38 +142,37 @@ class OpenAiProvider:
             presentable(answer.reasoning, REASONING_LIMIT),
             provenance,
         )
-        return raise_to_floor(assessment, scored.floor, scored.firm)
 
-    async def decide(self, case: Case, budget: float) -> AiDecision:
-        """Decides by the model; never approves content that tries to steer or deceive its reader."""
+    async def decide(self, case: Case, reading: Reading, budget: float) -> AiDecision:
+        """The decision by the model."""
         try:
-            scored = await self._embedded.score(case)
-            self._check_input(case, scored)
+            self._check_input(case, reading)
             answer, provenance = await self._ask(_DECIDE, VerdictAnswer, case, budget)
-        except (NotScored, UnusableAnswer) as unusable:
+        except UnusableAnswer as unusable:
             return no_decision(str(unusable), self._provenance(_DECIDE, case))
         if answer.verdict == "abstain":
             return no_decision(f"The model abstained: {answer.reasoning}", provenance)
         if not is_score(answer.confidence):
             return no_decision("The model's confidence does not lie between 0 and 1.", provenance)
-        decision = AiDecision(
+        return AiDecision(
             Result.DECIDED,
             Verdict(answer.verdict),
             answer.confidence,
             presentable(answer.reasoning, REASONING_LIMIT),
             provenance,
         )
-        return withhold_approval(decision, scored.tampering)
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.close()
 
-    def _check_input(self, case: Case, scored: Score) -> None:
-        if not scored.legible:
+    def _check_input(self, case: Case, reading: Reading) -> None:
+        if not reading.legible:
             raise UnusableAnswer("The content holds no text that a model can read.")
         document = case.document
-        if len(document.title) + len(case.circumstances) + len(document.text) > self._max_input_characters:
+        facts = sum(len(name) + len(value) for name, value in document.facts)
+        length = len(document.title) + len(case.circumstances) + facts + len(document.text)
+        if length > self._max_input_characters:
             # A decision on the beginning alone would approve the rest unread.
             raise UnusableAnswer(
                 f"The request is longer than the {self._max_input_characters} characters that are read whole."
@@ -264,7 +257,7 @@ class OpenAiProvider:
         model = self._shown_model
         if answered_by not in ("", model):
             model = f"{model} ({answered_by})"
-        return Provenance(self.name, model, prompt.digest(self._embedded.rules.digest), case.digest())
+        return Provenance(self.name, model, prompt.digest(rule_set().digest), case.digest())
 
     @contextmanager
     def _span(self) -> Iterator[trace.Span]:
@@ -340,6 +333,6 @@ def _unavailable(message: str, retry_after: float) -> Unavailable:
     return Unavailable(
         message,
         reason="MODEL_UNAVAILABLE",
-        metadata={"provider": OpenAiProvider.name},
+        metadata={"provider": LlmScorer.name},
         retry_after=min(retry_after, LONGEST_RETRY_AFTER),
     )
