@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
 from deployment import ROOT
+from placet_domain.allow_rule import AllowRule
 from placet_domain.durations import format_duration
 from placet_domain.events import Priority
 from placet_domain.policy import WITHOUT_LIMIT, Fallback, Policy, PreScreen, Tier
@@ -17,7 +19,12 @@ from placet_domain.policy_files import load
 
 POLICIES = (ROOT / "docs" / "policies.md").read_text()
 PRIORITIES = (Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW)
-PARTS: dict[str, type[BaseModel]] = {"pre_screen": PreScreen, "tiers": Tier, "fallback": Fallback}
+PARTS: dict[str, type[BaseModel]] = {
+    "pre_screen": PreScreen,
+    "allow": AllowRule,
+    "tiers": Tier,
+    "fallback": Fallback,
+}
 NOTES = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 PAGES = sorted(
     subprocess.run(
@@ -73,7 +80,7 @@ def test_the_page_explains_every_field_with_its_default() -> None:
         part = first.partition(".")[0]
         for name in (first, *(part + other for other in others)):
             said[name] = default
-    known = {name for name in Policy.model_fields if name not in PARTS} | {"tiers"}
+    known = {name for name in Policy.model_fields if name not in PARTS} | {"allow", "tiers"}
     known |= {f"{part}.{field}" for part, model in PARTS.items() for field in model.model_fields}
     assert set(said) == known
     assert said["pre_screen.time_limit"] == format_duration(PreScreen.model_fields["time_limit"].default)
@@ -83,7 +90,8 @@ def test_the_page_explains_every_field_with_its_default() -> None:
 
 
 def test_the_example_of_an_own_policy_is_one() -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", POLICIES, re.DOTALL)
+    rule, example = re.findall(r"```toml\n(.*?)```", POLICIES, re.DOTALL)
+    assert [AllowRule.model_validate(one).name for one in tomllib.loads(rule)["allow"]] == ["small-refund"]
     assert Policy.from_toml(example).slots == ("required_approver", "manager_approver")
 
 

@@ -61,25 +61,12 @@ def received(title: str) -> event_pb2.Event:
 def facts() -> event_pb2.Facts:
     """Declared facts, with each value that can be erased."""
     named = event_pb2.NamedFact(name="invoice", value=erasable("R-7"))
-    return event_pb2.Facts(
-        kind="payment",
-        amount="120",
-        currency="EUR",
-        counterparty=erasable("Acme"),
-        target=erasable("Account 4"),
-        environment="production",
-        others=[named],
-    )
+    return event_pb2.Facts(kind="sale", counterparty=erasable("Acme"), target=erasable("4"), others=[named])
 
 
 def found() -> event_pb2.FoundFacts:
     """Facts found in a content."""
-    return event_pb2.FoundFacts(
-        amounts=[event_pb2.Amount(value="500", currency="EUR")],
-        firm=["amount"],
-        paths=[erasable("docs/prices.md")],
-        paths_complete=True,
-    )
+    return event_pb2.FoundFacts(paths=[erasable("a.md")], paths_complete=True)
 
 
 def withdrawal(cause: str, comment: str) -> list[event_pb2.Event]:
@@ -107,8 +94,6 @@ def asking() -> list[event_pb2.Event]:
         prompt_digest=b"q" * 32,
         input_digest=b"i" * 32,
         found=found(),
-        effective_amounts=[event_pb2.Amount(value="500", currency="EUR")],
-        parts=["rules/1"],
     )
     processed = event_pb2.Processed(method="text", characters=9, words=2, text_digest=b"t" * 32)
     image = event_pb2.ContentGap(kind=event_pb2.GAP_KIND_IMAGE, count=2, first_page=1)
@@ -155,7 +140,6 @@ def falling_back() -> list[event_pb2.Event]:
         prompt_digest=b"q" * 32,
         input_digest=b"i" * 32,
         found=found(),
-        parts=["rules/1"],
     )
     decided = event_pb2.Decided(
         state=state,
