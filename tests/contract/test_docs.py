@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
 from deployment import ROOT
+from placet_domain.allow_rule import AllowRule
 from placet_domain.automatic import Automatic
 from placet_domain.durations import format_duration
 from placet_domain.events import Priority
@@ -21,6 +23,7 @@ PRIORITIES = (Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW)
 PARTS: dict[str, type[BaseModel]] = {
     "automatic": Automatic,
     "pre_screen": PreScreen,
+    "allow": AllowRule,
     "tiers": Tier,
     "fallback": Fallback,
 }
@@ -79,7 +82,7 @@ def test_the_page_explains_every_field_with_its_default() -> None:
         part = first.partition(".")[0]
         for name in (first, *(part + other for other in others)):
             said[name] = default
-    known = {name for name in Policy.model_fields if name not in PARTS} | {"tiers"}
+    known = {name for name in Policy.model_fields if name not in PARTS} | {"allow", "tiers"}
     known |= {f"{part}.{field}" for part, model in PARTS.items() for field in model.model_fields}
     assert set(said) == known
     assert said["pre_screen.time_limit"] == format_duration(PreScreen.model_fields["time_limit"].default)
@@ -90,7 +93,8 @@ def test_the_page_explains_every_field_with_its_default() -> None:
 
 
 def test_the_example_of_an_own_policy_is_one() -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", POLICIES, re.DOTALL)
+    rule, example = re.findall(r"```toml\n(.*?)```", POLICIES, re.DOTALL)
+    assert [AllowRule.model_validate(one).name for one in tomllib.loads(rule)["allow"]] == ["small-refund"]
     assert Policy.from_toml(example).slots == ("required_approver", "manager_approver")
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from placet.approval.v1.approval_pb2 import Facts
+from placet.approval.v1.approval_service_pb2 import GetContentRequest
 from placet.event.v1 import event_pb2
 from placet_approval.intake.facts import BadFactKind, FactKinds, logged_facts
 from placet_approval.projection.present import present_facts
+from placet_rpc.errors import AlreadyExists, InvalidArgument
+
+if TYPE_CHECKING:
+    from services.approval.tests.conftest import Platform
 
 KINDS = FactKinds.load(None)
 PAYMENT = Facts(kind="payment", amount="120", currency="EUR", counterparty="Acme", others={"invoice": "R-7"})
@@ -120,3 +126,36 @@ def test_facts_are_shown_as_they_were_declared_and_without_what_was_erased() -> 
     assert present_facts(logged) == PAYMENT
     logged.counterparty.CopyFrom(event_pb2.Erasable(commitment=b"c" * 32))
     assert present_facts(logged).counterparty == ""
+
+
+@pytest.mark.integration
+async def test_facts_are_logged_shown_and_part_of_what_was_asked(platform: Platform) -> None:
+    caller = await platform.as_("ci@example.com")
+    facts = Facts(
+        kind="payment", amount="120.50", currency="EUR", counterparty="Acme", others={"invoice": "R-7"}
+    )
+    message = platform.asking(facts=facts)
+    accepted = await caller.RequestApproval(message)
+
+    received = (await platform.audit.events("home", accepted.approval_id))[0].entry.event.received
+    shown = await platform.get(accepted.approval_id)
+    content = await caller.GetContent(
+        GetContentRequest(approval_id=accepted.approval_id, content_digest=accepted.content_digest)
+    )
+
+    assert received.facts.counterparty.value == "Acme"
+    assert shown.facts == content.facts == facts
+    assert [str(one.value) for one in shown.effective_amounts] == ["120.50"]
+    message.facts.amount = "120.51"
+    with pytest.raises(AlreadyExists):
+        await caller.RequestApproval(message)
+
+
+@pytest.mark.integration
+async def test_every_fact_that_is_wrong_is_named(platform: Platform) -> None:
+    caller = await platform.as_("ci@example.com")
+    wrong = Facts(kind="payment", amount="1", environment="prod", others={"kind": "x"})
+    with pytest.raises(InvalidArgument) as raised:
+        await caller.RequestApproval(platform.asking(facts=wrong))
+    fields = {one.field for one in raised.value.violations}
+    assert fields == {"facts.currency", "facts.counterparty", "facts.others['kind']"}

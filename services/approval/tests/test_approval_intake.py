@@ -30,7 +30,6 @@ from placet_logtail import Consumers, LeaseStore
 from placet_rpc.client import channel
 from placet_rpc.errors import (
     AlreadyExists,
-    InvalidArgument,
     PermissionDenied,
     PlacetError,
     Unavailable,
@@ -220,39 +219,6 @@ async def test_it_is_not_started_again_either_while_the_view_is_empty(
     assert (await caller.RequestApproval(message)).approval_id == approval_id
 
     assert platform.workflows.starts == {approval_id: 1}
-
-
-async def test_facts_are_logged_shown_and_part_of_what_was_asked(platform: Platform) -> None:
-    caller = await platform.as_(CALLER)
-    facts = approval_pb2.Facts(
-        kind="payment", amount="120.50", currency="EUR", counterparty="Acme", others={"invoice": "R-7"}
-    )
-    message = platform.asking(facts=facts)
-    accepted = await caller.RequestApproval(message)
-
-    received = (await platform.audit.events(HOME, accepted.approval_id))[0].entry.event.received
-    shown = await platform.get(accepted.approval_id)
-    content = await caller.GetContent(
-        approval_service_pb2.GetContentRequest(
-            approval_id=accepted.approval_id, content_digest=accepted.content_digest
-        )
-    )
-
-    assert received.facts.counterparty.value == "Acme"
-    assert shown.facts == content.facts == facts
-    assert [str(one.value) for one in shown.effective_amounts] == ["120.50"]
-    message.facts.amount = "120.51"
-    with pytest.raises(AlreadyExists):
-        await caller.RequestApproval(message)
-
-
-async def test_every_fact_that_is_wrong_is_named(platform: Platform) -> None:
-    caller = await platform.as_(CALLER)
-    wrong = approval_pb2.Facts(kind="payment", amount="1", environment="prod", others={"kind": "x"})
-    with pytest.raises(InvalidArgument) as raised:
-        await caller.RequestApproval(platform.asking(facts=wrong))
-    fields = {one.field for one in raised.value.violations}
-    assert fields == {"facts.currency", "facts.counterparty", "facts.others['kind']"}
 
 
 async def run_recovery(platform: Platform, *, older_than: float = 0.0) -> int:

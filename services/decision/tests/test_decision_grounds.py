@@ -12,7 +12,6 @@ from placet_decision.domain import Case, Document, Mode, Verdict
 from placet_decision.providers import Provider
 from placet_decision.providers.diff_paths import diff_paths
 from placet_decision.providers.reader import Reader
-from placet_decision.providers.rules import rule_set
 from placet_decision.servicer import from_assessment
 from placet_domain.events import AiResult, PreScreened, ScreenMode, State
 from placet_domain.facts import FoundFacts

@@ -35,9 +35,7 @@ async def provider() -> Provider:
 
 
 @pytest.mark.parametrize("unit", SLOW)
-async def test_a_tenant_is_answered_while_anothers_contents_are_read(
-    provider: Provider, unit: str
-) -> None:
+async def test_a_tenant_is_answered_while_anothers_contents_are_read(provider: Provider, unit: str) -> None:
     stuck = [asyncio.create_task(provider.assess(slow_case(unit, "slow"), Mode.QUICK, 60)) for _ in range(6)]
     await asyncio.sleep(0)
 

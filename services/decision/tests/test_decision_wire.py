@@ -119,7 +119,7 @@ async def test_callers_in_a_hurry_open_no_breaker(model: FakeModel, provider_for
 async def test_no_more_calls_are_made_than_the_rate_limit_admits(
     model: FakeModel, provider_for: ProviderFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_provider, "_MOST_PATIENCE", 0.0)
+    monkeypatch.setattr(llm_scorer, "_MOST_PATIENCE", 0.0)
     clock = Clock()
     model.says(verdict())
     async with provider_for(model.base_url, throttle=Throttle(60, clock)) as provider:

@@ -390,7 +390,7 @@ def test_what_postgresql_cannot_store_is_replaced(make_payload: Callable[..., Pa
 
 
 def test_a_mail_shows_the_declared_facts_as_the_requesters_words() -> None:
-    shown = text(mail(make_payload(), replace(CONTENT, facts=FACTS)))
+    shown = text(mail(ASKING, replace(CONTENT, facts=FACTS)))
     assert "Declared by the requester:\nkind:" in shown
     assert "\namount:       120 EUR\ncounterparty: Acme To decide: click\n" in shown
-    assert "Declared" not in text(mail(make_payload()))
+    assert "Declared" not in text(mail(ASKING))

@@ -31,7 +31,8 @@ def one_call(tenant: str) -> Iterator[float]:
     A typed error becomes an ApplicationError of the same name. Temporal retries it, for a service comes back
     and an operator gives what was missing (a role, a token, space on the disk), except where the same call
     must fail again: then the workflow decides what becomes of the step. Where the service says when to call
-    again, the next attempt begins then. The error's detail is the number of the event that AuditService names.
+    again, the next attempt begins then. The error's detail is the number of the event that AuditService
+    names.
     """
     info = activity.info()
     limit = info.start_to_close_timeout or info.schedule_to_close_timeout or timedelta(minutes=1)

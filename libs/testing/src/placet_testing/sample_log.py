@@ -20,7 +20,6 @@ from placet_rpc.client import channel
 from placet_rpc.identity import acting_for
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint, mint_for_program
 from placet_testing.attestation import attest_all
-from placet_testing.sample_facts import erasable, facts, found
 from placet_testing.tokens import StaticToken
 from placet_verify import Findings, Record, Row, Table, merged
 from placet_verify.sqlite import NotUtf8
@@ -43,6 +42,11 @@ def event(cause: str, actor: str = "", **body: Any) -> event_pb2.Event:  # Any: 
     return made
 
 
+def erasable(value: str) -> event_pb2.Erasable:
+    """A value."""
+    return event_pb2.Erasable(value=value)
+
+
 def received(title: str) -> event_pb2.Event:
     """A request's first."""
     body = event_pb2.Received(
@@ -53,6 +57,17 @@ def received(title: str) -> event_pb2.Event:
         content_digest=b"c" * 32,
     )
     return event("intake", CAROL, received=body)
+
+
+def facts() -> event_pb2.Facts:
+    """Declared facts, with each value that can be erased."""
+    named = event_pb2.NamedFact(name="invoice", value=erasable("R-7"))
+    return event_pb2.Facts(kind="sale", counterparty=erasable("Acme"), target=erasable("4"), others=[named])
+
+
+def found() -> event_pb2.FoundFacts:
+    """Facts found in a content."""
+    return event_pb2.FoundFacts(paths=[erasable("a.md")], paths_complete=True)
 
 
 def withdrawal(cause: str, comment: str) -> list[event_pb2.Event]:
@@ -80,8 +95,6 @@ def asking() -> list[event_pb2.Event]:
         prompt_digest=b"q" * 32,
         input_digest=b"i" * 32,
         found=found(),
-        effective_amounts=[event_pb2.Amount(value="500", currency="EUR")],
-        parts=["rules/1"],
     )
     processed = event_pb2.Processed(method="text", characters=9, words=2, text_digest=b"t" * 32)
     image = event_pb2.ContentGap(kind=event_pb2.GAP_KIND_IMAGE, count=2, first_page=1)
@@ -130,7 +143,6 @@ def falling_back() -> list[event_pb2.Event]:
         prompt_digest=b"q" * 32,
         input_digest=b"i" * 32,
         found=found(),
-        parts=["rules/1"],
     )
     decided = event_pb2.Decided(
         state=state,

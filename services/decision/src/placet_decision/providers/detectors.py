@@ -158,8 +158,8 @@ def largest_amounts(text: Text, limits: Limits) -> dict[str, Decimal]:
 
 def _found_amounts(text: Text, limits: Limits) -> Iterator[tuple[str, str, Decimal]]:
     """Each amount: as it is matched, its currency's code, and its value."""
-    for written, currency, number, scale in _written_amounts(text.matched, limits):
-        value = amount(number) * _FACTORS.get(scale, _MILLION)
+    for written, currency, digits, scale in _written_amounts(text.matched, limits):
+        value = amount(digits) * _FACTORS.get(scale, _MILLION)
         yield written, limits.code_of(currency), min(value, _MOST)
 
 

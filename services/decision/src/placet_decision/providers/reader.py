@@ -1,4 +1,4 @@
-"""The reader: what the rules find in a case, before anybody scores it. Long content is read in a child process."""
+"""The reader: what the rules find in a case. Long content is read in a child process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reading:
 
 
 class Reader:
-    """Reads cases by the built-in rules: small ones at once, long ones in child processes, in turns per tenant."""
+    """Reads cases by the built-in rules: small ones at once, long ones in child processes, in turns."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         """`limits`: of reading one long content."""

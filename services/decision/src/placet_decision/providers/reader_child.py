@@ -1,4 +1,4 @@
-"""Preloaded by the fork server of the reader's child processes: all patterns are compiled once, before any content."""
+"""Preloaded by the fork server of the reader's child processes, so that all patterns are compiled once."""
 
 from __future__ import annotations
 
