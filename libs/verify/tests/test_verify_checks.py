@@ -296,18 +296,9 @@ ATTACKS: dict[Check, list[Attack]] = {
     ],
     Check.NUMBERS: [leave_out_an_event, number_what_is_of_no_request],
     Check.CAUSES: [append_an_event_of_the_tenant_again],
-    Check.ATTESTATION: [
-        take_an_attestation_away,
-        transplant_an_attestation,
-        attest_with_the_logs_own_key,
-    ],
+    Check.ATTESTATION: [take_an_attestation_away, transplant_an_attestation, attest_with_the_logs_own_key],
     Check.OPENING: [change_a_value, shift_a_value_into_its_salt, keep_a_value_that_is_no_text],
-    Check.MISSING: [
-        delete_a_value_at(VOTED_LATER),
-        delete_a_value_at(REFUSAL),
-        delete_a_value_at(ERASURE),
-        delete_a_value_at(LATE),
-    ],
+    Check.MISSING: [delete_a_value_at(index) for index in (VOTED_LATER, REFUSAL, ERASURE, LATE)],
     Check.ERASED: [erase_on_paper_only, put_back_what_was_erased],
     Check.ERASURES: [erase_more_than_is_said, erase_what_never_was],
     Check.TYPES: [
@@ -392,10 +383,8 @@ def test_findings_are_told_in_words_that_stand_by_themselves(sample: SampleLog) 
     assert "because entries are missing; the same goes for 3 checkpoints after it" in told(
         delete_without_a_trace
     )
-    missing = told(delete_all_values_of_a_request)
-    assert (
-        f"this value is missing, and so are 5 more of request {CLOSED}; no erasure explains that" in missing
-    )
+    lost = told(delete_all_values_of_a_request)
+    assert f"this value is missing, and so are 5 more of request {CLOSED}; no erasure explains that" in lost
     assert "cause_id is NULL in its column" in told(change_a_column("cause_id", None))
     assert "its index is below 0, as one of request 'x'" in told(add(Table.ENTRY, -1, "x", 1, "", b""))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -26,11 +25,7 @@ from placet_approval.config import Settings
 from placet_domain import interpreter
 from placet_domain.commands import BaseCommand
 from placet_domain.coverage import WHOLE
-from placet_domain.events import (
-    Event,
-    LogEntry,
-    Processed,
-)
+from placet_domain.events import Event, LogEntry, Processed
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Begin, Stimulus, TierTimeout
@@ -45,14 +40,14 @@ from placet_storage import Database
 from placet_testing.attestation import key_settings
 from placet_testing.audit_server import AuditServer
 from placet_testing.conditions import until
-from placet_testing.requests import decision_message, delivered_notices, request_message
+from placet_testing.requests import asking, deciding, delivered_notices
 from placet_testing.tokens import StaticToken
 from placet_workflows.activity_types import ApprovalInput
 
 T = TypeVar("T")
 
 HOME, ABROAD = "home", "abroad"
-CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
+CALLER, ALICE = "ci@example.com", "alice@example.com"
 SOON = 15.0
 # Seconds that a command handler waits for a result: with a worker, and without one.
 PATIENT, HASTY = 10.0, 0.2
@@ -204,23 +199,6 @@ class FakeWorkflows(Workflows):
                 await asyncio.sleep(0.05)
         for stored in response.entries:
             played.state.fold(from_proto(stored, LogEntry))
-
-
-CONTENT = b"Pay 4,711 EUR to Example Ltd.\n"
-DIGEST = hashlib.sha256(CONTENT).digest()
-
-
-def asking(
-    policy: str = "simple", required_approver: str = ALICE, manager_approver: str = BOB, **fields: Any
-) -> approval_service_pb2.RequestApprovalRequest:
-    """A request that is in order, but for what a test changes."""
-    content = approval_pb2.Content(body=CONTENT, media_type="text/plain")
-    return request_message(policy, required_approver, manager_approver, **({"content": content} | fields))
-
-
-def deciding(approval_id: str, **fields: Any) -> approval_service_pb2.SubmitDecisionRequest:
-    """An approval that is in order, but for what a test changes."""
-    return decision_message(approval_id, **({"content_digest": DIGEST} | fields))
 
 
 @dataclass

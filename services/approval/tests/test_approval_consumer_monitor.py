@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import pytest
 
-from placet_approval import consumer_monitor
 from placet_approval.adapters.notifications import Notifications
 from placet_approval.consumer_monitor import MOST_TOLD, STUCK_SECONDS, ConsumerMonitor
 from placet_logtail import Consumers, SkippedEntries, TailStatus
@@ -47,7 +46,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    monkeypatch.setattr(consumer_monitor.time, "monotonic", lambda: made.now)
+    monkeypatch.setattr("placet_approval.consumer_monitor.time.monotonic", lambda: made.now)
     return made
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -200,7 +200,7 @@ async def stack(key_files: KeyFiles, sqlite_store: Store) -> AsyncIterator[Stack
     endpoint = Endpoint(
         decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"],
         decision_service_pb2_grpc.add_DecisionServiceServicer_to_server,
-        DecisionServicer(IdempotentAnswers(sqlite_store), approvals, provider),
+        DecisionServicer(IdempotentAnswers(sqlite_store), approvals, cast(Provider, provider)),
     )
     decision = await start(settings, [endpoint], on_access_refused=refusals.record)
     async with AsyncExitStack() as stubs:

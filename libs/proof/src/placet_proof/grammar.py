@@ -88,9 +88,8 @@ class Path:
     `last`: kind of the last event; 0 before the first. `done`: kinds of events that come once, and came.
     `binding`: content, policy and its version, which a vote repeats. `untold`: numbers of the `asked` events
     without a notice. `outcome`: state of the outcome; 0 while there is none. `received_at`: POSIX time of the
-    first event. `commands`: ids of the commands, each of which has one attested event. `policy`, `limits`: name
-    of its policy, and the most automatic approvals in an hour and a day. `withheld`: no automatic decision
-    may follow.
+    first event. `commands`: ids of the commands, each of which has one attested event. `policy`: its name.
+    `limits`: most automatic approvals in an hour and a day. `withheld`: no automatic decision may follow.
     """
 
     last: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,9 @@ from placet_domain.policy_files import load
 from placet_domain.state import ApprovalState
 
 _POLICIES = load(None)
+# The content of a payment, and its digest.
+PAYMENT = b"Pay 4,711 EUR to Example Ltd.\n"
+PAYMENT_DIGEST = hashlib.sha256(PAYMENT).digest()
 
 
 def request_message(
@@ -47,6 +51,22 @@ def decision_message(
         "reason": "fine",
     }
     return approval_service_pb2.SubmitDecisionRequest(**(values | fields))
+
+
+def asking(
+    policy: str = "simple",
+    required_approver: str = "alice@example.com",
+    manager_approver: str = "bob@example.com",
+    **fields: Any,
+) -> approval_service_pb2.RequestApprovalRequest:
+    """A request for a payment."""
+    content = approval_pb2.Content(body=PAYMENT, media_type="text/plain")
+    return request_message(policy, required_approver, manager_approver, **({"content": content} | fields))
+
+
+def deciding(approval_id: str, **fields: Any) -> approval_service_pb2.SubmitDecisionRequest:
+    """An approval of that payment."""
+    return decision_message(approval_id, **({"content_digest": PAYMENT_DIGEST} | fields))
 
 
 def delivered_notices(state: ApprovalState) -> list[Event]:

@@ -173,11 +173,8 @@ class ApprovalWorkflow:
         return interpreter.is_early(self._policy, self._state, stimulus)
 
     async def _append(self, batch: tuple[Event, ...]) -> bool:
-        """Appends and folds; False if other entries are stored there, which are folded instead, or if an
-        automatic decision was withheld, which the next append says first.
-
-        Raises AppendRefused.
-        """
+        """Appends and folds; False if entries that are stored there are folded instead, or if an automatic
+        decision was withheld, which the next append says first. Raises AppendRefused."""
         request = AppendInput(
             tenant=self._state.tenant,
             approval_id=self._state.approval_id,

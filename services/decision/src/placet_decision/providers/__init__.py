@@ -87,7 +87,7 @@ class Provider:
         return _explained(raised, reading, scorer, FLOOR)
 
     async def decide(self, case: Case, budget: float) -> AiDecision:
-        """The decision, never an approval against a firm finding; an abstention for content that was not read.
+        """The decision, never an approval against a firm finding; an abstention for what was not read.
 
         Raises what reader and scorer raise.
         """
