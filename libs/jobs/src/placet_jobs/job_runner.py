@@ -99,9 +99,9 @@ class _Job:
         """The child's answer. Raises OutOfTime or JobFailed."""
         with self._receiver:
             with self._sender, _TABLE:
-                if self._killed:
-                    raise OutOfTime
                 self._process.start()
+            if self._killed:
+                self.kill()
             answer = self._received()
         with _TABLE:
             status = self._end()
@@ -115,11 +115,10 @@ class _Job:
         )
 
     def kill(self) -> None:
-        """Ends the child, also one that did not start yet."""
-        with _TABLE:
-            self._killed = True
-            if self._process.pid is not None:
-                self._process.kill()
+        """Ends the child, at once or when it has started."""
+        self._killed = True
+        if self._process.pid is not None:
+            self._process.kill()
 
     def _received(self) -> bytes | None:
         try:

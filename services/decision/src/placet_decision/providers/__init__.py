@@ -26,9 +26,10 @@ _Result = TypeVar("_Result", Assessment, AiDecision)
 class Scorer(Protocol):
     """Scores cases and decides on them. Every method is safe to call concurrently.
 
-    An unusable answer is an abstention. A model that gives none within `budget` seconds raises
-    `placet_rpc.errors.Unavailable` with reason MODEL_UNAVAILABLE, a tenant's spent budget with
-    TOKEN_BUDGET_SPENT.
+    An unusable answer is an abstention, and so is content that cannot be read within its limits. Raises, of
+    `placet_rpc.errors`: Unavailable with reason MODEL_UNAVAILABLE if a model gives no answer within `budget`
+    seconds, and with TOKEN_BUDGET_SPENT for a tenant's spent budget; ResourceExhausted with TENANT_BUSY while
+    too many calls of the tenant wait for their turn.
     """
 
     @property
