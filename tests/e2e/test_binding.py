@@ -132,5 +132,5 @@ async def test_the_workflow_refuses_what_did_not_come_by_the_door_and_the_log_sa
 
     assert await until(refusals, "the workflow refuses them") == list(void)
     assert (await stack.get(approval_id)).state == event_pb2.STATE_PENDING
-    await handle.signal(COMMAND_SIGNAL, command)
+    await handle.signal(COMMAND_SIGNAL, stack.attested(approval_id, command))
     assert (await stack.outcome(approval_id)).approver == ALICE
