@@ -16,6 +16,8 @@ from temporalio.common import RawValue
 
 from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.event.v1 import error_reason_pb2, event_pb2
+from placet_domain.commands import CancelCommand
+from placet_domain.events import Actor, ActorKind
 from placet_rpc.errors import FailedPrecondition, PlacetError
 from placet_testing.conditions import EVENTUALLY, SOON, until
 from placet_testing.failpoint_worker import KILL, SLOW
@@ -152,7 +154,8 @@ async def test_d_a_command_during_the_closing_append_is_refused_and_recorded(sta
         await until(lambda: fired(stack, SLOW), "the append is durable, and not yet answered")
         command_id = str(uuid.uuid4())
         # Straight to the workflow: the door would refuse it, for the view already shows the outcome.
-        late = {"type": "cancel", "id": command_id, "actor": {"kind": "PERSON", "name": CALLER}}
+        cancel = CancelCommand(id=command_id, actor=Actor(kind=ActorKind.PERSON, name=CALLER))
+        late = stack.attested(approval_id, cancel)
         await temporal.get_workflow_handle(approval_id).signal(COMMAND_SIGNAL, late)
         assert await decision == "EFFECTIVE"
         await told(stack, approval_id)

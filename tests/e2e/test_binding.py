@@ -123,7 +123,7 @@ async def test_the_workflow_refuses_what_did_not_come_by_the_door_and_the_log_sa
     handle = (await stack.temporal()).get_workflow_handle(approval_id)
     for changed in void.values():
         other = command.model_copy(update={"id": str(uuid.uuid4()), **changed})
-        await handle.signal(COMMAND_SIGNAL, other)
+        await handle.signal(COMMAND_SIGNAL, stack.attested(approval_id, other))
 
     async def refusals() -> list[error_reason_pb2.ErrorReason.ValueType] | None:
         path = await stack.path(approval_id)
@@ -132,5 +132,5 @@ async def test_the_workflow_refuses_what_did_not_come_by_the_door_and_the_log_sa
 
     assert await until(refusals, "the workflow refuses them") == list(void)
     assert (await stack.get(approval_id)).state == event_pb2.STATE_PENDING
-    await handle.signal(COMMAND_SIGNAL, command)
+    await handle.signal(COMMAND_SIGNAL, stack.attested(approval_id, command))
     assert (await stack.outcome(approval_id)).approver == ALICE

@@ -13,12 +13,14 @@ from placet.approval.v1 import approval_pb2, approval_service_pb2
 from placet.audit.v1 import audit_service_pb2
 from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
+from placet_domain.commands import CancelCommand
 from placet_domain.events import Actor, ActorKind, ErrorReason, Event, Refused
 from placet_proof import Proven, VerifierKey, verify_receipt
 from placet_rpc.client import channel
 from placet_rpc.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, PlacetError
 from placet_rpc.identity import PROGRAMS, acting_for
 from placet_rpc.tokens.mint import SigningKey, mint
+from placet_testing.attestation import attested
 from placet_testing.tokens import StaticToken
 
 if TYPE_CHECKING:
@@ -246,7 +248,8 @@ async def proven(platform: Platform, approval_id: str) -> Proven:
     async with channel(platform.audit.address, StaticToken(token)) as opened:
         request = audit_service_pb2.GetReceiptRequest(approval_id=approval_id)
         receipt = (await AuditServiceStub(opened).GetReceipt(request)).receipt
-    return verify_receipt(MessageToDict(receipt), [VerifierKey.parse(key) for key in receipt.keys])
+    keys = [VerifierKey.parse(key) for key in (*receipt.keys, *receipt.attestation_keys)]
+    return verify_receipt(MessageToDict(receipt), keys)
 
 
 async def test_every_proof_holds_before_and_after(
@@ -309,21 +312,23 @@ async def test_a_command_to_an_erased_request_is_refused_in_words_of_nobody(plat
     assert (told.value.reason, told.value.metadata["approver"]) == ("CLOSED", "")
 
 
-def late(message: str) -> Event:
+def late(approval_id: str, message: str) -> Event:
     """A command that was on its way when its request was closed, and is refused then."""
+    sent = CancelCommand(id=str(uuid.uuid4()), actor=Actor(kind=ActorKind.PERSON, name=BOB))
     return Event(
         time=datetime.now(UTC),
-        actor=Actor(kind=ActorKind.PERSON, name=BOB),
-        cause_id=str(uuid.uuid4()),
+        actor=sent.actor,
+        cause_id=sent.id,
         command_digest="ab" * 32,
-        body=Refused(command="decision", reason=ErrorReason.CLOSED, message=message),
+        attestation=attested(sent, HOME, approval_id).attestation,
+        body=Refused(command="cancel", reason=ErrorReason.CLOSED, message=message),
     )
 
 
 async def test_what_is_said_after_an_erasure_can_be_erased_too(platform: Platform) -> None:
     approval_id = await closed(platform)
     first = await erase(platform, approval_id)
-    await platform.workflows.happen(approval_id, late("Bob said it late"))
+    await platform.workflows.happen(approval_id, late(approval_id, "Bob said it late"))
 
     async def told() -> bool:
         path = (await get(platform, approval_id)).path

@@ -53,10 +53,10 @@ def key_settings(folder: Path) -> dict[str, Path]:
     return {"attestation_key_file": private, "PLACET_ATTESTATION_KEYS_FILE": public}
 
 
-def attested(command: C, tenant: str, approval_id: str) -> C:
+def attested(command: C, tenant: str, approval_id: str, key: Ed25519PrivateKey = KEY) -> C:
     """The command as ApprovalService stores it for this request."""
     # By name: a library imports no service, and this runs only where the whole workspace is installed.
-    attester = importlib.import_module("placet_approval.attester").Attester(KEY)
+    attester = importlib.import_module("placet_approval.attester").Attester(key)
     signed: C = attester.attested(tenant, approval_id, command)
     return signed
 

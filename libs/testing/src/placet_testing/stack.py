@@ -29,15 +29,19 @@ from placet_devstack.child import ProcessSpec
 from placet_devstack.lifecycle import running_stack
 from placet_devstack.plan import StackOptions, stack
 from placet_devstack.supervisor import Supervisor
+from placet_domain.commands import BaseCommand
+from placet_proof.signer import read_key
 from placet_rpc.client import channel
 from placet_rpc.errors import DeadlineExceeded, FailedPrecondition, PlacetError, Unavailable
 from placet_rpc.tokens.mint import MintingTokenSource
 from placet_temporal import TemporalSettings, connect
+from placet_testing.attestation import attested
 from placet_testing.conditions import EVENTUALLY, SOON, until
 from placet_testing.ports import free_port_base
 from placet_testing.requests import decision_message, request_message
 
 T = TypeVar("T")
+C = TypeVar("C", bound=BaseCommand)
 
 CALLER, ALICE, BOB = "ci@example.com", "alice@example.com", "bob@example.com"
 AUDITOR = "auditor@example.com"
@@ -119,6 +123,11 @@ class Stack:
             opened = channel(self.ports.address("notification"), self.tokens(AUDITOR))
             self._notification = NotificationServiceStub(await self._channels.enter_async_context(opened))
         return self._notification
+
+    def attested(self, approval_id: str, command: C) -> C:
+        """The command as ApprovalService would sign it, for a signal past it."""
+        key = read_key(self.home.attestation_key.read_bytes())
+        return attested(command, TENANT, approval_id, key)
 
     async def temporal(self) -> Client:
         """Temporal as the services and workers reach it."""
