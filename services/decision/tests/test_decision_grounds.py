@@ -72,6 +72,7 @@ async def is_approved(
         result=AiResult.DECIDED,
         mode=ScreenMode.QUICK,
         risk=assessed.risk if risk is None else risk,
+        confidence=assessed.confidence if risk is None else 1.0,
         found=from_proto(assessed.found, FoundFacts),
     )
     play = Play(shipped_policy("document"))
