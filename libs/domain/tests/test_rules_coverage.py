@@ -7,15 +7,7 @@ from datetime import timedelta
 import pytest
 
 from placet_domain.coverage import WHOLE, ContentCoverage, ContentGap, GapKind
-from placet_domain.events import (
-    AiDecided,
-    AiResult,
-    DecisionType,
-    ScreenMode,
-    Source,
-    State,
-    Verdict,
-)
+from placet_domain.events import AiDecided, AiResult, DecisionType, ScreenMode, Source, State, Verdict
 from placet_domain.policy import Policy, Requirement
 from placet_domain.policy_description import describe_steps
 from placet_domain.stimuli import FallbackDone, PreScreenDone, TierTimeout
