@@ -47,6 +47,7 @@ async def test_low_risk_is_approved_at_once_and_nobody_is_asked(environment: App
         model="rules-1",
         confidence=0.7,
         reasoning="Low risk document",
+        rule="menu",
     )
     assert request.path == ["received", "processed", "pre_screened", "decided", "closed"]
     assert request.only(PreScreened).level is RiskLevel.LOW
