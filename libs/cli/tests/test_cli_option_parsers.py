@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from placet_cli.option_parsers import address_of, assignments_of, deadline_of, past_of
+from placet_cli.option_parsers import address_of, assignments_of, deadline_of, facts_of, past_of
 from placet_cli.problems import Problem
 from placet_cli.session import Session
 
@@ -81,3 +81,10 @@ def test_an_address_in_ascii_letters_is_left_as_it_is() -> None:
     assert assignments_of([], [], ["legal=a@example.com, b@example.com"]) == {
         "legal": ["a@example.com", "b@example.com"]
     }
+
+
+def test_facts_are_given_by_name_each_once() -> None:
+    assert facts_of(["kind=payment", "amount=120 EUR"]) == {"kind": "payment", "amount": "120 EUR"}
+    for wrong in (["kind"], ["=payment"], ["kind="], ["kind=a", "kind=b"]):
+        with pytest.raises(WrongInput, match="--fact"):
+            facts_of(wrong)

@@ -28,14 +28,7 @@ from placet_devstack.temporal_server import TUNING
 from placet_domain.commands import BaseCommand
 from placet_domain.coverage import WHOLE
 from placet_domain.dto import Dto
-from placet_domain.events import (
-    Closed,
-    Decided,
-    Event,
-    Priority,
-    Processed,
-    TimedOut,
-)
+from placet_domain.events import Closed, Decided, Event, Priority, Processed, TimedOut
 from placet_domain.policy import Policy
 from placet_testing.attestation import attested
 from placet_testing.conditions import until
