@@ -99,7 +99,7 @@ def test_what_is_found_raises_what_is_declared(rule: dict[str, object], found: F
 
 def test_a_rule_accepts_the_firm_findings_that_it_names_and_the_amount_that_it_bounds() -> None:
     found = FoundFacts(amounts=(EUR_500,), firm=("amount", "payment_instruction"))
-    rule = {"amount_at_most": "500 EUR"}
+    rule: dict[str, object] = {"amount_at_most": "500 EUR"}
     assert not is_allowed(rule, PAYMENT, found)
     assert is_allowed({**rule, "findings": ["payment_instruction"]}, PAYMENT, found)
 

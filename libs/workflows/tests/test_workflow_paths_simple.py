@@ -7,15 +7,7 @@ from datetime import timedelta
 import pytest
 
 from placet_domain.coverage import WHOLE
-from placet_domain.events import (
-    Closed,
-    DecisionType,
-    Processed,
-    Source,
-    State,
-    TierOpened,
-    Verdict,
-)
+from placet_domain.events import Closed, DecisionType, Processed, Source, State, TierOpened, Verdict
 from placet_testing.simulation import ALICE, REQUESTER, cancellation, decision
 from placet_testing.workflow_environment import ApprovalEnvironment
 from placet_workflows.names import TaskQueue

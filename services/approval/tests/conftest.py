@@ -23,14 +23,9 @@ from placet.event.v1 import event_pb2
 from placet_approval.__main__ import assembled
 from placet_approval.adapters.temporal import NoSuchWorkflow, Workflows
 from placet_approval.config import Settings
-from placet_domain import interpreter
+from placet_domain import coverage, interpreter
 from placet_domain.commands import BaseCommand
-from placet_domain.coverage import WHOLE
-from placet_domain.events import (
-    Event,
-    LogEntry,
-    Processed,
-)
+from placet_domain.events import Event, LogEntry, Processed
 from placet_domain.policy import Policy
 from placet_domain.state import ApprovalState
 from placet_domain.stimuli import Begin, Stimulus, TierTimeout
@@ -175,7 +170,7 @@ class FakeWorkflows(Workflows):
             events = interpreter.respond(played.policy, played.state, stimulus, now)
             if isinstance(stimulus, Begin) and played.state.processed is None:
                 processed = Processed(
-                    method="text", characters=1, words=1, text_digest="00" * 32, coverage=WHOLE
+                    method="text", characters=1, words=1, text_digest="00" * 32, coverage=coverage.WHOLE
                 )
                 events = [interpreter.processed_event(processed, now), *events]
             if events:

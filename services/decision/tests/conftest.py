@@ -109,28 +109,23 @@ class ScriptedAudit:
         return audit_service_pb2.AppendEventsResponse(appended=True)
 
 
-@dataclass
-class ScriptedProvider:
+class ScriptedProvider(Provider):
     """The rules, with a brake and a counter; keeps what it read."""
 
-    name: str = "embedded"
-    deep_available: bool = False
-    failure: Exception | None = None
-    hold: asyncio.Event | None = None
-    cases: list[Case] = field(default_factory=list)
-    budgets: list[float] = field(default_factory=list)
-    rules: Provider = field(default_factory=Provider)
+    def __init__(self) -> None:
+        super().__init__()
+        self.failure: Exception | None = None
+        self.hold: asyncio.Event | None = None
+        self.cases: list[Case] = []
+        self.budgets: list[float] = []
 
     async def assess(self, case: Case, mode: Mode, budget: float) -> Assessment:
         await self._read(case, budget)
-        return await self.rules.assess(case, mode, budget)
+        return await super().assess(case, mode, budget)
 
     async def decide(self, case: Case, budget: float) -> AiDecision:
         await self._read(case, budget)
-        return await self.rules.decide(case, budget)
-
-    async def close(self) -> None:
-        """Holds nothing."""
+        return await super().decide(case, budget)
 
     async def _read(self, case: Case, budget: float) -> None:
         self.cases.append(case)

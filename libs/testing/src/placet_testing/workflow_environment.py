@@ -27,14 +27,7 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 from placet_devstack.temporal_server import TUNING
 from placet_domain.coverage import WHOLE
 from placet_domain.dto import Dto
-from placet_domain.events import (
-    Closed,
-    Decided,
-    Event,
-    Priority,
-    Processed,
-    TimedOut,
-)
+from placet_domain.events import Closed, Decided, Event, Priority, Processed, TimedOut
 from placet_domain.policy import Policy
 from placet_testing.conditions import until
 from placet_testing.fake_services import Services

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from placet_approval.content.errors import Unreadable
 from placet_approval.content.gaps import Gap
 from placet_domain.coverage import ContentCoverage, ContentGap, GapKind
-from placet_domain.events import (
-    Processed,
-)
+from placet_domain.events import Processed
 from placet_text import NotText, decoded, says_nothing
 
 METHODS = {

@@ -116,7 +116,7 @@ def _schemas(folder: Traversable) -> Iterator[tuple[str, Draft202012Validator]]:
 def _violations(kind: str, error: ValidationError) -> Iterator[FieldViolation]:
     match error.validator:
         case "required" if isinstance(error.instance, dict) and not error.absolute_path:
-            for name in error.validator_value:
+            for name in _listed(error):
                 if name not in error.instance:
                     about = _about(error.schema, name)
                     yield FieldViolation(_field(name), f"is missing; kind {kind!r} needs {about}")
@@ -128,6 +128,12 @@ def _violations(kind: str, error: ValidationError) -> Iterator[FieldViolation]:
             yield FieldViolation(_field(_name(error)), f"is no fact of kind {kind!r}")
         case _:
             yield FieldViolation(_field(_name(error)), _said(kind, error))
+
+
+def _listed(error: ValidationError) -> list[str]:
+    """The values that a keyword lists."""
+    listed = error.validator_value
+    return [str(one) for one in listed] if isinstance(listed, list) else []
 
 
 def _name(error: ValidationError) -> str:
@@ -152,7 +158,7 @@ def _said(kind: str, error: ValidationError) -> str:
     value = repr(error.instance) if isinstance(error.instance, str) else "the value"
     shown = value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
     if error.validator == "enum":
-        return f"{shown} is none of: {', '.join(map(str, error.validator_value))}"
+        return f"{shown} is none of: {', '.join(_listed(error))}"
     if error.validator == "const":
         return f"{shown} is not {error.validator_value}"
     about = error.schema.get("description") if isinstance(error.schema, dict) else None
