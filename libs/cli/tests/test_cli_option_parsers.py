@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from placet_cli.option_parsers import address_of, assignments_of, deadline_of, facts_of, past_of
-from placet_cli.problems import Problem
+from placet_cli.problems import Problem, WrongInput
 from placet_cli.session import Session
 
 
