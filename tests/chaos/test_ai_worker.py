@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from placet.approval.v1 import approval_pb2
 from placet.event.v1 import event_pb2
 from placet_testing.conditions import EVENTUALLY, until
 from placet_testing.model import FakeModel, serving_model, verdict
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.integration
 CLOCK_SCALE = 10_000
 # Well below the 90 s that an attempt may take, and far above the 15 s of silence.
 NOTICED = 60.0
+# No amount and no finding by which the policy would keep an AI from approving it.
+HARMLESS = approval_pb2.Content(body=b"Publish the release notes.\n", media_type="text/plain")
 
 
 @pytest.mark.timeout(300)
@@ -37,7 +40,7 @@ async def test_the_fallback_of_a_killed_worker_is_asked_again_before_its_attempt
             tmp_path, clock_scale=CLOCK_SCALE, failpoints=False, environment=environment
         )
         async with started as stack:
-            approval_id = await stack.request("escalating")
+            approval_id = await stack.request("escalating", title="Notes", content=HARMLESS)
 
             async def asked() -> bool:
                 return bool(model.seen)
