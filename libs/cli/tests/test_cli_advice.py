@@ -32,7 +32,7 @@ ALICE, BOB, EVE = "alice@example.com", "bob@example.com", "eve@example.com"
 # Faults of the stack or of a program, which nothing but a look at the stack helps with.
 OF_THE_STACK = {
     *("DEPENDENCY_REFUSED", "INTERNAL", "UNDECODABLE", "OTHER_TENANT", "TENANT_REQUIRED"),
-    *("GAP", "NOT_IN_GRAMMAR", "NOT_THE_WRITER", "KIND_NOT_SERVED", "PROGRAM_REFUSED"),
+    *("GAP", "NOT_IN_GRAMMAR", "NOT_ATTESTED", "NOT_THE_WRITER", "KIND_NOT_SERVED", "PROGRAM_REFUSED"),
 }
 # Reasons whose kind says what helps.
 BY_KIND: dict[str, type[PlacetError]] = {

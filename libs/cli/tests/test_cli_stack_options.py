@@ -42,6 +42,7 @@ ASK = {
     "cancel",
     "erase",
     "policies",
+    "automation",
     "stats",
 }
 ASK |= {"models"}

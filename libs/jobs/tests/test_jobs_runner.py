@@ -4,53 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import signal
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from placet_jobs import JobFailed, JobRunner, Limits, OutOfMemory, OutOfTime
 from placet_rpc.errors import NotFound
 from placet_testing.conditions import until
+from placet_testing.jobs import (
+    crash,
+    end_without_a_word,
+    hold_the_interpreter,
+    refuse,
+    refuse_strangely,
+    take_memory,
+)
 
 pytestmark = pytest.mark.integration
 
-
-def hold_the_interpreter(started: Path | None = None) -> None:
-    """Takes hours in one call of C, in which no signal handler and no other thread runs."""
-    if started is not None:
-        # An empty folder: a job writes no files.
-        (started / str(os.getpid())).mkdir(parents=True)
-    re.match(r"(a|aa)+$", "a" * 100 + "b")
-
-
-def take_memory() -> int:
-    return len(bytearray(1 << 30))
-
-
-def refuse() -> NoReturn:
-    raise NotFound("nothing of the name", reason="UNKNOWN", metadata={"name": "x"})
-
-
-class Unsendable(Exception):
-    """Cannot be pickled."""
-
-    def __init__(self, one: str, other: str) -> None:
-        super().__init__(f"{one} {other}")
-
-
-def refuse_strangely() -> NoReturn:
-    raise Unsendable("so", "strange")
-
-
-def end_without_a_word() -> NoReturn:
-    os._exit(3)
-
-
-def crash() -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
+MODULE = hold_the_interpreter.__module__
+# No limit is reached while a test looks.
+UNLIMITED = Limits(cpu_seconds=600, seconds=600)
 
 
 def runs(pid: int) -> bool:
@@ -62,7 +36,7 @@ def runs(pid: int) -> bool:
 
 
 async def test_a_job_answers_from_another_process() -> None:
-    jobs = JobRunner([__name__])
+    jobs = JobRunner([MODULE])
     assert await jobs.run("a", os.getpid) != os.getpid()
     assert await jobs.run("a", "x".__mul__, 1 << 22) == "x" * (1 << 22)
 
@@ -79,13 +53,13 @@ async def test_a_job_that_holds_the_interpreter_is_killed_and_the_loop_never_wai
 
     counting = asyncio.create_task(count())
     with pytest.raises(OutOfTime):
-        await JobRunner([__name__], limits).run("a", hold_the_interpreter)
+        await JobRunner([MODULE], limits).run("a", hold_the_interpreter)
     counting.cancel()
     assert turns > 5
 
 
 async def test_another_tenant_is_served_while_one_is_stuck(tmp_path: Path) -> None:
-    jobs = JobRunner([__name__], slots=2)
+    jobs = JobRunner([MODULE], UNLIMITED, slots=2)
     stuck = [
         asyncio.create_task(jobs.run("stuck", hold_the_interpreter, tmp_path / str(number)))
         for number in range(5)
@@ -101,7 +75,7 @@ async def test_another_tenant_is_served_while_one_is_stuck(tmp_path: Path) -> No
 
 
 async def test_a_caller_who_goes_away_ends_the_job(tmp_path: Path) -> None:
-    jobs = JobRunner([__name__], slots=1)
+    jobs = JobRunner([MODULE], UNLIMITED, slots=1)
     job = asyncio.create_task(jobs.run("a", hold_the_interpreter, tmp_path))
     pid = int(await until(lambda: next((path.name for path in tmp_path.iterdir()), "")))
     job.cancel()
@@ -113,16 +87,16 @@ async def test_a_caller_who_goes_away_ends_the_job(tmp_path: Path) -> None:
 
 async def test_a_job_that_takes_too_much_memory_is_refused() -> None:
     with pytest.raises(OutOfMemory):
-        await JobRunner([__name__], Limits(mebibytes=256)).run("a", take_memory)
+        await JobRunner([MODULE], Limits(mebibytes=256)).run("a", take_memory)
 
 
 async def test_limits_that_cannot_be_set_are_an_error_and_no_limit_reached() -> None:
     with pytest.raises(OverflowError):
-        await JobRunner([__name__], Limits(mebibytes=1 << 60)).run("a", len, "abc")
+        await JobRunner([MODULE], Limits(mebibytes=1 << 60)).run("a", len, "abc")
 
 
 async def test_an_error_of_the_work_is_raised_here() -> None:
-    jobs = JobRunner([__name__])
+    jobs = JobRunner([MODULE])
     with pytest.raises(NotFound) as refused:
         await jobs.run("a", refuse)
     assert (refused.value.message, refused.value.reason) == ("nothing of the name", "UNKNOWN")
@@ -131,7 +105,7 @@ async def test_an_error_of_the_work_is_raised_here() -> None:
 
 
 async def test_a_child_that_ends_otherwise_is_no_answer() -> None:
-    jobs = JobRunner([__name__])
+    jobs = JobRunner([MODULE])
     with pytest.raises(JobFailed, match="status 3"):
         await jobs.run("a", end_without_a_word)
     with pytest.raises(OutOfTime):

@@ -41,7 +41,7 @@ COMMANDS = (
     Entry("audit", f"{_OWN}.audit", "The record of everything that happened, and its proofs."),
     Entry("trace", f"{_DEVSTACK}.trace", "Draw a request's trace: every hop from caller to outcome."),
     Entry("mail", f"{_DEVSTACK}.mail", "Show the mails that the embedded stack sent, newest first."),
-    Entry("token", f"{_DEVSTACK}.token", "Print a token with which a program may call the embedded stack."),
+    Entry("token", f"{_DEVSTACK}.token", "Print a token for a program that calls the embedded stack."),
     Entry("models", f"{_DEVSTACK}.models", "The models that assess risk."),
 )
 

@@ -11,7 +11,7 @@ _LOG, _RECEIPTS = "placet_cli.commands.log", "placet_cli.commands.receipts"
 COMMANDS = (
     Entry("tail", "placet_cli.commands.tail", "Print the log in its order, then each entry as it comes."),
     Entry("verify", "placet_cli.commands.verify", "Verify the whole log, and say exactly where it breaks."),
-    Entry("checkpoint", _LOG, "Print the log's signed checkpoint and its public keys."),
+    Entry("checkpoint", _LOG, "Print the log's signed checkpoint and the public keys."),
     Entry("receipt", _RECEIPTS, "Get a request's path with the proof that the log holds it."),
     Entry("verify-receipt", _RECEIPTS, "Verify a receipt offline: who decided what, and when."),
     Entry("export", _LOG, "Write the whole log to a file, to be verified elsewhere."),

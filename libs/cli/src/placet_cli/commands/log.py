@@ -31,7 +31,9 @@ async def checkpoint(
         bool, typer.Option("--note", help="Print the signed note alone, byte for byte as it was signed.")
     ] = False,
 ) -> None:
-    """Print the log's signed checkpoint and the public keys of the log and of people's commands.
+    """Print the log's signed checkpoint and the public keys.
+
+    The keys are those of the log, and of what people say.
 
     A checkpoint is the log's name, how many entries it has, and their root: whoever keeps one can later see
     whether the log still begins with what it was then. Keep the keys where who runs the log cannot change

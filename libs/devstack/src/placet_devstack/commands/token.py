@@ -29,7 +29,7 @@ async def token(
         int, typer.Option(metavar="SECONDS", min=1, max=LONGEST_TTL, help="Until it expires.")
     ] = TTL,
 ) -> None:
-    """Print a token with which a program may call the embedded stack.
+    """Print a token for a program that calls the embedded stack.
 
     It is sent as metadata, `authorization: Bearer TOKEN`. Whoever holds it acts as the person of --as until
     it expires.
