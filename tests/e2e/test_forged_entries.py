@@ -58,7 +58,7 @@ async def forge(stack: Stack, approval_id: str, number: int, events: Sequence[ev
         drafts.append(seal(entry))
     database = await Database.open(f"sqlite:///{stack.home.database('audit')}", migrations="placet_audit")
     with pytest.MonkeyPatch.context() as unchecked:
-        unchecked.setattr("placet_audit.domain._followed", lambda path, drafts, keys: path)
+        unchecked.setattr("placet_audit.domain._followed", lambda path, drafts, keys: (path, None))
         (placed,) = await Store(database, keys).append([Append(TENANT, approval_id, number, tuple(drafts))])
     await database.close()
     assert not isinstance(placed, Exception)
