@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from placet_jobs import JobFailed, JobRunner, Limits, OutOfMemory, OutOfTime
-from placet_rpc.errors import NotFound
+from placet_rpc.errors import ResourceExhausted
 from placet_testing.conditions import until
 from placet_testing.jobs import (
     crash,
@@ -97,9 +97,9 @@ async def test_limits_that_cannot_be_set_are_an_error_and_no_limit_reached() -> 
 
 async def test_an_error_of_the_work_is_raised_here() -> None:
     jobs = JobRunner([MODULE])
-    with pytest.raises(NotFound) as refused:
+    with pytest.raises(ResourceExhausted) as refused:
         await jobs.run("a", refuse)
-    assert (refused.value.message, refused.value.reason) == ("nothing of the name", "UNKNOWN")
+    assert (refused.value.message, refused.value.reason) == ("too many wait", "TENANT_BUSY")
     with pytest.raises(RuntimeError, match="Unsendable: so strange"):
         await jobs.run("a", refuse_strangely)
 

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import NoReturn
 
-from placet_rpc.errors import NotFound
+from placet_rpc.errors import ResourceExhausted
 
 
 def hold_the_interpreter(started: Path | None = None) -> None:
@@ -24,7 +24,7 @@ def take_memory() -> int:
 
 
 def refuse() -> NoReturn:
-    raise NotFound("nothing of the name", reason="UNKNOWN", metadata={"name": "x"})
+    raise ResourceExhausted("too many wait", reason="TENANT_BUSY", metadata={"limit": "1"})
 
 
 class Unsendable(Exception):
