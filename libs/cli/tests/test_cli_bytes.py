@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from placet_rpc.tokens.mint import generate_keys
+from placet_testing.command import placet
 
 pytestmark = pytest.mark.integration
 
@@ -82,9 +83,12 @@ def test_an_argument_that_is_not_utf_8_is_answered_in_words(
     (tmp_path / "a.txt").write_text("pay")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/image-" + BYTES)).write_bytes(b"\0\1")
     generate_keys(tmp_path / "home" / "keys")
-    status, said = run(*arguments, home=tmp_path / "home", cwd=tmp_path)
-    assert status in (1, 2)
+    typed = map(os.fsdecode, arguments)
+    finished = placet(*typed, home=tmp_path / "home", cwd=tmp_path, env={"PLACET_PORT_BASE": "1024"})
+    said = finished.stdout + finished.stderr
+    assert finished.returncode in (1, 2)
     assert said.strip()
+    assert "mistake in Placet" not in said
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
@@ -105,8 +109,8 @@ def test_the_last_handler_keeps_what_went_wrong_whatever_its_bytes(tmp_path: Pat
 
 
 def test_a_terminal_that_knows_no_unicode_is_told_in_words(tmp_path: Path) -> None:
-    status, said = run(
-        b"request", BYTES, home=tmp_path, cwd=tmp_path, env={"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    )
-    assert status == 2
-    assert "cannot read" in said
+    ascii_only = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    for env in ({}, ascii_only):
+        status, said = run(b"request", BYTES, home=tmp_path, cwd=tmp_path, env=env)
+        assert status == 2
+        assert "cannot read" in said
