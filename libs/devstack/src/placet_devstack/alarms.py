@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from placet.approval.v1 import approval_service_pb2
-from placet.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
+from placet.audit.v1 import audit_service_pb2
+from placet.audit.v1.audit_service_pb2_grpc import AuditServiceStub
 from placet.event.v1 import event_pb2
 from placet_cli.formatting import switched_off_sentence
 from placet_cli.home import Home, Ports
@@ -32,9 +33,10 @@ async def reported_alarms(home: Home, ports: Ports, report: Report) -> AsyncIter
     """Reports each alarm that begins or ends while its block runs."""
     async with (
         PlacetClient.connect(ports.address("approval"), person(home, OWNER), patience=0) as client,
+        audit_as_operator(home, ports.address("audit")) as audit,
         periodically(WitnessAlarms(home, report).check, WITNESS_SECONDS, "the witness's alarms are not read"),
         periodically(FallbackAlarms(client, report).check, FALLBACK_SECONDS, "fallback alarms are not read"),
-        periodically(AutomationSwitches(home, ports, report).check, SWITCH_SECONDS, "switches are not read"),
+        periodically(AutomationSwitches(audit, report).check, SWITCH_SECONDS, "switches are not read"),
     ):
         yield
 
@@ -92,16 +94,15 @@ class FallbackAlarms:
 class AutomationSwitches:
     """Automatic decisions that an operator switched off."""
 
-    def __init__(self, home: Home, ports: Ports, report: Report) -> None:
-        self._home = home
-        self._ports = ports
+    def __init__(self, audit: AuditServiceStub, report: Report) -> None:
+        self._audit = audit
         self._report = report
         self._reported: dict[int, str] = {}
 
     async def check(self) -> None:
         """Reports what changed since the last check; nothing while AuditService does not answer."""
         try:
-            off = await switched_off(self._home, self._ports.address("audit"))
+            off = await switched_off(self._audit)
         except PlacetError:
             return
         found = {one.index: switched_off_sentence(one) for one in off}
@@ -112,11 +113,16 @@ class AutomationSwitches:
         self._reported = found
 
 
-async def switched_off(home: Home, address: str) -> Sequence[event_pb2.LogEntry]:
-    """The entries by which automatic decisions are switched off. Raises PlacetError, Problem."""
+@asynccontextmanager
+async def audit_as_operator(home: Home, address: str) -> AsyncIterator[AuditServiceStub]:
+    """AuditService as the stack's owner calls it. Raises Problem."""
     async with channel(address, person(home, OWNER), default_timeout=ASKED_SECONDS) as opened:
-        stub = audit_service_pb2_grpc.AuditServiceStub(opened)
-        return (await stub.GetAutomation(audit_service_pb2.GetAutomationRequest())).off
+        yield AuditServiceStub(opened)
+
+
+async def switched_off(audit: AuditServiceStub) -> Sequence[event_pb2.LogEntry]:
+    """The entries by which automatic decisions are switched off. Raises PlacetError."""
+    return (await audit.GetAutomation(audit_service_pb2.GetAutomationRequest())).off
 
 
 def fallback_alarm(stats: approval_service_pb2.DecisionStats) -> str:

@@ -21,7 +21,7 @@ from placet_cli.identity import OWNER, person
 from placet_cli.local_stack import STARTING, STOPPING, starting_words
 from placet_cli.problems import Problem
 from placet_devstack import temporal_server as temporal
-from placet_devstack.alarms import fallback_alarm, switched_off
+from placet_devstack.alarms import audit_as_operator, fallback_alarm, switched_off
 from placet_devstack.child import last_lines
 from placet_devstack.lost_keys import lost_keys
 from placet_devstack.plan import SERVICES, WITNESS, WORKERS
@@ -251,7 +251,8 @@ async def _log(home: Home, address: str) -> Finding:
 async def _automation(home: Home, address: str) -> list[Finding]:
     """The automatic decisions that an operator switched off; none while the log does not answer."""
     try:
-        off = await switched_off(home, address)
+        async with audit_as_operator(home, address) as audit:
+            off = await switched_off(audit)
     except (Problem, PlacetError):
         return []
     advice = "placet automation on --reason …  (once that is over)"
