@@ -46,7 +46,7 @@ format: install ## bring code and contracts into shape, and renew the tables in 
 	@$(BIN)/python tools/rights.py
 
 # One process more than cores: with as many as cores, the tests left a third of them idle.
-test: install ## the whole suite, TIMES (ARGS='-k name': a part; THOROUGH=1: each bit, many examples)
+test: install ## the whole suite, about 20 minutes (ARGS='-k name': a part; THOROUGH=1: each bit)
 	@$(if $(THOROUGH),PLACET_THOROUGH=1) $(BIN)/pytest --numprocesses=$$($(PYTHON) -c "import os; print(os.cpu_count() + 1)") --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 demo: install ## six requests tell the story, a minute (EXIT=1: end by itself)
