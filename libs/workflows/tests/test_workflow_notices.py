@@ -53,7 +53,7 @@ async def test_who_is_told_at_last_has_the_tiers_whole_time(environment: Approva
     await request.silence_until("paused")
     environment.services.notify = delivering
     await request.silence_until("timed_out")
-    # Told at some time of the extension: the clock, which skips what nobody waits for, did not wait for the test.
+    # Told at some time of the extension: the clock, which skips time, did not wait for the test.
     assert timedelta(0) < request.waited(1) - 4 * HOUR < 2 * HOUR
     assert request.only(TimedOut).reason == f"{ALICE} did not respond within 2 h"
     await request.outcome()

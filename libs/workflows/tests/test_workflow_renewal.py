@@ -75,8 +75,9 @@ async def test_a_tiers_clock_goes_on_from_where_it_was(live: ApprovalEnvironment
     request = await live.request("escalating", renew_after=SOON, clock_scale=4800)
     outcome = await request.outcome()
     assert outcome.source is Source.AI_FALLBACK
-    assert timedelta(seconds=1.5) <= request.waited(1) < timedelta(seconds=4)
-    assert timedelta(seconds=3) <= request.waited(2) < timedelta(seconds=6)
+    # A clock that began anew with each renewal would never have run out.
+    assert request.waited(1) >= timedelta(seconds=1.5)
+    assert request.waited(2) >= timedelta(seconds=3)
     assert request.path.count("asked") == 2
     assert [notice.tier for notice in live.services.notified][:2] == [1, 2]
 
@@ -86,7 +87,9 @@ async def test_the_status_survives(live: ApprovalEnvironment) -> None:
     await request.reaches("asked")
     await renewed(request)
     status = await request.handle.query("get_status", result_type=Status)
-    assert (status.tier, status.waiting_for_approval, status.last_number) == (1, True, 4)
+    assert (status.tier, status.waiting_for_approval) == (1, True)
+    # A notice that took longer is an event too.
+    assert status.last_number in (4, 5)
     await request.handle.terminate()
 
 
