@@ -18,6 +18,7 @@ from placet_rpc.client import channel, serving
 from placet_rpc.errors import PlacetError, Unavailable
 from placet_rpc.program import REFUSED
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, mint, mint_for_program
+from placet_testing.attestation import write_keys
 from placet_testing.ports import free_port
 from placet_testing.tokens import StaticToken
 
@@ -37,7 +38,10 @@ async def start(folder: Path, keys: KeyFiles, address: str, **more: str) -> asyn
     key.chmod(0o600)
     token = folder / "approval.token"
     token.write_text(mint_for_program(SigningKey.load(keys.private_key), "approval", "home", 3600))
+    private, public = write_keys(folder)
     told = {
+        "PLACET_APPROVAL_ATTESTATION_KEY_FILE": str(private),
+        "PLACET_ATTESTATION_KEYS_FILE": str(public),
         "PLACET_APPROVAL_LISTEN": address,
         "PLACET_APPROVAL_DATABASE_URL": f"sqlite:///{folder / 'approval.db'}",
         "PLACET_JWKS_FILE": str(keys.jwks),
