@@ -54,7 +54,7 @@ founds = st.builds(
     firm=st.sampled_from([(), ("amount",), ("bank_details",)]),
     tampering=st.sampled_from([(), ("prompt_injection",)]),
 )
-# What is drawn where it is not as it should be: by the model, the content, the clock or the policy's author.
+# Drawn where it is not as it should be: by the model, the content, the clock or the policy's author.
 HOSTILE: dict[str, st.SearchStrategy[Any]] = {  # Any: of each field
     "may": st.sampled_from([("inform",), ("reject",), ("approve", "reject")]),
     "requires": st.sampled_from(["read whole", "nothing"]),

@@ -80,7 +80,7 @@ def test_the_event_of_a_command_has_its_attestation(kind: str) -> None:
         judged(unsigned(kind))
 
 
-# What a worker, or whoever can append, can change of an event that it carries.
+# Parts of an event that a worker, or whoever can append, can change.
 CHANGES: dict[str, Callable[[event_pb2.Event], object]] = {
     "command id": lambda event: setattr(event, "cause_id", "another"),
     "person": lambda event: setattr(event.actor.name, "value", SENDERS["voted"] + ".org"),
@@ -112,7 +112,7 @@ def test_a_change_of_what_was_signed_is_refused(kind: str, change: str) -> None:
         judged(event)
 
 
-# What only one kind of event holds.
+# Fields of one kind of event alone.
 BODIES: dict[str, tuple[str, Callable[[event_pb2.Event], object]]] = {
     "verdict": ("voted", lambda event: setattr(event.voted, "verdict", event_pb2.VERDICT_REJECT)),
     "reason": ("voted", lambda event: setattr(event.voted.reason, "value", "I was forced")),

@@ -79,7 +79,7 @@ def _tier(number: int, tier: Tier) -> str:
 
 
 def _until_told(tier: Tier) -> str:
-    """How long the tier waits for people who could not be told."""
+    """The time that the tier waits for people who could not be told."""
     extension = tier.until_told
     if tier.timeout == WITHOUT_LIMIT or extension == GO_ON:
         return ""

@@ -34,7 +34,7 @@ def answer_job(
     answers: Connection, limits: Limits, work: Callable[..., object], arguments: tuple[object, ...]
 ) -> None:
     """Sends (True, result), or (False, the exception that was raised). The kernel enforces the limits."""
-    # What an untrusted content provokes goes to its sender, not to the operator's log.
+    # An error that untrusted content provokes goes to its sender, not to the operator's log.
     logging.lastResort = None
     warnings.simplefilter("ignore")
     try:

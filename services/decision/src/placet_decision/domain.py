@@ -151,7 +151,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Found:
-    """What the rules found in a case, whoever scores it.
+    """Findings of the rules in a case, whoever scores it.
 
     `amounts`: the largest of each currency, by its code. `firm` and `tampering`: names of the rules that
     matched. `form`: that of the whole text. `paths`: of the files that a diff touches; None if they are not

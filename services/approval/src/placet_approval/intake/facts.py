@@ -45,7 +45,7 @@ class FactKinds:
         return cls(schemas)
 
     def violations(self, facts: approval_pb2.Facts) -> list[FieldViolation]:
-        """What is wrong with declared facts, each violation with its field."""
+        """The violations in declared facts, each with its field."""
         declared = _declared(facts)
         if not declared:
             return []

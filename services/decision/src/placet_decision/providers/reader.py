@@ -23,7 +23,7 @@ class NotRead(Exception):
 
 @dataclass(frozen=True)
 class Reading:
-    """What was found. `legible`: the content holds text that is shown. `score`: that of the rules."""
+    """Findings of the reader. `legible`: the content holds text that is shown. `score`: that of the rules."""
 
     legible: bool
     score: Score
@@ -59,7 +59,7 @@ def read_document(document: Document, circumstances: str, rules: RuleSet | None 
         amounts=scored.amounts,
         firm=scored.firm,
         tampering=scored.tampering,
-        # What was not read may be of any form.
+        # A part that was not read may be of any form.
         form=scored.form if document.whole else "",
         paths=diff_paths(document.text) if document.whole and document.media_type == "text/x-diff" else None,
     )
