@@ -19,6 +19,7 @@ from placet_rpc.client import channel, serving
 from placet_rpc.errors import PermissionDenied, PlacetError, Unauthenticated, Unavailable
 from placet_rpc.tls import ClientTls
 from placet_rpc.tokens.mint import KeyFiles, SigningKey, generate_keys, mint, mint_for_program, write_token
+from placet_testing.attestation import write_keys
 from placet_testing.certificates import Authority
 from placet_testing.tokens import StaticToken
 
@@ -96,6 +97,7 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         "PLACET_AUDIT_ADDRESS": installed.audit,
         "PLACET_AUDIT_DATABASE_URL": f"sqlite:///{tmp_path / 'audit.db'}",
         "PLACET_AUDIT_LOG_KEY": new_key(),
+        "PLACET_ATTESTATION_KEYS_FILE": write_keys(tmp_path)[1],
         "PLACET_DECISION_LISTEN": installed.decision,
         "PLACET_DECISION_DATABASE_URL": f"sqlite:///{tmp_path / 'decision.db'}",
     }
